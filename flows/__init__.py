@@ -1,0 +1,1 @@
+"""Flows: entrypoints only. One file, one @flow; nothing in tasks imports from here."""

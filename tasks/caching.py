@@ -1,0 +1,164 @@
+"""Cache keys by content: a stage is recomputed exactly when its inputs, its options or its code changed.
+
+Prefect hashes a task's own source and nothing it calls; here the key covers every module the stage imports,
+transitively, within its own package (as syntax trees without docstrings, so that a comment costs nothing), and the
+versions of the libraries they import.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+from tasks.artefacts import Artefact, Run
+from tasks.parts import Choice, Part
+
+# Import names that are not the names of their distributions.
+_DISTRIBUTIONS = {"sklearn": "scikit-learn", "PIL": "pillow", "yaml": "pyyaml"}
+# Their versions decide how a stage is run, not what comes out of it.
+_NOT_RESULTS = {"prefect", "rich", "pydantic", "jaxtyping"}
+
+
+class _Store(Protocol):
+    def exists(self, key: str) -> bool: ...
+    def read(self, key: str) -> Any: ...
+
+
+class _Task(Protocol):
+    name: str
+    fn: Any
+
+
+class TaskContext(Protocol):
+    """What is used of Prefect's task run context."""
+
+    @property
+    def task(self) -> _Task: ...
+    @property
+    def result_store(self) -> _Store: ...
+
+
+def content_key(context: TaskContext, parameters: dict[str, Any]) -> str:
+    """The cache key of one task call.
+
+    A reference whose files have been deleted does not count: the key then moves on to its next generation, so the
+    stage is recomputed instead of failing later.
+    """
+    run = next(value for value in parameters.values() if isinstance(value, Run))
+    content = {
+        "task": context.task.name,
+        "code": code_digest([context.task.fn.__module__]),
+        "inputs": {name: _content(value) for name, value in sorted(parameters.items())},
+    }
+    key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    generation = 0
+    while True:
+        candidate = f"{context.task.name}-{key}-{generation}"
+        store = context.result_store
+        if not store.exists(candidate) or run.intact(store.read(candidate).result):
+            return candidate
+        generation += 1
+
+
+def _content(value: Any) -> Any:
+    """The part of an argument that decides the result, as JSON."""
+    match value:
+        case Run():
+            return None
+        case Artefact():
+            return value.digest
+        case Choice():
+            return _content(value.part)
+        case Part():
+            # The nested parts' code is reached through the imports of the outer one's module.
+            return [type(value).__qualname__, value.model_dump(mode="json"), value.fingerprint(), _code_of(value)]
+        case list() | tuple():
+            return [_content(item) for item in value]
+        case None | bool() | int() | float() | str():
+            return value
+        case _:
+            raise TypeError(f"a {type(value).__name__} cannot be part of a cache key; pass an Artefact, Part or scalar")
+
+
+def _code_of(part: Part) -> str:
+    return code_digest([type(part).__module__])
+
+
+def code_digest(modules: list[str]) -> str:
+    """Digest of the named modules, of all they import within their own top-level packages, and of library versions."""
+    ours: set[str] = set()
+    libraries: set[str] = set()
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name in ours:
+            continue
+        path = _source(name)
+        if path is None:
+            continue
+        ours.add(name)
+        root = name.partition(".")[0]
+        for imported in _imports(path, name, path.stat().st_mtime_ns):
+            if imported.partition(".")[0] == root:
+                waiting.append(imported)
+            else:
+                libraries.add(imported.partition(".")[0])
+    content = [[name, _tree(path, path.stat().st_mtime_ns)] for name in sorted(ours) if (path := _source(name))]
+    versions = [[name, _version(name)] for name in sorted(libraries - sys.stdlib_module_names - _NOT_RESULTS)]
+    return hashlib.sha256(json.dumps([content, versions]).encode()).hexdigest()
+
+
+@cache
+def _source(module: str) -> Path | None:
+    """The source file of a module, or of the package it names; None for a name inside a module."""
+    loaded = sys.modules.get(module)
+    if loaded is not None and getattr(loaded, "__file__", None):
+        return Path(str(loaded.__file__))
+    try:
+        spec = importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        return None
+    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+
+
+@cache
+def _imports(path: Path, module: str, changed: int) -> list[str]:  # noqa: ARG001  changed: only to miss the cache
+    """Every module that ``path`` imports, at its top or inside a function; ``from a import b`` may name a.b."""
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    found = []
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                base = importlib.util.resolve_name("." * node.level + base, package)
+            found += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    return found
+
+
+@cache
+def _tree(path: Path, changed: int) -> str:  # noqa: ARG001  changed: only to miss the cache
+    """Digest of a module's syntax tree, without comments, layout and docstrings."""
+    tree = ast.parse(path.read_bytes())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and (
+            isinstance(node.body[0] if node.body else None, ast.Expr) and ast.get_docstring(node, clean=False) is not None
+        ):
+            node.body = node.body[1:] or [ast.Pass()]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+@cache
+def _version(library: str) -> str:
+    try:
+        return importlib.metadata.version(_DISTRIBUTIONS.get(library, library))
+    except importlib.metadata.PackageNotFoundError:
+        return ""

@@ -1,0 +1,136 @@
+"""The catalogue: one DuckDB file of plain views over every run and version in the lake.
+
+The views name files by absolute glob patterns, so a new run shows in them by itself; the file is rebuilt only when its
+text changes (a new detector's column, a moved lake). It is built aside and renamed: a client that has the old one open
+keeps reading it, and no writer ever waits for a reader. Written in DuckDB 1.x's storage format, so that 1.x clients
+open it too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import uuid
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from tasks.artefacts import PARTIAL, fsync
+from tasks.errors import BadInput
+from tasks.queries import query
+from tasks.schemas import FLAGS, GRADIENTS, METRICS, REJECTS, SAMPLES
+
+NAME = "catalogue.duckdb"
+
+
+def build(lake: Path) -> bool:
+    """Bring ``<lake>/catalogue.duckdb`` up to date; True when it was written anew."""
+    lake = lake.resolve()
+    statements = _definition(lake)
+    signature = hashlib.sha256(statements.encode()).hexdigest()
+    final = lake / NAME
+    if _signature(final) == signature:
+        return False
+    aside = lake / f"{PARTIAL}{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}-{NAME}"
+    with duckdb.connect(str(aside), config={"storage_compatibility_version": "v1.2.0"}) as db:
+        db.execute(statements)
+        db.execute("CREATE TABLE about AS SELECT ? AS signature", [signature])
+        db.execute("CHECKPOINT")
+    fsync(aside)
+    aside.replace(final)
+    fsync(lake)
+    return True
+
+
+def connect(lake: Path, run_id: str | None = None) -> duckdb.DuckDBPyConnection:
+    """The catalogue, read-only, with ``shards``: the gradient factors of one run (default: the newest) through Arrow.
+
+    Raises:
+        BadInput: nothing has been recorded in this lake, or no such run.
+    """
+    lake = lake.expanduser().resolve()
+    if not (lake / NAME).is_file():
+        raise BadInput(
+            where=str(lake / NAME),
+            expected="a catalogue",
+            got="no such file",
+            do="Run gradsieve clean first, or name the lake with --lake.",
+        )
+    db = duckdb.connect(str(lake / NAME), read_only=True)
+    if run_id is None:
+        newest = db.execute("SELECT run_id FROM runs ORDER BY recorded DESC LIMIT 1").fetchall()
+        run_id = newest[0][0] if newest else ""
+    folder = lake / "runs" / run_id / "gradients"
+    if not run_id or Path(run_id).name != run_id or not folder.is_dir():
+        raise BadInput(
+            where=str(lake / "runs"), expected=f"a run {run_id!r}", got="none of that name", do="See gradsieve runs."
+        )
+    shards = sorted(str(path) for path in folder.glob("*.arrow"))
+    db.register("shards", ds.dataset(shards, format="arrow"))
+    return db
+
+
+def _definition(lake: Path) -> str:
+    """The catalogue as SQL text."""
+    runs = _glob(lake / "runs" / "[!.]*")
+    scores = _union_columns(lake, "scores.parquet")
+    tables = {
+        "samples": ("samples/*.parquet", SAMPLES.names),
+        "rejects": ("rejects.parquet", REJECTS.names),
+        "gradients": ("gradients/*.parquet", GRADIENTS.names),
+        "scores": ("scores.parquet", scores),
+        "flags": ("flags.parquet", FLAGS.names),
+        "metrics": ("metrics.parquet", METRICS.names),
+    }
+    text = query("catalogue").replace("{runs}", runs).replace("{versions}", _glob(lake / "versions"))
+    for view, (pattern, columns) in tables.items():
+        listed = ", ".join(_quoted(name) for name in columns)
+        source = f"read_parquet('{runs}/{pattern}', filename = true, union_by_name = true)"
+        text += f"""
+            CREATE VIEW {view} AS
+                SELECT parse_path(filename)[{-2 - pattern.count('/')}] AS run_id, {listed} FROM {source};
+            CREATE VIEW latest.{view} AS
+                SELECT * FROM main.{view} WHERE run_id IN (SELECT run_id FROM main.runs WHERE latest);
+        """
+    for dataset, run_id in sorted(_newest_runs(lake).items()):
+        files = _glob(lake / "runs" / run_id / "samples" / "*.parquet")
+        text += f"CREATE VIEW data.{_quoted(dataset)} AS SELECT * FROM read_parquet('{files}');\n"
+    return text
+
+
+def _newest_runs(lake: Path) -> dict[str, str]:
+    newest: dict[str, tuple[str, str]] = {}
+    for path in (lake / "runs").glob("[!.]*/run.json"):
+        about = json.loads(path.read_text(encoding="utf-8"))
+        newest[about["dataset"]] = max(newest.get(about["dataset"], ("", "")), (about["recorded"], about["run_id"]))
+    return {dataset: run_id for dataset, (_, run_id) in newest.items()}
+
+
+def _union_columns(lake: Path, name: str) -> list[str]:
+    columns: dict[str, Any] = {}
+    for path in sorted((lake / "runs").glob(f"[!.]*/{name}")):
+        columns |= dict.fromkeys(pq.read_schema(path).names)
+    return list(columns)
+
+
+def _glob(path: Path) -> str:
+    return str(path).replace("'", "''")
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _signature(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    try:
+        with duckdb.connect(str(path), read_only=True) as db:
+            return db.execute("SELECT signature FROM about").fetchall()[0][0]
+    except (duckdb.Error, IndexError):
+        return None  # damaged or of another kind: it is only views, and is written anew

@@ -1,0 +1,67 @@
+"""The configuration of each flow, composed of the parts' own. Only flows import it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from tasks.budgets import BudgetChoice
+from tasks.detectors import DetectorChoice
+from tasks.fitting import Training
+from tasks.flag import Flagging
+from tasks.gradients import GradientChoice
+from tasks.ingest import Ingestion
+from tasks.models import ModelChoice
+from tasks.readers import ReaderChoice
+from tasks.retrain import Verification
+from tasks.stores import StoreChoice
+
+
+class CleanConfig(BaseModel):
+    """Find the training samples that hurt a model, prove it by retraining, publish the dataset without them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str | None = Field(
+        None, description="Name of the dataset; its versions are published under it. Default: the source's own name."
+    )
+    lake: Path = Field(Path("data"), description="Folder that holds runs, versions and the catalogue.")
+    reader: ReaderChoice = Field(ReaderChoice(), description="Where the samples come from.")
+    ingestion: Ingestion = Field(Ingestion(), description="How samples are checked and laid out.")
+    folds: int = Field(5, ge=1, le=100, description="Cross-fitting folds; 1 takes gradients in-sample.")
+    model: ModelChoice = Field(ModelChoice(), description="The network that is trained.")
+    training: Training = Field(Training(), description="How networks are trained.")
+    gradient: GradientChoice = Field(GradientChoice(), description="Which gradients are taken.")
+    detectors: list[DetectorChoice] = Field(
+        [DetectorChoice(kind="l1"), DetectorChoice(kind="l2"), DetectorChoice(kind="iforest")],
+        min_length=1,
+        description="Detectors that score every sample; the first decides, unless flagging names another.",
+    )
+    budget: BudgetChoice = Field(BudgetChoice(), description="How many samples are flagged.")
+    flagging: Flagging = Field(Flagging(), description="How scores become flags.")
+    verification: Verification = Field(Verification(), description="How the cleaning is put to the test.")
+    store: StoreChoice = Field(StoreChoice(), description="Where cleaned datasets are published.")
+
+    @field_validator("dataset")
+    @classmethod
+    def _is_a_folder_name(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", value):
+            raise ValueError("expected letters, digits, '_', '-' and '.', at most 64, beginning with a letter or digit")
+        return value
+
+    @property
+    def name(self) -> str:
+        """The dataset's name, or one derived from its source."""
+        if self.dataset is not None:
+            return self.dataset
+        options = self.reader.options
+        source = options.get("path") or options.get("images") or self.reader.kind
+        stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(str(source)).name.partition(".")[0]).strip("-_")
+        return stem[:64] or self.reader.kind
+
+    def yaml(self) -> str:
+        """This configuration as YAML, for ``--config``; the lake is where the run happens to be, and no part of it."""
+        return yaml.safe_dump(self.model_dump(mode="json", exclude={"lake"}), sort_keys=False)

@@ -1,0 +1,58 @@
+"""The few exceptions that callers catch, all in one grammar: where, what was expected, what came, what to do."""
+
+from __future__ import annotations
+
+
+class GradsieveError(Exception):
+    """An error a person can act on.
+
+    Args:
+        where: the file, column or artefact it was found in.
+        expected: what would have been right.
+        got: what was there instead.
+        do: what to do about it.
+    """
+
+    exit_code = 1
+
+    def __init__(self, *, where: str, expected: str, got: str, do: str) -> None:
+        super().__init__(f"{where}: expected {expected}, got {got}. {do}")
+        self.where, self.expected, self.got, self.do = where, expected, got, do
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions with keyword-only arguments do not unpickle by themselves; process-based task runners need it.
+        return _rebuild, (type(self), self.where, self.expected, self.got, self.do)
+
+
+def _rebuild(kind: type[GradsieveError], where: str, expected: str, got: str, do: str) -> GradsieveError:
+    return kind(where=where, expected=expected, got=got, do=do)
+
+
+class BadConfig(GradsieveError):
+    """An option, or a combination of options, that cannot work."""
+
+    exit_code = 2
+
+
+class BadInput(GradsieveError):
+    """The source cannot be read as a dataset: no run can start from it."""
+
+    exit_code = 3
+
+
+class TooManyRejects(BadInput):
+    """More rows were quarantined than the run allows."""
+
+    exit_code = 4
+
+
+class BadModel(GradsieveError):
+    """The model cannot serve the data or the gradient kind asked for."""
+
+    exit_code = 5
+
+
+class BadArtefact(GradsieveError):
+    """A file of an earlier stage is missing, altered, or from another run than declared."""
+
+    exit_code = 6

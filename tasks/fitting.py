@@ -1,0 +1,223 @@
+"""Training one network: the recipe shared by cross-fitting and by verification, so that both mean the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from tasks import devices
+from tasks.devices import Device
+from tasks.errors import BadModel
+from tasks.models import Model
+from tasks.parts import Part
+from tasks.progress import Progress
+from tasks.samples import Inputs, Payload
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+# Rows a forward pass takes at once when no gradient is kept.
+EVALUATION_BATCH = 1024
+
+
+class Training(Part):
+    """How networks are trained. The last epoch is the one that counts; no split chooses another."""
+
+    epochs: int = Field(20, ge=1, description="Passes over the training samples.")
+    batch_size: int = Field(64, ge=1, description="Samples an optimisation step.")
+    optimizer: Literal["adamw", "sgd"] = Field("adamw", description="AdamW, or SGD with Nesterov momentum.")
+    lr: float | None = Field(None, gt=0, description="Peak learning rate; default 3e-3 for adamw, 0.1 for sgd.")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of sgd.")
+    weight_decay: float = Field(5e-4, ge=0, description="Weight decay.")
+    augment: Literal["none", "crop_flip"] = Field("none", description="crop_flip: pad 4, random crop, mirror (images).")
+    early_epoch: int | None = Field(
+        None, ge=1, description="Take gradients from the network as it was after this epoch, before it memorises noise."
+    )
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: autocast while training.")
+    device: Device = Field("auto", description="auto takes CUDA, then MPS, then the CPU.")
+    seed: int = Field(0, description="Seed of initialisation, order and augmentation.")
+
+    @property
+    def peak_lr(self) -> float:
+        """The learning rate at the top of the one-cycle schedule."""
+        return self.lr or (3e-3 if self.optimizer == "adamw" else 0.1)
+
+
+def build(model: Model, payload: Payload, classes: int) -> nn.Module:
+    """The model's network behind its standardisation, freshly initialised from torch's default generator."""
+    from torch import nn
+
+    from tasks.networks import Standardize
+
+    return nn.Sequential(Standardize(payload.shape), model.build(payload, classes))
+
+
+def fit(
+    model: Model,
+    payload: Payload,
+    classes: int,
+    inputs: Inputs,
+    rows: np.ndarray,
+    training: Training,
+    *,
+    seed: int,
+    label: str,
+    steps: int | None = None,
+    stop_after: int | None = None,
+) -> nn.Module:
+    """Train a network on the samples ``rows`` of ``inputs`` and return it in evaluation mode, on the CPU.
+
+    AdamW or SGD (momentum, Nesterov) under a one-cycle learning rate (Smith & Topin, 2018); shuffled without
+    replacement by ``seed``; cross entropy without label smoothing. The same arguments give the same weights.
+
+    Args:
+        rows: positions in ``inputs``.
+        seed: of initialisation, order, dropout and augmentation.
+        label: what the progress display calls this.
+        steps: optimisation steps in all; default: epochs × batches. Arms that are compared get the same number.
+        stop_after: leave off after this many epochs of the schedule.
+
+    Raises:
+        BadModel: the network does not give n × k finite outputs.
+    """
+    import torch
+
+    with devices.exclusive(training.device) as device, torch.random.fork_rng(devices=_rng_devices(device)):
+        torch.manual_seed(seed)
+        network = build(model, payload, classes)
+        standardize: Any = network[0]  # type: ignore[index]
+        standardize.fit(inputs.x, torch.from_numpy(rows))
+        network.to(device)
+        _check_outputs(network, inputs, rows, classes, device)
+        _optimise(network, inputs, rows, training, device, seed, label, steps, stop_after)
+        return network.cpu().eval()
+
+
+def _rng_devices(device: torch.device) -> list[int]:
+    import torch
+
+    return [torch.cuda.current_device()] if device.type == "cuda" else []
+
+
+def _check_outputs(network: nn.Module, inputs: Inputs, rows: np.ndarray, classes: int, device: torch.device) -> None:
+    import torch
+
+    network.eval()
+    with torch.no_grad():
+        outputs = network(inputs.x[torch.from_numpy(rows[:2])].to(device))
+    if not isinstance(outputs, torch.Tensor) or outputs.shape != (len(rows[:2]), classes):
+        got = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
+        raise BadModel(
+            where="the network's output",
+            expected=f"a tensor of {len(rows[:2])} × {classes} logits for a batch of {len(rows[:2])}",
+            got=str(got),
+            do="Let the network end in a Linear layer with one output for each class.",
+        )
+
+
+def _optimise(
+    network: nn.Module,
+    inputs: Inputs,
+    rows: np.ndarray,
+    training: Training,
+    device: torch.device,
+    seed: int,
+    label: str,
+    steps: int | None,
+    stop_after: int | None,
+) -> None:
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    from tasks.kernels.augment import crop_flip
+
+    generator = torch.Generator().manual_seed(seed)
+    members = torch.from_numpy(rows)
+    per_epoch = -(-len(rows) // training.batch_size)
+    steps = steps or per_epoch * training.epochs
+    last = steps if stop_after is None else min(steps, per_epoch * stop_after)
+    optimizer, schedule = _optimizer(network, training, steps)
+    augmented = training.augment == "crop_flip" and inputs.x.dim() == 4
+    batches = _batches(members, training.batch_size, generator)
+    network.train()
+    taken, running = 0, torch.zeros((), device=device)
+    with Progress(label, -(-last // per_epoch)) as progress:
+        for batch in batches:
+            x, y = inputs.x[batch].to(device), inputs.labels[batch].to(device)
+            if augmented:
+                x = crop_flip(x, pad=4, generator=generator)
+            with torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bf16"):
+                loss = cross_entropy(network(x), y)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            running += loss.detach()
+            taken += 1
+            if taken % per_epoch == 0 or taken == last:
+                # The only synchronisation with the device: once an epoch.
+                progress.step(f"loss {float(running) / (taken % per_epoch or per_epoch):.3f}")
+                running.zero_()
+            if taken == last:
+                break
+    if not all(torch.isfinite(p).all() for p in network.parameters()):
+        raise BadModel(
+            where=f"training ({label})",
+            expected="finite weights",
+            got="NaN or infinity: the training diverged",
+            do="Lower training.lr, or use adamw.",
+        )
+
+
+def _batches(members: torch.Tensor, size: int, generator: torch.Generator) -> Any:
+    """Batches without end, shuffled anew each epoch. BatchNorm cannot take a batch of one: such a rest is dropped."""
+    import torch
+
+    while True:
+        order = members[torch.randperm(len(members), generator=generator)]
+        batches = order.split(size)
+        if len(batches) > 1 and len(batches[-1]) == 1:
+            # Folded into the step before it, so that an epoch still has every sample; the step count stays by taking
+            # that batch twice as two halves.
+            joined = torch.cat([batches[-2], batches[-1]])
+            batches = (*batches[:-2], *joined.chunk(2))
+        yield from batches
+
+
+def _optimizer(network: nn.Module, training: Training, steps: int) -> tuple[Any, Any]:
+    import torch
+
+    if training.optimizer == "adamw":
+        optimizer: Any = torch.optim.AdamW(
+            network.parameters(), lr=training.peak_lr, weight_decay=training.weight_decay
+        )
+    else:
+        optimizer = torch.optim.SGD(
+            network.parameters(),
+            lr=training.peak_lr,
+            momentum=training.momentum,
+            weight_decay=training.weight_decay,
+            nesterov=training.momentum > 0,
+        )
+    # One step more than is taken: the last update would otherwise have a learning rate of nearly zero.
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=training.peak_lr, total_steps=steps + 1, cycle_momentum=False
+    )
+    return optimizer, schedule
+
+
+def predict(network: nn.Module, x: torch.Tensor, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """(most probable class, its probability) of each row, in evaluation mode."""
+    import torch
+
+    network.to(device).eval()
+    classes, probabilities = [], []
+    with torch.inference_mode():
+        for batch in x.split(EVALUATION_BATCH):
+            p, predicted = network(batch.to(device)).float().softmax(1).max(1)
+            classes.append(predicted)
+            probabilities.append(p)
+    return torch.cat(classes).cpu(), torch.cat(probabilities).cpu()

@@ -1,0 +1,70 @@
+"""Gradients of the final linear layer, from one forward pass."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from tasks.errors import BadModel
+from tasks.gradients import Gradient
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from tasks.kernels.head import HeadGradient
+
+
+class Head(Gradient):
+    """r ⊗ [h; 1] of the layer whose output is the network's output (tasks/kernels/head.py)."""
+
+    kind: Literal["head"] = "head"
+
+    def check(self, network: nn.Module, example: torch.Tensor) -> None:
+        """The network must end in an ``nn.Linear``."""
+        import torch
+
+        network.eval()
+        with torch.inference_mode():
+            _run(network, example)
+
+    def take(self, network: nn.Module, x: torch.Tensor, labels: torch.Tensor) -> HeadGradient:
+        """One batched forward pass; nothing is differentiated."""
+        import torch
+
+        from tasks.kernels.head import head_gradient
+
+        with torch.inference_mode():
+            logits, features, head = _run(network, x)
+            return head_gradient(logits.float(), features.float(), labels, bias=head.bias is not None)
+
+
+def _run(network: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, nn.Linear]:
+    """(logits, the head's input, the head): the head is found by what it does, not by its name.
+
+    Raises:
+        BadModel: the network's output is not the output of one of its linear layers, on one vector a sample.
+    """
+    from torch import nn
+
+    seen: list[tuple[nn.Linear, torch.Tensor, torch.Tensor]] = []
+
+    def note(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        assert isinstance(layer, nn.Linear)  # noqa: S101  hooks are set on these only
+        seen[:] = [(layer, inputs[0], output)]
+
+    hooks = [layer.register_forward_hook(note) for layer in network.modules() if isinstance(layer, nn.Linear)]
+    try:
+        logits = network(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not seen or seen[0][2] is not logits or seen[0][1].dim() != 2:
+        last = [type(layer).__name__ for layer in network.modules() if not list(layer.children())][-1:]
+        raise BadModel(
+            where="gradient kind head",
+            expected="a network whose output is the output of an nn.Linear",
+            got=f"one that ends in {last[0]}" if last else "a network without layers",
+            do="Move what follows the last Linear (softmax, scaling) out of the network: training works on logits.",
+        )
+    head, features, _ = seen[0]
+    return logits, features, head

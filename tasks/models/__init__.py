@@ -1,0 +1,53 @@
+"""Models: each builds one network. To add one, add a file here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from tasks.errors import BadModel
+from tasks.parts import Choice, Family, Part
+from tasks.samples import Payload
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Model(Part):
+    """Base of all models."""
+
+    kind: Any
+
+    def build(self, payload: Payload, classes: int) -> nn.Module:
+        """A freshly initialised network from n × payload.shape standardised floats to n × classes logits.
+
+        Raises:
+            BadModel: the model cannot take such inputs.
+        """
+        raise TypeError(f"{type(self).__name__} must define build()")
+
+
+MODELS: Family[Model] = Family(__name__, Model)
+
+
+class ModelChoice(Choice[Model], family=MODELS):
+    """The network that is trained and whose gradients are taken."""
+
+    kind: str = Field("mlp", description="Architecture.")
+
+
+def need_images(payload: Payload, model: str) -> int:
+    """Channels of an image payload.
+
+    Raises:
+        BadModel: the inputs are no images.
+    """
+    if not payload.is_image:
+        raise BadModel(
+            where=f"model {model}",
+            expected="images (channels, height, width)",
+            got=f"inputs of shape {' × '.join(map(str, payload.shape))}",
+            do="Give the reader's shape option, or choose logistic or mlp.",
+        )
+    return payload.shape[0]

@@ -1,0 +1,51 @@
+"""ResNet-18 and ResNet-34 in their CIFAR form: a 3 × 3 stem of stride 1 and no max-pooling, for small images.
+
+Basic blocks as in He et al., "Deep Residual Learning for Image Recognition", CVPR 2016; 64-128-256-512 channels, so the
+head is k × 512 as in the paper this project follows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from tasks.models import Model, need_images
+from tasks.samples import Payload
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class _ResNet(Model):
+    """Base of both depths."""
+
+    blocks: ClassVar[tuple[int, int, int, int]]
+
+    def build(self, payload: Payload, classes: int) -> nn.Module:
+        """Stem, four stages, global average, Linear head on 512 features."""
+        from torch import nn
+
+        from tasks.networks import BasicBlock
+
+        stem = nn.Conv2d(need_images(payload, self.kind), 64, 3, padding=1, bias=False)
+        layers: list[nn.Module] = [stem, nn.BatchNorm2d(64), nn.ReLU()]
+        inside = 64
+        for stage, blocks in enumerate(self.blocks):
+            outside = 64 << stage
+            for block in range(blocks):
+                layers.append(BasicBlock(inside, outside, stride=2 if stage and not block else 1))
+                inside = outside
+        return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, classes))
+
+
+class ResNet18(_ResNet):
+    """18 layers, 11.2 million parameters."""
+
+    kind: Literal["resnet18"] = "resnet18"
+    blocks: ClassVar[tuple[int, int, int, int]] = (2, 2, 2, 2)
+
+
+class ResNet34(_ResNet):
+    """34 layers, 21.3 million parameters; the paper's network."""
+
+    kind: Literal["resnet34"] = "resnet34"
+    blocks: ClassVar[tuple[int, int, int, int]] = (3, 4, 6, 3)

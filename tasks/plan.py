@@ -1,0 +1,55 @@
+"""plan: samples → a cross-fitting fold for each; and a look at the network before any time is spent on it."""
+
+from __future__ import annotations
+
+from tasks.artefacts import Artefact, Run
+from tasks.errors import BadConfig
+from tasks.fitting import build
+from tasks.gradients import Gradient
+from tasks.models import Model
+from tasks.samples import check_split, payload_of, table_of
+from tasks.schemas import FOLDS
+from tasks.step import step
+
+
+@step("plan {folds} folds")
+def plan(run: Run, samples: Artefact, folds: int, model: Model, gradient: Gradient) -> Artefact:
+    """Assign folds to the training samples, stratified by label; duplicates and groups stay together.
+
+    The network is built once and refused here if the gradient kind cannot serve it.
+
+    Raises:
+        BadModel: the network does not fit the inputs or the gradient kind.
+        BadConfig: more folds than the data allows.
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+    import torch
+
+    from tasks.kernels.folds import assign_folds
+
+    payload, classes = payload_of(samples), samples.facts["classes"]
+    check_split(samples, "train")
+    gradient.check(build(model, payload, len(classes)), torch.zeros(2, *payload.shape))
+    table = table_of(run, samples, ["sample_id", "split", "label", "group"])
+    table = table.filter(pc.equal(table["split"], "train"))
+    ids = table["sample_id"].to_pylist()
+    # A copy's id is its original's with a suffix.
+    units = [group or name.partition("-")[0] for group, name in zip(table["group"].to_pylist(), ids, strict=True)]
+    index = {label: i for i, label in enumerate(classes)}
+    strata = np.array([index[label] for label in table["label"].to_pylist()], np.int64)
+    distinct = len(set(units))
+    if folds > distinct:
+        raise BadConfig(
+            where="option folds",
+            expected=f"at most {distinct}, one for each distinct training sample or group",
+            got=str(folds),
+            do="Use fewer folds, or 1 for in-sample gradients.",
+        )
+    fold = assign_folds(np.array(units), strata, folds)
+    with run.draft("folds") as draft:
+        out = pa.table([pa.array(ids, pa.string()), pa.array(fold, pa.int16())], schema=FOLDS)
+        pq.write_table(out, draft.path("folds.parquet", out.num_rows), compression="zstd")
+        return draft.commit(folds=folds)

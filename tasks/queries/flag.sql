@@ -1,0 +1,55 @@
+-- flag: which training samples are flagged, in what order, and why.
+--
+-- Tables: scores (sample_id, one suspicion column a detector), gradients (scalars), samples (thin columns).
+-- Bound:  $detector, the one that decides; $budget, how many are flagged at most; $marked, how many of its most
+--         suspect every detector is said to mark; $class_cap, the share of a class that may be flagged at most.
+
+WITH suspicions AS (
+    UNPIVOT scores ON COLUMNS(* EXCLUDE sample_id) INTO NAME detector VALUE suspicion
+),
+ranked AS (
+    -- sample_id breaks ties, so that the same scores give the same flags in whatever order rows arrive.
+    SELECT *, row_number() OVER (PARTITION BY detector ORDER BY suspicion DESC, sample_id) AS rank
+    FROM suspicions
+),
+marks AS (
+    SELECT sample_id, list(detector ORDER BY detector) AS marked_by
+    FROM ranked WHERE rank <= $marked GROUP BY sample_id
+),
+decided AS (
+    SELECT sample_id, suspicion, rank, label,
+           row_number() OVER (PARTITION BY label ORDER BY rank) <= floor($class_cap * count(*) OVER (PARTITION BY label))
+               AS within_cap
+    FROM ranked JOIN samples USING (sample_id)
+    WHERE detector = $detector
+),
+flagged AS (
+    SELECT *, within_cap AND sum(within_cap::INT) OVER (ORDER BY rank) <= $budget AS flag
+    FROM decided
+)
+SELECT
+    sample_id,
+    flag,
+    rank,
+    suspicion,
+    $detector AS detector,
+    coalesce(marked_by, []) AS marked_by,
+    CASE
+        WHEN NOT within_cap AND rank <= $budget
+            THEN format('kept: {} of class {} is the most that may be flagged', $class_cap, label)
+        WHEN NOT flag THEN 'kept: below the budget'
+        WHEN predicted <> label
+            THEN format('given {} (p = {:.3f}), held-out model says {} (p = {:.3f}); rank {} by {}{}',
+                        label, p_label, predicted, p_predicted, rank, $detector, others)
+        ELSE format('given {} (p = {:.3f}) is what the held-out model says, but its gradient is far out; rank {} by {}{}',
+                    label, p_label, rank, $detector, others)
+    END AS reason,
+    CASE WHEN predicted <> label THEN predicted END AS suggested_label
+FROM flagged
+JOIN gradients USING (sample_id)
+LEFT JOIN marks USING (sample_id),
+LATERAL (
+    SELECT list_filter(coalesce(marked_by, []), lambda d: d <> $detector) AS rest,
+           CASE WHEN len(rest) > 0 THEN ', also marked by ' || array_to_string(rest, ', ') ELSE '' END AS others
+)
+ORDER BY rank

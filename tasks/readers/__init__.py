@@ -1,0 +1,128 @@
+"""Readers: each opens one kind of source and yields it in chunks. To add a format, add a file here."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field
+
+from tasks.artefacts import sha256_of
+from tasks.errors import BadInput
+from tasks.parts import Choice, Family, Part
+from tasks.samples import Payload
+
+CHUNK_ROWS = 4096
+"""Rows a reader yields at a time; what it holds in memory is a few chunks."""
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A row that cannot be a sample, and why."""
+
+    row: int | None
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive rows of one source. Arrays have equal length; nulls are allowed and judged by ingest."""
+
+    source: str
+    rows: pa.Array
+    """int64 row numbers in the source, from 0."""
+    label: pa.Array
+    """string"""
+    payload: dict[str, pa.Array]
+    split: pa.Array | str | None = None
+    """A split for each row, one for all, or None: ingest then splits by content hash."""
+    clean_label: pa.Array | None = None
+    group: pa.Array | None = None
+    source_id: pa.Array | None = None
+    rejects: list[Reject] = field(default_factory=list)
+
+
+class Noise(BaseModel):
+    """Label flips planted on the training split, to measure detection on data whose labels are trusted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    share: float = Field(0.0, ge=0, lt=1, description="Share of training labels to flip; 0 plants nothing.")
+    kind: Literal["symmetric", "asymmetric"] = Field(
+        "symmetric",
+        description="symmetric: to any other class, uniformly. asymmetric: each class to the next one (pair flip).",
+    )
+    seed: int = Field(0, description="Seed of the flips; the same sample flips the same way in every run.")
+
+
+class Reader(Part):
+    """Base of all readers."""
+
+    kind: Any
+    noise: Noise = Field(Noise(), description="Label noise to plant; for trials and benchmarks.")
+    limit: int | None = Field(None, ge=1, description="Read at most this many rows of the training source.")
+    test_share: float = Field(
+        0.2, ge=0, lt=1, description="Share set aside as test by content hash, when the source names no split."
+    )
+
+    def open(self) -> tuple[Payload, Iterator[Chunk]]:
+        """Check the source and start to read it.
+
+        Raises:
+            BadInput: the source is missing, unreadable or lacks what the options name.
+        """
+        raise TypeError(f"{type(self).__name__} must define open()")
+
+    def files(self) -> list[Path]:
+        """The files whose content decides what is read."""
+        raise TypeError(f"{type(self).__name__} must define files()")
+
+    def fingerprint(self) -> str:
+        """Digest of the source files' names and bytes; a missing file is left for ``open`` to report."""
+        digest = hashlib.sha256()
+        for path in self.files():
+            if path.is_file():
+                digest.update(f"{path.name}:{sha256_of(path)}\n".encode())
+        return digest.hexdigest()
+
+
+READERS: Family[Reader] = Family(__name__, Reader)
+
+
+class ReaderChoice(Choice[Reader], family=READERS):
+    """Where the samples come from."""
+
+    kind: str = Field("digits", description="Format of the source.")
+
+
+def existing(path: Path, what: str) -> Path:
+    """``path`` itself when it exists.
+
+    Raises:
+        BadInput: it does not.
+    """
+    path = path.expanduser()
+    if not path.exists():
+        near = path.parent if path.parent.is_dir() else None
+        inside = ", ".join(sorted(p.name for p in near.iterdir())[:8]) if near else ""
+        raise BadInput(
+            where=str(path),
+            expected=what,
+            got="no such file or folder" + (f" (its folder holds: {inside})" if inside else ""),
+            do="Check the path; relative paths are taken from the working directory.",
+        )
+    return path
+
+
+def files_below(path: Path | None) -> list[Path]:
+    """The file itself, or every file below a folder in a fixed order; hidden files do not count."""
+    if path is None:
+        return []
+    path = path.expanduser()
+    if path.is_dir():
+        return sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+    return [path]

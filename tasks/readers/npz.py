@@ -1,0 +1,141 @@
+"""NumPy .npz archives: arrays ``x`` and ``y`` (and ``x_test``, ``y_test``), read row by row out of the zip."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Literal
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from tasks.errors import BadInput
+from tasks.readers import CHUNK_ROWS, Chunk, Reader, existing
+from tasks.samples import Payload
+
+
+class Npz(Reader):
+    """An archive written by ``np.savez``. Object arrays (pickles) are refused: data is never code."""
+
+    kind: Literal["npz"] = "npz"
+    path: Path = Field(description="The .npz file.")
+    inputs: str = Field("x", description="Name of the array of inputs (n × …).")
+    label: str = Field("y", description="Name of the array of n labels.")
+    test_inputs: str = Field("x_test", description="Name of the array of test inputs; used when present.")
+    test_label: str = Field("y_test", description="Name of the array of test labels.")
+    channels_last: bool = Field(False, description="Inputs are n × H × W × C rather than n × C × H × W.")
+
+    def open(self) -> tuple[Payload, Iterator[Chunk]]:
+        """Compare the arrays' headers; the values are read chunk by chunk."""
+        path = existing(self.path, "an .npz archive")
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = {name.removesuffix(".npy") for name in archive.namelist()}
+        except zipfile.BadZipFile as error:
+            raise BadInput(where=str(path), expected="an .npz archive", got=str(error), do="Write it again.") from error
+        pairs = [(self.inputs, self.label, None)]
+        if self.test_inputs in names:
+            pairs = [(self.inputs, self.label, "train"), (self.test_inputs, self.test_label, "test")]
+        for name in (name for pair in pairs for name in pair[:2]):
+            if name not in names:
+                raise BadInput(
+                    where=str(path),
+                    expected=f"an array named {name!r}",
+                    got=f"arrays {', '.join(sorted(names))}",
+                    do="Name the arrays with inputs and label (test_inputs and test_label).",
+                )
+        shape = self._check_pairs(path, pairs)
+        with _member(path, self.inputs) as (_, dtype, _):
+            kind = "uint8" if dtype == np.uint8 else "float32"
+        return Payload(kind="array", columns=("x",), shape=shape, dtype=kind), self._chunks(path, pairs)
+
+    def _check_pairs(self, path: Path, pairs: list[tuple[str, str, str | None]]) -> tuple[int, ...]:
+        shapes = set()
+        for inputs, label, _ in pairs:
+            with _member(path, inputs) as (axes, x_type, _), _member(path, label) as (label_axes, label_type, _):
+                if label_axes != axes[:1] or label_type.kind not in "iubU" or x_type.kind not in "iubf":
+                    raise BadInput(
+                        where=f"{path}, arrays {inputs} and {label}",
+                        expected=f"numbers, and {axes[0] if axes else 0:,} labels that are integers or text",
+                        got=f"{x_type} inputs of {axes} and {label_type} labels of {label_axes}",
+                        do="Save one class label for each input; cast whole-number floats to integers.",
+                    )
+                shapes.add(axes[1:])
+        if len(shapes) > 1:
+            raise BadInput(
+                where=str(path),
+                expected="test inputs shaped like the training inputs",
+                got=" and ".join(map(str, sorted(shapes))),
+                do="Save arrays of one dataset together.",
+            )
+        shape = shapes.pop() or (1,)
+        if len(shape) == 3 and self.channels_last:
+            return (shape[2], *shape[:2])
+        return (1, *shape) if len(shape) == 2 else shape
+
+    def _chunks(self, path: Path, pairs: list[tuple[str, str, str | None]]) -> Iterator[Chunk]:
+        for inputs, label, split in pairs:
+            first = 0
+            for x, y in zip(_rows(path, inputs), _rows(path, label), strict=True):
+                if x.ndim == 4 and self.channels_last:
+                    x = x.transpose(0, 3, 1, 2)
+                flat = np.ascontiguousarray(x.reshape(len(x), -1))
+                flat = flat if flat.dtype == np.uint8 else flat.astype(np.float32)
+                yield Chunk(
+                    source=f"{path.name}/{inputs}",
+                    rows=pa.array(np.arange(first, first + len(x))),
+                    label=pa.array([str(value) for value in y.tolist()]),
+                    payload={"x": pa.FixedSizeListArray.from_arrays(pa.array(flat.ravel()), flat.shape[1])},
+                    split=split,
+                )
+                first += len(x)
+
+    def files(self) -> list[Path]:
+        """The archive."""
+        return [self.path.expanduser()]
+
+
+@contextmanager
+def _member(path: Path, name: str) -> Iterator[tuple[tuple[int, ...], np.dtype, IO[bytes]]]:
+    """(axes, dtype, stream at the first value) of one array; the stream is row-major whatever the archive says."""
+    with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
+        try:
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            axes, fortran, dtype = read(file)
+        except ValueError as error:
+            raise BadInput(
+                where=f"{path}/{name}", expected="a NumPy array", got=str(error), do="Write it with np.savez."
+            ) from error
+        if dtype.hasobject or (fortran and len(axes) > 1):
+            raise BadInput(
+                where=f"{path}/{name}",
+                expected="an array of numbers or text in C order",
+                got="Python objects (a pickle)" if dtype.hasobject else "Fortran order",
+                do="Save np.ascontiguousarray(array) with a plain dtype.",
+            )
+        yield axes, dtype, file
+
+
+def _rows(path: Path, name: str) -> Iterator[np.ndarray]:
+    with _member(path, name) as (axes, dtype, file):
+        width = math.prod(axes[1:]) * dtype.itemsize
+        for first in range(0, axes[0], CHUNK_ROWS):
+            rows = min(CHUNK_ROWS, axes[0] - first)
+            try:
+                data = file.read(rows * width)
+            except (EOFError, zipfile.BadZipFile, zlib.error) as error:
+                raise BadInput(where=f"{path}/{name}", expected="a whole array", got=str(error), do="Write it again.") from error
+            if len(data) < rows * width:
+                raise BadInput(
+                    where=f"{path}/{name}",
+                    expected=f"{axes[0]:,} rows",
+                    got=f"{first + len(data) // max(width, 1):,}",
+                    do="The archive is truncated; write it again.",
+                )
+            yield np.frombuffer(data, dtype).reshape(rows, *axes[1:])

@@ -1,0 +1,71 @@
+"""record: everything a run made → one whole, immutable run folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tasks.artefacts import MANIFEST, Artefact, Run, partial_folder, rename_folder, write_durably
+from tasks.errors import BadArtefact
+from tasks.step import step
+
+
+@step("record")
+def record(run: Run, dataset: str, config: str, stages: list[Artefact], version: Artefact) -> Artefact:
+    """Link every stage's files into ``runs/<run_id>/``, and write config.yaml and, last, run.json.
+
+    Hard links where the file system has them: stages shared between runs take space once, and no run depends on
+    another's folder or on the cache.
+    """
+    home = run.lake / "runs"
+    final = home / run.run_id
+    facts = {stage.stage: stage.facts for stage in stages}
+    summary = {
+        "run_id": run.run_id,
+        "dataset": dataset,
+        "recorded": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "version": version.facts["version"],
+        "train_samples": facts["samples"]["splits"]["train"],
+        "test_samples": facts["samples"]["splits"]["test"],
+        "rejected": sum(facts["samples"]["rejects"].values()),
+        "flagged": facts["flags"]["flagged"],
+        "detector": facts["flags"]["detector"],
+        "accuracy_untouched": facts["metrics"]["accuracy"]["untouched"],
+        "accuracy_cleaned": facts["metrics"]["accuracy"]["cleaned"],
+        "accuracy_random": facts["metrics"]["accuracy"]["random"],
+        "facts": facts | {"version": version.facts},
+        "stages": [{"stage": s.stage, "digest": s.digest, "made_by": s.made_by} for s in [*stages, version]],
+    }
+    files = [file for stage in stages for file in stage.files]
+    artefact = Artefact(
+        stage="run",
+        folder=str(final.relative_to(run.lake)),
+        files=tuple(files),
+        facts={"dataset": dataset, "version": version.facts["version"]},
+        digest=run.run_id,
+        made_by=run.run_id,
+    )
+    with partial_folder(home) as aside:
+        for stage in stages:
+            for file in stage.files:
+                _link(run.path(stage, file), aside / file.name)
+        write_durably(aside / "config.yaml", config)
+        write_durably(aside / MANIFEST, artefact.model_dump_json(indent=1))
+        write_durably(aside / "run.json", json.dumps(summary, indent=1))
+        if not rename_folder(aside, final):
+            raise BadArtefact(
+                where=str(final), expected="a new run folder", got="one that exists", do="Run again: ids are unique."
+            )
+    return artefact
+
+
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        # Another file system, or one without hard links.
+        shutil.copy2(source, target)

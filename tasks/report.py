@@ -1,0 +1,76 @@
+"""report: a recorded run → the summary, and its artifacts in the Prefect UI."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from prefect import task
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.futures import PrefectFutureList, as_completed
+
+from tasks.artefacts import Artefact, Run
+from tasks.progress import LOGGER
+from tasks.summary import Summary, recomputed
+
+# Rows of the table of suspects.
+SUSPECTS = 50
+
+
+@task(name="report", task_run_name="report")
+def report(run: Run, recorded: Artefact, stages: list[Artefact]) -> str:
+    """Say what was found and what was recomputed, in the log, in the run log and as artifacts; returns the text."""
+    summary = Summary.read(run.lake, recorded.made_by)
+    work = recomputed([(stage.stage, stage.made_by) for stage in stages], run.run_id)
+    create_markdown_artifact(f"{summary.markdown()}\n\n_{work}_", key="summary", description="What the run found")
+    create_table_artifact(_suspects(run, recorded), key="suspects", description=f"The {SUSPECTS} most suspect samples")
+    run.log({"run_id": recorded.made_by, "dataset": summary.dataset, "state": "completed", "work": work})
+    LOGGER.info("%s", work)
+    return f"{summary.text()}\n\n{work}"
+
+
+def _suspects(run: Run, recorded: Artefact) -> list[dict[str, Any]]:
+    """The head of flags.parquet, beside the samples' own columns."""
+    import pyarrow.parquet as pq
+
+    folder = run.lake / recorded.folder
+    flags = pq.read_table(folder / "flags.parquet").slice(0, SUSPECTS)
+    samples = {}
+    wanted = set(flags["sample_id"].to_pylist())
+    for path in sorted((folder / "samples").glob("*.parquet")):
+        thin = pq.read_table(path, columns=["sample_id", "source", "row", "label"])
+        samples |= {row["sample_id"]: row for row in thin.to_pylist() if row["sample_id"] in wanted}
+    return [
+        {
+            "rank": flag["rank"],
+            "sample_id": flag["sample_id"],
+            "source": f"{samples[flag['sample_id']]['source']}, row {samples[flag['sample_id']]['row']}",
+            "label": samples[flag["sample_id"]]["label"],
+            "suggested": flag["suggested_label"] or "",
+            "suspicion": f"{flag['suspicion']:.4g}",
+            "flagged": "yes" if flag["flag"] else "no",
+            "reason": flag["reason"],
+        }
+        for flag in flags.to_pylist()
+    ]
+
+
+def follow(futures: PrefectFutureList[Artefact], label: str) -> list[Artefact]:
+    """Wait for mapped tasks while a progress artifact shows how many are done; results in the order of submission.
+
+    Updated from the flow alone: artifact updates from many tasks at once lock Prefect's SQLite database.
+    """
+    artifact = create_progress_artifact(0.0, description=label)
+    for done, _ in enumerate(_finished(futures), 1):
+        if artifact is not None:
+            update_progress_artifact(artifact, progress=100.0 * done / len(futures))
+    return futures.result()
+
+
+def _finished(futures: PrefectFutureList[Artefact]) -> Iterable[Any]:
+    return as_completed(list(futures))

@@ -1,0 +1,102 @@
+"""The pyarrow schemas that verbs agree on. ``sample_id`` is column 0 of every table about samples."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+SPLITS = ("train", "validation", "test")
+
+# Columns of a samples table that are ours; the dataset's own columns (the payload) follow them.
+SAMPLES = pa.schema(
+    [
+        pa.field("sample_id", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("row", pa.int64(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("label", pa.string(), nullable=False),
+        pa.field("clean_label", pa.string()),
+        pa.field("group", pa.string()),
+        pa.field("source_id", pa.string()),
+    ]
+)
+
+REJECTS = pa.schema(
+    [
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("row", pa.int64()),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("detail", pa.string(), nullable=False),
+    ]
+)
+
+FOLDS = pa.schema([pa.field("sample_id", pa.string(), nullable=False), pa.field("fold", pa.int16(), nullable=False)])
+
+# The scalars of a gradient shard; they stand in the Arrow shard and, for bare DuckDB, in a Parquet file beside it.
+GRADIENTS = pa.schema(
+    [
+        pa.field("sample_id", pa.string(), nullable=False),
+        pa.field("fold", pa.int16(), nullable=False),
+        pa.field("loss", pa.float32(), nullable=False),
+        pa.field("p_label", pa.float32(), nullable=False),
+        pa.field("predicted", pa.string(), nullable=False),
+        pa.field("p_predicted", pa.float32(), nullable=False),
+        pa.field("l1", pa.float32(), nullable=False),
+        pa.field("l2", pa.float32(), nullable=False),
+    ]
+)
+
+FLAGS = pa.schema(
+    [
+        pa.field("sample_id", pa.string(), nullable=False),
+        pa.field("flag", pa.bool_(), nullable=False),
+        pa.field("rank", pa.int64(), nullable=False),
+        pa.field("suspicion", pa.float64(), nullable=False),
+        pa.field("detector", pa.string(), nullable=False),
+        pa.field("marked_by", pa.list_(pa.string()), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("suggested_label", pa.string()),
+    ]
+)
+
+PREDICTIONS = pa.schema(
+    [
+        pa.field("sample_id", pa.string(), nullable=False),
+        pa.field("label", pa.string(), nullable=False),
+        pa.field("predicted", pa.string(), nullable=False),
+        pa.field("p_predicted", pa.float32(), nullable=False),
+    ]
+)
+
+METRICS = pa.schema(
+    [
+        pa.field("arm", pa.string(), nullable=False),
+        pa.field("seed", pa.int64(), nullable=False),
+        pa.field("trained_on", pa.int64(), nullable=False),
+        pa.field("tested_on", pa.int64(), nullable=False),
+        pa.field("accuracy", pa.float64(), nullable=False),
+    ]
+)
+
+
+def gradient_shard(classes: int, width: int) -> pa.Schema:
+    """Schema of one Arrow shard: the scalars and both factors of the head gradient.
+
+    Args:
+        classes: k, the length of ``residual`` (softmax − onehot).
+        width: h1, the length of ``features`` ([h; 1] for a head with a bias).
+    """
+    return pa.schema(
+        [
+            *GRADIENTS,
+            pa.field("residual", pa.list_(pa.float32(), classes), nullable=False),
+            pa.field("features", pa.list_(pa.float32(), width), nullable=False),
+        ]
+    )
+
+
+def scores(detectors: list[str]) -> pa.Schema:
+    """Schema of the scores table: one suspicion column per detector."""
+    return pa.schema(
+        [pa.field("sample_id", pa.string(), nullable=False)]
+        + [pa.field(name, pa.float64(), nullable=False) for name in detectors]
+    )

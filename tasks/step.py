@@ -1,0 +1,54 @@
+"""The decorator every verb shares: a Prefect task cached by content, retried where an I/O error deserves it.
+
+A verb imports its kernels when it runs, inside the function: importing torch and scikit-learn costs about three
+seconds, which a run that recomputes nothing should not pay. The cache key sees those imports all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from prefect import Task, task
+
+from tasks.caching import content_key
+
+A = ParamSpec("A")
+R = TypeVar("R")
+
+# Errors of a busy or remote disk that pass by themselves. A full disk or a missing file does not.
+_TRANSIENT = (TimeoutError, ConnectionError, BlockingIOError, InterruptedError)
+
+
+def _transient(_task: Any, _task_run: Any, state: Any) -> bool:
+    try:
+        state.result()
+    except _TRANSIENT:
+        return True
+    except BaseException:  # noqa: BLE001  the question is only which kind it is; Prefect re-raises it
+        return False
+    return False
+
+
+def step(run_name: str) -> Callable[[Callable[A, R]], Task[A, R]]:
+    """Make a verb of a function whose first parameter is the ``Run`` and whose result is an ``Artefact``.
+
+    Args:
+        run_name: the task run's name as the Prefect UI shows it; ``{parameter}`` is filled in.
+    """
+
+    def decorate(function: Callable[A, R]) -> Task[A, R]:
+        return task(
+            function,
+            name=function.__name__,
+            task_run_name=run_name,
+            cache_key_fn=content_key,
+            persist_result=True,
+            result_serializer="json",
+            cache_result_in_memory=False,
+            retries=2,
+            retry_delay_seconds=[1, 10],
+            retry_condition_fn=_transient,
+        )
+
+    return decorate

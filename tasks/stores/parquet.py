@@ -1,0 +1,108 @@
+"""Versions as plain Parquet folders, readable by anything that reads Parquet.
+
+    <lake>/versions/<dataset>/v0001/
+        data/00000.parquet …   every sample that was kept, with all its columns
+        removed.parquet        the samples that were not, each with its reason, rank, suspicion and run
+        manifest.json          version, parent, run, rows, a SHA-256 for each file
+
+Written aside, fsynced, and renamed to the next free number; the number is tried again when another run took it.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tasks.artefacts import MANIFEST, Artefact, File, Run, partial_folder, rename_folder, sha256_of, write_durably
+from tasks.stores import Store
+
+
+class ParquetStore(Store):
+    """Immutable Parquet versions with a manifest."""
+
+    kind: Literal["parquet"] = "parquet"
+
+    def publish(self, run: Run, dataset: str, samples: Artefact, flags: Artefact) -> Artefact:
+        """Write the next version of ``dataset``."""
+        home = run.lake / "versions" / dataset
+        home.mkdir(parents=True, exist_ok=True)
+        table = pq.read_table(run.path(flags))
+        removed = table.filter(pc.field("flag")).drop_columns(["flag"])
+        with partial_folder(home) as aside:
+            files = _write_data(run, samples, removed["sample_id"], aside)
+            files.append(_write_removed(run, samples, removed, aside))
+            while True:
+                version, parent = _next(home)
+                manifest = {
+                    "version": version,
+                    "dataset": dataset,
+                    "parent": parent,
+                    "run_id": run.run_id,
+                    "published": datetime.now(UTC).isoformat(timespec="seconds"),
+                    "rows": sum(file.rows for file in files[:-1]),
+                    "removed": removed.num_rows,
+                    "samples": samples.digest,
+                    "flags": flags.digest,
+                    "payload": samples.facts["payload"],
+                    "classes": samples.facts["classes"],
+                    "files": [file.model_dump() for file in files],
+                }
+                write_durably(aside / MANIFEST, json.dumps(manifest, indent=1))
+                if rename_folder(aside, home / version):
+                    break
+        return Artefact(
+            stage="version",
+            folder=str((home / version).relative_to(run.lake)),
+            files=tuple(files),
+            facts={name: manifest[name] for name in ("version", "dataset", "parent", "rows", "removed")},
+            digest=sha256_of(home / version / MANIFEST),
+            made_by=run.run_id,
+        )
+
+
+def _write_data(run: Run, samples: Artefact, removed: pa.ChunkedArray, aside: Path) -> list[File]:
+    (aside / "data").mkdir()
+    gone = removed.combine_chunks()
+    files = []
+    for path in run.paths(samples, ".parquet"):
+        if path.parent.name != "samples":
+            continue
+        name = f"data/{path.name}"
+        rows = 0
+        with pq.ParquetFile(path) as source, pq.ParquetWriter(aside / name, source.schema_arrow, compression="zstd") as sink:
+            for batch in source.iter_batches(batch_size=4096):
+                kept = batch.filter(pc.invert(pc.is_in(batch["sample_id"], value_set=gone)))
+                sink.write_batch(kept)
+                rows += kept.num_rows
+        files.append(_described(aside, name, rows))
+    return files
+
+
+def _write_removed(run: Run, samples: Artefact, removed: pa.Table, aside: Path) -> File:
+    thin = ["sample_id", "source", "row", "source_id", "label", "clean_label"]
+    paths = [path for path in run.paths(samples, ".parquet") if path.parent.name == "samples"]
+    about = pa.concat_tables([pq.read_table(path, columns=thin) for path in paths])
+    table = removed.join(about, "sample_id", join_type="left outer").sort_by("rank")
+    table = table.append_column("run_id", pa.array([run.run_id] * table.num_rows, pa.string()))
+    pq.write_table(table, aside / "removed.parquet", compression="zstd")
+    return _described(aside, "removed.parquet", table.num_rows)
+
+
+def _described(aside: Path, name: str, rows: int) -> File:
+    path = aside / name
+    return File(name=name, rows=rows, size=path.stat().st_size, sha256=sha256_of(path))
+
+
+def _next(home: Path) -> tuple[str, str | None]:
+    """The next free version and the newest one there is."""
+    numbers = [int(path.name[1:]) for path in home.iterdir() if path.name.startswith("v") and path.name[1:].isdigit()]
+    newest = max(numbers, default=0)
+    return f"v{newest + 1:04d}", f"v{newest:04d}" if newest else None
+
+

@@ -1,0 +1,147 @@
+"""What a run found, in words: the same for the terminal, the Prefect artifact and ``gradsieve show``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A recorded run's facts."""
+
+    facts: dict[str, Any]
+    run_id: str
+    dataset: str
+    lake: Path
+
+    @classmethod
+    def read(cls, lake: Path, run_id: str) -> Summary:
+        """The summary of a recorded run.
+
+        Raises:
+            BadInput: there is no such run.
+        """
+        path = lake / "runs" / run_id / "run.json"
+        if Path(run_id).name != run_id or not path.is_file():
+            raise BadInput(
+                where=str(lake / "runs"), expected=f"a run {run_id!r}", got="none of that name", do="See gradsieve runs."
+            )
+        about = json.loads(path.read_text(encoding="utf-8"))
+        return cls(facts=about["facts"], run_id=run_id, dataset=about["dataset"], lake=lake)
+
+    @property
+    def sections(self) -> list[tuple[str, list[str]]]:
+        """(title, lines) in the order of the pipeline."""
+        return [
+            ("Ingested", self._ingested()),
+            ("Flagged", self._flagged()),
+            ("Test accuracy, last epoch", self._accuracy()),
+            ("Published", self._published()),
+            ("Ask", [f'gradsieve sql "{self.sql}"']),
+        ]
+
+    @property
+    def sql(self) -> str:
+        """The query that shows this run's flagged samples."""
+        return (
+            "SELECT sample_id, label, suggested_label, rank, reason FROM flags JOIN samples USING (run_id, sample_id) "
+            f"WHERE flag AND run_id = '{self.run_id}' ORDER BY rank LIMIT 20"
+        )
+
+    def text(self) -> str:
+        """Plain text, for a terminal or a log."""
+        lines = [f"gradsieve: {self.dataset}, run {self.run_id}"]
+        for title, body in self.sections:
+            lines += ["", title, *(f"  {line}" for line in body)]
+        return "\n".join(lines)
+
+    def markdown(self) -> str:
+        """Markdown, for the Prefect UI."""
+        lines = [f"# {self.dataset}", f"Run `{self.run_id}`"]
+        for title, body in self.sections:
+            lines += ["", f"## {title}", *([f"```\n{body[0]}\n```"] if title == "Ask" else [f"- {line}" for line in body])]
+        return "\n".join(lines)
+
+    def _ingested(self) -> list[str]:
+        facts = self.facts["samples"]
+        splits = ", ".join(f"{n:,} {split}" for split, n in facts["splits"].items() if n)
+        payload = facts["payload"]
+        lines = [
+            f"{sum(facts['splits'].values()):,} samples ({splits}) in {len(facts['classes'])} classes, "
+            f"inputs {' × '.join(map(str, payload['shape']))} {payload['dtype']}"
+        ]
+        rejects = facts["rejects"]
+        lines.append(
+            f"{sum(rejects.values()):,} of {facts['rows_read']:,} rows rejected: "
+            + ", ".join(f"{reason} {n:,}" for reason, n in rejects.items())
+            if rejects
+            else "no row rejected"
+        )
+        if facts["duplicates"]:
+            leaking = facts["leaking_duplicates"]
+            lines.append(
+                f"{facts['duplicates']:,} exact duplicates"
+                + (f"; {leaking:,} samples stand both in train and in a held-out split" if leaking else "")
+            )
+        if facts["planted"]:
+            lines.append(f"{facts['planted']:,} training labels flipped on purpose, to measure detection")
+        return lines
+
+    def _flagged(self) -> list[str]:
+        facts = self.facts["flags"]
+        lines = [
+            f"{facts['flagged']:,} of {facts['of']:,} training samples, decided by {facts['detector']} "
+            f"(budget {facts['budget']:,})"
+        ]
+        detection = self.facts["metrics"]["detection"]
+        flags = detection.get("flags")
+        if flags:
+            lines.append(
+                f"{flags['found']:,} of them are among the {flags['wrong']:,} known wrong labels "
+                f"(precision {_share(flags['found'], flags['flagged'])}, recall {_share(flags['found'], flags['wrong'])})"
+            )
+        for name, figures in detection.items():
+            if name != "flags":
+                lines.append(
+                    f"{name}: average precision {figures['average_precision']:.3f}, ROC AUC {figures['roc_auc']:.3f}, "
+                    f"{figures['recall_at_noise_rate']:.1%} of the wrong labels in a top share of their size"
+                )
+        return lines
+
+    def _accuracy(self) -> list[str]:
+        facts = self.facts["metrics"]
+        arms = {"untouched": "before", "cleaned": "after ", "random": "as many removed at random"}
+        lines = [f"{words}: {facts['accuracy'][arm]:.2%}" for arm, words in arms.items()]
+        for arm, gain in facts["gains"].items():
+            interval = "no interval" if gain["low"] is None else f"95 % [{gain['low']:+.2%}, {gain['high']:+.2%}]"
+            lines.append(f"after against {arm}: {gain['mean']:+.2%} ({interval})")
+        lines.append(f"means of {facts['seeds']} paired seeds on {facts['tested_on']:,} test samples")
+        return lines
+
+    def _published(self) -> list[str]:
+        version = self.facts["version"]
+        home = self.lake / "versions" / version["dataset"] / version["version"]
+        return [
+            f"{version['dataset']} {version['version']}: {version['rows']:,} samples kept, "
+            f"{version['removed']:,} removed" + (f", parent {version['parent']}" if version["parent"] else ""),
+            str(home),
+        ]
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.1%}" if whole else "–"
+
+
+def recomputed(stages: list[tuple[str, str]], run_id: str) -> str:
+    """What this invocation computed, from (stage, run that made it) pairs."""
+    made = [stage for stage, made_by in stages if made_by == run_id]
+    if not made:
+        return f"nothing recomputed: all {len(stages)} stage results are unchanged"
+    kept = len(stages) - len(made)
+    counts = ", ".join(f"{stage} × {made.count(stage)}" if made.count(stage) > 1 else stage for stage in dict.fromkeys(made))
+    return f"recomputed {counts}; {kept} of {len(stages)} stage results unchanged"

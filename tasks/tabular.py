@@ -1,0 +1,339 @@
+"""Tables to samples: which column is the label, which are the inputs, and which rows cannot be used.
+
+Shared by every reader whose source is a table. A format brings its schema and its record batches; the mapping, the
+conversion to numbers and the reasons for rejecting a row are here, once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field
+
+from tasks import images
+from tasks.errors import BadInput
+from tasks.readers import Chunk, Reader, Reject, existing, files_below
+from tasks.samples import Payload
+from tasks.schemas import SAMPLES
+
+# What text may be a number. pyarrow's own parser decides the value; this keeps one bad cell from failing its batch.
+_NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$|^\s*[+-]?(?i:nan|inf|infinity)\s*$"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Consecutive rows of a table, as a format reads them."""
+
+    source: str
+    table: pa.RecordBatch
+    rows: np.ndarray
+    rejects: list[Reject] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """The roles of a table's columns, checked against its schema."""
+
+    payload: Payload
+    widths: dict[str, int]
+    """Values a row has in each payload column; 1 for a number."""
+    carried: dict[str, pa.DataType]
+    """Columns without a role: they go along untouched into the samples and every published version."""
+
+
+class Tabular(Reader):
+    """Base of the readers of tables."""
+
+    kind: Any
+    path: Path = Field(description="The file, or a folder of files of this format.")
+    test_path: Path | None = Field(None, description="File or folder of test samples.")
+    label: str = Field("label", description="Column of class labels: text, integers or booleans.")
+    features: list[str] | None = Field(
+        None, description="Input columns: numbers or lists of numbers. Default: every numeric column with no other role."
+    )
+    image: str | None = Field(None, description="Column of encoded images, instead of features.")
+    image_size: int | None = Field(None, ge=4, description="Resize images to squares of this many pixels.")
+    shape: list[int] | None = Field(
+        None, description="Shape of one input when the features are the pixels of an image: channels, height, width."
+    )
+    id: str | None = Field(None, description="Column of your own ids, carried along as source_id.")
+    split: str | None = Field(None, description="Column that says train, validation or test.")
+    group: str | None = Field(None, description="Column of groups (patient, site …): a group is never torn across folds.")
+    clean_label: str | None = Field(None, description="Column of known true labels; only ever used to measure detection.")
+
+    def batches(self, path: Path) -> Iterator[Batch]:
+        """The source's rows, in order. At least one batch, with the source's columns, even when it has no rows."""
+        raise TypeError(f"{type(self).__name__} must define batches()")
+
+    def open(self) -> tuple[Payload, Iterator[Chunk]]:
+        """Map the columns by the first batch and stream the rest."""
+        path = existing(self.path, f"a {self.kind} file or folder")
+        batches = self.batches(path)
+        first = next(batches, None)
+        if first is None:
+            raise BadInput(where=str(path), expected="rows", got="none", do="The source is empty; check the path.")
+        mapping = self.map_columns(first.table, str(path))
+        return mapping.payload, self._chunks(first, batches, mapping)
+
+    def files(self) -> list[Path]:
+        """Every source file, training first."""
+        return files_below(self.path) + files_below(self.test_path)
+
+    def _chunks(self, first: Batch, rest: Iterator[Batch], mapping: Mapping) -> Iterator[Chunk]:
+        split = None if self.test_path is None else "train"
+        yield self._chunk(first, mapping, split)
+        for batch in rest:
+            yield self._chunk(batch, mapping, split)
+        if self.test_path is not None:
+            path = existing(self.test_path, f"a {self.kind} file or folder")
+            for batch in self.batches(path):
+                self._check_names(batch.table.schema.names, str(path))
+                yield self._chunk(batch, mapping, "test")
+
+    # ---- roles -------------------------------------------------------------------------------------------------
+
+    def map_columns(self, table: pa.RecordBatch, where: str) -> Mapping:
+        """Check every named column against the source and settle the payload.
+
+        Raises:
+            BadInput: a named column is missing, the label is of floats, no column can be an input.
+        """
+        self._check_names(table.schema.names, where)
+        self._check_label(table.column(self.label), where)
+        if self.image:
+            data = [_image_bytes(value) for value in table.column(self.image).slice(0, 32).to_pylist()]
+            shape = images.first_shape(data, self.image_size, f"{where}, column {self.image!r}")
+            resize = self.image_size is not None
+            payload = Payload(kind="image", columns=(self.image,), shape=shape, dtype="uint8", resize=resize)
+            return Mapping(payload, {self.image: 1}, self._carried(table, [self.image]))
+        names = self.features or [name for name in table.schema.names if self._may_be_input(name, table.column(name))]
+        widths = {name: _width(table.column(name)) for name in names}
+        odd = next((name for name, width in widths.items() if width == 0), None)
+        if odd or not names:
+            raise BadInput(
+                where=where if odd is None else f"{where}, column {odd!r}",
+                expected="numbers, or lists of numbers, as input columns",
+                got=str(table.schema.field(odd).type) if odd else f"none among {', '.join(table.schema.names)}",
+                do="List the input columns with features, encode text as numbers, or name an image column.",
+            )
+        return Mapping(self._array_payload(table, names, widths, where), widths, self._carried(table, names))
+
+    def _array_payload(self, table: pa.RecordBatch, names: list[str], widths: dict[str, int], where: str) -> Payload:
+        width = sum(widths.values())
+        shape = tuple(self.shape or (width,))
+        if int(np.prod(shape)) != width:
+            raise BadInput(
+                where=f"{where}, option shape",
+                expected=f"a shape of {width:,} values, as many as the features have",
+                got=" × ".join(map(str, shape)),
+                do="Give channels, height and width whose product is the number of features.",
+            )
+        kinds = {_element(table.column(name).type) for name in names}
+        dtype = "uint8" if kinds == {pa.uint8()} else "int8" if kinds == {pa.int8()} else "float32"
+        return Payload(kind="array", columns=tuple(names), shape=shape, dtype=dtype)
+
+    def _carried(self, table: pa.RecordBatch, inputs: list[str]) -> dict[str, pa.DataType]:
+        taken = {*inputs, self.label, self.id, self.split, self.group, self.clean_label, *SAMPLES.names}
+        return {field.name: self.carried_type(field.type) for field in table.schema if field.name not in taken}
+
+    def carried_type(self, kind: pa.DataType) -> pa.DataType:
+        """The type a carried column has in every batch; formats without a schema settle on text."""
+        return pa.string() if pa.types.is_null(kind) else kind
+
+    def _check_names(self, present: list[str], where: str) -> None:
+        named = [self.label, self.image, self.id, self.split, self.group, self.clean_label, *(self.features or [])]
+        for name in named:
+            if name is not None and name not in present:
+                near = difflib.get_close_matches(name, present, n=1)
+                raise BadInput(
+                    where=where,
+                    expected=f"a column {name!r}",
+                    got=f"columns {', '.join(present[:20])}{' …' if len(present) > 20 else ''}",
+                    do=f"Did you mean {near[0]!r}?" if near else "Map the columns by name (label, features, image …).",
+                )
+        clash = sorted(set(self.features or [self.image or ""]) & set(SAMPLES.names))
+        if clash:
+            raise BadInput(
+                where=where,
+                expected="input columns whose names are not gradsieve's own",
+                got=", ".join(clash),
+                do=f"Rename them; reserved are {', '.join(SAMPLES.names)}.",
+            )
+
+    def _check_label(self, column: pa.Array, where: str) -> None:
+        floats = pa.types.is_floating(column.type)
+        if pa.types.is_string(column.type) and len(column):
+            # A text format has no float type: values that are all numbers, some with a fraction, are one.
+            number = pc.match_substring_regex(column, _NUMBER)
+            fraction = pc.match_substring_regex(column, r"\.\d*[1-9]|[eE]-")
+            floats = bool(pc.all(number).as_py()) and bool(pc.any(fraction).as_py())
+        nested = pa.types.is_nested(column.type) or pa.types.is_binary(column.type)
+        if floats or nested:
+            values = ", ".join(str(value) for value in column.slice(0, 3).to_pylist())
+            raise BadInput(
+                where=f"{where}, label column {self.label!r}",
+                expected="class labels: text, integers or booleans",
+                got=f"{'floats' if floats else column.type} ({values[:80]} …)",
+                do="Choose another label column, or cast whole numbers to integers; regression has no classes.",
+            )
+
+    def _may_be_input(self, name: str, column: pa.Array) -> bool:
+        taken = {self.label, self.id, self.split, self.group, self.clean_label, *SAMPLES.names}
+        return name not in taken and _width(column) > 0
+
+    # ---- rows --------------------------------------------------------------------------------------------------
+
+    def _chunk(self, batch: Batch, mapping: Mapping, split: str | None) -> Chunk:
+        keep = np.ones(batch.table.num_rows, bool)
+        rejects = list(batch.rejects)
+        payload: dict[str, pa.Array] = {}
+
+        def reject(bad: np.ndarray, reason: str, detail: str, values: pa.Array | None = None) -> None:
+            for i in np.flatnonzero(bad & keep):
+                shown = "" if values is None else f": {str(values[int(i)].as_py())[:80]!r}"
+                rejects.append(Reject(int(batch.rows[i]), reason, f"{detail}{shown}"))
+            keep[bad] = False
+
+        for name in mapping.payload.columns:
+            column = batch.table.column(name)
+            if mapping.payload.kind == "image":
+                payload[name] = _images(column, mapping.payload, name, reject)
+            elif mapping.widths[name] > 1 or _is_list(column.type):
+                payload[name] = _vectors(column, mapping.widths[name], name, reject)
+            else:
+                payload[name] = _numbers(column, name, reject)
+        for name, kind in mapping.carried.items():
+            column = batch.table.column(name)
+            payload[name] = column if column.type == kind else _text(column) if kind == pa.string() else column.cast(kind)
+        mask = pa.array(keep)
+
+        def text(name: str | None) -> pa.Array | None:
+            return None if name is None else _text(batch.table.column(name)).filter(mask)
+
+        label = text(self.label)
+        assert label is not None  # noqa: S101  label is always named
+        return Chunk(
+            source=batch.source,
+            rows=pa.array(batch.rows).filter(mask),
+            label=label,
+            payload={name: column.filter(mask) for name, column in payload.items()},
+            split=text(self.split) if self.split else split,
+            clean_label=text(self.clean_label),
+            group=text(self.group),
+            source_id=text(self.id),
+            rejects=rejects,
+        )
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+
+
+def _element(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if _is_list(kind) else kind
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+
+
+def _width(column: pa.Array) -> int:
+    """Values a row has in this column: 1 for a number (or text that mostly is one), 0 when it cannot be an input."""
+    kind = column.type
+    if _is_list(kind):
+        if not _is_number(kind.value_type):
+            return 0
+        lengths = pc.drop_null(pc.list_value_length(column))
+        return kind.list_size if pa.types.is_fixed_size_list(kind) else (lengths[0].as_py() if len(lengths) else 0)
+    if pa.types.is_string(kind):
+        filled = column.filter(pc.fill_null(pc.not_equal(column, ""), fill_value=False))
+        numbers = pc.sum(pc.match_substring_regex(filled, _NUMBER)).as_py() or 0
+        return 1 if numbers * 2 > len(filled) else 0
+    return 1 if _is_number(kind) or pa.types.is_boolean(kind) else 0
+
+
+def _text(column: pa.Array) -> pa.Array:
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_string(column.type):
+        trimmed = pc.utf8_trim_whitespace(column)
+        return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed)
+    if pa.types.is_nested(column.type):
+        return pa.array([None if v is None else json.dumps(v, default=str) for v in column.to_pylist()], pa.string())
+    return column.cast(pa.string())
+
+
+def _numbers(column: pa.Array, name: str, reject: Any) -> pa.Array:
+    """A column of numbers as it is; text parsed as float64, with the cells that are none rejected."""
+    if pa.types.is_string(column.type):
+        filled = pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(column), ""), fill_value=False)
+        number = pc.fill_null(pc.match_substring_regex(column, _NUMBER), fill_value=False)
+        reject(~filled.to_numpy(zero_copy_only=False), "missing value", f"column {name}")
+        bad = pc.and_(filled, pc.invert(number)).to_numpy(zero_copy_only=False)
+        reject(bad, "not a number", f"column {name}", column)
+        parsed = pc.if_else(number, pc.utf8_trim_whitespace(column), pa.scalar(None, pa.string())).cast(pa.float64())
+        return _finite(parsed, name, reject)
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.uint8())
+    if pa.types.is_decimal(column.type) or pa.types.is_float16(column.type):
+        # DuckDB cannot read half floats out of Arrow, and a decimal is a number like any other here.
+        column = column.cast(pa.float64() if pa.types.is_decimal(column.type) else pa.float32())
+    reject(column.is_null().to_numpy(zero_copy_only=False), "missing value", f"column {name}")
+    return _finite(column, name, reject)
+
+
+def _finite(column: pa.Array, name: str, reject: Any) -> pa.Array:
+    if pa.types.is_floating(column.type):
+        bad = pc.invert(pc.fill_null(pc.is_finite(column), fill_value=True)).to_numpy(zero_copy_only=False)
+        reject(bad, "NaN or infinite", f"column {name}")
+    return column
+
+
+def _vectors(column: pa.Array, width: int, name: str, reject: Any) -> pa.Array:
+    """A list column as fixed-size lists of ``width``; rows of another length or with a missing value are rejected."""
+    element = column.type.value_type
+    target = pa.float32() if pa.types.is_float16(element) else pa.float64() if pa.types.is_decimal(element) else element
+    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
+    reject(column.is_null().to_numpy(zero_copy_only=False), "missing value", f"column {name}")
+    reject(lengths != width, "wrong length", f"column {name}, where the first row has {width} values")
+    fits = lengths == width
+    values = pc.list_flatten(column.filter(pa.array(fits))).cast(target)
+    numbers = values.to_numpy(zero_copy_only=False).reshape(-1, width)
+    bad = np.zeros(len(column), bool)
+    if values.null_count or numbers.dtype.kind == "f":
+        bad[fits] = ~np.isfinite(numbers.astype(np.float64, copy=False)).all(axis=1)
+    reject(bad, "NaN or infinite", f"column {name}")
+    if fits.all() and not bad.any():
+        return pa.FixedSizeListArray.from_arrays(values, width)
+    clean = np.zeros((len(column), width), dtype=target.to_pandas_dtype())
+    clean[fits & ~bad] = numbers[~bad[fits]]
+    return pa.FixedSizeListArray.from_arrays(pa.array(clean.ravel(), target), width)
+
+
+def _image_bytes(value: Any) -> bytes | None:
+    """Hugging Face stores {bytes, path}; everybody else the bytes."""
+    data = value.get("bytes") if isinstance(value, dict) else value
+    return data if isinstance(data, bytes) else None
+
+
+def _images(column: pa.Array, payload: Payload, name: str, reject: Any) -> pa.Array:
+    data = [_image_bytes(value) for value in column.to_pylist()]
+    for i, item in enumerate(data):
+        one = np.zeros(len(data), bool)
+        one[i] = True
+        if item is None:
+            reject(one, "missing value", f"column {name}")
+            continue
+        try:
+            images.decode(item, payload.shape, resize=payload.resize)
+        except ValueError as error:
+            reject(one, "undecodable image", f"column {name}: {error}")
+    return pa.array(data, pa.binary())
