@@ -22,8 +22,8 @@ from tasks.parts import Choice, Part
 
 # Import names that are not the names of their distributions.
 _DISTRIBUTIONS = {"sklearn": "scikit-learn", "PIL": "pillow", "yaml": "pyyaml"}
-# Their versions decide how a stage is run, not what comes out of it.
-_NOT_RESULTS = {"prefect", "rich", "pydantic", "jaxtyping"}
+# What decides how a stage is run, retried, shown or refused, and not what comes out of it.
+_NOT_RESULTS = {"prefect", "rich", "pydantic", "jaxtyping", "tasks.step", "tasks.progress", "tasks.errors"}
 
 
 class _Store(Protocol):
@@ -98,7 +98,7 @@ def code_digest(modules: list[str]) -> str:
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        if name in ours:
+        if name in ours or name in _NOT_RESULTS:
             continue
         path = _source(name)
         if path is None:
@@ -117,15 +117,24 @@ def code_digest(modules: list[str]) -> str:
 
 @cache
 def _source(module: str) -> Path | None:
-    """The source file of a module, or of the package it names; None for a name inside a module."""
-    loaded = sys.modules.get(module)
-    if loaded is not None and getattr(loaded, "__file__", None):
-        return Path(str(loaded.__file__))
-    try:
-        spec = importlib.util.find_spec(module)
-    except ModuleNotFoundError:
+    """The source file of a module, or of the package it names; None for a name inside a module.
+
+    Found on the path and not by ``find_spec``, which imports every parent of a dotted name, torch and all.
+    """
+    root, *rest = module.split(".")
+    spec = importlib.util.find_spec(root)
+    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
         return None
-    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+    here = Path(spec.origin)
+    for name in rest:
+        if here.name != "__init__.py":
+            return None
+        candidates = (here.parent / f"{name}.py", here.parent / name / "__init__.py")
+        found = next((path for path in candidates if path.is_file()), None)
+        if found is None:
+            return None
+        here = found
+    return here
 
 
 @cache

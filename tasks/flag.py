@@ -50,7 +50,7 @@ def flag(
         db.register("samples", table_of(run, samples, ["sample_id", "label"]))
         db.register("gradients", ds.dataset([str(p) for g in gradients for p in run.paths(g, ".parquet")]))
         bound = {"detector": detector, "budget": count, "marked": count, "class_cap": options.class_cap}
-        flags = db.execute(query("flag"), bound).to_arrow_table().cast(FLAGS)
+        flags = db.sql(query("flag"), params=bound).to_arrow_table().cast(FLAGS)
     with run.draft("flags") as draft:
         pq.write_table(flags, draft.path("flags.parquet", flags.num_rows), compression="zstd")
         flagged = sum(flags["flag"].to_pylist())

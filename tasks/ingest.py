@@ -219,7 +219,7 @@ def _survey(spool: Path, read: int, where: str) -> _Survey:
     survey = _Survey()
     with duckdb.connect() as db:
         db.execute(
-            """CREATE VIEW spool AS SELECT file_row_number AS at, sample_id, source, "row", split, label
+            """CREATE VIEW spool AS SELECT file_row_number AS place, sample_id, source, "row", split, label
                FROM read_parquet($1, file_row_number = true)""".replace("$1", _literal(spool))
         )
         counts = db.execute(
@@ -232,15 +232,15 @@ def _survey(spool: Path, read: int, where: str) -> _Survey:
         }
         survey.classes = sorted((label for label, *_ in counts if label not in unlearnable), key=_class_order)
         for at, source, row, label in db.execute(
-            'SELECT at, source, "row", label FROM spool WHERE list_contains($1, label) ORDER BY at', [list(unlearnable)]
+            'SELECT place, source, "row", label FROM spool WHERE list_contains($1, label) ORDER BY place', [list(unlearnable)]
         ).fetchall():
             survey.dropped.add(at)
             detail = f"class {label!r} has too few training samples to be learned and checked"
             survey.rejects.append({"source": source, "row": row, "reason": unlearnable[label], "detail": detail})
         # Copies are numbered by what they say, not by where they stand, so that row order names nothing.
         copies = db.execute(
-            """SELECT at, row_number() OVER (PARTITION BY sample_id ORDER BY split DESC, label, source, "row") - 1 AS copy
-               FROM spool QUALIFY copy > 0"""
+            """SELECT place, row_number() OVER (PARTITION BY sample_id ORDER BY split DESC, label, source, "row") - 1 AS nth
+               FROM spool QUALIFY nth > 0"""
         ).fetchall()
         survey.copies = dict(copies)
         survey.duplicates = len(copies)

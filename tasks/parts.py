@@ -47,6 +47,8 @@ class Family(Generic[P]):
             for part in vars(module).values():
                 if isinstance(part, type) and issubclass(part, self.base) and part.__module__ == module.__name__:
                     kind = part.model_fields["kind"].default
+                    if not isinstance(kind, str):
+                        continue  # a base class of several parts of one file
                     if kind in found:
                         raise TypeError(f"{part.__qualname__} and {found[kind].__qualname__} are both called {kind!r}")
                     found[kind] = part

@@ -52,7 +52,7 @@ def _metrics(run: Run, arms: list[Artefact]) -> pa.Table:
         tables.append(table)
     with duckdb.connect() as db:
         db.register("predictions", pa.concat_tables(tables))
-        return db.execute(query("metrics")).to_arrow_table()
+        return db.sql(query("metrics")).to_arrow_table()
 
 
 def _gain(cleaned: dict[int, float], control: dict[int, float]) -> dict[str, float | None]:

@@ -13,13 +13,16 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tasks.artefacts import MANIFEST, Artefact, File, Run, partial_folder, rename_folder, sha256_of, write_durably
+from tasks.queries import query
+from tasks.samples import table_of
 from tasks.stores import Store
 
 
@@ -29,14 +32,19 @@ class ParquetStore(Store):
     kind: Literal["parquet"] = "parquet"
 
     def publish(self, run: Run, dataset: str, samples: Artefact, flags: Artefact) -> Artefact:
-        """Write the next version of ``dataset``."""
+        """Write the next version of ``dataset``; the newest version itself when it says just the same."""
         home = run.lake / "versions" / dataset
         home.mkdir(parents=True, exist_ok=True)
+        newest = _next(home)[1]
+        if newest is not None:
+            manifest = json.loads((home / newest / MANIFEST).read_text(encoding="utf-8"))
+            if (manifest["samples"], manifest["flags"]) == (samples.digest, flags.digest):
+                return _described_version(run, home / newest, manifest)
         table = pq.read_table(run.path(flags))
-        removed = table.filter(pc.field("flag")).drop_columns(["flag"])
+        removed = table.filter(pc.field("flag"))["sample_id"]
         with partial_folder(home) as aside:
-            files = _write_data(run, samples, removed["sample_id"], aside)
-            files.append(_write_removed(run, samples, removed, aside))
+            files = _write_data(run, samples, removed, aside)
+            files.append(_write_removed(run, samples, table, aside))
             while True:
                 version, parent = _next(home)
                 manifest = {
@@ -46,7 +54,7 @@ class ParquetStore(Store):
                     "run_id": run.run_id,
                     "published": datetime.now(UTC).isoformat(timespec="seconds"),
                     "rows": sum(file.rows for file in files[:-1]),
-                    "removed": removed.num_rows,
+                    "removed": len(removed),
                     "samples": samples.digest,
                     "flags": flags.digest,
                     "payload": samples.facts["payload"],
@@ -56,14 +64,18 @@ class ParquetStore(Store):
                 write_durably(aside / MANIFEST, json.dumps(manifest, indent=1))
                 if rename_folder(aside, home / version):
                     break
-        return Artefact(
-            stage="version",
-            folder=str((home / version).relative_to(run.lake)),
-            files=tuple(files),
-            facts={name: manifest[name] for name in ("version", "dataset", "parent", "rows", "removed")},
-            digest=sha256_of(home / version / MANIFEST),
-            made_by=run.run_id,
-        )
+        return _described_version(run, home / version, manifest)
+
+
+def _described_version(run: Run, folder: Path, manifest: dict[str, Any]) -> Artefact:
+    return Artefact(
+        stage="version",
+        folder=str(folder.relative_to(run.lake)),
+        files=tuple(File.model_validate(file) for file in manifest["files"]),
+        facts={name: manifest[name] for name in ("version", "dataset", "parent", "rows", "removed")},
+        digest=sha256_of(folder / MANIFEST),
+        made_by=manifest["run_id"],
+    )
 
 
 def _write_data(run: Run, samples: Artefact, removed: pa.ChunkedArray, aside: Path) -> list[File]:
@@ -84,14 +96,14 @@ def _write_data(run: Run, samples: Artefact, removed: pa.ChunkedArray, aside: Pa
     return files
 
 
-def _write_removed(run: Run, samples: Artefact, removed: pa.Table, aside: Path) -> File:
+def _write_removed(run: Run, samples: Artefact, flags: pa.Table, aside: Path) -> File:
     thin = ["sample_id", "source", "row", "source_id", "label", "clean_label"]
-    paths = [path for path in run.paths(samples, ".parquet") if path.parent.name == "samples"]
-    about = pa.concat_tables([pq.read_table(path, columns=thin) for path in paths])
-    table = removed.join(about, "sample_id", join_type="left outer").sort_by("rank")
-    table = table.append_column("run_id", pa.array([run.run_id] * table.num_rows, pa.string()))
-    pq.write_table(table, aside / "removed.parquet", compression="zstd")
-    return _described(aside, "removed.parquet", table.num_rows)
+    with duckdb.connect() as db:
+        db.register("flags", flags)
+        db.register("samples", table_of(run, samples, thin))
+        removed = db.sql(query("removed"), params={"run_id": run.run_id}).to_arrow_table()
+    pq.write_table(removed, aside / "removed.parquet", compression="zstd")
+    return _described(aside, "removed.parquet", removed.num_rows)
 
 
 def _described(aside: Path, name: str, rows: int) -> File:
