@@ -132,11 +132,16 @@ def _print_query(
         try:
             result = db.sql(query, params=bound) if bound else db.sql(query)
             if result is None:
-                raise BadConfig(where="the query", expected="a SELECT", got="a statement", do="The catalogue is read-only.")
+                raise BadConfig(
+                    where="the query", expected="a SELECT", got="a statement", do="The catalogue is read-only."
+                )
             _write(result, form, output)
         except duckdb.Error as error:
             raise BadConfig(
-                where="the query", expected="SQL that the catalogue can answer", got=str(error), do="See gradsieve sql --help."
+                where="the query",
+                expected="SQL that the catalogue can answer",
+                got=str(error),
+                do="See gradsieve sql --help.",
             ) from error
 
 
@@ -235,11 +240,17 @@ def _clean_command() -> type[_CleanBase]:
         if choice is None:
             fields[name] = (field.annotation, field)
             continue
-        parts = tuple(choice.family.parts.values())
         default: Part = field.get_default().part
+        # The default's part comes last: of options that several parts share, --help shows the last one's defaults.
+        parts = (*(p for p in choice.family.parts.values() if p is not type(default)), type(default))
         opened = Annotated[Union[parts], Field(discriminator="kind")] if len(parts) > 1 else parts[0]  # noqa: UP007
-        fields[name] = (opened, Field(default, description=field.description))
+        kinds = "\n".join(f"  {kind}: {_first_line(part)}" for kind, part in choice.family.parts.items())
+        fields[name] = (opened, Field(default, description=f"{field.description}\n{kinds}"))
     return create_model("Clean", __base__=_CleanBase, __doc__=_CleanBase.__doc__, **fields)
+
+
+def _first_line(part: type[Part]) -> str:
+    return (part.__doc__ or "").strip().splitlines()[0]
 
 
 def _prepare_prefect(lake: Path, *, verbose: bool) -> None:
@@ -317,7 +328,9 @@ def main(arguments: list[str] | None = None) -> int:
         return error.exit_code
     except ValidationError as error:
         for problem in error.errors():
-            where = ".".join(str(part) for part in problem["loc"] if part not in ("clean", "sql", "runs", "versions", "show"))
+            where = ".".join(
+                str(part) for part in problem["loc"] if part not in ("clean", "sql", "runs", "versions", "show")
+            )
             print(f"gradsieve: option {where or '(all)'}: {problem['msg']}", file=sys.stderr)
         return 2
     except SystemExit as error:

@@ -159,7 +159,8 @@ def _tree(path: Path, changed: int) -> str:  # noqa: ARG001  changed: only to mi
     tree = ast.parse(path.read_bytes())
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and (
-            isinstance(node.body[0] if node.body else None, ast.Expr) and ast.get_docstring(node, clean=False) is not None
+            isinstance(node.body[0] if node.body else None, ast.Expr)
+            and ast.get_docstring(node, clean=False) is not None
         ):
             node.body = node.body[1:] or [ast.Pass()]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()

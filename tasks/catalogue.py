@@ -93,7 +93,7 @@ def _definition(lake: Path) -> str:
         source = f"read_parquet('{runs}/{pattern}', filename = true, union_by_name = true)"
         text += f"""
             CREATE VIEW {view} AS
-                SELECT parse_path(filename)[{-2 - pattern.count('/')}] AS run_id, {listed} FROM {source};
+                SELECT parse_path(filename)[{-2 - pattern.count("/")}] AS run_id, {listed} FROM {source};
             CREATE VIEW latest.{view} AS
                 SELECT * FROM main.{view} WHERE run_id IN (SELECT run_id FROM main.runs WHERE latest);
         """

@@ -8,16 +8,16 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from tasks.arms import Verification
 from tasks.budgets import BudgetChoice
+from tasks.decision import Flagging
 from tasks.detectors import DetectorChoice
 from tasks.fitting import Training
-from tasks.flag import Flagging
 from tasks.gradients import GradientChoice
-from tasks.ingest import Ingestion
 from tasks.models import ModelChoice
 from tasks.readers import ReaderChoice
-from tasks.retrain import Verification
 from tasks.stores import StoreChoice
+from tasks.validation import Ingestion
 
 
 class CleanConfig(BaseModel):
@@ -36,7 +36,7 @@ class CleanConfig(BaseModel):
     training: Training = Field(Training(), description="How networks are trained.")
     gradient: GradientChoice = Field(GradientChoice(), description="Which gradients are taken.")
     detectors: list[DetectorChoice] = Field(
-        [DetectorChoice(kind="l1"), DetectorChoice(kind="l2"), DetectorChoice(kind="iforest")],
+        [DetectorChoice(kind="l2"), DetectorChoice(kind="l1"), DetectorChoice(kind="iforest")],
         min_length=1,
         description="Detectors that score every sample; the first decides, unless flagging names another.",
     )

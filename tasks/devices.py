@@ -33,7 +33,7 @@ def resolve(device: Device) -> torch.device:
     if not there[device]:
         raise BadConfig(
             where="option device",
-            expected=f"one of auto, {', '.join(name for name, available in there.items() if available)} on this machine",
+            expected=f"one of auto, {', '.join(name for name, found in there.items() if found)} on this machine",
             got=device,
             do="Use auto, or install the torch build for your accelerator.",
         )

@@ -23,7 +23,7 @@ _display: Display | None = None
 
 def show_on(display: Display | None) -> None:
     """Show progress on ``display`` from now on; None returns to log lines."""
-    global _display  # noqa: PLW0603  one process has one terminal
+    global _display
     _display = display
 
 

@@ -9,5 +9,5 @@ from tasks.stores import Store
 
 @step("publish {dataset}")
 def publish(run: Run, dataset: str, samples: Artefact, flags: Artefact, store: Store) -> Artefact:
-    """Publish the next version of ``dataset``; cached like every stage, so an unchanged result is not published twice."""
+    """Publish the next version of ``dataset``, unless the newest says just the same."""
     return store.publish(run, dataset, samples, flags)

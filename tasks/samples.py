@@ -79,8 +79,12 @@ def load(run: Run, samples: Artefact, split: str, *, without: set[str] | None = 
     thin = [pq.read_table(path, columns=["sample_id", "split", "label"]) for path in paths]
     keep = [_kept(table, split, without) for table in thin]
     n = int(sum(mask.sum() for mask in keep))
-    ids = np.concatenate([np.asarray(t["sample_id"].to_pylist(), dtype=object)[m] for t, m in zip(thin, keep, strict=True)])
-    labels = np.concatenate([[index[v] for v in t["label"].filter(pa.array(m)).to_pylist()] for t, m in zip(thin, keep, strict=True)])
+    ids = np.concatenate(
+        [np.asarray(t["sample_id"].to_pylist(), dtype=object)[m] for t, m in zip(thin, keep, strict=True)]
+    )
+    labels = np.concatenate(
+        [[index[v] for v in t["label"].filter(pa.array(m)).to_pylist()] for t, m in zip(thin, keep, strict=True)]
+    )
     x = _allocate((n, *payload.shape), np.dtype(payload.dtype), run.lake)
     at = 0
     for path, mask in zip(paths, keep, strict=True):

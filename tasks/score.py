@@ -27,7 +27,9 @@ def score(run: Run, gradients: list[Artefact], detectors: list[Detector]) -> Art
     names = [detector.name for detector in detectors]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise BadConfig(where="option detectors", expected="each detector once", got=f"{twice[0]} twice", do="Drop one.")
+        raise BadConfig(
+            where="option detectors", expected="each detector once", got=f"{twice[0]} twice", do="Drop one."
+        )
     shards = GradientShards(run, gradients)
     columns: list[pa.Array] = [shards.ids()]
     with Progress("score", len(detectors)) as progress:

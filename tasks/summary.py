@@ -29,7 +29,10 @@ class Summary:
         path = lake / "runs" / run_id / "run.json"
         if Path(run_id).name != run_id or not path.is_file():
             raise BadInput(
-                where=str(lake / "runs"), expected=f"a run {run_id!r}", got="none of that name", do="See gradsieve runs."
+                where=str(lake / "runs"),
+                expected=f"a run {run_id!r}",
+                got="none of that name",
+                do="See gradsieve runs.",
             )
         about = json.loads(path.read_text(encoding="utf-8"))
         return cls(facts=about["facts"], run_id=run_id, dataset=about["dataset"], lake=lake)
@@ -64,7 +67,11 @@ class Summary:
         """Markdown, for the Prefect UI."""
         lines = [f"# {self.dataset}", f"Run `{self.run_id}`"]
         for title, body in self.sections:
-            lines += ["", f"## {title}", *([f"```\n{body[0]}\n```"] if title == "Ask" else [f"- {line}" for line in body])]
+            lines += [
+                "",
+                f"## {title}",
+                *([f"```\n{body[0]}\n```"] if title == "Ask" else [f"- {line}" for line in body]),
+            ]
         return "\n".join(lines)
 
     def _ingested(self) -> list[str]:
@@ -102,8 +109,8 @@ class Summary:
         flags = detection.get("flags")
         if flags:
             lines.append(
-                f"{flags['found']:,} of them are among the {flags['wrong']:,} known wrong labels "
-                f"(precision {_share(flags['found'], flags['flagged'])}, recall {_share(flags['found'], flags['wrong'])})"
+                f"{flags['found']:,} of them are among the {flags['wrong']:,} known wrong labels (precision "
+                f"{_share(flags['found'], flags['flagged'])}, recall {_share(flags['found'], flags['wrong'])})"
             )
         for name, figures in detection.items():
             if name != "flags":
@@ -143,5 +150,7 @@ def recomputed(stages: list[tuple[str, str]], run_id: str) -> str:
     if not made:
         return f"nothing recomputed: all {len(stages)} stage results are unchanged"
     kept = len(stages) - len(made)
-    counts = ", ".join(f"{stage} × {made.count(stage)}" if made.count(stage) > 1 else stage for stage in dict.fromkeys(made))
+    counts = ", ".join(
+        f"{stage} × {made.count(stage)}" if made.count(stage) > 1 else stage for stage in dict.fromkeys(made)
+    )
     return f"recomputed {counts}; {kept} of {len(stages)} stage results unchanged"

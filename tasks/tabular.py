@@ -57,7 +57,8 @@ class Tabular(Reader):
     test_path: Path | None = Field(None, description="File or folder of test samples.")
     label: str = Field("label", description="Column of class labels: text, integers or booleans.")
     features: list[str] | None = Field(
-        None, description="Input columns: numbers or lists of numbers. Default: every numeric column with no other role."
+        None,
+        description="Input columns: numbers or lists of numbers. Default: every numeric column with no other role.",
     )
     image: str | None = Field(None, description="Column of encoded images, instead of features.")
     image_size: int | None = Field(None, ge=4, description="Resize images to squares of this many pixels.")
@@ -66,8 +67,12 @@ class Tabular(Reader):
     )
     id: str | None = Field(None, description="Column of your own ids, carried along as source_id.")
     split: str | None = Field(None, description="Column that says train, validation or test.")
-    group: str | None = Field(None, description="Column of groups (patient, site …): a group is never torn across folds.")
-    clean_label: str | None = Field(None, description="Column of known true labels; only ever used to measure detection.")
+    group: str | None = Field(
+        None, description="Column of groups (patient, site …): a group is never torn across folds."
+    )
+    clean_label: str | None = Field(
+        None, description="Column of known true labels; only ever used to measure detection."
+    )
 
     def batches(self, path: Path) -> Iterator[Batch]:
         """The source's rows, in order. At least one batch, with the source's columns, even when it has no rows."""
@@ -212,14 +217,17 @@ class Tabular(Reader):
                 payload[name] = _numbers(column, name, reject)
         for name, kind in mapping.carried.items():
             column = batch.table.column(name)
-            payload[name] = column if column.type == kind else _text(column) if kind == pa.string() else column.cast(kind)
+            payload[name] = (
+                column if column.type == kind else _text(column) if kind == pa.string() else column.cast(kind)
+            )
         mask = pa.array(keep)
 
         def text(name: str | None) -> pa.Array | None:
             return None if name is None else _text(batch.table.column(name)).filter(mask)
 
-        label = text(self.label)
-        assert label is not None  # noqa: S101  label is always named
+        label = _text(batch.table.column(self.label)).filter(mask)
+        nan = pc.fill_null(pc.equal(pc.utf8_lower(label), "nan"), fill_value=False)
+        label = pc.if_else(nan, pa.scalar(None, pa.string()), label)
         return Chunk(
             source=batch.source,
             rows=pa.array(batch.rows).filter(mask),

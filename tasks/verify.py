@@ -69,7 +69,7 @@ def _gain(cleaned: dict[int, float], control: dict[int, float]) -> dict[str, flo
 
 
 def _detection(run: Run, samples: Artefact, scores: Artefact, flags: Artefact) -> dict[str, dict[str, Any]]:
-    """Against known clean labels: average precision, ROC AUC, and the share found in a top share as large as the noise."""
+    """Against known clean labels: average precision, ROC AUC, and the share found in a top as large as the noise."""
     import numpy as np
     import pyarrow.compute as pc
     import pyarrow.parquet as pq

@@ -24,6 +24,8 @@ class IForest(Detector):
         """PyOD's ``decision_scores_``: the opposite of scikit-learn's ``score_samples`` up to its offset."""
         from pyod.models.iforest import IForest as PyodForest
 
-        forest = PyodForest(n_estimators=self.trees, max_samples=min(self.max_samples, len(gradients)), random_state=self.seed)
+        forest = PyodForest(
+            n_estimators=self.trees, max_samples=min(self.max_samples, len(gradients)), random_state=self.seed
+        )
         forest.fit(gradients.dense(int(self.max_gib * 2**30)))
         return np.asarray(forest.decision_scores_, np.float64)

@@ -7,9 +7,7 @@ import numpy as np
 from tasks.kernels.axes import Int, Shaped
 
 
-def assign_folds(
-    units: Shaped[np.ndarray, "n"], strata: Int[np.ndarray, "n"], folds: int
-) -> Int[np.ndarray, "n"]:
+def assign_folds(units: Shaped[np.ndarray, "n"], strata: Int[np.ndarray, "n"], folds: int) -> Int[np.ndarray, "n"]:
     """A fold 0 … f − 1 for each sample: stratified, and the same whatever the order of the rows.
 
     Samples of one unit share a fold (exact duplicates, or a group: a copy in the training half would tell a model the

@@ -17,7 +17,9 @@ class Cnn(Model):
     """Three 3 × 3 convolutions with BatchNorm and ReLU, halving the image twice, global average, Linear head."""
 
     kind: Literal["cnn"] = "cnn"
-    width: int = Field(32, ge=1, description="Channels of the first convolution; the others have 2 and 4 times as many.")
+    width: int = Field(
+        32, ge=1, description="Channels of the first convolution; the others have 2 and 4 times as many."
+    )
 
     def build(self, payload: Payload, classes: int) -> nn.Module:
         """For images of 4 × 4 pixels or more, of any size."""

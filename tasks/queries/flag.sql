@@ -1,7 +1,7 @@
 -- flag: which training samples are flagged, in what order, and why.
 --
 -- Tables: scores (sample_id, one suspicion column a detector), gradients (scalars), samples (thin columns).
--- Bound:  $detector, the one that decides; $budget, how many are flagged at most; $marked, how many of its most
+-- Bound:  $detector, the one that decides; $budget, how many are flagged at most; $budget, how many of its most
 --         suspect every detector is said to mark; $class_cap, the share of a class that may be flagged at most.
 
 WITH suspicions AS (
@@ -14,7 +14,7 @@ ranked AS (
 ),
 marks AS (
     SELECT sample_id, list(detector ORDER BY detector) AS marked_by
-    FROM ranked WHERE rank <= $marked GROUP BY sample_id
+    FROM ranked WHERE rank <= $budget GROUP BY sample_id
 ),
 decided AS (
     SELECT sample_id, suspicion, rank, label,

@@ -22,7 +22,7 @@ class Jsonl(Tabular):
 
     kind: Literal["jsonl"] = "jsonl"
 
-    def carried_type(self, kind: pa.DataType) -> pa.DataType:  # noqa: ARG002  whatever it was in the first block
+    def carried_type(self, kind: pa.DataType) -> pa.DataType:
         """JSON has no schema: a carried value may change its type from line to line."""
         return pa.string()
 
@@ -30,8 +30,7 @@ class Jsonl(Tabular):
         """Batches with the columns of the first one; numbers and lists of numbers keep their types."""
         names: list[str] = []
         for file in files_below(path):
-            opened = gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb")
-            with opened as lines:
+            with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as lines:
                 numbered = enumerate(lines)
                 while block := list(islice(numbered, CHUNK_ROWS)):
                     objects, rows, rejects = _parse(block)

@@ -130,7 +130,9 @@ def _rows(path: Path, name: str) -> Iterator[np.ndarray]:
             try:
                 data = file.read(rows * width)
             except (EOFError, zipfile.BadZipFile, zlib.error) as error:
-                raise BadInput(where=f"{path}/{name}", expected="a whole array", got=str(error), do="Write it again.") from error
+                raise BadInput(
+                    where=f"{path}/{name}", expected="a whole array", got=str(error), do="Write it again."
+                ) from error
             if len(data) < rows * width:
                 raise BadInput(
                     where=f"{path}/{name}",

@@ -87,7 +87,10 @@ def _write_data(run: Run, samples: Artefact, removed: pa.ChunkedArray, aside: Pa
             continue
         name = f"data/{path.name}"
         rows = 0
-        with pq.ParquetFile(path) as source, pq.ParquetWriter(aside / name, source.schema_arrow, compression="zstd") as sink:
+        with (
+            pq.ParquetFile(path) as source,
+            pq.ParquetWriter(aside / name, source.schema_arrow, compression="zstd") as sink,
+        ):
             for batch in source.iter_batches(batch_size=4096):
                 kept = batch.filter(pc.invert(pc.is_in(batch["sample_id"], value_set=gone)))
                 sink.write_batch(kept)
@@ -116,5 +119,3 @@ def _next(home: Path) -> tuple[str, str | None]:
     numbers = [int(path.name[1:]) for path in home.iterdir() if path.name.startswith("v") and path.name[1:].isdigit()]
     newest = max(numbers, default=0)
     return f"v{newest + 1:04d}", f"v{newest:04d}" if newest else None
-
-

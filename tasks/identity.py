@@ -1,0 +1,40 @@
+"""What a sample is called, and the random numbers that follow from its name."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pyarrow as pa
+
+from tasks.samples import column_values
+
+
+def content_hashes(columns: list[pa.Array]) -> list[str]:
+    """A sample's identity: BLAKE2b-128 of its inputs' bytes, in hex.
+
+    Labels, row numbers and names are no part of it: a relabelled or moved sample keeps its id. Plain numbers are hashed
+    as little-endian float64, so that a CSV and a Parquet file of the same table agree; lists in their own type.
+    """
+    if len(columns) == 1 and pa.types.is_binary(columns[0].type):
+        return [hashlib.blake2b(data, digest_size=16).hexdigest() for data in columns[0].to_pylist()]
+    n = len(columns[0])
+    parts = []
+    for column in columns:
+        values = column_values(column)
+        if not pa.types.is_fixed_size_list(column.type):
+            values = values.astype("<f8") + 0.0  # −0.0 and 0.0 are one number
+        parts.append(np.ascontiguousarray(values).view(np.uint8).reshape(n, -1))
+    flat = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+    rows = memoryview(np.ascontiguousarray(flat)).cast("B") if flat.size else memoryview(b"")
+    width = flat.shape[1]
+    return [hashlib.blake2b(rows[i * width : (i + 1) * width], digest_size=16).hexdigest() for i in range(n)]
+
+
+def uniforms(ids: list[str], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two uniform numbers in [0, 1) for each sample id: functions of (seed, id) alone."""
+    key = seed.to_bytes(8, "little", signed=True)
+    digests = b"".join(hashlib.blake2b(name.encode(), digest_size=16, key=key).digest() for name in ids)
+    # 53 bits, the precision of a float64: a 64-bit quotient could round up to 1.
+    pairs = (np.frombuffer(digests, "<u8").reshape(-1, 2) >> np.uint64(11)) / 2.0**53
+    return pairs[:, 0], pairs[:, 1]

@@ -1,0 +1,334 @@
+"""Rows to samples in two streaming passes: which rows are usable, what they are called, what they say in the end.
+
+The first pass validates, hashes and spools; between the passes SQL asks what only the whole dataset can tell
+(duplicates, classes nobody can learn); the second gives final ids and labels and writes the shards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pydantic import Field
+
+from tasks.artefacts import Run, fsync
+from tasks.errors import BadInput, TooManyRejects
+from tasks.identity import content_hashes, uniforms
+from tasks.kernels.noise import flip_labels
+from tasks.parts import Part
+from tasks.readers import Chunk, Noise, Reject
+from tasks.samples import Payload
+from tasks.schemas import REJECTS, SAMPLES, SPLITS
+
+_SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "testing": "test",
+    "eval": "test",
+} | dict.fromkeys(("validation", "valid", "val", "dev"), "validation")
+
+
+class Ingestion(Part):
+    """How samples are checked and laid out."""
+
+    max_rejects: float = Field(0.05, ge=0, le=1, description="Fail the run when more than this share is rejected.")
+    shard_rows: int = Field(8192, ge=16, description="Samples a file; one extraction task works on one file.")
+
+
+# ---- first pass: validate, hash, spool ---------------------------------------------------------------------------
+
+
+def limited(chunks: Iterator[Chunk], limit: int | None) -> Iterator[Chunk]:
+    """At most ``limit`` rows of the training source; a separate test source is read whole."""
+    taken = 0
+    for chunk in chunks:
+        if limit is None or chunk.split in ("test", "validation"):
+            yield chunk
+            continue
+        room = limit - taken
+        if room <= 0:
+            if isinstance(chunk.split, str):
+                continue  # a separate test source may follow
+            return
+        taken += min(len(chunk.rows), room)
+        yield chunk if len(chunk.rows) <= room else _head(chunk, room)
+
+
+def _head(chunk: Chunk, rows: int) -> Chunk:
+
+    def cut(array: Any) -> Any:
+        return array.slice(0, rows) if isinstance(array, pa.Array) else array
+
+    last = chunk.rows[rows - 1].as_py()
+    fields = {
+        name: cut(getattr(chunk, name)) for name in ("rows", "label", "split", "clean_label", "group", "source_id")
+    }
+    payload = {name: cut(array) for name, array in chunk.payload.items()}
+    rejects = [reject for reject in chunk.rejects if reject.row is not None and reject.row <= last]
+    return Chunk(source=chunk.source, payload=payload, rejects=rejects, **fields)
+
+
+def spool_rows(
+    chunks: Iterator[Chunk], payload: Payload, test_share: float, spool: Path
+) -> tuple[list[dict[str, Any]], int]:
+    """Write every usable row, hashed, to one file; return the others and the number of rows read."""
+    rejects: list[dict[str, Any]] = []
+    read, writer = 0, None
+    try:
+        for chunk in chunks:
+            read += len(chunk.rows) + len(chunk.rejects)
+            batch, bad = _hashed(chunk, payload, test_share)
+            rejects += [{"source": chunk.source} | vars(reject) for reject in [*chunk.rejects, *bad]]
+            writer = writer or pq.ParquetWriter(spool, batch.schema, compression="lz4")
+            writer.write_batch(batch)
+    finally:
+        if writer is not None:
+            writer.close()
+    if writer is None:
+        raise BadInput(where="the source", expected="rows", got="none", do="Check the path and the format.")
+    return rejects, read
+
+
+def _hashed(chunk: Chunk, payload: Payload, test_share: float) -> tuple[pa.RecordBatch, list[Reject]]:
+    n = len(chunk.rows)
+    hashes = content_hashes([chunk.payload[name] for name in payload.columns])
+    split, unknown = _splits(chunk, hashes, test_share)
+    missing = chunk.label.is_null().to_numpy(zero_copy_only=False)
+    keep = pa.array(~(missing | unknown))
+    rows = chunk.rows.to_numpy()
+    bad = [Reject(int(rows[i]), "missing label", "the label is empty") for i in np.flatnonzero(missing)]
+    bad += [
+        Reject(int(rows[i]), "unknown split", f"{chunk.split[int(i)]} is none of {', '.join(SPLITS)}")  # type: ignore[index]
+        for i in np.flatnonzero(unknown & ~missing)
+    ]
+
+    def text(array: pa.Array | None) -> pa.Array:
+        return pa.nulls(n, pa.string()) if array is None else array
+
+    ours = {
+        "sample_id": pa.array(hashes, pa.string()),
+        "source": pa.array([chunk.source] * n, pa.string()),
+        "row": chunk.rows.cast(pa.int64()),
+        "split": pa.array(split, pa.string()),
+        "label": pc.fill_null(chunk.label, ""),
+        "clean_label": text(chunk.clean_label),
+        "group": text(chunk.group),
+        "source_id": text(chunk.source_id),
+    }
+    fields = [*SAMPLES, *(pa.field(name, array.type) for name, array in chunk.payload.items())]
+    batch = pa.RecordBatch.from_arrays([*ours.values(), *chunk.payload.values()], schema=pa.schema(fields))
+    return batch.filter(keep), bad
+
+
+def _splits(chunk: Chunk, hashes: list[str], test_share: float) -> tuple[list[str], np.ndarray]:
+    """The split of each row, and which rows name one that does not exist."""
+    n = len(hashes)
+    if isinstance(chunk.split, str):
+        return [chunk.split] * n, np.zeros(n, bool)
+    if chunk.split is None:
+        # By content: copies of one sample land together, and new rows move no old ones.
+        return ["test" if int(h[:8], 16) < test_share * 2**32 else "train" for h in hashes], np.zeros(n, bool)
+    named = [None if name is None else _SPLIT_NAMES.get(name.lower()) for name in chunk.split.to_pylist()]
+    return [name or "" for name in named], np.array([name is None for name in named], bool)
+
+
+# ---- between the passes: what only the whole dataset can tell ----------------------------------------------------
+
+
+class Survey:
+    """Labels, duplicates and rejects of the whole spool."""
+
+    def __init__(self) -> None:
+        self.classes: list[str] = []
+        self.duplicates = 0
+        self.leaking = 0
+        self.copies: dict[int, int] = {}
+        """Position in the spool → which copy of its content it is (1, 2 …); originals are not listed."""
+        self.dropped: set[int] = set()
+        self.rejects: list[dict[str, Any]] = []
+
+
+def survey_of(spool: Path, read: int, where: str) -> Survey:
+    """Ask the spool's thin columns, in SQL, out of memory's way.
+
+    Raises:
+        BadInput: no rows, or fewer than two classes to tell apart.
+    """
+    survey = Survey()
+    with duckdb.connect() as db:
+        db.execute(
+            f"""CREATE VIEW spool AS SELECT file_row_number AS place, sample_id, source, "row", split, label
+                FROM read_parquet({_literal(spool)}, file_row_number = true)"""
+        )
+        counts = db.execute(
+            "SELECT label, count(*) FILTER (split = 'train'), count(*) FROM spool GROUP BY label"
+        ).fetchall()
+        unlearnable = {
+            label: "class seen once" if total == 1 else "class with fewer than two training samples"
+            for label, train, total in counts
+            if train < 2
+        }
+        survey.classes = sorted((label for label, *_ in counts if label not in unlearnable), key=_class_order)
+        for at, source, row, label in db.execute(
+            'SELECT place, source, "row", label FROM spool WHERE list_contains($1, label) ORDER BY place',
+            [list(unlearnable)],
+        ).fetchall():
+            survey.dropped.add(at)
+            detail = f"class {label!r} cannot be learned from one sample and checked on another"
+            survey.rejects.append({"source": source, "row": row, "reason": unlearnable[label], "detail": detail})
+        # Copies are numbered by what they say, not by where they stand, so that row order names nothing.
+        copies = db.execute(
+            """SELECT place,
+                      row_number() OVER (PARTITION BY sample_id ORDER BY split DESC, label, source, "row") - 1 AS nth
+               FROM spool QUALIFY nth > 0"""
+        ).fetchall()
+        survey.copies = dict(copies)
+        survey.duplicates = len(copies)
+        leaking = db.execute(
+            """SELECT count(*) FROM (FROM spool SELECT sample_id GROUP BY sample_id
+               HAVING count(*) FILTER (split = 'train') > 0 AND count(*) FILTER (split <> 'train') > 0)"""
+        ).fetchone()
+        survey.leaking = leaking[0] if leaking else 0
+    if len(survey.classes) < 2:
+        raise BadInput(
+            where=where,
+            expected="at least two classes with two training samples each",
+            got=f"{len(survey.classes)} ({', '.join(survey.classes) or 'no usable label'}) in {read:,} rows",
+            do="Check the label column and the split column.",
+        )
+    return survey
+
+
+def _literal(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"
+
+
+def _class_order(label: str) -> tuple[int, float, str]:
+    """Numbers in their own order before text in its."""
+    try:
+        return (0, float(label), label)
+    except ValueError:
+        return (1, 0.0, label)
+
+
+def check_share(run: Run, rejects: list[dict[str, Any]], read: int, allowed: float) -> None:
+    """Stop a run that would go on with what is left of a broken source.
+
+    Raises:
+        TooManyRejects: more than ``allowed`` of the ``read`` rows; all of them then stand in a file of their own.
+    """
+    if len(rejects) <= allowed * read:
+        return
+    kept = run.lake / "rejected" / f"{run.run_id}.parquet"
+    kept.parent.mkdir(exist_ok=True)
+    write_rejects(rejects, kept)
+    fsync(kept)
+    reasons = ", ".join(f"{reason} {n:,}" for reason, n in by_reason(rejects).items())
+    raise TooManyRejects(
+        where=str(kept),
+        expected=f"at most {allowed:.1%} of {read:,} rows to be rejected",
+        got=f"{len(rejects):,} ({len(rejects) / max(read, 1):.1%}): {reasons}",
+        do="Every rejected row stands there with its reason. Mend the source, or raise max_rejects.",
+    )
+
+
+def by_reason(rejects: list[dict[str, Any]]) -> dict[str, int]:
+    """Rejected rows by reason, most first."""
+    counts: dict[str, int] = {}
+    for reject in rejects:
+        counts[reject["reason"]] = counts.get(reject["reason"], 0) + 1
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+# ---- second pass: final ids, final labels, final shards ----------------------------------------------------------
+
+
+def write_shards(
+    spool: Path, survey: Survey, noise: Noise, path: Callable[[str, int], Path], shard_rows: int
+) -> dict[str, Any]:
+    """Write ``samples/00000.parquet`` … of ``shard_rows`` rows each, in the source's order.
+
+    Args:
+        spool: what the first pass wrote.
+        survey: what the whole dataset told.
+        noise: label flips to plant on the training split.
+        path: gives the place of a file of so many rows.
+        shard_rows: rows a file.
+
+    Returns:
+        Facts: classes, samples by split, planted flips.
+    """
+    splits = dict.fromkeys(SPLITS, 0)
+    planted, at, shard, pending = 0, 0, 0, []
+    held = 0
+
+    def flush(*, last: bool) -> None:
+        nonlocal pending, held, shard
+        while held >= shard_rows or (last and held):
+            table = pa.Table.from_batches(pending)
+            part = table.slice(0, shard_rows)
+            name = f"samples/{shard:05d}.parquet"
+            pq.write_table(part.combine_chunks(), path(name, part.num_rows), compression="zstd", row_group_size=4096)
+            rest = table.slice(shard_rows)
+            pending, held, shard = rest.to_batches(), rest.num_rows, shard + 1
+
+    with pq.ParquetFile(spool) as source:
+        for batch in source.iter_batches(batch_size=4096):
+            final, flips = _finalise(batch, at, survey, noise)
+            at += batch.num_rows
+            planted += flips
+            for name in final["split"].to_pylist():
+                splits[name] += 1
+            pending.append(final)
+            held += final.num_rows
+            flush(last=False)
+    flush(last=True)
+    return {"classes": survey.classes, "splits": splits, "planted": planted}
+
+
+def _finalise(batch: pa.RecordBatch, first: int, survey: Survey, noise: Noise) -> tuple[pa.RecordBatch, int]:
+    at = range(first, first + batch.num_rows)
+    ids = [
+        f"{content}-{survey.copies[i]}" if i in survey.copies else content
+        for i, content in zip(at, batch["sample_id"].to_pylist(), strict=True)
+    ]
+    columns = dict(zip(batch.schema.names, batch.columns, strict=True)) | {"sample_id": pa.array(ids, pa.string())}
+    keep = np.array([i not in survey.dropped for i in at], bool)
+    flips = 0
+    if noise.share:
+        index = {label: i for i, label in enumerate(survey.classes)}
+        given = columns["label"].to_pylist()
+        train = np.array([split == "train" for split in columns["split"].to_pylist()]) & keep
+        labels = np.array([index.get(label, 0) for label in given], np.int64)
+        decide, choose = uniforms(ids, noise.seed)
+        flipped = flip_labels(
+            labels,
+            np.where(train, decide, 1.0),
+            choose,
+            share=noise.share,
+            classes=len(survey.classes),
+            symmetric=noise.kind == "symmetric",
+        )
+        changed = flipped != labels
+        flips = int(changed.sum())
+        new = [survey.classes[f] if c else g for f, c, g in zip(flipped, changed, given, strict=True)]
+        clean = [
+            known if known is not None else g
+            for known, g in zip(columns["clean_label"].to_pylist(), given, strict=True)
+        ]
+        columns |= {"label": pa.array(new, pa.string()), "clean_label": pa.array(clean, pa.string())}
+    final = pa.RecordBatch.from_arrays(list(columns.values()), schema=batch.schema)
+    return final.filter(pa.array(keep)), flips
+
+
+def write_rejects(rejects: list[dict[str, Any]], path: Path) -> None:
+    """Write schema ``REJECTS``, by source and row."""
+    rows = sorted(rejects, key=lambda reject: (reject["source"], reject["row"] if reject["row"] is not None else -1))
+    pq.write_table(pa.Table.from_pylist(rows, schema=REJECTS), path)
