@@ -46,7 +46,7 @@ _KINDS_BY_SUFFIX = {
 
 class _Lake(BaseModel):
     model_config = ConfigDict(extra="forbid")
-    lake: Path = Field(Path("data"), description="Folder that holds runs, versions and the catalogue.")
+    lake: Path = Field(default=Path("data"), description="Folder that holds runs, versions and the catalogue.")
 
 
 class Sql(_Lake):
@@ -57,9 +57,13 @@ class Sql(_Lake):
     """
 
     query: CliPositionalArg[str] = Field(description="A SELECT.")
-    run: str | None = Field(None, description="The run whose gradient shards are read; default: the newest.")
-    format: Literal["table", "csv", "json", "parquet"] = Field("table", description="How the result is written.")
-    output: Path | None = Field(None, description="File to write to; default: the terminal (parquet needs a file).")
+    run: str | None = Field(default=None, description="The run whose gradient shards are read; default: the newest.")
+    format: Literal["table", "csv", "json", "parquet"] = Field(
+        default="table", description="How the result is written."
+    )
+    output: Path | None = Field(
+        default=None, description="File to write to; default: the terminal (parquet needs a file)."
+    )
 
     def cli_cmd(self) -> None:
         """Run the query."""
@@ -87,7 +91,7 @@ class Runs(_Lake):
 class Versions(_Lake):
     """The published versions in a lake, newest first."""
 
-    dataset: str | None = Field(None, description="Only this dataset's.")
+    dataset: str | None = Field(default=None, description="Only this dataset's.")
 
     def cli_cmd(self) -> None:
         """List them."""
@@ -184,8 +188,10 @@ class _CleanBase(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid")
-    config: Path | None = Field(None, description="YAML file of these options; what stands on the line overrides it.")
-    verbose: bool = Field(False, description="Show Prefect's own log.")
+    config: Path | None = Field(
+        default=None, description="YAML file of these options; what stands on the line overrides it."
+    )
+    verbose: bool = Field(default=False, description="Show Prefect's own log.")
 
     @model_validator(mode="before")
     @classmethod
@@ -313,8 +319,9 @@ def _from_file(arguments: list[str]) -> dict[str, Any]:
     for name, value in values.items():
         field = CleanConfig.model_fields.get(name)
         if field is not None and _choice(field.annotation) is not None:
-            flat = {"kind": value} if isinstance(value, str) else dict(value)
-            values[name] = {key: item for key, item in flat.items() if key != "options"} | flat.get("options", {})
+            flat: dict[str, Any] = {"kind": value} if isinstance(value, str) else dict(value)
+            options = flat.pop("options", {})
+            values[name] = flat | options
     return {"clean": values}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from prefect import flow, unmapped
 from prefect.task_runners import ThreadPoolTaskRunner
 
@@ -21,7 +23,11 @@ from tasks.train import train
 from tasks.verify import verify
 
 
-@flow(name="clean", flow_run_name="clean {config.name}", task_runner=ThreadPoolTaskRunner(max_workers=4))
+# Threads share one device and one torch; the heavy stages take turns on it (tasks/devices.py).
+THREADS: Any = ThreadPoolTaskRunner(max_workers=4)
+
+
+@flow(name="clean", flow_run_name="clean {config.name}", task_runner=THREADS)
 def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Prefect shows it as the form's defaults
     """Find the training samples that hurt a model, prove it by retraining, publish the dataset without them.
 

@@ -16,11 +16,11 @@ ARMS: tuple[Arm, ...] = ("untouched", "cleaned", "random")
 class Verification(Part):
     """How a cleaning is put to the test."""
 
-    seeds: int = Field(3, ge=1, description="Retrainings of each arm; the arms share their seeds.")
+    seeds: int = Field(default=3, ge=1, description="Retrainings of each arm; the arms share their seeds.")
 
     def pairs(self) -> tuple[list[Arm], list[int]]:
         """Every arm under every seed, as two lists of equal length."""
-        pairs = [(arm, seed) for seed in range(self.seeds) for arm in ARMS]
+        pairs: list[tuple[Arm, int]] = [(arm, seed) for seed in range(self.seeds) for arm in ARMS]
         return [arm for arm, _ in pairs], [seed for _, seed in pairs]
 
 

@@ -64,7 +64,7 @@ def connect(lake: Path, run_id: str | None = None) -> duckdb.DuckDBPyConnection:
     db = duckdb.connect(str(lake / NAME), read_only=True)
     if run_id is None:
         newest = db.execute("SELECT run_id FROM runs ORDER BY recorded DESC LIMIT 1").fetchall()
-        run_id = newest[0][0] if newest else ""
+        run_id = str(newest[0][0]) if newest else ""
     folder = lake / "runs" / run_id / "gradients"
     if not run_id or Path(run_id).name != run_id or not folder.is_dir():
         raise BadInput(

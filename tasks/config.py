@@ -26,24 +26,25 @@ class CleanConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dataset: str | None = Field(
-        None, description="Name of the dataset; its versions are published under it. Default: the source's own name."
+        default=None,
+        description="Name of the dataset; its versions are published under it. Default: the source's own name.",
     )
-    lake: Path = Field(Path("data"), description="Folder that holds runs, versions and the catalogue.")
-    reader: ReaderChoice = Field(ReaderChoice(), description="Where the samples come from.")
-    ingestion: Ingestion = Field(Ingestion(), description="How samples are checked and laid out.")
-    folds: int = Field(5, ge=1, le=100, description="Cross-fitting folds; 1 takes gradients in-sample.")
-    model: ModelChoice = Field(ModelChoice(), description="The network that is trained.")
-    training: Training = Field(Training(), description="How networks are trained.")
-    gradient: GradientChoice = Field(GradientChoice(), description="Which gradients are taken.")
+    lake: Path = Field(default=Path("data"), description="Folder that holds runs, versions and the catalogue.")
+    reader: ReaderChoice = Field(default=ReaderChoice(), description="Where the samples come from.")
+    ingestion: Ingestion = Field(default=Ingestion(), description="How samples are checked and laid out.")
+    folds: int = Field(default=5, ge=1, le=100, description="Cross-fitting folds; 1 takes gradients in-sample.")
+    model: ModelChoice = Field(default=ModelChoice(), description="The network that is trained.")
+    training: Training = Field(default=Training(), description="How networks are trained.")
+    gradient: GradientChoice = Field(default=GradientChoice(), description="Which gradients are taken.")
     detectors: list[DetectorChoice] = Field(
-        [DetectorChoice(kind="l2"), DetectorChoice(kind="l1"), DetectorChoice(kind="iforest")],
+        default=[DetectorChoice(kind="l2"), DetectorChoice(kind="l1"), DetectorChoice(kind="iforest")],
         min_length=1,
         description="Detectors that score every sample; the first decides, unless flagging names another.",
     )
-    budget: BudgetChoice = Field(BudgetChoice(), description="How many samples are flagged.")
-    flagging: Flagging = Field(Flagging(), description="How scores become flags.")
-    verification: Verification = Field(Verification(), description="How the cleaning is put to the test.")
-    store: StoreChoice = Field(StoreChoice(), description="Where cleaned datasets are published.")
+    budget: BudgetChoice = Field(default=BudgetChoice(), description="How many samples are flagged.")
+    flagging: Flagging = Field(default=Flagging(), description="How scores become flags.")
+    verification: Verification = Field(default=Verification(), description="How the cleaning is put to the test.")
+    store: StoreChoice = Field(default=StoreChoice(), description="Where cleaned datasets are published.")
 
     @field_validator("dataset")
     @classmethod

@@ -16,8 +16,8 @@ from tasks.schemas import FLAGS
 class Flagging(Part):
     """How scores become flags."""
 
-    detector: str | None = Field(None, description="The detector that decides; default: the first of the list.")
-    class_cap: float = Field(0.5, gt=0, le=1, description="At most this share of a class's samples is flagged.")
+    detector: str | None = Field(default=None, description="The detector that decides; default: the first of the list.")
+    class_cap: float = Field(default=0.5, gt=0, le=1, description="At most this share of a class's samples is flagged.")
 
     def deciding(self, detectors: list[str]) -> str:
         """The detector that decides, out of those that scored.

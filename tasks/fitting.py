@@ -26,19 +26,23 @@ EVALUATION_BATCH = 1024
 class Training(Part):
     """How networks are trained. The last epoch is the one that counts; no split chooses another."""
 
-    epochs: int = Field(20, ge=1, description="Passes over the training samples.")
-    batch_size: int = Field(64, ge=1, description="Samples an optimisation step.")
-    optimizer: Literal["adamw", "sgd"] = Field("adamw", description="AdamW, or SGD with Nesterov momentum.")
-    lr: float | None = Field(None, gt=0, description="Peak learning rate; default 3e-3 for adamw, 0.1 for sgd.")
-    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of sgd.")
-    weight_decay: float = Field(5e-4, ge=0, description="Weight decay.")
-    augment: Literal["none", "crop_flip"] = Field("none", description="crop_flip: pad 4, random crop, mirror (images).")
-    early_epoch: int | None = Field(
-        None, ge=1, description="Take gradients from the network as it was after this epoch, before it memorises noise."
+    epochs: int = Field(default=20, ge=1, description="Passes over the training samples.")
+    batch_size: int = Field(default=64, ge=1, description="Samples an optimisation step.")
+    optimizer: Literal["adamw", "sgd"] = Field(default="adamw", description="AdamW, or SGD with Nesterov momentum.")
+    lr: float | None = Field(default=None, gt=0, description="Peak learning rate; default 3e-3 for adamw, 0.1 for sgd.")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="Momentum of sgd.")
+    weight_decay: float = Field(default=5e-4, ge=0, description="Weight decay.")
+    augment: Literal["none", "crop_flip"] = Field(
+        default="none", description="crop_flip: pad 4, random crop, mirror (images)."
     )
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: autocast while training.")
-    device: Device = Field("auto", description="auto takes CUDA, then MPS, then the CPU.")
-    seed: int = Field(0, description="Seed of initialisation, order and augmentation.")
+    early_epoch: int | None = Field(
+        default=None,
+        ge=1,
+        description="Take gradients from the network as it was after this epoch, before it memorises noise.",
+    )
+    precision: Literal["fp32", "bf16"] = Field(default="fp32", description="bf16: autocast while training.")
+    device: Device = Field(default="auto", description="auto takes CUDA, then MPS, then the CPU.")
+    seed: int = Field(default=0, description="Seed of initialisation, order and augmentation.")
 
     @property
     def peak_lr(self) -> float:

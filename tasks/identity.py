@@ -26,7 +26,7 @@ def content_hashes(columns: list[pa.Array]) -> list[str]:
             values = values.astype("<f8") + 0.0  # −0.0 and 0.0 are one number
         parts.append(np.ascontiguousarray(values).view(np.uint8).reshape(n, -1))
     flat = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
-    rows = memoryview(np.ascontiguousarray(flat)).cast("B") if flat.size else memoryview(b"")
+    rows = np.ascontiguousarray(flat).tobytes()
     width = flat.shape[1]
     return [hashlib.blake2b(rows[i * width : (i + 1) * width], digest_size=16).hexdigest() for i in range(n)]
 

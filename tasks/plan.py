@@ -1,5 +1,8 @@
 """plan: samples → a cross-fitting fold for each; and a look at the network before any time is spent on it."""
 
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
 from __future__ import annotations
 
 from tasks.artefacts import Artefact, Run

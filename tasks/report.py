@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
 
 from prefect import task
 from prefect.artifacts import (
@@ -65,12 +65,8 @@ def follow(futures: PrefectFutureList[Artefact], label: str) -> list[Artefact]:
 
     Updated from the flow alone: artifact updates from many tasks at once lock Prefect's SQLite database.
     """
-    artifact = create_progress_artifact(0.0, description=label)
-    for done, _ in enumerate(_finished(futures), 1):
-        if artifact is not None:
-            update_progress_artifact(artifact, progress=100.0 * done / len(futures))
+    # Typed as possibly a coroutine; in a synchronous flow it is the id.
+    artifact = cast("UUID", create_progress_artifact(0.0, description=label))
+    for done, _ in enumerate(as_completed(list(futures)), 1):
+        update_progress_artifact(artifact, progress=100.0 * done / len(futures))
     return futures.result()
-
-
-def _finished(futures: PrefectFutureList[Artefact]) -> Iterable[Any]:
-    return as_completed(list(futures))

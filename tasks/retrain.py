@@ -1,5 +1,8 @@
 """retrain: samples + flags → test predictions of one arm under one seed."""
 
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
 from __future__ import annotations
 
 from tasks.arms import Arm, dropped

@@ -1,5 +1,8 @@
 """Samples on disk to tensors in memory: what a payload is, and how a network receives it."""
 
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
 from __future__ import annotations
 
 import tempfile

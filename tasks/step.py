@@ -39,7 +39,6 @@ def step(run_name: str) -> Callable[[Callable[A, R]], Task[A, R]]:
 
     def decorate(function: Callable[A, R]) -> Task[A, R]:
         return task(
-            function,
             name=function.__name__,
             task_run_name=run_name,
             cache_key_fn=content_key,
@@ -49,6 +48,6 @@ def step(run_name: str) -> Callable[[Callable[A, R]], Task[A, R]]:
             retries=2,
             retry_delay_seconds=[1, 10],
             retry_condition_fn=_transient,
-        )
+        )(function)
 
     return decorate

@@ -4,6 +4,9 @@ Shared by every reader whose source is a table. A format brings its schema and i
 conversion to numbers and the reasons for rejecting a row are here, once.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
 from __future__ import annotations
 
 import difflib
@@ -54,24 +57,25 @@ class Tabular(Reader):
 
     kind: Any
     path: Path = Field(description="The file, or a folder of files of this format.")
-    test_path: Path | None = Field(None, description="File or folder of test samples.")
-    label: str = Field("label", description="Column of class labels: text, integers or booleans.")
+    test_path: Path | None = Field(default=None, description="File or folder of test samples.")
+    label: str = Field(default="label", description="Column of class labels: text, integers or booleans.")
     features: list[str] | None = Field(
-        None,
+        default=None,
         description="Input columns: numbers or lists of numbers. Default: every numeric column with no other role.",
     )
-    image: str | None = Field(None, description="Column of encoded images, instead of features.")
-    image_size: int | None = Field(None, ge=4, description="Resize images to squares of this many pixels.")
+    image: str | None = Field(default=None, description="Column of encoded images, instead of features.")
+    image_size: int | None = Field(default=None, ge=4, description="Resize images to squares of this many pixels.")
     shape: list[int] | None = Field(
-        None, description="Shape of one input when the features are the pixels of an image: channels, height, width."
+        default=None,
+        description="Shape of one input when the features are the pixels of an image: channels, height, width.",
     )
-    id: str | None = Field(None, description="Column of your own ids, carried along as source_id.")
-    split: str | None = Field(None, description="Column that says train, validation or test.")
+    id: str | None = Field(default=None, description="Column of your own ids, carried along as source_id.")
+    split: str | None = Field(default=None, description="Column that says train, validation or test.")
     group: str | None = Field(
-        None, description="Column of groups (patient, site …): a group is never torn across folds."
+        default=None, description="Column of groups (patient, site …): a group is never torn across folds."
     )
     clean_label: str | None = Field(
-        None, description="Column of known true labels; only ever used to measure detection."
+        default=None, description="Column of known true labels; only ever used to measure detection."
     )
 
     def batches(self, path: Path) -> Iterator[Batch]:

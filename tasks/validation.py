@@ -4,6 +4,9 @@ The first pass validates, hashes and spools; between the passes SQL asks what on
 (duplicates, classes nobody can learn); the second gives final ids and labels and writes the shards.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -38,8 +41,10 @@ _SPLIT_NAMES = {
 class Ingestion(Part):
     """How samples are checked and laid out."""
 
-    max_rejects: float = Field(0.05, ge=0, le=1, description="Fail the run when more than this share is rejected.")
-    shard_rows: int = Field(8192, ge=16, description="Samples a file; one extraction task works on one file.")
+    max_rejects: float = Field(
+        default=0.05, ge=0, le=1, description="Fail the run when more than this share is rejected."
+    )
+    shard_rows: int = Field(default=8192, ge=16, description="Samples a file; one extraction task works on one file.")
 
 
 # ---- first pass: validate, hash, spool ---------------------------------------------------------------------------

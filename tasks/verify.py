@@ -1,5 +1,8 @@
 """verify: what the retrained arms say, and, where the truth is known, how well the detectors found it."""
 
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any

@@ -26,4 +26,4 @@ BUDGETS: Family[Budget] = Family(__name__, Budget)
 class BudgetChoice(Choice[Budget], family=BUDGETS):
     """How many samples are flagged."""
 
-    kind: str = Field("share", description="share: a fixed share of the training samples.")
+    kind: str = Field(default="share", description="share: a fixed share of the training samples.")

@@ -14,7 +14,7 @@ class Share(Budget):
     """The paper's budget: the same share k of every dataset."""
 
     kind: Literal["share"] = "share"
-    share: float = Field(0.1, ge=0, lt=1, description="Share of the training samples to flag.")
+    share: float = Field(default=0.1, ge=0, lt=1, description="Share of the training samples to flag.")
 
     def count(self, suspicion: np.ndarray) -> int:
         """round(share · n)"""

@@ -32,4 +32,4 @@ DETECTORS: Family[Detector] = Family(__name__, Detector)
 class DetectorChoice(Choice[Detector], family=DETECTORS):
     """A detector."""
 
-    kind: str = Field("l2", description="Which detector.")
+    kind: str = Field(default="l2", description="Which detector.")

@@ -27,8 +27,8 @@ class PyOD(Detector):
     kind: Literal["pyod"] = "pyod"
     detector: str = Field(description="PyOD's class name, for example ECOD.")
     parameters: dict[str, Any] = Field(default_factory=dict, description="Arguments of its constructor.")
-    seed: int = Field(0, description="random_state, for detectors that have one.")
-    max_gib: float = Field(4.0, gt=0, description="Refuse a dense gradient matrix larger than this.")
+    seed: int = Field(default=0, description="random_state, for detectors that have one.")
+    max_gib: float = Field(default=4.0, gt=0, description="Refuse a dense gradient matrix larger than this.")
 
     @field_validator("detector")
     @classmethod

@@ -39,4 +39,4 @@ GRADIENTS: Family[Gradient] = Family(__name__, Gradient)
 class GradientChoice(Choice[Gradient], family=GRADIENTS):
     """Which gradients are taken."""
 
-    kind: str = Field("head", description="head: the final linear layer, in closed form.")
+    kind: str = Field(default="head", description="head: the final linear layer, in closed form.")

@@ -34,7 +34,7 @@ MODELS: Family[Model] = Family(__name__, Model)
 class ModelChoice(Choice[Model], family=MODELS):
     """The network that is trained and whose gradients are taken."""
 
-    kind: str = Field("mlp", description="Architecture.")
+    kind: str = Field(default="mlp", description="Architecture.")
 
 
 def need_images(payload: Payload, model: str) -> int:

@@ -18,7 +18,7 @@ class Cnn(Model):
 
     kind: Literal["cnn"] = "cnn"
     width: int = Field(
-        32, ge=1, description="Channels of the first convolution; the others have 2 and 4 times as many."
+        default=32, ge=1, description="Channels of the first convolution; the others have 2 and 4 times as many."
     )
 
     def build(self, payload: Payload, classes: int) -> nn.Module:

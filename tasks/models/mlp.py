@@ -18,8 +18,8 @@ class Mlp(Model):
     """Linear layers with ReLU between them, for vectors and embeddings (and small images, flattened)."""
 
     kind: Literal["mlp"] = "mlp"
-    hidden: list[int] = Field([128], min_length=1, description="Width of each hidden layer.")
-    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout after each hidden layer, while training.")
+    hidden: list[int] = Field(default=[128], min_length=1, description="Width of each hidden layer.")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout after each hidden layer, while training.")
 
     def build(self, payload: Payload, classes: int) -> nn.Module:
         """Flatten, hidden layers, Linear head."""

@@ -51,22 +51,22 @@ class Noise(BaseModel):
     """Label flips planted on the training split, to measure detection on data whose labels are trusted."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    share: float = Field(0.0, ge=0, lt=1, description="Share of training labels to flip; 0 plants nothing.")
+    share: float = Field(default=0.0, ge=0, lt=1, description="Share of training labels to flip; 0 plants nothing.")
     kind: Literal["symmetric", "asymmetric"] = Field(
-        "symmetric",
+        default="symmetric",
         description="symmetric: to any other class, uniformly. asymmetric: each class to the next one (pair flip).",
     )
-    seed: int = Field(0, description="Seed of the flips; the same sample flips the same way in every run.")
+    seed: int = Field(default=0, description="Seed of the flips; the same sample flips the same way in every run.")
 
 
 class Reader(Part):
     """Base of all readers."""
 
     kind: Any
-    noise: Noise = Field(Noise(), description="Label noise to plant; for trials and benchmarks.")
-    limit: int | None = Field(None, ge=1, description="Read at most this many rows of the training source.")
+    noise: Noise = Field(default=Noise(), description="Label noise to plant; for trials and benchmarks.")
+    limit: int | None = Field(default=None, ge=1, description="Read at most this many rows of the training source.")
     test_share: float = Field(
-        0.2, ge=0, lt=1, description="Share set aside as test by content hash, when the source names no split."
+        default=0.2, ge=0, lt=1, description="Share set aside as test by content hash, when the source names no split."
     )
 
     def open(self) -> tuple[Payload, Iterator[Chunk]]:
@@ -96,7 +96,7 @@ READERS: Family[Reader] = Family(__name__, Reader)
 class ReaderChoice(Choice[Reader], family=READERS):
     """Where the samples come from."""
 
-    kind: str = Field("digits", description="Format of the source.")
+    kind: str = Field(default="digits", description="Format of the source.")
 
 
 def existing(path: Path, what: str) -> Path:

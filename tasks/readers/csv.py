@@ -20,8 +20,8 @@ class Csv(Tabular):
     """Comma- or otherwise separated text with a header line; .gz and the like are opened by their suffix."""
 
     kind: Literal["csv"] = "csv"
-    delimiter: str = Field(",", min_length=1, max_length=1, description="What separates the cells.")
-    encoding: str = Field("utf8", description="Text encoding.")
+    delimiter: str = Field(default=",", min_length=1, max_length=1, description="What separates the cells.")
+    encoding: str = Field(default="utf8", description="Text encoding.")
 
     def batches(self, path: Path) -> Iterator[Batch]:
         """Batches of text columns; a row with too many or too few cells is rejected with its number."""

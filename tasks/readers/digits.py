@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -19,13 +19,13 @@ class Digits(Reader):
     """8 × 8 grey digits (UCI optical recognition of handwritten digits, as scikit-learn ships them)."""
 
     kind: Literal["digits"] = "digits"
-    noise: Noise = Field(Noise(share=0.1), description="Label noise to plant; for trials and benchmarks.")
+    noise: Noise = Field(default=Noise(share=0.1), description="Label noise to plant; for trials and benchmarks.")
 
     def open(self) -> tuple[Payload, Iterator[Chunk]]:
         """All digits as one chunk; pixel values 0 to 16."""
         from sklearn.datasets import load_digits
 
-        digits = load_digits()
+        digits: Any = load_digits()
         pixels = digits.data.astype(np.uint8)
         chunk = Chunk(
             source="digits",

@@ -24,8 +24,8 @@ class HuggingFace(Tabular):
 
     kind: Literal["huggingface"] = "huggingface"
     path: Path = Field(description="Folder written by save_to_disk, or a dataset's name on the hub.")
-    name: str | None = Field(None, description="Configuration of a hub dataset.")
-    revision: str | None = Field(None, description="Hub commit; name one, or the source may change unseen.")
+    name: str | None = Field(default=None, description="Configuration of a hub dataset.")
+    revision: str | None = Field(default=None, description="Hub commit; name one, or the source may change unseen.")
 
     def open(self) -> tuple[Payload, Iterator[Chunk]]:
         """Open every split and map the columns by the first."""
@@ -51,6 +51,7 @@ class HuggingFace(Tabular):
     def _load(self) -> list[tuple[str, Any]]:
         try:
             import datasets
+            from datasets.exceptions import DatasetNotFoundError
         except ModuleNotFoundError as error:
             raise BadConfig(
                 where="reader huggingface",
@@ -64,7 +65,7 @@ class HuggingFace(Tabular):
                 loaded = datasets.load_from_disk(str(path))
             else:
                 loaded = datasets.load_dataset(str(self.path), self.name, revision=self.revision)
-        except (FileNotFoundError, ConnectionError, ValueError, datasets.exceptions.DatasetNotFoundError) as error:
+        except (FileNotFoundError, ConnectionError, ValueError, DatasetNotFoundError) as error:
             raise BadInput(
                 where=str(self.path),
                 expected="a folder written by save_to_disk, or a dataset the hub knows",
@@ -73,7 +74,8 @@ class HuggingFace(Tabular):
             ) from error
         if not isinstance(loaded, dict):
             return [("train", loaded)]
-        unknown = [name for name in loaded if name not in _SPLITS]
+        splits = {str(name): dataset for name, dataset in loaded.items()}
+        unknown = [name for name in splits if name not in _SPLITS]
         if unknown:
             raise BadInput(
                 where=str(self.path),
@@ -81,7 +83,7 @@ class HuggingFace(Tabular):
                 got=", ".join(unknown),
                 do="Rename or drop the other splits before saving.",
             )
-        return sorted(loaded.items(), key=lambda item: list(_SPLITS).index(item[0]))
+        return sorted(splits.items(), key=lambda item: list(_SPLITS).index(item[0]))
 
 
 def _batches(name: str, dataset: Any) -> Iterator[Batch]:

@@ -31,12 +31,12 @@ class Idx(Reader):
     kind: Literal["idx"] = "idx"
     images: Path = Field(description="IDX file of inputs (n × H × W or n × features), .gz or plain.")
     labels: Path = Field(description="IDX file of n integer labels.")
-    test_images: Path | None = Field(None, description="IDX file of test inputs.")
-    test_labels: Path | None = Field(None, description="IDX file of test labels.")
+    test_images: Path | None = Field(default=None, description="IDX file of test inputs.")
+    test_labels: Path | None = Field(default=None, description="IDX file of test labels.")
 
     def open(self) -> tuple[Payload, Iterator[Chunk]]:
         """Open and compare the headers of all files; the values are read chunk by chunk."""
-        sources = [(self.images, self.labels, None)]
+        sources: list[tuple[Path, Path, str | None]] = [(self.images, self.labels, None)]
         if (self.test_images is None) != (self.test_labels is None):
             raise BadInput(
                 where="reader idx",

@@ -25,9 +25,11 @@ class ImageFolder(Reader):
     kind: Literal["image_folder"] = "image_folder"
     path: Path = Field(description="The root folder.")
     image_size: int | None = Field(
-        None, ge=4, description="Resize to squares of this many pixels; else all images must have the first one's size."
+        default=None,
+        ge=4,
+        description="Resize to squares of this many pixels; else all images must have the first one's size.",
     )
-    channels: Literal[1, 3] | None = Field(None, description="1 grey, 3 RGB; default: as the first image.")
+    channels: Literal[1, 3] | None = Field(default=None, description="1 grey, 3 RGB; default: as the first image.")
 
     def open(self) -> tuple[Payload, Iterator[Chunk]]:
         """List the files and decode the first for its size; all others are decoded as they are read."""

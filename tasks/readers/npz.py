@@ -24,11 +24,11 @@ class Npz(Reader):
 
     kind: Literal["npz"] = "npz"
     path: Path = Field(description="The .npz file.")
-    inputs: str = Field("x", description="Name of the array of inputs (n × …).")
-    label: str = Field("y", description="Name of the array of n labels.")
-    test_inputs: str = Field("x_test", description="Name of the array of test inputs; used when present.")
-    test_label: str = Field("y_test", description="Name of the array of test labels.")
-    channels_last: bool = Field(False, description="Inputs are n × H × W × C rather than n × C × H × W.")
+    inputs: str = Field(default="x", description="Name of the array of inputs (n × …).")
+    label: str = Field(default="y", description="Name of the array of n labels.")
+    test_inputs: str = Field(default="x_test", description="Name of the array of test inputs; used when present.")
+    test_label: str = Field(default="y_test", description="Name of the array of test labels.")
+    channels_last: bool = Field(default=False, description="Inputs are n × H × W × C rather than n × C × H × W.")
 
     def open(self) -> tuple[Payload, Iterator[Chunk]]:
         """Compare the arrays' headers; the values are read chunk by chunk."""
@@ -38,7 +38,7 @@ class Npz(Reader):
                 names = {name.removesuffix(".npy") for name in archive.namelist()}
         except zipfile.BadZipFile as error:
             raise BadInput(where=str(path), expected="an .npz archive", got=str(error), do="Write it again.") from error
-        pairs = [(self.inputs, self.label, None)]
+        pairs: list[tuple[str, str, str | None]] = [(self.inputs, self.label, None)]
         if self.test_inputs in names:
             pairs = [(self.inputs, self.label, "train"), (self.test_inputs, self.test_label, "test")]
         for name in (name for pair in pairs for name in pair[:2]):

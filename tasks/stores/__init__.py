@@ -29,4 +29,4 @@ STORES: Family[Store] = Family(__name__, Store)
 class StoreChoice(Choice[Store], family=STORES):
     """Where cleaned datasets are published."""
 
-    kind: str = Field("parquet", description="parquet: plain Parquet folders under <lake>/versions.")
+    kind: str = Field(default="parquet", description="parquet: plain Parquet folders under <lake>/versions.")

@@ -8,6 +8,9 @@
 Written aside, fsynced, and renamed to the next free number; the number is tried again when another run took it.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
 from __future__ import annotations
 
 import json
