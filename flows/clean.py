@@ -22,7 +22,6 @@ from tasks.score import score
 from tasks.train import train
 from tasks.verify import verify
 
-
 # Threads share one device and one torch; the heavy stages take turns on it (tasks/devices.py).
 THREADS: Any = ThreadPoolTaskRunner(max_workers=4)
 
