@@ -47,7 +47,7 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
         checkpoints = train.map(here, data, held_out, list(range(config.folds)), network, how).result()
         shards = extract.map(
             here,
-            samples.shards("samples", "payload", "classes"),
+            samples.shards("samples/train-", "payload", "classes"),
             held_out,
             unmapped(checkpoints),
             network,

@@ -62,8 +62,8 @@ class Artefact(BaseModel):
         """Rows of all files together."""
         return sum(file.rows for file in self.files)
 
-    def shards(self, folder: str, *facts: str) -> list[Artefact]:
-        """One artefact for each file in ``folder``, with only the named facts: what a mapped task receives.
+    def shards(self, prefix: str, *facts: str) -> list[Artefact]:
+        """One artefact for each file named ``prefix…``, with only the named facts: what a mapped task receives.
 
         A shard's digest covers no more than what its task depends on, so that rows added elsewhere leave it cached.
         """
@@ -71,7 +71,7 @@ class Artefact(BaseModel):
         return [
             self.model_copy(update={"files": (file,), "facts": kept, "digest": _digest([file], kept)})
             for file in self.files
-            if file.name.startswith(f"{folder}/")
+            if file.name.startswith(prefix)
         ]
 
 

@@ -115,7 +115,6 @@ def code_digest(modules: list[str]) -> str:
     return hashlib.sha256(json.dumps([content, versions]).encode()).hexdigest()
 
 
-@cache
 def _source(module: str) -> Path | None:
     """The source file of a module, or of the package it names; None for a name inside a module.
 

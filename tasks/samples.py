@@ -64,47 +64,39 @@ class Inputs:
     """n × shape, in the payload's dtype: networks standardise, so pixels travel as bytes."""
 
 
-def load(run: Run, samples: Artefact, split: str, *, without: set[str] | None = None) -> Inputs:
-    """Load one split of an ingested artefact (or of one of its shards).
+def sample_paths(run: Run, samples: Artefact, split: str = "") -> list[Path]:
+    """The files of an ingested artefact (or of one of its shards): of one split, or of all."""
+    return [run.path(samples, file) for file in samples.files if file.name.startswith(f"samples/{split}")]
+
+
+def load(run: Run, samples: Artefact, split: str) -> Inputs:
+    """Load one split of an ingested artefact, or of one of its shards.
 
     Args:
         run: whose lake to read.
         samples: the ingested artefact.
         split: ``train``, ``validation`` or ``test``.
-        without: sample ids to leave out.
     """
     import torch
 
     payload = payload_of(samples)
-    paths = run.paths(samples, ".parquet")
-    paths = [path for path in paths if path.parent.name == "samples"]
-    index = {label: i for i, label in enumerate(samples.facts["classes"])}
-    thin = [pq.read_table(path, columns=["sample_id", "split", "label"]) for path in paths]
-    keep = [_kept(table, split, without) for table in thin]
-    n = int(sum(mask.sum() for mask in keep))
-    ids = np.concatenate(
-        [np.asarray(t["sample_id"].to_pylist(), dtype=object)[m] for t, m in zip(thin, keep, strict=True)]
-    )
-    labels = np.concatenate(
-        [[index[v] for v in t["label"].filter(pa.array(m)).to_pylist()] for t, m in zip(thin, keep, strict=True)]
-    )
-    x = _allocate((n, *payload.shape), np.dtype(payload.dtype), run.lake)
+    paths = sample_paths(run, samples, split)
+    classes = pa.array(samples.facts["classes"], pa.string())
+    thin = [pq.read_table(path, columns=["sample_id", "label"]) for path in paths]
+    ids = [name for table in thin for name in table["sample_id"].to_pylist()]
+    labels = [pc.index_in(table["label"], value_set=classes).to_numpy() for table in thin]
+    x = _allocate((len(ids), *payload.shape), np.dtype(payload.dtype), run.lake)
     at = 0
-    for path, mask in zip(paths, keep, strict=True):
-        first = 0
-        for batch in pq.ParquetFile(path).iter_batches(batch_size=4096, columns=list(payload.columns)):
-            kept = batch.filter(pa.array(mask[first : first + batch.num_rows]))
-            first += batch.num_rows
-            x[at : at + kept.num_rows] = to_array(kept, payload)
-            at += kept.num_rows
-    return Inputs(ids=ids, labels=torch.from_numpy(labels.astype(np.int64)), x=torch.from_numpy(x))
-
-
-def _kept(table: pa.Table, split: str, without: set[str] | None) -> np.ndarray:
-    mask = pc.equal(table["split"], split)
-    if without:
-        mask = pc.and_(mask, pc.invert(pc.is_in(table["sample_id"], value_set=pa.array(sorted(without)))))
-    return mask.to_numpy()
+    for path in paths:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=4096, columns=list(payload.columns)):
+                x[at : at + batch.num_rows] = to_array(batch.select(list(payload.columns)), payload)
+                at += batch.num_rows
+    return Inputs(
+        ids=np.array(ids, dtype=object),
+        labels=torch.from_numpy(np.concatenate(labels or [np.empty(0)]).astype(np.int64)),
+        x=torch.from_numpy(x),
+    )
 
 
 def _allocate(shape: tuple[int, ...], dtype: np.dtype, lake: Path) -> np.ndarray:
@@ -139,8 +131,7 @@ def column_values(column: pa.Array) -> np.ndarray:
 
 def table_of(run: Run, samples: Artefact, columns: list[str]) -> pa.Table:
     """Thin columns of all samples."""
-    paths = [path for path in run.paths(samples, ".parquet") if path.parent.name == "samples"]
-    return pa.concat_tables([pq.read_table(path, columns=columns) for path in paths])
+    return pa.concat_tables([pq.read_table(path, columns=columns) for path in sample_paths(run, samples)])
 
 
 def check_split(samples: Artefact, split: str) -> None:

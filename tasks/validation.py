@@ -255,10 +255,42 @@ def by_reason(rejects: list[dict[str, Any]]) -> dict[str, int]:
 # ---- second pass: final ids, final labels, final shards ----------------------------------------------------------
 
 
+class _Shards:
+    """The files of one split, cut to equal numbers of rows."""
+
+    def __init__(self, split: str, rows: int, path: Callable[[str, int], Path]) -> None:
+        self.split, self.rows, self.path = split, rows, path
+        self.written = 0
+        self._shard = 0
+        self._pending: list[pa.RecordBatch] = []
+        self._held = 0
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Write as many whole files as there are rows for."""
+        self._pending.append(batch)
+        self._held += batch.num_rows
+        while self._held >= self.rows:
+            self._write()
+
+    def close(self) -> None:
+        """Write the rest."""
+        if self._held:
+            self._write()
+
+    def _write(self) -> None:
+        table = pa.Table.from_batches(self._pending)
+        part, rest = table.slice(0, self.rows).combine_chunks(), table.slice(self.rows)
+        target = self.path(f"samples/{self.split}-{self._shard:05d}.parquet", part.num_rows)
+        pq.write_table(part, target, compression="zstd", row_group_size=4096)
+        self.written += part.num_rows
+        self._shard += 1
+        self._pending, self._held = rest.to_batches(), rest.num_rows
+
+
 def write_shards(
     spool: Path, survey: Survey, noise: Noise, path: Callable[[str, int], Path], shard_rows: int
 ) -> dict[str, Any]:
-    """Write ``samples/00000.parquet`` … of ``shard_rows`` rows each, in the source's order.
+    """Write ``samples/<split>-00000.parquet`` … of ``shard_rows`` rows each, in the source's order.
 
     Args:
         spool: what the first pass wrote.
@@ -270,32 +302,22 @@ def write_shards(
     Returns:
         Facts: classes, samples by split, planted flips.
     """
-    splits = dict.fromkeys(SPLITS, 0)
-    planted, at, shard, pending = 0, 0, 0, []
-    held = 0
-
-    def flush(*, last: bool) -> None:
-        nonlocal pending, held, shard
-        while held >= shard_rows or (last and held):
-            table = pa.Table.from_batches(pending)
-            part = table.slice(0, shard_rows)
-            name = f"samples/{shard:05d}.parquet"
-            pq.write_table(part.combine_chunks(), path(name, part.num_rows), compression="zstd", row_group_size=4096)
-            rest = table.slice(shard_rows)
-            pending, held, shard = rest.to_batches(), rest.num_rows, shard + 1
-
+    shards = {split: _Shards(split, shard_rows, path) for split in SPLITS}
+    planted, place = 0, 0
     with pq.ParquetFile(spool) as source:
         for batch in source.iter_batches(batch_size=4096):
-            final, flips = _finalise(batch, at, survey, noise)
-            at += batch.num_rows
+            final, flips = _finalise(batch, place, survey, noise)
+            place += batch.num_rows
             planted += flips
-            for name in final["split"].to_pylist():
-                splits[name] += 1
-            pending.append(final)
-            held += final.num_rows
-            flush(last=False)
-    flush(last=True)
-    return {"classes": survey.classes, "splits": splits, "planted": planted}
+            for split, shard in shards.items():
+                shard.add(final.filter(pc.equal(final["split"], split)))
+    for shard in shards.values():
+        shard.close()
+    return {
+        "classes": survey.classes,
+        "splits": {split: shard.written for split, shard in shards.items()},
+        "planted": planted,
+    }
 
 
 def _finalise(batch: pa.RecordBatch, first: int, survey: Survey, noise: Noise) -> tuple[pa.RecordBatch, int]:

@@ -1,7 +1,7 @@
 """Versions as plain Parquet folders, readable by anything that reads Parquet.
 
     <lake>/versions/<dataset>/v0001/
-        data/00000.parquet …   every sample that was kept, with all its columns
+        data/train-00000.parquet …   every sample that was kept, with all its columns
         removed.parquet        the samples that were not, each with its reason, rank, suspicion and run
         manifest.json          version, parent, run, rows, a SHA-256 for each file
 
@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from tasks.artefacts import MANIFEST, Artefact, File, Run, partial_folder, rename_folder, sha256_of, write_durably
 from tasks.queries import query
-from tasks.samples import table_of
+from tasks.samples import sample_paths, table_of
 from tasks.stores import Store
 
 
@@ -85,9 +85,7 @@ def _write_data(run: Run, samples: Artefact, removed: pa.ChunkedArray, aside: Pa
     (aside / "data").mkdir()
     gone = removed.combine_chunks()
     files = []
-    for path in run.paths(samples, ".parquet"):
-        if path.parent.name != "samples":
-            continue
+    for path in sample_paths(run, samples):
         name = f"data/{path.name}"
         rows = 0
         with (

@@ -1,0 +1,207 @@
+"""The flow from end to end: what it leaves, what it finds, what it does not do twice."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from tasks.artefacts import sha256_of
+from tasks.config import CleanConfig
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def tree(folder: Path) -> dict[str, tuple[int, int]]:
+    """Every file below a folder with its size and time of change."""
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): (path.stat().st_size, path.stat().st_mtime_ns) for path in paths}
+
+
+def test_the_main_job_prints_what_it_found(cleaned):
+    text = cleaned.process.stdout
+    for words in (
+        "1,797 samples",
+        "training samples, decided by l2",
+        "before:",
+        "after :",
+        "digits v0001",
+        "gradsieve sql",
+    ):
+        assert words in text
+
+
+def test_every_stage_leaves_its_files_in_the_run_folder(cleaned):
+    left = {path.name for path in cleaned.run_folder.iterdir()}
+    assert left >= {
+        "samples", "rejects.parquet", "folds.parquet", "checkpoints", "gradients", "scores.parquet", "flags.parquet",
+        "predictions", "metrics.parquet", "config.yaml", "run.json", "manifest.json",
+    }  # fmt: skip
+
+
+def test_seventy_percent_of_the_planted_flips_are_found_and_accuracy_does_not_fall(cleaned):
+    facts = json.loads((cleaned.run_folder / "run.json").read_text())["facts"]
+    assert facts["samples"]["planted"] > 100
+    assert facts["metrics"]["detection"]["l2"]["recall_at_noise_rate"] >= 0.7
+    assert facts["metrics"]["accuracy"]["cleaned"] >= facts["metrics"]["accuracy"]["untouched"]
+
+
+def test_the_flagged_are_exactly_what_the_version_leaves_out(cleaned):
+    flags = pq.read_table(cleaned.run_folder / "flags.parquet").to_pylist()
+    samples = pq.read_table(cleaned.run_folder / "samples")["sample_id"].to_pylist()
+    version = cleaned.lake / "versions" / "digits" / "v0001"
+    kept = pq.read_table(version / "data")["sample_id"].to_pylist()
+    removed = pq.read_table(version / "removed.parquet")["sample_id"].to_pylist()
+    assert set(removed) == {row["sample_id"] for row in flags if row["flag"]}
+    assert sorted(kept + removed) == sorted(samples)
+
+
+def test_a_version_holds_a_digest_of_each_of_its_files(cleaned):
+    version = cleaned.lake / "versions" / "digits" / "v0001"
+    manifest = json.loads((version / "manifest.json").read_text())
+    on_disk = {str(path.relative_to(version)) for path in version.rglob("*.parquet")}
+    assert {file["name"] for file in manifest["files"]} == on_disk
+    assert all(sha256_of(version / file["name"]) == file["sha256"] for file in manifest["files"])
+
+
+def test_the_recorded_configuration_gives_the_same_configuration(cleaned):
+    recorded = yaml.safe_load((cleaned.run_folder / "config.yaml").read_text())
+    assert CleanConfig.model_validate(recorded) == CleanConfig()
+
+
+def test_no_partial_file_is_left(cleaned):
+    assert not [path for path in cleaned.lake.rglob("*") if path.name.startswith(".partial")]
+
+
+def test_a_second_run_recomputes_nothing_says_so_and_changes_only_the_log(gradsieve, small, tmp_path):
+    first = gradsieve("clean", "--lake", str(tmp_path), *small)
+    assert first.returncode == 0, first.stderr
+    before = tree(tmp_path)
+    second = gradsieve("clean", "--lake", str(tmp_path), *small)
+    assert "nothing recomputed" in second.stdout
+    after = tree(tmp_path)
+    assert {name for name in before | after if before.get(name) != after.get(name)} == {"log.jsonl"}
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 2
+
+
+def test_two_separate_lakes_get_the_same_bytes(gradsieve, small, tmp_path):
+    digests = []
+    for name in ("a", "b"):
+        assert gradsieve("clean", "--lake", str(tmp_path / name), *small).returncode == 0
+        (run,) = (tmp_path / name / "runs").glob("digits-*")
+        files = [p for p in run.rglob("*") if p.is_file() and p.name not in ("run.json", "manifest.json")]
+        digests.append({str(p.relative_to(run)): sha256_of(p) for p in files})
+    assert digests[0] == digests[1]
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory, gradsieve, small):
+    """A copy of the code, to be changed, with a lake in which it has run once."""
+    home = tmp_path_factory.mktemp("copy")
+    for package in ("flows", "tasks"):
+        shutil.copytree(REPOSITORY / package, home / package, ignore=shutil.ignore_patterns("__pycache__"))
+    first = gradsieve("clean", "--lake", str(home / "lake"), *small, cwd=home, PYTHONPATH=str(home))
+    assert first.returncode == 0, first.stderr
+    return home
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new", "recomputed"),
+    [
+        # Another number for the L1 norm: gradients and scores change; l2 decides, so the flags come out the same.
+        (
+            "kernels/norms.py",
+            "l1 = residual.abs().sum(1) * features.abs().sum(1)",
+            "l1 = residual.abs().sum(1) * features.abs().sum(1) * 1.5",
+            {"gradients", "scores", "flags", "metrics"},
+        ),
+        # The same numbers by other code: gradients are recomputed, come out the same, and nothing follows. (The plan
+        # asks the gradient kind whether it can serve the network, so it is asked again.)
+        ("kernels/head.py", "p = log_p.exp()", "p = torch.exp(log_p)", {"folds", "gradients"}),
+        ("kernels/ranking.py", "found[-1]", "found[-1] * 1.0", {"metrics"}),
+        ("kernels/folds.py", "% folds", "% folds + 0", {"folds"}),
+        # A comment is no code.
+        ("kernels/norms.py", "    return l1, l2", "    # both\n    return l1, l2", set()),
+    ],
+)
+def test_a_changed_kernel_recomputes_exactly_what_depends_on_it(copy, gradsieve, small, module, old, new, recomputed):
+    path = copy / "tasks" / module
+    original = path.read_text()
+    assert original.count(old) == 1
+    path.write_text(original.replace(old, new))
+    try:
+        done = gradsieve("clean", "--lake", str(copy / "lake"), *small, cwd=copy, PYTHONPATH=str(copy))
+    finally:
+        path.write_text(original)
+    assert done.returncode == 0, done.stderr
+    last = done.stdout.strip().splitlines()[-1]
+    said = (
+        set()
+        if last.startswith("nothing")
+        else {word.partition(" × ")[0] for word in last.removeprefix("recomputed ").partition(";")[0].split(", ")}
+    )
+    assert said == recomputed
+
+
+def test_a_deleted_stage_is_recomputed_and_not_stumbled_over(gradsieve, small, tmp_path):
+    assert gradsieve("clean", "--lake", str(tmp_path), *small).returncode == 0
+    (scores,) = (tmp_path / "cache").glob("scores-*")
+    shutil.rmtree(scores)
+    again = gradsieve("clean", "--lake", str(tmp_path), *small)
+    assert again.returncode == 0, again.stderr
+    assert "recomputed scores;" in again.stdout
+    assert "nothing recomputed" in gradsieve("clean", "--lake", str(tmp_path), *small).stdout
+
+
+def test_a_run_of_an_older_cache_stays_whole_when_the_cache_is_deleted(gradsieve, small, tmp_path):
+    assert gradsieve("clean", "--lake", str(tmp_path), *small).returncode == 0
+    shutil.rmtree(tmp_path / "cache")
+    shown = gradsieve(
+        "sql",
+        "--lake",
+        str(tmp_path),
+        "--format=csv",
+        "SELECT count(*) FROM flags JOIN scores USING (run_id, sample_id)",
+    )
+    assert int(shown.stdout.split()[-1]) > 300
+
+
+def test_a_killed_run_goes_on_where_it_was(gradsieve, small, tmp_path, server):
+    command = [sys.executable, "-m", "flows", "clean", "--lake", str(tmp_path), *small, "--training.epochs=40"]
+    import os
+    import signal
+    import time
+
+    variables = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")} | {"PREFECT_API_URL": server}
+    with subprocess.Popen(command, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 120
+        while not list((tmp_path / "cache").glob("checkpoints-*")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+    assert list((tmp_path / "cache").glob("checkpoints-*"))
+    assert not list((tmp_path / "runs").iterdir())
+    again = gradsieve("clean", "--lake", str(tmp_path), *small, "--training.epochs=40")
+    assert again.returncode == 0, again.stderr
+    assert "recomputed samples" not in again.stdout
+    assert not list(tmp_path.rglob(".partial*"))
+
+
+def test_two_runs_at_once_both_finish_and_lose_nothing(gradsieve, small, tmp_path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    def run(seed: int) -> subprocess.CompletedProcess[str]:
+        return gradsieve("clean", "--lake", str(tmp_path), *small, f"--training.seed={seed}")
+
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(run, (1, 2)))
+    assert [process.returncode for process in done] == [0, 0], [process.stderr for process in done]
+    versions = sorted(path.name for path in (tmp_path / "versions" / "digits").iterdir())
+    assert versions == ["v0001", "v0002"]
+    listed = gradsieve("sql", "--lake", str(tmp_path), "--format=csv", "SELECT count(*) FROM runs")
+    assert listed.stdout.split()[-1] == "2"

@@ -1,0 +1,139 @@
+"""The flow as Prefect sees it: loaded from anywhere, with a form people can fill in, scheduled, with artifacts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ENTRYPOINT = f"{Path(__file__).resolve().parents[2] / 'flows' / 'clean.py'}:clean"
+
+
+def inside(script: str, server: str, cwd: Path) -> str:
+    """Run a script in its own process against the test server, and return what it prints."""
+    variables = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")} | {"PREFECT_API_URL": server}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=variables, cwd=cwd, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_flow_is_loaded_from_its_file_in_a_foreign_folder(server, tmp_path):
+    script = f"""
+from prefect.flows import load_flow_from_entrypoint
+flow = load_flow_from_entrypoint({ENTRYPOINT!r}, use_placeholder_flow=False)
+print(flow.name)
+"""
+    assert inside(script, server, tmp_path).strip().endswith("clean")
+
+
+def test_the_run_form_has_drop_downs_and_a_description_for_every_field(server, tmp_path):
+    import json
+
+    script = """
+import json
+from prefect.utilities.callables import parameter_schema
+from flows.clean import clean
+print(json.dumps(parameter_schema(clean).model_dump_for_openapi()))
+"""
+    schema = json.loads(inside(script, server, tmp_path).strip().splitlines()[-1])
+    definitions = schema["definitions"]
+    assert definitions["ReaderChoice"]["properties"]["kind"]["enum"][:3] == ["arrow", "csv", "digits"]
+    assert "l2" in definitions["DetectorChoice"]["properties"]["kind"]["enum"]
+
+    def reference(field: dict) -> str:
+        # Where the words are those of the model itself, they stand there and not at the field.
+        return definitions.get(field.get("$ref", "").rpartition("/")[2], {}).get("description", "")
+
+    bare = [
+        f"{model}.{name}"
+        for model, definition in definitions.items()
+        for name, field in definition["properties"].items()
+        if not field.get("description") and not reference(field)
+    ]
+    assert bare == []
+    assert not [model for model, definition in definitions.items() if "oneOf" in definition]
+
+
+def test_a_cron_schedule_really_creates_runs(server, tmp_path):
+    """With SQLAlchemy 2.1 the server starts, manual runs work, and scheduled runs silently never appear."""
+    script = f"""
+import asyncio
+from prefect import get_client
+from prefect.flows import load_flow_from_entrypoint
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateName
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+from prefect.client.schemas.actions import WorkPoolCreate
+
+async def main():
+    async with get_client() as client:
+        await client.create_work_pool(WorkPoolCreate(name="nights", type="process"), overwrite=True)
+        flow = load_flow_from_entrypoint({ENTRYPOINT!r}, use_placeholder_flow=False)
+        deployment = await flow.ato_deployment("nightly", cron="0 3 * * *", work_pool_name="nights")
+        deployment.entrypoint = "flows/clean.py:clean"
+        made = await deployment.apply()
+        for _ in range(60):
+            runs = await client.read_flow_runs(
+                deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[made])),
+                flow_run_filter=FlowRunFilter(state=FlowRunFilterState(name=FlowRunFilterStateName(any_=["Scheduled"]))),
+            )
+            if runs:
+                print("scheduled", len(runs))
+                return
+            await asyncio.sleep(1)
+        print("none")
+
+asyncio.run(main())
+"""
+    assert "scheduled" in inside(script, server, tmp_path)
+
+
+def test_a_run_leaves_a_summary_a_table_of_suspects_and_its_progress(gradsieve, small, server, tmp_path):
+    done = gradsieve("clean", "--lake", str(tmp_path), "--dataset=looked-at", *small)
+    assert done.returncode == 0, done.stderr
+    script = """
+import asyncio, json
+from prefect import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
+async def main():
+    async with get_client() as client:
+        named = FlowRunFilter(name=FlowRunFilterName(any_=["clean looked-at"]))
+        run = (await client.read_flow_runs(flow_run_filter=named))[0]
+        artifacts = [a for a in await client.read_artifacts() if a.flow_run_id == run.id]
+        print(json.dumps({a.type: a.data for a in artifacts}))
+asyncio.run(main())
+"""
+    import json
+
+    artifacts = json.loads(inside(script, server, tmp_path).strip().splitlines()[-1])
+    assert "# looked-at" in artifacts["markdown"]
+    assert len(json.loads(artifacts["table"])) == 50
+    assert artifacts["progress"] == 100.0
+
+
+def test_a_wrong_parameter_is_refused_with_a_message_that_says_what_is_right():
+    from tasks.config import CleanConfig
+
+    with pytest.raises(ValueError, match=r"'nothing' is not one of: arrow, csv, digits"):
+        CleanConfig.model_validate({"reader": "nothing"})
+    with pytest.raises(ValueError, match="greater than or equal to 1"):
+        CleanConfig.model_validate({"folds": 0})
+
+
+def test_retries_are_for_errors_that_pass():
+    from tasks.step import _transient
+
+    class State:
+        def __init__(self, error: BaseException) -> None:
+            self.error = error
+
+        def result(self) -> None:
+            raise self.error
+
+    assert _transient(None, None, State(TimeoutError()))
+    assert not _transient(None, None, State(FileNotFoundError()))
+    assert not _transient(None, None, State(OSError(28, "No space left on device")))

@@ -1,0 +1,113 @@
+"""The README is true: its commands run, its queries answer, its tables name what there is."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import duckdb
+import pytest
+import yaml
+
+from tasks.config import CleanConfig
+from tasks.readers import READERS
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+README = (REPOSITORY / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def commands() -> list[str]:
+    return [line for block in blocks("sh") for line in block.splitlines() if line.startswith("gradsieve ")]
+
+
+@pytest.fixture(scope="module")
+def home(cleaned, tmp_path_factory):
+    """A folder as a reader of the README has it: plants.csv, and the main job's lake as data."""
+    import numpy as np
+
+    home = tmp_path_factory.mktemp("reader")
+    (home / "data").symlink_to(cleaned.lake)
+    generator = np.random.default_rng(0)
+    rows = [(*generator.normal(3 * (i % 3), 1, 2), ("iris", "rose", "tulip")[i % 3]) for i in range(240)]
+    (home / "plants.csv").write_text("width,height,species\n" + "\n".join(f"{w},{h},{s}" for w, h, s in rows))
+    return home
+
+
+def test_there_are_commands_to_test():
+    assert len(commands()) >= 7
+
+
+@pytest.mark.parametrize("line", commands())
+def test_a_command_runs(line, home, gradsieve):
+    done = gradsieve(*shlex.split(line)[1:], cwd=home)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout or "--output" in line
+
+
+@pytest.mark.parametrize("query", blocks("sql"))
+def test_a_query_answers_without_gradsieve(query, cleaned):
+    with duckdb.connect(str(cleaned.lake / "catalogue.duckdb"), read_only=True) as db:
+        assert db.execute(query).fetchall()
+
+
+def test_the_configuration_is_a_configuration():
+    for block in blocks("yaml"):
+        assert CleanConfig.model_validate(yaml.safe_load(block)).name == "plants"
+
+
+def test_the_example_of_a_detector_is_one(tmp_path, monkeypatch):
+    import numpy as np
+
+    from tasks.parts import Family
+
+    (code,) = blocks("python")
+    (tmp_path / "added").mkdir()
+    (tmp_path / "added" / "__init__.py").write_text("")
+    (tmp_path / "added" / "linf.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    from tasks.detectors import Detector
+    from tasks.shards import Factors
+
+    class Shards:
+        def __len__(self) -> int:
+            return 2
+
+        def factors(self):
+            yield Factors(np.array([1, 0]), np.array([[1.0, -2.0], [0.5, 0.5]]), np.array([[3.0], [4.0]]))
+
+    part = Family("added", Detector).parts["linf"]
+    assert part().score(Shards()).tolist() == [2.0, 6.0]
+
+
+def test_the_table_of_stages_is_the_flow():
+    stages = re.findall(
+        r"^\| (\w+) \| .* \| .*`", README.partition("## The stages")[2].partition("\n## ")[0], flags=re.M
+    )
+    flow = (REPOSITORY / "flows" / "clean.py").read_text().partition("with Run.start")[2]
+    called = dict.fromkeys(re.findall(r"\b(\w+)(?:\.map)?\(", flow))
+    assert stages == [name for name in called if (REPOSITORY / "tasks" / f"{name}.py").is_file()]
+
+
+def test_the_table_of_readers_names_every_reader():
+    table = README.partition("| `--reader.kind`")[2].partition("\n\n")[0]
+    named = {kind for row in table.splitlines()[2:] for kind in re.findall(r"`(\w+)`", row.split("|")[1])}
+    assert named == set(READERS.parts)
+
+
+def test_the_files_of_the_stages_are_in_the_run_folder(cleaned):
+    section = README.partition("## The stages")[2].partition("\n## ")[0]
+    for pattern in re.findall(r"`([\w*/]+\.(?:parquet|pt|arrow|yaml|json))`", section):
+        assert list(cleaned.run_folder.glob(pattern)), pattern
+
+
+def test_ci_runs_the_readmes_test_command():
+    script = (REPOSITORY / ".ci" / "run").read_text()
+    pattern = re.search(r"sed -n \"s/(.*?)/\\\\1/p\" README.md", script)
+    assert pattern
+    setups = re.findall(r"^python3 -m venv .*$", README, flags=re.M)
+    assert [line.rpartition("&& ")[2] for line in setups] == [".venv/bin/gradsieve clean", ".venv/bin/pytest"]
