@@ -177,17 +177,15 @@ def _optimise(
 
 
 def _batches(members: torch.Tensor, size: int, generator: torch.Generator) -> Any:
-    """Batches without end, shuffled anew each epoch. BatchNorm cannot take a batch of one: such a rest is dropped."""
+    """Batches without end, shuffled anew each epoch. BatchNorm cannot take a batch of one: the last two then share."""
     import torch
 
     while True:
         order = members[torch.randperm(len(members), generator=generator)]
         batches = order.split(size)
-        if len(batches) > 1 and len(batches[-1]) == 1:
-            # Folded into the step before it, so that an epoch still has every sample; the step count stays by taking
-            # that batch twice as two halves.
+        if size > 1 and len(batches) > 1 and len(batches[-1]) == 1:
             joined = torch.cat([batches[-2], batches[-1]])
-            batches = (*batches[:-2], *joined.chunk(2))
+            batches = (*batches[:-2], *(joined.chunk(2) if len(joined) > 3 else [joined]))
         yield from batches
 
 

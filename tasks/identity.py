@@ -6,6 +6,8 @@ import hashlib
 
 import numpy as np
 import pyarrow as pa
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from tasks.samples import column_values
 
@@ -29,6 +31,24 @@ def content_hashes(columns: list[pa.Array]) -> list[str]:
     rows = np.ascontiguousarray(flat).tobytes()
     width = flat.shape[1]
     return [hashlib.blake2b(rows[i * width : (i + 1) * width], digest_size=16).hexdigest() for i in range(n)]
+
+
+def inseparable(ids: list[str], groups: list[str | None]) -> np.ndarray:
+    """What must share a fold: samples joined by content (a copy's id is its original's with a suffix) or by group.
+
+    Returns:
+        For each sample the rank of the smallest content hash it is joined with, directly or over others: the same
+        whatever the order of the rows.
+    """
+    contents, content = np.unique([name.partition("-")[0] for name in ids], return_inverse=True)
+    has_group = np.array([group is not None for group in groups], bool)
+    _, group = np.unique([name for name in groups if name is not None], return_inverse=True)
+    nodes = len(contents) + (int(group.max()) + 1 if len(group) else 0)
+    edges = coo_array((np.ones(len(group)), (content[has_group], len(contents) + group)), shape=(nodes, nodes))
+    component = connected_components(edges, directed=False)[1]
+    smallest = np.full(nodes, nodes)
+    np.minimum.at(smallest, component[: len(contents)], np.arange(len(contents)))
+    return smallest[component[content]]
 
 
 def uniforms(ids: list[str], seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from tasks.artefacts import Artefact, Run
+from tasks.devices import exclusive
 from tasks.errors import BadConfig
 from tasks.fitting import build
 from tasks.gradients import Gradient
@@ -31,19 +32,20 @@ def plan(run: Run, samples: Artefact, folds: int, model: Model, gradient: Gradie
     import pyarrow.parquet as pq
     import torch
 
+    from tasks.identity import inseparable
     from tasks.kernels.folds import assign_folds
 
     payload, classes = payload_of(samples), samples.facts["classes"]
     check_split(samples, "train")
-    gradient.check(build(model, payload, len(classes)), torch.zeros(2, *payload.shape))
+    with exclusive("cpu"), torch.random.fork_rng(devices=[]):
+        gradient.check(build(model, payload, len(classes)), torch.zeros(2, *payload.shape))
     table = table_of(run, samples, ["sample_id", "split", "label", "group"])
     table = table.filter(pc.equal(table["split"], "train"))
     ids = table["sample_id"].to_pylist()
-    # A copy's id is its original's with a suffix.
-    units = [group or name.partition("-")[0] for group, name in zip(table["group"].to_pylist(), ids, strict=True)]
+    units = inseparable(ids, table["group"].to_pylist())
     index = {label: i for i, label in enumerate(classes)}
     strata = np.array([index[label] for label in table["label"].to_pylist()], np.int64)
-    distinct = len(set(units))
+    distinct = len(np.unique(units))
     if folds > distinct:
         raise BadConfig(
             where="option folds",
@@ -51,7 +53,7 @@ def plan(run: Run, samples: Artefact, folds: int, model: Model, gradient: Gradie
             got=str(folds),
             do="Use fewer folds, or 1 for in-sample gradients.",
         )
-    fold = assign_folds(np.array(units), strata, folds)
+    fold = assign_folds(units, strata, folds)
     with run.draft("folds") as draft:
         out = pa.table([pa.array(ids, pa.string()), pa.array(fold, pa.int16())], schema=FOLDS)
         pq.write_table(out, draft.path("folds.parquet", out.num_rows), compression="zstd")

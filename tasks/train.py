@@ -44,6 +44,5 @@ def train(run: Run, samples: Artefact, folds: Artefact, fold: int, model: Model,
         stop_after=training.early_epoch,
     )
     with run.draft("checkpoints") as draft:
-        # The legacy format has no timestamps or archive order in it: the same weights are the same bytes.
         torch.save(network.state_dict(), draft.path(f"checkpoints/fold-{fold}.pt"))
         return draft.commit(fold=fold, trained_on=len(rows))

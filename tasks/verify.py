@@ -65,7 +65,8 @@ def _gain(cleaned: dict[int, float], control: dict[int, float]) -> dict[str, flo
 
     differences = np.array([cleaned[seed] - control[seed] for seed in sorted(cleaned)])
     gain: dict[str, float | None] = {"mean": float(differences.mean()), "low": None, "high": None}
-    if len(differences) > 1 and np.ptp(differences) > 0:
+    # Accuracies are quotients: differences of equal counts may differ in their last bit.
+    if len(differences) > 1 and np.ptp(differences) > 1e-12:
         interval = stats.ttest_1samp(differences, 0.0).confidence_interval(0.95)
         gain |= {"low": float(interval.low), "high": float(interval.high)}
     return gain

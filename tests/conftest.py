@@ -27,9 +27,8 @@ class Cleaned:
 
     @property
     def run_folder(self) -> Path:
-        """Its only run."""
-        (folder,) = [path for path in (self.lake / "runs").iterdir() if not path.name.startswith(".")]
-        return folder
+        """Its run."""
+        return next((self.lake / "runs").glob("digits-*"))
 
 
 def _environment(**more: str) -> dict[str, str]:

@@ -34,7 +34,20 @@ def test_no_file_is_a_drawer():
 def test_a_verb_is_a_file_with_one_task_of_its_name():
     from prefect import Task
 
-    verbs = ("ingest plan train extract score flag retrain verify publish record index report").split()
+    verbs = [
+        "ingest",
+        "plan",
+        "train",
+        "extract",
+        "score",
+        "flag",
+        "retrain",
+        "verify",
+        "publish",
+        "record",
+        "index",
+        "report",
+    ]
     for verb in verbs:
         module = __import__(f"tasks.{verb}", fromlist=[verb])
         made = [name for name, value in vars(module).items() if isinstance(value, Task)]

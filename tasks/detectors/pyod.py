@@ -6,6 +6,7 @@ import difflib
 import importlib
 import importlib.util
 import inspect
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -46,7 +47,16 @@ class PyOD(Detector):
     def score(self, gradients: GradientShards) -> np.ndarray:
         """``decision_scores_`` after fitting on all samples."""
         detector = build(self.detector, self.parameters, self.seed)
-        detector.fit(gradients.dense(int(self.max_gib * 2**30)))
+        matrix = gradients.dense(int(self.max_gib * 2**30))
+        try:
+            detector.fit(matrix)
+        except (TypeError, ValueError) as error:
+            raise BadConfig(
+                where=f"detector {self.name}",
+                expected=f"parameters that fit {len(matrix):,} gradients of {matrix.shape[1]:,} values",
+                got=f"{self.parameters} ({error})",
+                do="See PyOD's documentation of this detector.",
+            ) from error
         return np.asarray(detector.decision_scores_, np.float64)
 
 
@@ -72,22 +82,27 @@ def build(name: str, parameters: dict[str, Any], seed: int) -> Any:
         parameters = {"random_state": seed} | parameters
     try:
         return kind(**parameters)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise BadConfig(
             where=f"detector pyod, {name}",
             expected=f"parameters among {', '.join(takes)}",
-            got=", ".join(parameters),
+            got=f"{', '.join(parameters)} ({error})",
             do="See PyOD's documentation of this detector.",
         ) from error
 
 
 @cache
 def _modules() -> dict[str, str]:
-    """Class name in lower case, as far as the file name tells it → module; nothing of PyOD is imported."""
+    """Detector's name in lower case → module, told by the sources; nothing of PyOD is imported."""
     spec = importlib.util.find_spec("pyod")
     folders = (spec.submodule_search_locations if spec else None) or []
     files = [path for folder in folders for path in (Path(folder) / "models").glob("*.py")]
-    return {path.stem.replace("_", ""): path.stem for path in files if path.stem not in ("__init__", "base")}
+    return {
+        name.lower(): path.stem
+        for path in sorted(files)
+        for name in re.findall(r"^class (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        if name.lower().replace("_", "") == path.stem.replace("_", "")
+    }
 
 
 def _module_of(name: str) -> str | None:

@@ -24,7 +24,7 @@ class Head(Gradient):
         import torch
 
         network.eval()
-        with torch.inference_mode():
+        with torch.no_grad():
             _run(network, example)
 
     def take(self, network: nn.Module, x: torch.Tensor, labels: torch.Tensor) -> HeadGradient:
@@ -33,7 +33,7 @@ class Head(Gradient):
 
         from tasks.kernels.head import head_gradient
 
-        with torch.inference_mode():
+        with torch.no_grad():
             logits, features, head = _run(network, x)
             return head_gradient(logits.float(), features.float(), labels, bias=head.bias is not None)
 
@@ -46,11 +46,12 @@ def _run(network: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tenso
     """
     from torch import nn
 
-    seen: list[tuple[nn.Linear, torch.Tensor, torch.Tensor]] = []
+    seen: list[tuple[nn.Linear, torch.Tensor, torch.Tensor, int]] = []
 
     def note(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         assert isinstance(layer, nn.Linear)  # noqa: S101  hooks are set on these only
-        seen[:] = [(layer, inputs[0], output)]
+        # The version counts changes in place: a ReLU(inplace=True) behind the head returns the same tensor, changed.
+        seen[:] = [(layer, inputs[0], output, output._version)]
 
     hooks = [layer.register_forward_hook(note) for layer in network.modules() if isinstance(layer, nn.Linear)]
     try:
@@ -58,13 +59,14 @@ def _run(network: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tenso
     finally:
         for hook in hooks:
             hook.remove()
-    if not seen or seen[0][2] is not logits or seen[0][1].dim() != 2:
+    untouched = bool(seen) and seen[0][2] is logits and seen[0][3] == logits._version
+    if not untouched or seen[0][1].dim() != 2:
         last = [type(layer).__name__ for layer in network.modules() if not list(layer.children())][-1:]
         raise BadModel(
             where="gradient kind head",
             expected="a network whose output is the output of an nn.Linear",
-            got=f"one that ends in {last[0]}" if last else "a network without layers",
+            got=f"one whose output is something else (its last layer is a {last[0]})" if last else "one without layers",
             do="Move what follows the last Linear (softmax, scaling) out of the network: training works on logits.",
         )
-    head, features, _ = seen[0]
+    head, features, *_ = seen[0]
     return logits, features, head

@@ -54,8 +54,10 @@ def head_gradient(
     log_p_label = log_p.gather(1, picked).squeeze(1)
     p_label = p.gather(1, picked).squeeze(1)
     p_predicted, predicted = p.max(dim=1)
-    # −(1 − p_y) by expm1: for a confident sample 1 − p_y would cancel to zero in float32.
-    residual = p.scatter(1, picked, torch.expm1(log_p_label).unsqueeze(1))
+    # p_y − 1 as the negative sum of the others: for a confident sample the difference itself cancels in float32, and
+    # log_softmax has already rounded log p_y to zero.
+    others = p.scatter(1, picked, 0.0)
+    residual = others.scatter(1, picked, -others.sum(1, keepdim=True))
     if bias:
         features = torch.cat([features, features.new_ones(len(features), 1)], dim=1)
     return HeadGradient(residual, features, -log_p_label, p_label, predicted, p_predicted)

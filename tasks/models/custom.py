@@ -50,7 +50,15 @@ class Custom(Model):
                 got=str(error),
                 do="Install its package, or run from the folder that holds the module.",
             ) from error
-        network = factory(payload.shape, classes, **self.arguments)
+        try:
+            network = factory(payload.shape, classes, **self.arguments)
+        except TypeError as error:
+            raise BadModel(
+                where=f"model custom, factory {self.factory}",
+                expected="a function of (shape, classes, **arguments)",
+                got=str(error),
+                do="Let the factory take a tuple and a number, and name its other arguments in the option arguments.",
+            ) from error
         if not isinstance(network, nn.Module):
             raise BadModel(
                 where=f"model custom, factory {self.factory}",

@@ -18,7 +18,9 @@ marks AS (
 ),
 decided AS (
     SELECT sample_id, suspicion, rank, label,
-           row_number() OVER (PARTITION BY label ORDER BY rank) <= floor($class_cap * count(*) OVER (PARTITION BY label))
+           -- Even a cap of 1 leaves one sample of each class.
+           row_number() OVER (PARTITION BY label ORDER BY rank)
+               <= least(floor($class_cap * count(*) OVER (PARTITION BY label)), count(*) OVER (PARTITION BY label) - 1)
                AS within_cap
     FROM ranked JOIN samples USING (sample_id)
     WHERE detector = $detector
@@ -26,6 +28,9 @@ decided AS (
 flagged AS (
     SELECT *, within_cap AND sum(within_cap::INT) OVER (ORDER BY rank) <= $budget AS flag
     FROM decided
+),
+bounded AS (
+    SELECT *, max(rank) FILTER (flag) OVER () AS last_flagged FROM flagged
 )
 SELECT
     sample_id,
@@ -35,7 +40,7 @@ SELECT
     $detector AS detector,
     coalesce(marked_by, []) AS marked_by,
     CASE
-        WHEN NOT within_cap AND rank <= $budget
+        WHEN NOT within_cap AND rank <= last_flagged
             THEN format('kept: {} of class {} is the most that may be flagged', $class_cap, label)
         WHEN NOT flag THEN 'kept: below the budget'
         WHEN predicted <> label
@@ -45,7 +50,7 @@ SELECT
                     label, p_label, rank, $detector, others)
     END AS reason,
     CASE WHEN predicted <> label THEN predicted END AS suggested_label
-FROM flagged
+FROM bounded
 JOIN gradients USING (sample_id)
 LEFT JOIN marks USING (sample_id),
 LATERAL (

@@ -1,0 +1,337 @@
+"""The same arguments give the same weights, every sample takes part, and a training that failed says so."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tasks.errors import BadConfig, BadModel
+from tasks.fitting import EVALUATION_BATCH, Training, build, fit, predict
+from tasks.models import Model
+from tasks.models.cnn import Cnn
+from tasks.models.logistic import Logistic
+from tasks.models.mlp import Mlp
+from tasks.networks import Standardize
+from tasks.samples import Inputs, Payload
+
+VECTOR = Payload(kind="array", columns=("x",), shape=(4,), dtype="float32")
+IMAGE = Payload(kind="array", columns=("x",), shape=(1, 8, 8), dtype="uint8")
+CPU = {"device": "cpu"}
+
+
+def inputs_of(x, classes=3):
+    n = len(x)
+    ids = np.array([f"{i:04d}" for i in range(n)], dtype=object)
+    return Inputs(ids=ids, labels=torch.arange(n) % classes, x=x)
+
+
+def vectors(n=30):
+    x = torch.randn(n, 4, generator=torch.Generator().manual_seed(0))
+    x[torch.arange(n), torch.arange(n) % 3] += 3
+    return inputs_of(x)
+
+
+def pictures(n=24):
+    return inputs_of(torch.randint(0, 256, (n, 1, 8, 8), generator=torch.Generator().manual_seed(0)).byte())
+
+
+def fitted(model=None, inputs=None, rows=None, *, seed=0, steps=None, stop_after=None, payload=VECTOR, **options):
+    inputs = inputs or vectors()
+    rows = np.arange(len(inputs.ids)) if rows is None else rows
+    training = Training(**({"epochs": 2, "batch_size": 8} | CPU | options))
+    return fit(
+        model or Mlp(hidden=[6], dropout=0.3),
+        payload,
+        3,
+        inputs,
+        rows,
+        training,
+        seed=seed,
+        label="test",
+        steps=steps,
+        stop_after=stop_after,
+    )
+
+
+def same(one, other):
+    a, b = one.state_dict(), other.state_dict()
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+class Recorder(nn.Module):
+    """A network on one-hot samples that remembers, while training, whom it saw and in what company."""
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, classes)
+        self.norm = nn.BatchNorm1d(classes)
+        self.head = nn.Linear(classes, classes)
+        self.register_buffer("seen", torch.zeros(width, dtype=torch.int64))
+        self.sizes: list[int] = []
+
+    def forward(self, x):
+        if self.training:
+            self.seen += torch.bincount(x.argmax(1), minlength=len(self.seen))
+            self.sizes.append(len(x))
+        return self.head(self.norm(self.linear(x)))
+
+
+class Recording(Model):
+    kind: Literal["recording"] = "recording"
+
+    def build(self, payload, classes):
+        return Recorder(payload.shape[0], classes)
+
+
+def recorded(n, **options):
+    payload = Payload(kind="array", columns=("x",), shape=(n,), dtype="float32")
+    return fitted(Recording(), inputs_of(torch.eye(n), 3), payload=payload, **options)[1]
+
+
+# ---- the recipe --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("stop_after", [None, 2])
+def test_the_recipe_is_the_plain_loop_it_says_it_is(optimizer, stop_after):
+    inputs, seed, epochs, size = vectors(20), 3, 3, 8
+    found = fitted(Logistic(), inputs, seed=seed, epochs=epochs, optimizer=optimizer, stop_after=stop_after)
+
+    torch.manual_seed(seed)
+    twin = build(Logistic(), VECTOR, 3)
+    x = ((inputs.x.double() - inputs.x.double().mean(0)) / inputs.x.double().std(0, correction=0)).float()
+    network = twin[1]
+    peak = {"adamw": 3e-3, "sgd": 0.1}[optimizer]
+    if optimizer == "adamw":
+        how = torch.optim.AdamW(network.parameters(), lr=peak, weight_decay=5e-4)
+    else:
+        how = torch.optim.SGD(network.parameters(), lr=peak, momentum=0.9, weight_decay=5e-4, nesterov=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(how, peak, total_steps=epochs * 3 + 1, cycle_momentum=False)
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(stop_after or epochs):
+        order = torch.randperm(20, generator=generator)
+        for first in range(0, 20, size):
+            batch = order[first : first + size]
+            loss = nn.functional.cross_entropy(network(x[batch]), inputs.labels[batch])
+            how.zero_grad()
+            loss.backward()
+            how.step()
+            schedule.step()
+    for a, b in zip(found[1].parameters(), network.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_the_same_arguments_give_the_same_weights_and_another_seed_others():
+    assert same(fitted(seed=1), fitted(seed=1))
+    assert not same(fitted(seed=1), fitted(seed=2))
+
+
+def test_the_random_state_of_the_process_neither_matters_nor_changes():
+    torch.manual_seed(1)
+    first = fitted()
+    torch.manual_seed(2)
+    before = torch.get_rng_state()
+    assert same(fitted(), first)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_concurrent_fits_give_what_they_give_one_after_another():
+    seeds = [0, 1, 2, 3]
+    alone = [fitted(seed=seed) for seed in seeds]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda seed: fitted(seed=seed), seeds))
+    assert all(same(a, b) for a, b in zip(alone, together, strict=True))
+
+
+def test_a_fitted_network_is_in_evaluation_mode_on_the_cpu_and_has_learned():
+    inputs = vectors(60)
+    network = fitted(Logistic(), inputs, epochs=30)
+    assert not any(module.training for module in network.modules())
+    assert {p.device.type for p in network.parameters()} == {"cpu"}
+    predicted, _ = predict(network, inputs.x, torch.device("cpu"))
+    assert (predicted == inputs.labels).float().mean() > 0.9
+
+
+def test_only_the_given_rows_are_trained_on():
+    inputs = vectors()
+    rows = np.arange(0, 30, 2)
+    other = Inputs(ids=inputs.ids, labels=inputs.labels.clone(), x=inputs.x.clone())
+    other.x[1::2] = 1e6
+    other.labels[1::2] = 0
+    assert same(fitted(inputs=inputs, rows=rows), fitted(inputs=other, rows=rows))
+
+
+# ---- steps and batches -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "taken"),
+    [
+        ({}, 6),
+        ({"stop_after": 1}, 3),
+        ({"stop_after": 9}, 6),
+        ({"steps": 5}, 5),
+        ({"steps": 11}, 11),
+        ({"steps": 5, "stop_after": 1}, 3),
+        ({"steps": 2, "stop_after": 1}, 2),
+    ],
+)
+def test_as_many_steps_are_taken_as_asked_for(options, taken):
+    assert len(recorded(20, **options).sizes) == taken
+
+
+def test_stopping_early_keeps_the_schedule_of_the_whole_training():
+    early = fitted(Logistic(), epochs=4, stop_after=2)
+    assert not same(early, fitted(Logistic(), epochs=2))
+    assert not same(early, fitted(Logistic(), epochs=4))
+
+
+@pytest.mark.parametrize(
+    ("n", "size", "sizes"), [(20, 8, [8, 8, 4]), (9, 4, [4, 3, 2]), (65, 64, [33, 32]), (4, 8, [4])]
+)
+def test_every_sample_takes_part_once_an_epoch_and_never_alone(n, size, sizes):
+    network = recorded(n, epochs=3, batch_size=size)
+    assert network.sizes == sizes * 3
+    assert network.seen.tolist() == [3] * n
+
+
+@pytest.mark.parametrize(("n", "size"), [(3, 2), (5, 2), (7, 2), (7, 3)])
+def test_batchnorm_never_meets_a_sample_alone_however_small_the_batches(n, size):
+    network = recorded(n, epochs=4, batch_size=size)
+    assert min(network.sizes) >= 2
+    assert network.seen.min() >= 1
+
+
+def test_samples_are_shuffled_anew_each_epoch():
+    inputs = vectors(16)
+    order = np.random.default_rng(0).permutation(16)
+    assert not same(fitted(inputs=inputs, epochs=1), fitted(inputs=inputs, rows=order, epochs=1))
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+def test_two_samples_and_one_epoch_are_enough(optimizer, epochs):
+    network = fitted(inputs=vectors(2), optimizer=optimizer, epochs=epochs, batch_size=64)
+    assert all(torch.isfinite(p).all() for p in network.parameters())
+
+
+# ---- options -----------------------------------------------------------------------------------------------------
+
+
+def test_bf16_trains_to_about_the_same_weights():
+    exact, rough = fitted(Logistic()), fitted(Logistic(), precision="bf16")
+    assert not same(exact, rough)
+    assert all(p.dtype == torch.float32 for p in rough.parameters())
+    for a, b in zip(exact.parameters(), rough.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0.02)
+
+
+def test_augmentation_changes_what_images_teach_and_repeats():
+    def run(augment):
+        return fitted(Cnn(width=2), pictures(), payload=IMAGE, epochs=1, augment=augment)
+
+    assert same(run("crop_flip"), run("crop_flip"))
+    assert not same(run("crop_flip"), run("none"))
+
+
+def test_augmentation_leaves_vectors_alone():
+    assert same(fitted(augment="crop_flip"), fitted(augment="none"))
+
+
+def test_the_learning_rate_falls_back_on_that_of_the_optimizer():
+    assert Training().peak_lr == 3e-3
+    assert Training(optimizer="sgd").peak_lr == 0.1
+    assert Training(lr=0.5).peak_lr == 0.5
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_is_a_bad_option():
+    with pytest.raises(BadConfig, match="got cuda"):
+        fitted(device="cuda")
+
+
+# ---- standardisation ---------------------------------------------------------------------------------------------
+
+
+def test_statistics_are_those_of_the_training_rows_alone():
+    inputs = vectors()
+    rows = np.arange(5, 25)
+    standardize = fitted(inputs=inputs, rows=rows)[0]
+    assert isinstance(standardize, Standardize)
+    x = inputs.x[5:25].double().numpy()
+    np.testing.assert_allclose(standardize.mean.numpy(), x.mean(0), rtol=1e-6)
+    np.testing.assert_allclose(standardize.std.numpy(), x.std(0), rtol=1e-6)
+
+
+def test_images_are_standardised_by_channel():
+    x = torch.randint(0, 256, (12, 3, 5, 4), generator=torch.Generator().manual_seed(0)).byte()
+    layer = Standardize((3, 5, 4))
+    layer.fit(x, torch.arange(12))
+    out = layer(x).double()
+    np.testing.assert_allclose(out.mean((0, 2, 3)), 0, atol=1e-6)
+    np.testing.assert_allclose(out.std((0, 2, 3), correction=0), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 1e9, -7.3])
+def test_a_constant_feature_becomes_zero(value):
+    x = torch.randn(9000, 2)
+    x[:, 1] = value
+    layer = Standardize((2,))
+    layer.fit(x, torch.arange(9000))
+    out = layer(x)
+    assert (out[:, 1] == 0).all()
+    assert out[:, 0].std() == pytest.approx(1, abs=1e-3)
+
+
+# ---- failures ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", [Logistic(), Mlp(hidden=[6])])
+def test_a_training_that_diverges_is_a_bad_model(model):
+    with pytest.raises(BadModel, match="diverged"):
+        fitted(model, optimizer="sgd", lr=1e30, epochs=5)
+
+
+class Wrong(nn.Module):
+    def __init__(self, classes: int, way: str) -> None:
+        super().__init__()
+        self.linear, self.way = nn.Linear(4, classes + (way == "one class more")), way
+
+    def forward(self, x):
+        logits = self.linear(x)
+        if self.way == "a tuple":
+            return logits, x
+        return logits[0] if self.way == "no batch" else logits
+
+
+class WrongModel(Model):
+    kind: Literal["wrong"] = "wrong"
+    way: str
+
+    def build(self, payload, classes):
+        return Wrong(classes, self.way)
+
+
+@pytest.mark.parametrize(
+    ("way", "got"), [("one class more", r"\(2, 4\)"), ("a tuple", "tuple"), ("no batch", r"\(3,\)")]
+)
+def test_outputs_that_are_not_one_logit_a_class_are_a_bad_model(way, got):
+    with pytest.raises(BadModel, match=f"2 × 3 logits.*got {got}"):
+        fitted(WrongModel(way=way))
+
+
+# ---- prediction --------------------------------------------------------------------------------------------------
+
+
+def test_predictions_are_the_most_probable_class_of_each_row_beyond_one_batch():
+    network = fitted()
+    x = torch.randn(EVALUATION_BATCH + 7, 4)
+    network.train()
+    predicted, p = predict(network, x, torch.device("cpu"))
+    with torch.no_grad():
+        twin = network(x).softmax(1)
+    assert predicted.tolist() == twin.argmax(1).tolist()
+    torch.testing.assert_close(p, twin.max(1).values)
