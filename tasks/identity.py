@@ -21,6 +21,8 @@ def content_hashes(columns: list[pa.Array]) -> list[str]:
     if len(columns) == 1 and pa.types.is_binary(columns[0].type):
         return [hashlib.blake2b(data, digest_size=16).hexdigest() for data in columns[0].to_pylist()]
     n = len(columns[0])
+    if n == 0:
+        return []
     parts = []
     for column in columns:
         values = column_values(column)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 
 import numpy as np
@@ -14,7 +15,19 @@ from tasks.errors import BadInput
 _LARGEST = 64_000_000
 
 # What one file can do to the decoder: each is a reason to set that file aside, none to stop the run.
-_UNDECODABLE = (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
+_UNDECODABLE = (
+    UnidentifiedImageError,
+    Image.DecompressionBombError,
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    NotImplementedError,
+    LookupError,
+    TypeError,
+    OverflowError,
+    struct.error,
+)
 
 
 def shape_of(data: bytes, size: int | None) -> tuple[int, int, int]:
@@ -56,6 +69,9 @@ def _open(data: bytes) -> Image.Image:
             if image.width * image.height > _LARGEST:
                 raise ValueError(f"{image.width}×{image.height} pixels, more than {_LARGEST:,}")
             image.load()
+            if image.mode.startswith("I;16"):
+                # Pillow would clip to 255: keep the upper byte.
+                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     except _UNDECODABLE as error:
         raise ValueError(f"not a decodable image ({error})") from error
     return image

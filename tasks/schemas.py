@@ -6,6 +6,15 @@ import pyarrow as pa
 
 SPLITS = ("train", "validation", "test")
 
+# What sources call them, in lower case.
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "testing": "test",
+    "eval": "test",
+} | dict.fromkeys(("validation", "valid", "val", "dev"), "validation")
+
 # Columns of a samples table that are ours; the dataset's own columns (the payload) follow them.
 SAMPLES = pa.schema(
     [

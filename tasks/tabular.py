@@ -48,6 +48,8 @@ class Mapping:
     payload: Payload
     widths: dict[str, int]
     """Values a row has in each payload column; 1 for a number."""
+    types: dict[str, pa.DataType]
+    """The type each payload column has in every batch, as the first one has it."""
     carried: dict[str, pa.DataType]
     """Columns without a role: they go along untouched into the samples and every published version."""
 
@@ -122,7 +124,7 @@ class Tabular(Reader):
             shape = images.first_shape(data, self.image_size, f"{where}, column {self.image!r}")
             resize = self.image_size is not None
             payload = Payload(kind="image", columns=(self.image,), shape=shape, dtype="uint8", resize=resize)
-            return Mapping(payload, {self.image: 1}, self._carried(table, [self.image]))
+            return Mapping(payload, {self.image: 1}, {self.image: pa.binary()}, self._carried(table, [self.image]))
         names = self.features or [name for name in table.schema.names if self._may_be_input(name, table.column(name))]
         widths = {name: _width(table.column(name)) for name in names}
         odd = next((name for name, width in widths.items() if width == 0), None)
@@ -133,7 +135,15 @@ class Tabular(Reader):
                 got=str(table.schema.field(odd).type) if odd else f"none among {', '.join(table.schema.names)}",
                 do="List the input columns with features, encode text as numbers, or name an image column.",
             )
-        return Mapping(self._array_payload(table, names, widths, where), widths, self._carried(table, names))
+        payload = self._array_payload(table, names, widths, where)
+        types = {name: self.input_type(table.schema.field(name).type, widths[name]) for name in names}
+        return Mapping(payload, widths, types, self._carried(table, names))
+
+    def input_type(self, kind: pa.DataType, width: int) -> pa.DataType:
+        """The type an input column has in every batch; formats without a schema settle on float64."""
+        if _is_list(kind):
+            return pa.list_(_input_type(kind.value_type), width)
+        return _input_type(kind)
 
     def _array_payload(self, table: pa.RecordBatch, names: list[str], widths: dict[str, int], where: str) -> Payload:
         width = sum(widths.values())
@@ -150,7 +160,7 @@ class Tabular(Reader):
         return Payload(kind="array", columns=tuple(names), shape=shape, dtype=dtype)
 
     def _carried(self, table: pa.RecordBatch, inputs: list[str]) -> dict[str, pa.DataType]:
-        taken = {*inputs, self.label, self.id, self.split, self.group, self.clean_label, *SAMPLES.names}
+        taken = {*inputs, self.label, self.id, self.split, self.group, self.clean_label}
         return {field.name: self.carried_type(field.type) for field in table.schema if field.name not in taken}
 
     def carried_type(self, kind: pa.DataType) -> pa.DataType:
@@ -158,6 +168,13 @@ class Tabular(Reader):
         return pa.string() if pa.types.is_null(kind) else kind
 
     def _check_names(self, present: list[str], where: str) -> None:
+        if len(set(present)) < len(present):
+            raise BadInput(
+                where=where,
+                expected="distinct column names",
+                got=", ".join(sorted({name for name in present if present.count(name) > 1})) + " more than once",
+                do="Rename the columns.",
+            )
         named = [self.label, self.image, self.id, self.split, self.group, self.clean_label, *(self.features or [])]
         for name in named:
             if name is not None and name not in present:
@@ -179,11 +196,13 @@ class Tabular(Reader):
 
     def _check_label(self, column: pa.Array, where: str) -> None:
         floats = pa.types.is_floating(column.type)
-        if pa.types.is_string(column.type) and len(column):
+        if _is_text(column.type):
             # A text format has no float type: values that are all numbers, some with a fraction, are one.
+            column = pc.drop_null(_text(column))
+            column = column.filter(pc.not_equal(pc.utf8_lower(column), "nan"))
             number = pc.match_substring_regex(column, _NUMBER)
             fraction = pc.match_substring_regex(column, r"\.\d*[1-9]|[eE]-")
-            floats = bool(pc.all(number).as_py()) and bool(pc.any(fraction).as_py())
+            floats = len(column) > 0 and bool(pc.all(number).as_py()) and bool(pc.any(fraction).as_py())
         nested = pa.types.is_nested(column.type) or pa.types.is_binary(column.type)
         if floats or nested:
             values = ", ".join(str(value) for value in column.slice(0, 3).to_pylist())
@@ -201,6 +220,14 @@ class Tabular(Reader):
     # ---- rows --------------------------------------------------------------------------------------------------
 
     def _chunk(self, batch: Batch, mapping: Mapping, split: str | None) -> Chunk:
+        lacking = {*mapping.payload.columns, *mapping.carried} - set(batch.table.schema.names)
+        if lacking:
+            raise BadInput(
+                where=batch.source,
+                expected=f"columns {', '.join(sorted(lacking))}, as the first file has",
+                got=", ".join(batch.table.schema.names[:20]),
+                do="Give every file the same columns.",
+            )
         keep = np.ones(batch.table.num_rows, bool)
         rejects = list(batch.rejects)
         payload: dict[str, pa.Array] = {}
@@ -215,14 +242,20 @@ class Tabular(Reader):
             column = batch.table.column(name)
             if mapping.payload.kind == "image":
                 payload[name] = _images(column, mapping.payload, name, reject)
-            elif mapping.widths[name] > 1 or _is_list(column.type):
+            elif _is_list(mapping.types[name]):
                 payload[name] = _vectors(column, mapping.widths[name], name, reject)
             else:
                 payload[name] = _numbers(column, name, reject)
+            payload[name] = _cast(payload[name], mapping.types[name], batch.source, name)
         for name, kind in mapping.carried.items():
             column = batch.table.column(name)
-            payload[name] = (
-                column if column.type == kind else _text(column) if kind == pa.string() else column.cast(kind)
+            # A column of the source's own that bears one of our names, and no role, keeps its values under another.
+            payload[f"original_{name}" if name in SAMPLES.names else name] = (
+                column
+                if column.type == kind
+                else _text(column)
+                if kind == pa.string()
+                else _cast(column, kind, batch.source, name)
             )
         mask = pa.array(keep)
 
@@ -257,6 +290,32 @@ def _is_number(kind: pa.DataType) -> bool:
     return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
 
 
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+def _input_type(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_boolean(kind):
+        return pa.uint8()
+    if pa.types.is_float16(kind):
+        return pa.float32()
+    return pa.float64() if _is_text(kind) or pa.types.is_decimal(kind) else kind
+
+
+def _cast(column: pa.Array, kind: pa.DataType, where: str, name: str) -> pa.Array:
+    if column.type == kind:
+        return column
+    try:
+        return column.cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise BadInput(
+            where=f"{where}, column {name!r}",
+            expected=f"{kind}, as in the first rows",
+            got=str(column.type),
+            do="Give the column one type in every file.",
+        ) from error
+
+
 def _width(column: pa.Array) -> int:
     """Values a row has in this column: 1 for a number (or text that mostly is one), 0 when it cannot be an input."""
     kind = column.type
@@ -275,7 +334,8 @@ def _width(column: pa.Array) -> int:
 def _text(column: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
-    if pa.types.is_string(column.type):
+    if _is_text(column.type):
+        column = column.cast(pa.string())
         trimmed = pc.utf8_trim_whitespace(column)
         return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed)
     if pa.types.is_nested(column.type):
@@ -285,6 +345,8 @@ def _text(column: pa.Array) -> pa.Array:
 
 def _numbers(column: pa.Array, name: str, reject: Any) -> pa.Array:
     """A column of numbers as it is; text parsed as float64, with the cells that are none rejected."""
+    if not (_is_number(column.type) or pa.types.is_boolean(column.type)):
+        column = _text(column)
     if pa.types.is_string(column.type):
         filled = pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(column), ""), fill_value=False)
         number = pc.fill_null(pc.match_substring_regex(column, _NUMBER), fill_value=False)
@@ -304,13 +366,18 @@ def _numbers(column: pa.Array, name: str, reject: Any) -> pa.Array:
 
 def _finite(column: pa.Array, name: str, reject: Any) -> pa.Array:
     if pa.types.is_floating(column.type):
-        bad = pc.invert(pc.fill_null(pc.is_finite(column), fill_value=True)).to_numpy(zero_copy_only=False)
+        # Networks see float32: what overflows there is infinite.
+        finite = pc.is_finite(column.cast(pa.float32(), safe=False))
+        bad = pc.invert(pc.fill_null(finite, fill_value=True)).to_numpy(zero_copy_only=False)
         reject(bad, "NaN or infinite", f"column {name}")
     return column
 
 
 def _vectors(column: pa.Array, width: int, name: str, reject: Any) -> pa.Array:
     """A list column as fixed-size lists of ``width``; rows of another length or with a missing value are rejected."""
+    if not _is_list(column.type):
+        reject(np.ones(len(column), bool), "not a list", f"column {name}", column)
+        return pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(len(column) * width)), width)
     element = column.type.value_type
     target = pa.float32() if pa.types.is_float16(element) else pa.float64() if pa.types.is_decimal(element) else element
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
@@ -321,7 +388,8 @@ def _vectors(column: pa.Array, width: int, name: str, reject: Any) -> pa.Array:
     numbers = values.to_numpy(zero_copy_only=False).reshape(-1, width)
     bad = np.zeros(len(column), bool)
     if values.null_count or numbers.dtype.kind == "f":
-        bad[fits] = ~np.isfinite(numbers.astype(np.float64, copy=False)).all(axis=1)
+        with np.errstate(over="ignore"):
+            bad[fits] = ~np.isfinite(numbers.astype(np.float32)).all(axis=1)
     reject(bad, "NaN or infinite", f"column {name}")
     if fits.all() and not bad.any():
         return pa.FixedSizeListArray.from_arrays(values, width)

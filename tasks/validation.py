@@ -27,15 +27,7 @@ from tasks.kernels.noise import flip_labels
 from tasks.parts import Part
 from tasks.readers import Chunk, Noise, Reject
 from tasks.samples import Payload
-from tasks.schemas import REJECTS, SAMPLES, SPLITS
-
-_SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "test": "test",
-    "testing": "test",
-    "eval": "test",
-} | dict.fromkeys(("validation", "valid", "val", "dev"), "validation")
+from tasks.schemas import REJECTS, SAMPLES, SPLIT_NAMES, SPLITS
 
 
 class Ingestion(Part):
@@ -140,7 +132,7 @@ def _splits(chunk: Chunk, hashes: list[str], test_share: float) -> tuple[list[st
     if chunk.split is None:
         # By content: copies of one sample land together, and new rows move no old ones.
         return ["test" if int(h[:8], 16) < test_share * 2**32 else "train" for h in hashes], np.zeros(n, bool)
-    named = [None if name is None else _SPLIT_NAMES.get(name.lower()) for name in chunk.split.to_pylist()]
+    named = [None if name is None else SPLIT_NAMES.get(name.lower()) for name in chunk.split.to_pylist()]
     return [name or "" for name in named], np.array([name is None for name in named], bool)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -56,7 +57,12 @@ class Noise(BaseModel):
         default="symmetric",
         description="symmetric: to any other class, uniformly. asymmetric: each class to the next one (pair flip).",
     )
-    seed: int = Field(default=0, description="Seed of the flips; the same sample flips the same way in every run.")
+    seed: int = Field(
+        default=0,
+        ge=-(2**63),
+        lt=2**63,
+        description="Seed of the flips; the same sample flips the same way in every run.",
+    )
 
 
 class Reader(Part):
@@ -116,6 +122,35 @@ def existing(path: Path, what: str) -> Path:
             do="Check the path; relative paths are taken from the working directory.",
         )
     return path
+
+
+def existing_file(path: Path, what: str) -> Path:
+    """``path`` itself when it is a file.
+
+    Raises:
+        BadInput: it does not exist, or is a folder.
+    """
+    path = existing(path, what)
+    if path.is_dir():
+        raise BadInput(where=str(path), expected=what, got="a folder", do="Name the file in it.")
+    return path
+
+
+def array_chunk(source: str, first: int, x: np.ndarray, labels: list[str], split: str | None, dtype: str) -> Chunk:
+    """Rows of a plain array as a chunk with the one payload column ``x``; rows that are not finite are rejected."""
+    with np.errstate(over="ignore"):
+        flat = np.ascontiguousarray(x.reshape(len(x), -1).astype(dtype, copy=False))
+    finite = np.asarray(np.isfinite(flat).all(axis=1))
+    rows = np.arange(first, first + len(x))
+    width = flat.shape[1]
+    return Chunk(
+        source=source,
+        rows=pa.array(rows[finite]),
+        label=pa.array([label or None for label, good in zip(labels, finite, strict=True) if good], pa.string()),
+        payload={"x": pa.FixedSizeListArray.from_arrays(pa.array(flat[finite].ravel()), width)},
+        split=split,
+        rejects=[Reject(int(row), "NaN or infinite", "a value that float32 cannot hold") for row in rows[~finite]],
+    )
 
 
 def files_below(path: Path | None) -> list[Path]:

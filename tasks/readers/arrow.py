@@ -31,13 +31,14 @@ class Arrow(Tabular):
                 raise BadInput(
                     where=str(file),
                     expected="an Arrow IPC file or stream",
-                    got=str(error).splitlines()[0],
+                    got=str(error).partition("\n")[0],
                     do="Fetch or write the file again.",
                 ) from error
 
 
 def _read(file: Path, source: pa.MemoryMappedFile) -> Iterator[Batch]:
-    in_file_format = file.open("rb").read(len(_FILE_MAGIC)) == _FILE_MAGIC
+    in_file_format = source.read(len(_FILE_MAGIC)) == _FILE_MAGIC
+    source.seek(0)
     if in_file_format:
         reader = pa.ipc.open_file(source)
         batches = (reader.get_batch(i) for i in range(reader.num_record_batches))

@@ -28,7 +28,7 @@ class Csv(Tabular):
         for file in files_below(path):
             try:
                 yield from self._read(file)
-            except (pa.ArrowInvalid, OSError, LookupError) as error:
+            except (pa.ArrowInvalid, OSError, LookupError, UnicodeError) as error:
                 if "Empty CSV file" in str(error) or file.stat().st_size == 0:
                     raise BadInput(
                         where=str(file), expected="a header line and rows", got="an empty file", do="Check the path."
@@ -36,7 +36,7 @@ class Csv(Tabular):
                 raise BadInput(
                     where=str(file),
                     expected=f"{self.encoding} text, cells separated by {self.delimiter!r}",
-                    got=str(error).splitlines()[0],
+                    got=str(error).partition("\n")[0],
                     do="Set delimiter or encoding, or mend the file.",
                 ) from error
 

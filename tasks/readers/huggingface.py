@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 
 from tasks.errors import BadConfig, BadInput
@@ -29,7 +30,9 @@ class HuggingFace(Tabular):
 
     def open(self) -> tuple[Payload, Iterator[Chunk]]:
         """Open every split and map the columns by the first."""
-        splits = self._load()
+        splits = self._load(self.path)
+        if self.test_path is not None:
+            splits += [("test", part) for _, part in self._load(self.test_path)]
         first = next(_batches(*splits[0]), None)
         if first is None:
             raise BadInput(where=str(self.path), expected="rows", got="none", do="The dataset is empty.")
@@ -46,9 +49,14 @@ class HuggingFace(Tabular):
 
     def files(self) -> list[Path]:
         """The saved dataset's files; for a hub dataset none: its name and revision are the options."""
-        return files_below(self.path) if self.path.expanduser().is_dir() else []
+        return [
+            file
+            for path in (self.path, self.test_path)
+            if path and path.expanduser().is_dir()
+            for file in files_below(path)
+        ]
 
-    def _load(self) -> list[tuple[str, Any]]:
+    def _load(self, source: Path) -> list[tuple[str, Any]]:
         try:
             import datasets
             from datasets.exceptions import DatasetNotFoundError
@@ -59,17 +67,17 @@ class HuggingFace(Tabular):
                 got="it is not installed",
                 do="Install the extra: pip install 'gradsieve[hf]'.",
             ) from error
-        path = self.path.expanduser()
+        path = source.expanduser()
         try:
             if path.is_dir():
                 loaded = datasets.load_from_disk(str(path))
             else:
-                loaded = datasets.load_dataset(str(self.path), self.name, revision=self.revision)
+                loaded = datasets.load_dataset(str(source), self.name, revision=self.revision)
         except (FileNotFoundError, ConnectionError, ValueError, DatasetNotFoundError) as error:
             raise BadInput(
                 where=str(self.path),
                 expected="a folder written by save_to_disk, or a dataset the hub knows",
-                got=str(error).splitlines()[0],
+                got=str(error).partition("\n")[0],
                 do="Save it with dataset.save_to_disk(folder) and name the folder.",
             ) from error
         if not isinstance(loaded, dict):
@@ -108,5 +116,5 @@ def _batches(name: str, dataset: Any) -> Iterator[Batch]:
 
 
 def _no_label_as_null(column: pa.Array) -> pa.Array:
-    values = column.to_numpy(zero_copy_only=False)
-    return pa.array(values.astype(np.int64), mask=values < 0)
+    values = pc.fill_null(column.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
+    return pa.array(values, mask=values < 0)

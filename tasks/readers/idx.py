@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import BinaryIO, Literal, cast
 
 import numpy as np
-import pyarrow as pa
 from pydantic import Field
 
 from tasks.errors import BadInput
-from tasks.readers import CHUNK_ROWS, Chunk, Reader, existing
+from tasks.readers import CHUNK_ROWS, Chunk, Reader, array_chunk, existing_file
 from tasks.samples import Payload
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -66,25 +65,24 @@ class Idx(Reader):
                 do="Use the test file of the same dataset.",
             )
         axes = shapes[0]
-        shape = (1, *axes) if len(axes) == 2 else axes
-        kind = _header(self.images)[0]
-        payload = Payload(kind="array", columns=("x",), shape=shape, dtype="uint8" if kind == "u1" else "float32")
-        return payload, self._chunks(sources)
+        if 0 in axes:
+            raise BadInput(
+                where=str(self.images),
+                expected="inputs of at least one value",
+                got=" × ".join(map(str, axes)),
+                do="Check that this is the inputs file.",
+            )
+        shape = (1, *axes) if len(axes) == 2 else axes or (1,)
+        kinds = {_header(images)[0] for images, _, _ in sources}
+        payload = Payload(kind="array", columns=("x",), shape=shape, dtype="uint8" if kinds == {"u1"} else "float32")
+        return payload, self._chunks(sources, payload.dtype)
 
-    def _chunks(self, sources: list[tuple[Path, Path, str | None]]) -> Iterator[Chunk]:
+    def _chunks(self, sources: list[tuple[Path, Path, str | None]], dtype: str) -> Iterator[Chunk]:
         for images, labels, split in sources:
             values, classes = _values(images), _values(labels)
             first = 0
             for x, y in zip(values, classes, strict=True):
-                flat = x.reshape(len(x), -1)
-                flat = np.ascontiguousarray(flat if flat.dtype == np.uint8 else flat.astype(np.float32))
-                yield Chunk(
-                    source=images.name,
-                    rows=pa.array(np.arange(first, first + len(x))),
-                    label=pa.array([str(label) for label in y.tolist()]),
-                    payload={"x": pa.FixedSizeListArray.from_arrays(pa.array(flat.ravel()), flat.shape[1])},
-                    split=split,
-                )
+                yield array_chunk(images.name, first, x, [str(label) for label in y.tolist()], split, dtype)
                 first += len(x)
 
     def files(self) -> list[Path]:
@@ -94,7 +92,7 @@ class Idx(Reader):
 
 
 def _open(path: Path) -> BinaryIO:
-    path = existing(path, "an IDX file")
+    path = existing_file(path, "an IDX file")
     with path.open("rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"
     return cast("BinaryIO", gzip.open(path, "rb") if zipped else path.open("rb"))
@@ -137,6 +135,8 @@ def _read(path: Path, file: BinaryIO, size: int) -> bytes:
         return file.read(size)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise _truncated(path, f"a broken gzip stream ({error})") from error
+    except (OverflowError, MemoryError) as error:
+        raise _truncated(path, "a header that declares more than memory can hold") from error
 
 
 def _truncated(path: Path, got: str) -> BadInput:

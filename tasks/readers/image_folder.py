@@ -13,7 +13,7 @@ from tasks import images
 from tasks.errors import BadInput
 from tasks.readers import Chunk, Reader, Reject, existing, files_below
 from tasks.samples import Payload
-from tasks.schemas import SPLITS
+from tasks.schemas import SPLIT_NAMES
 
 # Files held at once; images are read whole, so this is smaller than a table's chunk.
 _FILES = 256
@@ -36,7 +36,7 @@ class ImageFolder(Reader):
         root = existing(self.path, "a folder of class folders")
         files = self.files()
         tops = {path.relative_to(root).parts[0] for path in files if len(path.relative_to(root).parts) > 1}
-        split_first = bool(tops) and tops <= set(SPLITS)
+        split_first = bool(tops) and {top.lower() for top in tops} <= set(SPLIT_NAMES)
         depth = 3 if split_first else 2
         members = [path for path in files if len(path.relative_to(root).parts) >= depth]
         if not members:

@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Literal
 
 import numpy as np
-import pyarrow as pa
 from pydantic import Field
 
 from tasks.errors import BadInput
-from tasks.readers import CHUNK_ROWS, Chunk, Reader, existing
+from tasks.readers import CHUNK_ROWS, Chunk, Reader, array_chunk, existing_file
 from tasks.samples import Payload
+
+# What a damaged archive can do to zipfile and to NumPy's header parser.
+_BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    tokenize.TokenError,
+    EOFError,
+    OSError,
+    ValueError,
+    TypeError,
+    SyntaxError,
+    RuntimeError,
+    LookupError,
+    OverflowError,
+    MemoryError,
+)
 
 
 class Npz(Reader):
@@ -32,11 +48,11 @@ class Npz(Reader):
 
     def open(self) -> tuple[Payload, Iterator[Chunk]]:
         """Compare the arrays' headers; the values are read chunk by chunk."""
-        path = existing(self.path, "an .npz archive")
+        path = existing_file(self.path, "an .npz archive")
         try:
             with zipfile.ZipFile(path) as archive:
-                names = {name.removesuffix(".npy") for name in archive.namelist()}
-        except zipfile.BadZipFile as error:
+                names = {name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")}
+        except _BROKEN as error:
             raise BadInput(where=str(path), expected="an .npz archive", got=str(error), do="Write it again.") from error
         pairs: list[tuple[str, str, str | None]] = [(self.inputs, self.label, None)]
         if self.test_inputs in names:
@@ -50,15 +66,19 @@ class Npz(Reader):
                     do="Name the arrays with inputs and label (test_inputs and test_label).",
                 )
         shape = self._check_pairs(path, pairs)
-        with _member(path, self.inputs) as (_, dtype, _):
-            kind = "uint8" if dtype == np.uint8 else "float32"
-        return Payload(kind="array", columns=("x",), shape=shape, dtype=kind), self._chunks(path, pairs)
+        types = set()
+        for inputs, _, _ in pairs:
+            with _member(path, inputs) as (_, dtype, _):
+                types.add(dtype)
+        kind = "uint8" if types == {np.dtype(np.uint8)} else "float32"
+        return Payload(kind="array", columns=("x",), shape=shape, dtype=kind), self._chunks(path, pairs, kind)
 
     def _check_pairs(self, path: Path, pairs: list[tuple[str, str, str | None]]) -> tuple[int, ...]:
         shapes = set()
         for inputs, label, _ in pairs:
             with _member(path, inputs) as (axes, x_type, _), _member(path, label) as (label_axes, label_type, _):
-                if label_axes != axes[:1] or label_type.kind not in "iubU" or x_type.kind not in "iubf":
+                fit = len(axes) > 0 and min(axes[1:], default=1) > 0 and label_axes == axes[:1]
+                if not fit or label_type.kind not in "iubU" or x_type.kind not in "iubf":
                     raise BadInput(
                         where=f"{path}, arrays {inputs} and {label}",
                         expected=f"numbers, and {axes[0] if axes else 0:,} labels that are integers or text",
@@ -78,21 +98,14 @@ class Npz(Reader):
             return (shape[2], *shape[:2])
         return (1, *shape) if len(shape) == 2 else shape
 
-    def _chunks(self, path: Path, pairs: list[tuple[str, str, str | None]]) -> Iterator[Chunk]:
+    def _chunks(self, path: Path, pairs: list[tuple[str, str, str | None]], dtype: str) -> Iterator[Chunk]:
         for inputs, label, split in pairs:
             first = 0
             for x, y in zip(_rows(path, inputs), _rows(path, label), strict=True):
                 if x.ndim == 4 and self.channels_last:
                     x = x.transpose(0, 3, 1, 2)
-                flat = np.ascontiguousarray(x.reshape(len(x), -1))
-                flat = flat if flat.dtype == np.uint8 else flat.astype(np.float32)
-                yield Chunk(
-                    source=f"{path.name}/{inputs}",
-                    rows=pa.array(np.arange(first, first + len(x))),
-                    label=pa.array([str(value) for value in y.tolist()]),
-                    payload={"x": pa.FixedSizeListArray.from_arrays(pa.array(flat.ravel()), flat.shape[1])},
-                    split=split,
-                )
+                labels = [str(value) for value in y.tolist()]
+                yield array_chunk(f"{path.name}/{inputs}", first, x, labels, split, dtype)
                 first += len(x)
 
     def files(self) -> list[Path]:
@@ -103,15 +116,24 @@ class Npz(Reader):
 @contextmanager
 def _member(path: Path, name: str) -> Iterator[tuple[tuple[int, ...], np.dtype, IO[bytes]]]:
     """(axes, dtype, stream at the first value) of one array; the stream is row-major whatever the archive says."""
-    with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
+    with ExitStack() as stack:
         try:
+            archive = stack.enter_context(zipfile.ZipFile(path))
+            file = stack.enter_context(archive.open(f"{name}.npy"))
             version = np.lib.format.read_magic(file)
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             axes, fortran, dtype = read(file)
-        except ValueError as error:
+        except _BROKEN as error:
             raise BadInput(
-                where=f"{path}/{name}", expected="a NumPy array", got=str(error), do="Write it with np.savez."
+                where=f"{path}/{name}",
+                expected="a NumPy array",
+                got=str(error) or "nothing",
+                do="Write it with np.savez.",
             ) from error
+        if min(axes, default=0) < 0:
+            raise BadInput(
+                where=f"{path}/{name}", expected="axes of 0 or more", got=str(axes), do="Write it with np.savez."
+            )
         if dtype.hasobject or (fortran and len(axes) > 1):
             raise BadInput(
                 where=f"{path}/{name}",
@@ -129,9 +151,9 @@ def _rows(path: Path, name: str) -> Iterator[np.ndarray]:
             rows = min(CHUNK_ROWS, axes[0] - first)
             try:
                 data = file.read(rows * width)
-            except (EOFError, zipfile.BadZipFile, zlib.error) as error:
+            except _BROKEN as error:
                 raise BadInput(
-                    where=f"{path}/{name}", expected="a whole array", got=str(error), do="Write it again."
+                    where=f"{path}/{name}", expected="a whole array", got=str(error) or "nothing", do="Write it again."
                 ) from error
             if len(data) < rows * width:
                 raise BadInput(

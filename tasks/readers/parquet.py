@@ -36,6 +36,6 @@ class Parquet(Tabular):
                 raise BadInput(
                     where=str(file),
                     expected="a whole Parquet file",
-                    got=str(error).splitlines()[0],
+                    got=str(error).partition("\n")[0],
                     do="Fetch or write the file again; a Parquet file cut short has lost its footer.",
                 ) from error

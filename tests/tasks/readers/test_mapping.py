@@ -389,3 +389,22 @@ def test_arrays_of_every_rank_have_a_shape_a_network_can_take(read, tmp_path, ki
     expected = (1, *shape) if len(shape) in (0, 2) else shape
     assert payload_of(ingested.artefact).shape == (expected or (1,))
     assert np.array_equal(load(ingested.run, ingested.artefact, "train").x.numpy(), x.reshape(N, *expected))
+
+
+def test_a_column_that_bears_one_of_our_names_is_kept_under_another(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from tasks.artefacts import Run
+    from tasks.ingest import ingest
+    from tasks.readers.parquet import Parquet
+    from tasks.validation import Ingestion
+
+    table = pa.table({"x": [0.5, 1.5, 2.5, 3.5], "label": ["a", "b"] * 2, "split": ["inner", "outer"] * 2})
+    pq.write_table(table, tmp_path / "a.parquet")
+    run = Run.start(tmp_path / "lake", "set")
+    samples = ingest.fn(run, Parquet(path=tmp_path / "a.parquet", test_share=0), Ingestion())
+    (path,) = run.paths(samples, "train-00000.parquet")
+    kept = pq.read_table(path)
+    assert kept["original_split"].to_pylist() == ["inner", "outer"] * 2
+    assert set(kept["split"].to_pylist()) == {"train"}
