@@ -16,20 +16,17 @@ import logging
 import os
 import sys
 import traceback
-from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, cast
+from typing import Annotated, Any, Literal, Union, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 from pydantic_settings import BaseSettings, CliApp, CliPositionalArg, CliSubCommand, SettingsConfigDict
 
+from tasks.answers import print_answer
 from tasks.config import CleanConfig
 from tasks.errors import BadConfig, BadInput, GradsieveError
 from tasks.parts import Choice, Part
-
-if TYPE_CHECKING:
-    import duckdb
 
 # Formats told by a file's suffix, so that --reader.path alone is enough.
 _KINDS_BY_SUFFIX = {
@@ -71,7 +68,7 @@ class Sql(_Lake):
             raise BadConfig(
                 where="option format", expected="an --output file for parquet", got="none", do="Add --output FILE."
             )
-        _print_query(self.lake, self.query, self.format, self.output, self.run)
+        print_answer(self.lake, self.query, self.format, self.output, self.run)
 
 
 class Runs(_Lake):
@@ -79,7 +76,7 @@ class Runs(_Lake):
 
     def cli_cmd(self) -> None:
         """List them."""
-        _print_query(
+        print_answer(
             self.lake,
             """SELECT run_id, recorded, version, train_samples AS train, rejected, flagged, detector AS "by",
                       round(accuracy_untouched, 4) AS before, round(accuracy_cleaned, 4) AS after,
@@ -95,7 +92,7 @@ class Versions(_Lake):
 
     def cli_cmd(self) -> None:
         """List them."""
-        _print_query(
+        print_answer(
             self.lake,
             """SELECT dataset, version, parent, "rows", removed, run_id, published
                FROM versions WHERE $1 IS NULL OR dataset = $1 ORDER BY published DESC, version DESC""",
@@ -118,63 +115,6 @@ class Show(_Lake):
             with connect(self.lake) as db:
                 run_id = db.execute("SELECT run_id FROM runs ORDER BY recorded DESC LIMIT 1").fetchall()[0][0]
         print(Summary.read(self.lake.expanduser().resolve(), run_id).text())
-
-
-def _print_query(
-    lake: Path,
-    query: str,
-    form: str = "table",
-    output: Path | None = None,
-    run_id: str | None = None,
-    bound: list[Any] | None = None,
-) -> None:
-    import duckdb
-
-    from tasks.catalogue import connect
-
-    with connect(lake, run_id) as db:
-        try:
-            result = db.sql(query, params=bound) if bound else db.sql(query)
-            if result is None:
-                raise BadConfig(
-                    where="the query", expected="a SELECT", got="a statement", do="The catalogue is read-only."
-                )
-            _write(result, form, output)
-        except duckdb.Error as error:
-            raise BadConfig(
-                where="the query",
-                expected="SQL that the catalogue can answer",
-                got=str(error),
-                do="See gradsieve sql --help.",
-            ) from error
-
-
-def _write(result: duckdb.DuckDBPyRelation, form: str, output: Path | None) -> None:
-    if form == "parquet":
-        result.write_parquet(str(output))
-        return
-    if form == "table" and output is None:
-        result.show(max_rows=10_000, max_width=_width())
-        return
-    with output.open("w", encoding="utf-8") if output else nullcontext(sys.stdout) as sink:
-        if form == "table":
-            sink.write(f"{result}\n")
-        elif form == "csv":
-            import csv
-
-            writer = csv.writer(sink)
-            writer.writerow(result.columns)
-            writer.writerows(result.fetchall())
-        else:
-            import json
-
-            for row in result.fetchall():
-                sink.write(json.dumps(dict(zip(result.columns, row, strict=True)), default=str) + "\n")
-
-
-def _width() -> int | None:
-    """As wide as it needs to be in a pipe; DuckDB's own choice on a terminal."""
-    return None if sys.stdout.isatty() else 100_000
 
 
 # ---- clean -------------------------------------------------------------------------------------------------------

@@ -5,13 +5,13 @@ from __future__ import annotations
 from tasks.artefacts import Artefact, Run
 from tasks.readers import Reader
 from tasks.step import step
+from tasks.survey import survey_of
 from tasks.validation import (
     Ingestion,
     by_reason,
     check_share,
     limited,
     spool_rows,
-    survey_of,
     write_rejects,
     write_shards,
 )

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from tasks.errors import BadInput
 from tasks.readers import CHUNK_ROWS, files_below
-from tasks.tabular import Batch, Tabular
+from tasks.readers.tabular import Batch, Tabular
 
 _FILE_MAGIC = b"ARROW1"
 

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from tasks.errors import BadInput
 from tasks.readers import Reject, files_below
-from tasks.tabular import Batch, Tabular
+from tasks.readers.tabular import Batch, Tabular
 
 
 class Csv(Tabular):

@@ -13,8 +13,8 @@ from pydantic import Field
 
 from tasks.errors import BadConfig, BadInput
 from tasks.readers import CHUNK_ROWS, Chunk, files_below
+from tasks.readers.tabular import Batch, Tabular
 from tasks.samples import Payload
-from tasks.tabular import Batch, Tabular
 
 # Hub names of splits to ours.
 _SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}

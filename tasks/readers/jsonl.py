@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from tasks.errors import BadInput
 from tasks.readers import CHUNK_ROWS, Reject, files_below
-from tasks.tabular import Batch, Tabular
+from tasks.readers.tabular import Batch, Tabular
 
 
 class Jsonl(Tabular):

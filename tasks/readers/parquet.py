@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from tasks.errors import BadInput
 from tasks.readers import CHUNK_ROWS, files_below
-from tasks.tabular import Batch, Tabular
+from tasks.readers.tabular import Batch, Tabular
 
 
 class Parquet(Tabular):

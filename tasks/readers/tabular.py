@@ -1,7 +1,7 @@
 """Tables to samples: which column is the label, which are the inputs, and which rows cannot be used.
 
-Shared by every reader whose source is a table. A format brings its schema and its record batches; the mapping, the
-conversion to numbers and the reasons for rejecting a row are here, once.
+Shared by every reader whose source is a table. A format brings its schema and its record batches; the mapping is
+here, once, and the conversions in tasks/columns.py.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -10,7 +10,6 @@ conversion to numbers and the reasons for rejecting a row are here, once.
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,13 +21,24 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from tasks import images
+from tasks.columns import (
+    NUMBER,
+    as_images,
+    as_numbers,
+    as_text,
+    as_vectors,
+    cast,
+    element_type,
+    image_bytes,
+    input_type,
+    is_list,
+    is_text,
+    width_of,
+)
 from tasks.errors import BadInput
 from tasks.readers import Chunk, Reader, Reject, existing, files_below
 from tasks.samples import Payload
 from tasks.schemas import SAMPLES
-
-# What text may be a number. pyarrow's own parser decides the value; this keeps one bad cell from failing its batch.
-_NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$|^\s*[+-]?(?i:nan|inf|infinity)\s*$"
 
 
 @dataclass(frozen=True)
@@ -120,13 +130,13 @@ class Tabular(Reader):
         self._check_names(table.schema.names, where)
         self._check_label(table.column(self.label), where)
         if self.image:
-            data = [_image_bytes(value) for value in table.column(self.image).slice(0, 32).to_pylist()]
+            data = [image_bytes(value) for value in table.column(self.image).slice(0, 32).to_pylist()]
             shape = images.first_shape(data, self.image_size, f"{where}, column {self.image!r}")
             resize = self.image_size is not None
             payload = Payload(kind="image", columns=(self.image,), shape=shape, dtype="uint8", resize=resize)
             return Mapping(payload, {self.image: 1}, {self.image: pa.binary()}, self._carried(table, [self.image]))
         names = self.features or [name for name in table.schema.names if self._may_be_input(name, table.column(name))]
-        widths = {name: _width(table.column(name)) for name in names}
+        widths = {name: width_of(table.column(name)) for name in names}
         odd = next((name for name, width in widths.items() if width == 0), None)
         if odd or not names:
             raise BadInput(
@@ -141,9 +151,9 @@ class Tabular(Reader):
 
     def input_type(self, kind: pa.DataType, width: int) -> pa.DataType:
         """The type an input column has in every batch; formats without a schema settle on float64."""
-        if _is_list(kind):
-            return pa.list_(_input_type(kind.value_type), width)
-        return _input_type(kind)
+        if is_list(kind):
+            return pa.list_(input_type(kind.value_type), width)
+        return input_type(kind)
 
     def _array_payload(self, table: pa.RecordBatch, names: list[str], widths: dict[str, int], where: str) -> Payload:
         width = sum(widths.values())
@@ -155,7 +165,7 @@ class Tabular(Reader):
                 got=" × ".join(map(str, shape)),
                 do="Give channels, height and width whose product is the number of features.",
             )
-        kinds = {_element(table.column(name).type) for name in names}
+        kinds = {element_type(table.column(name).type) for name in names}
         dtype = "uint8" if kinds == {pa.uint8()} else "int8" if kinds == {pa.int8()} else "float32"
         return Payload(kind="array", columns=tuple(names), shape=shape, dtype=dtype)
 
@@ -196,11 +206,11 @@ class Tabular(Reader):
 
     def _check_label(self, column: pa.Array, where: str) -> None:
         floats = pa.types.is_floating(column.type)
-        if _is_text(column.type):
+        if is_text(column.type):
             # A text format has no float type: values that are all numbers, some with a fraction, are one.
-            column = pc.drop_null(_text(column))
+            column = pc.drop_null(as_text(column))
             column = column.filter(pc.not_equal(pc.utf8_lower(column), "nan"))
-            number = pc.match_substring_regex(column, _NUMBER)
+            number = pc.match_substring_regex(column, NUMBER)
             fraction = pc.match_substring_regex(column, r"\.\d*[1-9]|[eE]-")
             floats = len(column) > 0 and bool(pc.all(number).as_py()) and bool(pc.any(fraction).as_py())
         nested = pa.types.is_nested(column.type) or pa.types.is_binary(column.type)
@@ -215,7 +225,7 @@ class Tabular(Reader):
 
     def _may_be_input(self, name: str, column: pa.Array) -> bool:
         taken = {self.label, self.id, self.split, self.group, self.clean_label, *SAMPLES.names}
-        return name not in taken and _width(column) > 0
+        return name not in taken and width_of(column) > 0
 
     # ---- rows --------------------------------------------------------------------------------------------------
 
@@ -241,28 +251,28 @@ class Tabular(Reader):
         for name in mapping.payload.columns:
             column = batch.table.column(name)
             if mapping.payload.kind == "image":
-                payload[name] = _images(column, mapping.payload, name, reject)
-            elif _is_list(mapping.types[name]):
-                payload[name] = _vectors(column, mapping.widths[name], name, reject)
+                payload[name] = as_images(column, mapping.payload, name, reject)
+            elif is_list(mapping.types[name]):
+                payload[name] = as_vectors(column, mapping.widths[name], name, reject)
             else:
-                payload[name] = _numbers(column, name, reject)
-            payload[name] = _cast(payload[name], mapping.types[name], batch.source, name)
+                payload[name] = as_numbers(column, name, reject)
+            payload[name] = cast(payload[name], mapping.types[name], batch.source, name)
         for name, kind in mapping.carried.items():
             column = batch.table.column(name)
             # A column of the source's own that bears one of our names, and no role, keeps its values under another.
             payload[f"original_{name}" if name in SAMPLES.names else name] = (
                 column
                 if column.type == kind
-                else _text(column)
+                else as_text(column)
                 if kind == pa.string()
-                else _cast(column, kind, batch.source, name)
+                else cast(column, kind, batch.source, name)
             )
         mask = pa.array(keep)
 
         def text(name: str | None) -> pa.Array | None:
-            return None if name is None else _text(batch.table.column(name)).filter(mask)
+            return None if name is None else as_text(batch.table.column(name)).filter(mask)
 
-        label = _text(batch.table.column(self.label)).filter(mask)
+        label = as_text(batch.table.column(self.label)).filter(mask)
         nan = pc.fill_null(pc.equal(pc.utf8_lower(label), "nan"), fill_value=False)
         label = pc.if_else(nan, pa.scalar(None, pa.string()), label)
         return Chunk(
@@ -276,144 +286,3 @@ class Tabular(Reader):
             source_id=text(self.id),
             rejects=rejects,
         )
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-
-
-def _element(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if _is_list(kind) else kind
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-
-
-def _input_type(kind: pa.DataType) -> pa.DataType:
-    if pa.types.is_boolean(kind):
-        return pa.uint8()
-    if pa.types.is_float16(kind):
-        return pa.float32()
-    return pa.float64() if _is_text(kind) or pa.types.is_decimal(kind) else kind
-
-
-def _cast(column: pa.Array, kind: pa.DataType, where: str, name: str) -> pa.Array:
-    if column.type == kind:
-        return column
-    try:
-        return column.cast(kind)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise BadInput(
-            where=f"{where}, column {name!r}",
-            expected=f"{kind}, as in the first rows",
-            got=str(column.type),
-            do="Give the column one type in every file.",
-        ) from error
-
-
-def _width(column: pa.Array) -> int:
-    """Values a row has in this column: 1 for a number (or text that mostly is one), 0 when it cannot be an input."""
-    kind = column.type
-    if _is_list(kind):
-        if not _is_number(kind.value_type):
-            return 0
-        lengths = pc.drop_null(pc.list_value_length(column))
-        return kind.list_size if pa.types.is_fixed_size_list(kind) else (lengths[0].as_py() if len(lengths) else 0)
-    if pa.types.is_string(kind):
-        filled = column.filter(pc.fill_null(pc.not_equal(column, ""), fill_value=False))
-        numbers = pc.sum(pc.match_substring_regex(filled, _NUMBER)).as_py() or 0
-        return 1 if numbers * 2 > len(filled) else 0
-    return 1 if _is_number(kind) or pa.types.is_boolean(kind) else 0
-
-
-def _text(column: pa.Array) -> pa.Array:
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    if _is_text(column.type):
-        column = column.cast(pa.string())
-        trimmed = pc.utf8_trim_whitespace(column)
-        return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed)
-    if pa.types.is_nested(column.type):
-        return pa.array([None if v is None else json.dumps(v, default=str) for v in column.to_pylist()], pa.string())
-    return column.cast(pa.string())
-
-
-def _numbers(column: pa.Array, name: str, reject: Any) -> pa.Array:
-    """A column of numbers as it is; text parsed as float64, with the cells that are none rejected."""
-    if not (_is_number(column.type) or pa.types.is_boolean(column.type)):
-        column = _text(column)
-    if pa.types.is_string(column.type):
-        filled = pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(column), ""), fill_value=False)
-        number = pc.fill_null(pc.match_substring_regex(column, _NUMBER), fill_value=False)
-        reject(~filled.to_numpy(zero_copy_only=False), "missing value", f"column {name}")
-        bad = pc.and_(filled, pc.invert(number)).to_numpy(zero_copy_only=False)
-        reject(bad, "not a number", f"column {name}", column)
-        parsed = pc.if_else(number, pc.utf8_trim_whitespace(column), pa.scalar(None, pa.string())).cast(pa.float64())
-        return _finite(parsed, name, reject)
-    if pa.types.is_boolean(column.type):
-        column = column.cast(pa.uint8())
-    if pa.types.is_decimal(column.type) or pa.types.is_float16(column.type):
-        # DuckDB cannot read half floats out of Arrow, and a decimal is a number like any other here.
-        column = column.cast(pa.float64() if pa.types.is_decimal(column.type) else pa.float32())
-    reject(column.is_null().to_numpy(zero_copy_only=False), "missing value", f"column {name}")
-    return _finite(column, name, reject)
-
-
-def _finite(column: pa.Array, name: str, reject: Any) -> pa.Array:
-    if pa.types.is_floating(column.type):
-        # Networks see float32: what overflows there is infinite.
-        finite = pc.is_finite(column.cast(pa.float32(), safe=False))
-        bad = pc.invert(pc.fill_null(finite, fill_value=True)).to_numpy(zero_copy_only=False)
-        reject(bad, "NaN or infinite", f"column {name}")
-    return column
-
-
-def _vectors(column: pa.Array, width: int, name: str, reject: Any) -> pa.Array:
-    """A list column as fixed-size lists of ``width``; rows of another length or with a missing value are rejected."""
-    if not _is_list(column.type):
-        reject(np.ones(len(column), bool), "not a list", f"column {name}", column)
-        return pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(len(column) * width)), width)
-    element = column.type.value_type
-    target = pa.float32() if pa.types.is_float16(element) else pa.float64() if pa.types.is_decimal(element) else element
-    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
-    reject(column.is_null().to_numpy(zero_copy_only=False), "missing value", f"column {name}")
-    reject(lengths != width, "wrong length", f"column {name}, where the first row has {width} values")
-    fits = lengths == width
-    values = pc.list_flatten(column.filter(pa.array(fits))).cast(target)
-    numbers = values.to_numpy(zero_copy_only=False).reshape(-1, width)
-    bad = np.zeros(len(column), bool)
-    if values.null_count or numbers.dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            bad[fits] = ~np.isfinite(numbers.astype(np.float32)).all(axis=1)
-    reject(bad, "NaN or infinite", f"column {name}")
-    if fits.all() and not bad.any():
-        return pa.FixedSizeListArray.from_arrays(values, width)
-    clean = np.zeros((len(column), width), dtype=target.to_pandas_dtype())
-    clean[fits & ~bad] = numbers[~bad[fits]]
-    return pa.FixedSizeListArray.from_arrays(pa.array(clean.ravel(), target), width)
-
-
-def _image_bytes(value: Any) -> bytes | None:
-    """Hugging Face stores {bytes, path}; everybody else the bytes."""
-    data = value.get("bytes") if isinstance(value, dict) else value
-    return data if isinstance(data, bytes) else None
-
-
-def _images(column: pa.Array, payload: Payload, name: str, reject: Any) -> pa.Array:
-    data = [_image_bytes(value) for value in column.to_pylist()]
-    for i, item in enumerate(data):
-        one = np.zeros(len(data), bool)
-        one[i] = True
-        if item is None:
-            reject(one, "missing value", f"column {name}")
-            continue
-        try:
-            images.decode(item, payload.shape, resize=payload.resize)
-        except ValueError as error:
-            reject(one, "undecodable image", f"column {name}: {error}")
-    return pa.array(data, pa.binary())

@@ -1,0 +1,77 @@
+"""A query's answer, in the form its reader wants."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from tasks.catalogue import connect
+from tasks.errors import BadConfig
+
+
+def print_answer(
+    lake: Path,
+    query: str,
+    form: str = "table",
+    output: Path | None = None,
+    run_id: str | None = None,
+    bound: list[Any] | None = None,
+) -> None:
+    """Ask the catalogue of ``lake`` and write the answer.
+
+    Args:
+        lake: whose catalogue.
+        query: a SELECT.
+        form: table, csv, json (one object a line) or parquet.
+        output: file to write to; None for the standard output.
+        run_id: the run whose gradient shards are ``shards``.
+        bound: values of the query's parameters.
+
+    Raises:
+        BadConfig: the catalogue cannot answer, with DuckDB's own words.
+    """
+    with connect(lake, run_id) as db:
+        try:
+            result = db.sql(query, params=bound) if bound else db.sql(query)
+            if result is None:
+                raise BadConfig(
+                    where="the query", expected="a SELECT", got="a statement", do="The catalogue is read-only."
+                )
+            _write(result, form, output)
+        except duckdb.Error as error:
+            raise BadConfig(
+                where="the query",
+                expected="SQL that the catalogue can answer",
+                got=str(error),
+                do="See gradsieve sql --help.",
+            ) from error
+
+
+def _write(result: duckdb.DuckDBPyRelation, form: str, output: Path | None) -> None:
+    if form == "parquet":
+        result.write_parquet(str(output))
+        return
+    if form == "table" and output is None:
+        result.show(max_rows=10_000, max_width=_width())
+        return
+    with output.open("w", encoding="utf-8") if output else nullcontext(sys.stdout) as sink:
+        if form == "table":
+            sink.write(f"{result}\n")
+        elif form == "csv":
+            writer = csv.writer(sink)
+            writer.writerow(result.columns)
+            writer.writerows(result.fetchall())
+        else:
+            for row in result.fetchall():
+                sink.write(json.dumps(dict(zip(result.columns, row, strict=True)), default=str) + "\n")
+
+
+def _width() -> int | None:
+    """As wide as it needs to be in a pipe; DuckDB's own choice on a terminal."""
+    return None if sys.stdout.isatty() else 100_000

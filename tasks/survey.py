@@ -1,0 +1,86 @@
+"""Between the passes of ingest: what only the whole dataset can tell, asked in SQL of the spool's thin columns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from tasks.errors import BadInput
+
+
+class Survey:
+    """Labels, duplicates and rejects of the whole spool."""
+
+    def __init__(self) -> None:
+        self.classes: list[str] = []
+        self.duplicates = 0
+        self.leaking = 0
+        self.copies: dict[int, int] = {}
+        """Position in the spool → which copy of its content it is (1, 2 …); originals are not listed."""
+        self.dropped: set[int] = set()
+        self.rejects: list[dict[str, Any]] = []
+
+
+def survey_of(spool: Path, read: int, where: str) -> Survey:
+    """Ask the spool's thin columns, in SQL, out of memory's way.
+
+    Raises:
+        BadInput: no rows, or fewer than two classes to tell apart.
+    """
+    survey = Survey()
+    with duckdb.connect() as db:
+        db.execute(
+            f"""CREATE VIEW spool AS SELECT file_row_number AS place, sample_id, source, "row", split, label
+                FROM read_parquet({_literal(spool)}, file_row_number = true)"""
+        )
+        counts = db.execute(
+            "SELECT label, count(*) FILTER (split = 'train'), count(*) FROM spool GROUP BY label"
+        ).fetchall()
+        unlearnable = {
+            label: "class seen once" if total == 1 else "class with fewer than two training samples"
+            for label, train, total in counts
+            if train < 2
+        }
+        survey.classes = sorted((label for label, *_ in counts if label not in unlearnable), key=_class_order)
+        for at, source, row, label in db.execute(
+            'SELECT place, source, "row", label FROM spool WHERE list_contains($1, label) ORDER BY place',
+            [list(unlearnable)],
+        ).fetchall():
+            survey.dropped.add(at)
+            detail = f"class {label!r} cannot be learned from one sample and checked on another"
+            survey.rejects.append({"source": source, "row": row, "reason": unlearnable[label], "detail": detail})
+        # Copies are numbered by what they say, not by where they stand, so that row order names nothing.
+        copies = db.execute(
+            """SELECT place,
+                      row_number() OVER (PARTITION BY sample_id ORDER BY split DESC, label, source, "row") - 1 AS nth
+               FROM spool QUALIFY nth > 0"""
+        ).fetchall()
+        survey.copies = dict(copies)
+        survey.duplicates = len(copies)
+        leaking = db.execute(
+            """SELECT count(*) FROM (FROM spool SELECT sample_id GROUP BY sample_id
+               HAVING count(*) FILTER (split = 'train') > 0 AND count(*) FILTER (split <> 'train') > 0)"""
+        ).fetchone()
+        survey.leaking = leaking[0] if leaking else 0
+    if len(survey.classes) < 2:
+        raise BadInput(
+            where=where,
+            expected="at least two classes with two training samples each",
+            got=f"{len(survey.classes)} ({', '.join(survey.classes) or 'no usable label'}) in {read:,} rows",
+            do="Check the label column and the split column.",
+        )
+    return survey
+
+
+def _literal(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"
+
+
+def _class_order(label: str) -> tuple[int, float, str]:
+    """Numbers in their own order before text in its."""
+    try:
+        return (0, float(label), label)
+    except ValueError:
+        return (1, 0.0, label)
