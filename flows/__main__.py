@@ -16,8 +16,9 @@ import logging
 import os
 import sys
 import traceback
+from copy import copy
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, cast
+from typing import Annotated, Any, Literal, Union, cast, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
@@ -184,19 +185,25 @@ def _clean_command() -> type[_CleanBase]:
     for name, field in CleanConfig.model_fields.items():
         choice = _choice(field.annotation)
         if choice is None:
+            several = next((c for c in map(_choice, get_args(field.annotation)) if c is not None), None)
+            if several is not None:
+                field = copy(field)
+                field.description = f"{field.description} {_kinds(several, '; ')}."
             fields[name] = (field.annotation, field)
             continue
         default: Part = field.get_default().part
         # The default's part comes last: of options that several parts share, --help shows the last one's defaults.
         parts = (*(p for p in choice.family.parts.values() if p is not type(default)), type(default))
         opened = Annotated[Union[parts], Field(discriminator="kind")] if len(parts) > 1 else parts[0]  # noqa: UP007
-        kinds = "\n".join(f"  {kind}: {_first_line(part)}" for kind, part in choice.family.parts.items())
-        fields[name] = (opened, Field(default, description=f"{field.description}\n{kinds}"))
+        words = f"{field.description}\n  {_kinds(choice, chr(10) + '  ')}"
+        fields[name] = (opened, Field(default=default, description=words))
     return create_model("Clean", __base__=_CleanBase, __doc__=_CleanBase.__doc__, **fields)
 
 
-def _first_line(part: type[Part]) -> str:
-    return (part.__doc__ or "").strip().splitlines()[0]
+def _kinds(choice: type[Choice[Any]], between: str) -> str:
+    """What there is to choose from, each with the first line of its docstring."""
+    parts = choice.family.parts.items()
+    return between.join(f"{kind}: {(part.__doc__ or '').strip().splitlines()[0].rstrip('.')}" for kind, part in parts)
 
 
 def _prepare_prefect(lake: Path, *, verbose: bool) -> None:
@@ -228,11 +235,11 @@ def _application() -> type[BaseSettings]:
         model_config = SettingsConfigDict(
             cli_prog_name="gradsieve", cli_kebab_case=True, cli_implicit_flags=True, cli_hide_none_type=True
         )
-        clean: CliSubCommand[_clean_command()]  # type: ignore[valid-type]
-        sql: CliSubCommand[Sql]
-        runs: CliSubCommand[Runs]
-        versions: CliSubCommand[Versions]
-        show: CliSubCommand[Show]
+        clean: CliSubCommand[_clean_command()] = Field(description="Find, verify, publish.")  # type: ignore[valid-type]
+        sql: CliSubCommand[Sql] = Field(description="Ask the catalogue.")
+        runs: CliSubCommand[Runs] = Field(description="The runs of a lake.")
+        versions: CliSubCommand[Versions] = Field(description="The published versions of a lake.")
+        show: CliSubCommand[Show] = Field(description="What one run found.")
 
         def cli_cmd(self) -> None:
             CliApp.run_subcommand(self)

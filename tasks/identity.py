@@ -6,8 +6,6 @@ import hashlib
 
 import numpy as np
 import pyarrow as pa
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from tasks.samples import column_values
 
@@ -42,6 +40,9 @@ def inseparable(ids: list[str], groups: list[str | None]) -> np.ndarray:
         For each sample the rank of the smallest content hash it is joined with, directly or over others: the same
         whatever the order of the rows.
     """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     contents, content = np.unique([name.partition("-")[0] for name in ids], return_inverse=True)
     has_group = np.array([group is not None for group in groups], bool)
     _, group = np.unique([name for name in groups if name is not None], return_inverse=True)

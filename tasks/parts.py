@@ -111,6 +111,9 @@ class Choice(BaseModel, Generic[P]):
             raise ValueError(f"{self.kind}: {problems}") from error
         return self
 
+    def __repr__(self) -> str:
+        return f"{self.kind} {self.options}" if self.options else self.kind
+
     @property
     def part(self) -> P:
         """The part itself, built from its options."""
