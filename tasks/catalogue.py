@@ -22,10 +22,12 @@ import pyarrow.parquet as pq
 
 from tasks.artefacts import PARTIAL, fsync
 from tasks.errors import BadInput
-from tasks.queries import query
+from tasks.queries import literal, query
 from tasks.schemas import FLAGS, GRADIENTS, METRICS, REJECTS, SAMPLES
 
 NAME = "catalogue.duckdb"
+# Folders that are still being written begin with a dot.
+_WHOLE = "[!.]*"
 
 
 def build(lake: Path) -> bool:
@@ -77,20 +79,24 @@ def connect(lake: Path, run_id: str | None = None) -> duckdb.DuckDBPyConnection:
 
 def _definition(lake: Path) -> str:
     """The catalogue as SQL text."""
-    runs = _glob(lake / "runs" / "[!.]*")
-    scores = _union_columns(lake, "scores.parquet")
+    runs, versions = lake / "runs", lake / "versions"
     tables = {
         "samples": ("samples/*.parquet", SAMPLES.names),
         "rejects": ("rejects.parquet", REJECTS.names),
         "gradients": ("gradients/*.parquet", GRADIENTS.names),
-        "scores": ("scores.parquet", scores),
+        "scores": ("scores.parquet", _union_columns(lake, "scores.parquet")),
         "flags": ("flags.parquet", FLAGS.names),
         "metrics": ("metrics.parquet", METRICS.names),
     }
-    text = query("catalogue").replace("{runs}", runs).replace("{versions}", _glob(lake / "versions"))
+    text = (
+        query("catalogue")
+        .replace("{runs}", literal(runs, f"{_WHOLE}/run.json"))
+        .replace("{versions}", literal(versions, "*/v*/manifest.json"))
+        .replace("{removed}", literal(versions, "*/v*/removed.parquet"))
+    )
     for view, (pattern, columns) in tables.items():
         listed = ", ".join(_quoted(name) for name in columns)
-        source = f"read_parquet('{runs}/{pattern}', filename = true, union_by_name = true)"
+        source = f"read_parquet({literal(runs, f'{_WHOLE}/{pattern}')}, filename = true, union_by_name = true)"
         text += f"""
             CREATE VIEW {view} AS
                 SELECT parse_path(filename)[{-2 - pattern.count("/")}] AS run_id, {listed} FROM {source};
@@ -98,14 +104,14 @@ def _definition(lake: Path) -> str:
                 SELECT * FROM main.{view} WHERE run_id IN (SELECT run_id FROM main.runs WHERE latest);
         """
     for dataset, run_id in sorted(_newest_runs(lake).items()):
-        files = _glob(lake / "runs" / run_id / "samples" / "*.parquet")
-        text += f"CREATE VIEW data.{_quoted(dataset)} AS SELECT * FROM read_parquet('{files}');\n"
+        files = literal(runs / run_id, "samples/*.parquet")
+        text += f"CREATE VIEW data.{_quoted(dataset)} AS SELECT * FROM read_parquet({files});\n"
     return text
 
 
 def _newest_runs(lake: Path) -> dict[str, str]:
     newest: dict[str, tuple[str, str]] = {}
-    for path in (lake / "runs").glob("[!.]*/run.json"):
+    for path in (lake / "runs").glob(f"{_WHOLE}/run.json"):
         about = json.loads(path.read_text(encoding="utf-8"))
         newest[about["dataset"]] = max(newest.get(about["dataset"], ("", "")), (about["recorded"], about["run_id"]))
     return {dataset: run_id for dataset, (_, run_id) in newest.items()}
@@ -113,13 +119,9 @@ def _newest_runs(lake: Path) -> dict[str, str]:
 
 def _union_columns(lake: Path, name: str) -> list[str]:
     columns: dict[str, Any] = {}
-    for path in sorted((lake / "runs").glob(f"[!.]*/{name}")):
+    for path in sorted((lake / "runs").glob(f"{_WHOLE}/{name}")):
         columns |= dict.fromkeys(pq.read_schema(path).names)
     return list(columns)
-
-
-def _glob(path: Path) -> str:
-    return str(path).replace("'", "''")
 
 
 def _quoted(name: str) -> str:

@@ -12,6 +12,9 @@ from tasks.artefacts import MANIFEST, Artefact, Run, partial_folder, rename_fold
 from tasks.errors import BadArtefact
 from tasks.step import step
 
+# Stages a run has one of; their facts make its summary.
+_TOLD = ("samples", "folds", "scores", "flags", "metrics")
+
 
 @step("record")
 def record(run: Run, dataset: str, config: str, stages: list[Artefact], version: Artefact) -> Artefact:
@@ -22,7 +25,7 @@ def record(run: Run, dataset: str, config: str, stages: list[Artefact], version:
     """
     home = run.lake / "runs"
     final = home / run.run_id
-    facts = {stage.stage: stage.facts for stage in stages}
+    facts = {stage.stage: stage.facts for stage in stages if stage.stage in _TOLD}
     summary = {
         "run_id": run.run_id,
         "dataset": dataset,

@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 
 from tasks.errors import BadInput
+from tasks.queries import literal
 
 
 class Survey:
@@ -33,7 +34,7 @@ def survey_of(spool: Path, read: int, where: str) -> Survey:
     with duckdb.connect() as db:
         db.execute(
             f"""CREATE VIEW spool AS SELECT file_row_number AS place, sample_id, source, "row", split, label
-                FROM read_parquet({_literal(spool)}, file_row_number = true)"""
+                FROM read_parquet({literal(spool)}, file_row_number = true)"""
         )
         counts = db.execute(
             "SELECT label, count(*) FILTER (split = 'train'), count(*) FROM spool GROUP BY label"
@@ -72,10 +73,6 @@ def survey_of(spool: Path, read: int, where: str) -> Survey:
             do="Check the label column and the split column.",
         )
     return survey
-
-
-def _literal(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"
 
 
 def _class_order(label: str) -> tuple[int, float, str]:

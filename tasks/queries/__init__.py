@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
+from pathlib import Path
 
 
 def query(name: str) -> str:
     """The text of ``tasks/queries/<name>.sql``."""
     return (files(__name__) / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def literal(folder: Path, pattern: str = "") -> str:
+    """An SQL string for DuckDB's readers: ``folder`` as it is, whatever characters it holds, then a glob pattern."""
+    exact = re.sub(r"([*?\[])", r"[\1]", str(folder))
+    return "'" + f"{exact}/{pattern}".rstrip("/").replace("'", "''") + "'"
