@@ -26,7 +26,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from tasks.errors import BadArtefact
+from tasks.errors import BadArtefact, BadConfig
 
 MANIFEST = "manifest.json"
 PARTIAL = ".partial-"
@@ -84,10 +84,22 @@ class Run(BaseModel):
 
     @classmethod
     def start(cls, lake: Path, dataset: str) -> Run:
-        """A new run in ``lake``; sweeps away what killed processes of this machine left half-written."""
+        """A new run in ``lake``; sweeps away what killed processes of this machine left half-written.
+
+        Raises:
+            BadConfig: the lake cannot be made.
+        """
         lake = lake.expanduser().resolve()
-        for folder in ("cache", "runs", "versions"):
-            (lake / folder).mkdir(parents=True, exist_ok=True)
+        try:
+            for folder in ("cache", "runs", "versions"):
+                (lake / folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadConfig(
+                where=f"lake {lake}",
+                expected="a folder that can be made and written to",
+                got=f"{error.strerror} ({error.filename})",
+                do="Name another with --lake, or mend its permissions.",
+            ) from error
         _sweep(lake)
         now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
         return cls(lake=lake, run_id=f"{dataset}-{now}-{uuid.uuid4().hex[:4]}")

@@ -24,6 +24,7 @@ def plan(run: Run, samples: Artefact, folds: int, model: Model, gradient: Gradie
 
     Raises:
         BadModel: the network does not fit the inputs or the gradient kind.
+        BadInput: nothing to train on, or nothing to verify with.
         BadConfig: more folds than the data allows.
     """
     import numpy as np
@@ -36,7 +37,8 @@ def plan(run: Run, samples: Artefact, folds: int, model: Model, gradient: Gradie
     from tasks.kernels.folds import assign_folds
 
     payload, classes = payload_of(samples), samples.facts["classes"]
-    check_split(samples, "train")
+    for split in ("train", "test"):
+        check_split(samples, split)
     with exclusive("cpu"), torch.random.fork_rng(devices=[]):
         gradient.check(build(model, payload, len(classes)), torch.zeros(2, *payload.shape))
     table = table_of(run, samples, ["sample_id", "split", "label", "group"])

@@ -9,7 +9,7 @@ from tasks.arms import Arm, dropped
 from tasks.artefacts import Artefact, Run
 from tasks.fitting import Training, fit, predict
 from tasks.models import Model
-from tasks.samples import check_split, load, payload_of
+from tasks.samples import load, payload_of
 from tasks.step import step
 
 
@@ -29,7 +29,6 @@ def retrain(
     from tasks import devices
     from tasks.schemas import PREDICTIONS
 
-    check_split(samples, "test")
     inputs, test = load(run, samples, "train"), load(run, samples, "test")
     table = pq.read_table(run.path(flags), columns=["sample_id", "flag"])
     flagged = set(table.filter(pc.field("flag"))["sample_id"].to_pylist())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -25,46 +26,17 @@ class Survey:
 
 
 def survey_of(spool: Path, read: int, where: str) -> Survey:
-    """Ask the spool's thin columns, in SQL, out of memory's way.
+    """Classes, duplicates and late rejects of a spool.
+
+    Args:
+        spool: what the first pass wrote.
+        read: rows read in all, for the message.
+        where: the source, for the message.
 
     Raises:
         BadInput: no rows, or fewer than two classes to tell apart.
     """
-    survey = Survey()
-    with duckdb.connect() as db:
-        db.execute(
-            f"""CREATE VIEW spool AS SELECT file_row_number AS place, sample_id, source, "row", split, label
-                FROM read_parquet({literal(spool)}, file_row_number = true)"""
-        )
-        counts = db.execute(
-            "SELECT label, count(*) FILTER (split = 'train'), count(*) FROM spool GROUP BY label"
-        ).fetchall()
-        unlearnable = {
-            label: "class seen once" if total == 1 else "class with fewer than two training samples"
-            for label, train, total in counts
-            if train < 2
-        }
-        survey.classes = sorted((label for label, *_ in counts if label not in unlearnable), key=_class_order)
-        for at, source, row, label in db.execute(
-            'SELECT place, source, "row", label FROM spool WHERE list_contains($1, label) ORDER BY place',
-            [list(unlearnable)],
-        ).fetchall():
-            survey.dropped.add(at)
-            detail = f"class {label!r} cannot be learned from one sample and checked on another"
-            survey.rejects.append({"source": source, "row": row, "reason": unlearnable[label], "detail": detail})
-        # Copies are numbered by what they say, not by where they stand, so that row order names nothing.
-        copies = db.execute(
-            """SELECT place,
-                      row_number() OVER (PARTITION BY sample_id ORDER BY split DESC, label, source, "row") - 1 AS nth
-               FROM spool QUALIFY nth > 0"""
-        ).fetchall()
-        survey.copies = dict(copies)
-        survey.duplicates = len(copies)
-        leaking = db.execute(
-            """SELECT count(*) FROM (FROM spool SELECT sample_id GROUP BY sample_id
-               HAVING count(*) FILTER (split = 'train') > 0 AND count(*) FILTER (split <> 'train') > 0)"""
-        ).fetchone()
-        survey.leaking = leaking[0] if leaking else 0
+    survey = _ask(spool)
     if len(survey.classes) < 2:
         raise BadInput(
             where=where,
@@ -75,9 +47,53 @@ def survey_of(spool: Path, read: int, where: str) -> Survey:
     return survey
 
 
+def _ask(spool: Path) -> Survey:
+    survey = Survey()
+    with duckdb.connect() as db:
+        db.execute(
+            f"""CREATE VIEW spool AS SELECT file_row_number AS place, sample_id, source, "row", split, label
+                FROM read_parquet({literal(spool)}, file_row_number = true)"""
+        )
+        _ask_classes(db, survey)
+        # Copies are numbered by what they say, not by where they stand, so that row order names nothing.
+        copies = db.execute(
+            """SELECT place,
+                      row_number() OVER (PARTITION BY sample_id ORDER BY split DESC, label, source, "row") - 1 AS nth
+               FROM spool QUALIFY nth > 0"""
+        ).fetchall()
+        survey.copies = dict(copies)
+        survey.duplicates = len(copies)
+        survey.leaking = db.execute(
+            """SELECT count(*) FROM (FROM spool SELECT sample_id GROUP BY sample_id
+               HAVING count(*) FILTER (split = 'train') > 0 AND count(*) FILTER (split <> 'train') > 0)"""
+        ).fetchall()[0][0]
+    return survey
+
+
+def _ask_classes(db: duckdb.DuckDBPyConnection, survey: Survey) -> None:
+    """The classes that can be learned, and the rows of those that cannot."""
+    counts = db.execute(
+        "SELECT label, count(*) FILTER (split = 'train'), count(*) FROM spool GROUP BY label"
+    ).fetchall()
+    unlearnable = {
+        label: "class seen once" if total == 1 else "class with fewer than two training samples"
+        for label, train, total in counts
+        if train < 2
+    }
+    survey.classes = sorted((label for label, *_ in counts if label not in unlearnable), key=_class_order)
+    for place, source, row, label in db.execute(
+        'SELECT place, source, "row", label FROM spool WHERE list_contains($1, label) ORDER BY place',
+        [list(unlearnable)],
+    ).fetchall():
+        survey.dropped.add(place)
+        detail = f"class {label!r} cannot be learned from one sample and checked on another"
+        survey.rejects.append({"source": source, "row": row, "reason": unlearnable[label], "detail": detail})
+
+
 def _class_order(label: str) -> tuple[int, float, str]:
     """Numbers in their own order before text in its."""
     try:
-        return (0, float(label), label)
+        number = float(label)
     except ValueError:
         return (1, 0.0, label)
+    return (0, number, label) if math.isfinite(number) else (1, 0.0, label)

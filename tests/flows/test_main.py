@@ -129,3 +129,25 @@ def test_runs_versions_and_show_list_what_is_there(gradsieve, cleaned):
 def test_no_line_of_a_quiet_run_comes_from_prefect(cleaned):
     assert "Task run" not in cleaned.process.stderr
     assert "telemetry" not in cleaned.process.stderr
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "words"),
+    [
+        (["1,a", "2,b", "3,a"], [], "at least two classes"),
+        ([f"{i},{'ab'[i % 2]}" for i in range(30)], ["--reader.test-share=0"], "split 'test'"),
+    ],
+)
+def test_data_that_cannot_be_verified_is_refused_before_anything_is_trained(gradsieve, tmp_path, rows, options, words):
+    (tmp_path / "few.csv").write_text("\n".join(["x,label", *rows]))
+    lake = tmp_path / "lake"
+    done = gradsieve("clean", "--lake", str(lake), "--reader.path", str(tmp_path / "few.csv"), *options)
+    assert (done.returncode, words in done.stderr) == (3, True), done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not list((lake / "cache").glob("checkpoints-*"))
+
+
+def test_a_lake_that_cannot_be_made_is_refused(gradsieve, tmp_path):
+    (tmp_path / "file").write_text("")
+    done = gradsieve("clean", "--lake", str(tmp_path / "file" / "lake"))
+    assert (done.returncode, "Name another with --lake" in done.stderr) == (2, True)

@@ -45,6 +45,7 @@ def stored(run, ids, labels, groups=None, splits=None):
             part = table.append_column("x", x).filter(pc.equal(table["split"], split))
             pq.write_table(part, draft.path(f"samples/{split}-00000.parquet", part.num_rows))
         counts = {name: columns["split"].count(name) for name in ("train", "validation", "test")}
+        counts["test"] += 1  # only its number is looked at here
         return draft.commit(
             payload=payload.model_dump(mode="json"), classes=sorted(set(labels)), splits=counts, leaking_duplicates=0
         )
@@ -137,3 +138,10 @@ def test_a_network_that_does_not_fit_the_inputs_is_refused_before_anything_is_tr
 def test_samples_without_a_training_split_are_refused(run):
     with pytest.raises(BadInput, match="split 'train'"):
         planned(run, stored(run, names(4), list("abab"), splits=["test"] * 4), 2)
+
+
+def test_without_a_test_split_nothing_could_be_verified_and_nothing_is_trained(tmp_path):
+    run = Run.start(tmp_path, "plan")
+    samples = ingest.fn(run, Digits(limit=100, test_share=0.0), Ingestion())
+    with pytest.raises(BadInput, match="split 'test'"):
+        plan.fn(run, samples, 2, Logistic(), Head())

@@ -11,7 +11,6 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from tasks.arms import ARMS
 from tasks.artefacts import Run
 from tasks.budgets.share import Share
-from tasks.errors import BadInput
 from tasks.fitting import Training
 from tasks.ingest import ingest
 from tasks.models.logistic import Logistic
@@ -226,10 +225,3 @@ def test_an_arm_that_drops_nothing_is_the_untouched_one(digits):
     nothing = stored(run, "flags", none, "flags.parquet")
     files = {retrain.fn(run, samples, nothing, arm, 2, Logistic(), TRAINING).files[0].sha256 for arm in ARMS}
     assert len(files) == 1
-
-
-def test_without_a_test_split_nothing_can_be_verified(tmp_path):
-    run = Run.start(tmp_path, "verify")
-    samples = ingest.fn(run, Digits(limit=100, test_share=0.0), Ingestion())
-    with pytest.raises(BadInput, match="split 'test'"):
-        retrain.fn(run, samples, flags_of(run, np.zeros(N)), "untouched", 0, Logistic(), TRAINING)
