@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,7 +43,16 @@ def resolve(device: Device) -> torch.device:
 
 @contextmanager
 def exclusive(device: Device) -> Iterator[torch.device]:
-    """Hold the device while computing on it."""
+    """Hold the device while computing on it.
+
+    On the CPU with half as many threads as there are processors, unless ``OMP_NUM_THREADS`` says otherwise: threads that
+    share a core wait for each other by spinning. On two cores with one other process at work, a training step of the
+    small CNN took 26 ms with one thread and 128 ms with two; on an idle machine both took the same.
+    """
+    import torch
+
     found = resolve(device)
     with _ONE_JOB:
+        if found.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
         yield found

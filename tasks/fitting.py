@@ -96,7 +96,11 @@ def fit(
         standardize.fit(inputs.x, torch.from_numpy(rows))
         network.to(device)
         _check_outputs(network, inputs, rows, classes, device)
+        # Convolutions are 1.2 to 1.7 times faster on channels-last weights, also on a CPU. (Module.to's own annotation
+        # knows memory formats only beside a dtype.)
+        network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         _optimise(network, inputs, rows, training, device, seed, label, steps, stop_after)
+        network.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
         return network.cpu().eval()
 
 

@@ -72,9 +72,8 @@ def _ask(spool: Path) -> Survey:
 
 def _ask_classes(db: duckdb.DuckDBPyConnection, survey: Survey) -> None:
     """The classes that can be learned, and the rows of those that cannot."""
-    counts = db.execute(
-        "SELECT label, count(*) FILTER (split = 'train'), count(*) FROM spool GROUP BY label"
-    ).fetchall()
+    by_label = "SELECT label, count(*) FILTER (split = 'train'), count(*) FROM spool GROUP BY label"
+    counts = db.execute(by_label).fetchall()
     unlearnable = {
         label: "class seen once" if total == 1 else "class with fewer than two training samples"
         for label, train, total in counts
