@@ -45,9 +45,9 @@ def resolve(device: Device) -> torch.device:
 def exclusive(device: Device) -> Iterator[torch.device]:
     """Hold the device while computing on it.
 
-    On the CPU with half as many threads as there are processors, unless ``OMP_NUM_THREADS`` says otherwise: threads that
-    share a core wait for each other by spinning. On two cores with one other process at work, a training step of the
-    small CNN took 26 ms with one thread and 128 ms with two; on an idle machine both took the same.
+    On the CPU with half as many threads as there are processors, unless ``OMP_NUM_THREADS`` says otherwise: threads
+    that share a core wait for each other by spinning. On two cores with one other process at work, a training step of
+    the small CNN took 26 ms with one thread and 128 ms with two.
     """
     import torch
 
