@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import traceback
 from copy import copy
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, cast, get_args
+from typing import Annotated, Any, Literal, Union, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
@@ -154,6 +155,13 @@ class _CleanBase(BaseModel):
         from flows.clean import clean
         from tasks import progress
 
+        def stop(_signal: int, _frame: Any) -> None:
+            progress.stop()
+            raise KeyboardInterrupt
+
+        # A second signal is Python's own affair again.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
         if sys.stderr.isatty() and not self.verbose:
             from tasks.terminal import Bars
 
@@ -161,6 +169,7 @@ class _CleanBase(BaseModel):
                 progress.show_on(bars)
                 text = clean(config)
         else:
+            _lines_on_stderr()
             text = clean(config)
         print(text)
 
@@ -170,13 +179,34 @@ def _choice(annotation: Any) -> type[Choice[Any]] | None:
 
 
 def _kind_of(given: dict[str, Any], choice: type[Choice[Any]]) -> str:
-    kinds = set(choice.family.parts)
-    by_suffix = _KINDS_BY_SUFFIX.get(Path(str(given.get("path", "")).removesuffix(".gz")).suffix)
-    if by_suffix in kinds:
-        return cast("str", by_suffix)
+    if given.get("path") and "csv" in choice.family.parts:
+        return _format_of(Path(str(given["path"])).expanduser())
     fitting = [kind for kind, part in choice.family.parts.items() if set(given) <= set(part.model_fields)]
     default = choice.model_fields["kind"].default
     return default if default in fitting or not fitting else fitting[0]
+
+
+def _format_of(path: Path) -> str:
+    """The reader for a path, told by its suffix, or by what a folder holds.
+
+    Raises:
+        BadConfig: nothing tells.
+    """
+    if path.is_dir():
+        inside = sorted(p for p in path.iterdir() if not p.name.startswith("."))
+        if any(p.is_dir() for p in inside):
+            return "image_folder"
+        path = next(iter(inside), path)
+    name = path.name.lower().removesuffix(".gz")
+    kind = _KINDS_BY_SUFFIX.get(Path(name).suffix)
+    if kind is None:
+        raise BadConfig(
+            where=f"option reader.path {path}",
+            expected=f"one of the suffixes {', '.join(_KINDS_BY_SUFFIX)}",
+            got=Path(name).suffix or "none",
+            do="Say what it is with --reader.kind.",
+        )
+    return kind
 
 
 def _clean_command() -> type[_CleanBase]:
@@ -206,6 +236,13 @@ def _kinds(choice: type[Choice[Any]], between: str) -> str:
     return between.join(f"{kind}: {(part.__doc__ or '').strip().splitlines()[0].rstrip('.')}" for kind, part in parts)
 
 
+def _lines_on_stderr() -> None:
+    """Progress as plain lines, for a log."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    logging.getLogger("gradsieve").addHandler(handler)
+
+
 def _prepare_prefect(lake: Path, *, verbose: bool) -> None:
     """Settings for a run in this process; whatever the environment says already, stands."""
     settings = {
@@ -216,13 +253,11 @@ def _prepare_prefect(lake: Path, *, verbose: bool) -> None:
     }
     if not verbose:
         settings |= {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL", "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL"}
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-        logging.getLogger("gradsieve").addHandler(handler)
     for name, value in settings.items():
         os.environ.setdefault(name, value)
     # The worker imports a custom model from where the command was given, as python -m does.
-    sys.path.insert(0, str(Path.cwd()))
+    # Last, so that a file of the user's shadows no library.
+    sys.path.append(str(Path.cwd()))
 
 
 # ---- the command -------------------------------------------------------------------------------------------------
@@ -263,11 +298,21 @@ def _from_file(arguments: list[str]) -> dict[str, Any]:
         ) from error
     if not isinstance(values, dict):
         raise BadInput(where=f"--config {path}", expected="a mapping", got=type(values).__name__, do="See the README.")
-    for name, value in values.items():
+    for name, value in list(values.items()):
+        if value is None:
+            del values[name]  # a key with nothing behind it is the default
+            continue
         field = CleanConfig.model_fields.get(name)
         if field is not None and _choice(field.annotation) is not None:
+            if not isinstance(value, str | dict):
+                raise BadConfig(
+                    where=f"--config {path}, {name}",
+                    expected="a name, or a mapping with kind and options",
+                    got=f"a {type(value).__name__}",
+                    do="See the README's example.",
+                )
             flat: dict[str, Any] = {"kind": value} if isinstance(value, str) else dict(value)
-            options = flat.pop("options", {})
+            options = flat.pop("options", None) or {}
             values[name] = flat | options
     return {"clean": values}
 
@@ -277,6 +322,7 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         CliApp.run(_application(), cli_args=arguments or ["--help"], **_from_file(arguments))
+        sys.stdout.flush()
     except GradsieveError as error:
         print(f"gradsieve: {error}", file=sys.stderr)
         return error.exit_code
@@ -287,6 +333,10 @@ def main(arguments: list[str] | None = None) -> int:
             )
             print(f"gradsieve: option {where or '(all)'}: {problem['msg']}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # Whoever read the output has seen enough. What Python still has to flush goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else 2
     except KeyboardInterrupt:

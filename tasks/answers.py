@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import duckdb
 
@@ -60,9 +60,10 @@ def _write(result: duckdb.DuckDBPyRelation, form: str, output: Path | None) -> N
     if form == "table" and output is None:
         result.show(max_rows=10_000, max_width=_width())
         return
-    with output.open("w", encoding="utf-8") if output else nullcontext(sys.stdout) as sink:
+    with _sink(output) as sink:
         if form == "table":
-            sink.write(f"{result}\n")
+            with redirect_stdout(sink):
+                result.show(max_rows=10_000_000, max_width=100_000)
         elif form == "csv":
             writer = csv.writer(sink)
             writer.writerow(result.columns)
@@ -70,6 +71,17 @@ def _write(result: duckdb.DuckDBPyRelation, form: str, output: Path | None) -> N
         else:
             for row in result.fetchall():
                 sink.write(json.dumps(dict(zip(result.columns, row, strict=True)), default=str) + "\n")
+
+
+def _sink(output: Path | None) -> AbstractContextManager[TextIO]:
+    if output is None:
+        return nullcontext(sys.stdout)
+    try:
+        return output.open("w", encoding="utf-8", newline="")
+    except OSError as error:
+        raise BadConfig(
+            where=f"option output {output}", expected="a file that can be written", got=str(error), do="Name another."
+        ) from error
 
 
 def _width() -> int | None:

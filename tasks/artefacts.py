@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
 import uuid
@@ -87,7 +88,7 @@ class Run(BaseModel):
         """A new run in ``lake``; sweeps away what killed processes of this machine left half-written.
 
         Raises:
-            BadConfig: the lake cannot be made.
+            BadConfig: the lake cannot be made, or holds a dataset whose name differs only in case.
         """
         lake = lake.expanduser().resolve()
         try:
@@ -101,6 +102,14 @@ class Run(BaseModel):
                 do="Name another with --lake, or mend its permissions.",
             ) from error
         _sweep(lake)
+        for other in sorted(path.name for path in (lake / "versions").iterdir()):
+            if other != dataset and other.lower() == dataset.lower():
+                raise BadConfig(
+                    where=f"dataset {dataset}",
+                    expected="a name that differs from the lake's others by more than its case",
+                    got=f"{other} is there already",
+                    do="Name it with --dataset: file systems and SQL do not tell such names apart.",
+                )
         now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
         return cls(lake=lake, run_id=f"{dataset}-{now}-{uuid.uuid4().hex[:4]}")
 
@@ -258,8 +267,10 @@ def _sweep(lake: Path) -> None:
     # The lake, its folders, and the datasets below versions/: the three levels at which anything is written aside.
     for pattern in (f"{prefix}*", f"*/{prefix}*", f"versions/*/{prefix}*"):
         for path in lake.glob(pattern):
-            process = path.name.removeprefix(prefix).split("-")[0]
-            if process.isdigit() and not _alive(int(process)):
+            # process-random, and nothing of another host whose name begins like ours.
+            process, _, rest = path.name.removeprefix(prefix).partition("-")
+            ours = process.isdigit() and re.fullmatch(r"[0-9a-f]{8}(-.*)?", rest)
+            if ours and not _alive(int(process)):
                 shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 

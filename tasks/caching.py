@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from tasks.artefacts import Artefact, Run
+from tasks.artefacts import Artefact, Run, sha256_of
 from tasks.parts import Choice, Part
 
 # Import names that are not the names of their distributions.
@@ -106,13 +106,44 @@ def code_digest(modules: list[str]) -> str:
         ours.add(name)
         root = name.partition(".")[0]
         for imported in _imports(path, name, path.stat().st_mtime_ns):
-            if imported.partition(".")[0] == root:
+            other = imported.partition(".")[0]
+            if other == root or _is_own(other):
                 waiting.append(imported)
             else:
-                libraries.add(imported.partition(".")[0])
-    content = [[name, _tree(path, path.stat().st_mtime_ns)] for name in sorted(ours) if (path := _source(name))]
+                libraries.add(other)
+    sources = {name: path for name in sorted(ours) if (path := _source(name))}
+    content = [[name, _tree(path, path.stat().st_mtime_ns)] for name, path in sources.items()]
+    content += [[path.name, sha256_of(path)] for path in _queries(list(sources.values()))]
     versions = [[name, _version(name)] for name in sorted(libraries - sys.stdlib_module_names - _NOT_RESULTS)]
     return hashlib.sha256(json.dumps([content, versions]).encode()).hexdigest()
+
+
+def _is_own(root: str) -> bool:
+    """Whether a top-level name is the user's own file (a module beside a custom model's) and no installed library."""
+    if root in sys.stdlib_module_names:
+        return False
+    path = _source(root)
+    return path is not None and not {"site-packages", "dist-packages"} & set(path.parts)
+
+
+def _queries(sources: list[Path]) -> list[Path]:
+    """The SQL files that modules name in ``query("name")``: a decision written in SQL is code too."""
+    home = _source("tasks.queries")
+    names = {name for path in sources for name in _query_names(path, path.stat().st_mtime_ns)}
+    return [home.parent / f"{name}.sql" for name in sorted(names)] if home else []
+
+
+@cache
+def _query_names(path: Path, changed: int) -> list[str]:  # noqa: ARG001  changed: only to miss the cache
+    return [
+        str(node.args[0].value)
+        for node in ast.walk(ast.parse(path.read_bytes()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "query"
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+    ]
 
 
 def _source(module: str) -> Path | None:

@@ -21,7 +21,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from tasks.artefacts import PARTIAL, fsync
-from tasks.errors import BadInput
+from tasks.errors import BadArtefact, BadInput
 from tasks.queries import literal, query
 from tasks.schemas import FLAGS, GRADIENTS, METRICS, REJECTS, SAMPLES
 
@@ -34,7 +34,7 @@ def build(lake: Path) -> bool:
     """Bring ``<lake>/catalogue.duckdb`` up to date; True when it was written anew."""
     lake = lake.resolve()
     statements = _definition(lake)
-    signature = hashlib.sha256(statements.encode()).hexdigest()
+    signature = _digest(statements)
     final = lake / NAME
     if _signature(final) == signature:
         return False
@@ -54,16 +54,17 @@ def connect(lake: Path, run_id: str | None = None) -> duckdb.DuckDBPyConnection:
 
     Raises:
         BadInput: nothing has been recorded in this lake, or no such run.
+        BadArtefact: the lake is damaged.
     """
     lake = lake.expanduser().resolve()
-    if not (lake / NAME).is_file():
+    if not list((lake / "runs").glob(f"{_WHOLE}/run.json")):
         raise BadInput(
-            where=str(lake / NAME),
-            expected="a catalogue",
-            got="no such file",
+            where=str(lake),
+            expected="a recorded run",
+            got="none",
             do="Run gradsieve clean first, or name the lake with --lake.",
         )
-    db = duckdb.connect(str(lake / NAME), read_only=True)
+    db = _open(lake)
     if run_id is None:
         newest = db.execute("SELECT run_id FROM runs ORDER BY recorded DESC LIMIT 1").fetchall()
         run_id = str(newest[0][0]) if newest else ""
@@ -75,6 +76,29 @@ def connect(lake: Path, run_id: str | None = None) -> duckdb.DuckDBPyConnection:
     shards = sorted(str(path) for path in folder.glob("*.arrow"))
     db.register("shards", ds.dataset(shards, format="arrow"))
     return db
+
+
+def _open(lake: Path) -> duckdb.DuckDBPyConnection:
+    """The lake's catalogue if its file is up to date, else the same views in memory: a copied or moved lake would
+    otherwise answer from where it was."""
+    try:
+        definition = _definition(lake)
+        if _signature(lake / NAME) == _digest(definition):
+            return duckdb.connect(str(lake / NAME), read_only=True)
+        db = duckdb.connect()
+        db.execute(definition)
+        return db
+    except (duckdb.Error, ValueError, OSError) as error:
+        raise BadArtefact(
+            where=str(lake),
+            expected="runs and versions as they were written",
+            got=str(error).partition("\n")[0],
+            do="Something in the lake was deleted or damaged; gradsieve clean makes what is missing anew.",
+        ) from error
+
+
+def _digest(statements: str) -> str:
+    return hashlib.sha256(statements.encode()).hexdigest()
 
 
 def _definition(lake: Path) -> str:
@@ -96,10 +120,10 @@ def _definition(lake: Path) -> str:
     )
     for view, (pattern, columns) in tables.items():
         listed = ", ".join(_quoted(name) for name in columns)
-        source = f"read_parquet({literal(runs, f'{_WHOLE}/{pattern}')}, filename = true, union_by_name = true)"
+        source = f"read_parquet({literal(runs, f'{_WHOLE}/{pattern}')}, filename = '__file', union_by_name = true)"
         text += f"""
             CREATE VIEW {view} AS
-                SELECT parse_path(filename)[{-2 - pattern.count("/")}] AS run_id, {listed} FROM {source};
+                SELECT parse_path(__file)[{-2 - pattern.count("/")}] AS run_id, {listed} FROM {source};
             CREATE VIEW latest.{view} AS
                 SELECT * FROM main.{view} WHERE run_id IN (SELECT run_id FROM main.runs WHERE latest);
         """

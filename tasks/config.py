@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tasks.arms import Verification
 from tasks.budgets import BudgetChoice
@@ -52,6 +52,17 @@ class CleanConfig(BaseModel):
         if value is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", value):
             raise ValueError("expected letters, digits, '_', '-' and '.', at most 64, beginning with a letter or digit")
         return value
+
+    @model_validator(mode="after")
+    def _detectors_are_told_apart(self) -> CleanConfig:
+        """Found here and not after hours of training."""
+        names = [choice.part.name for choice in self.detectors]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"detectors: {twice[0]} stands there twice; each writes one column of its name")
+        if self.flagging.detector is not None and self.flagging.detector not in names:
+            raise ValueError(f"flagging.detector: expected one of {', '.join(names)}, got {self.flagging.detector}")
+        return self
 
     @property
     def name(self) -> str:

@@ -36,7 +36,9 @@ class Flagging(Part):
         return detector
 
 
-def decide(scores: pa.Table, samples: pa.Table, gradients: pa.Table, budget: Budget, options: Flagging) -> pa.Table:
+def decide(
+    scores: pa.Table, samples: pa.Table, gradients: pa.Table, budget: Budget, options: Flagging, model: str = "held-out"
+) -> pa.Table:
     """Rank by the deciding detector, flag up to the budget, empty no class, and give every row its reason.
 
     Args:
@@ -45,13 +47,14 @@ def decide(scores: pa.Table, samples: pa.Table, gradients: pa.Table, budget: Bud
         gradients: the scalars of ``GRADIENTS`` of those samples.
         budget: how many.
         options: who decides, and the cap by class.
+        model: what the reasons call the model whose gradients these are: held-out or in-sample.
 
     Returns:
         Schema ``FLAGS``, by rank. Its length and order do not depend on the order of any input's rows.
     """
     detector = options.deciding(scores.column_names[1:])
     count = budget.count(scores[detector].to_numpy())
-    bound = {"detector": detector, "budget": count, "class_cap": options.class_cap}
+    bound = {"detector": detector, "budget": count, "class_cap": options.class_cap, "model": model}
     with duckdb.connect() as db:
         for name, table in {"scores": scores, "samples": samples, "gradients": gradients}.items():
             db.register(name, table)

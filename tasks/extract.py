@@ -10,6 +10,7 @@ from tasks.devices import Device, exclusive
 from tasks.fitting import EVALUATION_BATCH, build
 from tasks.gradients import Gradient
 from tasks.models import Model
+from tasks.progress import check
 from tasks.samples import Inputs, load, payload_of
 from tasks.step import step
 
@@ -78,6 +79,7 @@ def _take(
     import torch
 
     for first in range(0, len(rows), EVALUATION_BATCH):
+        check()
         batch = rows[first : first + EVALUATION_BATCH]
         x, y = inputs.x[torch.from_numpy(batch)].to(device), inputs.labels[torch.from_numpy(batch)].to(device)
         taken = gradient.take(network, x, y)

@@ -12,7 +12,7 @@ from tasks.devices import Device
 from tasks.errors import BadModel
 from tasks.models import Model
 from tasks.parts import Part
-from tasks.progress import Progress
+from tasks.progress import Progress, check
 from tasks.samples import Inputs, Payload
 
 if TYPE_CHECKING:
@@ -154,6 +154,7 @@ def _optimise(
     taken, running = 0, torch.zeros((), device=device)
     with Progress(label, -(-last // per_epoch)) as progress:
         for batch in batches:
+            check()
             x, y = inputs.x[batch].to(device), inputs.labels[batch].to(device)
             if augmented:
                 x = crop_flip(x, pad=4, generator=generator)

@@ -21,7 +21,10 @@ def flag(
     detector = options.deciding(scores.facts["detectors"])
     scalars = [pq.read_table(path, schema=GRADIENTS) for g in gradients for path in run.paths(g, ".parquet")]
     table = pq.read_table(run.path(scores))
-    flags = decide(table, table_of(run, samples, ["sample_id", "label"]), pa.concat_tables(scalars), budget, options)
+    # One checkpoint is one fold: trained on the very samples it is asked about.
+    model = "in-sample" if len(gradients[0].facts["checkpoints"]) == 1 else "held-out"
+    thin = table_of(run, samples, ["sample_id", "label"])
+    flags = decide(table, thin, pa.concat_tables(scalars), budget, options, model)
     with run.draft("flags") as draft:
         pq.write_table(flags, draft.path("flags.parquet", flags.num_rows), compression="zstd")
         return draft.commit(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tasks.artefacts import Artefact, Run
 from tasks.readers import Reader
 from tasks.step import step
-from tasks.survey import survey_of
+from tasks.survey import check_classes, survey_of
 from tasks.validation import (
     Ingestion,
     by_reason,
@@ -31,9 +31,10 @@ def ingest(run: Run, reader: Reader, options: Ingestion) -> Artefact:
     with run.draft("samples") as draft:
         spool = draft.folder / "spool.parquet"
         rejects, read = spool_rows(limited(chunks, reader.limit), payload, reader.test_share, spool)
-        survey = survey_of(spool, read, str(reader.kind))
+        survey = survey_of(spool)
         rejects += survey.rejects
         check_share(run, rejects, read, options.max_rejects)
+        check_classes(survey, read, f"reader {reader.kind}")
         facts = write_shards(spool, survey, reader.noise, draft.path, options.shard_rows)
         write_rejects(rejects, draft.path("rejects.parquet", len(rejects)))
         spool.unlink()

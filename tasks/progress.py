@@ -3,11 +3,34 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from typing import Protocol
 
 LOGGER = logging.getLogger("gradsieve")
+LOGGER.setLevel(logging.INFO)
+_STOP = threading.Event()
 _EVERY_SECONDS = 10.0
+
+
+class Stopped(Exception):
+    """The run was asked to stop; what is finished is kept."""
+
+
+def stop() -> None:
+    """Ask every job of this process to stop at its next step: threads cannot be interrupted."""
+    _STOP.set()
+
+
+def go_on() -> None:
+    """Take a request to stop back."""
+    _STOP.clear()
+
+
+def check() -> None:
+    """Raise ``Stopped`` if the run was asked to stop. Called once a batch."""
+    if _STOP.is_set():
+        raise Stopped
 
 
 class Display(Protocol):
@@ -43,6 +66,8 @@ class Progress:
     def __enter__(self) -> Progress:
         if _display is not None:
             self._job = _display.start(self.label, self.total)
+        else:
+            LOGGER.info("%s", self.label)
         return self
 
     def __exit__(self, *_: object) -> None:

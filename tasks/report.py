@@ -15,7 +15,6 @@ from prefect.artifacts import (
 from prefect.futures import PrefectFutureList, as_completed
 
 from tasks.artefacts import Artefact, Run
-from tasks.progress import LOGGER
 from tasks.summary import Summary, recomputed
 
 # Rows of the table of suspects.
@@ -30,7 +29,6 @@ def report(run: Run, recorded: Artefact, stages: list[Artefact]) -> str:
     create_markdown_artifact(f"{summary.markdown()}\n\n_{work}_", key="summary", description="What the run found")
     create_table_artifact(_suspects(run, recorded), key="suspects", description=f"The {SUSPECTS} most suspect samples")
     run.log({"run_id": recorded.made_by, "dataset": summary.dataset, "state": "completed", "work": work})
-    LOGGER.info("%s", work)
     return f"{summary.text()}\n\n{work}"
 
 

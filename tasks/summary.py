@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,8 +46,12 @@ class Summary:
             ("Flagged", self._flagged()),
             ("Test accuracy, last epoch", self._accuracy()),
             ("Published", self._published()),
-            ("Ask", [f'gradsieve sql "{self.sql}"']),
+            ("Ask", [f'gradsieve sql{self._lake_option} "{self.sql}"']),
         ]
+
+    @property
+    def _lake_option(self) -> str:
+        return "" if self.lake == Path("data").resolve() else f" --lake {shlex.quote(str(self.lake))}"
 
     @property
     def sql(self) -> str:

@@ -25,18 +25,17 @@ class Survey:
         self.rejects: list[dict[str, Any]] = []
 
 
-def survey_of(spool: Path, read: int, where: str) -> Survey:
-    """Classes, duplicates and late rejects of a spool.
+def check_classes(survey: Survey, read: int, where: str) -> None:
+    """Refuse what is no classification.
 
     Args:
-        spool: what the first pass wrote.
+        survey: of the whole spool.
         read: rows read in all, for the message.
         where: the source, for the message.
 
     Raises:
-        BadInput: no rows, or fewer than two classes to tell apart.
+        BadInput: fewer than two classes to tell apart.
     """
-    survey = _ask(spool)
     if len(survey.classes) < 2:
         raise BadInput(
             where=where,
@@ -44,10 +43,10 @@ def survey_of(spool: Path, read: int, where: str) -> Survey:
             got=f"{len(survey.classes)} ({', '.join(survey.classes) or 'no usable label'}) in {read:,} rows",
             do="Check the label column and the split column.",
         )
-    return survey
 
 
-def _ask(spool: Path) -> Survey:
+def survey_of(spool: Path) -> Survey:
+    """Classes, duplicates and late rejects of a spool, as the first pass wrote it."""
     survey = Survey()
     with duckdb.connect() as db:
         db.execute(

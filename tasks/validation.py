@@ -9,6 +9,7 @@ The first pass validates, hashes and spools; between the passes SQL asks what on
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -130,8 +131,13 @@ def _splits(chunk: Chunk, hashes: list[str], test_share: float) -> tuple[list[st
     if isinstance(chunk.split, str):
         return [chunk.split] * n, np.zeros(n, bool)
     if chunk.split is None:
-        # By content: copies of one sample land together, and new rows move no old ones.
-        return ["test" if int(h[:8], 16) < test_share * 2**32 else "train" for h in hashes], np.zeros(n, bool)
+        # By content, or by group: copies and members of a group land together, and new rows move no old ones.
+        groups = [None] * n if chunk.group is None else chunk.group.to_pylist()
+        keys = [
+            h if group is None else hashlib.blake2b(group.encode(), digest_size=16).hexdigest()
+            for h, group in zip(hashes, groups, strict=True)
+        ]
+        return ["test" if int(key[:8], 16) < test_share * 2**32 else "train" for key in keys], np.zeros(n, bool)
     named = [None if name is None else SPLIT_NAMES.get(name.lower()) for name in chunk.split.to_pylist()]
     return [name or "" for name in named], np.array([name is None for name in named], bool)
 

@@ -25,7 +25,15 @@ class Head(Gradient):
 
         network.eval()
         with torch.no_grad():
-            _run(network, example)
+            try:
+                _run(network, example)
+            except (RuntimeError, TypeError, ValueError) as error:
+                raise BadModel(
+                    where="the network",
+                    expected=f"one that takes a batch of inputs of shape {tuple(example.shape[1:])}",
+                    got=f"{type(error).__name__}: {error}",
+                    do="Let its first layer have that many inputs.",
+                ) from error
 
     def take(self, network: nn.Module, x: torch.Tensor, labels: torch.Tensor) -> HeadGradient:
         """One batched forward pass; nothing is differentiated."""

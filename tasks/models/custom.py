@@ -43,21 +43,21 @@ class Custom(Model):
         module_name, _, name = self.factory.partition(":")
         try:
             factory = getattr(importlib.import_module(module_name), name)
-        except (ImportError, AttributeError) as error:
+        except Exception as error:  # it is the user's code: whatever it raises is about it
             raise BadModel(
                 where=f"model custom, factory {self.factory}",
                 expected="an importable function",
-                got=str(error),
-                do="Install its package, or run from the folder that holds the module.",
+                got=f"{type(error).__name__}: {error}",
+                do="Install its package, or run from the folder that holds the module, and import it there yourself.",
             ) from error
         try:
             network = factory(payload.shape, classes, **self.arguments)
-        except TypeError as error:
+        except Exception as error:
             raise BadModel(
                 where=f"model custom, factory {self.factory}",
-                expected="a function of (shape, classes, **arguments)",
-                got=str(error),
-                do="Let the factory take a tuple and a number, and name its other arguments in the option arguments.",
+                expected=f"a network for inputs {payload.shape} and {classes} classes",
+                got=f"{type(error).__name__}: {error}",
+                do="The factory is called as factory(shape, classes, **arguments); call it so yourself to see more.",
             ) from error
         if not isinstance(network, nn.Module):
             raise BadModel(

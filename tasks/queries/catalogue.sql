@@ -18,5 +18,5 @@ CREATE VIEW versions AS
         "rows": 'BIGINT', removed: 'BIGINT', samples: 'VARCHAR', flags: 'VARCHAR'});
 
 CREATE VIEW removed AS
-    SELECT parse_path(filename)[-3] AS dataset, parse_path(filename)[-2] AS version, * EXCLUDE filename
-    FROM read_parquet({removed}, filename = true, union_by_name = true);
+    SELECT parse_path(__file)[-3] AS dataset, parse_path(__file)[-2] AS version, * EXCLUDE __file
+    FROM read_parquet({removed}, filename = '__file', union_by_name = true);

@@ -1,8 +1,8 @@
 -- flag: which training samples are flagged, in what order, and why.
 --
 -- Tables: scores (sample_id, one suspicion column a detector), gradients (scalars), samples (thin columns).
--- Bound:  $detector, the one that decides; $budget, how many are flagged at most; $budget, how many of its most
---         suspect every detector is said to mark; $class_cap, the share of a class that may be flagged at most.
+-- Bound:  $detector, the one that decides; $budget, how many are flagged at most (each detector is said to mark as
+--         many); $class_cap, the share of a class that may be flagged at most; $model, held-out or in-sample.
 
 WITH suspicions AS (
     UNPIVOT scores ON COLUMNS(* EXCLUDE sample_id) INTO NAME detector VALUE suspicion
@@ -44,10 +44,10 @@ SELECT
             THEN format('kept: {} of class {} is the most that may be flagged', $class_cap, label)
         WHEN NOT flag THEN 'kept: below the budget'
         WHEN predicted <> label
-            THEN format('given {} (p = {:.3f}), held-out model says {} (p = {:.3f}); rank {} by {}{}',
-                        label, p_label, predicted, p_predicted, rank, $detector, others)
-        ELSE format('given {} (p = {:.3f}) is what the held-out model says, but its gradient is far out; rank {} by {}{}',
-                    label, p_label, rank, $detector, others)
+            THEN format('given {} (p = {:.3f}), {} model says {} (p = {:.3f}); rank {} by {}{}',
+                        label, p_label, $model, predicted, p_predicted, rank, $detector, others)
+        ELSE format('given {} (p = {:.3f}) is what the {} model says, but its gradient is far out; rank {} by {}{}',
+                    label, p_label, $model, rank, $detector, others)
     END AS reason,
     CASE WHEN predicted <> label THEN predicted END AS suggested_label
 FROM bounded

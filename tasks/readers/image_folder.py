@@ -36,7 +36,15 @@ class ImageFolder(Reader):
         root = existing(self.path, "a folder of class folders")
         files = self.files()
         tops = {path.relative_to(root).parts[0] for path in files if len(path.relative_to(root).parts) > 1}
-        split_first = bool(tops) and {top.lower() for top in tops} <= set(SPLIT_NAMES)
+        odd = sorted(top for top in tops if top.lower() not in SPLIT_NAMES)
+        split_first = bool(tops) and not odd
+        if odd and len(odd) < len(tops):
+            raise BadInput(
+                where=str(root),
+                expected="either class folders or split folders (train, validation, test)",
+                got=f"both: {', '.join(sorted(tops - set(odd)))} beside {', '.join(odd[:8])}",
+                do="Move the others out, or put every class under its split.",
+            )
         depth = 3 if split_first else 2
         members = [path for path in files if len(path.relative_to(root).parts) >= depth]
         if not members:

@@ -40,6 +40,9 @@ from tasks.readers import Chunk, Reader, Reject, existing, files_below
 from tasks.samples import Payload
 from tasks.schemas import SAMPLES
 
+# Our own columns, and those that DuckDB adds to a table when asked where a row stands.
+_RESERVED = (*SAMPLES.names, "filename", "file_row_number", "__file")
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -98,7 +101,7 @@ class Tabular(Reader):
         """Map the columns by the first batch and stream the rest."""
         path = existing(self.path, f"a {self.kind} file or folder")
         batches = self.batches(path)
-        first = next(batches, None)
+        first = next((batch for batch in batches if batch.table.num_rows or batch.rejects), None)
         if first is None:
             raise BadInput(where=str(path), expected="rows", got="none", do="The source is empty; check the path.")
         mapping = self.map_columns(first.table, str(path))
@@ -195,13 +198,23 @@ class Tabular(Reader):
                     got=f"columns {', '.join(present[:20])}{' …' if len(present) > 20 else ''}",
                     do=f"Did you mean {near[0]!r}?" if near else "Map the columns by name (label, features, image …).",
                 )
-        clash = sorted(set(self.features or [self.image or ""]) & set(SAMPLES.names))
+        inputs = self.features or []
+        roles = {self.label, self.image, self.id, self.split, self.group, self.clean_label}
+        wrong = sorted({name for name in inputs if inputs.count(name) > 1 or name in roles})
+        if wrong:
+            raise BadInput(
+                where=f"{where}, option features",
+                expected="each column once, and none that has another role",
+                got=", ".join(wrong),
+                do="Drop it: a label among the inputs would tell the model what it is asked.",
+            )
+        clash = sorted(set(inputs or [self.image or ""]) & set(_RESERVED))
         if clash:
             raise BadInput(
                 where=where,
                 expected="input columns whose names are not gradsieve's own",
                 got=", ".join(clash),
-                do=f"Rename them; reserved are {', '.join(SAMPLES.names)}.",
+                do=f"Rename them; reserved are {', '.join(_RESERVED)}.",
             )
 
     def _check_label(self, column: pa.Array, where: str) -> None:
@@ -224,7 +237,7 @@ class Tabular(Reader):
             )
 
     def _may_be_input(self, name: str, column: pa.Array) -> bool:
-        taken = {self.label, self.id, self.split, self.group, self.clean_label, *SAMPLES.names}
+        taken = {self.label, self.id, self.split, self.group, self.clean_label, *_RESERVED}
         return name not in taken and width_of(column) > 0
 
     # ---- rows --------------------------------------------------------------------------------------------------
@@ -260,7 +273,7 @@ class Tabular(Reader):
         for name, kind in mapping.carried.items():
             column = batch.table.column(name)
             # A column of the source's own that bears one of our names, and no role, keeps its values under another.
-            payload[f"original_{name}" if name in SAMPLES.names else name] = (
+            payload[f"original_{name}" if name in _RESERVED else name] = (
                 column
                 if column.type == kind
                 else as_text(column)

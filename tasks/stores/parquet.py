@@ -38,17 +38,19 @@ class ParquetStore(Store):
         """Write the next version of ``dataset``; the newest version itself when it says just the same."""
         home = run.lake / "versions" / dataset
         home.mkdir(parents=True, exist_ok=True)
-        newest = _next(home)[1]
-        if newest is not None:
-            manifest = json.loads((home / newest / MANIFEST).read_text(encoding="utf-8"))
-            if (manifest["samples"], manifest["flags"]) == (samples.digest, flags.digest):
-                return _described_version(run, home / newest, manifest)
+        same = _same(run, home, samples, flags)
+        if same is not None:
+            return same
         table = pq.read_table(run.path(flags))
         removed = table.filter(pc.field("flag"))["sample_id"]
         with partial_folder(home) as aside:
             files = _write_data(run, samples, removed, aside)
             files.append(_write_removed(run, samples, table, aside))
             while True:
+                # Another run may have published meanwhile, perhaps just this.
+                same = _same(run, home, samples, flags)
+                if same is not None:
+                    return same
                 version, parent = _next(home)
                 manifest = {
                     "version": version,
@@ -68,6 +70,21 @@ class ParquetStore(Store):
                 if rename_folder(aside, home / version):
                     break
         return _described_version(run, home / version, manifest)
+
+
+def _same(run: Run, home: Path, samples: Artefact, flags: Artefact) -> Artefact | None:
+    """The newest version, if it was made of the same samples and flags; a damaged one cannot be said to be the same."""
+    newest = _next(home)[1]
+    if newest is None:
+        return None
+    try:
+        manifest = json.loads((home / newest / MANIFEST).read_text(encoding="utf-8"))
+        if (manifest["samples"], manifest["flags"]) != (samples.digest, flags.digest):
+            return None
+        version = _described_version(run, home / newest, manifest)
+    except (OSError, ValueError, KeyError):
+        return None
+    return version if run.intact(version) else None
 
 
 def _described_version(run: Run, folder: Path, manifest: dict[str, Any]) -> Artefact:

@@ -126,6 +126,13 @@ def copy(tmp_path_factory, gradsieve, small):
         ("kernels/head.py", "p = log_p.exp()", "p = torch.exp(log_p)", {"folds", "gradients"}),
         ("kernels/ranking.py", "found[-1]", "found[-1] * 1.0", {"metrics"}),
         ("kernels/folds.py", "% folds", "% folds + 0", {"folds"}),
+        # A decision in SQL is code: other reasons, the same flags.
+        (
+            "queries/flag.sql",
+            "kept: below the budget",
+            "kept: under the budget",
+            {"flags", "metrics", "predictions", "version"},
+        ),
         # A comment is no code.
         ("kernels/norms.py", "    return l1, l2", "    # both\n    return l1, l2", set()),
     ],

@@ -33,6 +33,9 @@ def test_without_a_command_it_prints_help(gradsieve):
         (["clean", "--reader.path=missing.csv"], 3, "no such file"),
         (["clean", "--config=missing.yaml"], 3, "missing.yaml"),
         (["clean", "--model.kind=custom", "--model.factory=nowhere:net"], 5, "nowhere"),
+        (["clean", "--detectors=l2,l2"], 2, "l2 stands there twice"),
+        (["clean", "--flagging.detector=zz"], 2, "expected one of l2, l1, iforest"),
+        (["clean", "--reader.path=some.xyz"], 2, "--reader.kind"),
         (["sql", "SELECT 1"], 3, "Run gradsieve clean first"),
         (["show", "nothing"], 3, "none of that name"),
     ],
@@ -134,7 +137,7 @@ def test_no_line_of_a_quiet_run_comes_from_prefect(cleaned):
 @pytest.mark.parametrize(
     ("rows", "options", "words"),
     [
-        (["1,a", "2,b", "3,a"], [], "at least two classes"),
+        ([f"{i},a" for i in range(30)], [], "at least two classes"),
         ([f"{i},{'ab'[i % 2]}" for i in range(30)], ["--reader.test-share=0"], "split 'test'"),
     ],
 )
@@ -145,6 +148,66 @@ def test_data_that_cannot_be_verified_is_refused_before_anything_is_trained(grad
     assert (done.returncode, words in done.stderr) == (3, True), done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not list((lake / "cache").glob("checkpoints-*"))
+
+
+def test_columns_of_any_name_and_datasets_of_one_name_do_not_spoil_the_catalogue(gradsieve, tmp_path):
+    rows = [f"{i},{i % 7},{'ab'[i % 2]},file {i},{i}" for i in range(60)]
+    (tmp_path / "set.csv").write_text("\n".join(["x,y,label,filename,file_row_number", *rows]))
+    options = ["--lake", str(tmp_path / "lake"), "--training.epochs=1", "--verification.seeds=1", "--folds=2"]
+    done = gradsieve("clean", "--reader.path", str(tmp_path / "set.csv"), *options)
+    assert done.returncode == 0, done.stderr
+    shown = gradsieve("sql", "SELECT original_filename FROM data.set LIMIT 1", "--lake", str(tmp_path / "lake"))
+    assert "file " in shown.stdout, shown.stderr
+    other = gradsieve("clean", "--dataset=SET", "--reader.path", str(tmp_path / "set.csv"), *options)
+    assert (other.returncode, "--dataset" in other.stderr) == (2, True)
+
+
+def test_a_moved_or_copied_lake_answers_for_itself(gradsieve, cleaned, tmp_path):
+    import shutil
+
+    copy = shutil.copytree(cleaned.lake, tmp_path / "copy")
+    shutil.rmtree(copy / "versions" / "digits")
+    damaged = gradsieve("versions", "--lake", str(copy))
+    assert (damaged.returncode, "Traceback" in damaged.stderr) == (6, False)
+    shutil.copytree(cleaned.lake / "versions" / "digits", copy / "versions" / "other")
+    shown = gradsieve("sql", "SELECT DISTINCT dataset FROM removed", "--lake", str(copy), "--format=csv")
+    assert shown.stdout.split()[-1] == "other"
+
+
+def test_a_run_in_a_pipe_says_what_it_does_line_by_line(gradsieve, small, tmp_path):
+    done = gradsieve("clean", "--lake", str(tmp_path), *small)
+    for words in ("train fold 0", "retrain cleaned, seed 0", "score"):
+        assert words in done.stderr
+
+
+def test_an_interrupt_stops_a_long_training_at_once(small, tmp_path, server):
+    import os
+    import signal
+    import subprocess
+    import sys
+    import time
+
+    command = [sys.executable, "-m", "flows", "clean", "--lake", str(tmp_path), *small, "--training.epochs=100000"]
+    variables = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")} | {"PREFECT_API_URL": server}
+    with subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not list((tmp_path / "cache").glob("folds-*")) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(3)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130, errors
+    assert "run again to go on" in errors
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(cleaned):
+    import subprocess
+    import sys
+
+    query = "SELECT a.sample_id FROM flags a, flags b LIMIT 100000"
+    command = f"{sys.executable} -m flows sql '{query}' --format csv --lake {cleaned.lake} | head -1"
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_lake_that_cannot_be_made_is_refused(gradsieve, tmp_path):
