@@ -248,6 +248,7 @@ def _prepare_prefect(lake: Path, *, verbose: bool) -> None:
     settings = {
         "PREFECT_LOCAL_STORAGE_PATH": str(lake.expanduser().resolve() / "cache" / "results"),
         "PREFECT_LOGGING_EXTRA_LOGGERS": "gradsieve",
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
     }
