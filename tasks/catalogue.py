@@ -34,19 +34,26 @@ def build(lake: Path) -> bool:
     """Bring ``<lake>/catalogue.duckdb`` up to date; True when it was written anew."""
     lake = lake.resolve()
     statements = _definition(lake)
-    signature = _digest(statements)
-    final = lake / NAME
-    if _signature(final) == signature:
+    if _signature(lake / NAME) == _digest(statements):
         return False
+    # Again while runs are being recorded: of two that build at once, the later must not leave the older text.
+    while True:
+        _write(lake, statements)
+        newer = _definition(lake)
+        if newer == statements:
+            return True
+        statements = newer
+
+
+def _write(lake: Path, statements: str) -> None:
     aside = lake / f"{PARTIAL}{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}-{NAME}"
     with duckdb.connect(str(aside), config={"storage_compatibility_version": "v1.2.0"}) as db:
         db.execute(statements)
-        db.execute("CREATE TABLE about AS SELECT ? AS signature", [signature])
+        db.execute("CREATE TABLE about AS SELECT ? AS signature", [_digest(statements)])
         db.execute("CHECKPOINT")
     fsync(aside)
-    aside.replace(final)
+    aside.replace(lake / NAME)
     fsync(lake)
-    return True
 
 
 def connect(lake: Path, run_id: str | None = None) -> duckdb.DuckDBPyConnection:

@@ -85,7 +85,7 @@ class Summary:
         payload = facts["payload"]
         lines = [
             f"{sum(facts['splits'].values()):,} samples ({splits}) in {len(facts['classes'])} classes, "
-            f"inputs {' × '.join(map(str, payload['shape']))} {payload['dtype']}"
+            f"inputs {' × '.join(map(str, payload['shape']))} {payload['dtype']}{_columns(payload['columns'])}"
         ]
         rejects = facts["rejects"]
         lines.append(
@@ -143,6 +143,11 @@ class Summary:
             f"{version['removed']:,} removed" + (f", parent {version['parent']}" if version["parent"] else ""),
             str(home),
         ]
+
+
+def _columns(names: list[str]) -> str:
+    """Which columns are the inputs: an id or a row number taken for one should meet the eye."""
+    return f" ({', '.join(names[:8])}{' …' if len(names) > 8 else ''})"
 
 
 def _share(part: int, whole: int) -> str:

@@ -100,6 +100,8 @@ def _detection(run: Run, samples: Artefact, scores: Artefact, flags: Artefact) -
             "recall_at_noise_rate": precision_at(suspicion, wrong, int(wrong.sum())),
         }
     decided = pq.read_table(run.path(flags), columns=["sample_id", "flag"]).filter(pc.field("flag"))["sample_id"]
+    # Of a flag on a sample whose truth is unknown nothing can be said.
+    decided = decided.filter(pc.is_in(decided, value_set=known["sample_id"].combine_chunks()))
     hits = int(np.sum(pc.is_in(decided, value_set=wrong_ids.combine_chunks()).to_numpy())) if len(decided) else 0
     found["flags"] = {"wrong": int(wrong.sum()), "flagged": len(decided), "found": hits}
     return found
