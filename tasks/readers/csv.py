@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -52,10 +52,13 @@ class Csv(Tabular):
 
         # Row numbers reach the handler only from the single-threaded parser.
         read = pa_csv.ReadOptions(encoding=self.encoding, use_threads=False)
-        parse = pa_csv.ParseOptions(
-            delimiter=self.delimiter, newlines_in_values=True, ignore_empty_lines=True, invalid_row_handler=set_aside
-        )
-        with pa_csv.open_csv(file, read_options=read, parse_options=parse) as reader:
+
+        def parse(handler: Callable[[pa_csv.InvalidRow], str]) -> pa_csv.ParseOptions:
+            return pa_csv.ParseOptions(
+                delimiter=self.delimiter, newlines_in_values=True, ignore_empty_lines=True, invalid_row_handler=handler
+            )
+
+        with pa_csv.open_csv(file, read_options=read, parse_options=parse(lambda _: "skip")) as reader:
             names = reader.schema.names
         if len(set(names)) < len(names):
             raise BadInput(
@@ -64,17 +67,21 @@ class Csv(Tabular):
                 got=", ".join(sorted({name for name in names if names.count(name) > 1})) + " more than once",
                 do="Rename the columns.",
             )
-        ragged.clear()
         as_text = pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False)
-        with pa_csv.open_csv(file, read_options=read, parse_options=parse, convert_options=as_text) as reader:
+        with pa_csv.open_csv(
+            file, read_options=read, parse_options=parse(set_aside), convert_options=as_text
+        ) as reader:
             valid, reported = 0, 0
             for batch in reader:
+                # The parser reads ahead in a thread of its own and may set more rows aside at any moment: what is
+                # reported with this batch is fixed here, once.
+                known = len(ragged)
                 # The k-th accepted row stands after every ragged row that precedes it in the file.
-                skipped = np.array(sorted(reject.row or 0 for reject in ragged), np.int64)
+                skipped = np.array(sorted(reject.row or 0 for reject in ragged[:known]), np.int64)
                 k = np.arange(valid, valid + batch.num_rows)
                 rows = k + np.searchsorted(skipped - np.arange(len(skipped)), k, side="right")
-                yield Batch(file.name, batch, rows, ragged[reported:])
-                valid, reported = valid + batch.num_rows, len(ragged)
+                yield Batch(file.name, batch, rows, ragged[reported:known])
+                valid, reported = valid + batch.num_rows, known
             if reported < len(ragged) or valid == 0:
                 empty = pa.RecordBatch.from_pylist([], schema=pa.schema([(name, pa.string()) for name in names]))
                 yield Batch(file.name, empty, np.zeros(0, np.int64), ragged[reported:])

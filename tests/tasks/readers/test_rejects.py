@@ -337,3 +337,17 @@ def test_too_many_rejects_are_counted_by_reason_and_kept_in_a_file(read, tmp_pat
     assert set(kept["source"].to_pylist()) == {"a.csv"}
     # As many as are allowed are allowed.
     assert read(Csv(path=path), max_rejects=5 / N).rejects.num_rows == 5
+
+
+def test_ragged_rows_found_while_a_batch_is_being_used_are_not_lost(tmp_path):
+    """The parser reads ahead: a slow consumer must get every rejected row, exactly once."""
+    import time
+
+    n = 60_000
+    bad = {int(i): "1,2" for i in np.random.default_rng(1).choice(n, 60, replace=False)}
+    path = _csv(tmp_path / "a.csv", bad, n)
+    found = []
+    for batch in Csv(path=path).batches(path):
+        found += [reject.row for reject in batch.rejects]
+        time.sleep(0.05)
+    assert sorted(found) == sorted(bad)
