@@ -343,7 +343,7 @@ def test_ragged_rows_found_while_a_batch_is_being_used_are_not_lost(tmp_path):
     """The parser reads ahead: a slow consumer must get every rejected row, exactly once."""
     import time
 
-    n = 60_000
+    n = 400_000
     bad = {int(i): "1,2" for i in np.random.default_rng(1).choice(n, 60, replace=False)}
     path = _csv(tmp_path / "a.csv", bad, n)
     found = []
