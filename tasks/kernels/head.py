@@ -1,8 +1,8 @@
-"""Per-sample gradients of a linear head under cross entropy, in closed form and never as a matrix.
+"""Per-sample gradients of a linear head, in closed form and never as a matrix.
 
-For logits z = W h + b, the loss ℓ = −log softmax(z)_y and one sample:
+For outputs z = W h + b and one sample with the loss ℓ (tasks/kernels/losses.py):
 
-    ∂ℓ/∂W = r ⊗ h,   ∂ℓ/∂b = r,   r = softmax(z) − onehot(y)
+    ∂ℓ/∂W = r ⊗ h,   ∂ℓ/∂b = r,   r = ∂ℓ/∂z (softmax(z) − onehot(y) for cross entropy)
 
 so the whole gradient is the rank-one r ⊗ [h; 1], and one batched forward pass gives both factors.
 """
@@ -13,30 +13,24 @@ from typing import NamedTuple
 
 import torch
 
-from tasks.kernels.axes import Float, Int
+from tasks.kernels.axes import Float, Shaped
+from tasks.kernels.losses import Loss
 
 
 class HeadGradient(NamedTuple):
-    """Both factors of n head gradients, and the scalars that fall out on the way."""
+    """Both factors of n head gradients."""
 
     residual: Float[torch.Tensor, "n k"]
     """r, n × k."""
     features: Float[torch.Tensor, "n h1"]
     """[h; 1] (h alone for a head without bias), n × h1."""
-    loss: Float[torch.Tensor, "n"]
-    """Cross entropy in nats."""
-    p_label: Float[torch.Tensor, "n"]
-    """Probability of the given label."""
-    predicted: Int[torch.Tensor, "n"]
-    """Most probable class."""
-    p_predicted: Float[torch.Tensor, "n"]
-    """Its probability."""
 
 
 def head_gradient(
     logits: Float[torch.Tensor, "n k"],
     features: Float[torch.Tensor, "n h"],
-    labels: Int[torch.Tensor, "n"],
+    labels: Shaped[torch.Tensor, "n *k"],
+    loss: Loss,
     *,
     bias: bool,
 ) -> HeadGradient:
@@ -45,19 +39,10 @@ def head_gradient(
     Args:
         logits: z, n × k.
         features: h, the head's input, n × h.
-        labels: given classes, n.
+        labels: n given classes, or n × k targets.
+        loss: ℓ.
         bias: whether the head has a bias, whose gradient is r itself.
     """
-    log_p = torch.log_softmax(logits, dim=1)
-    p = log_p.exp()
-    picked = labels.unsqueeze(1)
-    log_p_label = log_p.gather(1, picked).squeeze(1)
-    p_label = p.gather(1, picked).squeeze(1)
-    p_predicted, predicted = p.max(dim=1)
-    # p_y − 1 as the negative sum of the others: for a confident sample the difference itself cancels in float32, and
-    # log_softmax has already rounded log p_y to zero.
-    others = p.scatter(1, picked, 0.0)
-    residual = others.scatter(1, picked, -others.sum(1, keepdim=True))
     if bias:
         features = torch.cat([features, features.new_ones(len(features), 1)], dim=1)
-    return HeadGradient(residual, features, -log_p_label, p_label, predicted, p_predicted)
+    return HeadGradient(loss.residuals(logits, labels), features)

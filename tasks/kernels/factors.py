@@ -1,0 +1,171 @@
+"""Per-sample gradients of matrix parameters as sums of outer products, and what can be had of them unbuilt.
+
+The gradient of a weight W (o × i) that is applied at t positions of each sample is G = Σ_t δ_t ⊗ a_t, with δ the
+loss's gradient at the layer's output and a its input. Each class below holds δ and a of n samples and offers
+
+    sketch     Σ_t (P_out δ_t) ⊗ (P_in a_t)
+    gradient   G itself, n × o × i
+    squares    ‖G‖² by the ghost-norm identity Σ_{t,t'} ⟨δ_t, δ_t'⟩ ⟨a_t, a_t'⟩ (Goodfellow, arXiv 1510.01799; Li et
+               al., ICLR 2022), or from G in slices of samples where that is cheaper (Bu et al., NeurIPS 2022)
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple, Protocol
+
+import torch
+from torch.nn import functional
+
+from tasks.kernels.axes import Float, Int
+
+# Values of a temporary (unfolded inputs, built gradients) that are made at a time: large enough for the matrix
+# product, small enough for the cache.
+_AT_A_TIME = 1 << 21
+
+
+class Factors(Protocol):
+    """δ and a of n samples."""
+
+    def sketch(self, p_out: torch.Tensor, p_in: torch.Tensor, out: torch.Tensor) -> None:
+        """``out`` (n × d_out × d_in) += Σ_t (P_out δ_t) ⊗ (P_in a_t)."""
+        ...
+
+    def gradient(self) -> torch.Tensor:
+        """G, n × o × i."""
+        ...
+
+    def squares(self) -> torch.Tensor:
+        """‖G‖², n."""
+        ...
+
+
+class Dense(NamedTuple):
+    """A linear map at t positions."""
+
+    delta: Float[torch.Tensor, "n t o"]
+    inputs: Float[torch.Tensor, "n t i"]
+
+    def sketch(self, p_out: torch.Tensor, p_in: torch.Tensor, out: torch.Tensor) -> None:
+        """Two matrix products, and one batched."""
+        out.baddbmm_((self.delta @ p_out.T).transpose(1, 2), self.inputs @ p_in.T)
+
+    def gradient(self) -> torch.Tensor:
+        """One batched matrix product."""
+        return self.delta.transpose(1, 2) @ self.inputs
+
+    def squares(self) -> torch.Tensor:
+        """Ghost norm where 2t² < o·i."""
+        _, t, o = self.delta.shape
+        i = self.inputs.shape[2]
+        if t == 1:
+            return self.delta.square().sum((1, 2)) * self.inputs.square().sum((1, 2))
+        if 2 * t * t < o * i:
+            gram = self.delta @ self.delta.transpose(1, 2)
+            return (gram * (self.inputs @ self.inputs.transpose(1, 2))).sum((1, 2))
+        slices = _slices(len(self.delta), o * i)
+        return torch.cat([(self.delta[s].transpose(1, 2) @ self.inputs[s]).square().sum((1, 2)) for s in slices])
+
+
+class LookedUp(NamedTuple):
+    """Rows of a table: a is one-hot, so G has δ_t added to the row that position t looked up."""
+
+    indices: Int[torch.Tensor, "n t"]
+    delta: Float[torch.Tensor, "n t h"]
+    rows: int
+
+    def sketch(self, p_out: torch.Tensor, p_in: torch.Tensor, out: torch.Tensor) -> None:
+        """P_out's columns are looked up like the table's rows. (A table's rows are its o, its columns its i.)"""
+        out.baddbmm_(p_out.T[self.indices].transpose(1, 2), self.delta @ p_in.T)
+
+    def gradient(self) -> torch.Tensor:
+        """n × rows × h."""
+        n, _, h = self.delta.shape
+        index = self.indices.unsqueeze(2).expand(-1, -1, h)
+        return self.delta.new_zeros(n, self.rows, h).scatter_add_(1, index, self.delta)
+
+    def squares(self) -> torch.Tensor:
+        """Ghost norm: positions that looked up the same row share it."""
+        same = self.indices.unsqueeze(1) == self.indices.unsqueeze(2)
+        return ((self.delta @ self.delta.transpose(1, 2)) * same).sum((1, 2))
+
+
+class Convolution(NamedTuple):
+    """The geometry of a two-dimensional convolution (one-dimensional ones are one pixel high)."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    groups: int
+
+
+class Convolved(NamedTuple):
+    """A convolution: position t sees a patch of its input; i is a patch's channels × height × width."""
+
+    delta: Float[torch.Tensor, "n o height width"]
+    inputs: Float[torch.Tensor, "n c height_in width_in"]
+    how: Convolution
+
+    def sketch(self, p_out: torch.Tensor, p_in: torch.Tensor, out: torch.Tensor) -> None:
+        """P_in a_t for all patches is itself a convolution, with d_in filters: patches are never unfolded."""
+        groups, (n, o) = self.how.groups, self.delta.shape[:2]
+        channels = self.inputs.shape[1] // groups
+        filters = p_in.view(len(p_in), channels, *self.how.kernel)
+        filters = filters.repeat(groups, 1, 1, 1) if groups > 1 else filters
+        _, stride, padding, dilation, _ = self.how
+        patches = functional.conv2d(self.inputs, filters, None, stride, padding, dilation, groups)
+        if groups == 1:
+            out.baddbmm_(torch.matmul(p_out, self.delta.flatten(2)), patches.flatten(2).transpose(1, 2))
+            return
+        right = patches.view(n, groups, len(p_in), -1).transpose(1, 2).flatten(2)
+        left = torch.einsum("qgo,ngot->nqgt", p_out.view(-1, groups, o // groups), self._grouped_delta()).flatten(2)
+        out.baddbmm_(left, right.transpose(1, 2))
+
+    def gradient(self) -> torch.Tensor:
+        """Unfolded, n × o × i; in slices of samples."""
+        n, o = self.delta.shape[:2]
+        i = self.inputs.shape[1] // self.how.groups * math.prod(self.how.kernel)
+        out = self.delta.new_empty(n, o, i)
+        for s in self._slices():
+            delta, patches = self._unfolded(s)
+            out[s] = (delta @ patches.transpose(2, 3)).flatten(1, 2)
+        return out
+
+    def squares(self) -> torch.Tensor:
+        """Ghost norm where 2t² < o·i, group by group."""
+        found = []
+        t = self.delta.shape[2] * self.delta.shape[3]
+        o = self.delta.shape[1] // self.how.groups
+        for s in self._slices():
+            delta, patches = self._unfolded(s)
+            if 2 * t * t < o * patches.shape[2]:
+                gram = (delta.transpose(2, 3) @ delta) * (patches.transpose(2, 3) @ patches)
+                found.append(gram.sum((1, 2, 3)))
+            else:
+                found.append((delta @ patches.transpose(2, 3)).square().sum((1, 2, 3)))
+        return torch.cat(found)
+
+    def _grouped_delta(self) -> torch.Tensor:
+        n, o = self.delta.shape[:2]
+        return self.delta.reshape(n, self.how.groups, o // self.how.groups, -1)
+
+    def _unfolded(self, samples: slice) -> tuple[torch.Tensor, torch.Tensor]:
+        """(δ, n × groups × o/groups × t; patches, n × groups × i × t)."""
+        kernel, stride, padding, dilation, groups = self.how
+        delta = self._grouped_delta()[samples]
+        if kernel == (1, 1) and padding == (0, 0):
+            patches = self.inputs[samples, :, :: stride[0], :: stride[1]].flatten(2)
+        else:
+            patches = functional.unfold(self.inputs[samples], kernel, dilation, padding, stride)
+        return delta, patches.reshape(len(delta), groups, -1, delta.shape[3])
+
+    def _slices(self) -> list[slice]:
+        t = self.delta.shape[2] * self.delta.shape[3]
+        return _slices(len(self.delta), self.inputs.shape[1] * math.prod(self.how.kernel) * t)
+
+
+def _slices(n: int, values: int) -> list[slice]:
+    """Slices of n samples of ``values`` values each that hold ``_AT_A_TIME`` together."""
+    size = max(1, _AT_A_TIME // max(1, values))
+    return [slice(first, min(first + size, n)) for first in range(0, n, size)]

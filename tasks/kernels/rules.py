@@ -1,0 +1,145 @@
+"""What one use of a layer adds to its per-sample gradients: one rule for each type of layer.
+
+With δ the loss's gradient at the layer's output, a its input, and x̂ the normalised input of a normalisation:
+
+    Linear, attention's projections, Conv1d/2d, Embedding    ∂ℓ/∂W = Σ_t δ_t ⊗ a_t    ∂ℓ/∂b = Σ_t δ_t
+    LayerNorm, RMSNorm, GroupNorm, BatchNorm (evaluation)    ∂ℓ/∂w = Σ_t δ_t ⊙ x̂_t    ∂ℓ/∂b = Σ_t δ_t
+
+Matrices are left as factors (tasks/kernels/factors.py), vectors are summed at once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from tasks.kernels.factors import Convolution, Convolved, Dense, Factors, LookedUp
+
+
+class UnfitLayer(ValueError):
+    """A layer whose per-sample gradients cannot be had by hooks: ``name``, and ``reason``."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name}: {reason}")
+        self.name, self.reason = name, reason
+
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
+_NORMS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
+
+
+def refuse_unknown(name: str, module: nn.Module) -> None:
+    """Refuse a layer that has no rule here.
+
+    Raises:
+        UnfitLayer: saying why.
+    """
+    if not isinstance(module, (nn.Linear, nn.Embedding, *_CONVOLUTIONS, *_NORMS)):
+        raise UnfitLayer(name, f"no rule for a {type(module).__name__}")
+    extra = {key for key, _ in module.named_parameters(recurse=False)} - {"weight", "bias"}
+    if extra:
+        raise UnfitLayer(name, f"a {type(module).__name__} with parameters of its own: {', '.join(sorted(extra))}")
+    if isinstance(module, nn.Embedding) and (module.max_norm is not None or module.scale_grad_by_freq):
+        raise UnfitLayer(name, "an Embedding with max_norm or scale_grad_by_freq depends on the other samples")
+
+
+def refuse_batch_statistics(network: nn.Module) -> None:
+    """Refuse a network in which one sample's output depends on the others'.
+
+    Raises:
+        UnfitLayer: a BatchNorm that normalises by the batch (training mode, or no running statistics).
+    """
+    for name, module in network.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and (module.training or module.running_mean is None):
+            mode = "is in training mode" if module.training else "keeps no running statistics"
+            raise UnfitLayer(name, f"a {type(module).__name__} that {mode}: samples of a batch have no gradient apart")
+
+
+def contribution(
+    module: nn.Module,
+    inputs: torch.Tensor,
+    delta: torch.Tensor,
+    n: int,
+    layout: tuple[int, int],
+    *,
+    bias: bool,
+) -> tuple[Factors | torch.Tensor, torch.Tensor | None]:
+    """(what one call adds to the weight's gradient, what it adds to the bias's) for n samples.
+
+    Args:
+        module: the layer.
+        inputs: its input.
+        delta: the loss's gradient at its output.
+        n: samples.
+        layout: the axis along which samples lie, and how many consecutive rows of it each sample has.
+        bias: whether the second is wanted.
+    """
+    axis, rows = layout
+
+    def by_sample(values: torch.Tensor, features: int) -> torch.Tensor:
+        """n × positions × the last ``features`` axes flattened."""
+        return values.movedim(axis, 0).reshape(n, -1, *([values.shape[-features:].numel()] if features else []))
+
+    if isinstance(module, nn.Embedding):
+        table = by_sample(delta, 1)
+        indices = by_sample(inputs, 0)
+        if module.padding_idx is not None:
+            table = table * (indices != module.padding_idx).unsqueeze(2)
+        return LookedUp(indices, table, module.num_embeddings), None
+    inputs = inputs.float()
+    if isinstance(module, nn.Linear | nn.MultiheadAttention):
+        left = by_sample(delta, 1)
+        return Dense(left, by_sample(inputs, 1)), left.sum(1) if bias else None
+    if isinstance(module, nn.LayerNorm | nn.RMSNorm):
+        shape = list(module.normalized_shape)
+        if isinstance(module, nn.LayerNorm):
+            normal = functional.layer_norm(inputs, shape, None, None, module.eps)
+        else:
+            normal = functional.rms_norm(inputs, shape, None, module.eps)
+        scaled = by_sample(delta * normal, len(shape)).sum(1)
+        return scaled, by_sample(delta, len(shape)).sum(1) if bias else None
+    if axis != 0 or (rows > 1 and isinstance(module, _CONVOLUTIONS)):
+        raise UnfitLayer(type(module).__name__, f"samples lie along axis {axis} of its output, {rows} rows each")
+    shift = delta.flatten(2).sum(2).view(n, rows, -1).sum(1) if bias else None
+    if isinstance(module, _CONVOLUTIONS):
+        return _convolved(module, inputs, delta), shift
+    if isinstance(module, nn.GroupNorm):
+        normal = functional.group_norm(inputs, module.num_groups, None, None, module.eps)
+    else:
+        normal = functional.batch_norm(inputs, module.running_mean, module.running_var, eps=module.eps)  # type: ignore[attr-defined]
+    scaled = (delta * normal).flatten(2).sum(2).view(n, rows, -1).sum(1)
+    return scaled, shift
+
+
+def _convolved(module: nn.Conv1d | nn.Conv2d, inputs: torch.Tensor, delta: torch.Tensor) -> Convolved:
+    flat = isinstance(module, nn.Conv1d)
+
+    def pair(values: Any, without: int) -> tuple[int, int]:
+        return (without, values[0]) if flat else tuple(values)
+
+    padding = module.padding
+    if isinstance(padding, str) or module.padding_mode != "zeros":
+        mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
+        inputs = functional.pad(inputs, module._reversed_padding_repeated_twice, mode=mode)
+        padding = (0,) if flat else (0, 0)
+    if flat:
+        inputs, delta = inputs.unsqueeze(2), delta.unsqueeze(2)
+    how = Convolution(
+        pair(module.kernel_size, 1), pair(module.stride, 1), pair(padding, 0), pair(module.dilation, 1), module.groups
+    )
+    return Convolved(delta, inputs, how)
+
+
+def joined(factors: list[Factors]) -> Factors | None:
+    """Several calls of one layer as one with more positions; None where they are of different kinds."""
+    if len(factors) == 1:
+        return factors[0]
+    if all(isinstance(f, Dense) for f in factors):
+        return Dense(*(torch.cat(sides, 1) for sides in zip(*factors, strict=True)))  # type: ignore[arg-type]
+    if all(isinstance(f, LookedUp) for f in factors):
+        indices, delta, rows = zip(*factors, strict=True)  # type: ignore[arg-type]
+        return LookedUp(torch.cat(indices, 1), torch.cat(delta, 1), rows[0])
+    return None
