@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -56,7 +57,8 @@ def build(model: Model, payload: Payload, classes: int) -> nn.Module:
 
     from tasks.networks import Standardize
 
-    return nn.Sequential(Standardize(payload.shape), model.build(payload, classes))
+    parts = OrderedDict(standardize=Standardize(payload.shape), network=model.build(payload, classes))
+    return nn.Sequential(parts)
 
 
 def fit(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from tasks.errors import BadModel
-from tasks.gradients import Gradient
+from tasks.gradients import Gradient, Taken, Taker
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from tasks.kernels.head import HeadGradient
+    from tasks.kernels.losses import Loss
 
 
 class Head(Gradient):
@@ -20,13 +20,23 @@ class Head(Gradient):
     kind: Literal["head"] = "head"
 
     def check(self, network: nn.Module, example: torch.Tensor) -> None:
-        """The network must end in an ``nn.Linear``."""
+        """The network must end in an ``nn.Linear``, and its samples must not meet."""
         import torch
+
+        from tasks.kernels.rules import UnfitLayer, refuse_batch_statistics
 
         network.eval()
         with torch.no_grad():
             try:
+                refuse_batch_statistics(network)
                 _run(network, example)
+            except UnfitLayer as error:
+                raise BadModel(
+                    where=f"layer {error.name}",
+                    expected="a layer that treats samples one by one",
+                    got=error.reason,
+                    do="Use GroupNorm or LayerNorm there, or let BatchNorm keep running statistics.",
+                ) from error
             except (RuntimeError, TypeError, ValueError) as error:
                 raise BadModel(
                     where="the network",
@@ -35,15 +45,22 @@ class Head(Gradient):
                     do="Let its first layer have that many inputs.",
                 ) from error
 
-    def take(self, network: nn.Module, x: torch.Tensor, labels: torch.Tensor) -> HeadGradient:
+    def taker(self, network: nn.Module, example: torch.Tensor, loss: Loss, samples: int) -> Taker:
         """One batched forward pass; nothing is differentiated."""
         import torch
 
         from tasks.kernels.head import head_gradient
+        from tasks.kernels.precision import running_in
 
-        with torch.no_grad():
-            logits, features, head = _run(network, x)
-            return head_gradient(logits.float(), features.float(), labels, bias=head.bias is not None)
+        def take(x: torch.Tensor, labels: torch.Tensor) -> Taken:
+            with torch.no_grad():
+                with running_in(self.precision, x.device):
+                    logits, features, head = _run(network, x)
+                logits = logits.float()
+                factors = head_gradient(logits, features.float(), labels, loss, bias=head.bias is not None)
+            return Taken(factors._asdict(), logits, None)
+
+        return take
 
 
 def _run(network: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, nn.Linear]:

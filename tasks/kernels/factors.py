@@ -48,7 +48,12 @@ class Dense(NamedTuple):
 
     def sketch(self, p_out: torch.Tensor, p_in: torch.Tensor, out: torch.Tensor) -> None:
         """Two matrix products, and one batched."""
-        out.baddbmm_((self.delta @ p_out.T).transpose(1, 2), self.inputs @ p_in.T)
+        left, right = self.delta @ p_out.T, self.inputs @ p_in.T
+        if left.shape[1] == 1:
+            # One position: n small outer products, which a batched product is slow at.
+            out.addcmul_(left.transpose(1, 2), right)
+        else:
+            out.baddbmm_(left.transpose(1, 2), right)
 
     def gradient(self) -> torch.Tensor:
         """One batched matrix product."""

@@ -90,10 +90,18 @@ class LayerGradientTaker:
         self._n = 0
 
     def take(
-        self, x: torch.Tensor, labels: torch.Tensor, loss: Loss, projection: Projection | None
+        self, x: torch.Tensor, labels: torch.Tensor, loss: Loss, projection: Projection | None, scale: float = 1.0
     ) -> LayerGradients:
-        """One batch: n inputs and labels on the network's device. Without a projection gradients are whole."""
-        self._n, self._calls = len(x), dict.fromkeys(self._sites, 0)
+        """One batch: n inputs and labels on the network's device.
+
+        Args:
+            x: inputs.
+            labels: as ``loss`` takes them.
+            loss: ℓ.
+            projection: of the gradients; without one they are whole.
+            scale: of the loss while it is differentiated (half precision).
+        """
+        self._n, self._calls, self._scale = len(x), dict.fromkeys(self._sites, 0), scale
         self._start = torch.zeros((), device=x.device, requires_grad=True)
         self._projection = projection
         width = projection.d if projection else self.size
@@ -103,7 +111,7 @@ class LayerGradientTaker:
             parameter.reset()
         with self._hooked(self._watch), torch.enable_grad():
             logits = self.network(x).float()
-            loss.losses(logits, labels).sum().backward()
+            (loss.losses(logits, labels).sum() * scale).backward()
         for parameter in self.parameters:
             self._finish(parameter)
         return LayerGradients(self._out, self._squares, logits.detach())
@@ -239,7 +247,8 @@ class LayerGradientTaker:
     # ---- gradients ---------------------------------------------------------------------------------------------------
 
     def _receive(self, site: _Site, inputs: torch.Tensor, delta: torch.Tensor, layout: tuple[int, int]) -> None:
-        weight, bias = contribution(site.module, inputs, delta.float(), self._n, layout, bias=site.bias is not None)
+        delta = delta.float() if self._scale == 1 else delta.float() / self._scale
+        weight, bias = contribution(site.module, inputs, delta, self._n, layout, bias=site.bias is not None)
         if site.bias is not None and bias is not None:
             site.bias.vector = bias if site.bias.vector is None else site.bias.vector + bias
         if site.weight is None:

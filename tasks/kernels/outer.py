@@ -1,15 +1,18 @@
-"""The dense gradient, for detectors that cannot do without."""
+"""Factored gradients built."""
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Literal
 
-from tasks.kernels.axes import Float32
+import torch
+
+from tasks.kernels.axes import Float
 
 
-def dense_gradient(
-    residual: Float32[np.ndarray, "n k"], features: Float32[np.ndarray, "n h1"], out: Float32[np.ndarray, "n p"]
-) -> None:
-    """Write r ⊗ h, row-major over (k, h1), p = k·h1 values a sample, into ``out``."""
-    n, k = residual.shape
-    np.multiply(residual[:, :, None], features[:, None, :], out=out.reshape(n, k, features.shape[1]))
+def joined_outer(
+    residual: Float[torch.Tensor, "n c k"], features: Float[torch.Tensor, "n c h1"], joined: Literal["sum", "stack"]
+) -> Float[torch.Tensor, "n p"]:
+    """Σ_c r_c ⊗ h_c (p = k·h1), or the c products side by side (p = c·k·h1); row-major over (k, h1)."""
+    if joined == "sum":
+        return (residual.transpose(1, 2) @ features).flatten(1)
+    return (residual.unsqueeze(3) * features.unsqueeze(2)).flatten(1)

@@ -9,7 +9,7 @@ of p × n values need exist at once. The same seed and names give the same R on 
     countsketch  one ±1 in each column                  (Charikar, Chen & Farach-Colton, 2002)
     kronecker    for a matrix parameter, P_out ⊗ P_in with entries ±1/√d_out and ±1/√d_in, d = d_out · d_in: a gradient
                  Σ_t δ_t ⊗ a_t becomes Σ_t (P_out δ_t) ⊗ (P_in a_t) and is never built (LoGra: Choe et al.,
-                 arXiv 2405.13954); for a vector parameter, random.
+                 arXiv 2405.13954). A vector parameter is a matrix of one column.
 
 The variance of ⟨Rg, Rg'⟩ falls as 1/d for the first three, and only as 1/d_out + 1/d_in for kronecker on a matrix of
 rank one: that is the price of its speed.
@@ -63,7 +63,10 @@ class Projection:
     def add(self, name: str, gradients: Float[torch.Tensor, "n p"], out: Float[torch.Tensor, "n d"]) -> None:
         """``out`` += the projection of one parameter's gradients."""
         p = gradients.shape[1]
-        if self.kind in ("sparse", "countsketch"):
+        if self.kind == "kronecker":
+            p_out, p_in = self.factors(name, p, 1)
+            out.view(len(out), len(p_out), len(p_in)).addcmul_((gradients @ p_out.T).unsqueeze(2), p_in.T)
+        elif self.kind in ("sparse", "countsketch"):
             # (d × p sparse) · (p × n): the dense operand is only transposed, not copied.
             out += torch.sparse.mm(self._sparse(name, p), gradients.T).T
         elif p * self.d <= _KEPT:

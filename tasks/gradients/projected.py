@@ -1,0 +1,99 @@
+"""What the gradient kinds that store one vector a sample share: which layers, and how it is projected."""
+
+# The three kinds differ in how the gradient is had; this base holds what is done with it.
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from tasks.errors import BadModel
+from tasks.gradients import Gradient
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from tasks.kernels.projections import Projection
+
+
+class Projected(Gradient):
+    """Base of the kinds that store ``gradient``: projected to d values, or whole."""
+
+    kind: Any
+    layers_like: list[str] = Field(
+        default=["*"], min_length=1, description="Layers, by name or pattern (layer4.*, *attn*); * is all of them."
+    )
+    projection: Literal["kronecker", "random", "sparse", "countsketch", "none"] = Field(
+        default="kronecker", description="How gradients are projected; none keeps every value."
+    )
+    projection_dim: int | Literal["auto"] = Field(
+        default=512,
+        description="Values stored a sample. auto: Johnson-Lindenstrauss, distances kept within a tenth. "
+        "kronecker is best with a power of two.",
+    )
+    seed: int = Field(default=0, description="Seed of the projection.")
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is projected away."""
+        return self.projection == "none"
+
+    def layers(self, network: nn.Module) -> list[str]:
+        """The chosen modules with parameters of their own, in the network's order.
+
+        Raises:
+            BadModel: a pattern names none.
+        """
+        owners = [name for name, module in network.named_modules() if any(True for _ in module.parameters(recurse=False))]
+        there = [told(name) for name in owners]
+        chosen = [name for name in owners if any(fnmatchcase(told(name), pattern) for pattern in self.layers_like)]
+        idle = [pattern for pattern in self.layers_like if not any(fnmatchcase(name, pattern) for name in there)]
+        if idle or not chosen:
+            raise BadModel(
+                where=f"gradient kind {self.kind}, layers-like",
+                expected=f"names or patterns of its layers: {', '.join(there[:20])}{' …' if len(there) > 20 else ''}",
+                got=f"{', '.join(idle) or 'a network without parameters'}, which names none",
+                do="Choose among these; * is all of them.",
+            )
+        return chosen
+
+    def projector(self, samples: int, device: torch.device) -> Projection | None:
+        """The projection of a dataset of so many samples; None to keep gradients whole."""
+        from tasks.kernels.projections import Projection, johnson_lindenstrauss
+
+        if self.projection == "none":
+            return None
+        d = johnson_lindenstrauss(samples) if self.projection_dim == "auto" else self.projection_dim
+        return Projection(self.projection, d, self.seed, device)
+
+
+def told(name: str) -> str:
+    """A layer's name as its user knows it: without what wraps the model (tasks/fitting.py)."""
+    return name.removeprefix("network.")
+
+
+def parameters_of(network: nn.Module, layers: list[str]) -> dict[str, int]:
+    """Names of the parameters that the layers own → the place of the first layer that does.
+
+    Shared ones once, in the order and by the names of ``named_parameters``.
+    """
+    modules = dict(network.named_modules())
+    owner: dict[int, int] = {}
+    for place, name in enumerate(layers):
+        for parameter in modules[name].parameters(recurse=False):
+            owner.setdefault(id(parameter), place)
+    return {name: owner[id(parameter)] for name, parameter in network.named_parameters() if id(parameter) in owner}
+
+
+def probe(example: torch.Tensor, n: int) -> torch.Tensor:
+    """n distinct inputs of the same shape and type as ``example``, to try a network with."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    shape = (n, *example.shape[1:])
+    if example.is_floating_point():
+        return torch.randn(shape, generator=generator).to(example)
+    return torch.randint(0, 2, shape, generator=generator).to(example)
