@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from prefect import flow, unmapped
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from tasks.artefacts import Run
 from tasks.config import CleanConfig
+from tasks.earlier import base_of
 from tasks.extract import extract
 from tasks.flag import flag
 from tasks.index import index
@@ -21,12 +19,10 @@ from tasks.retrain import retrain
 from tasks.score import score
 from tasks.train import train
 from tasks.verify import verify
-
-# Threads share one device and one torch; the heavy stages take turns on it (tasks/devices.py).
-THREADS: Any = ThreadPoolTaskRunner(max_workers=4)
+from tasks.workers import workers
 
 
-@flow(name="clean", flow_run_name="clean {config.name}", task_runner=THREADS)
+@flow(name="clean", flow_run_name="clean {config.name}")
 def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Prefect shows it as the form's defaults
     """Find the training samples that hurt a model, prove it by retraining, publish the dataset without them.
 
@@ -38,27 +34,31 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
     """
     reader, model, gradient = config.reader.part, config.model.part, config.gradient.part
     detectors = [choice.part for choice in config.detectors]
-    training = config.training
 
-    with Run.start(config.lake, config.name).logged() as run:
+    with Run.start(config.lake, config.name).logged() as run, workers(config.runner) as pool:
+        base = base_of(run, config.base, config.name)
         samples = ingest(run, reader, config.ingestion)
-        folds = plan(run, samples, config.folds, model, gradient)
-        here, data, held_out, network, how = map(unmapped, (run, samples, folds, model, training))
-        checkpoints = train.map(here, data, held_out, list(range(config.folds)), network, how).result()
-        shards = extract.map(
+        folds = plan(run, samples, config.folds, model, gradient, base)
+        here, data, held_out, network, how, before = map(unmapped, (run, samples, folds, model, config.training, base))
+        checkpoints = pool.map(
+            train, here, data, held_out, list(range(config.folds)), network, how, before
+        ).result()
+        shards = pool.map(
+            extract,
             here,
             samples.shards("samples/train-", "payload", "classes"),
             held_out,
             unmapped(checkpoints),
             network,
             unmapped(gradient),
-            unmapped(training.device),
+            how,
+            before,
         )
         gradients = follow(shards, "Gradient shards extracted")
         scores = score(run, gradients, detectors)
         flags = flag(run, samples, gradients, scores, config.budget.part, config.flagging)
         arms, seeds = config.verification.pairs()
-        trials = retrain.map(here, data, unmapped(flags), arms, seeds, network, how).result()
+        trials = pool.map(retrain, here, data, unmapped(flags), arms, seeds, network, how).result()
         metrics = verify(run, samples, scores, flags, trials)
         version = publish(run, config.name, samples, flags, config.store.part)
         stages = [samples, folds, *checkpoints, *gradients, scores, flags, *trials, metrics]

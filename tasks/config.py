@@ -16,6 +16,7 @@ from tasks.fitting import Training
 from tasks.gradients import GradientChoice
 from tasks.models import ModelChoice
 from tasks.readers import ReaderChoice
+from tasks.runner import Runner
 from tasks.stores import StoreChoice
 from tasks.validation import Ingestion
 
@@ -41,6 +42,12 @@ class CleanConfig(BaseModel):
         min_length=1,
         description="Detectors that score every sample; the first decides, unless flagging names another.",
     )
+    base: str | None = Field(
+        default=None,
+        description="A recorded run's id, or latest: its folds, models and gradients are taken over, and only samples it "
+        "has not seen are worked on. Default: everything is made anew (and what is unchanged is reused).",
+    )
+    runner: Runner = Field(default=Runner(), description="Where the tasks of a stage run.")
     budget: BudgetChoice = Field(default=BudgetChoice(), description="How many samples are flagged.")
     flagging: Flagging = Field(default=Flagging(), description="How scores become flags.")
     verification: Verification = Field(default=Verification(), description="How the cleaning is put to the test.")

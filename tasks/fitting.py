@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from tasks import devices
 from tasks.devices import Device
@@ -19,6 +19,8 @@ from tasks.samples import Inputs, Payload
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+    from tasks.kernels.losses import Loss
 
 # Rows a forward pass takes at once when no gradient is kept.
 EVALUATION_BATCH = 1024
@@ -36,14 +38,43 @@ class Training(Part):
     augment: Literal["none", "crop_flip"] = Field(
         default="none", description="crop_flip: pad 4, random crop, mirror (images)."
     )
-    early_epoch: int | None = Field(
-        default=None,
-        ge=1,
-        description="Take gradients from the network as it was after this epoch, before it memorises noise.",
+    loss: Literal["cross_entropy", "binary_cross_entropy", "squared_error"] = Field(
+        default="cross_entropy", description="What is minimised, and what gradients are taken of."
+    )
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="Share of each target spread over all classes.")
+    checkpoint_epochs: list[int] = Field(
+        default=[],
+        description="Take gradients from the network as it was after these epochs (1, 2, …; before it memorises noise, "
+        "or several, as TracIn does) instead of after the last.",
     )
     precision: Literal["fp32", "bf16"] = Field(default="fp32", description="bf16: autocast while training.")
     device: Device = Field(default="auto", description="auto takes CUDA, then MPS, then the CPU.")
     seed: int = Field(default=0, description="Seed of initialisation, order and augmentation.")
+
+    @field_validator("checkpoint_epochs")
+    @classmethod
+    def _in_order(cls, value: list[int]) -> list[int]:
+        if any(epoch < 1 for epoch in value) or len(set(value)) < len(value):
+            raise ValueError("expected different epochs from 1 on")
+        return sorted(value)
+
+    @model_validator(mode="after")
+    def _within_the_training(self) -> Training:
+        if self.checkpoint_epochs and self.checkpoint_epochs[-1] > self.epochs:
+            raise ValueError(f"checkpoint_epochs: {self.checkpoint_epochs[-1]} is after the last epoch, {self.epochs}")
+        return self
+
+    @property
+    def kept_epochs(self) -> list[int]:
+        """Epochs after which the network gives gradients."""
+        return self.checkpoint_epochs or [self.epochs]
+
+    @property
+    def objective(self) -> Loss:
+        """The loss by sample."""
+        from tasks.kernels.losses import Loss
+
+        return Loss(self.loss, self.label_smoothing)
 
     @property
     def peak_lr(self) -> float:
@@ -72,19 +103,19 @@ def fit(
     seed: int,
     label: str,
     steps: int | None = None,
-    stop_after: int | None = None,
+    kept: dict[int, dict[str, torch.Tensor]] | None = None,
 ) -> nn.Module:
     """Train a network on the samples ``rows`` of ``inputs`` and return it in evaluation mode, on the CPU.
 
     AdamW or SGD (momentum, Nesterov) under a one-cycle learning rate (Smith & Topin, 2018); shuffled without
-    replacement by ``seed``; cross entropy without label smoothing. The same arguments give the same weights.
+    replacement by ``seed``. The same arguments give the same weights.
 
     Args:
         rows: positions in ``inputs``.
         seed: of initialisation, order, dropout and augmentation.
         label: what the progress display calls this.
         steps: optimisation steps in all; default: epochs × batches. Arms that are compared get the same number.
-        stop_after: leave off after this many epochs of the schedule.
+        kept: epoch → None, filled with the network's state after that epoch; training stops after the last of them.
 
     Raises:
         BadModel: the network does not give n × k finite outputs.
@@ -101,7 +132,7 @@ def fit(
         # Convolutions are 1.2 to 1.7 times faster on channels-last weights, also on a CPU. (Module.to's own annotation
         # knows memory formats only beside a dtype.)
         network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        _optimise(network, inputs, rows, training, device, seed, label, steps, stop_after)
+        _optimise(network, inputs, rows, training, device, seed, label, steps, kept)
         network.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
         return network.cpu().eval()
 
@@ -137,10 +168,9 @@ def _optimise(
     seed: int,
     label: str,
     steps: int | None,
-    stop_after: int | None,
+    kept: dict[int, dict[str, torch.Tensor]] | None,
 ) -> None:
     import torch
-    from torch.nn.functional import cross_entropy
 
     from tasks.kernels.augment import crop_flip
 
@@ -148,7 +178,8 @@ def _optimise(
     members = torch.from_numpy(rows)
     per_epoch = -(-len(rows) // training.batch_size)
     steps = steps or per_epoch * training.epochs
-    last = steps if stop_after is None else min(steps, per_epoch * stop_after)
+    last = min(steps, per_epoch * max(kept)) if kept else steps
+    objective = training.objective
     optimizer, schedule = _optimizer(network, training, steps)
     augmented = training.augment == "crop_flip" and inputs.x.dim() == 4
     batches = _batches(members, training.batch_size, generator)
@@ -161,7 +192,7 @@ def _optimise(
             if augmented:
                 x = crop_flip(x, pad=4, generator=generator)
             with torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bf16"):
-                loss = cross_entropy(network(x), y)
+                loss = objective.losses(network(x).float(), y).mean()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -172,6 +203,9 @@ def _optimise(
                 # The only synchronisation with the device: once an epoch.
                 progress.step(f"loss {float(running) / (taken % per_epoch or per_epoch):.3f}")
                 running.zero_()
+                epoch = -(-taken // per_epoch)
+                if kept is not None and epoch in kept:
+                    kept[epoch] = _state(network)
             if taken == last:
                 break
     if not all(torch.isfinite(p).all() for p in network.parameters()):
@@ -181,6 +215,16 @@ def _optimise(
             got="NaN or infinity: the training diverged",
             do="Lower training.lr, or use adamw.",
         )
+
+
+def _state(network: nn.Module) -> dict[str, torch.Tensor]:
+    """A copy of the state, on the CPU and in the usual memory layout."""
+    import torch
+
+    return {
+        name: value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, value in network.state_dict().items()
+    }
 
 
 def _batches(members: torch.Tensor, size: int, generator: torch.Generator) -> Any:
@@ -218,7 +262,9 @@ def _optimizer(network: nn.Module, training: Training, steps: int) -> tuple[Any,
     return optimizer, schedule
 
 
-def predict(network: nn.Module, x: torch.Tensor, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+def predict(
+    network: nn.Module, x: torch.Tensor, device: torch.device, objective: Loss
+) -> tuple[torch.Tensor, torch.Tensor]:
     """(most probable class, its probability) of each row, in evaluation mode."""
     import torch
 
@@ -226,7 +272,8 @@ def predict(network: nn.Module, x: torch.Tensor, device: torch.device) -> tuple[
     classes, probabilities = [], []
     with torch.inference_mode():
         for batch in x.split(EVALUATION_BATCH):
-            p, predicted = network(batch.to(device)).float().softmax(1).max(1)
+            logits = network(batch.to(device)).float()
+            predicted = logits.argmax(1)
             classes.append(predicted)
-            probabilities.append(p)
+            probabilities.append(objective.probabilities(logits).gather(1, predicted.unsqueeze(1)).squeeze(1))
     return torch.cat(classes).cpu(), torch.cat(probabilities).cpu()

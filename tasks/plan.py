@@ -7,25 +7,27 @@ from __future__ import annotations
 
 from tasks.artefacts import Artefact, Run
 from tasks.devices import exclusive
-from tasks.errors import BadConfig
+from tasks.earlier import stages_of
+from tasks.errors import BadConfig, BadInput
 from tasks.fitting import build
 from tasks.gradients import Gradient
 from tasks.models import Model
-from tasks.samples import check_split, payload_of, table_of
+from tasks.samples import check_split, known_folds, payload_of, table_of
 from tasks.schemas import FOLDS
 from tasks.step import step
 
 
 @step("plan {folds} folds")
-def plan(run: Run, samples: Artefact, folds: int, model: Model, gradient: Gradient) -> Artefact:
+def plan(run: Run, samples: Artefact, folds: int, model: Model, gradient: Gradient, base: Artefact) -> Artefact:
     """Assign folds to the training samples, stratified by label; duplicates and groups stay together.
 
-    The network is built once and refused here if the gradient kind cannot serve it.
+    The network is built once and refused here if the gradient kind cannot serve it. With a base, its samples keep their
+    folds and new ones are dealt among them: no model of the base has seen those.
 
     Raises:
         BadModel: the network does not fit the inputs or the gradient kind.
-        BadInput: nothing to train on, or nothing to verify with.
-        BadConfig: more folds than the data allows.
+        BadInput: nothing to train on, nothing to verify with, or other classes or inputs than the base's.
+        BadConfig: more folds than the data allows, or than the base has.
     """
     import numpy as np
     import pyarrow as pa
@@ -33,8 +35,8 @@ def plan(run: Run, samples: Artefact, folds: int, model: Model, gradient: Gradie
     import pyarrow.parquet as pq
     import torch
 
-    from tasks.identity import inseparable
-    from tasks.kernels.folds import assign_folds
+    from tasks.identity import inseparable, uniforms
+    from tasks.kernels.folds import assign_folds, extend_folds
 
     payload, classes = payload_of(samples), samples.facts["classes"]
     for split in ("train", "test"):
@@ -55,8 +57,33 @@ def plan(run: Run, samples: Artefact, folds: int, model: Model, gradient: Gradie
             got=str(folds),
             do="Use fewer folds, or 1 for in-sample gradients.",
         )
-    fold = assign_folds(units, strata, folds)
+    earlier = stages_of(run, base, "folds")
+    if earlier:
+        _check_base(samples, folds, stages_of(run, base, "samples")[0], earlier[0])
+        known = known_folds(run, earlier[0], np.array(ids, dtype=object))
+        fold = extend_folds(units, known, *uniforms(ids, 0), folds)
+    else:
+        fold = assign_folds(units, strata, folds)
     with run.draft("folds") as draft:
         out = pa.table([pa.array(ids, pa.string()), pa.array(fold, pa.int16())], schema=FOLDS)
         pq.write_table(out, draft.path("folds.parquet", out.num_rows), compression="zstd")
-        return draft.commit(folds=folds)
+        dimensions_for = earlier[0].facts["samples"] if earlier else len(ids)
+        return draft.commit(folds=folds, samples=dimensions_for)
+
+
+def _check_base(samples: Artefact, folds: int, before: Artefact, earlier: Artefact) -> None:
+    if folds != earlier.facts["folds"]:
+        raise BadConfig(
+            where="option folds",
+            expected=f"{earlier.facts['folds']}, as the base has",
+            got=str(folds),
+            do="Keep the number of folds, or run without a base.",
+        )
+    for fact in ("classes", "payload"):
+        if samples.facts[fact] != before.facts[fact]:
+            raise BadInput(
+                where=f"the samples' {fact}",
+                expected=f"{before.facts[fact]}, as the base's models were trained on",
+                got=str(samples.facts[fact]),
+                do="Train anew: run without a base.",
+            )

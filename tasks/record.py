@@ -40,7 +40,7 @@ def record(run: Run, dataset: str, config: str, stages: list[Artefact], version:
         "accuracy_cleaned": facts["metrics"]["accuracy"]["cleaned"],
         "accuracy_random": facts["metrics"]["accuracy"]["random"],
         "facts": facts | {"version": version.facts},
-        "stages": [{"stage": s.stage, "digest": s.digest, "made_by": s.made_by} for s in [*stages, version]],
+        "stages": [stage.model_dump(mode="json") for stage in [*stages, version]],
     }
     files = [file for stage in stages for file in stage.files]
     artefact = Artefact(

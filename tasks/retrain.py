@@ -47,7 +47,7 @@ def retrain(
         steps=training.epochs * -(-len(inputs.ids) // training.batch_size),
     )
     with devices.exclusive(training.device) as device:
-        predicted, p = predict(network, test.x, device)
+        predicted, p = predict(network, test.x, device, training.objective)
     names = pa.array(classes, pa.string())
     table = pa.table(
         [

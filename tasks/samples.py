@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tasks import images
 from tasks.artefacts import Artefact, Run
-from tasks.errors import BadInput
+from tasks.errors import BadArtefact, BadInput
 
 if TYPE_CHECKING:
     import torch
@@ -132,6 +132,35 @@ def column_values(column: pa.Array) -> np.ndarray:
 def table_of(run: Run, samples: Artefact, columns: list[str]) -> pa.Table:
     """Thin columns of all samples."""
     return pa.concat_tables([pq.read_table(path, columns=columns) for path in sample_paths(run, samples)])
+
+
+def fold_of(run: Run, folds: Artefact, ids: np.ndarray) -> np.ndarray:
+    """The cross-fitting fold of each of ``ids``, int16.
+
+    Raises:
+        BadArtefact: a sample has no fold.
+    """
+    fold = known_folds(run, folds, ids)
+    if (fold < 0).any():
+        raise BadArtefact(
+            where=folds.folder,
+            expected="a fold for every training sample",
+            got=f"none for {ids[int(np.argmin(fold))]}",
+            do=f"Delete the folder {folds.folder} in the lake and run again.",
+        )
+    return fold
+
+
+def known_folds(run: Run, folds: Artefact, ids: np.ndarray) -> np.ndarray:
+    """The fold of each of ``ids``, int16, −1 where the table has none; read in pieces, whatever its length."""
+    wanted = pa.array(ids, pa.string())
+    fold = np.full(len(ids), -1, np.int16)
+    with pq.ParquetFile(run.path(folds)) as file:
+        for batch in file.iter_batches():
+            place = pc.index_in(batch["sample_id"], value_set=wanted)
+            known = pc.is_valid(place).to_numpy(zero_copy_only=False)
+            fold[place.drop_null().to_numpy()] = batch["fold"].to_numpy()[known]
+    return fold
 
 
 def check_split(samples: Artefact, split: str) -> None:

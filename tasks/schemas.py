@@ -87,20 +87,18 @@ METRICS = pa.schema(
 )
 
 
-def gradient_shard(classes: int, width: int) -> pa.Schema:
-    """Schema of one Arrow shard: the scalars and both factors of the head gradient.
+def gradient_shard(widths: dict[str, int], layers: int = 0, store: str = "float32") -> pa.Schema:
+    """Schema of one Arrow shard: the scalars, and the gradients or their factors.
 
     Args:
-        classes: k, the length of ``residual`` (softmax − onehot).
-        width: h1, the length of ``features`` ([h; 1] for a head with a bias).
+        widths: column → its length: ``gradient``, or ``residual`` and ``features``.
+        layers: length of ``layer_norms``, the L2 norm of each chosen layer's gradient; 0 leaves the column out.
+        store: ``float32`` or ``float16``, of the gradients alone.
     """
-    return pa.schema(
-        [
-            *GRADIENTS,
-            pa.field("residual", pa.list_(pa.float32(), classes), nullable=False),
-            pa.field("features", pa.list_(pa.float32(), width), nullable=False),
-        ]
-    )
+    value = pa.float16() if store == "float16" else pa.float32()
+    norms = [pa.field("layer_norms", pa.list_(pa.float32(), layers), nullable=False)] if layers else []
+    vectors = [pa.field(name, pa.list_(value, width), nullable=False) for name, width in widths.items()]
+    return pa.schema([*GRADIENTS, *norms, *vectors])
 
 
 def scores(detectors: list[str]) -> pa.Schema:

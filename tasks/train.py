@@ -1,29 +1,39 @@
-"""train: samples → a checkpoint for each fold, trained on all the others."""
+"""train: samples → checkpoints of a network for each fold, trained on all the others."""
 
 from __future__ import annotations
 
 from tasks.artefacts import Artefact, Run
+from tasks.earlier import stages_of
 from tasks.errors import BadInput
 from tasks.fitting import Training, fit
 from tasks.models import Model
-from tasks.samples import load, payload_of
+from tasks.samples import fold_of, load, payload_of
 from tasks.step import step
 
 
 @step("train fold {fold}")
-def train(run: Run, samples: Artefact, folds: Artefact, fold: int, model: Model, training: Training) -> Artefact:
+def train(
+    run: Run, samples: Artefact, folds: Artefact, fold: int, model: Model, training: Training, base: Artefact
+) -> Artefact:
     """Train on every training sample outside ``fold`` (on all of them when there is one fold: in-sample gradients).
 
-    The checkpoint is a plain state dict, loaded with ``weights_only``; with ``early_epoch`` it is that epoch's.
+    A checkpoint is a plain state dict, loaded with ``weights_only``; one for each of ``training.checkpoint_epochs``, or
+    the last epoch's. With a base, its checkpoints are taken over as they are.
     """
+    import os
+
     import numpy as np
-    import pyarrow.parquet as pq
     import torch
 
+    for checkpoint in stages_of(run, base, "checkpoints"):
+        if checkpoint.facts["fold"] == fold:
+            with run.draft("checkpoints") as draft:
+                for file in checkpoint.files:
+                    os.link(run.path(checkpoint, file), draft.path(file.name))
+                return draft.commit(**checkpoint.facts)
     inputs = load(run, samples, "train")
-    held_out = dict(zip(*pq.read_table(run.path(folds)).to_pydict().values(), strict=True))
-    fold_of = np.array([held_out[name] for name in inputs.ids])
-    rows = np.arange(len(fold_of)) if folds.facts["folds"] == 1 else np.flatnonzero(fold_of != fold)
+    folds_of = fold_of(run, folds, inputs.ids)
+    rows = np.arange(len(folds_of)) if folds.facts["folds"] == 1 else np.flatnonzero(folds_of != fold)
     seen = len(np.unique(inputs.labels.numpy()[rows]))
     if seen < 2:
         raise BadInput(
@@ -32,7 +42,8 @@ def train(run: Run, samples: Artefact, folds: Artefact, fold: int, model: Model,
             got=f"{seen} in {len(rows):,} samples",
             do="Use fewer folds, or check whether groups and classes coincide.",
         )
-    network = fit(
+    kept: dict[int, dict[str, torch.Tensor]] = {epoch: {} for epoch in training.kept_epochs}
+    fit(
         model,
         payload_of(samples),
         len(samples.facts["classes"]),
@@ -41,8 +52,9 @@ def train(run: Run, samples: Artefact, folds: Artefact, fold: int, model: Model,
         training,
         seed=training.seed + fold,
         label=f"train fold {fold}",
-        stop_after=training.early_epoch,
+        kept=kept,
     )
     with run.draft("checkpoints") as draft:
-        torch.save(network.state_dict(), draft.path(f"checkpoints/fold-{fold}.pt"))
-        return draft.commit(fold=fold, trained_on=len(rows))
+        for epoch, state in kept.items():
+            torch.save(state, draft.path(f"checkpoints/fold-{fold}-epoch-{epoch}.pt"))
+        return draft.commit(fold=fold, trained_on=len(rows), epochs=list(kept))

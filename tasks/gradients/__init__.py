@@ -44,17 +44,18 @@ class Gradient(Part):
     batch_size: int | None = Field(
         default=None, ge=1, description="Samples at a time; default: what fits batch_gib, halved when memory runs out."
     )
-    batch_gib: float = Field(default=0.5, gt=0, description="Memory that one batch may take.")
+    batch_gib: float | None = Field(
+        default=None, gt=0, description="Memory that one batch may take; default 0.5, or a quarter of a CUDA device."
+    )
     checkpoints: Literal["average", "stack"] = Field(
         default="average",
         description="Several checkpoints of a sample: their mean gradient, or side by side (scaled by 1/√c, so that "
         "inner products are TracIn's mean over checkpoints).",
     )
 
-    @property
-    def whole(self) -> bool:
-        """Whether what is stored is the gradient itself and no projection of it."""
-        return True
+    def values(self, network: nn.Module) -> int:
+        """Values that making one sample's gradient takes in memory, beside the network's own outputs."""
+        return 0
 
     def layers(self, network: nn.Module) -> list[str]:
         """Names of the layers whose norms are told apart; none by default."""

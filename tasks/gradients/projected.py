@@ -36,10 +36,12 @@ class Projected(Gradient):
     )
     seed: int = Field(default=0, description="Seed of the projection.")
 
-    @property
-    def whole(self) -> bool:
-        """Whether nothing is projected away."""
-        return self.projection == "none"
+    def values(self, network: nn.Module) -> int:
+        """Whole gradients, and a copy of them; none where only their Kronecker projection is made."""
+        if self.projection == "kronecker":
+            return 0
+        modules = dict(network.named_modules())
+        return 2 * sum(p.numel() for name in self.layers(network) for p in modules[name].parameters(recurse=False))
 
     def layers(self, network: nn.Module) -> list[str]:
         """The chosen modules with parameters of their own, in the network's order.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tasks.kernels.axes import Int, Shaped
+from tasks.kernels.axes import Float, Int, Shaped
 
 
 def assign_folds(units: Shaped[np.ndarray, "n"], strata: Int[np.ndarray, "n"], folds: int) -> Int[np.ndarray, "n"]:
@@ -28,3 +28,34 @@ def assign_folds(units: Shaped[np.ndarray, "n"], strata: Int[np.ndarray, "n"], f
     fold = np.empty(len(names), np.int64)
     fold[np.lexsort((np.arange(len(names)), stratum))] = np.arange(len(names)) % folds
     return fold[unit_of]
+
+
+def extend_folds(
+    units: Shaped[np.ndarray, "n"],
+    known: Int[np.ndarray, "n"],
+    order: Float[np.ndarray, "n"],
+    draw: Float[np.ndarray, "n"],
+    folds: int,
+) -> Int[np.ndarray, "n"]:
+    """Folds for samples that came later, with those already dealt left as they are.
+
+    A unit with a known member takes that member's fold: the model of any other fold has seen its copy. Any other unit
+    takes ⌊f · u⌋, u the ``draw`` of its member with the smallest ``order``, so that it depends on the unit alone.
+
+    Args:
+        units: what must not be torn apart.
+        known: fold of each sample, −1 where it is new.
+        order: uniform in [0, 1), a function of the sample.
+        draw: another, independent of it.
+        folds: f.
+
+    Returns:
+        int64 fold of each sample.
+    """
+    names, unit_of = np.unique(units, return_inverse=True)
+    fold = np.full(len(names), folds, np.int64)
+    old = known >= 0
+    np.minimum.at(fold, unit_of[old], known[old].astype(np.int64))
+    by_order = np.lexsort((order, unit_of))
+    first = by_order[np.unique(unit_of[by_order], return_index=True)[1]]
+    return np.where(fold < folds, fold, np.floor(draw[first] * folds).astype(np.int64))[unit_of]
