@@ -12,7 +12,7 @@ loss's gradient at the layer's output and a its input. Each class below holds δ
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch.nn import functional
@@ -24,6 +24,7 @@ from tasks.kernels.axes import Float, Int
 _AT_A_TIME = 1 << 21
 
 
+@runtime_checkable
 class Factors(Protocol):
     """δ and a of n samples."""
 

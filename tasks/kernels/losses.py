@@ -93,4 +93,5 @@ class Loss:
 def _targets(labels: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
     if labels.dim() == 2:
         return labels.to(logits.dtype)
-    return torch.zeros_like(logits).scatter_(1, labels.unsqueeze(1), 1.0)
+    # A comparison and no scatter: vmap vectorises it.
+    return (labels.unsqueeze(1) == torch.arange(logits.shape[1], device=labels.device)).to(logits.dtype)

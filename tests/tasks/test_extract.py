@@ -7,16 +7,21 @@ import pytest
 import torch
 
 from tasks.artefacts import Run
-from tasks.errors import BadInput
+from tasks.earlier import base_of
+from tasks.errors import BadInput, BadModel
 from tasks.extract import extract
+from tasks.extraction import BatchSize, batch_rows
 from tasks.fitting import Training, build, fit
+from tasks.gradients.functional import Functional
 from tasks.gradients.head import Head
+from tasks.gradients.layers import Layers
 from tasks.ingest import ingest
 from tasks.models.mlp import Mlp
 from tasks.plan import plan
 from tasks.readers.digits import Digits
 from tasks.samples import load, payload_of
 from tasks.schemas import GRADIENTS, gradient_shard
+from tasks.shards import About
 from tasks.train import train
 from tasks.validation import Ingestion
 
@@ -29,28 +34,56 @@ class Chain:
 
     def __init__(self, lake, folds, training=TRAINING):
         self.run = Run.start(lake, "extract")
+        self.base = base_of(self.run, None, "extract")
         self.samples = ingest.fn(self.run, Digits(limit=120), Ingestion(shard_rows=50))
-        self.folds = plan.fn(self.run, self.samples, folds, MODEL, Head())
+        self.folds = plan.fn(self.run, self.samples, folds, MODEL, Head(), self.base)
         self.training = training
         self.checkpoints = [self.train(fold) for fold in range(folds)]
 
     def train(self, fold):
-        return train.fn(self.run, self.samples, self.folds, fold, MODEL, self.training)
+        return train.fn(self.run, self.samples, self.folds, fold, MODEL, self.training, self.base)
 
-    def extract(self):
+    def extract(self, gradient=None):
         return [
-            extract.fn(self.run, shard, self.folds, self.checkpoints, MODEL, Head(), "cpu")
+            extract.fn(
+                self.run, shard, self.folds, self.checkpoints, MODEL, gradient or Head(), self.training, self.base
+            )
             for shard in self.samples.shards("samples/train-", "payload", "classes")
         ]
 
     def fold_of(self):
         return dict(zip(*pq.read_table(self.run.path(self.folds)).to_pydict().values(), strict=True))
 
+    def networks(self, fold):
+        """By epoch."""
+        found = []
+        for path in self.run.paths(self.checkpoints[fold]):
+            network = build(MODEL, payload_of(self.samples), len(self.samples.facts["classes"]))
+            network.load_state_dict(torch.load(path, weights_only=True))
+            found.append(network.eval())
+        return found
+
     def network(self, fold):
-        network = build(MODEL, payload_of(self.samples), len(self.samples.facts["classes"]))
-        state = torch.load(self.run.path(self.checkpoints[fold]), weights_only=True)
-        network.load_state_dict(state)
-        return network.eval()
+        (network,) = self.networks(fold)
+        return network
+
+    def rows(self, gradient=None):
+        """sample_id → its stored row."""
+        paths = [path for artefact in self.extract(gradient) for path in self.run.paths(artefact, ".arrow")]
+        return {row["sample_id"]: row for path in paths for row in pa.ipc.open_file(path).read_all().to_pylist()}
+
+    def expected(self, modules=lambda network: [network]):
+        """sample_id → its whole gradient at each epoch, by backward passes of one sample."""
+        inputs, fold_of, found = load(self.run, self.samples, "train"), self.fold_of(), {}
+        networks = [self.networks(fold) for fold in range(len(self.checkpoints))]
+        for i, name in enumerate(inputs.ids):
+            found[name] = []
+            for network in networks[fold_of[name]]:
+                network.zero_grad()
+                self.training.objective.losses(network(inputs.x[i : i + 1]), inputs.labels[i : i + 1]).sum().backward()
+                parameters = [p for module in modules(network) for p in module.parameters()]
+                found[name].append(torch.cat([p.grad.flatten() for p in parameters]).numpy())
+        return found
 
 
 @pytest.fixture(scope="module", params=[1, 3])
@@ -67,7 +100,7 @@ def test_every_gradient_is_that_of_the_network_its_fold_was_held_out_of(chain):
     for artefact in chain.extract():
         (path,) = chain.run.paths(artefact, ".arrow")
         table = pa.ipc.open_file(path).read_all()
-        assert table.schema.equals(gradient_shard(10, 7))
+        assert table.schema.equals(gradient_shard({"residual": 10, "features": 7}))
         rows |= {row["sample_id"]: row for row in table.to_pylist()}
     assert rows.keys() == set(inputs.ids)
     for i, name in enumerate(inputs.ids):
@@ -99,7 +132,7 @@ def test_a_checkpoint_is_trained_on_exactly_the_other_folds(chain):
         twin = fit(
             MODEL, payload_of(chain.samples), 10, inputs, rows, TRAINING, seed=TRAINING.seed + held_out, label="twin"
         )
-        assert checkpoint.facts == {"fold": held_out, "trained_on": len(rows)}
+        assert checkpoint.facts == {"fold": held_out, "trained_on": len(rows), "epochs": [2]}
         state = chain.network(held_out).state_dict()
         assert all(torch.equal(value, state[name]) for name, value in twin.state_dict().items())
 
@@ -125,11 +158,177 @@ def test_the_parquet_file_holds_the_same_scalars_as_the_arrow_file(chain):
         assert scalars.equals(pa.ipc.open_file(arrow).read_all().select(GRADIENTS.names).cast(GRADIENTS))
 
 
-def test_the_early_epoch_is_another_network_than_the_last(chain):
-    early = train.fn(chain.run, chain.samples, chain.folds, 0, MODEL, TRAINING.model_copy(update={"early_epoch": 1}))
+def test_an_early_epoch_is_another_network_than_the_last(chain):
+    def trained(*epochs):
+        training = TRAINING.model_copy(update={"checkpoint_epochs": list(epochs)})
+        return train.fn(chain.run, chain.samples, chain.folds, 0, MODEL, training, chain.base)
+
+    early, both = trained(1), trained(1, 2)
     assert early.files[0].sha256 != chain.checkpoints[0].files[0].sha256
-    last = train.fn(chain.run, chain.samples, chain.folds, 0, MODEL, TRAINING.model_copy(update={"early_epoch": 2}))
-    assert last.files[0].sha256 == chain.checkpoints[0].files[0].sha256
+    assert trained(2).digest == chain.checkpoints[0].digest
+    assert [file.sha256 for file in both.files] == [early.files[0].sha256, chain.checkpoints[0].files[0].sha256]
+    assert both.facts["epochs"] == [1, 2]
+
+
+@pytest.fixture(scope="module")
+def epochs(tmp_path_factory):
+    """A chain with two checkpoints a fold, trained with another loss."""
+    training = Training(
+        epochs=2, batch_size=32, device="cpu", checkpoint_epochs=[1, 2], loss="squared_error", label_smoothing=0.1
+    )
+    return Chain(tmp_path_factory.mktemp("epochs"), 2, training)
+
+
+@pytest.mark.parametrize("kind", [Layers(projection="none"), Functional(projection="none", chunk=7)])
+@pytest.mark.parametrize("how", ["average", "stack"])
+def test_whole_gradients_of_several_checkpoints_are_averaged_or_stacked(epochs, kind, how):
+    rows = epochs.rows(kind.model_copy(update={"checkpoints": how}))
+    for name, each in epochs.expected().items():
+        expected = np.mean(each, 0) if how == "average" else np.concatenate(each) / np.sqrt(2)
+        np.testing.assert_allclose(rows[name]["gradient"], expected, rtol=1e-3, atol=1e-5)
+        assert rows[name]["l1"] == pytest.approx(np.abs(expected).sum(), rel=1e-3)
+        if how == "stack":
+            assert rows[name]["l2"] == pytest.approx(np.linalg.norm(expected), rel=1e-3)
+            assert np.linalg.norm(rows[name]["layer_norms"]) == pytest.approx(np.linalg.norm(expected), rel=1e-3)
+
+
+@pytest.mark.parametrize("how", ["average", "stack"])
+def test_head_gradients_of_several_checkpoints_stay_factored(epochs, how):
+    rows = epochs.rows(Head(checkpoints=how))
+    heads = epochs.expected(lambda network: [network[1][-1]])
+    for name, each in heads.items():
+        # Whole: weights row by row, then biases; factored: each row ends with its bias.
+        matrices = [np.concatenate([g[:60].reshape(10, 6), g[60:, None]], 1) for g in each]
+        residual = np.array(rows[name]["residual"]).reshape(2, 10)
+        features = np.array(rows[name]["features"]).reshape(2, 7)
+        terms = residual[:, :, None] * features[:, None, :]
+        expected = np.mean(matrices, 0) if how == "average" else np.array(matrices) / np.sqrt(2)
+        np.testing.assert_allclose(terms.sum(0) if how == "average" else terms, expected, rtol=1e-3, atol=1e-5)
+        assert rows[name]["l2"] == pytest.approx(np.linalg.norm(expected), rel=1e-3)
+        assert rows[name]["l1"] == pytest.approx(np.abs(expected).sum(), rel=1e-3)
+
+
+def test_projected_gradients_keep_their_exact_norms(chain):
+    rows = chain.rows(Layers(projection_dim=64))
+    for name, (gradient,) in chain.expected().items():
+        assert len(rows[name]["gradient"]) == 64
+        assert rows[name]["l2"] == pytest.approx(np.linalg.norm(gradient), rel=1e-3)
+
+
+def test_chosen_layers_are_named_in_the_file_and_measured_one_by_one(chain):
+    gradient = Layers(layers_like=["4"], projection="none")
+    (path, *_) = [path for artefact in chain.extract(gradient) for path in chain.run.paths(artefact, ".arrow")]
+    about = About.of(pa.ipc.open_file(path).read_all().schema)
+    assert about.layers == ("4",)
+    assert about.gradient["seed"] == 0
+    assert about.checkpoints == tuple(checkpoint.digest for checkpoint in chain.checkpoints)
+    rows = chain.rows(gradient)
+    for name, (expected,) in chain.expected(lambda network: [network[1][-1]]).items():
+        np.testing.assert_allclose(rows[name]["gradient"], expected, rtol=1e-3, atol=1e-5)
+        assert rows[name]["layer_norms"] == [pytest.approx(np.linalg.norm(expected), rel=1e-3)]
+
+
+def test_half_precision_shards_hold_the_same_to_half_precision_and_full_scalars(chain):
+    full, half = chain.rows(Layers(projection_dim=64)), chain.rows(Layers(projection_dim=64, store="float16"))
+    for name, row in full.items():
+        np.testing.assert_array_equal(np.float16(row["gradient"]), np.float16(half[name]["gradient"]))
+        assert row["l2"] == half[name]["l2"]
+
+
+# ---- how large a batch is ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [Head, Layers, Functional])
+def test_the_batch_is_the_largest_power_of_two_that_fits_its_memory(chain, kind):
+    network = chain.network(0)
+    x = load(chain.run, chain.samples, "train").x
+    sizes = [batch_rows(kind(batch_gib=gib), network, x) for gib in (2**-20, 2**-14, 2**-12, 2**-11, 100)]
+    assert sizes == sorted(sizes)
+    assert sizes[0] == 1
+    assert sizes[-1] == 4096
+    assert all(size & (size - 1) == 0 for size in sizes)
+    assert sizes[3] == 2 * sizes[2] > 2
+    assert batch_rows(kind(batch_size=37), network, x) == 37
+
+
+def test_a_batch_is_halved_when_memory_runs_out_and_grows_back(chain, monkeypatch):
+    whole = {artefact.digest for artefact in chain.extract(Head(batch_size=64))}
+    seen, real = [], Head.taker
+
+    def taker(self, *arguments):
+        take = real(self, *arguments)
+
+        def limited(x, labels):
+            seen.append(len(x))
+            if len(x) > 5 and len(seen) < 12:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return take(x, labels)
+
+        return limited
+
+    monkeypatch.setattr(Head, "taker", taker)
+    tried = chain.rows(Head(batch_size=64))
+    assert seen[:4] == [min(64, seen[0]), *[max(1, 64 >> i) if (64 >> i) < seen[0] else seen[0] for i in (1, 2, 3)]]
+    assert max(seen[12:]) > 5
+    monkeypatch.undo()
+    assert len(whole) > 1
+    expected = chain.rows(Head(batch_size=64))
+    assert tried.keys() == expected.keys()
+    for name, row in expected.items():
+        np.testing.assert_allclose(tried[name]["residual"], row["residual"], rtol=1e-4, atol=1e-6)
+
+
+def test_no_memory_for_one_sample_is_an_error_that_says_so(chain, monkeypatch):
+    def taker(self, *arguments):
+        def starved(x, labels):
+            raise MemoryError("Unable to allocate 3 TiB")
+
+        return starved
+
+    monkeypatch.setattr(Head, "taker", taker)
+    with pytest.raises(BadModel, match=r"memory for the gradient of one sample, got Unable to allocate 3 TiB"):
+        chain.extract()
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(chain, monkeypatch):
+    def taker(self, *arguments):
+        def broken(x, labels):
+            raise RuntimeError("shapes cannot be multiplied")
+
+        return broken
+
+    monkeypatch.setattr(Head, "taker", taker)
+    with pytest.raises(RuntimeError, match="shapes"):
+        chain.extract()
+
+
+def test_a_batch_that_ran_out_grows_back_only_after_a_while():
+    size = BatchSize(64)
+    size.ran_out(MemoryError())
+    size.ran_out(MemoryError())
+    seen = []
+    for _ in range(24):
+        seen.append(size.size)
+        size.went_well()
+    assert seen == [16] * 8 + [32] * 8 + [64] * 8
+
+
+def test_a_gradient_that_is_not_finite_names_its_sample(chain, monkeypatch):
+    real = Head.taker
+
+    def taker(self, *arguments):
+        take = real(self, *arguments)
+
+        def overflowing(x, labels):
+            taken = take(x, labels)
+            taken.columns["residual"][1] = torch.inf
+            return taken
+
+        return overflowing
+
+    monkeypatch.setattr(Head, "taker", taker)
+    with pytest.raises(BadModel, match=r"the gradient of sample [0-9a-f]{32}.*finite"):
+        chain.extract()
 
 
 def test_a_fold_that_leaves_one_class_is_refused(tmp_path):
@@ -143,5 +342,5 @@ def test_a_fold_that_leaves_one_class_is_refused(tmp_path):
         pq.write_table(table, draft.path("folds.parquet", table.num_rows))
         folds = draft.commit(folds=2)
     with pytest.raises(BadInput, match="fold 0: expected at least two classes to train on, got 1 in"):
-        train.fn(run, samples, folds, 0, MODEL, TRAINING)
-    assert train.fn(run, samples, folds, 1, MODEL, TRAINING).facts["trained_on"] == int((fold == 0).sum())
+        train.fn(run, samples, folds, 0, MODEL, TRAINING, base_of(run, None, "train"))
+    assert train.fn(run, samples, folds, 1, MODEL, TRAINING, base_of(run, None, "train")).facts["trained_on"] == int((fold == 0).sum())

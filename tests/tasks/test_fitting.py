@@ -6,10 +6,12 @@ from typing import Literal
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from tasks.errors import BadConfig, BadModel
 from tasks.fitting import EVALUATION_BATCH, Training, build, fit, predict
+from tasks.kernels.losses import Loss
 from tasks.models import Model
 from tasks.models.cnn import Cnn
 from tasks.models.logistic import Logistic
@@ -38,7 +40,7 @@ def pictures(n=24):
     return inputs_of(torch.randint(0, 256, (n, 1, 8, 8), generator=torch.Generator().manual_seed(0)).byte())
 
 
-def fitted(model=None, inputs=None, rows=None, *, seed=0, steps=None, stop_after=None, payload=VECTOR, **options):
+def fitted(model=None, inputs=None, rows=None, *, seed=0, steps=None, kept=None, payload=VECTOR, **options):
     inputs = inputs or vectors()
     rows = np.arange(len(inputs.ids)) if rows is None else rows
     training = Training(**({"epochs": 2, "batch_size": 8} | CPU | options))
@@ -52,7 +54,7 @@ def fitted(model=None, inputs=None, rows=None, *, seed=0, steps=None, stop_after
         seed=seed,
         label="test",
         steps=steps,
-        stop_after=stop_after,
+        kept=kept,
     )
 
 
@@ -95,10 +97,11 @@ def recorded(n, **options):
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-@pytest.mark.parametrize("stop_after", [None, 2])
-def test_the_recipe_is_the_plain_loop_it_says_it_is(optimizer, stop_after):
+@pytest.mark.parametrize("loss", ["cross_entropy", "binary_cross_entropy", "squared_error"])
+@pytest.mark.parametrize("kept", [None, 2])
+def test_the_recipe_is_the_plain_loop_it_says_it_is(optimizer, kept, loss):
     inputs, seed, epochs, size = vectors(20), 3, 3, 8
-    found = fitted(Logistic(), inputs, seed=seed, epochs=epochs, optimizer=optimizer, stop_after=stop_after)
+    found = fitted(Logistic(), inputs, seed=seed, epochs=epochs, optimizer=optimizer, loss=loss, kept=kept and {kept: {}})
 
     torch.manual_seed(seed)
     twin = build(Logistic(), VECTOR, 3)
@@ -111,13 +114,18 @@ def test_the_recipe_is_the_plain_loop_it_says_it_is(optimizer, stop_after):
         how = torch.optim.SGD(network.parameters(), lr=peak, momentum=0.9, weight_decay=5e-4, nesterov=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(how, peak, total_steps=epochs * 3 + 1, cycle_momentum=False)
     generator = torch.Generator().manual_seed(seed)
-    for _ in range(stop_after or epochs):
+    for _ in range(kept or epochs):
         order = torch.randperm(20, generator=generator)
         for first in range(0, 20, size):
             batch = order[first : first + size]
-            loss = nn.functional.cross_entropy(network(x[batch]), inputs.labels[batch])
+            z, t = network(x[batch]), nn.functional.one_hot(inputs.labels[batch], 3).float()
+            by_sample = {
+                "cross_entropy": -(t * z.log_softmax(1)).sum(1),
+                "binary_cross_entropy": -(t * z.sigmoid().log() + (1 - t) * (1 - z.sigmoid()).log()).sum(1),
+                "squared_error": ((z - t) ** 2).sum(1) / 2,
+            }[loss]
             how.zero_grad()
-            loss.backward()
+            by_sample.mean().backward()
             how.step()
             schedule.step()
     for a, b in zip(found[1].parameters(), network.parameters(), strict=True):
@@ -151,7 +159,7 @@ def test_a_fitted_network_is_in_evaluation_mode_on_the_cpu_and_has_learned():
     network = fitted(Logistic(), inputs, epochs=30)
     assert not any(module.training for module in network.modules())
     assert {p.device.type for p in network.parameters()} == {"cpu"}
-    predicted, _ = predict(network, inputs.x, torch.device("cpu"))
+    predicted, _ = predict(network, inputs.x, torch.device("cpu"), Loss())
     assert (predicted == inputs.labels).float().mean() > 0.9
 
 
@@ -171,12 +179,12 @@ def test_only_the_given_rows_are_trained_on():
     ("options", "taken"),
     [
         ({}, 6),
-        ({"stop_after": 1}, 3),
-        ({"stop_after": 9}, 6),
+        ({"kept": {1: {}}}, 3),
+        ({"kept": {9: {}}}, 6),
         ({"steps": 5}, 5),
         ({"steps": 11}, 11),
-        ({"steps": 5, "stop_after": 1}, 3),
-        ({"steps": 2, "stop_after": 1}, 2),
+        ({"steps": 5, "kept": {1: {}}}, 3),
+        ({"steps": 2, "kept": {1: {}}}, 2),
     ],
 )
 def test_as_many_steps_are_taken_as_asked_for(options, taken):
@@ -184,9 +192,34 @@ def test_as_many_steps_are_taken_as_asked_for(options, taken):
 
 
 def test_stopping_early_keeps_the_schedule_of_the_whole_training():
-    early = fitted(Logistic(), epochs=4, stop_after=2)
+    early = fitted(Logistic(), epochs=4, kept={2: {}})
     assert not same(early, fitted(Logistic(), epochs=2))
     assert not same(early, fitted(Logistic(), epochs=4))
+
+
+def test_each_kept_state_is_that_of_a_training_that_stopped_there():
+    kept = {1: {}, 3: {}}
+    last = fitted(Logistic(), epochs=4, kept=kept)
+    for epoch, state in kept.items():
+        alone = fitted(Logistic(), epochs=4, kept={epoch: {}}).state_dict()
+        assert state.keys() == alone.keys()
+        assert all(torch.equal(value, alone[name]) for name, value in state.items())
+    assert all(torch.equal(value, kept[3][name]) for name, value in last.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"checkpoint_epochs": [0]}, "from 1 on"),
+        ({"checkpoint_epochs": [2, 2]}, "different epochs"),
+        ({"checkpoint_epochs": [9], "epochs": 8}, "9 is after the last epoch, 8"),
+    ],
+)
+def test_epochs_that_cannot_be_kept_are_refused(options, words):
+    with pytest.raises(ValidationError, match=words):
+        Training(**options)
+    assert Training(epochs=8, checkpoint_epochs=[5, 2]).kept_epochs == [2, 5]
+    assert Training(epochs=8).kept_epochs == [8]
 
 
 @pytest.mark.parametrize(
@@ -330,7 +363,7 @@ def test_predictions_are_the_most_probable_class_of_each_row_beyond_one_batch():
     network = fitted()
     x = torch.randn(EVALUATION_BATCH + 7, 4)
     network.train()
-    predicted, p = predict(network, x, torch.device("cpu"))
+    predicted, p = predict(network, x, torch.device("cpu"), Loss())
     with torch.no_grad():
         twin = network(x).softmax(1)
     assert predicted.tolist() == twin.argmax(1).tolist()

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.artefacts import Run
+from tasks.earlier import base_of
 from tasks.errors import BadConfig, BadInput, BadModel
 from tasks.gradients.head import Head
 from tasks.ingest import ingest
@@ -52,10 +53,10 @@ def stored(run, ids, labels, groups=None, splits=None):
 
 
 def planned(run, samples, folds, model=None):
-    artefact = plan.fn(run, samples, folds, model or Logistic(), Head())
+    artefact = plan.fn(run, samples, folds, model or Logistic(), Head(), base_of(run, None, "plan"))
     table = pq.read_table(run.path(artefact))
     assert table.schema.equals(FOLDS)
-    assert artefact.facts == {"folds": folds}
+    assert artefact.facts == {"folds": folds, "samples": table.num_rows}
     assert artefact.rows == table.num_rows
     return dict(zip(table["sample_id"].to_pylist(), table["fold"].to_pylist(), strict=True))
 
@@ -144,4 +145,4 @@ def test_without_a_test_split_nothing_could_be_verified_and_nothing_is_trained(t
     run = Run.start(tmp_path, "plan")
     samples = ingest.fn(run, Digits(limit=100, test_share=0.0), Ingestion())
     with pytest.raises(BadInput, match="split 'test'"):
-        plan.fn(run, samples, 2, Logistic(), Head())
+        plan.fn(run, samples, 2, Logistic(), Head(), base_of(run, None, "plan"))

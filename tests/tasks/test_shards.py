@@ -6,12 +6,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.artefacts import Run
-from tasks.errors import BadArtefact
+from tasks.errors import BadArtefact, BadConfig
 from tasks.schemas import GRADIENTS, gradient_shard
-from tasks.shards import GradientShards, write_shard
+from tasks.shards import About, GradientShards, ShardWriter
 
 
-def table_of(ids, k=3, h1=5, seed=0):
+ABOUT = About(
+    gradient={"kind": "head"}, loss=("cross_entropy", 0.0), checkpoints=("a",), epochs=(1,), layers=(), joined="sum"
+)
+
+
+def table_of(ids, k=3, h1=5, seed=0, about=ABOUT):
     """A shard's table with random factors."""
     generator = np.random.default_rng(seed)
     n = len(ids)
@@ -26,14 +31,15 @@ def table_of(ids, k=3, h1=5, seed=0):
         "residual": pa.FixedSizeListArray.from_arrays(residual.ravel(), k),
         "features": pa.FixedSizeListArray.from_arrays(features.ravel(), h1),
     } | {name: pa.array(generator.random(n).astype(np.float32)) for name in ("loss", "p_label", "p_predicted")}
-    schema = gradient_shard(k, h1)
+    schema = about.on(gradient_shard({"residual": k, "features": h1}))
     return pa.table([columns[name] for name in schema.names], schema=schema)
 
 
 def stored(run, table, name="00000"):
     with run.draft("gradients") as draft:
-        arrow = draft.path(f"gradients/{name}.arrow", table.num_rows)
-        write_shard(table, arrow, draft.path(f"gradients/{name}.parquet", table.num_rows))
+        with ShardWriter(draft, name) as writer:
+            for batch in table.to_batches():
+                writer.write(batch)
         return draft.commit()
 
 
@@ -50,7 +56,7 @@ def factors_by_id(shards):
     ids = shards.ids().to_pylist()
     found = {}
     for rank, residual, features in shards.factors():
-        found |= {ids[r]: (a, b) for r, a, b in zip(rank, residual, features, strict=True)}
+        found |= {ids[r]: (a[0], b[0]) for r, a, b in zip(rank, residual, features, strict=True)}
     return found
 
 
@@ -59,7 +65,8 @@ def test_what_is_written_is_read_by_sorted_id(run):
     shards = GradientShards(run, [stored(run, table.slice(0, 25), "00000"), stored(run, table.slice(25), "00001")])
     order = np.argsort(np.array(IDS))
     assert len(shards) == 40
-    assert (shards.classes, shards.width) == (3, 5)
+    assert shards.widths == {"residual": 3, "features": 5}
+    assert (shards.dimensions, shards.terms, shards.factored) == (15, 1, True)
     assert shards.ids().to_pylist() == sorted(IDS)
     for name in GRADIENTS.names[1:]:
         np.testing.assert_array_equal(shards.scalar(name), table[name].to_numpy()[order])
@@ -100,7 +107,8 @@ def test_a_table_sliced_before_it_is_written_keeps_its_own_rows(run):
         np.testing.assert_array_equal(found[name][0], np.array(residual, np.float32))
 
 
-def test_several_record_batches_in_a_shard_are_all_read(run):
+def test_several_record_batches_in_a_shard_are_all_read(run, monkeypatch):
+    monkeypatch.setattr("tasks.shards._BATCH_BYTES", 1)
     table = table_of(IDS)
     chunked = pa.concat_tables([table.slice(0, 13), table.slice(13, 20), table.slice(33)])
     shards = GradientShards(run, [stored(run, chunked)])
@@ -126,7 +134,7 @@ def test_dense_is_right_beyond_one_block_of_rows(run):
     table = table_of(ids, k=2, h1=2)
     shards = GradientShards(run, [stored(run, table)])
     (factors,) = shards.factors()
-    twin = np.einsum("nk,nh->nkh", factors.residual, factors.features).reshape(5000, 4)
+    twin = np.einsum("nk,nh->nkh", factors.residual[:, 0], factors.features[:, 0]).reshape(5000, 4)
     np.testing.assert_allclose(shards.dense(1 << 20), twin, rtol=1e-6)
 
 
@@ -142,8 +150,10 @@ def test_a_matrix_over_the_limit_is_refused_with_its_size(run):
 def test_a_file_that_is_no_whole_arrow_file_is_refused(run, kept):
     table = table_of(IDS)
     with run.draft("gradients") as draft:
+        with ShardWriter(draft, "00000") as writer:
+            for batch in table.to_batches():
+                writer.write(batch)
         arrow = draft.path("gradients/00000.arrow", table.num_rows)
-        write_shard(table, arrow, draft.path("gradients/00000.parquet", table.num_rows))
         arrow.write_bytes(arrow.read_bytes()[:kept])
         artefact = draft.commit()
     with pytest.raises(BadArtefact, match="whole Arrow IPC file"):
@@ -162,7 +172,7 @@ def test_a_file_cut_after_it_was_made_final_is_refused(run):
 def test_a_shard_of_another_width_is_refused(run, k, h1):
     first = stored(run, table_of(IDS[:20]), "00000")
     other = stored(run, table_of(IDS[20:], k, h1), "00001")
-    with pytest.raises(BadArtefact, match=rf"\(3, 5\).*\({k}, {h1}\)"):
+    with pytest.raises(BadArtefact, match=rf"'residual': 3, 'features': 5.*'residual': {k}, 'features': {h1}"):
         GradientShards(run, [first, other])
 
 
@@ -172,3 +182,80 @@ def test_a_sample_takes_four_bytes_for_each_value_of_both_factors(run):
     size = next(file.size for file in artefact.files if file.name.endswith(".arrow"))
     # Besides the factors: the id's 32 characters and its offset, and the other scalars.
     assert 0 <= size / n - (k + h1) * 4 < 100
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"checkpoints": ("b",)},
+        {"gradient": {"kind": "head", "precision": "bf16"}},
+        {"loss": ("cross_entropy", 0.1)},
+        {"epochs": (2,)},
+        {"joined": "stack"},
+    ],
+)
+def test_a_shard_of_another_model_or_projection_is_refused_and_says_in_what(run, other):
+    first = stored(run, table_of(IDS[:20]), "00000")
+    second = stored(run, table_of(IDS[20:], about=ABOUT.model_copy(update=other)), "00001")
+    with pytest.raises(BadArtefact, match=f"{next(iter(other))} .*another model or projection") as refused:
+        GradientShards(run, [first, second])
+    assert "00001.arrow" in str(refused.value)
+
+
+def test_a_shard_that_does_not_say_what_it_is_is_refused(run):
+    table = table_of(IDS).replace_schema_metadata(None)
+    with pytest.raises(BadArtefact, match="its model and projection"):
+        GradientShards(run, [stored(run, table)])
+
+
+def test_a_file_ends_where_it_is_large_enough_and_all_of_them_are_read(run, monkeypatch):
+    monkeypatch.setattr("tasks.shards._BATCH_BYTES", 1)
+    monkeypatch.setattr("tasks.shards._FILE_BYTES", 1)
+    table = table_of(IDS)
+    chunked = pa.concat_tables([table.slice(0, 13), table.slice(13, 20), table.slice(33)])
+    artefact = stored(run, chunked)
+    rows = {file.name: file.rows for file in artefact.files if file.name.endswith(".arrow")}
+    assert rows == {"gradients/00000.arrow": 13, "gradients/00000.001.arrow": 20, "gradients/00000.002.arrow": 7}
+    shards = GradientShards(run, [artefact])
+    assert shards.ids().to_pylist() == sorted(IDS)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(shards.dense(1 << 20), GradientShards(run, [stored(run, table, "1")]).dense(1 << 20))
+
+
+def test_batches_are_joined_before_they_are_written(run):
+    table = table_of(IDS)
+    chunked = pa.concat_tables([table.slice(i, 1) for i in range(40)])
+    assert len(list(GradientShards(run, [stored(run, chunked)]).factors())) == 1
+
+
+@pytest.mark.parametrize("store", ["float32", "float16"])
+def test_stored_gradients_come_back_in_blocks_and_dense_but_have_no_factors(run, store):
+    values = np.random.default_rng(0).normal(size=(40, 7)).astype(store)
+    about = ABOUT.model_copy(update={"gradient": {"kind": "layers"}, "layers": ("a", "b")})
+    scalars = table_of(IDS).select(GRADIENTS.names)
+    norms = pa.FixedSizeListArray.from_arrays(pa.array(np.ones(80, np.float32)), 2)
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), 7)
+    schema = about.on(gradient_shard({"gradient": 7}, 2, store))
+    artefact = stored(run, pa.table([*scalars.columns, norms, vectors], schema=schema))
+    shards = GradientShards(run, [artefact])
+    order = np.argsort(np.array(IDS))
+    np.testing.assert_array_equal(shards.dense(1 << 20), values[order].astype(np.float32))
+    for rank, rows in shards.blocks():
+        assert rows.dtype == np.float32
+        np.testing.assert_array_equal(rows, values[order].astype(np.float32)[rank])
+    with pytest.raises(BadConfig, match="the kind layers, which has none"):
+        next(shards.factors())
+
+
+@pytest.mark.parametrize("joined", ["sum", "stack"])
+def test_several_terms_are_one_gradient(run, joined):
+    about = ABOUT.model_copy(update={"epochs": (1, 2), "joined": joined})
+    table = table_of(IDS, 6, 10, about=about)
+    shards = GradientShards(run, [stored(run, table)])
+    expected = []
+    for row in sorted(table.to_pylist(), key=lambda row: row["sample_id"]):
+        residual, features = np.float32(row["residual"]).reshape(2, 3), np.float32(row["features"]).reshape(2, 5)
+        terms = [np.outer(r, h).ravel() for r, h in zip(residual, features, strict=True)]
+        expected.append(np.sum(terms, 0) if joined == "sum" else np.concatenate(terms))
+    assert shards.dimensions == len(expected[0])
+    np.testing.assert_allclose(shards.dense(1 << 20), expected, rtol=1e-5, atol=1e-6)

@@ -8,9 +8,12 @@ from tasks.artefacts import Run
 from tasks.detectors import DETECTORS, DetectorChoice
 from tasks.errors import BadArtefact
 from tasks.schemas import gradient_shard
-from tasks.shards import GradientShards, write_shard
+from tasks.shards import About, GradientShards, ShardWriter
 
 N, K, H1, OUTLIER = 120, 3, 4, 37
+ABOUT = About(
+    gradient={"kind": "head"}, loss=("cross_entropy", 0.0), checkpoints=("a",), epochs=(1,), layers=(), joined="sum"
+)
 
 # name → options
 CASES = {
@@ -51,7 +54,7 @@ def table_of(residual, features):
         "residual": pa.FixedSizeListArray.from_arrays(residual.ravel(), K),
         "features": pa.FixedSizeListArray.from_arrays(features.ravel(), H1),
     } | {name: pa.array(np.full(n, 0.5, np.float32)) for name in ("loss", "p_label", "p_predicted")}
-    schema = gradient_shard(K, H1)
+    schema = ABOUT.on(gradient_shard({"residual": K, "features": H1}))
     return pa.table([columns[name] for name in schema.names], schema=schema)
 
 
@@ -61,8 +64,9 @@ def stored(lake, tables):
     artefacts = []
     for i, table in enumerate(tables):
         with run.draft("gradients") as draft:
-            arrow = draft.path(f"gradients/{i:05d}.arrow", table.num_rows)
-            write_shard(table, arrow, draft.path(f"gradients/{i:05d}.parquet", table.num_rows))
+            with ShardWriter(draft, f"{i:05d}") as writer:
+                for batch in table.to_batches():
+                    writer.write(batch)
             artefacts.append(draft.commit())
     return GradientShards(run, artefacts)
 
@@ -145,3 +149,15 @@ def test_columns_are_named_after_kind_and_pyod_class():
         "pyod_knn",
         "pyod_pca",
     ]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_gradients_stored_whole_score_as_their_factors_do(name, gradients, tmp_path):
+    table = table_of(*factors())
+    residual, features = factors()
+    whole = np.einsum("nk,nh->nkh", residual, features).reshape(N, K * H1)
+    schema = ABOUT.on(gradient_shard({"gradient": K * H1}))
+    column = pa.FixedSizeListArray.from_arrays(pa.array(whole.ravel()), K * H1)
+    stored_whole = stored(tmp_path, [pa.table([*table.columns[:-2], column], schema=schema)])
+    score = detector_of(name).score
+    np.testing.assert_allclose(score(stored_whole), score(gradients), rtol=1e-5)

@@ -1,0 +1,153 @@
+"""Hook-based peers that project in the Kronecker way, on the Linear layers of one small random Llama."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from tasks.kernels.layers import LayerGradientTaker
+from tasks.kernels.losses import Loss
+from tasks.kernels.projections import Projection
+
+Candidate = Callable[[], torch.Tensor]
+
+
+class Logits(nn.Module):
+    """A transformers model that gives its logits alone."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        """n × classes."""
+        return self.model(ids).logits
+
+
+class Text:
+    """Llama for sequence classification (6 layers of width 256, no biases), a batch, and one projection for all."""
+
+    def __init__(self, n: int, tokens: int, d: int, device: torch.device) -> None:
+        from transformers import LlamaConfig, LlamaForSequenceClassification
+
+        torch.manual_seed(0)
+        config = LlamaConfig(
+            vocab_size=5000,
+            hidden_size=256,
+            intermediate_size=1024,
+            num_hidden_layers=6,
+            num_attention_heads=4,
+            num_key_value_heads=4,
+            num_labels=10,
+            pad_token_id=0,
+            use_cache=False,
+        )
+        self.network = Logits(LlamaForSequenceClassification(config)).eval().to(device)
+        self.ids = torch.randint(1, 5000, (n, tokens), device=device)
+        self.labels = torch.randint(10, (n,), device=device)
+        self.projection = Projection("kronecker", d, 0, device)
+        self.names = [name for name, m in self.network.named_modules() if isinstance(m, nn.Linear)]
+        self.side = round(d**0.5)
+        assert self.side**2 == d
+
+    def factors(self, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Our matrices of one layer, d_out × o and d_in × i."""
+        weight = self.network.get_submodule(name).weight
+        return self.projection.factors(f"{name}.weight", *weight.shape)
+
+    def loss(self) -> torch.Tensor:
+        """Of the batch, summed."""
+        return cross_entropy(self.network(self.ids), self.labels, reduction="sum")
+
+
+def ours(text: Text) -> Candidate:
+    """With exact norms, which the peers do not give."""
+    taker = LayerGradientTaker(text.network, text.names, text.ids[:2])
+    return lambda: taker.take(text.ids, text.labels, Loss(), text.projection).gradient
+
+
+def by_bergson(text: Text) -> Candidate:
+    """Bergson's in-training collector with our matrices planted; its layers' parts are summed as ours are."""
+    from bergson import GradientProcessor
+    from bergson.collector.gradient_collectors import StreamingGradientCollector
+
+    processor = GradientProcessor(projection_dim=text.side)
+    for name in text.names:
+        p_out, p_in = text.factors(name)
+        processor._projection_matrices[name, "left", p_out.device] = p_out
+        processor._projection_matrices[name, "right", p_in.device] = p_in
+    collector = StreamingGradientCollector(
+        model=text.network, processor=processor, target_modules=set(text.names), dtype=torch.float32
+    )
+
+    def run() -> torch.Tensor:
+        with collector:
+            text.loss().backward()
+        found = torch.stack(list(collector.mod_grads.values())).sum(0)
+        collector.mod_grads.clear()
+        text.network.zero_grad(set_to_none=True)
+        return found
+
+    def lean() -> torch.Tensor:
+        # Parameters without gradients of their own: Bergson asks for none itself but does without them too.
+        text.network.requires_grad_(False)
+        table = text.network.get_submodule("model.model.embed_tokens").weight.requires_grad_()
+        try:
+            return run()
+        finally:
+            table.requires_grad_(False)
+            text.network.requires_grad_(True)
+
+    return lean
+
+
+def by_dattri(text: Text) -> Candidate:
+    """dattri's LoGra (hooks of block_projected_if) with our matrices planted."""
+    from dattri.algorithm.block_projected_if.core.compressor import setup_model_compressors
+    from dattri.algorithm.block_projected_if.core.hook import HookManager
+
+    hooks = HookManager(text.network, text.names, str(text.ids.device), register_hooks=False)
+    shared: dict[str, Any] = {"device": str(text.ids.device), "proj_max_batch_size": 64}
+    compressors = setup_model_compressors(
+        text.network,
+        text.names,
+        {**shared, "proj_dim": text.side, "proj_type": "normal"},
+        {**shared, "proj_dim": -1, "proj_type": "identity"},
+        [text.ids],
+        str(text.ids.device),
+    )
+    for name, compressor in zip(text.names, compressors, strict=True):
+        for side, matrix in zip(_projectors(compressor), text.factors(name), strict=True):
+            side.proj_matrix = matrix.T.contiguous() * text.side**0.5
+    hooks.set_compressors(compressors)
+
+    def run() -> torch.Tensor:
+        hooks._register_hooks()
+        try:
+            (text.loss() / len(text.ids)).backward()  # it multiplies by the batch's size itself
+        finally:
+            hooks.remove_hooks()
+            _HOOKS()[id(hooks)] = hooks
+        text.network.zero_grad(set_to_none=True)
+        return torch.stack(hooks.get_compressed_grads()).sum(0)
+
+    return run
+
+
+def _projectors(compressor: Any) -> list[Any]:
+    """The projector objects behind the two functions that a Sparsifier holds."""
+    found = []
+    for function in compressor.sparsifier.sparsifier_comp:
+        cells = dict(zip(function.__code__.co_freevars, function.__closure__, strict=True))
+        found.append(cells["projector"].cell_contents)
+    return found
+
+
+def _HOOKS() -> dict[int, Any]:  # noqa: N802  dattri's name for it
+    from dattri.algorithm.block_projected_if.core import hook
+
+    return hook._HOOK_MANAGER_REGISTRY

@@ -1,0 +1,146 @@
+"""Interleaved timing, the machine it was done on, and the table of what was found."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+Candidate = Callable[[], Any]
+
+
+@dataclass
+class Row:
+    """One line of the table."""
+
+    what: str
+    model: str
+    candidate: str
+    ratio: float | None = None
+    goal: str = ""
+    met: bool | None = None
+    per_second: float | None = None
+    note: str = ""
+
+
+@dataclass
+class Timed:
+    """What one candidate gave, and how long it took; or why it could not."""
+
+    seconds: float = float("inf")
+    output: Any = None
+    error: str = ""
+
+
+def seconds(candidate: Candidate, device: torch.device) -> tuple[float, Any]:
+    """Duration of one call: of the work on the device where that is a GPU."""
+    if device.type != "cuda":
+        start = time.perf_counter()
+        output = candidate()
+        return time.perf_counter() - start, output
+    before, after = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    torch.cuda.synchronize()
+    before.record()
+    output = candidate()
+    after.record()
+    after.synchronize()
+    return before.elapsed_time(after) / 1000, output
+
+
+def interleave(candidates: dict[str, Candidate], device: torch.device, budget: float) -> dict[str, Timed]:
+    """Median durations of candidates that take turns (A, B, C, A, B, C, …) for about ``budget`` seconds.
+
+    Each is called once unmeasured, and its output of that call kept to be compared. The slow ones leave early: a
+    candidate takes part in a round if it can be afforded, and always in the first.
+    """
+    found: dict[str, Timed] = {name: Timed() for name in candidates}
+    costs: dict[str, float] = {}
+    for name, candidate in candidates.items():
+        try:
+            costs[name], found[name].output = seconds(candidate, device)
+        except Exception as error:  # noqa: BLE001  a peer that fails is a row of the table, not the end of it
+            found[name].error = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
+    taken: dict[str, list[float]] = {name: [] for name in costs}
+    start = time.perf_counter()
+    for turn in range(15):
+        left = budget - (time.perf_counter() - start)
+        fair = left / len(costs) if costs else 0
+        due = [name for name in costs if not turn or costs[name] < fair]
+        if not due or (turn and left < 0):
+            break
+        for name in due:
+            taken[name].append(seconds(candidates[name], device)[0])
+    for name, durations in taken.items():
+        found[name].seconds = statistics.median(durations)
+    return found
+
+
+def difference(found: Any, expected: Any) -> float:
+    """Largest difference, relative to the largest value expected."""
+    return float((found.double() - expected.double()).abs().max() / expected.double().abs().max())
+
+
+def agreement(found: Any, expected: Any, tolerance: float = 1e-3) -> str:
+    """Whether two outputs are the same."""
+    error = difference(found, expected)
+    return f"same output: {'yes' if error < tolerance else 'NO'}, max. rel. error {error:.0e}"
+
+
+def machine(device: torch.device, threads: int) -> dict[str, str]:
+    """What this was measured on."""
+    cpu = next(
+        (line.split(":", 1)[1].strip() for line in _lines(Path("/proc/cpuinfo")) if line.startswith("model name")), "?"
+    )
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=10"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return {
+        "CPU": f"{cpu}, {os.cpu_count()} processors, {threads} thread{'s' if threads > 1 else ''}",
+        "GPU": torch.cuda.get_device_name() if device.type == "cuda" else "none",
+        "torch": torch.__version__,
+        "commit": commit.stdout.strip() or "?",
+        "load": ", ".join(f"{value:.1f}" for value in os.getloadavg()) + " (1, 5, 15 min before)",
+    }
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.is_file() else []
+
+
+def show(rows: list[Row], about: dict[str, str], target: Path | None) -> None:
+    """Print the table; keep it as JSON if asked."""
+    console = Console(width=190)
+    for key, value in about.items():
+        console.print(f"{key}: {value}", highlight=False)
+    table = Table()
+    for column in ("what", "model", "candidate"):
+        table.add_column(column)
+    for column in ("ratio", "goal", "", "samples/s"):
+        table.add_column(column, justify="right")
+    table.add_column("note", overflow="fold")
+    before = ""
+    for row in rows:
+        if before and row.what != before:
+            table.add_section()
+        before = row.what
+        met = "" if row.met is None else ("met" if row.met else "MISSED")
+        ratio = "" if row.ratio is None else (f"{row.ratio:.1e}" if row.ratio < 0.005 else f"{row.ratio:.2f}")
+        rate = "" if row.per_second is None else f"{row.per_second:,.0f}"
+        table.add_row(row.what, row.model, row.candidate, ratio, row.goal, met, rate, row.note)
+    console.print(table)
+    if target is not None:
+        target.write_text(json.dumps({"machine": about, "rows": [asdict(row) for row in rows]}, indent=1))
