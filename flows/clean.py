@@ -40,9 +40,7 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
         samples = ingest(run, reader, config.ingestion)
         folds = plan(run, samples, config.folds, model, gradient, base)
         here, data, held_out, network, how, before = map(unmapped, (run, samples, folds, model, config.training, base))
-        checkpoints = pool.map(
-            train, here, data, held_out, list(range(config.folds)), network, how, before
-        ).result()
+        checkpoints = pool.map(train, here, data, held_out, list(range(config.folds)), network, how, before).result()
         shards = pool.map(
             extract,
             here,

@@ -115,9 +115,7 @@ class ShardWriter:
                 self._flush()
             self._close()
             scalars = pa.Table.from_batches(self._scalars, GRADIENTS)
-            pq.write_table(
-                scalars, self.draft.path(f"gradients/{self.name}.parquet", len(scalars)), compression="zstd"
-            )
+            pq.write_table(scalars, self.draft.path(f"gradients/{self.name}.parquet", len(scalars)), compression="zstd")
         elif self._sink is not None:
             self._sink.close()
 
@@ -302,8 +300,6 @@ def mapped(path: Path) -> pa.Table:
             got=str(error),
             do="Delete its folder in the lake and run again: the shard is then extracted anew.",
         ) from error
-
-
 
 
 def _widths(schema: pa.Schema) -> dict[str, int]:

@@ -18,7 +18,9 @@ class Lora(Layers):
 
     kind: Literal["lora"] = "lora"
     layers_like: list[str] = Field(
-        default=["*lora_A*", "*lora_B*"], min_length=1, description="Layers, by name or pattern; default: all of LoRA's."
+        default=["*lora_A*", "*lora_B*"],
+        min_length=1,
+        description="Layers, by name or pattern; default: all of LoRA's.",
     )
 
     def layers(self, network: nn.Module) -> list[str]:

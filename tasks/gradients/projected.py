@@ -49,7 +49,9 @@ class Projected(Gradient):
         Raises:
             BadModel: a pattern names none.
         """
-        owners = [name for name, module in network.named_modules() if any(True for _ in module.parameters(recurse=False))]
+        owners = [
+            name for name, module in network.named_modules() if any(True for _ in module.parameters(recurse=False))
+        ]
         there = [told(name) for name in owners]
         chosen = [name for name in owners if any(fnmatchcase(told(name), pattern) for pattern in self.layers_like)]
         idle = [pattern for pattern in self.layers_like if not any(fnmatchcase(name, pattern) for name in there)]

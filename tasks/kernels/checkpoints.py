@@ -1,8 +1,8 @@
 """One gradient of a sample from its gradients at several checkpoints.
 
-    average   g = 1/c Σ_i g_i
-    stack     g = 1/√c [g_1; …; g_c], so that ⟨g, g'⟩ = 1/c Σ_i ⟨g_i, g_i'⟩: TracInCP with equal step sizes
-              (Pruthi et al., NeurIPS 2020)
+average   g = 1/c Σ_i g_i
+stack     g = 1/√c [g_1; …; g_c], so that ⟨g, g'⟩ = 1/c Σ_i ⟨g_i, g_i'⟩: TracInCP with equal step sizes
+          (Pruthi et al., NeurIPS 2020)
 """
 
 from __future__ import annotations

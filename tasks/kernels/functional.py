@@ -31,7 +31,9 @@ def sample_gradients(
     chosen = {name: state[name].detach() for name in names}
     fixed = {name: value.detach() for name, value in state.items() if name not in chosen}
 
-    def loss_of(parameters: dict[str, torch.Tensor], x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def loss_of(
+        parameters: dict[str, torch.Tensor], x: torch.Tensor, y: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         logits = functional_call(network, parameters | fixed, (x.unsqueeze(0),)).float()
         return loss.losses(logits, y.unsqueeze(0)).sum() * scale, logits.squeeze(0)
 

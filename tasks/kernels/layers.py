@@ -128,7 +128,9 @@ class LayerGradientTaker:
                 self.size += parameter.numel()
         known: dict[tuple[int, int], _Parameter] = {}
 
-        def parameter_of(parameter: nn.Parameter | None, layer: int, first: int = 0, rows: int = 0) -> _Parameter | None:
+        def parameter_of(
+            parameter: nn.Parameter | None, layer: int, first: int = 0, rows: int = 0
+        ) -> _Parameter | None:
             if parameter is None:
                 return None
             if (id(parameter), first) not in known:
@@ -230,8 +232,9 @@ class LayerGradientTaker:
             output = _Start.apply(output, self._start)  # pyright: ignore[reportAssignmentType]
         if layout is None:
             # One output for all samples (position embeddings): each gets its own, so that each has its own δ.
-            output = output.expand(self._n, *output.shape[1:] if len(output) == 1 else output.shape)
-            inputs = inputs.expand(self._n, *inputs.shape[1:] if len(output) == 1 else inputs.shape)
+            own_row = len(output) == 1
+            output = output.expand(self._n, *(output.shape[1:] if own_row else output.shape))
+            inputs = inputs.expand(self._n, *(inputs.shape[1:] if own_row else inputs.shape))
         inputs = inputs.detach()
         version = inputs._version
 

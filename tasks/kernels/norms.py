@@ -31,7 +31,10 @@ def factored_norms(
     squares = ((residual @ residual.transpose(1, 2)) * (features @ features.transpose(1, 2))).sum((1, 2))
     size = max(1, (1 << 22) // (residual.shape[2] * features.shape[2]))
     l1 = torch.cat(
-        [joined_outer(r, h, "sum").abs().sum(1) for r, h in zip(residual.split(size), features.split(size), strict=True)]
+        [
+            joined_outer(r, h, "sum").abs().sum(1)
+            for r, h in zip(residual.split(size), features.split(size), strict=True)
+        ]
     )
     # Rounding may leave a tiny negative number where terms cancel.
     return l1, squares.clamp_min(0).sqrt()

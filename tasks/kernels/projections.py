@@ -37,7 +37,7 @@ def johnson_lindenstrauss(n: int, distortion: float = 0.1) -> int:
 
     Dasgupta & Gupta, 2003; the same number as scikit-learn's ``johnson_lindenstrauss_min_dim``.
     """
-    return max(1, math.ceil(4 * math.log(max(2, n)) / (distortion**2 / 2 - distortion**3 / 3)))
+    return max(1, int(4 * math.log(max(2, n)) / (distortion**2 / 2 - distortion**3 / 3)))
 
 
 def split_dimension(d: int) -> tuple[int, int]:
@@ -108,7 +108,9 @@ class Projection:
                 columns = torch.randint(p, (entries,), generator=generator)
                 size = math.sqrt(p / entries)
             signs = torch.randint(0, 2, rows.shape, generator=generator).mul_(2).sub_(1).to(torch.float32)
-            block = torch.sparse_coo_tensor(torch.stack([rows, columns]), signs * size, (self.d, p), check_invariants=True)
+            block = torch.sparse_coo_tensor(
+                torch.stack([rows, columns]), signs * size, (self.d, p), check_invariants=True
+            )
             self._blocks[name, "sparse"] = block.coalesce().to_sparse_csr().to(self.device)
         return self._blocks[name, "sparse"]
 

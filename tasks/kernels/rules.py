@@ -103,15 +103,20 @@ def contribution(
         return scaled, by_sample(delta, len(shape)).sum(1) if bias else None
     if axis != 0 or (rows > 1 and isinstance(module, _CONVOLUTIONS)):
         raise UnfitLayer(type(module).__name__, f"samples lie along axis {axis} of its output, {rows} rows each")
-    shift = delta.flatten(2).sum(2).view(n, rows, -1).sum(1) if bias else None
+    shift = _by_channel(delta, n) if bias else None
     if isinstance(module, _CONVOLUTIONS):
         return _convolved(module, inputs, delta), shift
     if isinstance(module, nn.GroupNorm):
         normal = functional.group_norm(inputs, module.num_groups, None, None, module.eps)
     else:
         normal = functional.batch_norm(inputs, module.running_mean, module.running_var, eps=module.eps)  # type: ignore[attr-defined]
-    scaled = (delta * normal).flatten(2).sum(2).view(n, rows, -1).sum(1)
-    return scaled, shift
+    return _by_channel(delta * normal, n), shift
+
+
+def _by_channel(values: torch.Tensor, n: int) -> torch.Tensor:
+    """Sums over everything but the sample and the channel (axis 1)."""
+    channels = values.shape[1]
+    return values.reshape(n, -1, channels, values[0, 0].numel()).sum((1, 3))
 
 
 def _convolved(module: nn.Conv1d | nn.Conv2d, inputs: torch.Tensor, delta: torch.Tensor) -> Convolved:

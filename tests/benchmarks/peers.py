@@ -92,15 +92,15 @@ def _register_frozen_norm() -> None:
         return {layer.weight: scaled.flatten(2).sum(2), layer.bias: backprops.flatten(2).sum(2)}
 
 
-def by_opacus(subject: Subject, reduce: Reduction) -> Candidate:
-    """Opacus' hooks: a whole gradient of every sample in each parameter's grad_sample."""
+def by_opacus(subject: Subject, reduce: Reduction) -> Callable[..., torch.Tensor]:
+    """Opacus' hooks: a whole gradient of every sample in each parameter's grad_sample. Inputs may be given anew."""
     from opacus import GradSampleModule
 
     _register_frozen_norm()
     network = GradSampleModule(without_batchnorm(subject.network).train(), strict=False, loss_reduction="sum")
 
-    def run() -> torch.Tensor:
-        cross_entropy(network(subject.x), subject.labels, reduction="sum").backward()
+    def run(x: torch.Tensor = subject.x) -> torch.Tensor:
+        cross_entropy(network(x), subject.labels, reduction="sum").backward()
         named = {name.removeprefix("_module."): p for name, p in network.named_parameters()}
         with torch.no_grad():
             reduced = reduce({name: p.grad_sample for name, p in named.items()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -59,9 +60,17 @@ class Text:
         weight = self.network.get_submodule(name).weight
         return self.projection.factors(f"{name}.weight", *weight.shape)
 
-    def loss(self) -> torch.Tensor:
-        """Of the batch, summed."""
-        return cross_entropy(self.network(self.ids), self.labels, reduction="sum")
+    def copied(self) -> nn.Module:
+        """A copy that differentiates with respect to its token table alone, as Bergson itself sets a model up: hooks
+        see every δ, and no weight's gradient is computed for nothing."""
+        network = copy.deepcopy(self.network).requires_grad_(False)
+        network.get_submodule("model.model.embed_tokens").requires_grad_()
+        return network
+
+    def backward(self, network: nn.Module) -> None:
+        """Of the summed loss."""
+        cross_entropy(network(self.ids), self.labels, reduction="sum").backward()
+        network.zero_grad(set_to_none=True)
 
 
 def ours(text: Text) -> Candidate:
@@ -80,60 +89,43 @@ def by_bergson(text: Text) -> Candidate:
         p_out, p_in = text.factors(name)
         processor._projection_matrices[name, "left", p_out.device] = p_out
         processor._projection_matrices[name, "right", p_in.device] = p_in
+    network = text.copied()
     collector = StreamingGradientCollector(
-        model=text.network, processor=processor, target_modules=set(text.names), dtype=torch.float32
+        model=network,  # type: ignore[arg-type]
+        processor=processor,
+        target_modules=set(text.names),
+        dtype=torch.float32,
     )
 
     def run() -> torch.Tensor:
         with collector:
-            text.loss().backward()
+            text.backward(network)
         found = torch.stack(list(collector.mod_grads.values())).sum(0)
         collector.mod_grads.clear()
-        text.network.zero_grad(set_to_none=True)
         return found
 
-    def lean() -> torch.Tensor:
-        # Parameters without gradients of their own: Bergson asks for none itself but does without them too.
-        text.network.requires_grad_(False)
-        table = text.network.get_submodule("model.model.embed_tokens").weight.requires_grad_()
-        try:
-            return run()
-        finally:
-            table.requires_grad_(False)
-            text.network.requires_grad_(True)
-
-    return lean
+    return run
 
 
 def by_dattri(text: Text) -> Candidate:
-    """dattri's LoGra (hooks of block_projected_if) with our matrices planted."""
+    """dattri's LoGra (the hooks of block_projected_if, which torch.compile is part of) with our matrices planted."""
     from dattri.algorithm.block_projected_if.core.compressor import setup_model_compressors
     from dattri.algorithm.block_projected_if.core.hook import HookManager
 
-    hooks = HookManager(text.network, text.names, str(text.ids.device), register_hooks=False)
-    shared: dict[str, Any] = {"device": str(text.ids.device), "proj_max_batch_size": 64}
-    compressors = setup_model_compressors(
-        text.network,
-        text.names,
-        {**shared, "proj_dim": text.side, "proj_type": "normal"},
-        {**shared, "proj_dim": -1, "proj_type": "identity"},
-        [text.ids],
-        str(text.ids.device),
-    )
+    network, device = text.copied(), str(text.ids.device)
+    shared: dict[str, Any] = {"device": device, "proj_max_batch_size": 64}
+    first, second = {"proj_dim": text.side, "proj_type": "normal"}, {"proj_dim": -1, "proj_type": "identity"}
+    compressors = setup_model_compressors(network, text.names, shared | first, shared | second, [text.ids], device)  # type: ignore[arg-type]
     for name, compressor in zip(text.names, compressors, strict=True):
-        for side, matrix in zip(_projectors(compressor), text.factors(name), strict=True):
-            side.proj_matrix = matrix.T.contiguous() * text.side**0.5
+        for projector, matrix in zip(_projectors(compressor), text.factors(name), strict=True):
+            projector.proj_matrix = matrix.T.contiguous() * text.side**0.5  # it divides by √d itself
+    hooks = HookManager(network, text.names, device)
     hooks.set_compressors(compressors)
 
     def run() -> torch.Tensor:
-        hooks._register_hooks()
-        try:
-            (text.loss() / len(text.ids)).backward()  # it multiplies by the batch's size itself
-        finally:
-            hooks.remove_hooks()
-            _HOOKS()[id(hooks)] = hooks
-        text.network.zero_grad(set_to_none=True)
-        return torch.stack(hooks.get_compressed_grads()).sum(0)
+        text.backward(network)
+        # It undoes the mean over a batch that training losses have; ours is a sum.
+        return torch.stack([g for g in hooks.get_compressed_grads() if g is not None]).sum(0) / len(text.ids)
 
     return run
 
@@ -145,9 +137,3 @@ def _projectors(compressor: Any) -> list[Any]:
         cells = dict(zip(function.__code__.co_freevars, function.__closure__, strict=True))
         found.append(cells["projector"].cell_contents)
     return found
-
-
-def _HOOKS() -> dict[int, Any]:  # noqa: N802  dattri's name for it
-    from dattri.algorithm.block_projected_if.core import hook
-
-    return hook._HOOK_MANAGER_REGISTRY

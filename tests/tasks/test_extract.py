@@ -343,4 +343,6 @@ def test_a_fold_that_leaves_one_class_is_refused(tmp_path):
         folds = draft.commit(folds=2)
     with pytest.raises(BadInput, match="fold 0: expected at least two classes to train on, got 1 in"):
         train.fn(run, samples, folds, 0, MODEL, TRAINING, base_of(run, None, "train"))
-    assert train.fn(run, samples, folds, 1, MODEL, TRAINING, base_of(run, None, "train")).facts["trained_on"] == int((fold == 0).sum())
+    assert train.fn(run, samples, folds, 1, MODEL, TRAINING, base_of(run, None, "train")).facts["trained_on"] == int(
+        (fold == 0).sum()
+    )

@@ -101,7 +101,9 @@ def recorded(n, **options):
 @pytest.mark.parametrize("kept", [None, 2])
 def test_the_recipe_is_the_plain_loop_it_says_it_is(optimizer, kept, loss):
     inputs, seed, epochs, size = vectors(20), 3, 3, 8
-    found = fitted(Logistic(), inputs, seed=seed, epochs=epochs, optimizer=optimizer, loss=loss, kept=kept and {kept: {}})
+    found = fitted(
+        Logistic(), inputs, seed=seed, epochs=epochs, optimizer=optimizer, loss=loss, kept=kept and {kept: {}}
+    )
 
     torch.manual_seed(seed)
     twin = build(Logistic(), VECTOR, 3)

@@ -1,122 +1,418 @@
-"""Every gradient kind takes what batch-of-one autograd gives for its layer, and refuses networks it cannot serve."""
+"""Every gradient kind takes what batch-of-one autograd gives, over every kind of network, or refuses it by name."""
 
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from tasks.errors import BadModel
 from tasks.gradients import GRADIENTS
+from tasks.gradients.functional import Functional
 from tasks.gradients.head import Head
+from tasks.gradients.layers import Layers
+from tasks.gradients.lora import Lora
+from tasks.kernels.losses import Loss
 from tasks.models.cnn import Cnn
-from tasks.models.logistic import Logistic
 from tasks.models.mlp import Mlp
 from tasks.samples import Payload
 
 VECTOR = Payload(kind="array", columns=("x",), shape=(6,), dtype="float32")
-IMAGE = Payload(kind="array", columns=("x",), shape=(2, 8, 8), dtype="float32")
-CLASSES = 4
+IMAGE = Payload(kind="array", columns=("x",), shape=(4, 8, 8), dtype="float32")
+CLASSES, WORDS, LENGTH = 4, 11, 5
 
 
-class SharedTrunk(nn.Module):
-    """Two heads on one trunk; the logits are the second's, declared first."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.logits = nn.Linear(5, CLASSES)
-        self.trunk = nn.Linear(6, 5)
-        self.side = nn.Linear(5, 3)
-
-    def forward(self, x):
-        h = torch.tanh(self.trunk(torch.relu(x)))
-        h = h + 0.1 * self.side(h).sum(1, keepdim=True)
-        return self.logits(h)
-
-
-class Normed(nn.Module):
-    """A head that is no attribute of Sequential, behind BatchNorm and dropout."""
+class Repeated(nn.Module):
+    """One layer called three times, and one weight in two layers."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.body = nn.Sequential(nn.Linear(6, 9), nn.BatchNorm1d(9), nn.ReLU(), nn.Dropout(0.5))
-        self.head = nn.Linear(9, CLASSES)
+        self.turn, self.other, self.head = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, CLASSES)
+        self.other.weight = self.turn.weight
 
     def forward(self, x):
-        return self.head(self.body(x))
+        return self.head(self.turn(torch.tanh(self.other(torch.tanh(self.turn(torch.tanh(self.turn(x))))))))
 
 
-# name → (a network, its head, one input's shape)
+class Tied(nn.Module):
+    """An embedding whose table is also the output layer's weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.norm = nn.Embedding(WORDS, 6, padding_idx=0), nn.LayerNorm(6)
+        self.words, self.head = nn.Linear(6, WORDS, bias=False), nn.Linear(WORDS, CLASSES)
+        self.words.weight = self.table.weight
+
+    def forward(self, x):
+        return self.head(torch.tanh(self.words(self.norm(self.table(x).mean(1)))))
+
+
+class Transformer(nn.Module):
+    """Token and (unbatched) position embeddings before encoder blocks, samples along the first axis or the second."""
+
+    def __init__(self, batch_first=True, norm_first=False) -> None:
+        super().__init__()
+        self.batch_first = batch_first
+        self.tokens, self.places = nn.Embedding(WORDS, 8, padding_idx=0), nn.Embedding(LENGTH, 8)
+        self.blocks = nn.ModuleList(
+            nn.TransformerEncoderLayer(8, 2, 16, batch_first=batch_first, norm_first=norm_first, dropout=0.1)
+            for _ in range(2)
+        )
+        self.head = nn.Linear(8, CLASSES)
+
+    def forward(self, x):
+        h = self.tokens(x) + self.places(torch.arange(LENGTH, device=x.device))
+        h = h if self.batch_first else h.transpose(0, 1)
+        for block in self.blocks:
+            h = block(h, src_key_padding_mask=torch.zeros_like(x, dtype=torch.bool))
+        return self.head(h.mean(1 if self.batch_first else 0))
+
+
+class Crossed(nn.Module):
+    """Attention from one input to another of other widths, seen with its weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(4, 2, kdim=2, vdim=3, batch_first=True)
+        self.head = nn.Linear(4, CLASSES)
+
+    def forward(self, x):
+        query, key, value = x[:, :4].reshape(-1, 1, 4), x.view(-1, 3, 2), x.view(-1, 2, 3).repeat(1, 2, 1)[:, :3]
+        mixed, weights = self.attention(query, key, value, attn_mask=torch.tensor([[0.0, -1.0, 0.5]], device=x.device))
+        return self.head(mixed.squeeze(1)) + weights[:, 0] @ torch.arange(12.0, device=x.device).view(3, CLASSES)
+
+
+class Convolutions(nn.Module):
+    """Groups, stride, dilation, padding by name and by reflection, one and two dimensions, changes in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flat = nn.Sequential(
+            nn.Conv2d(4, 8, 3, stride=2, padding=1, groups=2),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(8, 8, (3, 2), padding="same", dilation=2, padding_mode="reflect"),
+            nn.GroupNorm(2, 8),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(8, 8, 1, groups=8, bias=False),
+            nn.Conv2d(8, 6, 1, stride=2),
+        )
+        self.line = nn.Conv1d(6, 6, 3, padding=1, groups=3)
+        self.head = nn.Linear(6, CLASSES)
+
+    def forward(self, x):
+        return self.head(self.line(self.flat(x).flatten(2)).mean(2))
+
+
+class Lowered(nn.Module):
+    """A linear layer beside its low-rank change, named as peft names it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.base = nn.Linear(6, 7)
+        self.lora_A, self.lora_B = nn.Linear(6, 2, bias=False), nn.Linear(2, 7, bias=False)
+        self.head = nn.Linear(7, CLASSES)
+
+    def forward(self, x):
+        return self.head(torch.relu(self.base(x) + 2 * self.lora_B(self.lora_A(x))))
+
+
+class Folded(nn.Module):
+    """Positions folded into the batch before a linear layer, BatchNorm over them, RMSNorm behind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.batch, self.root = nn.Linear(2, 5), nn.BatchNorm1d(5), nn.RMSNorm(5)
+        self.head = nn.Linear(15, CLASSES)
+
+    def forward(self, x):
+        return self.head(self.root(self.batch(self.inner(x.reshape(-1, 2)))).view(-1, 15))
+
+
+def words(n):
+    return torch.randint(0, WORDS, (n, LENGTH))
+
+
+# name → (network, n → inputs)
 NETWORKS = {
-    "logistic": lambda: ((net := Logistic().build(VECTOR, CLASSES)), net[-1], (6,)),
-    "mlp": lambda: ((net := Mlp(hidden=[8, 5], dropout=0.3).build(VECTOR, CLASSES)), net[-1], (6,)),
-    "cnn": lambda: ((net := Cnn(width=3).build(IMAGE, CLASSES)), net[-1], (2, 8, 8)),
-    "shared trunk": lambda: ((net := SharedTrunk()), net.logits, (6,)),
-    "batchnorm": lambda: ((net := Normed()), net.head, (6,)),
-    "no bias": lambda: (
-        (net := nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, CLASSES, bias=False))),
-        net[-1],
-        (6,),
-    ),
+    "mlp": (lambda: Mlp(hidden=[8, 5], dropout=0.3).build(VECTOR, CLASSES), lambda n: torch.randn(n, 6)),
+    "shared and repeated layers": (Repeated, lambda n: torch.randn(n, 6)),
+    "tied embedding": (Tied, words),
+    "batchnorm in evaluation mode": (lambda: Cnn(width=3).build(IMAGE, CLASSES), lambda n: torch.randn(n, 4, 8, 8)),
+    "transformer": (Transformer, words),
+    "transformer, second axis": (lambda: Transformer(batch_first=False, norm_first=True), words),
+    "cross attention": (Crossed, lambda n: torch.randn(n, 6)),
+    "convolutions": (Convolutions, lambda n: torch.randn(n, 4, 8, 8)),
+    "positions in the batch": (Folded, lambda n: torch.randn(n, 6)),
+    "lora": (Lowered, lambda n: torch.randn(n, 6)),
 }
-# kind → (the part, the parameters its gradient is taken with respect to, given the head)
-KINDS = {"head": Head()}
+LOSSES = [Loss(), Loss(smoothing=0.1), Loss("binary_cross_entropy"), Loss("squared_error", 0.1)]
+KINDS = {
+    "head": Head(),
+    "layers": Layers(projection="none"),
+    "functional": Functional(projection="none", chunk=3),
+    "lora": Lora(projection="none"),
+}
+# What a kind refuses: torch.func cannot vectorise attention's fused kernel's masks, nor take logits apart for the head.
+UNFIT = {("head", "cross attention")} | {("lora", name) for name in NETWORKS if name != "lora"}
+PAIRS = [(kind, name) for kind in KINDS for name in NETWORKS if (kind, name) not in UNFIT]
 
 
-def ready(name, n=17, seed=0):
-    """A network in evaluation mode with lived-in BatchNorm statistics, its head, and n labelled inputs."""
-    torch.manual_seed(seed)
-    network, head, shape = NETWORKS[name]()
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request):
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    return torch.device(request.param)
+
+
+def ready(name, device="cpu", n=7):
+    """A network in evaluation mode with lived-in statistics, and n labelled inputs."""
+    torch.manual_seed(0)
+    make, inputs = NETWORKS[name]
+    network = make()
     network.train()
     with torch.no_grad():
         for _ in range(3):
-            network(torch.randn(32, *shape) * 2 + 1)
-    return network.eval(), head, torch.randn(n, *shape), torch.randint(CLASSES, (n,))
+            network(inputs(32))
+    return network.to(device).eval(), inputs(n).to(device), torch.randint(CLASSES, (n,)).to(device)
+
+
+def one_by_one(network, layers, x, y, loss):
+    """(whole gradients by the loop of batch-of-one backward passes, their squares by layer)."""
+    modules = dict(network.named_modules())
+    owner = {}
+    for place, name in enumerate(layers):
+        for parameter in modules[name].parameters(recurse=False):
+            owner.setdefault(id(parameter), place)
+    parameters = [p for p in network.parameters() if id(p) in owner]
+    rows, squares = [], torch.zeros(len(x), len(layers), device=x.device)
+    for i in range(len(x)):
+        value = loss.losses(network(x[i : i + 1]), y[i : i + 1]).sum()
+        gradients = torch.autograd.grad(value, parameters, materialize_grads=True)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            squares[i, owner[id(parameter)]] += gradient.square().sum()
+        rows.append(torch.cat([gradient.flatten() for gradient in gradients]))
+    return torch.stack(rows), squares
 
 
 def test_every_kind_is_tested():
     assert set(KINDS) == set(GRADIENTS.parts)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("loss", LOSSES, ids=str)
+@pytest.mark.parametrize(("kind", "name"), PAIRS)
+def test_the_gradient_is_that_of_autograd_for_each_sample_alone(kind, name, loss, device):
+    network, x, y = ready(name, device)
+    part = KINDS[kind]
+    taken = part.taker(network, x, loss, 100)(x, y)
+    if kind == "head":
+        head = [n for n, m in network.named_modules() if isinstance(m, nn.Linear)][-1]
+        expected, _ = one_by_one(network, [head], x, y, loss)
+        weights = expected[:, : CLASSES * (taken.columns["features"].shape[1] - 1)].view(len(x), CLASSES, -1)
+        expected = torch.cat([weights, expected[:, -CLASSES:, None]], 2)
+        found = taken.columns["residual"][:, :, None] * taken.columns["features"][:, None, :]
+    else:
+        expected, squares = one_by_one(network, part.layers(network), x, y, loss)
+        found = taken.columns["gradient"]
+        torch.testing.assert_close(taken.squares, squares, rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(taken.logits, network(x).detach(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "name"), PAIRS)
+def test_a_network_that_can_be_served_passes_the_check(kind, name):
+    network, x, _ = ready(name)
+    KINDS[kind].check(network, x)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_gradient_is_that_of_autograd_for_each_sample_alone(kind, name):
-    network, head, x, labels = ready(name)
-    taken = KINDS[kind].take(network, x, labels)
-    gradient = taken.residual[:, :, None] * taken.features[:, None, :]
-    for i in range(len(x)):
-        network.zero_grad()
-        logits = network(x[i : i + 1])
-        loss = nn.functional.cross_entropy(logits, labels[i : i + 1])
-        loss.backward()
-        expected = head.weight.grad if head.bias is None else torch.cat([head.weight.grad, head.bias.grad[:, None]], 1)
-        torch.testing.assert_close(gradient[i], expected, rtol=1e-5, atol=1e-6)
-        p = logits.softmax(1)[0].detach()
-        torch.testing.assert_close(taken.loss[i], loss.detach(), rtol=1e-5, atol=1e-6)
-        torch.testing.assert_close(taken.p_label[i], p[labels[i]], rtol=1e-5, atol=1e-6)
-        torch.testing.assert_close(taken.p_predicted[i], p.max(), rtol=1e-5, atol=1e-6)
-        assert taken.predicted[i] == p.argmax()
+@pytest.mark.parametrize("projection", ["kronecker", "random", "sparse", "countsketch"])
+def test_a_projection_keeps_norms_exact_repeats_by_its_seed_and_does_not_know_the_batch(name, projection):
+    network, x, y = ready(name)
+    part = Layers(projection=projection, projection_dim=24)
+    taken = part.taker(network, x, Loss(), 100)(x, y)
+    _, squares = one_by_one(network, part.layers(network), x, y, Loss())
+    torch.testing.assert_close(taken.squares, squares, rtol=1e-3, atol=1e-6)
+    assert taken.columns["gradient"].shape == (len(x), 24)
+    again = part.taker(network, x, Loss(), 100)
+    halves = [again(a, b).columns["gradient"] for a, b in zip(x.split(3), y.split(3), strict=True)]
+    torch.testing.assert_close(torch.cat(halves), taken.columns["gradient"], rtol=1e-3, atol=1e-5)
+    other = part.model_copy(update={"seed": 1}).taker(network, x, Loss(), 100)(x, y)
+    assert not torch.allclose(other.columns["gradient"], taken.columns["gradient"], rtol=0.1)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("size", [1, 5])
-def test_the_size_of_the_batch_does_not_matter(kind, name, size):
-    network, _, x, labels = ready(name)
-    whole = KINDS[kind].take(network, x, labels)
-    parts = [KINDS[kind].take(network, a, b) for a, b in zip(x.split(size), labels.split(size), strict=True)]
-    for field, value in whole._asdict().items():
-        joined = torch.cat([getattr(part, field) for part in parts])
-        torch.testing.assert_close(joined, value, rtol=1e-6, atol=1e-6)
+@pytest.mark.parametrize("projection", ["random", "sparse", "countsketch"])
+def test_hooks_and_torch_func_project_alike(projection):
+    network, x, y = ready("convolutions")
+    options = {"projection": projection, "projection_dim": 24}
+    by_hooks = Layers(**options).taker(network, x, Loss(), 100)(x, y)
+    by_func = Functional(**options).taker(network, x, Loss(), 100)(x, y)
+    torch.testing.assert_close(by_hooks.columns["gradient"], by_func.columns["gradient"], rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", NETWORKS)
+def test_the_automatic_dimension_is_that_of_johnson_and_lindenstrauss():
+    from sklearn.random_projection import johnson_lindenstrauss_min_dim
+
+    network, x, y = ready("mlp")
+    taken = Layers(projection="sparse", projection_dim="auto").taker(network, x, Loss(), 5000)(x, y)
+    assert taken.columns["gradient"].shape[1] == johnson_lindenstrauss_min_dim(5000, eps=0.1)
+
+
+@pytest.mark.parametrize(("kind", "name"), PAIRS)
 def test_taking_gradients_leaves_the_network_as_it_was(kind, name):
-    network, _, x, labels = ready(name)
-    before = {key: value.clone() for key, value in network.state_dict().items()}
-    KINDS[kind].take(network, x, labels)
-    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    network, x, y = ready(name)
+    state = {key: value.clone() for key, value in network.state_dict().items()}
+    next(network.parameters()).requires_grad_(False)
+    wanted = [p.requires_grad for p in network.parameters()]
+    fast = torch.backends.mha.get_fastpath_enabled()
+    KINDS[kind].check(network, x)
+    KINDS[kind].taker(network, x, Loss(), 100)(x, y)
+    assert all(torch.equal(value, state[key]) for key, value in network.state_dict().items())
+    assert [p.requires_grad for p in network.parameters()] == wanted
     assert all(p.grad is None for p in network.parameters())
-    assert not any(module._forward_hooks for module in network.modules())
+    assert not any(m._forward_hooks or m._forward_pre_hooks or "forward" in vars(m) for m in network.modules())
+    assert torch.backends.mha.get_fastpath_enabled() == fast
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize("name", ["mlp", "batchnorm in evaluation mode", "transformer"])
+def test_half_precision_is_near_and_its_settings_are_undone(precision, name):
+    network, x, y = ready(name)
+    exact = Layers(projection="none").taker(network, x, Loss(), 100)(x, y).columns["gradient"]
+    half = Layers(projection="none", precision=precision).taker(network, x, Loss(), 100)(x, y).columns["gradient"]
+    error = float((half - exact).norm() / exact.norm())
+    assert 0 < error < {"bf16": 0.1, "fp16": 0.03}[precision]
+    assert not torch.is_autocast_enabled("cpu")
+
+
+# ---- what is refused ---------------------------------------------------------------------------------------------
+
+
+class Outside(nn.Module):
+    """Uses a layer's weight behind its back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden, self.head = nn.Linear(6, 6), nn.Linear(6, CLASSES)
+
+    def forward(self, x):
+        return self.head(functional.linear(self.hidden(x), self.hidden.weight))
+
+
+class Meeting(nn.Module):
+    """Looks at the mean of the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden, self.head = nn.Linear(6, 6), nn.Linear(6, CLASSES)
+
+    def forward(self, x):
+        h = self.hidden(x)
+        return self.head(torch.tanh(h - h.mean(0)))
+
+
+class Overwritten(nn.Module):
+    """Changes a layer's input after the layer has seen it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden, self.head = nn.Linear(6, 6), nn.Linear(6, CLASSES)
+
+    def forward(self, x):
+        h = x * 2
+        z = self.hidden(h)
+        return self.head(z + h.mul_(2))
+
+
+class Free(nn.Module):
+    """A parameter of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shift, self.head = nn.Parameter(torch.zeros(6)), nn.Linear(6, CLASSES)
+
+    def forward(self, x):
+        return self.head(x + self.shift)
+
+
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.memory, self.head = nn.LSTM(2, 3, batch_first=True), nn.Linear(3, CLASSES)
+
+    def forward(self, x):
+        return self.head(self.memory(x.view(-1, 3, 2))[0][:, -1])
+
+
+REFUSED = {
+    "batch statistics": (nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5, track_running_stats=False), nn.Linear(5, 4)),
+                         "layer 1:.*keeps no running statistics"),
+    "an LSTM": (Recurrent(), "layer memory:.*no rule for a LSTM.*functional"),
+    "a free parameter": (Free(), "no rule for a Free"),
+    "a weight used elsewhere": (Outside(), "layer hidden.weight:.*not autograd's"),
+    "samples that meet": (Meeting(), "not autograd's"),
+    "an input changed in place": (Overwritten(), "layer hidden:.*changed in place"),
+    "no such inputs": (nn.Linear(7, CLASSES), "inputs of shape \\(6,\\)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_hooks_cannot_serve_is_refused_with_the_name_of_the_layer(name):
+    network, words = REFUSED[name]
+    with pytest.raises(BadModel, match=f"(?s){words}"):
+        Layers().check(network, torch.zeros(2, 6))
+
+
+@pytest.mark.parametrize("kind", [Head(), Layers(), Functional()], ids=lambda part: part.kind)
+def test_batch_statistics_are_refused_by_every_kind(kind):
+    network = REFUSED["batch statistics"][0]
+    with pytest.raises(BadModel, match=r"layer 1: .*no running statistics.*no gradient apart"):
+        kind.check(network, torch.zeros(2, 6))
+
+
+def test_batchnorm_in_training_mode_has_no_gradient_by_sample():
+    network, x, _ = ready("batchnorm in evaluation mode")
+    with pytest.raises(ValueError, match=r"1: a BatchNorm2d that is in training mode"):
+        Layers().taker(network.train(), x, Loss(), 100)
+
+
+@pytest.mark.parametrize("option", [{"max_norm": 1.0}, {"scale_grad_by_freq": True}])
+def test_an_embedding_that_looks_at_other_samples_is_refused(option):
+    network = nn.Sequential(nn.Embedding(WORDS, 4, **option), nn.Flatten(), nn.Linear(4 * LENGTH, CLASSES))
+    with pytest.raises(BadModel, match=r"layer 0: .*depends on the other samples"):
+        Layers().check(network, torch.zeros(2, LENGTH, dtype=torch.int64))
+
+
+def test_torch_func_takes_what_the_hooks_do_not_know():
+    network, x = Free(), torch.randn(3, 6)
+    y = torch.tensor([0, 1, 2])
+    taken = Functional(projection="none").taker(network, x, Loss(), 3)(x, y)
+    expected, _ = one_by_one(network, Functional().layers(network), x, y, Loss())
+    torch.testing.assert_close(taken.columns["gradient"], expected)
+
+
+def test_a_pattern_that_names_no_layer_is_refused_with_those_there_are():
+    network, x, _ = ready("mlp")
+    with pytest.raises(BadModel, match=r"layers: 1, 4, 7, got layer4\.\*, which names none"):
+        Layers(layers_like=["layer4.*", "7"]).check(network, x)
+
+
+def test_a_network_without_low_rank_matrices_is_refused():
+    network, x, _ = ready("mlp")
+    with pytest.raises(BadModel, match="kind lora: .*lora_A and lora_B"):
+        Lora().check(network, x)
+
+
+def test_a_peft_model_gives_the_gradients_of_its_low_rank_matrices():
+    peft = pytest.importorskip("peft")
+    torch.manual_seed(0)
+    inner = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, CLASSES))
+    network = peft.get_peft_model(inner, peft.LoraConfig(r=2, target_modules=["0"], init_lora_weights=False)).eval()
+    part, x, y = Lora(projection="none"), torch.randn(5, 6), torch.arange(5) % CLASSES
+    assert len(part.layers(network)) == 2
+    part.check(network, x)
+    taken = part.taker(network, x, Loss(), 5)(x, y)
+    expected, _ = one_by_one(network, part.layers(network), x, y, Loss())
+    assert taken.columns["gradient"].shape == (5, 2 * 6 + 8 * 2)
+    torch.testing.assert_close(taken.columns["gradient"], expected, rtol=1e-4, atol=1e-6)
 
 
 class Scaled(nn.Module):
@@ -149,7 +445,7 @@ class NoLayers(nn.Module):
         return x[:, :CLASSES]
 
 
-UNFIT = {
+HEADLESS = {
     "ends in softmax": (nn.Sequential(nn.Linear(6, CLASSES), nn.Softmax(1)), (6,), "Softmax"),
     "ends in convolution": (
         nn.Sequential(nn.Conv2d(1, CLASSES, 3), nn.AdaptiveAvgPool2d(1), nn.Conv2d(CLASSES, CLASSES, 1), nn.Flatten()),
@@ -164,11 +460,11 @@ UNFIT = {
 }
 
 
-@pytest.mark.parametrize("name", UNFIT)
-def test_a_network_that_does_not_end_in_a_linear_layer_is_refused(name):
-    network, shape, last = UNFIT[name]
+@pytest.mark.parametrize("name", HEADLESS)
+def test_a_network_that_does_not_end_in_a_linear_layer_has_no_head(name):
+    network, shape, last = HEADLESS[name]
     with pytest.raises(BadModel, match=f"its last layer is a {last}|without layers"):
         Head().check(network, torch.zeros(2, *shape))
     with pytest.raises(BadModel):
-        Head().take(network.eval(), torch.randn(3, *shape), torch.zeros(3, dtype=torch.int64))
+        Head().taker(network.eval(), torch.zeros(2, *shape), Loss(), 3)(torch.randn(3, *shape), torch.zeros(3).long())
     assert not any(module._forward_hooks for module in network.modules())

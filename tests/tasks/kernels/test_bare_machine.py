@@ -11,18 +11,39 @@ import sys
 blocked = "jaxtyping beartype pydantic pyarrow prefect duckdb sklearn scipy pyod PIL rich".split()
 sys.modules.update(dict.fromkeys(blocked))
 import numpy as np, torch
+from tasks.kernels.attention import attend
 from tasks.kernels.augment import crop_flip
+from tasks.kernels.checkpoints import combine
+from tasks.kernels.factors import Dense
 from tasks.kernels.folds import assign_folds
+from tasks.kernels.functional import sample_gradients
 from tasks.kernels.head import head_gradient
+from tasks.kernels.layers import LayerGradientTaker
+from tasks.kernels.losses import Loss
 from tasks.kernels.noise import flip_labels
-from tasks.kernels.norms import rank_one_norms
-from tasks.kernels.outer import dense_gradient
+from tasks.kernels.norms import factored_norms
+from tasks.kernels.outer import joined_outer
+from tasks.kernels.precision import running_in
+from tasks.kernels.projections import Projection
+from tasks.kernels.rules import refuse_batch_statistics
+from tasks.kernels.transfer import Arriving, send
 from tasks.kernels.ranking import average_precision, precision_at, roc_auc
-taken = head_gradient(torch.zeros(2, 3), torch.ones(2, 4), torch.tensor([0, 1]), bias=True)
-l1, l2 = rank_one_norms(taken.residual, taken.features)
-out = np.empty((2, 15), np.float32)
-dense_gradient(taken.residual.numpy(), taken.features.numpy(), out)
-assert np.allclose(np.abs(out).sum(1), l1.numpy()) and np.allclose(np.linalg.norm(out, axis=1), l2.numpy())
+cpu = torch.device("cpu")
+y = torch.tensor([0, 1])
+head = head_gradient(torch.zeros(2, 3), torch.ones(2, 4), y, Loss(), bias=True)
+dense = joined_outer(head.residual.unsqueeze(1), head.features.unsqueeze(1), "sum")
+combined = combine([head._asdict()], [None], "average")
+assert torch.allclose(combined.l1, dense.abs().sum(1)) and torch.allclose(combined.l2, dense.norm(dim=1))
+assert factored_norms(head.residual.unsqueeze(1), head.features.unsqueeze(1), "stack")[1].equal(combined.l2)
+network = torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.ReLU(), torch.nn.Linear(5, 3)).eval()
+refuse_batch_statistics(network)
+x = send(torch.randn(2, 4), cpu)
+with running_in("fp32", cpu):
+    taken = LayerGradientTaker(network, ["0", "2"], x).take(x, y, Loss(), Projection("kronecker", 16, 0, cpu))
+whole, _ = sample_gradients(network, [n for n, _ in network.named_parameters()], Loss(), None)(x, y)
+assert torch.allclose(taken.squares.sum(1), whole.square().sum(1)) and taken.gradient.shape == (2, 16)
+assert Arriving({"a": taken.gradient}).wait()["a"].equal(taken.gradient)
+assert attend is not None and Dense(torch.ones(1, 2, 3), torch.ones(1, 2, 4)).squares().tolist() == [48.0]
 assert crop_flip(torch.ones(2, 1, 4, 4), pad=1, generator=torch.Generator().manual_seed(0)).shape == (2, 1, 4, 4)
 assert sorted(assign_folds(np.array(["a", "b"]), np.array([0, 0]), 2)) == [0, 1]
 assert flip_labels(np.array([0]), np.zeros(1), np.zeros(1), share=1.0, classes=2, symmetric=True).tolist() == [1]

@@ -1,10 +1,10 @@
-"""The norms of a rank-one gradient are those of the matrix that is never built."""
+"""The norms of a factored gradient are those of the matrix that is never built."""
 
 import pytest
 import torch
 from jaxtyping import TypeCheckError
 
-from tasks.kernels.norms import rank_one_norms
+from tasks.kernels.norms import factored_norms
 
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
@@ -14,17 +14,33 @@ def device(request):
     return torch.device(request.param)
 
 
-@pytest.mark.parametrize(("n", "k", "h1"), [(0, 2, 3), (1, 2, 1), (40, 10, 17)])
-def test_the_norms_are_those_of_the_explicit_matrix(device, n, k, h1):
+@pytest.mark.parametrize("joined", ["sum", "stack"])
+@pytest.mark.parametrize(("n", "c", "k", "h1"), [(0, 1, 2, 3), (1, 1, 2, 1), (40, 1, 10, 17), (9, 3, 4, 5)])
+def test_the_norms_are_those_of_the_explicit_matrix(device, joined, n, c, k, h1):
     generator = torch.Generator().manual_seed(n)
-    residual = torch.randn(n, k, generator=generator, dtype=torch.float64).to(device)
-    features = torch.randn(n, h1, generator=generator, dtype=torch.float64).to(device)
-    l1, l2 = rank_one_norms(residual, features)
-    twins = [torch.outer(r, h) for r, h in zip(residual, features, strict=True)]
-    assert l1.tolist() == pytest.approx([m.abs().sum().item() for m in twins], rel=1e-12)
-    assert l2.tolist() == pytest.approx([m.square().sum().sqrt().item() for m in twins], rel=1e-12)
+    residual = torch.randn(n, c, k, generator=generator, dtype=torch.float64).to(device)
+    features = torch.randn(n, c, h1, generator=generator, dtype=torch.float64).to(device)
+    l1, l2 = factored_norms(residual, features, joined)
+    terms = torch.einsum("nck,nch->nckh", residual, features)
+    twins = terms.sum(1) if joined == "sum" else terms.flatten(1)
+    assert l1.tolist() == pytest.approx(twins.abs().flatten(1).sum(1).tolist(), rel=1e-12)
+    assert l2.tolist() == pytest.approx(twins.square().flatten(1).sum(1).sqrt().tolist(), rel=1e-12)
+
+
+def test_terms_that_cancel_have_a_norm_of_nearly_nothing_and_never_nan():
+    residual = torch.randn(50, 1, 6, generator=torch.Generator().manual_seed(0)).repeat(1, 2, 1)
+    features = torch.randn(50, 1, 7, generator=torch.Generator().manual_seed(1)) * torch.tensor(
+        [
+            [[1.0]],
+        ]
+    )
+    features = torch.cat([features, -features], 1)
+    l1, l2 = factored_norms(residual, features, "sum")
+    assert l1.max() == 0
+    assert torch.isfinite(l2).all()
+    assert l2.max() < 1e-2
 
 
 def test_factors_of_different_lengths_are_refused():
     with pytest.raises(TypeCheckError):
-        rank_one_norms(torch.zeros(3, 2), torch.zeros(4, 2))
+        factored_norms(torch.zeros(3, 1, 2), torch.zeros(4, 1, 2), "sum")

@@ -1,36 +1,28 @@
-"""The dense gradient is the outer product of each sample's factors, row-major over (classes, features)."""
+"""The dense gradient is the outer products of each sample's factors, row-major over (classes, features)."""
 
-import numpy as np
 import pytest
+import torch
 from jaxtyping import TypeCheckError
 
-from tasks.kernels.outer import dense_gradient
+from tasks.kernels.outer import joined_outer
 
 
-@pytest.mark.parametrize(("n", "k", "h1"), [(0, 2, 3), (1, 2, 1), (19, 5, 7)])
-def test_every_row_is_the_outer_product_of_its_factors(n, k, h1):
-    generator = np.random.default_rng(n)
-    residual = generator.normal(size=(n, k)).astype(np.float32)
-    features = generator.normal(size=(n, h1)).astype(np.float32)
-    out = np.full((n, k * h1), np.nan, np.float32)
-    dense_gradient(residual, features, out)
-    for row, r, h in zip(out, residual, features, strict=True):
-        np.testing.assert_array_equal(row, np.outer(r, h).ravel())
+@pytest.mark.parametrize(("n", "c", "k", "h1"), [(0, 1, 2, 3), (1, 1, 2, 1), (19, 1, 5, 7), (6, 3, 4, 2)])
+def test_every_row_is_the_sum_or_the_sequence_of_its_outer_products(n, c, k, h1):
+    generator = torch.Generator().manual_seed(n)
+    residual = torch.randn(n, c, k, generator=generator)
+    features = torch.randn(n, c, h1, generator=generator)
+    summed, stacked = joined_outer(residual, features, "sum"), joined_outer(residual, features, "stack")
+    assert summed.shape == (n, k * h1)
+    assert stacked.shape == (n, c * k * h1)
+    for i in range(n):
+        terms = [torch.outer(r, h).flatten() for r, h in zip(residual[i], features[i], strict=True)]
+        torch.testing.assert_close(summed[i], torch.stack(terms).sum(0))
+        assert torch.equal(stacked[i], torch.cat(terms))
 
 
-@pytest.mark.parametrize(
-    ("residual", "features", "out"),
-    [
-        (np.zeros((3, 2), np.float64), np.zeros((3, 4), np.float32), np.zeros((3, 8), np.float32)),
-        (np.zeros((3, 2), np.float32), np.zeros((2, 4), np.float32), np.zeros((3, 8), np.float32)),
-        (np.zeros((3, 2), np.float32), np.zeros((3, 4), np.float32), np.zeros((4, 8), np.float32)),
-    ],
-)
-def test_other_precisions_and_lengths_are_refused(residual, features, out):
+def test_factors_of_different_lengths_are_refused():
     with pytest.raises(TypeCheckError):
-        dense_gradient(residual, features, out)
-
-
-def test_an_output_of_the_wrong_width_is_refused():
-    with pytest.raises(ValueError, match="reshape"):
-        dense_gradient(np.zeros((3, 2), np.float32), np.zeros((3, 4), np.float32), np.zeros((3, 9), np.float32))
+        joined_outer(torch.zeros(3, 1, 2), torch.zeros(2, 1, 4), "sum")
+    with pytest.raises(TypeCheckError):
+        joined_outer(torch.zeros(3, 1, 2), torch.zeros(3, 2, 4), "sum")
