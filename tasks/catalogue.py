@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
@@ -57,7 +58,7 @@ def _write(lake: Path, statements: str) -> None:
 
 
 def connect(lake: Path, run_id: str | None = None) -> duckdb.DuckDBPyConnection:
-    """The catalogue, read-only, with ``shards``: the gradient factors of one run (default: the newest) through Arrow.
+    """The catalogue, read-only, with ``shards``: the gradients (or their factors) of one run (default: the newest) through Arrow.
 
     Raises:
         BadInput: nothing has been recorded in this lake, or no such run.
@@ -81,8 +82,16 @@ def connect(lake: Path, run_id: str | None = None) -> duckdb.DuckDBPyConnection:
             where=str(lake / "runs"), expected=f"a run {run_id!r}", got="none of that name", do="See gradsieve runs."
         )
     shards = sorted(str(path) for path in folder.glob("*.arrow"))
-    db.register("shards", ds.dataset(shards, format="arrow"))
+    db.register("shards", ds.dataset(shards, schema=_readable(pa.ipc.open_file(shards[0]).schema), format="arrow"))
     return db
+
+
+def _readable(schema: pa.Schema) -> pa.Schema:
+    """DuckDB cannot read half floats, nor anything beside them: Arrow widens them on the way."""
+    for place, field in enumerate(schema):
+        if pa.types.is_fixed_size_list(field.type) and pa.types.is_float16(field.type.value_type):
+            schema = schema.set(place, field.with_type(pa.list_(pa.float32(), field.type.list_size)))
+    return schema
 
 
 def _open(lake: Path) -> duckdb.DuckDBPyConnection:

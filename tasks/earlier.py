@@ -45,7 +45,7 @@ def stages_of(run: Run, base: Artefact, stage: str) -> list[Artefact]:
     try:
         stages = json.loads(path.read_text(encoding="utf-8"))["stages"]
         found = [Artefact.model_validate(entry) for entry in stages if entry["stage"] == stage]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadArtefact(
             where=str(path),
             expected="a recorded run with its stages",

@@ -113,7 +113,7 @@ def subjects(device: torch.device, *, quick: bool) -> dict[str, Subject]:
     t = 4 if quick else 16
     made = {
         "ResNet-18": (resnet, x, 8),
-        "MLP": (mlp, torch.randn(512, 256), 512),
+        "MLP": (mlp, torch.randn(128 if quick else 512, 256), 512),
         "transformer": (encoder, torch.randint(WORDS, (t, TOKENS)), t),
     }
     found = {}

@@ -85,15 +85,20 @@ def interleave(candidates: dict[str, Candidate], device: torch.device, budget: f
     return found
 
 
-def difference(found: Any, expected: Any) -> float:
-    """Largest difference, relative to the largest value expected."""
-    return float((found.double() - expected.double()).abs().max() / expected.double().abs().max())
+def agreement(found: torch.Tensor, expected: torch.Tensor, tolerance: float = 1e-3) -> str:
+    """Whether two outputs are the same, sample by sample, relative to each sample's norm.
 
-
-def agreement(found: Any, expected: Any, tolerance: float = 1e-3) -> str:
-    """Whether two outputs are the same."""
-    error = difference(found, expected)
-    return f"same output: {'yes' if error < tolerance else 'NO'}, max. rel. error {error:.0e}"
+    A sample may differ where a ReLU's input is zero but for rounding: one way of summing opens it and another does not.
+    Up to one in a hundred such samples are told apart and not counted as another output.
+    """
+    errors = torch.linalg.vector_norm((found - expected).reshape(len(found), -1), dim=1)
+    errors /= torch.linalg.vector_norm(expected.reshape(len(found), -1), dim=1)
+    apart = errors > tolerance
+    count = int(apart.sum())
+    if not bool(errors.isfinite().all()) or count > len(errors) / 100:
+        return f"same output: NO, max. rel. error {float(errors.max()):.0e}, {count} of {len(errors)} samples differ"
+    but = f"; but {count} of {len(errors)} samples: {float(errors.max()):.0e}" if count else ""
+    return f"same output: yes, max. rel. error {float(errors[~apart].max()):.0e}{but}"
 
 
 def machine(device: torch.device, threads: int) -> dict[str, str]:

@@ -1,0 +1,251 @@
+"""The extraction stage as a whole: memory, disk, workers, and what an increment costs. Ratios, in one table.
+
+    python tests/benchmarks/extraction.py [--quick]
+
+Everything runs the product's own verbs on generated samples: an MLP on 64-d vectors, the gradient kind ``layers``
+projected to 512 values. Memory is the peak resident set of a process of its own that extracts shard after shard, less
+the pages of mapped files; writing is against one sequential write of the same bytes; both sides end with an fsync.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.table import Table
+
+from tasks.artefacts import Artefact, Run
+from tasks.earlier import base_of
+from tasks.extract import extract
+from tasks.fitting import Training
+from tasks.gradients.layers import Layers
+from tasks.models.mlp import Mlp
+from tasks.plan import plan
+from tasks.samples import Payload
+from tasks.schemas import FOLDS, SAMPLES
+from tasks.shards import GradientShards, ShardWriter
+from tasks.train import train
+
+CLASSES, WIDTH, SHARD = [str(i) for i in range(10)], 64, 5000
+MODEL, TRAINING = Mlp(hidden=[128]), Training(epochs=1, batch_size=512, device="cpu")
+
+
+def samples_of(run: Run, n: int, seed: int = 0) -> Artefact:
+    """n ingested samples of WIDTH random values, made shard by shard."""
+    payload = Payload(kind="array", columns=("x",), shape=(WIDTH,), dtype="float32")
+    with run.draft("samples") as draft:
+        for first in range(0, n, SHARD):
+            rows = min(SHARD, n - first)
+            write_samples(draft.path(f"samples/train-{first // SHARD:05d}.parquet", rows), first, rows, seed, "train")
+        write_samples(draft.path("samples/test-00000.parquet", 100), n, 100, seed, "test")
+        return draft.commit(
+            payload=payload.model_dump(mode="json"),
+            classes=CLASSES,
+            splits={"train": n, "validation": 0, "test": 100},
+            leaking_duplicates=0,
+            rejects={},
+        )
+
+
+def write_samples(path: Path, first: int, rows: int, seed: int, split: str) -> None:
+    generator = np.random.default_rng([seed, first])
+    x = generator.normal(size=(rows, WIDTH)).astype(np.float32)
+    columns = {
+        "sample_id": [f"{i:032x}" for i in range(first, first + rows)],
+        "source": ["generated"] * rows,
+        "row": np.arange(first, first + rows),
+        "split": [split] * rows,
+        "label": [CLASSES[i] for i in generator.integers(10, size=rows)],
+        "clean_label": [None] * rows,
+        "group": [None] * rows,
+        "source_id": [None] * rows,
+    }
+    table = pa.table([pa.array(columns[field.name], field.type) for field in SAMPLES], schema=SAMPLES)
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(x.ravel()), WIDTH)
+    pq.write_table(table.append_column("x", vectors), path)
+
+
+class Stage:
+    """Samples, folds and one checkpoint, ready to be extracted."""
+
+    def __init__(self, lake: Path, n: int, trained_on: int = 2000) -> None:
+        self.run = Run.start(lake, "bench")
+        self.base = base_of(self.run, None, "bench")
+        self.samples = samples_of(self.run, n)
+        small = samples_of(self.run, trained_on)
+        folds = plan.fn(self.run, small, 1, MODEL, Layers(), self.base)
+        self.checkpoint = train.fn(self.run, small, folds, 0, MODEL, TRAINING, self.base)
+        with self.run.draft("folds") as draft:
+            with pq.ParquetWriter(draft.path("folds.parquet", n), FOLDS) as writer:
+                for path in self.run.paths(self.samples, ".parquet"):
+                    ids = pq.read_table(path, columns=["sample_id"])["sample_id"]
+                    writer.write_table(pa.table([ids, pa.array(np.zeros(len(ids), np.int16))], schema=FOLDS))
+            self.folds = draft.commit(folds=1, samples=n)
+
+    def shards(self) -> list[Artefact]:
+        return self.samples.shards("samples/train-", "payload", "classes")
+
+    def extract(self, shard: Artefact) -> Artefact:
+        return extract.fn(
+            self.run, shard, self.folds, [self.checkpoint], MODEL, Layers(batch_size=256), TRAINING, self.base
+        )
+
+
+def anonymous_peak(pid: str = "self") -> int:
+    """Resident bytes that are no file's, now."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("RssAnon"))
+
+
+def memory_of(n: int) -> None:
+    """In a process of its own: extract n samples, print the largest anonymous resident set seen between shards."""
+    with tempfile.TemporaryDirectory() as lake:
+        stage = Stage(Path(lake), n)
+        peak, size = 0, 0
+        for shard in stage.shards():
+            made = stage.extract(shard)
+            peak = max(peak, anonymous_peak())
+            for path in stage.run.paths(made):
+                size += path.stat().st_size
+                path.unlink()  # a million samples need not lie on the disk all at once
+        print(peak, size)
+
+
+def memory(quick: bool) -> tuple[str, str, str, float]:
+    few, many = (20_000, 200_000) if quick else (100_000, 1_000_000)
+    peaks = []
+    for n in (few, many):
+        done = subprocess.run(
+            [sys.executable, __file__, "--memory-of", str(n)], capture_output=True, text=True, check=True, timeout=3000
+        )
+        peaks.append([int(word) for word in done.stdout.split()[-2:]])
+    (a, _), (b, written) = peaks
+    what = f"host memory, {few:,} → {many:,} samples ({a / 2**20:.0f} → {b / 2**20:.0f} MiB, {written / 2**30:.1f} GiB written)"
+    return what, "itself", "0.90 … 1.10", b / a
+
+
+def writing(lake: Path, repeats: int) -> tuple[str, str, str, float]:
+    """The shard writer on ready record batches against one file and write(2)."""
+    run = Run.start(lake, "write")
+    stage = Stage(lake, SHARD)
+    (path,) = run.paths(stage.extract(stage.shards()[0]), ".arrow")
+    batches = pa.ipc.open_file(path).read_all().combine_chunks().to_batches(max_chunksize=512) * 16
+    size = sum(batch.nbytes for batch in batches)
+    raw = np.random.default_rng(0).bytes(size)
+    ours, theirs = [], []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        with (lake / "raw").open("wb", buffering=0) as file:
+            for at in range(0, size, 8 << 20):
+                file.write(raw[at : at + (8 << 20)])
+            os.fsync(file.fileno())
+        theirs.append(time.perf_counter() - began)
+        began = time.perf_counter()
+        with run.draft("gradients") as draft:
+            with ShardWriter(draft, "00000") as writer:
+                for batch in batches:
+                    writer.write(batch)
+            with draft.path("gradients/00000.arrow").open("rb") as file:
+                os.fsync(file.fileno())
+        ours.append(time.perf_counter() - began)
+    return (
+        f"shard writing ({size / 2**20:.0f} MiB)",
+        "raw write of the same bytes",
+        "≥ 0.8",
+        median(theirs) / median(ours),
+    )
+
+
+def increment(lake: Path) -> tuple[str, str, str, float]:
+    """Extraction of 1 % more samples with a base, over extraction of all."""
+    import json
+
+    n, more = 20_000, 200
+    stage = Stage(lake, n)
+    began = time.perf_counter()
+    made = [stage.extract(shard) for shard in stage.shards()]
+    whole = time.perf_counter() - began
+    stages = [stage.samples, stage.folds, stage.checkpoint, *made]
+    recorded = stage.run.lake / "runs" / "bench-1"
+    recorded.mkdir()
+    for artefact in stages:
+        for file in artefact.files:
+            (recorded / file.name).parent.mkdir(exist_ok=True)
+            os.link(stage.run.path(artefact, file), recorded / file.name)
+    entries = [artefact.model_dump(mode="json") for artefact in stages]
+    about = {"run_id": "bench-1", "dataset": "bench", "recorded": "2026", "stages": entries}
+    (recorded / "run.json").write_text(json.dumps(about))
+    later = Stage(lake, n + more)
+    later.base = base_of(later.run, "bench-1", "bench")
+    began = time.perf_counter()
+    again = [later.extract(shard) for shard in later.shards()]
+    cost = time.perf_counter() - began
+    assert len(GradientShards(later.run, again)) == n + more
+    return "extraction with 1 % new samples", "extraction of all of them", "≤ 0.05", cost / whole
+
+
+def workers_of(kind: str) -> tuple[str, str, str, float]:
+    """Sixteen shards on two workers against one, the cluster already up."""
+    from prefect import flow, unmapped
+
+    from tasks.runner import Runner
+    from tasks.workers import workers
+
+    seconds = {}
+    for count in (1, 2):
+        with tempfile.TemporaryDirectory() as lake:
+            stage = Stage(Path(lake), 16 * SHARD)
+
+            @flow(name=f"{kind} {count}")
+            def timed(stage: Stage = stage, count: int = count) -> float:
+                rest = map(
+                    unmapped,
+                    (stage.folds, [stage.checkpoint], MODEL, Layers(batch_size=256), TRAINING, stage.base),
+                )
+                rest = list(rest)
+                with workers(Runner(kind=kind, workers=count)) as pool:  # type: ignore[arg-type]
+                    shards = stage.shards()
+                    pool.map(extract, unmapped(stage.run), shards[:count], *rest).result()  # workers import torch
+                    began = time.perf_counter()
+                    pool.map(extract, unmapped(stage.run), shards[2:], *rest).result()
+                    return time.perf_counter() - began
+
+            seconds[count] = timed(stage, count)
+    return f"{kind} on 2 workers", "1 worker", "≥ 1.7", seconds[1] / seconds[2]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the samples, no cluster")
+    parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.memory_of:
+        memory_of(arguments.memory_of)
+        return
+    rows = []
+    for measure in (
+        lambda lake: memory(arguments.quick),
+        lambda lake: writing(lake, 3 if arguments.quick else 7),
+        increment,
+        *([] if arguments.quick else [lambda lake, k=k: workers_of(k) for k in ("dask", "ray")]),
+    ):
+        with tempfile.TemporaryDirectory() as lake:
+            rows.append(measure(Path(lake)))
+    table = Table("what", "against", "goal", "ratio", title=f"extraction, {os.cpu_count()} processors")
+    for what, against, goal, ratio in rows:
+        table.add_row(what, against, goal, f"{ratio:.3f}")
+    Console(width=130).print(table)
+
+
+if __name__ == "__main__":
+    main()

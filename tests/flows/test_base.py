@@ -1,0 +1,189 @@
+"""A run built upon another takes its folds, models and gradients over, and works on new or relabelled samples only."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from sklearn.datasets import load_digits
+
+from tasks.artefacts import Run
+from tasks.earlier import base_of, stages_of
+from tasks.errors import BadArtefact, BadConfig, BadInput
+from tasks.extract import extract
+from tasks.fitting import Training
+from tasks.gradients.head import Head
+from tasks.gradients.layers import Layers
+from tasks.ingest import ingest
+from tasks.models.mlp import Mlp
+from tasks.plan import plan
+from tasks.readers.csv import Csv
+from tasks.train import train
+from tasks.validation import Ingestion
+
+MODEL, TRAINING = Mlp(hidden=[6]), Training(epochs=1, device="cpu")
+OPTIONS = ["--model.kind=mlp", "--model.hidden=6", "--training.epochs=1", "--training.device=cpu", "--folds=2"]
+OLD = 500
+
+
+def write(path: Path, rows: int, relabelled: int | None = None) -> Path:
+    """The first digits as CSV, one of them with another label."""
+    digits = load_digits()
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*(f"p{i}" for i in range(64)), "digit"])
+        for i in range(rows):
+            label = (digits.target[i] + (i == relabelled)) % 10
+            writer.writerow([*digits.data[i].astype(int), f"d{label}"])
+    return path
+
+
+@pytest.fixture(scope="module")
+def recorded(gradsieve, tmp_path_factory):
+    """A lake with one recorded run on the first ``OLD`` digits."""
+    lake = tmp_path_factory.mktemp("base") / "lake"
+    source = write(lake.parent / "digits.csv", OLD)
+    options = ["--reader.path", str(source), "--reader.label=digit", *OPTIONS, "--verification.seeds=1"]
+    done = gradsieve("clean", "--lake", str(lake), *options, "--ingestion.shard-rows=64", "--detectors=l2")
+    assert done.returncode == 0, done.stderr
+    return lake
+
+
+class Later:
+    """Verbs of a later run on a copy of that lake."""
+
+    def __init__(self, recorded: Path, home: Path, rows: int, base: str | None = "latest", relabelled=None) -> None:
+        shutil.copytree(recorded, home / "lake")
+        self.run = Run.start(home / "lake", "digits")
+        self.base = base_of(self.run, base, "digits")
+        reader = Csv(path=write(home / "digits.csv", rows, relabelled), label="digit")
+        self.samples = ingest.fn(self.run, reader, Ingestion(shard_rows=64))
+
+    def plan(self, folds=2):
+        return plan.fn(self.run, self.samples, folds, MODEL, Head(), self.base)
+
+    def extract(self, gradient=None, training=TRAINING):
+        folds = self.plan()
+        checkpoints = [train.fn(self.run, self.samples, folds, fold, MODEL, training, self.base) for fold in range(2)]
+        return checkpoints, [
+            extract.fn(self.run, shard, folds, checkpoints, MODEL, gradient or Head(), training, self.base)
+            for shard in self.samples.shards("samples/train-", "payload", "classes")
+        ]
+
+    def rows(self, artefacts):
+        tables = [pa.ipc.open_file(p).read_all() for a in artefacts for p in self.run.paths(a, ".arrow")]
+        return {row["sample_id"]: row for table in tables for row in table.to_pylist()}
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """How many samples gradients were taken of."""
+    seen, real = [], Head.taker
+
+    def taker(self, *arguments):
+        take = real(self, *arguments)
+        return lambda x, labels: (seen.append(len(x)), take(x, labels))[1]
+
+    monkeypatch.setattr(Head, "taker", taker)
+    return seen
+
+
+def test_one_percent_more_samples_cost_one_percent(recorded, tmp_path, counted):
+    later = Later(recorded, tmp_path, OLD + 10)
+    checkpoints, shards = later.extract()
+    before = stages_of(later.run, later.base, "gradients")
+    old, new = later.rows(before), later.rows(shards)
+    assert sum(counted) == len(new) - len(old) <= 10
+    assert {name: new[name] for name in old} == old
+    assert [c.digest for c in checkpoints] == [c.digest for c in stages_of(later.run, later.base, "checkpoints")]
+
+
+def test_old_samples_keep_their_folds_and_new_ones_get_one(recorded, tmp_path):
+    later = Later(recorded, tmp_path, OLD + 60)
+    folds = pq.read_table(later.run.path(later.plan())).to_pydict()
+    now = dict(zip(folds["sample_id"], folds["fold"], strict=True))
+    (before,) = stages_of(later.run, later.base, "folds")
+    earlier = pq.read_table(later.run.path(before)).to_pydict()
+    assert all(now[name] == fold for name, fold in zip(earlier["sample_id"], earlier["fold"], strict=True))
+    added = {fold for name, fold in now.items() if name not in set(earlier["sample_id"])}
+    assert added == {0, 1}
+
+
+def test_a_relabelled_sample_is_taken_anew(recorded, tmp_path, counted):
+    later = Later(recorded, tmp_path, OLD, relabelled=next(i for i in range(OLD) if _is_trained_on(recorded, i)))
+    _, shards = later.extract()
+    assert sum(counted) == 1
+    before = later.rows(stages_of(later.run, later.base, "gradients"))
+    now = later.rows(shards)
+    (changed,) = [name for name in now if now[name] != before[name]]
+    assert now[changed]["features"] == before[changed]["features"]
+
+
+def _is_trained_on(lake: Path, row: int) -> bool:
+    (run,) = (lake / "runs").glob("digits-*")
+    return row in pq.read_table(run / "samples" / "train-00000.parquet")["row"].to_pylist()
+
+
+@pytest.mark.parametrize("change", ["gradient", "loss"])
+def test_gradients_of_another_kind_or_loss_are_taken_anew(recorded, tmp_path, counted, change):
+    later = Later(recorded, tmp_path, OLD)
+    if change == "gradient":
+        _, shards = later.extract(Layers(projection_dim=16))
+        assert {len(row["gradient"]) for row in later.rows(shards).values()} == {16}
+    else:
+        _, shards = later.extract(training=TRAINING.model_copy(update={"label_smoothing": 0.1}))
+        assert sum(counted) == len(later.rows(shards))
+
+
+def test_samples_that_are_gone_leave_no_gradients(recorded, tmp_path, counted):
+    later = Later(recorded, tmp_path, OLD - 100)
+    _, shards = later.extract()
+    assert sum(counted) == 0
+    assert len(later.rows(shards)) == later.samples.facts["splits"]["train"]
+
+
+def test_without_a_base_nothing_is_taken_over(recorded, tmp_path, counted):
+    later = Later(recorded, tmp_path, OLD, base=None)
+    _, shards = later.extract()
+    assert sum(counted) == len(later.rows(shards))
+
+
+def test_a_base_that_does_not_fit_is_refused(recorded, tmp_path):
+    later = Later(recorded, tmp_path, OLD)
+    with pytest.raises(BadConfig, match="expected 2, as the base has, got 3"):
+        later.plan(folds=3)
+    fewer = tmp_path / "fewer.csv"
+    lines = (tmp_path / "digits.csv").read_text().splitlines()
+    fewer.write_text("\n".join(line for line in lines if not line.endswith("d9")) + "\n")
+    later.samples = ingest.fn(later.run, Csv(path=fewer, label="digit"), Ingestion())
+    with pytest.raises(BadInput, match="the samples' classes"):
+        later.plan()
+
+
+def test_a_base_that_is_not_there_or_damaged_is_refused(recorded, tmp_path):
+    later = Later(recorded, tmp_path, OLD)
+    with pytest.raises(BadConfig, match="option base: expected a recorded run's id, or latest of the dataset other"):
+        base_of(later.run, "latest", "other")
+    with pytest.raises(BadConfig, match="got digits-nothing"):
+        base_of(later.run, "digits-nothing", "digits")
+    (about,) = (later.run.lake / "runs").glob("digits-*/run.json")
+    about.write_text('{"stages": 1}')
+    with pytest.raises(BadArtefact, match="a recorded run with its stages"):
+        stages_of(later.run, later.base, "folds")
+
+
+def test_the_command_builds_upon_the_latest_run(recorded, gradsieve, tmp_path):
+    shutil.copytree(recorded, tmp_path / "lake")
+    source = write(tmp_path / "digits.csv", OLD + 5)
+    options = ["--reader.path", str(source), "--reader.label=digit", *OPTIONS, "--verification.seeds=1"]
+    lake = ["--lake", str(tmp_path / "lake"), "--ingestion.shard-rows=64", "--detectors=l2"]
+    done = gradsieve("clean", *lake, *options, "--base=latest")
+    assert done.returncode == 0, done.stderr
+    assert "v0002" in done.stdout
+    refused = gradsieve("clean", *lake, *options, "--base=nothing")
+    assert refused.returncode == 2
+    assert "option base" in refused.stderr

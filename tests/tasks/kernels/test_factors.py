@@ -1,0 +1,102 @@
+"""Factored gradients are the sums of outer products they stand for: sketched, built or measured."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from tasks.kernels import factors
+from tasks.kernels.factors import Convolution, Convolved, Dense, LookedUp
+
+EXACT = {"rtol": 1e-10, "atol": 1e-10}
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request):
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    return torch.device(request.param)
+
+
+@pytest.fixture(params=[1 << 21, 1], ids=["one slice", "a slice for each sample"])
+def at_a_time(request, monkeypatch):
+    monkeypatch.setattr(factors, "_AT_A_TIME", request.param)
+
+
+def normal(device, *shape):
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(sum(shape))).to(device)
+
+
+def agrees(found, expected):
+    """All three of ``found``, factors of n samples, against the matrices ``expected``."""
+    torch.testing.assert_close(found.gradient(), expected, **EXACT)
+    torch.testing.assert_close(found.squares(), torch.stack([g.square().sum() for g in expected]), **EXACT)
+    p_out, p_in = normal(expected.device, 3, expected.shape[1]), normal(expected.device, 4, expected.shape[2])
+    start = normal(expected.device, len(expected), 3, 4)
+    out = start.clone()
+    found.sketch(p_out, p_in, out)
+    torch.testing.assert_close(out, start + torch.stack([p_out @ g @ p_in.T for g in expected]), **EXACT)
+
+
+# One position; few (ghost norm, 2t² < o·i); many (built).
+@pytest.mark.parametrize(("n", "t", "o", "i"), [(1, 1, 2, 3), (6, 1, 5, 4), (6, 2, 7, 6), (6, 9, 3, 4), (1, 9, 3, 4)])
+def test_a_linear_map_adds_an_outer_product_for_each_position(device, at_a_time, n, t, o, i):
+    delta, inputs = normal(device, n, t, o), normal(device, n, t, i)
+    expected = torch.stack(
+        [sum(torch.outer(d, a) for d, a in zip(ds, xs, strict=True)) for ds, xs in zip(delta, inputs, strict=True)]
+    )
+    agrees(Dense(delta, inputs), expected)
+
+
+@pytest.mark.parametrize(("n", "t", "rows", "h"), [(1, 1, 2, 3), (5, 1, 4, 3), (5, 8, 3, 4), (4, 6, 40, 2)])
+def test_a_table_adds_each_positions_gradient_to_the_row_it_looked_up(device, n, t, rows, h):
+    indices = torch.randint(rows, (n, t), generator=torch.Generator().manual_seed(t)).to(device)
+    delta = normal(device, n, t, h)
+    expected = torch.zeros(n, rows, h, dtype=torch.float64, device=device)
+    for sample in range(n):
+        for position in range(t):
+            expected[sample, indices[sample, position]] += delta[sample, position]
+    agrees(LookedUp(indices, delta, rows), expected)
+
+
+GEOMETRIES = {
+    "plain": (Convolution((3, 3), (1, 1), (0, 0), (1, 1), 1), 4, 6),
+    "padded, with stride": (Convolution((3, 2), (2, 1), (1, 0), (1, 1), 1), 4, 6),
+    "dilated": (Convolution((2, 3), (1, 2), (2, 2), (2, 1), 1), 3, 2),
+    "a stride that leaves a rest": (Convolution((2, 2), (3, 3), (0, 0), (1, 1), 1), 2, 3),
+    "pointwise": (Convolution((1, 1), (1, 1), (0, 0), (1, 1), 1), 5, 4),
+    "pointwise with stride": (Convolution((1, 1), (2, 3), (0, 0), (1, 1), 1), 5, 4),
+    "pointwise and padded": (Convolution((1, 1), (1, 1), (1, 1), (1, 1), 1), 2, 3),
+    "in groups": (Convolution((3, 3), (2, 2), (1, 1), (1, 1), 2), 4, 6),
+    "pointwise in groups": (Convolution((1, 1), (1, 1), (0, 0), (1, 1), 3), 6, 9),
+    "by channel": (Convolution((3, 3), (1, 1), (1, 1), (1, 1), 4), 4, 8),
+    "flat": (Convolution((1, 3), (1, 2), (0, 1), (1, 1), 1), 3, 5),
+    "few positions of many channels": (Convolution((5, 5), (4, 4), (0, 0), (1, 1), 1), 6, 8),
+}
+
+
+@pytest.mark.parametrize("n", [1, 5])
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_a_convolution_has_the_gradient_that_autograd_gives_each_sample_alone(device, at_a_time, name, n):
+    how, c, o = GEOMETRIES[name]
+    inputs = normal(device, n, c, 8, 9)
+    weight = normal(device, o, c // how.groups, *how.kernel).requires_grad_()
+    outputs = [functional.conv2d(x[None], weight, None, *how[1:]) for x in inputs]
+    delta = normal(device, n, *outputs[0].shape[1:])
+    expected = [
+        torch.autograd.grad(y, weight, d[None])[0].flatten(1) for y, d in zip(outputs, delta, strict=True)
+    ]  # fmt: skip
+    agrees(Convolved(delta, inputs, how), torch.stack(expected))
+
+
+def test_both_ways_to_the_norm_are_taken_and_agree(device, monkeypatch):
+    # The same factors with more positions (zeros) are measured from the built gradient.
+    delta, inputs = normal(device, 4, 2, 7), normal(device, 4, 2, 6)
+    padded = [torch.cat([side, side.new_zeros(4, 20, side.shape[2])], 1) for side in (delta, inputs)]
+    built = []
+    slices = factors._slices
+    monkeypatch.setattr(factors, "_slices", lambda *sizes: built.append(sizes) or slices(*sizes))
+    few = Dense(delta, inputs).squares()
+    assert not built
+    many = Dense(*padded).squares()
+    assert built
+    torch.testing.assert_close(few, many, **EXACT)
