@@ -7,18 +7,14 @@ from typing import TYPE_CHECKING
 
 from tasks.artefacts import Artefact, Run
 from tasks.devices import claimed
-from tasks.earlier import stages_of
 from tasks.fitting import Training, build
 from tasks.gradients import Gradient
 from tasks.models import Model
-from tasks.samples import fold_of, load, payload_of, sample_paths
+from tasks.samples import fold_of, load, payload_of
 from tasks.step import step
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import nn
-
-    from tasks.samples import Inputs
 
 
 @step("extract {samples.files[0].name}")
@@ -39,7 +35,7 @@ def extract(
     """
     import numpy as np
 
-    from tasks.extraction import BatchSize, about_of, batch_rows, known_gradients, record_batch, taken
+    from tasks.extraction import BatchSize, Earlier, about_of, batch_rows, record_batch, taken
     from tasks.shards import ShardWriter
 
     inputs = load(run, samples, "train")
@@ -47,12 +43,18 @@ def extract(
     by_fold = {checkpoint.facts["fold"]: checkpoint for checkpoint in checkpoints}
     fold = fold_of(run, folds, inputs.ids)
     about = about_of(gradient, loss, checkpoints, gradient.layers(_blank(samples, model)))
-    todo = np.ones(len(inputs.ids), bool)
+    name = PurePath(samples.files[0].name).stem
+    earlier = Earlier(run, base, about, inputs, classes)
     with run.draft("gradients") as draft, claimed(training.device) as device:
-        with ShardWriter(draft, PurePath(samples.files[0].name).stem) as writer:
-            for batch in known_gradients(run, base, about, _unchanged(run, base, inputs, classes)):
+        if whole := earlier.shard(name):
+            for file in whole.files:
+                draft.adopt(file, run.path(whole, file))
+            return draft.commit(**whole.facts)
+        todo = np.ones(len(inputs.ids), bool)
+        with ShardWriter(draft, name) as writer:
+            for places, batch in earlier.rows():
                 writer.write(batch)
-                todo &= ~np.isin(inputs.ids, batch["sample_id"].to_numpy(zero_copy_only=False))
+                todo[places] = False
             for one in np.unique(fold[todo]).tolist():
                 networks = [network.to(device) for network in _networks(run, samples, by_fold[one], model)]
                 example = inputs.x[:1].to(device)
@@ -78,19 +80,3 @@ def _networks(run: Run, samples: Artefact, checkpoint: Artefact, model: Model) -
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
         networks.append(network)
     return networks
-
-
-def _unchanged(run: Run, base: Artefact, inputs: Inputs, classes: list[str]) -> np.ndarray:
-    """Those of the shard's samples that the base has, with the same label: a relabelled one has another gradient."""
-    import numpy as np
-    import pyarrow.parquet as pq
-
-    known: list[str] = []
-    mine = dict(zip(inputs.ids, (classes[i] for i in inputs.labels.tolist()), strict=True))
-    for before in stages_of(run, base, "samples"):
-        for path in sample_paths(run, before, "train"):
-            with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(columns=["sample_id", "label"]):
-                    theirs = zip(batch["sample_id"].to_pylist(), batch["label"].to_pylist(), strict=True)
-                    known += [name for name, label in theirs if mine.get(name) == label]
-    return np.array(known, dtype=object)

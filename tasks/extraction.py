@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from tasks.artefacts import Artefact, Run
 from tasks.earlier import stages_of
@@ -18,7 +19,7 @@ from tasks.errors import BadModel
 from tasks.gradients import Gradient, Taker
 from tasks.gradients.projected import told
 from tasks.progress import LOGGER, check
-from tasks.samples import Inputs
+from tasks.samples import Inputs, sample_paths
 from tasks.schemas import gradient_shard
 from tasks.shards import About, mapped
 
@@ -216,24 +217,65 @@ def _listed(values: np.ndarray) -> pa.FixedSizeListArray:
     return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
 
 
-def known_gradients(run: Run, base: Artefact, about: About, ids: np.ndarray) -> Iterator[pa.RecordBatch]:
-    """Rows of the base's shards that belong to ``ids`` and are what ``about`` says, as they were stored.
+class Earlier:
+    """What a base run has of one shard's samples.
 
-    Shards of other models, losses, projections or options are passed over: their samples are then taken anew.
+    A sample counts as known if the base has its gradient, made as ``about`` says, under the same label: a relabelled
+    one has another. Shards of other models, losses, projections or options are passed over.
+
+    Args:
+        run: whose lake.
+        base: the reference to it; to none.
+        about: what the gradients have to be.
+        inputs: the shard's samples.
+        classes: names of their labels.
     """
-    wanted = pa.array(ids, pa.string())
-    missing = len(ids)
-    for artefact in stages_of(run, base, "gradients"):
-        for path in run.paths(artefact, ".arrow"):
-            table = mapped(path)
-            if missing == 0 or About.of(table.schema) != about:
-                continue
-            for batch in table.to_batches():
-                mask = pc.is_in(batch["sample_id"], value_set=wanted)
-                found = mask.true_count
-                if found:
-                    yield batch if found == batch.num_rows else batch.filter(mask)
-                    missing -= found
+
+    def __init__(self, run: Run, base: Artefact, about: About, inputs: Inputs, classes: list[str]) -> None:
+        self.run, self.about = run, about
+        self.shards = stages_of(run, base, "gradients")
+        self.ids = pa.array(inputs.ids, pa.string())
+        labels = pa.array(classes, pa.string()).take(pa.array(inputs.labels.numpy()))
+        self.same = np.zeros(len(inputs.ids), bool)
+        for before in stages_of(run, base, "samples"):
+            for path in sample_paths(run, before, "train"):
+                with pq.ParquetFile(path) as file:
+                    for batch in file.iter_batches(columns=["sample_id", "label"]):
+                        rows, places = self._matched(batch)
+                        equal = pc.equal(batch["label"].take(rows), labels.take(places))
+                        self.same[places.filter(equal).to_numpy()] = True
+
+    def _matched(self, batch: pa.RecordBatch) -> tuple[pa.Array, pa.Array]:
+        """(rows of ``batch`` that are samples of this shard, their places in it)."""
+        place = pc.index_in(batch["sample_id"], value_set=self.ids)
+        return pc.indices_nonzero(pc.is_valid(place)), place.drop_null()
+
+    def shard(self, name: str) -> Artefact | None:
+        """The base's shard of this name, if it holds just these samples."""
+        for artefact in self.shards if self.same.all() else []:
+            paths = self.run.paths(artefact, ".arrow")
+            if paths[0].name == f"{name}.arrow" and artefact.files[-1].rows == len(self.ids):
+                tables = [mapped(path) for path in paths]
+                ids = pa.concat_arrays([c for table in tables for c in table["sample_id"].chunks])
+                if About.of(tables[0].schema) == self.about and pc.all(pc.is_in(ids, value_set=self.ids)).as_py():
+                    return artefact
+        return None
+
+    def rows(self) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
+        """(places in the shard, their gradients as they were stored)."""
+        missing = int(self.same.sum())
+        for artefact in self.shards:
+            for path in self.run.paths(artefact, ".arrow") if missing else []:
+                table = mapped(path)
+                if About.of(table.schema) != self.about:
+                    continue
+                for batch in table.to_batches():
+                    rows, places = self._matched(batch)
+                    known = pa.array(self.same[places.to_numpy()])
+                    rows, places = rows.filter(known), places.filter(known).to_numpy()
+                    if len(rows):
+                        yield places, batch if len(rows) == batch.num_rows else batch.take(rows)
+                        missing -= len(rows)
 
 
 def about_of(gradient: Gradient, loss: Loss, checkpoints: list[Artefact], layers: list[str]) -> About:

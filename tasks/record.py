@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from datetime import UTC, datetime
-from pathlib import Path
 
-from tasks.artefacts import MANIFEST, Artefact, Run, partial_folder, rename_folder, write_durably
+from tasks.artefacts import MANIFEST, Artefact, Run, link_or_copy, partial_folder, rename_folder, write_durably
 from tasks.errors import BadArtefact
 from tasks.step import step
 
@@ -54,7 +51,7 @@ def record(run: Run, dataset: str, config: str, stages: list[Artefact], version:
     with partial_folder(home) as aside:
         for stage in stages:
             for file in stage.files:
-                _link(run.path(stage, file), aside / file.name)
+                link_or_copy(run.path(stage, file), aside / file.name)
         write_durably(aside / "config.yaml", config)
         write_durably(aside / MANIFEST, artefact.model_dump_json(indent=1))
         write_durably(aside / "run.json", json.dumps(summary, indent=1))
@@ -63,12 +60,3 @@ def record(run: Run, dataset: str, config: str, stages: list[Artefact], version:
                 where=str(final), expected="a new run folder", got="one that exists", do="Run again: ids are unique."
             )
     return artefact
-
-
-def _link(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        # Another file system, or one without hard links.
-        shutil.copy2(source, target)

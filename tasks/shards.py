@@ -27,7 +27,7 @@ _ABOUT = b"gradsieve"
 # Dense rows are built in pieces of so many values, so that the temporary product stays small beside the matrix.
 _DENSE_VALUES = 1 << 22
 # A record batch is written once it holds this much; a file ends once it does.
-_BATCH_BYTES = 8 << 20
+_BATCH_BYTES = 1 << 20
 _FILE_BYTES = 1 << 30
 
 
@@ -124,9 +124,9 @@ class ShardWriter:
             self._sink = pa.OSFile(str(self.draft.path(self._path())), "wb")
             self._writer = pa.ipc.new_file(self._sink, self._waiting[0].schema)
             self._files.append(0)
-        table = pa.Table.from_batches(self._waiting).combine_chunks()
-        self._writer.write_table(table)
-        self._files[-1] += table.num_rows
+        batch = self._waiting[0] if len(self._waiting) == 1 else pa.concat_batches(self._waiting)
+        self._writer.write_batch(batch)
+        self._files[-1] += batch.num_rows
         self._waiting, self._waiting_bytes = [], 0
         if self._sink is not None and self._sink.tell() >= _FILE_BYTES:
             self._close()

@@ -20,8 +20,6 @@ def train(
     A checkpoint is a plain state dict, loaded with ``weights_only``; one for each of ``training.checkpoint_epochs``, or
     the last epoch's. With a base, its checkpoints are taken over as they are.
     """
-    import os
-
     import numpy as np
     import torch
 
@@ -29,7 +27,7 @@ def train(
         if checkpoint.facts["fold"] == fold:
             with run.draft("checkpoints") as draft:
                 for file in checkpoint.files:
-                    os.link(run.path(checkpoint, file), draft.path(file.name))
+                    draft.adopt(file, run.path(checkpoint, file))
                 return draft.commit(**checkpoint.facts)
     inputs = load(run, samples, "train")
     folds_of = fold_of(run, folds, inputs.ids)

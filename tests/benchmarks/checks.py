@@ -96,7 +96,17 @@ def shards(write: Writer, count: int, turns: int) -> Iterator[Row]:
     note = (
         f"{ours / 2**20:,.0f} against {raw / 2**20:,.0f} MiB/s, {count * len(block) / 2**20:,.0f} MiB, fsync included"
     )
-    yield Row("shard / raw write", "", "Arrow IPC", ours / raw, "≥ 0.8", ours >= 0.8 * raw, ours / (4 * D), note)
+    yield Row(
+        "shard / raw write",
+        "",
+        "Arrow IPC",
+        ours / raw,
+        "≥ 0.8",
+        ours >= 0.8 * raw,
+        ours / (4 * D),
+        f"{turns}×, median",
+        note,
+    )
 
 
 def _to_disk(path: Path) -> None:

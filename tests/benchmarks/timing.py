@@ -30,6 +30,7 @@ class Row:
     goal: str = ""
     met: bool | None = None
     per_second: float | None = None
+    calls: str = ""
     note: str = ""
 
 
@@ -38,8 +39,14 @@ class Timed:
     """What one candidate gave, and how long it took; or why it could not."""
 
     seconds: float = float("inf")
+    calls: int = 0
+    slowest: float = 0.0
     output: Any = None
     error: str = ""
+
+    def spread(self) -> str:
+        """Of how many calls the minimum is, and how far the slowest of them was off."""
+        return f"{self.calls}×" + (f", +{self.slowest / self.seconds - 1:.0%}" if self.calls > 1 else "")
 
 
 def seconds(candidate: Candidate, device: torch.device) -> tuple[float, Any]:
@@ -58,30 +65,33 @@ def seconds(candidate: Candidate, device: torch.device) -> tuple[float, Any]:
 
 
 def interleave(candidates: dict[str, Candidate], device: torch.device, budget: float) -> dict[str, Timed]:
-    """Median durations of candidates that take turns (A, B, C, A, B, C, …) for about ``budget`` seconds.
+    """Fastest durations of candidates that take turns (A, B, C, A, B, C, …): three rounds, more within ``budget`` s.
 
-    Each is called once unmeasured, and its output of that call kept to be compared. The slow ones leave early: a
-    candidate takes part in a round if it can be afforded, and always in the first.
+    Minima, because what else the machine does can only add. So that they are of as many calls each, all candidates
+    stay to the end, but for those that took more than 2.5 times as long as the fastest in the first round: these have
+    that one call. Each is called once unmeasured before, and its output of that call kept to be compared.
     """
     found: dict[str, Timed] = {name: Timed() for name in candidates}
-    costs: dict[str, float] = {}
+    taken: dict[str, list[float]] = {}
     for name, candidate in candidates.items():
         try:
-            costs[name], found[name].output = seconds(candidate, device)
+            found[name].output = candidate()
+            taken[name] = []
         except Exception as error:  # noqa: BLE001  a peer that fails is a row of the table, not the end of it
             found[name].error = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
-    taken: dict[str, list[float]] = {name: [] for name in costs}
+    due = list(taken)
     start = time.perf_counter()
     for turn in range(15):
-        left = budget - (time.perf_counter() - start)
-        fair = left / len(costs) if costs else 0
-        due = [name for name in costs if not turn or costs[name] < fair]
-        if not due or (turn and left < 0):
+        if turn >= 3 and time.perf_counter() - start > budget:
             break
         for name in due:
             taken[name].append(seconds(candidates[name], device)[0])
+        if not turn and due:
+            fastest = min(taken[name][0] for name in due)
+            due = [name for name in due if taken[name][0] <= 2.5 * fastest]
     for name, durations in taken.items():
-        found[name].seconds = statistics.median(durations)
+        found[name].seconds, found[name].calls = min(durations), len(durations)
+        found[name].slowest = max(durations)
     return found
 
 
@@ -128,13 +138,13 @@ def _lines(path: Path) -> list[str]:
 
 def show(rows: list[Row], about: dict[str, str], target: Path | None) -> None:
     """Print the table; keep it as JSON if asked."""
-    console = Console(width=190)
+    console = Console(width=200)
     for key, value in about.items():
         console.print(f"{key}: {value}", highlight=False)
     table = Table()
     for column in ("what", "model", "candidate"):
         table.add_column(column)
-    for column in ("ratio", "goal", "", "samples/s"):
+    for column in ("ratio", "goal", "", "samples/s", "calls, spread"):
         table.add_column(column, justify="right")
     table.add_column("note", overflow="fold")
     before = ""
@@ -145,7 +155,7 @@ def show(rows: list[Row], about: dict[str, str], target: Path | None) -> None:
         met = "" if row.met is None else ("met" if row.met else "MISSED")
         ratio = "" if row.ratio is None else (f"{row.ratio:.1e}" if row.ratio < 0.005 else f"{row.ratio:.2f}")
         rate = "" if row.per_second is None else f"{row.per_second:,.0f}"
-        table.add_row(row.what, row.model, row.candidate, ratio, row.goal, met, rate, row.note)
+        table.add_row(row.what, row.model, row.candidate, ratio, row.goal, met, rate, row.calls, row.note)
     console.print(table)
     if target is not None:
         target.write_text(json.dumps({"machine": about, "rows": [asdict(row) for row in rows]}, indent=1))

@@ -120,7 +120,8 @@ def test_a_relabelled_sample_is_taken_anew(recorded, tmp_path, counted):
     before = later.rows(stages_of(later.run, later.base, "gradients"))
     now = later.rows(shards)
     (changed,) = [name for name in now if now[name] != before[name]]
-    assert now[changed]["features"] == before[changed]["features"]
+    # The same inputs, alone in its batch instead of among others: equal but for the last bits.
+    assert now[changed]["features"] == pytest.approx(before[changed]["features"], rel=1e-4, abs=1e-6)
 
 
 def _is_trained_on(lake: Path, row: int) -> bool:

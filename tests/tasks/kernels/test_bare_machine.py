@@ -11,7 +11,8 @@ import sys
 blocked = "jaxtyping beartype pydantic pyarrow prefect duckdb sklearn scipy pyod PIL rich".split()
 sys.modules.update(dict.fromkeys(blocked))
 import numpy as np, torch
-from tasks.kernels.attention import attend
+from torch import nn
+from tasks.kernels.attention import attend, input_weights
 from tasks.kernels.augment import crop_flip
 from tasks.kernels.checkpoints import combine
 from tasks.kernels.factors import Dense
@@ -24,26 +25,35 @@ from tasks.kernels.noise import flip_labels
 from tasks.kernels.norms import factored_norms
 from tasks.kernels.outer import joined_outer
 from tasks.kernels.precision import running_in
-from tasks.kernels.projections import Projection
-from tasks.kernels.rules import refuse_batch_statistics
-from tasks.kernels.transfer import Arriving, send
+from tasks.kernels.projections import Projection, johnson_lindenstrauss
 from tasks.kernels.ranking import average_precision, precision_at, roc_auc
-cpu = torch.device("cpu")
-y = torch.tensor([0, 1])
-head = head_gradient(torch.zeros(2, 3), torch.ones(2, 4), y, Loss(), bias=True)
-dense = joined_outer(head.residual.unsqueeze(1), head.features.unsqueeze(1), "sum")
-combined = combine([head._asdict()], [None], "average")
-assert torch.allclose(combined.l1, dense.abs().sum(1)) and torch.allclose(combined.l2, dense.norm(dim=1))
-assert factored_norms(head.residual.unsqueeze(1), head.features.unsqueeze(1), "stack")[1].equal(combined.l2)
-network = torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.ReLU(), torch.nn.Linear(5, 3)).eval()
-refuse_batch_statistics(network)
-x = send(torch.randn(2, 4), cpu)
+from tasks.kernels.rules import UnfitLayer, refuse_unknown
+from tasks.kernels.transfer import Arriving, send
+cpu, x, y = torch.device("cpu"), torch.ones(2, 4), torch.tensor([0, 1])
+taken = head_gradient(torch.zeros(2, 3), x, y, Loss(), bias=True)
+residual, features = (factor.unsqueeze(1) for factor in taken)
+l1, l2 = factored_norms(residual, features, "sum")
+built = joined_outer(residual, features, "stack")
+assert torch.allclose(built.abs().sum(1), l1) and torch.allclose(built.norm(dim=1), l2)
+assert torch.allclose(Dense(residual, features).squares(), l2.square())
+assert torch.allclose(combine([taken._asdict()], [None], "average").l2, l2)
+network = nn.Sequential(nn.Linear(4, 3)).eval()
 with running_in("fp32", cpu):
-    taken = LayerGradientTaker(network, ["0", "2"], x).take(x, y, Loss(), Projection("kronecker", 16, 0, cpu))
-whole, _ = sample_gradients(network, [n for n, _ in network.named_parameters()], Loss(), None)(x, y)
-assert torch.allclose(taken.squares.sum(1), whole.square().sum(1)) and taken.gradient.shape == (2, 16)
-assert Arriving({"a": taken.gradient}).wait()["a"].equal(taken.gradient)
-assert attend is not None and Dense(torch.ones(1, 2, 3), torch.ones(1, 2, 4)).squares().tolist() == [48.0]
+    whole = LayerGradientTaker(network, ["0"], x).take(x, y, Loss(), None).gradient
+    sketch = LayerGradientTaker(network, ["0"], x).take(x, y, Loss(), Projection("kronecker", 4, 0, cpu)).gradient
+assert torch.allclose(whole, sample_gradients(network, ["0.weight", "0.bias"], Loss(), None)(x, y)[0], atol=1e-6)
+assert sketch.shape == (2, 4) and johnson_lindenstrauss(2) > 4
+attention = nn.MultiheadAttention(4, 1, batch_first=True).eval()
+rows = lambda which: slice(input_weights(attention)[which][1], input_weights(attention)[which][1] + 4)
+mixed, _ = attend(attention, lambda which, side: side @ attention.in_proj_weight[rows(which)].T, *[x[None]] * 3)
+assert torch.allclose(mixed, attention(*[x[None]] * 3)[0], atol=1e-6)
+try:
+    refuse_unknown("memory", nn.LSTM(2, 2))
+except UnfitLayer as error:
+    assert error.name == "memory"
+else:
+    raise AssertionError("not refused")
+assert torch.equal(Arriving({"x": send(x, cpu)}).wait()["x"], x)
 assert crop_flip(torch.ones(2, 1, 4, 4), pad=1, generator=torch.Generator().manual_seed(0)).shape == (2, 1, 4, 4)
 assert sorted(assign_folds(np.array(["a", "b"]), np.array([0, 0]), 2)) == [0, 1]
 assert flip_labels(np.array([0]), np.zeros(1), np.zeros(1), share=1.0, classes=2, symmetric=True).tolist() == [1]

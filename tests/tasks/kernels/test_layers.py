@@ -88,7 +88,7 @@ def agree(network, names, x, labels, loss=None):
 @pytest.mark.parametrize("batch_first", [True, False])
 @pytest.mark.parametrize(
     "names",
-    [OWNERS, ["head"], ["table"], ["words"], ["places"], ["attention"], ["attention", "attention.out_proj"], ["turn"],
+    [OWNERS, ["head"], ["table", "words"], ["places"], ["attention"], ["attention", "attention.out_proj"], ["turn"],
      ["unused"], ["norm", "head"]],
     ids="+".join,
 )  # fmt: skip
@@ -178,11 +178,11 @@ class Barrier(torch.autograd.Function):
     """The identity, which must not be differentiated."""
 
     @staticmethod
-    def forward(ctx, x):
+    def forward(_ctx, x):
         return x.clone()
 
     @staticmethod
-    def backward(ctx, *_gradients):
+    def backward(_ctx, *_gradients):
         raise AssertionError("differentiated")
 
 

@@ -4,6 +4,8 @@ import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 
 from tasks.kernels.losses import Loss
@@ -97,3 +99,32 @@ def test_the_residual_of_a_confident_sample_does_not_cancel(device, gap, k):
 def test_labels_of_another_length_are_refused():
     with pytest.raises(TypeCheckError):
         Loss().losses(torch.zeros(3, 2), torch.zeros(4, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_class_is_the_same_as_its_one_hot_target(device, kind, smoothing):
+    logits = torch.randn(8, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(device)
+    labels = (torch.arange(8) % 5).to(device)
+    one_hot = torch.nn.functional.one_hot(labels, 5).to(logits)
+    for of in (Loss(kind, smoothing).losses, Loss(kind, smoothing).residuals):
+        torch.testing.assert_close(of(logits, labels), of(logits, one_hot))
+
+
+@given(st.lists(st.floats(-30, 30), min_size=2, max_size=8), st.integers(0, 7), st.floats(0, 0.9))
+def test_the_residual_of_cross_entropy_sums_to_zero(values, label, smoothing):
+    logits = torch.tensor([values], dtype=torch.float64)
+    residual = Loss("cross_entropy", smoothing).residuals(logits, torch.tensor([label % len(values)]))
+    assert abs(float(residual.sum())) < 1e-12
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_the_largest_output_is_predicted_also_where_several_probabilities_are_one(device, kind):
+    logits = torch.tensor([[100.0, 300.0, 200.0]], device=device)
+    outcome = Loss(kind).outcome(logits, torch.tensor([0], device=device))
+    assert (outcome.predicted.item(), outcome.p_predicted.item(), outcome.p_label.item()) == (1, 1.0, 1.0)
+
+
+def test_an_outcome_needs_classes():
+    with pytest.raises(TypeCheckError):
+        Loss().outcome(torch.zeros(3, 2), torch.zeros(3))

@@ -4,6 +4,7 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
+from tasks.kernels import norms
 from tasks.kernels.norms import factored_norms
 
 
@@ -44,3 +45,23 @@ def test_terms_that_cancel_have_a_norm_of_nearly_nothing_and_never_nan():
 def test_factors_of_different_lengths_are_refused():
     with pytest.raises(TypeCheckError):
         factored_norms(torch.zeros(3, 1, 2), torch.zeros(4, 1, 2), "sum")
+
+
+@pytest.mark.parametrize("joined", ["sum", "stack"])
+def test_one_term_is_not_built(monkeypatch, joined):
+    residual, features = (torch.randn(20, 1, w, generator=torch.Generator().manual_seed(w)) for w in (3, 4))
+    monkeypatch.delattr(norms, "joined_outer")
+    l1, l2 = factored_norms(residual, features, joined)
+    built = residual.transpose(1, 2) * features
+    torch.testing.assert_close(l1, built.abs().sum((1, 2)))
+    torch.testing.assert_close(l2, built.square().sum((1, 2)).sqrt())
+
+
+def test_slices_of_samples_change_nothing(device):
+    # 2050 matrices of 2048 values are more than one slice.
+    generator = torch.Generator().manual_seed(0)
+    residual, features = (torch.randn(2050, 2, w, generator=generator).to(device) for w in (32, 64))
+    l1, _ = factored_norms(residual, features, "sum")
+    assert len(l1) == 2050
+    for i in (0, 2047, 2048, 2049):
+        torch.testing.assert_close(l1[i], (residual[i].T @ features[i]).abs().sum(), rtol=1e-5, atol=0)

@@ -1,5 +1,10 @@
 """A projection keeps inner products in expectation, and is told by its seed and the parameter's name alone."""
 
+import math
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.random_projection import johnson_lindenstrauss_min_dim
 
+import tasks
 from tasks.kernels import projections
 from tasks.kernels.projections import Projection, johnson_lindenstrauss, split_dimension
 
@@ -82,3 +88,65 @@ def test_a_dimension_splits_into_two_factors_the_inner_one_the_smaller(d):
     assert outer * inner == d
     assert inner <= outer
     assert not any(d % i == 0 for i in range(inner + 1, int(d**0.5) + 1))
+
+
+def matrix(kind, p, d=24, seed=0, name="w", device=CPU):
+    """R, d × p: what becomes of the unit vectors."""
+    out = torch.zeros(p, d, device=device)
+    Projection(kind, d, seed, device).add(name, torch.eye(p, device=device), out)
+    return out.T
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_blocks_of_all_parameters_sum_to_the_projection_of_the_whole(kind):
+    sizes = {"a.weight": 12, "a.bias": 3, "b.weight": 20}
+    g = torch.randn(4, 35, generator=torch.Generator().manual_seed(1))
+    whole = torch.cat([matrix(kind, p, name=name) for name, p in sizes.items()], 1)
+    projection, out = Projection(kind, 24, 0, CPU), torch.zeros(4, 24)
+    # In another order than the whole has them: no block depends on what was drawn before.
+    for name, block in reversed(list(zip(sizes, g.split(list(sizes.values()), 1), strict=True))):
+        projection.add(name, block, out)
+    torch.testing.assert_close(out, g @ whole.T, rtol=1e-4, atol=1e-5)
+
+
+def test_kronecker_takes_a_vector_as_a_matrix_of_one_column():
+    g = torch.randn(3, 9, generator=torch.Generator().manual_seed(0))
+    p_out, p_in = Projection("kronecker", 24, 0, CPU).factors("w", 9, 1)
+    explicit = np.kron(p_out.numpy(), p_in.numpy())
+    np.testing.assert_allclose(projected("kronecker", g).numpy(), g.numpy() @ explicit.T, rtol=1e-4, atol=1e-5)
+
+
+def test_another_process_draws_the_same_matrices():
+    script = (
+        "import torch; from tasks.kernels.projections import Projection\n"
+        f"for kind in {KINDS!r}:\n"
+        "    out = torch.zeros(6, 4)\n"
+        "    Projection(kind, 4, 7, torch.device('cpu')).add('w', torch.eye(6), out)\n"
+        "    print(out.tolist())"
+    )
+    root = Path(tasks.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script], cwd=root, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.splitlines() == [str(matrix(kind, 6, 4, seed=7).T.tolist()) for kind in KINDS], done.stderr
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_matrix_is_the_same_on_every_device(kind):
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    assert torch.equal(matrix(kind, 40), matrix(kind, 40, device=torch.device("cuda")).cpu())
+
+
+def test_random_has_signs_countsketch_one_in_each_column_and_sparse_the_stated_density():
+    assert set(matrix("random", 40, 16).unique().tolist()) == {-0.25, 0.25}
+    sketch = matrix("countsketch", 40, 16)
+    assert (sketch != 0).sum(0).tolist() == [1] * 40
+    assert set(sketch.unique().tolist()) == {-1.0, 0.0, 1.0}
+    p, d = 400, 64
+    sparse = matrix("sparse", p, d)
+    # Duplicates add up or cancel: few entries are not ± the stated size.
+    stated = torch.isclose(sparse.abs(), torch.tensor(math.sqrt(math.sqrt(p) / d)), rtol=1e-3)
+    assert (stated | (sparse == 0)).float().mean() > 0.99
+    assert stated.float().mean().item() == pytest.approx(1 / math.sqrt(p), rel=0.1)
