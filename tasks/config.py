@@ -44,8 +44,8 @@ class CleanConfig(BaseModel):
     )
     base: str | None = Field(
         default=None,
-        description="A recorded run's id, or latest: its folds, models and gradients are taken over, and only samples it "
-        "has not seen are worked on. Default: everything is made anew (and what is unchanged is reused).",
+        description="A recorded run's id, or latest: its folds, models and gradients are taken over as they are, and "
+        "only samples it has not seen are worked on. Default: none; what is unchanged is reused all the same.",
     )
     runner: Runner = Field(default=Runner(), description="Where the tasks of a stage run.")
     budget: BudgetChoice = Field(default=BudgetChoice(), description="How many samples are flagged.")

@@ -1,4 +1,4 @@
-"""Gradients of one shard of samples, batch by batch: how large a batch is, what is stored of it, what is known already."""
+"""Gradients of one shard of samples: how large a batch is, what is stored of it, what is known already."""
 
 # pyright: reportAttributeAccessIssue=false
 # pyarrow.compute makes its functions at import time; pyright cannot see them.

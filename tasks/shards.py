@@ -8,7 +8,6 @@ shards of different models or projections are never mixed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -96,7 +95,7 @@ class ShardWriter:
         self._scalars: list[pa.RecordBatch] = []
         self._files: list[int] = []
         self._sink: pa.OSFile | None = None
-        self._writer: pa.RecordBatchWriter | None = None
+        self._writer: Any = None
 
     def __enter__(self) -> ShardWriter:
         return self
@@ -254,8 +253,8 @@ class GradientShards:
         for factors in self.factors():
             for at in range(0, len(factors.rank), size):
                 # A copy of the piece: torch warns of arrays that cannot be written to.
-                sides = (torch.from_numpy(np.array(side[at : at + size], np.float32)) for side in factors[1:])
-                yield factors.rank[at : at + size], joined_outer(*sides, joined).numpy()
+                left, right = (torch.from_numpy(np.array(side[at : at + size], np.float32)) for side in factors[1:])
+                yield factors.rank[at : at + size], joined_outer(left, right, joined).numpy()
 
     @property
     def dense_bytes(self) -> int:

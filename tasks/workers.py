@@ -23,7 +23,7 @@ class Workers:
     def __init__(self, runner: TaskRunner[Any]) -> None:
         self._runner = runner
 
-    def map(self, task: Task[..., Artefact], *arguments: Any) -> PrefectFutureList[Artefact]:
+    def map(self, task: Task[..., Any], *arguments: Any) -> PrefectFutureList[Artefact]:
         """One task run for each element of the arguments that are not ``unmapped``, as ``Task.map`` has it."""
         return self._runner.map(task, get_call_parameters(task.fn, arguments, {}))
 
@@ -57,12 +57,12 @@ def _chosen(runner: Runner) -> TaskRunner[Any]:
         case "processes":
             return ProcessPoolTaskRunner(max_workers=runner.workers or half)
         case "dask":
-            from prefect_dask import DaskTaskRunner
+            from prefect_dask.task_runners import DaskTaskRunner
 
             local = {"n_workers": runner.workers or half, "threads_per_worker": 1, "dashboard_address": None}
-            return DaskTaskRunner(runner.address) if runner.address else DaskTaskRunner(cluster_kwargs=local)
+            return DaskTaskRunner(address=runner.address) if runner.address else DaskTaskRunner(cluster_kwargs=local)
         case "ray":
-            from prefect_ray import RayTaskRunner
+            from prefect_ray.task_runners import RayTaskRunner
 
             local = {"num_cpus": runner.workers or half, "include_dashboard": False}
-            return RayTaskRunner(runner.address) if runner.address else RayTaskRunner(init_kwargs=local)
+            return RayTaskRunner(address=runner.address) if runner.address else RayTaskRunner(init_kwargs=local)

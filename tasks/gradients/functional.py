@@ -32,6 +32,7 @@ class Functional(Projected):
 
         from tasks.kernels.functional import sample_gradients
         from tasks.kernels.losses import Loss
+        from tasks.kernels.precision import running_in
         from tasks.kernels.rules import UnfitLayer, refuse_batch_statistics
 
         network.eval()
@@ -39,7 +40,8 @@ class Functional(Projected):
         x = probe(example, 2)
         try:
             refuse_batch_statistics(network)
-            sample_gradients(network, names, Loss(), None)(x, torch.zeros(2, dtype=torch.int64))
+            with running_in(self.precision, x.device):
+                sample_gradients(network, names, Loss(), None)(x, torch.zeros(2, dtype=torch.int64))
         except UnfitLayer as error:
             raise BadModel(
                 where=f"layer {error.name}",
@@ -57,7 +59,6 @@ class Functional(Projected):
 
     def taker(self, network: nn.Module, example: torch.Tensor, loss: Loss, samples: int) -> Taker:
         """One vectorised gradient function for one network."""
-        import torch
 
         from tasks.kernels.functional import sample_gradients
         from tasks.kernels.precision import loss_scale, running_in

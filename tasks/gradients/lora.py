@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Lora(Layers):
     """The A and B matrices of a peft model (Hu et al., ICLR 2022), told by their names."""
 
-    kind: Literal["lora"] = "lora"
+    kind: Literal["lora"] = "lora"  # pyright: ignore[reportIncompatibleVariableOverride]
     layers_like: list[str] = Field(
         default=["*lora_A*", "*lora_B*"],
         min_length=1,

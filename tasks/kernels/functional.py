@@ -35,7 +35,8 @@ def sample_gradients(
         parameters: dict[str, torch.Tensor], x: torch.Tensor, y: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         logits = functional_call(network, parameters | fixed, (x.unsqueeze(0),)).float()
-        return loss.losses(logits, y.unsqueeze(0)).sum() * scale, logits.squeeze(0)
+        residual = loss.residuals(logits.detach(), y.unsqueeze(0))
+        return (residual * logits).sum() * scale, logits.squeeze(0)
 
     each = vmap(grad(loss_of, has_aux=True), in_dims=(None, 0, 0), chunk_size=chunk, randomness="error")
 

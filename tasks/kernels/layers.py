@@ -61,8 +61,8 @@ class _Site(NamedTuple):
     bias: _Parameter | None
 
 
-# How samples lie in a layer's output: (the axis, rows of it that each sample has); None where there is no such axis.
-_Layout = tuple[int, int] | None
+# How samples lie in a layer's output: (the axis, rows of it that each sample has); its shape if there is no such axis.
+_Layout = tuple[int, int] | torch.Size
 
 
 class LayerGradientTaker:
@@ -111,9 +111,11 @@ class LayerGradientTaker:
             parameter.reset()
         with self._hooked(self._watch), torch.enable_grad():
             logits = self.network(x).float()
-            (loss.losses(logits, labels).sum() * scale).backward()
-        for parameter in self.parameters:
-            self._finish(parameter)
+            if logits.requires_grad:
+                logits.backward(loss.residuals(logits.detach(), labels) * scale)
+        with torch.autocast(x.device.type, enabled=False):
+            for parameter in self.parameters:
+                self._finish(parameter)
         return LayerGradients(self._out, self._squares, logits.detach())
 
     # ---- which parameters, and where ---------------------------------------------------------------------------------
@@ -230,7 +232,10 @@ class LayerGradientTaker:
                 parameter.calls += 1
         if not output.requires_grad:
             output = _Start.apply(output, self._start)  # pyright: ignore[reportAssignmentType]
-        if layout is None:
+        if isinstance(layout, torch.Size) and (output.dim() > len(layout) or len(output) != layout[0]):
+            # Made of an output that was given to each sample below.
+            layout = (0, 1)
+        if isinstance(layout, torch.Size):
             # One output for all samples (position embeddings): each gets its own, so that each has its own δ.
             own_row = len(output) == 1
             output = output.expand(self._n, *(output.shape[1:] if own_row else output.shape))
@@ -241,8 +246,9 @@ class LayerGradientTaker:
         def arrived(delta: torch.Tensor) -> None:
             if inputs._version != version:
                 raise UnfitLayer(site.key, "its input is changed in place after it was used")
-            with torch.no_grad():
-                self._receive(site, inputs, delta, layout or (0, 1))
+            # The backward pass runs under the forward's autocast; sums do not.
+            with torch.no_grad(), torch.autocast(delta.device.type, enabled=False):
+                self._receive(site, inputs, delta, (0, 1) if isinstance(layout, torch.Size) else layout)
 
         output.register_hook(arrived)
         return output
@@ -251,7 +257,10 @@ class LayerGradientTaker:
 
     def _receive(self, site: _Site, inputs: torch.Tensor, delta: torch.Tensor, layout: tuple[int, int]) -> None:
         delta = delta.float() if self._scale == 1 else delta.float() / self._scale
-        weight, bias = contribution(site.module, inputs, delta, self._n, layout, bias=site.bias is not None)
+        try:
+            weight, bias = contribution(site.module, inputs, delta, self._n, layout, bias=site.bias is not None)
+        except UnfitLayer as error:
+            raise UnfitLayer(site.key, error.reason) from None
         if site.bias is not None and bias is not None:
             site.bias.vector = bias if site.bias.vector is None else site.bias.vector + bias
         if site.weight is None:
@@ -310,7 +319,7 @@ class _Start(torch.autograd.Function):
         return x
 
     @staticmethod
-    def backward(ctx: Any, *_gradients: Any) -> tuple[None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(_ctx: Any, *_gradients: Any) -> tuple[None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         return None, None
 
 
@@ -319,7 +328,7 @@ def _layout(key: str, two: tuple[int, ...], three: tuple[int, ...]) -> _Layout:
     if len(two) != len(three) or len(grown) > 1:
         raise UnfitLayer(key, f"its output for two samples is {two}, for three {three}")
     if not grown:
-        return None
+        return torch.Size(two)
     (axis,) = grown
     if two[axis] % 2 or two[axis] // 2 * 3 != three[axis]:
         raise UnfitLayer(key, f"its output for two samples is {two}, for three {three}")

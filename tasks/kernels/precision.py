@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -24,7 +24,8 @@ def running_in(precision: Precision, device: torch.device) -> Iterator[None]:
     """fp32; tf32 matrix products and convolutions (CUDA alone has them); or bf16 or fp16 by autocast."""
     with ExitStack() as undo:
         if device.type == "cuda":
-            for backend in (torch.backends.cuda.matmul, torch.backends.cudnn):
+            backends: list[Any] = [torch.backends.cuda.matmul, torch.backends.cudnn]
+            for backend in backends:
                 undo.callback(setattr, backend, "allow_tf32", backend.allow_tf32)
                 backend.allow_tf32 = precision == "tf32"
         if precision in ("bf16", "fp16"):

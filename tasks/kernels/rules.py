@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.utils import parametrize
 
 from tasks.kernels.factors import Convolution, Convolved, Dense, Factors, LookedUp
 
@@ -37,6 +38,8 @@ def refuse_unknown(name: str, module: nn.Module) -> None:
     Raises:
         UnfitLayer: saying why.
     """
+    if parametrize.is_parametrized(module):
+        raise UnfitLayer(name, f"a {type(module).__name__}, whose weight is computed from other parameters")
     if not isinstance(module, (nn.Linear, nn.Embedding, *_CONVOLUTIONS, *_NORMS)):
         raise UnfitLayer(name, f"no rule for a {type(module).__name__}")
     extra = {key for key, _ in module.named_parameters(recurse=False)} - {"weight", "bias"}

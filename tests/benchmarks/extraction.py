@@ -3,8 +3,9 @@
     python tests/benchmarks/extraction.py [--quick]
 
 Everything runs the product's own verbs on generated samples (an MLP on 64-d vectors; the small CNN on 28 × 28 images
-for the increment), the gradient kind ``layers`` projected to 512 values. Memory is the peak resident set of a process of its own that extracts shard after shard, less
-the pages of mapped files; writing is against one sequential write of the same bytes; both sides end with an fsync.
+for the increment), the gradient kind ``layers`` projected to 512 values. Memory is the largest resident set, mapped
+files apart, that a process of its own has between shards; writing is against one sequential write of the same bytes,
+both with an fsync at their end.
 """
 
 from __future__ import annotations
@@ -136,8 +137,8 @@ def memory(quick: bool) -> tuple[str, str, str, float]:
         )
         peaks.append([int(word) for word in done.stdout.split()[-2:]])
     (a, _), (b, written) = peaks
-    what = f"host memory, {few:,} → {many:,} samples ({a / 2**20:.0f} → {b / 2**20:.0f} MiB, {written / 2**30:.1f} GiB written)"
-    return what, "itself", "0.90 … 1.10", b / a
+    sizes = f"{a / 2**20:.0f} → {b / 2**20:.0f} MiB, {written / 2**30:.1f} GiB written"
+    return f"host memory, {few:,} → {many:,} samples ({sizes})", "itself", "0.90 … 1.10", b / a
 
 
 def writing(lake: Path, repeats: int) -> tuple[str, str, str, float]:
@@ -240,14 +241,12 @@ def main() -> None:
         memory_of(arguments.memory_of)
         return
     rows = []
-    for measure in (
-        lambda lake: memory(arguments.quick),
-        lambda lake: writing(lake, 3 if arguments.quick else 7),
-        increment,
-        *([] if arguments.quick else [lambda lake, k=k: workers_of(k) for k in ("dask", "ray")]),
-    ):
-        with tempfile.TemporaryDirectory() as lake:
-            rows.append(measure(Path(lake)))
+    with tempfile.TemporaryDirectory() as lake:
+        rows.append(writing(Path(lake), 3 if arguments.quick else 7))
+    with tempfile.TemporaryDirectory() as lake:
+        rows.append(increment(Path(lake)))
+    rows.append(memory(arguments.quick))
+    rows += [workers_of(kind) for kind in ([] if arguments.quick else ["dask", "ray"])]
     table = Table("what", "against", "goal", "ratio", title=f"extraction, {os.cpu_count()} processors")
     for what, against, goal, ratio in rows:
         table.add_row(what, against, goal, f"{ratio:.3f}")

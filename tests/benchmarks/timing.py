@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
 import subprocess
 import time
 from collections.abc import Callable
@@ -65,11 +64,12 @@ def seconds(candidate: Candidate, device: torch.device) -> tuple[float, Any]:
 
 
 def interleave(candidates: dict[str, Candidate], device: torch.device, budget: float) -> dict[str, Timed]:
-    """Fastest durations of candidates that take turns (A, B, C, A, B, C, …): three rounds, more within ``budget`` s.
+    """Fastest durations of candidates that take turns (A, B, C, A, B, C, …): three rounds, more within ``budget`` s,
+    two where they take more than four times the budget.
 
     Minima, because what else the machine does can only add. So that they are of as many calls each, all candidates
-    stay to the end, but for those that took more than 2.5 times as long as the fastest in the first round: these have
-    that one call. Each is called once unmeasured before, and its output of that call kept to be compared.
+    stay to the end, but for those whose first call took more than a fifth of a second and 2.5 times the first
+    candidate's: these have that one call. Each is called once unmeasured before, and that output kept to be compared.
     """
     found: dict[str, Timed] = {name: Timed() for name in candidates}
     taken: dict[str, list[float]] = {}
@@ -82,13 +82,14 @@ def interleave(candidates: dict[str, Candidate], device: torch.device, budget: f
     due = list(taken)
     start = time.perf_counter()
     for turn in range(15):
-        if turn >= 3 and time.perf_counter() - start > budget:
+        spent = time.perf_counter() - start
+        if (turn >= 3 and spent > budget) or (turn == 2 and spent > 4 * budget):
             break
         for name in due:
             taken[name].append(seconds(candidates[name], device)[0])
         if not turn and due:
-            fastest = min(taken[name][0] for name in due)
-            due = [name for name in due if taken[name][0] <= 2.5 * fastest]
+            slow = max(0.2, 2.5 * taken[due[0]][0])
+            due = [name for name in due if taken[name][0] <= slow]
     for name, durations in taken.items():
         found[name].seconds, found[name].calls = min(durations), len(durations)
         found[name].slowest = max(durations)

@@ -99,7 +99,7 @@ def nursery(server, tmp_path):
 
 @pytest.mark.timeout(600)
 def test_twenty_kills_at_random_moments_lose_no_finished_shard_and_change_no_byte(nursery):
-    moments = random.Random(0)  # noqa: S311
+    moments = random.Random(0)
     broken = nursery("broken")
     torn = 0
     for _ in range(KILLS):

@@ -10,7 +10,6 @@ from tasks.errors import BadArtefact, BadConfig
 from tasks.schemas import GRADIENTS, gradient_shard
 from tasks.shards import About, GradientShards, ShardWriter
 
-
 ABOUT = About(
     gradient={"kind": "head"}, loss=("cross_entropy", 0.0), checkpoints=("a",), epochs=(1,), layers=(), joined="sum"
 )

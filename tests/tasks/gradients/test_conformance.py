@@ -397,7 +397,7 @@ def test_a_pattern_that_names_no_layer_is_refused_with_those_there_are():
 
 def test_a_network_without_low_rank_matrices_is_refused():
     network, x, _ = ready("mlp")
-    with pytest.raises(BadModel, match="kind lora: .*lora_A and lora_B"):
+    with pytest.raises(BadModel, match=r"kind lora: .*lora_A and lora_B"):
         Lora().check(network, x)
 
 
