@@ -58,7 +58,7 @@ def _write(lake: Path, statements: str) -> None:
 
 
 def connect(lake: Path, run_id: str | None = None) -> duckdb.DuckDBPyConnection:
-    """The catalogue, read-only, with ``shards``: one run's gradients or their factors (default: the newest's), by Arrow.
+    """The catalogue, read-only, with ``shards``: one run's gradients or factors (default: the newest's), by Arrow.
 
     Raises:
         BadInput: nothing has been recorded in this lake, or no such run.

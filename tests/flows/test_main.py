@@ -112,6 +112,23 @@ def test_sql_reads_the_gradient_shards(gradsieve, cleaned):
     assert done.stdout.split()[-1] == "144", done.stderr
 
 
+@pytest.mark.parametrize("store", ["float32", "float16"])
+def test_sql_finds_the_neighbours_of_a_suspect_in_gradient_space(gradsieve, small, tmp_path, store):
+    options = ["--gradient.kind=layers", "--gradient.projection-dim=64", f"--gradient.store={store}"]
+    assert gradsieve("clean", "--lake", str(tmp_path), *small, *options).returncode == 0
+    query = """WITH suspect AS (SELECT sample_id, gradient FROM shards JOIN latest.flags USING (sample_id)
+                                ORDER BY rank LIMIT 1)
+               SELECT s.sample_id, array_cosine_similarity(s.gradient, suspect.gradient) AS similarity,
+                      layer_norms, s.l2
+               FROM shards s JOIN latest.samples USING (sample_id), suspect ORDER BY similarity DESC LIMIT 5"""
+    done = gradsieve("sql", query, "--lake", str(tmp_path), "--format=json")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(rows) == 5, done.stderr
+    assert rows[0]["similarity"] == pytest.approx(1, abs=1e-3)
+    assert all(row["similarity"] <= 1.001 for row in rows)
+    assert sum(norm**2 for norm in rows[0]["layer_norms"]) ** 0.5 == pytest.approx(rows[0]["l2"], rel=1e-3)
+
+
 def test_a_wrong_query_and_a_write_are_refused(gradsieve, cleaned):
     wrong = gradsieve("sql", "SELECT nothing FROM flags", "--lake", str(cleaned.lake))
     assert (wrong.returncode, "nothing" in wrong.stderr) == (2, True)
