@@ -56,8 +56,17 @@ class Dense(NamedTuple):
         else:
             out.baddbmm_(left.transpose(1, 2), right)
 
+    def write(self, out: torch.Tensor) -> None:
+        """G into ``out``, n × o × i, whatever its strides."""
+        if self.delta.shape[1] == 1:
+            torch.mul(self.delta.transpose(1, 2), self.inputs, out=out)
+        else:
+            torch.bmm(self.delta.transpose(1, 2), self.inputs, out=out)
+
     def gradient(self) -> torch.Tensor:
-        """One batched matrix product."""
+        """One batched matrix product; of one position, one product of each pair of values."""
+        if self.delta.shape[1] == 1:
+            return self.delta.transpose(1, 2) * self.inputs
         return self.delta.transpose(1, 2) @ self.inputs
 
     def squares(self) -> torch.Tensor:

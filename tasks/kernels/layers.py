@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from tasks.kernels.attention import attend, input_weights
 from tasks.kernels.axes import Float
-from tasks.kernels.factors import Factors
+from tasks.kernels.factors import Dense, Factors
 from tasks.kernels.losses import Loss
 from tasks.kernels.projections import Projection, split_dimension
 from tasks.kernels.rules import UnfitLayer, contribution, joined, refuse_batch_statistics, refuse_unknown
@@ -48,6 +48,7 @@ class _Parameter:
 
     def reset(self) -> None:
         self.calls = 0
+        self.filled = False
         self.factors: list[Factors] = []
         self.vector: torch.Tensor | None = None
 
@@ -105,7 +106,7 @@ class LayerGradientTaker:
         self._start = torch.zeros((), device=x.device, requires_grad=True)
         self._projection = projection
         width = projection.d if projection else self.size
-        self._out = torch.zeros(self._n, width, device=x.device)
+        self._out = (torch.zeros if projection else torch.empty)(self._n, width, device=x.device)
         self._squares = torch.zeros(self._n, len(self.names), device=x.device)
         for parameter in self.parameters:
             parameter.reset()
@@ -116,6 +117,8 @@ class LayerGradientTaker:
         with torch.autocast(x.device.type, enabled=False):
             for parameter in self.parameters:
                 self._finish(parameter)
+                if projection is None and not parameter.filled:
+                    self._whole(parameter).zero_()
         return LayerGradients(self._out, self._squares, logits.detach())
 
     # ---- which parameters, and where ---------------------------------------------------------------------------------
@@ -286,6 +289,11 @@ class LayerGradientTaker:
         projection = self._projection
         together = joined(parameter.factors)
         if projection is None or projection.kind != "kronecker" or together is None:
+            if projection is None and isinstance(together, Dense):
+                # Written where it belongs: whole gradients are bound by memory, and each copy is one more pass.
+                together.write(self._whole(parameter).view(self._n, *matrix))
+                self._squares[:, parameter.layer] += together.squares()
+                return
             gradient = parameter.factors[0].gradient()
             for factors in parameter.factors[1:]:
                 gradient += factors.gradient()
@@ -301,10 +309,15 @@ class LayerGradientTaker:
         for factors in parameter.factors if together is None else [together]:
             factors.sketch(p_out, p_in, out)
 
+    def _whole(self, parameter: _Parameter) -> torch.Tensor:
+        """Where a parameter's whole gradient goes, n × its size."""
+        parameter.filled = True
+        return self._out[:, parameter.offset : parameter.offset + parameter.size]
+
     def _place(self, parameter: _Parameter, gradient: torch.Tensor) -> None:
         self._squares[:, parameter.layer] += gradient.square().sum(1)
         if self._projection is None:
-            self._out[:, parameter.offset : parameter.offset + parameter.size] = gradient
+            self._whole(parameter).copy_(gradient)
         else:
             self._projection.add(parameter.name, gradient, self._out)
 

@@ -58,7 +58,7 @@ class Projection:
 
     def __init__(self, kind: ProjectionKind, d: int, seed: int, device: torch.device) -> None:
         self.kind, self.d, self.seed, self.device = kind, d, seed, device
-        self._blocks: dict[tuple[str, ...], torch.Tensor] = {}
+        self._blocks: dict[tuple[str | int, ...], torch.Tensor] = {}
 
     def add(self, name: str, gradients: Float[torch.Tensor, "n p"], out: Float[torch.Tensor, "n d"]) -> None:
         """``out`` += the projection of one parameter's gradients."""
@@ -84,9 +84,10 @@ class Projection:
         return p_out, self._signs((name, "in"), d_in, inside, d_in)
 
     def _signs(self, key: tuple[str, str], rows: int, columns: int, d: int) -> torch.Tensor:
-        if key not in self._blocks:
-            self._blocks[key] = self._draw(_generator(self.seed, *key), rows, columns, d)
-        return self._blocks[key]
+        block = (*key, rows, columns)
+        if block not in self._blocks:
+            self._blocks[block] = self._draw(_generator(self.seed, *key), rows, columns, d)
+        return self._blocks[block]
 
     def _draw(self, generator: torch.Generator, rows: int, columns: int, d: int) -> torch.Tensor:
         signs = torch.randint(0, 2, (rows, columns), generator=generator, dtype=torch.int8)
@@ -94,7 +95,7 @@ class Projection:
 
     def _sparse(self, name: str, p: int) -> torch.Tensor:
         """This parameter's block, d × p in CSR form."""
-        if (name, "sparse") not in self._blocks:
+        if (name, "sparse", p) not in self._blocks:
             generator = _generator(self.seed, name, "sparse")
             if self.kind == "countsketch":
                 rows, columns = torch.randint(self.d, (p,), generator=generator), torch.arange(p)
@@ -111,8 +112,8 @@ class Projection:
             block = torch.sparse_coo_tensor(
                 torch.stack([rows, columns]), signs * size, (self.d, p), check_invariants=True
             )
-            self._blocks[name, "sparse"] = block.coalesce().to_sparse_csr().to(self.device)
-        return self._blocks[name, "sparse"]
+            self._blocks[name, "sparse", p] = block.coalesce().to_sparse_csr().to(self.device)
+        return self._blocks[name, "sparse", p]
 
 
 def _generator(seed: int, *names: str) -> torch.Generator:

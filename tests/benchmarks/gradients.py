@@ -130,7 +130,7 @@ class Bench:
             else:
                 p = sum(parameter.numel() for parameter in s.network.parameters())
                 note = (
-                    f"not run: matrix of {p / 1e6:.1f} M × {D} ({p * D * 4 / 2**30:.0f} GiB) drawn anew for each batch"
+                    f"not run: matrix of {p / 1e6:.1f} M × {D} ({p * D * 4 / 2**30:.0f} GiB), or redrawn for each batch"
                 )
                 yield Row("(b) own dense projection", s.name, "TRAK, dattri", note=note)
 
