@@ -36,7 +36,7 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
     detectors = [choice.part for choice in config.detectors]
 
     with Run.start(config.lake, config.name).logged() as run, workers(config.runner) as pool:
-        base = base_of(run, config.base, config.name)
+        base = base_of(run, config.base, config.name, model, config.training)
         samples = ingest(run, reader, config.ingestion)
         folds = plan(run, samples, config.folds, model, gradient, base)
         here, data, held_out, network, how, before = map(unmapped, (run, samples, folds, model, config.training, base))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import tempfile
 import threading
@@ -96,7 +95,7 @@ def _one_of(device: torch.device) -> Iterator[torch.device]:
         yield device
         return
     locks = [
-        FileLock(Path(tempfile.gettempdir()) / f"gradsieve-{getpass.getuser()}-cuda-{index}.lock")
+        FileLock(Path(tempfile.gettempdir()) / f"gradsieve-{os.getuid()}-cuda-{index}.lock")
         for index in range(torch.cuda.device_count())
     ]
     while True:

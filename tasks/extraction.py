@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tasks.kernels.transfer import Arriving
 
 _LARGEST_BATCH = 4096
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")
 # Batches that must go well before a size that ran out of memory is tried again.
 _PATIENCE = 8
 
@@ -74,7 +75,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     import torch
 
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
     )
 
 
@@ -205,12 +206,25 @@ def record_batch(
     }
     for name in schema.names:
         if name in vectors:
-            arrays[name] = _listed(vectors[name].astype(store, copy=False))
+            arrays[name] = _listed(_stored(vectors[name], store, inputs.ids[rows]))
         elif name == "layer_norms":
             arrays[name] = _listed(values[name])
         elif name not in arrays:
             arrays[name] = pa.array(values[name])
     return pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
+
+
+def _stored(values: np.ndarray, store: str, ids: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        stored = values.astype(store, copy=False)
+    if not np.isfinite(stored).all():
+        raise BadModel(
+            where=f"the gradient of sample {ids[int(np.argmin(np.isfinite(stored).all(1)))]}",
+            expected=f"values that {store} can hold",
+            got=f"one as large as {np.nanmax(np.abs(values)):.3g}",
+            do="Use --gradient.store float32.",
+        )
+    return stored
 
 
 def _listed(values: np.ndarray) -> pa.FixedSizeListArray:

@@ -138,9 +138,8 @@ def fit(
 
 
 def _rng_devices(device: torch.device) -> list[int]:
-    import torch
 
-    return [torch.cuda.current_device()] if device.type == "cuda" else []
+    return [device.index or 0] if device.type == "cuda" else []
 
 
 def _check_outputs(network: nn.Module, inputs: Inputs, rows: np.ndarray, classes: int, device: torch.device) -> None:

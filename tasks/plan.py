@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tasks.artefacts import Artefact, Run
 from tasks.devices import exclusive
 from tasks.earlier import stages_of
@@ -15,6 +17,9 @@ from tasks.models import Model
 from tasks.samples import check_split, known_folds, payload_of, table_of
 from tasks.schemas import FOLDS
 from tasks.step import step
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @step("plan {folds} folds")
@@ -59,9 +64,17 @@ def plan(run: Run, samples: Artefact, folds: int, model: Model, gradient: Gradie
         )
     earlier = stages_of(run, base, "folds")
     if earlier:
-        _check_base(samples, folds, stages_of(run, base, "samples")[0], earlier[0])
-        known = known_folds(run, earlier[0], np.array(ids, dtype=object))
-        fold = extend_folds(units, known, *uniforms(ids, 0), folds)
+        before = stages_of(run, base, "samples")[0]
+        _check_base(samples, folds, before, earlier[0])
+        # Dealt beside what the base's models were trained on and has left the source since: a copy may have stayed.
+        gone = table_of(run, before, ["sample_id", "split", "group"])
+        gone = gone.filter(pc.equal(gone["split"], "train"))
+        gone = gone.filter(pc.invert(pc.is_in(gone["sample_id"], value_set=pa.array(ids, pa.string()))))
+        every = ids + gone["sample_id"].to_pylist()
+        units = inseparable(every, table["group"].to_pylist() + gone["group"].to_pylist())
+        known = known_folds(run, earlier[0], np.array(every, dtype=object))
+        _check_units(units, known)
+        fold = extend_folds(units, known, *uniforms(every, 0), folds)[: len(ids)]
     else:
         fold = assign_folds(units, strata, folds)
     with run.draft("folds") as draft:
@@ -69,6 +82,22 @@ def plan(run: Run, samples: Artefact, folds: int, model: Model, gradient: Gradie
         pq.write_table(out, draft.path("folds.parquet", out.num_rows), compression="zstd")
         dimensions_for = earlier[0].facts["samples"] if earlier else len(ids)
         return draft.commit(folds=folds, samples=dimensions_for)
+
+
+def _check_units(units: np.ndarray, known: np.ndarray) -> None:
+    """Refuse groups that join samples of several folds: whichever is taken, its model has seen one of them."""
+    import numpy as np
+
+    old = known >= 0
+    pairs = np.unique(np.stack([units[old], known[old].astype(units.dtype)]), axis=1)
+    names, folds = np.unique(pairs[0], return_counts=True)
+    if (folds > 1).any():
+        raise BadInput(
+            where="the samples' groups",
+            expected="groups and copies that the base has in one fold each",
+            got=f"{int((folds > 1).sum()):,} of {len(names):,} that now join samples of several folds",
+            do="The groups have changed since: run without a base.",
+        )
 
 
 def _check_base(samples: Artefact, folds: int, before: Artefact, earlier: Artefact) -> None:

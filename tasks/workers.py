@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from prefect import Task
@@ -44,7 +44,16 @@ def workers(runner: Runner) -> Iterator[Workers]:
             got=str(error),
             do=f"pip install -e '.[{runner.kind}]', or choose threads or processes.",
         ) from error
-    with chosen as started:
+    with ExitStack() as stop:
+        try:
+            started = stop.enter_context(chosen)
+        except OSError as error:
+            raise BadConfig(
+                where="option runner.address",
+                expected=f"a running {runner.kind} cluster" if runner.address else f"{runner.kind} to start here",
+                got=f"{runner.address or ''} ({str(error).partition(chr(10))[0]})",
+                do="Check the address, or leave it out to start one here.",
+            ) from error
         yield Workers(started)
 
 

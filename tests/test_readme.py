@@ -12,6 +12,7 @@ import yaml
 
 from tasks.catalogue import connect
 from tasks.config import CleanConfig
+from tasks.gradients import GRADIENTS
 from tasks.readers import READERS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -94,7 +95,8 @@ def test_the_table_of_stages_is_the_flow():
     table = README.partition("## The stages")[2].partition("|---|")[2].partition("\n\n")[0]
     stages = re.findall(r"^\| (\w+) \|", table, flags=re.M)
     flow = (REPOSITORY / "flows" / "clean.py").read_text().partition("with Run.start")[2]
-    called = dict.fromkeys(re.findall(r"(?<![.\w])(\w+)(?:\.map)?\(", flow))
+    calls = re.findall(r"\.map\(\s*(\w+),|(?<![.\w])(\w+)\(", flow.replace("workers(config.runner)", ""))
+    called = dict.fromkeys(mapped or name for mapped, name in calls)
     assert stages == [name for name in called if (REPOSITORY / "tasks" / f"{name}.py").is_file()]
 
 
@@ -102,6 +104,11 @@ def test_the_table_of_readers_names_every_reader():
     table = README.partition("| `--reader.kind`")[2].partition("\n\n")[0]
     named = {kind for row in table.splitlines()[2:] for kind in re.findall(r"`(\w+)`", row.split("|")[1])}
     assert named == set(READERS.parts)
+
+
+def test_the_table_of_gradients_names_every_kind():
+    table = README.partition("| `--gradient.kind`")[2].partition("\n\n")[0]
+    assert {row.split("`")[1] for row in table.splitlines()[2:]} == set(GRADIENTS.parts)
 
 
 def test_the_files_of_the_stages_are_in_the_run_folder(cleaned):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from tasks.errors import BadModel
 from tasks.gradients import Taken, Taker
-from tasks.gradients.projected import Projected, parameters_of, probe
+from tasks.gradients.projected import Projected, parameters_of, probe, refuse_meeting
 
 if TYPE_CHECKING:
     import torch
@@ -21,10 +21,17 @@ class Functional(Projected):
     """vmap(grad) over batches of one, whole gradients at a time (tasks/kernels/functional.py)."""
 
     kind: Literal["functional"] = "functional"
-    projection: Literal["random", "sparse", "countsketch", "none"] = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
+    projection: Literal["kronecker", "random", "sparse", "countsketch", "none"] = Field(
         default="countsketch", description="How gradients are projected; none keeps every value."
     )
     chunk: int | None = Field(default=None, ge=1, description="Samples vectorised at a time; default: the batch.")
+
+    @field_validator("projection")
+    @classmethod
+    def _needs_factors(cls, value: str) -> str:
+        if value == "kronecker":
+            raise ValueError("kronecker projects factors, which only the kinds layers and lora have; take countsketch")
+        return value
 
     def check(self, network: nn.Module, example: torch.Tensor) -> None:
         """The network must be traceable by torch.func, and its samples must not meet."""
@@ -42,6 +49,7 @@ class Functional(Projected):
             refuse_batch_statistics(network)
             with running_in(self.precision, x.device):
                 sample_gradients(network, names, Loss(), None)(x, torch.zeros(2, dtype=torch.int64))
+            refuse_meeting(network, example)
         except UnfitLayer as error:
             raise BadModel(
                 where=f"layer {error.name}",

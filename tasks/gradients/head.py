@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tasks.errors import BadModel
 from tasks.gradients import Gradient, Taken, Taker
+from tasks.gradients.projected import refuse_meeting
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +31,7 @@ class Head(Gradient):
             try:
                 refuse_batch_statistics(network)
                 _run(network, example)
+                refuse_meeting(network, example)
             except UnfitLayer as error:
                 raise BadModel(
                     where=f"layer {error.name}",

@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
+import math
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tasks.errors import BadModel
 from tasks.gradients import Gradient
@@ -29,12 +30,25 @@ class Projected(Gradient):
     projection: Literal["kronecker", "random", "sparse", "countsketch", "none"] = Field(
         default="kronecker", description="How gradients are projected; none keeps every value."
     )
-    projection_dim: int | Literal["auto"] = Field(
+    projection_dim: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         default=512,
-        description="Values stored a sample. auto: Johnson-Lindenstrauss, distances kept within a tenth. "
-        "kronecker is best with a power of two.",
+        description="Values stored a sample. auto: Johnson-Lindenstrauss, distances kept within a tenth (less surely by "
+        "kronecker, which is best with a square or a power of two).",
     )
     seed: int = Field(default=0, description="Seed of the projection.")
+
+    @model_validator(mode="after")
+    def _kronecker_has_two_sides(self) -> Projected:
+        if self.projection == "kronecker" and self.projection_dim != "auto":
+            from tasks.kernels.projections import split_dimension  # torch: not before a projection is asked for
+
+            outer, inner = split_dimension(self.projection_dim)
+            if outer > 4 * inner and self.projection_dim > 4:
+                raise ValueError(
+                    "projection_dim: kronecker splits it into two factors, expected such as are alike (16 × 32 = 512), "
+                    f"got {outer} × {inner}; its inner products would hardly be kept"
+                )
+        return self
 
     def values(self, network: nn.Module) -> int:
         """Whole gradients, and a copy of them; none where only their Kronecker projection is made."""
@@ -70,7 +84,10 @@ class Projected(Gradient):
 
         if self.projection == "none":
             return None
-        d = johnson_lindenstrauss(samples) if self.projection_dim == "auto" else self.projection_dim
+        d = self.projection_dim
+        if d == "auto":
+            d = johnson_lindenstrauss(samples)
+            d = math.ceil(math.sqrt(d)) ** 2 if self.projection == "kronecker" else d  # two equal sides
         return Projection(self.projection, d, self.seed, device)
 
 
@@ -90,6 +107,26 @@ def parameters_of(network: nn.Module, layers: list[str]) -> dict[str, int]:
         for parameter in modules[name].parameters(recurse=False):
             owner.setdefault(id(parameter), place)
     return {name: owner[id(parameter)] for name, parameter in network.named_parameters() if id(parameter) in owner}
+
+
+def refuse_meeting(network: nn.Module, example: torch.Tensor) -> None:
+    """Refuse a network in which one sample's output depends on the others'.
+
+    Raises:
+        BadModel: a batch gives other outputs than its samples one by one.
+    """
+    import torch
+
+    x = probe(example, 3)
+    with torch.no_grad():
+        together, apart = network(x), torch.cat([network(x[i : i + 1]) for i in range(3)])
+    if not torch.allclose(together, apart, rtol=1e-3, atol=1e-4):
+        raise BadModel(
+            where="the network",
+            expected="outputs that depend on one sample each",
+            got="outputs that change with the rest of the batch",
+            do="Remove what mixes samples (means over the batch, batch statistics): they have no gradient apart.",
+        )
 
 
 def probe(example: torch.Tensor, n: int) -> torch.Tensor:

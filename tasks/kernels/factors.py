@@ -6,7 +6,8 @@ loss's gradient at the layer's output and a its input. Each class below holds δ
     sketch     Σ_t (P_out δ_t) ⊗ (P_in a_t)
     gradient   G itself, n × o × i
     squares    ‖G‖² by the ghost-norm identity Σ_{t,t'} ⟨δ_t, δ_t'⟩ ⟨a_t, a_t'⟩ (Goodfellow, arXiv 1510.01799; Li et
-               al., ICLR 2022), or from G in slices of samples where that is cheaper (Bu et al., NeurIPS 2022)
+               al., ICLR 2022), never below zero, where rounding would have it; or from G in slices of samples where
+               that is cheaper (Bu et al., NeurIPS 2022)
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class Dense(NamedTuple):
             return self.delta.square().sum((1, 2)) * self.inputs.square().sum((1, 2))
         if 2 * t * t < o * i:
             gram = self.delta @ self.delta.transpose(1, 2)
-            return (gram * (self.inputs @ self.inputs.transpose(1, 2))).sum((1, 2))
+            return (gram * (self.inputs @ self.inputs.transpose(1, 2))).sum((1, 2)).clamp_min(0)
         slices = _slices(len(self.delta), o * i)
         return torch.cat([(self.delta[s].transpose(1, 2) @ self.inputs[s]).square().sum((1, 2)) for s in slices])
 
@@ -102,7 +103,7 @@ class LookedUp(NamedTuple):
     def squares(self) -> torch.Tensor:
         """Ghost norm: positions that looked up the same row share it."""
         same = self.indices.unsqueeze(1) == self.indices.unsqueeze(2)
-        return ((self.delta @ self.delta.transpose(1, 2)) * same).sum((1, 2))
+        return ((self.delta @ self.delta.transpose(1, 2)) * same).sum((1, 2)).clamp_min(0)
 
 
 class Convolution(NamedTuple):
@@ -156,7 +157,7 @@ class Convolved(NamedTuple):
             delta, patches = self._unfolded(s)
             if 2 * t * t < o * patches.shape[2]:
                 gram = (delta.transpose(2, 3) @ delta) * (patches.transpose(2, 3) @ patches)
-                found.append(gram.sum((1, 2, 3)))
+                found.append(gram.sum((1, 2, 3)).clamp_min(0))
             else:
                 found.append((delta @ patches.transpose(2, 3)).square().sum((1, 2, 3)))
         return torch.cat(found)

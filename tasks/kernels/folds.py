@@ -39,8 +39,9 @@ def extend_folds(
 ) -> Int[np.ndarray, "n"]:
     """Folds for samples that came later, with those already dealt left as they are.
 
-    A unit with a known member takes that member's fold: the model of any other fold has seen its copy. Any other unit
-    takes ⌊f · u⌋, u the ``draw`` of its member with the smallest ``order``, so that it depends on the unit alone.
+    A new sample whose unit has a known member takes that member's fold: the model of any other fold has seen its
+    copy. One of any other unit takes ⌊f · u⌋, u the ``draw`` of the unit's member with the smallest ``order``, so that
+    it depends on the unit alone.
 
     Args:
         units: what must not be torn apart.
@@ -58,4 +59,6 @@ def extend_folds(
     np.minimum.at(fold, unit_of[old], known[old].astype(np.int64))
     by_order = np.lexsort((order, unit_of))
     first = by_order[np.unique(unit_of[by_order], return_index=True)[1]]
-    return np.where(fold < folds, fold, np.floor(draw[first] * folds).astype(np.int64))[unit_of]
+    dealt = np.where(fold < folds, fold, np.floor(draw[first] * folds).astype(np.int64))[unit_of]
+    # Whatever has joined since: a model has seen what it was trained on.
+    return np.where(old, known, dealt)

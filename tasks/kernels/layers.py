@@ -12,6 +12,7 @@ their uses contribute, as autograd has it.
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
@@ -114,6 +115,9 @@ class LayerGradientTaker:
             logits = self.network(x).float()
             if logits.requires_grad:
                 logits.backward(loss.residuals(logits.detach(), labels) * scale)
+        for key, calls in self._calls.items():
+            if calls != len(self._layouts[key]):
+                raise UnfitLayer(key, f"it was called {calls} times, and {len(self._layouts[key])} times on the probe")
         with torch.autocast(x.device.type, enabled=False):
             for parameter in self.parameters:
                 self._finish(parameter)
@@ -174,10 +178,8 @@ class LayerGradientTaker:
     def _hooked(self, watch: Callable[[_Site, torch.Tensor, torch.Tensor], torch.Tensor]) -> Iterator[None]:
         """``watch`` sees every use of a chosen layer; parameters ask for no gradients meanwhile."""
         wanted = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        fast_path = torch.backends.mha.get_fastpath_enabled()
         with contextlib.ExitStack() as undo:
-            undo.callback(torch.backends.mha.set_fastpath_enabled, fast_path)
-            torch.backends.mha.set_fastpath_enabled(False)
+            undo.enter_context(_without_fast_path())
             for parameter in wanted:
                 undo.callback(parameter.requires_grad_, True)
                 parameter.requires_grad_(False)
@@ -229,6 +231,8 @@ class LayerGradientTaker:
     def _watch(self, site: _Site, inputs: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
         call = self._calls[site.key]
         self._calls[site.key] += 1
+        if call >= len(self._layouts[site.key]):
+            raise UnfitLayer(site.key, f"it is called more often than on the probe ({call} times)")
         layout = self._layouts[site.key][call]
         for parameter in (site.weight, site.bias):
             if parameter is not None:
@@ -320,6 +324,27 @@ class LayerGradientTaker:
             self._whole(parameter).copy_(gradient)
         else:
             self._projection.add(parameter.name, gradient, self._out)
+
+
+_FAST_PATH = threading.Lock()
+# The setting before the first that holds it, once for each that does.
+_held: list[bool] = []
+
+
+@contextlib.contextmanager
+def _without_fast_path() -> Iterator[None]:
+    """Encoder layers apply their attention by its forward method, where it can be watched. The setting is the whole
+    process's, and several threads may be at work: the last to leave restores it."""
+    with _FAST_PATH:
+        _held.append(_held[0] if _held else torch.backends.mha.get_fastpath_enabled())
+        torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        with _FAST_PATH:
+            before = _held.pop()
+            if not _held:
+                torch.backends.mha.set_fastpath_enabled(before)
 
 
 class _Start(torch.autograd.Function):

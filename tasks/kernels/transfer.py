@@ -26,7 +26,8 @@ class Arriving:
             for name, value in tensors.items()
         }
         self._event = torch.cuda.Event()
-        self._event.record()
+        # On the stream of the copy: this device need not be the current one.
+        self._event.record(torch.cuda.current_stream(first.device))
 
     def wait(self) -> dict[str, torch.Tensor]:
         """The tensors, once they are there: nothing that was launched later is waited for."""

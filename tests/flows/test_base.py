@@ -6,6 +6,7 @@ import csv
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,6 +20,7 @@ from tasks.fitting import Training
 from tasks.gradients.head import Head
 from tasks.gradients.layers import Layers
 from tasks.ingest import ingest
+from tasks.kernels.folds import extend_folds
 from tasks.models.mlp import Mlp
 from tasks.plan import plan
 from tasks.readers.csv import Csv
@@ -129,15 +131,54 @@ def _is_trained_on(lake: Path, row: int) -> bool:
     return row in pq.read_table(run / "samples" / "train-00000.parquet")["row"].to_pylist()
 
 
-@pytest.mark.parametrize("change", ["gradient", "loss"])
-def test_gradients_of_another_kind_or_loss_are_taken_anew(recorded, tmp_path, counted, change):
+def test_gradients_of_another_kind_are_taken_anew_by_the_same_networks(recorded, tmp_path, counted):
     later = Later(recorded, tmp_path, OLD)
-    if change == "gradient":
-        _, shards = later.extract(Layers(projection_dim=16))
-        assert {len(row["gradient"]) for row in later.rows(shards).values()} == {16}
-    else:
-        _, shards = later.extract(training=TRAINING.model_copy(update={"label_smoothing": 0.1}))
-        assert sum(counted) == len(later.rows(shards))
+    _, shards = later.extract(Layers(projection_dim=16))
+    assert sum(counted) == 0
+    assert {len(row["gradient"]) for row in later.rows(shards).values()} == {16}
+
+
+@pytest.mark.parametrize(
+    ("model", "training", "words"),
+    [
+        (
+            Mlp(hidden=[7]),
+            TRAINING,
+            r"option model: expected hidden \[6\], as the base's networks have it, got hidden \[7\]",
+        ),
+        (MODEL, TRAINING.model_copy(update={"loss": "squared_error"}), "option training: expected loss cross_entropy"),
+    ],
+)
+def test_networks_made_otherwise_are_not_taken_over(recorded, tmp_path, model, training, words):
+    later = Later(recorded, tmp_path, OLD)
+    with pytest.raises(BadConfig, match=words):
+        base_of(later.run, "latest", "digits", model, training)
+    elsewhere = TRAINING.model_copy(update={"device": "auto"})
+    assert base_of(later.run, "latest", "digits", MODEL, elsewhere).digest == later.base.digest
+
+
+def grouped(later, home, groups):
+    """The same digits with a group each."""
+    lines = (home / "digits.csv").read_text().splitlines()
+    path = home / "grouped.csv"
+    path.write_text(
+        "\n".join([f"{lines[0]},who", *(f"{line},g{g}" for line, g in zip(lines[1:], groups, strict=True))])
+    )
+    return ingest.fn(later.run, Csv(path=path, label="digit", group="who"), Ingestion(shard_rows=64))
+
+
+def test_groups_that_join_samples_of_several_folds_are_refused(recorded, tmp_path):
+    later = Later(recorded, tmp_path, OLD)
+    later.samples = grouped(later, tmp_path, [i // 50 for i in range(OLD)])
+    with pytest.raises(BadInput, match="that now join samples of several folds"):
+        later.plan()
+
+
+def test_a_known_sample_keeps_its_fold_and_a_copy_of_one_that_is_gone_takes_its_fold():
+    units, known = np.array([0, 0, 1, 1, 2]), np.array([1, -1, 0, -1, -1])
+    order, draw = np.array([0.5, 0.1, 0.5, 0.1, 0.3]), np.array([0.0, 0.0, 0.9, 0.9, 0.9])
+    assert extend_folds(units, known, order, draw, 2).tolist() == [1, 1, 0, 0, 1]
+    assert extend_folds(np.zeros(3, np.int64), np.array([0, 1, -1]), *np.zeros((2, 3)), 2).tolist() == [0, 1, 0]
 
 
 def test_samples_that_are_gone_leave_no_gradients(recorded, tmp_path, counted):

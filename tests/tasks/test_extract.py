@@ -346,3 +346,23 @@ def test_a_fold_that_leaves_one_class_is_refused(tmp_path):
     assert train.fn(run, samples, folds, 1, MODEL, TRAINING, base_of(run, None, "train")).facts["trained_on"] == int(
         (fold == 0).sum()
     )
+
+
+def test_a_value_too_large_for_half_precision_is_refused_and_names_its_sample(chain, monkeypatch):
+    real = Layers.taker
+
+    def taker(self, *arguments):
+        take = real(self, *arguments)
+
+        def large(x, labels):
+            taken = take(x, labels)
+            taken.columns["gradient"][0, 0] = 1e5
+            return taken
+
+        return large
+
+    monkeypatch.setattr(Layers, "taker", taker)
+    with pytest.raises(
+        BadModel, match=r"the gradient of sample [0-9a-f]{32}: expected values that float16 can hold, got"
+    ):
+        chain.extract(Layers(store="float16"))

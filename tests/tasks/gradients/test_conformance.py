@@ -1,5 +1,8 @@
 """Every gradient kind takes what batch-of-one autograd gives, over every kind of network, or refuses it by name."""
 
+import copy
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch import nn
@@ -11,6 +14,7 @@ from tasks.gradients.functional import Functional
 from tasks.gradients.head import Head
 from tasks.gradients.layers import Layers
 from tasks.gradients.lora import Lora
+from tasks.kernels.factors import Dense, LookedUp
 from tasks.kernels.losses import Loss
 from tasks.models.cnn import Cnn
 from tasks.models.mlp import Mlp
@@ -366,6 +370,46 @@ def test_batch_statistics_are_refused_by_every_kind(kind):
     network = REFUSED["batch statistics"][0]
     with pytest.raises(BadModel, match=r"layer 1: .*no running statistics.*no gradient apart"):
         kind.check(network, torch.zeros(2, 6))
+
+
+@pytest.mark.parametrize("kind", [Head(), Functional()], ids=lambda part: part.kind)
+def test_a_network_in_which_samples_meet_is_refused_by_the_other_kinds_too(kind):
+    with pytest.raises(BadModel, match="change with the rest of the batch"):
+        kind.check(Meeting(), torch.zeros(2, 6))
+
+
+@pytest.mark.parametrize(
+    ("part", "options", "words"),
+    [
+        (Layers, {"projection_dim": 0}, "greater than or equal to 1"),
+        (Layers, {"projection_dim": 509}, r"got 509 × 1"),
+        (Functional, {"projection": "kronecker"}, "only the kinds layers and lora have"),
+    ],
+)
+def test_a_projection_that_would_keep_nothing_is_refused_before_anything_runs(part, options, words):
+    with pytest.raises(ValueError, match=words):
+        part(**options)
+
+
+def test_norms_of_gradients_that_cancel_are_never_below_zero():
+    delta = torch.randn(500, 4, 9, generator=torch.Generator().manual_seed(0)).repeat(1, 2, 1)
+    delta[:, 4:] *= -1
+    inputs = torch.randn(500, 4, 40, generator=torch.Generator().manual_seed(1)).repeat(1, 2, 1)
+    assert 2 * 8 * 8 < 9 * 40
+    assert Dense(delta, inputs).squares().min() >= 0
+    assert LookedUp(torch.arange(4).repeat(500, 2), delta, 4).squares().min() >= 0
+
+
+def test_many_threads_leave_the_attention_as_they_found_it():
+    fast = torch.backends.mha.get_fastpath_enabled()
+    network, x, y = ready("transformer")
+    part = Layers(layers_like=["*self_attn"], projection="none")
+    expected = part.taker(network, x, Loss(), 100)(x, y).columns["gradient"]
+    with ThreadPoolExecutor(4) as pool:
+        taker = [part.taker(copy.deepcopy(network), x, Loss(), 100) for _ in range(16)]
+        found = list(pool.map(lambda take: take(x, y).columns["gradient"], taker))
+    assert all(torch.allclose(one, expected, rtol=1e-3, atol=1e-6) for one in found)
+    assert torch.backends.mha.get_fastpath_enabled() == fast
 
 
 def test_batchnorm_in_training_mode_has_no_gradient_by_sample():
