@@ -32,7 +32,7 @@ class Projected(Gradient):
     )
     projection_dim: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         default=512,
-        description="Values stored a sample. auto: Johnson-Lindenstrauss, distances kept within a tenth (less surely by "
+        description="Values stored a sample. auto: Johnson-Lindenstrauss, distances kept within a tenth (less so by "
         "kronecker, which is best with a square or a power of two).",
     )
     seed: int = Field(default=0, description="Seed of the projection.")
