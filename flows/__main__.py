@@ -250,6 +250,8 @@ def _prepare_prefect(lake: Path, *, verbose: bool) -> None:
         "PREFECT_LOGGING_EXTRA_LOGGERS": "gradsieve",
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # Prefect imports every installed collection (dask, ray) before its temporary server answers.
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
         "DO_NOT_TRACK": "1",
     }
     if not verbose:

@@ -42,17 +42,17 @@ from tasks.train import train
 
 CLASSES, SHARD = [str(i) for i in range(10)], 5000
 TRAINING = Training(epochs=1, batch_size=512, device="cpu")
-# (one sample's shape, model)
+Kind = tuple[tuple[int, ...], Model]
 VECTORS, IMAGES = ((64,), Mlp(hidden=[128])), ((1, 28, 28), Cnn(width=16))
 
 
-def samples_of(run: Run, n: int, shape: tuple[int, ...]) -> Artefact:
+def samples_of(run: Run, n: int, shape: tuple[int, ...], shard: int) -> Artefact:
     """n ingested samples of random values, made shard by shard."""
     payload = Payload(kind="array", columns=("x",), shape=shape, dtype="float32")
     with run.draft("samples") as draft:
-        for first in range(0, n, SHARD):
-            rows = min(SHARD, n - first)
-            write_samples(draft.path(f"samples/train-{first // SHARD:05d}.parquet", rows), first, rows, shape, "train")
+        for first in range(0, n, shard):
+            rows = min(shard, n - first)
+            write_samples(draft.path(f"samples/train-{first // shard:05d}.parquet", rows), first, rows, shape, "train")
         write_samples(draft.path("samples/test-00000.parquet", 100), n, 100, shape, "test")
         return draft.commit(
             payload=payload.model_dump(mode="json"),
@@ -84,12 +84,12 @@ def write_samples(path: Path, first: int, rows: int, shape: tuple[int, ...], spl
 class Stage:
     """Samples, folds and one checkpoint, ready to be extracted."""
 
-    def __init__(self, lake: Path, n: int, kind: tuple[tuple[int, ...], Model] = VECTORS) -> None:
+    def __init__(self, lake: Path, n: int, kind: Kind = VECTORS, shard: int = SHARD) -> None:
         shape, self.model = kind
         self.run = Run.start(lake, "bench")
         self.base = base_of(self.run, None, "bench")
-        self.samples = samples_of(self.run, n, shape)
-        small = samples_of(self.run, 2000, shape)
+        self.samples = samples_of(self.run, n, shape, shard)
+        small = samples_of(self.run, 2000, shape, SHARD)
         folds = plan.fn(self.run, small, 1, self.model, Layers(), self.base)
         self.checkpoint = train.fn(self.run, small, folds, 0, self.model, TRAINING, self.base)
         with self.run.draft("folds") as draft:
@@ -203,7 +203,7 @@ def increment(lake: Path) -> tuple[str, str, str, float]:
 
 
 def workers_of(kind: str) -> tuple[str, str, str, float]:
-    """Sixteen shards on two workers against one, the cluster already up."""
+    """Twelve shards of 1,000 images on two workers against one, the cluster and torch already up."""
     from prefect import flow, unmapped
 
     from tasks.runner import Runner
@@ -212,18 +212,15 @@ def workers_of(kind: str) -> tuple[str, str, str, float]:
     seconds = {}
     for count in (1, 2):
         with tempfile.TemporaryDirectory() as lake:
-            stage = Stage(Path(lake), 16 * SHARD)
+            stage = Stage(Path(lake), 14 * 1000, IMAGES, 1000)
 
             @flow(name=f"{kind} {count}")
             def timed(stage: Stage = stage, count: int = count) -> float:
-                rest = map(
-                    unmapped,
-                    (stage.folds, [stage.checkpoint], stage.model, Layers(batch_size=256), TRAINING, stage.base),
-                )
-                rest = list(rest)
+                rest = (stage.folds, [stage.checkpoint], stage.model, Layers(batch_size=256), TRAINING, stage.base)
+                rest = [unmapped(value) for value in rest]
                 with workers(Runner(kind=kind, workers=count)) as pool:  # type: ignore[arg-type]
                     shards = stage.shards()
-                    pool.map(extract, unmapped(stage.run), shards[:count], *rest).result()  # workers import torch
+                    pool.map(extract, unmapped(stage.run), shards[:2], *rest).result()  # workers import torch
                     began = time.perf_counter()
                     pool.map(extract, unmapped(stage.run), shards[2:], *rest).result()
                     return time.perf_counter() - began

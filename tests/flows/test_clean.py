@@ -117,13 +117,13 @@ def copy(tmp_path_factory, gradsieve, small):
         # Another number for the L1 norm: gradients and scores change; l2 decides, so the flags come out the same.
         (
             "kernels/norms.py",
-            "l1 = residual.abs().sum(1) * features.abs().sum(1)",
-            "l1 = residual.abs().sum(1) * features.abs().sum(1) * 1.5",
+            "l1 = (residual.abs().sum(2) * features.abs().sum(2)).sum(1)",
+            "l1 = (residual.abs().sum(2) * features.abs().sum(2)).sum(1) * 1.5",
             {"gradients", "scores", "flags", "metrics"},
         ),
         # The same numbers by other code: gradients are recomputed, come out the same, and nothing follows. (The plan
         # asks the gradient kind whether it can serve the network, so it is asked again.)
-        ("kernels/head.py", "p = log_p.exp()", "p = torch.exp(log_p)", {"folds", "gradients"}),
+        ("kernels/head.py", "len(features), 1)], dim=1)", "len(features), 1)], 1)", {"folds", "gradients"}),
         ("kernels/ranking.py", "found[-1]", "found[-1] * 1.0", {"metrics"}),
         ("kernels/folds.py", "% folds", "% folds + 0", {"folds"}),
         # A decision in SQL is code: other reasons, the same flags.
@@ -134,7 +134,12 @@ def copy(tmp_path_factory, gradsieve, small):
             {"flags", "metrics", "predictions", "version"},
         ),
         # A comment is no code.
-        ("kernels/norms.py", "    return l1, l2", "    # both\n    return l1, l2", set()),
+        (
+            "kernels/norms.py",
+            "        return l1, squares.sqrt()",
+            "        # both\n        return l1, squares.sqrt()",
+            set(),
+        ),
     ],
 )
 def test_a_changed_kernel_recomputes_exactly_what_depends_on_it(copy, gradsieve, small, module, old, new, recomputed):
