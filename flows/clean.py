@@ -12,6 +12,7 @@ from tasks.flag import flag
 from tasks.index import index
 from tasks.ingest import ingest
 from tasks.plan import plan
+from tasks.plant import plant
 from tasks.publish import publish
 from tasks.record import record
 from tasks.report import follow, report
@@ -19,6 +20,7 @@ from tasks.retrain import retrain
 from tasks.score import score
 from tasks.train import train
 from tasks.verify import verify
+from tasks.vote import vote
 from tasks.workers import workers
 
 
@@ -33,19 +35,28 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
         The summary, as text.
     """
     reader, model, gradient = config.reader.part, config.model.part, config.gradient.part
-    detectors = [choice.part for choice in config.detectors]
 
     with Run.start(config.lake, config.name).logged() as run, workers(config.runner) as pool:
         base = base_of(run, config.base, config.name, model, config.training)
         samples = ingest(run, reader, config.ingestion)
         folds = plan(run, samples, config.folds, model, gradient, base)
-        here, data, held_out, network, how, before = map(unmapped, (run, samples, folds, model, config.training, base))
-        checkpoints = pool.map(train, here, data, held_out, list(range(config.folds)), network, how, before).result()
+        votes = vote(run, samples, config.neighbourhood, config.training)
+        canaries = plant(run, samples, folds, votes, config.planting, base)
+        here, data, held_out, birds, network, how, before = map(
+            unmapped, (run, samples, folds, canaries, model, config.training, base)
+        )
+        each_fold = list(range(config.folds))
+        checkpoints = pool.map(train, here, data, held_out, birds, each_fold, network, how, before).result()
         shards = pool.map(
             extract,
             here,
-            samples.shards("samples/train-", "payload", "classes"),
+            [
+                shard
+                for split in ("train", "validation")
+                for shard in samples.shards(f"samples/{split}-", "payload", "classes")
+            ],
             held_out,
+            birds,
             unmapped(checkpoints),
             network,
             unmapped(gradient),
@@ -53,13 +64,14 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
             before,
         )
         gradients = follow(shards, "Gradient shards extracted")
-        scores = score(run, gradients, detectors)
-        flags = flag(run, samples, gradients, scores, config.budget.part, config.flagging)
+        evidence = (run, samples, gradients, votes, checkpoints, canaries)
+        scores = score(*evidence, config.parts)
+        flags = flag(*evidence, scores, config.budget.part, config.flagging)
         arms, seeds = config.verification.pairs()
         trials = pool.map(retrain, here, data, unmapped(flags), arms, seeds, network, how).result()
         metrics = verify(run, samples, scores, flags, trials)
         version = publish(run, config.name, samples, flags, config.store.part)
-        stages = [samples, folds, *checkpoints, *gradients, scores, flags, *trials, metrics]
+        stages = [samples, folds, votes, canaries, *checkpoints, *gradients, scores, flags, *trials, metrics]
         recorded = record(run, config.name, config.yaml(), stages, version)
         index(run, recorded)
         return report(run, recorded, [*stages, version])

@@ -137,9 +137,14 @@ class Run(BaseModel):
             )
         return path
 
-    def paths(self, artefact: Artefact, suffix: str = "") -> list[Path]:
-        """Final paths of all files of ``artefact`` whose names end in ``suffix``."""
-        return [self.path(artefact, file) for file in artefact.files if file.name.endswith(suffix)]
+    def paths(self, artefact: Artefact, suffix: str = "", folder: str = "") -> list[Path]:
+        """Final paths of all files of ``artefact`` in ``folder`` (of all) whose names end in ``suffix``."""
+        prefix = f"{folder}/" if folder else ""
+        return [
+            self.path(artefact, file)
+            for file in artefact.files
+            if file.name.endswith(suffix) and file.name.startswith(prefix)
+        ]
 
     def intact(self, artefact: Artefact) -> bool:
         """Whether every file is where it was and as long as it was. A cached reference may outlive its files."""

@@ -10,11 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from tasks.arms import Verification
 from tasks.budgets import BudgetChoice
+from tasks.canaries import Canaries
 from tasks.decision import Flagging
-from tasks.detectors import DetectorChoice
+from tasks.detectors import Detector, DetectorChoice
 from tasks.fitting import Training
 from tasks.gradients import GradientChoice
 from tasks.models import ModelChoice
+from tasks.neighbourhood import Neighbourhood
 from tasks.readers import ReaderChoice
 from tasks.runner import Runner
 from tasks.stores import StoreChoice
@@ -33,12 +35,18 @@ class CleanConfig(BaseModel):
     lake: Path = Field(default=Path("data"), description="Folder that holds runs, versions and the catalogue.")
     reader: ReaderChoice = Field(default=ReaderChoice(), description="Where the samples come from.")
     ingestion: Ingestion = Field(default=Ingestion(), description="How samples are checked and laid out.")
+    neighbourhood: Neighbourhood = Field(
+        default=Neighbourhood(), description="Whose labels are asked when a sample's own is doubted."
+    )
+    canaries: Canaries = Field(
+        default=Canaries(), description="Labels flipped on purpose, so that it is known how suspect a wrong one looks."
+    )
     folds: int = Field(default=5, ge=1, le=100, description="Cross-fitting folds; 1 takes gradients in-sample.")
     model: ModelChoice = Field(default=ModelChoice(), description="The network that is trained.")
     training: Training = Field(default=Training(), description="How networks are trained.")
     gradient: GradientChoice = Field(default=GradientChoice(), description="Which gradients are taken.")
     detectors: list[DetectorChoice] = Field(
-        default=[DetectorChoice(kind="l2"), DetectorChoice(kind="l1"), DetectorChoice(kind="iforest")],
+        default=[DetectorChoice(kind=kind) for kind in ("fusion", "l2", "iforest", "self_confidence")],
         min_length=1,
         description="Detectors that score every sample; the first decides, unless flagging names another.",
     )
@@ -70,6 +78,28 @@ class CleanConfig(BaseModel):
         if self.flagging.detector is not None and self.flagging.detector not in names:
             raise ValueError(f"flagging.detector: expected one of {', '.join(names)}, got {self.flagging.detector}")
         return self
+
+    @model_validator(mode="after")
+    def _canaries_are_there(self) -> CleanConfig:
+        """What learns from canaries needs them, and networks that have not seen the sample they are asked about."""
+        learners = [f"detector {part.name}" for part in self.parts if "canaries" in part.sees]
+        learners += [f"budget {self.budget.kind}"] if self.budget.part.needs_canaries else []
+        if learners and not self.planting.share:
+            raise ValueError(
+                f"{learners[0]} learns from canaries: expected canaries.share above 0 and folds of 2 or more, got "
+                f"{self.canaries.share:g} and {self.folds}"
+            )
+        return self
+
+    @property
+    def parts(self) -> list[Detector]:
+        """The detectors."""
+        return [choice.part for choice in self.detectors]
+
+    @property
+    def planting(self) -> Canaries:
+        """The canaries of this run: none where every network has seen every sample."""
+        return self.canaries if self.folds > 1 else self.canaries.model_copy(update={"share": 0.0})
 
     @property
     def name(self) -> str:

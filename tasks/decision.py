@@ -6,7 +6,6 @@ import duckdb
 import pyarrow as pa
 from pydantic import Field
 
-from tasks.budgets import Budget
 from tasks.errors import BadConfig
 from tasks.parts import Part
 from tasks.queries import query
@@ -37,7 +36,7 @@ class Flagging(Part):
 
 
 def decide(
-    scores: pa.Table, samples: pa.Table, gradients: pa.Table, budget: Budget, options: Flagging, model: str = "held-out"
+    scores: pa.Table, samples: pa.Table, gradients: pa.Table, count: int, options: Flagging, model: str = "held-out"
 ) -> pa.Table:
     """Rank by the deciding detector, flag up to the budget, empty no class, and give every row its reason.
 
@@ -45,7 +44,7 @@ def decide(
         scores: schema ``scores``, every training sample.
         samples: sample_id and label, at least of those samples.
         gradients: the scalars of ``GRADIENTS`` of those samples.
-        budget: how many.
+        count: how many are flagged at most.
         options: who decides, and the cap by class.
         model: what the reasons call the model whose gradients these are: held-out or in-sample.
 
@@ -53,7 +52,6 @@ def decide(
         Schema ``FLAGS``, by rank. Its length and order do not depend on the order of any input's rows.
     """
     detector = options.deciding(scores.column_names[1:])
-    count = budget.count(scores[detector].to_numpy())
     bound = {"detector": detector, "budget": count, "class_cap": options.class_cap, "model": model}
     with duckdb.connect() as db:
         for name, table in {"scores": scores, "samples": samples, "gradients": gradients}.items():

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from pathlib import PurePath
-from typing import TYPE_CHECKING
 
 from tasks.artefacts import Artefact, Run
+from tasks.canaries import places, planted_of
 from tasks.devices import claimed
-from tasks.fitting import Training, build
+from tasks.fitting import Training
 from tasks.gradients import Gradient
 from tasks.models import Model
-from tasks.samples import fold_of, load, payload_of
+from tasks.samples import fold_of, load
 from tasks.step import step
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 @step("extract {samples.files[0].name}")
@@ -22,61 +19,57 @@ def extract(
     run: Run,
     samples: Artefact,
     folds: Artefact,
+    canaries: Artefact,
     checkpoints: list[Artefact],
     model: Model,
     gradient: Gradient,
     training: Training,
     base: Artefact,
 ) -> Artefact:
-    """Gradients of one shard's training samples: evaluation mode, no augmentation.
+    """Gradients of one shard's samples: evaluation mode, no augmentation.
 
-    Leaves ``gradients/<shard>.arrow`` (scalars and gradients, written batch by batch) and ``gradients/<shard>.parquet``
-    (scalars). What a base has of the same samples, labels and networks is taken over, only the rest is computed.
+    Of a training shard, ``gradients/<shard>.arrow`` (scalars and gradients, written batch by batch) and
+    ``gradients/<shard>.parquet`` (scalars): each sample by the network that never saw it, under its given label; and
+    ``canaries/<shard>.arrow`` the same of the canaries under their planted labels. Of a validation shard,
+    ``reference/<shard>.arrow``: every sample by every fold's network, to compare with. What a base has of the same
+    samples, labels and networks is taken over, only the rest is computed.
     """
     import numpy as np
-
-    from tasks.extraction import BatchSize, Earlier, about_of, batch_rows, record_batch, taken
-    from tasks.shards import ShardWriter
-
-    inputs = load(run, samples, "train")
-    classes, loss = samples.facts["classes"], training.objective
-    by_fold = {checkpoint.facts["fold"]: checkpoint for checkpoint in checkpoints}
-    fold = fold_of(run, folds, inputs.ids)
-    about = about_of(gradient, loss, checkpoints, gradient.layers(_blank(samples, model)))
-    name = PurePath(samples.files[0].name).stem
-    earlier = Earlier(run, base, about, inputs, classes)
-    with run.draft("gradients") as draft, claimed(training.device) as device:
-        if whole := earlier.shard(name):
-            for file in whole.files:
-                draft.adopt(file, run.path(whole, file))
-            return draft.commit(**whole.facts)
-        todo = np.ones(len(inputs.ids), bool)
-        with ShardWriter(draft, name) as writer:
-            for places, batch in earlier.rows():
-                writer.write(batch)
-                todo[places] = False
-            for one in np.unique(fold[todo]).tolist():
-                networks = [network.to(device) for network in _networks(run, samples, by_fold[one], model)]
-                example = inputs.x[:1].to(device)
-                takers = [gradient.taker(network, example, loss, folds.facts["samples"]) for network in networks]
-                size = BatchSize(batch_rows(gradient, networks[0], example))
-                rows = np.flatnonzero(todo & (fold == one))
-                for of_batch, columns in taken(takers, gradient.checkpoints, inputs, rows, size, device, loss):
-                    writer.write(record_batch(inputs, of_batch, one, columns, classes, about))
-        return draft.commit(gradient=about.gradient, loss=about.loss, checkpoints=about.checkpoints)
-
-
-def _blank(samples: Artefact, model: Model) -> nn.Module:
-    return build(model, payload_of(samples), len(samples.facts["classes"])).eval()
-
-
-def _networks(run: Run, samples: Artefact, checkpoint: Artefact, model: Model) -> list[nn.Module]:
-    """The networks of one fold, by epoch."""
     import torch
 
-    networks = []
-    for path in run.paths(checkpoint):
-        network = _blank(samples, model)
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-        networks.append(network)
-    return networks
+    from tasks.extraction import Shard
+    from tasks.known import Earlier
+    from tasks.shards import ShardWriter
+
+    name, classes = PurePath(samples.files[0].name).stem, samples.facts["classes"]
+    shard = Shard(run, samples, checkpoints, model, gradient, training.objective, folds.facts["samples"])
+    with run.draft("gradients") as draft, claimed(training.device) as device:
+        if not name.startswith("train"):
+            inputs = load(run, samples, "validation")
+            with ShardWriter(draft, name, "reference") as writer:
+                for fold in sorted(shard.by_fold):
+                    shard.take(writer, inputs, np.arange(len(inputs.ids)), fold, device)
+            return draft.commit(**shard.facts)
+        inputs = load(run, samples, "train")
+        fold, planted = fold_of(run, folds, inputs.ids), planted_of(run, canaries, classes)
+        rows, canary = places(inputs.ids, planted.ids)
+        earlier = Earlier(run, base, shard.about, inputs, classes)
+        whole = earlier.shard(name)
+        if whole is not None:
+            for file in whole.files:
+                if file.name.startswith("gradients/"):
+                    draft.adopt(file, run.path(whole, file))
+        else:
+            todo = np.ones(len(inputs.ids), bool)
+            with ShardWriter(draft, name) as writer:
+                for known, batch in earlier.rows():
+                    writer.write(batch)
+                    todo[known] = False
+                for one in np.unique(fold[todo]).tolist():
+                    shard.take(writer, inputs, np.flatnonzero(todo & (fold == one)), one, device)
+        if len(rows):
+            inputs.labels[torch.from_numpy(rows)] = torch.from_numpy(planted.labels[canary])
+            with ShardWriter(draft, name, "canaries") as writer:
+                for one in np.unique(fold[rows]).tolist():
+                    shard.take(writer, inputs, rows[fold[rows] == one], one, device)
+        return draft.commit(**shard.facts)

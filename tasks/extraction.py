@@ -1,27 +1,24 @@
-"""Gradients of one shard of samples: how large a batch is, what is stored of it, what is known already."""
-
-# pyright: reportAttributeAccessIssue=false
-# pyarrow.compute makes its functions at import time; pyright cannot see them.
+"""Gradients of one shard of samples: how large a batch is, and what is stored of it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from tasks.about import About
 from tasks.artefacts import Artefact, Run
-from tasks.earlier import stages_of
 from tasks.errors import BadModel
+from tasks.fitting import build
 from tasks.gradients import Gradient, Taker
 from tasks.gradients.projected import told
+from tasks.models import Model
 from tasks.progress import LOGGER, check
-from tasks.samples import Inputs, sample_paths
+from tasks.samples import Inputs, payload_of
 from tasks.schemas import gradient_shard
-from tasks.shards import About, mapped
+from tasks.shards import ShardWriter
 
 if TYPE_CHECKING:
     import torch
@@ -155,6 +152,7 @@ def taken(
             combined = combine([one.columns for one in each], [one.squares for one in each], how)
             outcome = loss.outcome(each[-1].logits, y)
             columns = outcome._asdict() | combined.columns | {"l1": combined.l1, "l2": combined.l2}
+            columns["logits"] = each[-1].logits.float()
             if combined.layer_norms is not None:
                 columns["layer_norms"] = combined.layer_norms
             arriving = Arriving(columns)
@@ -196,7 +194,7 @@ def record_batch(
             got="NaN or infinity",
             do="If precision is fp16 use bf16 or fp32; else the sample's inputs or the network's weights overflow.",
         )
-    vectors = {name: values[name] for name in ("gradient", "residual", "features") if name in values}
+    vectors = {name: values[name] for name in ("gradient", "residual", "features", "logits") if name in values}
     store = about.gradient["store"]
     schema = about.on(gradient_shard({n: v.shape[1] for n, v in vectors.items()}, len(about.layers), store))
     arrays: dict[str, pa.Array] = {
@@ -205,10 +203,10 @@ def record_batch(
         "predicted": pa.array(classes, pa.string()).take(pa.array(values["predicted"])),
     }
     for name in schema.names:
-        if name in vectors:
-            arrays[name] = _listed(_stored(vectors[name], store, inputs.ids[rows]))
-        elif name == "layer_norms":
+        if name in ("layer_norms", "logits"):
             arrays[name] = _listed(values[name])
+        elif name in vectors:
+            arrays[name] = _listed(_stored(vectors[name], store, inputs.ids[rows]))
         elif name not in arrays:
             arrays[name] = pa.array(values[name])
     return pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
@@ -231,65 +229,61 @@ def _listed(values: np.ndarray) -> pa.FixedSizeListArray:
     return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
 
 
-class Earlier:
-    """What a base run has of one shard's samples.
-
-    A sample counts as known if the base has its gradient, made as ``about`` says, under the same label: a relabelled
-    one has another. Shards of other models, losses, projections or options are passed over.
+class Shard:
+    """What is the same for all samples of a shard, and how their gradients are written.
 
     Args:
         run: whose lake.
-        base: the reference to it; to none.
-        about: what the gradients have to be.
-        inputs: the shard's samples.
-        classes: names of their labels.
+        samples: the shard.
+        checkpoints: one for each fold.
+        model: that they are of.
+        gradient: how it is taken.
+        loss: ℓ.
+        dataset: how many samples the whole dataset has.
     """
 
-    def __init__(self, run: Run, base: Artefact, about: About, inputs: Inputs, classes: list[str]) -> None:
-        self.run, self.about = run, about
-        self.shards = stages_of(run, base, "gradients")
-        self.ids = pa.array(inputs.ids, pa.string())
-        labels = pa.array(classes, pa.string()).take(pa.array(inputs.labels.numpy()))
-        self.same = np.zeros(len(inputs.ids), bool)
-        for before in stages_of(run, base, "samples"):
-            for path in sample_paths(run, before, "train"):
-                with pq.ParquetFile(path) as file:
-                    for batch in file.iter_batches(columns=["sample_id", "label"]):
-                        rows, places = self._matched(batch)
-                        equal = pc.equal(batch["label"].take(rows), labels.take(places))
-                        self.same[places.filter(equal).to_numpy()] = True
+    def __init__(
+        self,
+        run: Run,
+        samples: Artefact,
+        checkpoints: list[Artefact],
+        model: Model,
+        gradient: Gradient,
+        loss: Loss,
+        dataset: int,
+    ) -> None:
+        self.run, self.samples, self.model, self.gradient = run, samples, model, gradient
+        self.loss, self.dataset, self.classes = loss, dataset, samples.facts["classes"]
+        self.by_fold = {checkpoint.facts["fold"]: checkpoint for checkpoint in checkpoints}
+        self.about = about_of(gradient, loss, checkpoints, gradient.layers(self._blank()))
 
-    def _matched(self, batch: pa.RecordBatch) -> tuple[pa.Array, pa.Array]:
-        """(rows of ``batch`` that are samples of this shard, their places in it)."""
-        place = pc.index_in(batch["sample_id"], value_set=self.ids)
-        return pc.indices_nonzero(pc.is_valid(place)), place.drop_null()
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Of the artefact."""
+        return {"gradient": self.about.gradient, "loss": self.about.loss, "checkpoints": self.about.checkpoints}
 
-    def shard(self, name: str) -> Artefact | None:
-        """The base's shard of this name, if it holds just these samples."""
-        for artefact in self.shards if self.same.all() else []:
-            paths = self.run.paths(artefact, ".arrow")
-            if paths[0].name == f"{name}.arrow" and artefact.files[-1].rows == len(self.ids):
-                tables = [mapped(path) for path in paths]
-                ids = pa.concat_arrays([c for table in tables for c in table["sample_id"].chunks])
-                if About.of(tables[0].schema) == self.about and pc.all(pc.is_in(ids, value_set=self.ids)).as_py():
-                    return artefact
-        return None
+    def take(self, writer: ShardWriter, inputs: Inputs, rows: np.ndarray, fold: int, device: torch.device) -> None:
+        """Write the gradients of the samples ``rows`` by the networks of one fold."""
+        networks = [network.to(device) for network in self._networks(fold)]
+        example = inputs.x[:1].to(device)
+        takers = [self.gradient.taker(network, example, self.loss, self.dataset) for network in networks]
+        size = BatchSize(batch_rows(self.gradient, networks[0], example))
+        for of_batch, columns in taken(takers, self.gradient.checkpoints, inputs, rows, size, device, self.loss):
+            writer.write(record_batch(inputs, of_batch, fold, columns, self.classes, self.about))
 
-    def rows(self) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
-        """(places in the shard, their gradients as they were stored)."""
-        missing = int(self.same.sum())
-        for artefact in self.shards:
-            for path in self.run.paths(artefact, ".arrow") if missing else []:
-                table = mapped(path)
-                if About.of(table.schema) != self.about:
-                    continue
-                for batch in table.to_batches():
-                    rows, places = self._matched(batch)
-                    known = pa.array(self.same[places.to_numpy()])
-                    rows, places = rows.filter(known), places.filter(known).to_numpy()
-                    if len(rows):
-                        yield places, batch if len(rows) == batch.num_rows else batch.take(rows)
-                        missing -= len(rows)
+    def _blank(self) -> nn.Module:
+        return build(self.model, payload_of(self.samples), len(self.classes)).eval()
+
+    def _networks(self, fold: int) -> list[nn.Module]:
+        """The networks of one fold, by epoch."""
+        import torch
+
+        networks = []
+        for path in self.run.paths(self.by_fold[fold], ".pt"):
+            network = self._blank()
+            network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+            networks.append(network)
+        return networks
 
 
 def about_of(gradient: Gradient, loss: Loss, checkpoints: list[Artefact], layers: list[str]) -> About:

@@ -1,4 +1,4 @@
-"""flag: samples + scores → flags.parquet, decided in SQL."""
+"""flag: samples + scores + evidence → flags.parquet, decided in SQL."""
 
 from __future__ import annotations
 
@@ -12,24 +12,40 @@ from tasks.step import step
 
 @step("flag")
 def flag(
-    run: Run, samples: Artefact, gradients: list[Artefact], scores: Artefact, budget: Budget, options: Flagging
+    run: Run,
+    samples: Artefact,
+    gradients: list[Artefact],
+    votes: Artefact,
+    checkpoints: list[Artefact],
+    canaries: Artefact,
+    scores: Artefact,
+    budget: Budget,
+    options: Flagging,
 ) -> Artefact:
     """Decide which training samples are flagged, and why."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from tasks.evidence import Evidence
+    from tasks.standing import standing_of
+
     detector = options.deciding(scores.facts["detectors"])
-    scalars = [pq.read_table(path, schema=GRADIENTS) for g in gradients for path in run.paths(g, ".parquet")]
+    evidence = Evidence(run, samples, gradients, votes, checkpoints, canaries)
     table = pq.read_table(run.path(scores))
+    found = budget.find(standing_of(evidence, table[detector].to_numpy()))
+    scalars = [
+        pq.read_table(path, schema=GRADIENTS) for g in gradients for path in run.paths(g, ".parquet", "gradients")
+    ]
     # One checkpoint is one fold: trained on the very samples it is asked about.
-    model = "in-sample" if len(gradients[0].facts["checkpoints"]) == 1 else "held-out"
+    model = "in-sample" if len(checkpoints) == 1 else "held-out"
     thin = table_of(run, samples, ["sample_id", "label"])
-    flags = decide(table, thin, pa.concat_tables(scalars), budget, options, model)
+    flags = decide(table, thin, pa.concat_tables(scalars), found.count, options, model)
     with run.draft("flags") as draft:
         pq.write_table(flags, draft.path("flags.parquet", flags.num_rows), compression="zstd")
         return draft.commit(
             detector=detector,
-            budget=budget.count(table[detector].to_numpy()),
+            budget=found.count,
+            found=found.model_dump(mode="json"),
             flagged=sum(flags["flag"].to_pylist()),
             of=flags.num_rows,
         )

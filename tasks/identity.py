@@ -54,10 +54,16 @@ def inseparable(ids: list[str], groups: list[str | None]) -> np.ndarray:
     return smallest[component[content]]
 
 
-def uniforms(ids: list[str], seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two uniform numbers in [0, 1) for each sample id: functions of (seed, id) alone."""
+def uniforms(ids: list[str], seed: int, purpose: bytes = b"") -> tuple[np.ndarray, np.ndarray]:
+    """Two uniform numbers in [0, 1) for each sample id: functions of (seed, purpose, id) alone.
+
+    Args:
+        ids: of the samples.
+        seed: any 64-bit integer.
+        purpose: at most 16 bytes; another purpose has other numbers, independent of these.
+    """
     key = seed.to_bytes(8, "little", signed=True)
-    digests = b"".join(hashlib.blake2b(name.encode(), digest_size=16, key=key).digest() for name in ids)
+    digests = b"".join(hashlib.blake2b(name.encode(), digest_size=16, key=key, person=purpose).digest() for name in ids)
     # 53 bits, the precision of a float64: a 64-bit quotient could round up to 1.
     pairs = (np.frombuffer(digests, "<u8").reshape(-1, 2) >> np.uint64(11)) / 2.0**53
     return pairs[:, 0], pairs[:, 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tasks.artefacts import Artefact, Run
+from tasks.planting import planting_of
 from tasks.readers import Reader
 from tasks.step import step
 from tasks.survey import check_classes, survey_of
@@ -35,7 +36,8 @@ def ingest(run: Run, reader: Reader, options: Ingestion) -> Artefact:
         rejects += survey.rejects
         check_share(run, rejects, read, options.max_rejects)
         check_classes(survey, read, f"reader {reader.kind}")
-        facts = write_shards(spool, survey, reader.noise, draft.path, options.shard_rows)
+        planting = planting_of(spool, survey, reader.noise, payload)
+        facts = write_shards(spool, survey, planting, draft.path, options.shard_rows)
         write_rejects(rejects, draft.path("rejects.parquet", len(rejects)))
         spool.unlink()
         return draft.commit(

@@ -134,6 +134,16 @@ def table_of(run: Run, samples: Artefact, columns: list[str]) -> pa.Table:
     return pa.concat_tables([pq.read_table(path, columns=columns) for path in sample_paths(run, samples)])
 
 
+def given_labels(run: Run, samples: Artefact, ids: pa.Array) -> np.ndarray:
+    """The given class of each of ``ids``, int64; every one of them must be among the training samples."""
+    thin = pa.concat_tables(
+        [pq.read_table(path, columns=["sample_id", "label"]) for path in sample_paths(run, samples, "train")]
+    )
+    labels = pc.index_in(thin["label"], value_set=pa.array(samples.facts["classes"], pa.string()))
+    place = pc.index_in(ids, value_set=thin["sample_id"].combine_chunks())
+    return labels.to_numpy()[place.to_numpy(zero_copy_only=False)].astype(np.int64)
+
+
 def fold_of(run: Run, folds: Artefact, ids: np.ndarray) -> np.ndarray:
     """The cross-fitting fold of each of ``ids``, int16.
 

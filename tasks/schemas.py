@@ -54,6 +54,18 @@ GRADIENTS = pa.schema(
     ]
 )
 
+# What one fold's training saw of each sample it was trained on; means over steps.
+DYNAMICS = pa.schema(
+    [
+        pa.field("sample_id", pa.string(), nullable=False),
+        pa.field("fold", pa.int16(), nullable=False),
+        pa.field("planted", pa.bool_(), nullable=False),
+        pa.field("aum", pa.float32(), nullable=False),
+        pa.field("mean_loss", pa.float32(), nullable=False),
+        pa.field("el2n", pa.float32(), nullable=False),
+    ]
+)
+
 FLAGS = pa.schema(
     [
         pa.field("sample_id", pa.string(), nullable=False),
@@ -87,17 +99,43 @@ METRICS = pa.schema(
 )
 
 
+def votes(classes: int, listed: int) -> pa.Schema:
+    """Schema of the neighbours' votes: a share for each class, and the nearest by their place among the sorted ids."""
+    return pa.schema(
+        [
+            pa.field("sample_id", pa.string(), nullable=False),
+            pa.field("votes", pa.list_(pa.float32(), classes), nullable=False),
+            pa.field("neighbours", pa.list_(pa.int32(), listed), nullable=False),
+        ]
+    )
+
+
+def canaries(folds: int) -> pa.Schema:
+    """Schema of the canaries: which label was planted, how it was drawn, and which folds' networks learnt it."""
+    return pa.schema(
+        [
+            pa.field("sample_id", pa.string(), nullable=False),
+            pa.field("planted_label", pa.string(), nullable=False),
+            pa.field("kind", pa.string(), nullable=False),
+            pa.field("networks", pa.list_(pa.bool_(), folds), nullable=False),
+        ]
+    )
+
+
 def gradient_shard(widths: dict[str, int], layers: int = 0, store: str = "float32") -> pa.Schema:
     """Schema of one Arrow shard: the scalars, and the gradients or their factors.
 
     Args:
-        widths: column → its length: ``gradient``, or ``residual`` and ``features``.
+        widths: column → its length: ``gradient``, or ``residual`` and ``features``; and the network's ``logits``.
         layers: length of ``layer_norms``, the L2 norm of each chosen layer's gradient; 0 leaves the column out.
         store: ``float32`` or ``float16``, of the gradients alone.
     """
-    value = pa.float16() if store == "float16" else pa.float32()
+    half = pa.float16() if store == "float16" else pa.float32()
     norms = [pa.field("layer_norms", pa.list_(pa.float32(), layers), nullable=False)] if layers else []
-    vectors = [pa.field(name, pa.list_(value, width), nullable=False) for name, width in widths.items()]
+    vectors = [
+        pa.field(name, pa.list_(pa.float32() if name == "logits" else half, width), nullable=False)
+        for name, width in widths.items()
+    ]
     return pa.schema([*GRADIENTS, *norms, *vectors])
 
 

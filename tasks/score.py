@@ -1,4 +1,4 @@
-"""score: gradients → scores.parquet, one column of suspicion for each detector."""
+"""score: evidence → scores.parquet, one column of suspicion for each detector."""
 
 from __future__ import annotations
 
@@ -9,8 +9,16 @@ from tasks.step import step
 
 
 @step("score")
-def score(run: Run, gradients: list[Artefact], detectors: list[Detector]) -> Artefact:
-    """Let every detector look at the same gradients.
+def score(
+    run: Run,
+    samples: Artefact,
+    gradients: list[Artefact],
+    votes: Artefact,
+    checkpoints: list[Artefact],
+    canaries: Artefact,
+    detectors: list[Detector],
+) -> Artefact:
+    """Let every detector look at the same evidence.
 
     Raises:
         BadConfig: two detectors would write the same column.
@@ -20,9 +28,9 @@ def score(run: Run, gradients: list[Artefact], detectors: list[Detector]) -> Art
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from tasks.evidence import Evidence
     from tasks.progress import Progress
     from tasks.schemas import scores
-    from tasks.shards import GradientShards
 
     names = [detector.name for detector in detectors]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -30,21 +38,23 @@ def score(run: Run, gradients: list[Artefact], detectors: list[Detector]) -> Art
         raise BadConfig(
             where="option detectors", expected="each detector once", got=f"{twice[0]} twice", do="Drop one."
         )
-    shards = GradientShards(run, gradients)
-    columns: list[pa.Array] = [shards.ids()]
+    evidence = Evidence(run, samples, gradients, votes, checkpoints, canaries)
+    columns: list[pa.Array] = [evidence.ids]
+    facts = {}
     with Progress("score", len(detectors)) as progress:
         for detector in detectors:
-            suspicion = detector.score(shards)
-            if suspicion.shape != (len(shards),) or not np.isfinite(suspicion).all():
+            suspicion = evidence.score(detector)
+            if suspicion.shape != (len(evidence),) or not np.isfinite(suspicion).all():
                 raise BadArtefact(
                     where=f"detector {detector.name}",
-                    expected=f"{len(shards):,} finite scores",
+                    expected=f"{len(evidence):,} finite scores",
                     got=f"{np.isfinite(suspicion).sum():,} finite of shape {suspicion.shape}",
-                    do="Check the detector's parameters; the gradients themselves are finite.",
+                    do="Check the detector's parameters; the evidence itself is finite.",
                 )
             columns.append(pa.array(suspicion, pa.float64()))
+            facts[detector.name] = detector.facts(evidence)
             progress.step(detector.name)
     with run.draft("scores") as draft:
         table = pa.table(columns, schema=scores(names))
         pq.write_table(table, draft.path("scores.parquet", table.num_rows), compression="zstd")
-        return draft.commit(detectors=names)
+        return draft.commit(detectors=names, about={name: told for name, told in facts.items() if told})

@@ -6,67 +6,37 @@ scalars as Parquet, which bare DuckDB can read. What the gradients are is told i
 shards of different models or projections are never mixed.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
 
+from tasks.about import About as About
+from tasks.about import difference
 from tasks.artefacts import Artefact, Draft, Run
 from tasks.errors import BadArtefact, BadConfig
+from tasks.mapping import MappedFile
+from tasks.mapping import mapped as mapped
 from tasks.schemas import GRADIENTS
 
-_ABOUT = b"gradsieve"
+# The columns that hold a vector for each sample, as far as a run has them.
+_VECTORS = ("gradient", "residual", "features", "logits")
+# Those of them that are the gradient.
+_GRADIENTS = _VECTORS[:3]
 # Dense rows are built in pieces of so many values, so that the temporary product stays small beside the matrix.
 _DENSE_VALUES = 1 << 22
 # A record batch is written once it holds this much; a file ends once it does.
 _BATCH_BYTES = 1 << 20
 _FILE_BYTES = 1 << 30
-
-
-class About(BaseModel):
-    """What the gradients of a shard are; the same for all shards of a run."""
-
-    model_config = ConfigDict(frozen=True)
-    gradient: dict[str, Any]
-    """The gradient kind and its options, as far as they decide the values (projection and seed among them)."""
-    loss: tuple[str, float]
-    """Kind and label smoothing."""
-    checkpoints: tuple[str, ...]
-    """Digests of the networks, one for each fold."""
-    epochs: tuple[int, ...]
-    """Epochs of each fold's networks."""
-    layers: tuple[str, ...]
-    """Names behind ``layer_norms``."""
-    joined: str
-    """How the terms of several checkpoints make one gradient: ``sum`` or ``stack``."""
-
-    @classmethod
-    def of(cls, schema: pa.Schema) -> About:
-        """Read it off a shard's schema.
-
-        Raises:
-            BadArtefact: the shard does not tell.
-        """
-        told = (schema.metadata or {}).get(_ABOUT)
-        if told is None:
-            raise BadArtefact(
-                where="a gradient shard",
-                expected="its model and projection in the file's metadata",
-                got="a file without",
-                do="It was not written by gradsieve; delete its folder in the lake and run again.",
-            )
-        return cls.model_validate_json(told)
-
-    def on(self, schema: pa.Schema) -> pa.Schema:
-        """The schema that carries it."""
-        return schema.with_metadata({_ABOUT: self.model_dump_json().encode()})
 
 
 class Factors(NamedTuple):
@@ -86,10 +56,11 @@ class ShardWriter:
     Args:
         draft: the artefact being written.
         name: of the shard.
+        folder: ``gradients``, or ``canaries`` and ``reference`` for those that are no sample's own.
     """
 
-    def __init__(self, draft: Draft, name: str) -> None:
-        self.draft, self.name = draft, name
+    def __init__(self, draft: Draft, name: str, folder: str = "gradients") -> None:
+        self.draft, self.name, self.folder = draft, name, folder
         self._waiting: list[pa.RecordBatch] = []
         self._waiting_bytes = 0
         self._scalars: list[pa.RecordBatch] = []
@@ -114,7 +85,8 @@ class ShardWriter:
                 self._flush()
             self._close()
             scalars = pa.Table.from_batches(self._scalars, GRADIENTS)
-            pq.write_table(scalars, self.draft.path(f"gradients/{self.name}.parquet", len(scalars)), compression="zstd")
+            target = self.draft.path(f"{self.folder}/{self.name}.parquet", len(scalars))
+            pq.write_table(scalars, target, compression="zstd")
         elif self._sink is not None:
             self._sink.close()
 
@@ -139,35 +111,50 @@ class ShardWriter:
 
     def _path(self, place: int | None = None) -> str:
         place = len(self._files) if place is None else place
-        return f"gradients/{self.name}{f'.{place:03}' if place else ''}.arrow"
+        return f"{self.folder}/{self.name}{f'.{place:03}' if place else ''}.arrow"
 
 
 class GradientShards:
     """All gradients of a run, ordered by sample_id whatever order the shards have.
 
+    Args:
+        run: whose lake.
+        artefacts: what extract made.
+        folder: which of their files: each sample's own, or ``canaries``, ``reference``.
+        instead: a folder whose samples take the place of those with the same ids.
+
     Raises:
         BadArtefact: a shard is of another model, projection or width than the first.
     """
 
-    def __init__(self, run: Run, artefacts: list[Artefact]) -> None:
-        paths = [(path, artefact) for artefact in artefacts for path in run.paths(artefact, ".arrow")]
-        self._tables = [mapped(path) for path, _ in paths]
-        first = self._tables[0].schema
+    def __init__(
+        self, run: Run, artefacts: list[Artefact], folder: str = "gradients", instead: str | None = None
+    ) -> None:
+        paths = [(path, artefact) for artefact in artefacts for path in run.paths(artefact, ".arrow", folder)]
+        # Those that take others' places come last.
+        mine = len(paths)
+        if instead is not None:
+            paths += [(path, artefact) for artefact in artefacts for path in run.paths(artefact, ".arrow", instead)]
+        self._files = [MappedFile(path) for path, _ in paths]
+        first = self._files[0].schema
         self.about = About.of(first)
-        for table, (path, artefact) in zip(self._tables, paths, strict=True):
-            about = About.of(table.schema)
-            if about != self.about or not table.schema.equals(first):
-                expected, got = _difference(self.about, about)
+        for file, (path, artefact) in zip(self._files, paths, strict=True):
+            about = About.of(file.schema)
+            if about != self.about or not file.schema.equals(first):
+                expected, got = difference(self.about, about)
                 raise BadArtefact(
                     where=str(path),
-                    expected=f"gradients as in {paths[0][0].name}: {expected or _widths(first)}",
-                    got=got or str(_widths(table.schema)),
+                    expected=f"gradients as in {paths[0][0].name}: {expected or _told(first)}",
+                    got=got or str(_told(file.schema)),
                     do=f"It is of another model or projection; delete {artefact.folder} in the lake and run again.",
                 )
         self.widths = _widths(first)
+        # Where each record batch of all files starts.
+        self._starts = np.cumsum([0, *(rows for file in self._files for rows in file.rows)])
+        self._own = sum(sum(file.rows) for file in self._files[:mine])
 
     def __len__(self) -> int:
-        return sum(table.num_rows for table in self._tables)
+        return int(self._starts[-1]) - int(self._replaced.sum())
 
     @property
     def factored(self) -> bool:
@@ -188,37 +175,82 @@ class GradientShards:
         return one * self.terms if self.about.joined == "stack" else one
 
     @cached_property
-    def _order(self) -> np.ndarray:
-        return np.argsort(np.asarray(self._column("sample_id").to_pylist(), dtype=object), kind="stable")
+    def _replaced(self) -> np.ndarray:
+        """Positions in the files whose sample another one stands for; none without ``instead``."""
+        if self._own == self._starts[-1]:
+            return np.zeros(0, bool)
+        ids = self._column("sample_id")
+        replaced = pc.is_in(ids, value_set=ids.slice(self._own)).to_numpy(zero_copy_only=False).copy()
+        replaced[self._own :] = False
+        return replaced
 
-    def _column(self, name: str) -> pa.ChunkedArray:
-        return pa.chunked_array([chunk for table in self._tables for chunk in table[name].chunks])
+    @cached_property
+    def _order(self) -> np.ndarray:
+        """Position in the files of each sample, by sorted sample_id."""
+        order = _sorted(self._column("sample_id"))
+        return order[~self._replaced[order]] if len(self._replaced) else order
+
+    def _column(self, name: str) -> pa.Array:
+        """A copy of one column, in the files' order."""
+        # File by file, so that no more than one is mapped.
+        files = [file for file in self._files if file.rows]
+        return pa.concat_arrays([pa.concat_arrays([batch[name] for batch in file.batches()]) for file in files])
 
     def ids(self) -> pa.Array:
         """Sorted sample ids."""
-        return self._column("sample_id").take(pa.array(self._order)).combine_chunks()
+        return self._column("sample_id").take(pa.array(self._order))
 
     def scalar(self, name: str) -> np.ndarray:
         """One of the scalar columns, by sorted sample_id."""
-        return self._column(name).to_numpy()[self._order]
+        return self._column(name).to_numpy(zero_copy_only=False)[self._order]
 
-    def _vectors(self) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-        """(rank, column → n × width views), record batch by record batch, zero-copy."""
-        rank = np.empty(len(self), np.int64)
+    def _views(self, batch: pa.RecordBatch, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+        """Column → n × width views."""
+        # flatten(), not .values: .values ignores the offset of a sliced array.
+        flat = {name: batch[name].flatten().to_numpy(zero_copy_only=True) for name in names}
+        return {name: values.reshape(batch.num_rows, self.widths[name]) for name, values in flat.items()}
+
+    def vectors(self, *names: str) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        """(rank, column → n × width views) of vector columns, record batch by record batch, zero-copy."""
+        rank = np.full(int(self._starts[-1]), -1, np.int64)
         rank[self._order] = np.arange(len(self))
         first = 0
-        for table in self._tables:
-            for batch in table.to_batches():
-                n = batch.num_rows
-                # flatten(), not .values: .values ignores the offset of a sliced array.
-                yield (
-                    rank[first : first + n],
-                    {
-                        name: batch[name].flatten().to_numpy(zero_copy_only=True).reshape(n, width)
-                        for name, width in self.widths.items()
-                    },
-                )
-                first += n
+        for file in self._files:
+            for batch in file.batches():
+                ranks, views = rank[first : first + batch.num_rows], self._views(batch, names)
+                first += batch.num_rows
+                if len(self._replaced) and (ranks < 0).any():
+                    kept = ranks >= 0
+                    ranks, views = ranks[kept], {name: view[kept] for name, view in views.items()}
+                if len(ranks):
+                    yield ranks, views
+
+    def rows(self, ranks: np.ndarray, *names: str) -> dict[str, np.ndarray]:
+        """Column → len(ranks) × width copies: the vectors of just these samples, which may repeat, in this order.
+
+        Only the record batches that hold one of them are read.
+        """
+        places = self._order[ranks]
+        by_place = np.argsort(places, kind="stable")
+        cuts = np.searchsorted(places[by_place], self._starts)
+        types = {name: self._files[0].schema.field(name).type.value_type.to_pandas_dtype() for name in names}
+        found = {name: np.empty((len(ranks), self.widths[name]), kind) for name, kind in types.items()}
+        before = 0
+        for file in self._files:
+            only = [i for i in range(len(file.rows)) if cuts[before + i] < cuts[before + i + 1]]
+            for i, batch in zip(only, file.batches(only), strict=True):
+                some = by_place[cuts[before + i] : cuts[before + i + 1]]
+                for name, view in self._views(batch, names).items():
+                    found[name][some] = view[places[some] - self._starts[before + i]]
+            before += len(file.rows)
+        return found
+
+    def matrix(self, name: str) -> np.ndarray:
+        """One vector column whole, n × width float32, by sorted sample_id."""
+        found = np.empty((len(self), self.widths[name]), np.float32)
+        for rank, columns in self.vectors(name):
+            found[rank] = columns[name]
+        return found
 
     def factors(self) -> Iterator[Factors]:
         """Both factors, record batch by record batch, zero-copy.
@@ -233,7 +265,7 @@ class GradientShards:
                 got=f"the kind {self.about.gradient.get('kind')}, which has none",
                 do="Use --gradient.kind head, or another detector.",
             )
-        for rank, columns in self._vectors():
+        for rank, columns in self.vectors("residual", "features"):
             residual, features = columns["residual"], columns["features"]
             yield Factors(rank, *(side.reshape(len(rank), self.terms, -1) for side in (residual, features)))
 
@@ -241,7 +273,7 @@ class GradientShards:
         """(rank, gradients as rows of p float32), in pieces of bounded size; the same for every gradient kind."""
         size = max(1, _DENSE_VALUES // self.dimensions)
         if not self.factored:
-            for rank, columns in self._vectors():
+            for rank, columns in self.vectors("gradient"):
                 for at in range(0, len(rank), size):
                     yield rank[at : at + size], np.asarray(columns["gradient"][at : at + size], np.float32)
             return
@@ -283,32 +315,33 @@ class GradientShards:
         return matrix
 
 
-def mapped(path: Path) -> pa.Table:
-    """A shard's file, mapped into memory.
+def _sorted(ids: pa.Array) -> np.ndarray:
+    """Positions that sort these strings by their bytes (which for UTF-8 is by code points).
 
-    Raises:
-        BadArtefact: it is not a whole Arrow IPC file.
+    Arrow's own sort takes 10 s for ten million; their first eight bytes as one number tell nearly all of them apart
+    in one, and Arrow sorts the few that begin alike.
     """
-    try:
-        with pa.memory_map(str(path)) as source:
-            return pa.ipc.open_file(source).read_all()
-    except pa.ArrowInvalid as error:
-        raise BadArtefact(
-            where=str(path),
-            expected="a whole Arrow IPC file",
-            got=str(error),
-            do="Delete its folder in the lake and run again: the shard is then extracted anew.",
-        ) from error
+    offsets = np.frombuffer(ids.buffers()[1], np.int32)[ids.offset : ids.offset + len(ids) + 1]
+    text = np.frombuffer(ids.buffers()[2] or b"", np.uint8)
+    key = np.zeros(len(ids), np.uint64)
+    for byte in range(8 if len(text) else 0):
+        at = offsets[:-1] + byte
+        key = key << 8 | np.where(at < offsets[1:], text.take(at, mode="clip"), 0)
+    order = np.argsort(key)
+    key = key[order]
+    alike = key[1:] == key[:-1]
+    tied = np.flatnonzero(np.append(alike, False) | np.append(False, alike))
+    if len(tied):
+        # These places of the order stay together; what stands in them is sorted by the whole string.
+        among = np.sort(order[tied])
+        order[tied] = among[pc.call_function("sort_indices", [ids.take(pa.array(among))]).to_numpy()]
+    return order
+
+
+def _told(schema: pa.Schema) -> dict[str, int]:
+    return {name: width for name, width in _widths(schema).items() if name in _GRADIENTS}
 
 
 def _widths(schema: pa.Schema) -> dict[str, int]:
-    names = [name for name in ("gradient", "residual", "features") if name in schema.names]
+    names = [name for name in _VECTORS if name in schema.names]
     return {name: schema.field(name).type.list_size for name in names}
-
-
-def _difference(first: About, other: About) -> tuple[str, str]:
-    """The first thing in which two shards are of different origin, told for both; empty where there is none."""
-    for name in About.model_fields:
-        if getattr(first, name) != getattr(other, name):
-            return f"{name} {getattr(first, name)}", f"{name} {getattr(other, name)}"
-    return "", ""

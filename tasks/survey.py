@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 
 from tasks.errors import BadInput
 from tasks.queries import literal
@@ -23,6 +24,22 @@ class Survey:
         """Position in the spool → which copy of its content it is (1, 2 …); originals are not listed."""
         self.dropped: set[int] = set()
         self.rejects: list[dict[str, Any]] = []
+
+    def names(self, first: int, contents: list[str]) -> list[str]:
+        """Final ids of consecutive rows of the spool, ``first`` the first one's position: a copy's carries its number.
+
+        Args:
+            first: position of the first row.
+            contents: the rows' content hashes.
+        """
+        return [
+            f"{content}-{self.copies[place]}" if place in self.copies else content
+            for place, content in enumerate(contents, first)
+        ]
+
+    def kept(self, first: int, rows: int) -> np.ndarray:
+        """Which of ``rows`` consecutive rows from position ``first`` stay: not those of classes nobody can learn."""
+        return np.array([place not in self.dropped for place in range(first, first + rows)], bool)
 
 
 def check_classes(survey: Survey, read: int, where: str) -> None:

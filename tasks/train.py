@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tasks.artefacts import Artefact, Run
+from tasks.canaries import places, planted_of
 from tasks.earlier import stages_of
 from tasks.errors import BadInput
 from tasks.fitting import Training, fit
@@ -13,15 +14,28 @@ from tasks.step import step
 
 @step("train fold {fold}")
 def train(
-    run: Run, samples: Artefact, folds: Artefact, fold: int, model: Model, training: Training, base: Artefact
+    run: Run,
+    samples: Artefact,
+    folds: Artefact,
+    canaries: Artefact,
+    fold: int,
+    model: Model,
+    training: Training,
+    base: Artefact,
 ) -> Artefact:
     """Train on every training sample outside ``fold`` (on all of them when there is one fold: in-sample gradients).
 
-    A checkpoint is a plain state dict, loaded with ``weights_only``; one for each of ``training.checkpoint_epochs``, or
-    the last epoch's. With a base, its checkpoints are taken over as they are.
+    Canaries of this fold's network bear their planted labels meanwhile. Leaves the checkpoints and
+    ``dynamics/fold-<fold>.parquet``, what the training saw of each sample it was trained on. A checkpoint is a plain
+    state dict, loaded with ``weights_only``; one for each of ``training.checkpoint_epochs``, or the last epoch's. With a
+    base, its checkpoints are taken over as they are.
     """
     import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
     import torch
+
+    from tasks.schemas import DYNAMICS
 
     for checkpoint in stages_of(run, base, "checkpoints"):
         if checkpoint.facts["fold"] == fold:
@@ -30,6 +44,9 @@ def train(
                     draft.adopt(file, run.path(checkpoint, file))
                 return draft.commit(**checkpoint.facts)
     inputs = load(run, samples, "train")
+    planted = planted_of(run, canaries, samples.facts["classes"])
+    bearing, canary = places(inputs.ids, planted.ids[planted.networks[:, fold]])
+    inputs.labels[torch.from_numpy(bearing)] = torch.from_numpy(planted.labels[planted.networks[:, fold]][canary])
     folds_of = fold_of(run, folds, inputs.ids)
     rows = np.arange(len(folds_of)) if folds.facts["folds"] == 1 else np.flatnonzero(folds_of != fold)
     seen = len(np.unique(inputs.labels.numpy()[rows]))
@@ -41,6 +58,7 @@ def train(
             do="Use fewer folds, or check whether groups and classes coincide.",
         )
     kept: dict[int, dict[str, torch.Tensor]] = {epoch: {} for epoch in training.kept_epochs}
+    seen_of: dict[str, torch.Tensor] = {}
     fit(
         model,
         payload_of(samples),
@@ -51,8 +69,17 @@ def train(
         seed=training.seed + fold,
         label=f"train fold {fold}",
         kept=kept,
+        dynamics=seen_of,
     )
     with run.draft("checkpoints") as draft:
         for epoch, state in kept.items():
             torch.save(state, draft.path(f"checkpoints/fold-{fold}-epoch-{epoch}.pt"))
+        columns = [
+            pa.array(inputs.ids[rows], pa.string()),
+            pa.array(np.full(len(rows), fold, np.int16)),
+            pa.array(np.isin(rows, bearing)),
+            *(pa.array(seen_of[name].numpy()[rows]) for name in DYNAMICS.names[3:]),
+        ]
+        table = pa.table(columns, schema=DYNAMICS)
+        pq.write_table(table, draft.path(f"dynamics/fold-{fold}.parquet", len(rows)), compression="zstd")
         return draft.commit(fold=fold, trained_on=len(rows), epochs=list(kept))

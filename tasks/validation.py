@@ -22,10 +22,10 @@ from pydantic import Field
 
 from tasks.artefacts import Run, fsync
 from tasks.errors import BadInput, TooManyRejects
-from tasks.identity import content_hashes, uniforms
-from tasks.kernels.noise import flip_labels
+from tasks.identity import content_hashes
 from tasks.parts import Part
-from tasks.readers import Chunk, Noise, Reject
+from tasks.planting import Planting
+from tasks.readers import Chunk, Reject
 from tasks.samples import Payload
 from tasks.schemas import REJECTS, SAMPLES, SPLIT_NAMES, SPLITS
 from tasks.survey import Survey
@@ -210,14 +210,14 @@ class _Shards:
 
 
 def write_shards(
-    spool: Path, survey: Survey, noise: Noise, path: Callable[[str, int], Path], shard_rows: int
+    spool: Path, survey: Survey, planting: Planting | None, path: Callable[[str, int], Path], shard_rows: int
 ) -> dict[str, Any]:
     """Write ``samples/<split>-00000.parquet`` … of ``shard_rows`` rows each, in the source's order.
 
     Args:
         spool: what the first pass wrote.
         survey: what the whole dataset told.
-        noise: label flips to plant on the training split.
+        planting: label flips to plant on the training split, if any.
         path: gives the place of a file of so many rows.
         shard_rows: rows a file.
 
@@ -228,7 +228,7 @@ def write_shards(
     planted, place = 0, 0
     with pq.ParquetFile(spool) as source:
         for batch in source.iter_batches(batch_size=4096):
-            final, flips = _finalise(batch, place, survey, noise)
+            final, flips = _finalise(batch, place, survey, planting)
             place += batch.num_rows
             planted += flips
             for split, shard in shards.items():
@@ -242,37 +242,16 @@ def write_shards(
     }
 
 
-def _finalise(batch: pa.RecordBatch, first: int, survey: Survey, noise: Noise) -> tuple[pa.RecordBatch, int]:
-    at = range(first, first + batch.num_rows)
-    ids = [
-        f"{content}-{survey.copies[i]}" if i in survey.copies else content
-        for i, content in zip(at, batch["sample_id"].to_pylist(), strict=True)
-    ]
+def _finalise(
+    batch: pa.RecordBatch, first: int, survey: Survey, planting: Planting | None
+) -> tuple[pa.RecordBatch, int]:
+    ids = survey.names(first, batch["sample_id"].to_pylist())
+    keep = survey.kept(first, batch.num_rows)
     columns = dict(zip(batch.schema.names, batch.columns, strict=True)) | {"sample_id": pa.array(ids, pa.string())}
-    keep = np.array([i not in survey.dropped for i in at], bool)
     flips = 0
-    if noise.share:
-        index = {label: i for i, label in enumerate(survey.classes)}
-        given = columns["label"].to_pylist()
-        train = np.array([split == "train" for split in columns["split"].to_pylist()]) & keep
-        labels = np.array([index.get(label, 0) for label in given], np.int64)
-        decide, choose = uniforms(ids, noise.seed)
-        flipped = flip_labels(
-            labels,
-            np.where(train, decide, 1.0),
-            choose,
-            share=noise.share,
-            classes=len(survey.classes),
-            symmetric=noise.kind == "symmetric",
-        )
-        changed = flipped != labels
-        flips = int(changed.sum())
-        new = [survey.classes[f] if c else g for f, c, g in zip(flipped, changed, given, strict=True)]
-        clean = [
-            known if known is not None else g
-            for known, g in zip(columns["clean_label"].to_pylist(), given, strict=True)
-        ]
-        columns |= {"label": pa.array(new, pa.string()), "clean_label": pa.array(clean, pa.string())}
+    if planting is not None:
+        labels, clean_labels, flips = planting.planted(batch, ids, keep)
+        columns |= {"label": labels, "clean_label": clean_labels}
     final = pa.RecordBatch.from_arrays(list(columns.values()), schema=batch.schema)
     return final.filter(pa.array(keep)), flips
 

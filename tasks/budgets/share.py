@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-import numpy as np
 from pydantic import Field
 
-from tasks.budgets import Budget
+from tasks.budgets import Budget, Found, Standing
 
 
 class Share(Budget):
@@ -16,6 +15,6 @@ class Share(Budget):
     kind: Literal["share"] = "share"
     share: float = Field(default=0.1, ge=0, lt=1, description="Share of the training samples to flag.")
 
-    def count(self, suspicion: np.ndarray) -> int:
+    def find(self, standing: Standing) -> Found:
         """round(share · n)"""
-        return round(self.share * len(suspicion))
+        return Found(count=round(self.share * len(standing.suspicion)))

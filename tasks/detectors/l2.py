@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from tasks.detectors import Detector
-from tasks.shards import GradientShards
+from tasks.evidence import Evidence
 
 
 class L2(Detector):
@@ -15,6 +15,6 @@ class L2(Detector):
 
     kind: Literal["l2"] = "l2"
 
-    def score(self, gradients: GradientShards) -> np.ndarray:
+    def score(self, evidence: Evidence) -> np.ndarray:
         """The stored norm."""
-        return gradients.scalar("l2").astype(np.float64)
+        return evidence.gradients.scalar("l2").astype(np.float64)

@@ -16,7 +16,7 @@ from pydantic import Field, field_validator
 
 from tasks.detectors import Detector
 from tasks.errors import BadConfig
-from tasks.shards import GradientShards
+from tasks.evidence import Evidence
 
 
 class PyOD(Detector):
@@ -44,10 +44,10 @@ class PyOD(Detector):
         """Its column: pyod_ and the class name in lower case."""
         return f"pyod_{self.detector.lower()}"
 
-    def score(self, gradients: GradientShards) -> np.ndarray:
+    def score(self, evidence: Evidence) -> np.ndarray:
         """``decision_scores_`` after fitting on all samples."""
         detector = build(self.detector, self.parameters, self.seed)
-        matrix = gradients.dense(int(self.max_gib * 2**30))
+        matrix = evidence.gradients.dense(int(self.max_gib * 2**30))
         try:
             detector.fit(matrix)
         except (TypeError, ValueError) as error:

@@ -53,9 +53,15 @@ class Noise(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     share: float = Field(default=0.0, ge=0, lt=1, description="Share of training labels to flip; 0 plants nothing.")
-    kind: Literal["symmetric", "asymmetric"] = Field(
+    kind: Literal["symmetric", "asymmetric", "instance"] = Field(
         default="symmetric",
-        description="symmetric: to any other class, uniformly. asymmetric: each class to the next one (pair flip).",
+        description="symmetric: to any other class, uniformly. asymmetric: each class to the next one (pair flip). "
+        "instance: to the class that the sample's own inputs suggest, at a rate of its own around the share.",
+    )
+    exact: bool = Field(
+        default=False,
+        description="Flip exactly round(share · n) of the n training labels, those with the smallest draws; otherwise "
+        "each flips by itself and the share is what to expect.",
     )
     seed: int = Field(
         default=0,

@@ -86,6 +86,15 @@ def test_the_numbers_of_an_id_do_not_depend_on_its_neighbours():
     assert uniforms(ids, 8)[0].tolist() != decide.tolist()
 
 
+def test_another_purpose_has_numbers_of_its_own():
+    ids = [str(i) for i in range(20_000)]
+    plain = uniforms(ids, 0)
+    other = uniforms(ids, 0, b"another")
+    assert uniforms(ids, 0, b"")[0].tolist() == plain[0].tolist()
+    for values in (*plain, other[1]):
+        assert abs(np.corrcoef(other[0], values)[0, 1]) < 5 / np.sqrt(20_000)
+
+
 def test_the_numbers_are_uniform_and_independent():
     decide, choose = uniforms([str(i) for i in range(20_000)], 0)
     for values in (decide, choose):

@@ -4,11 +4,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tasks.artefacts import Run
 from tasks.errors import BadArtefact, BadConfig
 from tasks.schemas import GRADIENTS, gradient_shard
-from tasks.shards import About, GradientShards, ShardWriter
+from tasks.shards import About, GradientShards, ShardWriter, _sorted
 
 ABOUT = About(
     gradient={"kind": "head"}, loss=("cross_entropy", 0.0), checkpoints=("a",), epochs=(1,), layers=(), joined="sum"
@@ -258,3 +260,22 @@ def test_several_terms_are_one_gradient(run, joined):
         expected.append(np.sum(terms, 0) if joined == "sum" else np.concatenate(terms))
     assert shards.dimensions == len(expected[0])
     np.testing.assert_allclose(shards.dense(1 << 20), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("ranks", [[], [3], [39, 0, 0, 17, 5, 39], list(range(40))])
+def test_chosen_samples_are_read_in_the_order_they_are_asked_for(run, monkeypatch, ranks):
+    monkeypatch.setattr("tasks.shards._BATCH_BYTES", 1)
+    table = table_of(IDS)
+    pieces = [[table.slice(0, 5), table.slice(5, 9)], [table.slice(14)]]
+    shards = GradientShards(run, [stored(run, pa.concat_tables(some), f"{i:05d}") for i, some in enumerate(pieces)])
+    found = shards.rows(np.array(ranks, np.int64), "residual", "features")
+    rows = sorted(table.to_pylist(), key=lambda row: row["sample_id"])
+    for name, values in found.items():
+        expected = np.array([rows[rank][name] for rank in ranks], np.float32).reshape(-1, shards.widths[name])
+        np.testing.assert_array_equal(values, expected)
+
+
+@given(st.lists(st.text("ab\0é\U0001f600", max_size=11), min_size=1, max_size=40, unique=True), st.integers(0, 3))
+def test_ids_are_sorted_as_python_sorts_strings_however_they_begin(ids, dropped):
+    array = pa.array(["zz"] * dropped + ids, pa.string()).slice(dropped)
+    assert [ids[place] for place in _sorted(array)] == sorted(ids)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
+from scipy import stats
 
 from tasks.artefacts import Artefact, Run
 from tasks.errors import BadInput, TooManyRejects
@@ -175,6 +176,7 @@ def test_shards_hold_as_many_rows_as_asked_and_all_of_them(tmp_path, read):
 
 MANY: list[Row] = [(i, "xyz"[i % 3]) for i in range(2000)]
 CLASSES = "xyz"
+KINDS = ["symmetric", "asymmetric", "instance"]
 
 
 def _flips(samples: dict[str, dict]) -> dict[str, str]:
@@ -182,12 +184,14 @@ def _flips(samples: dict[str, dict]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("share", [0.05, 0.3])
-@pytest.mark.parametrize("kind", ["symmetric", "asymmetric"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_about_the_share_of_training_labels_flips_and_no_other(read, share, kind):
     artefact, samples = read(MANY, noise=Noise(share=share, kind=kind), test_share=0.3)
     flips = _flips(samples)
     n = artefact.facts["splits"]["train"]
     assert {samples[name]["split"] for name in flips} == {"train"}
+    if kind == "instance":  # the mean of the flip rates, cut off at 0
+        share = stats.truncnorm(-share / 0.1, (1 - share) / 0.1, loc=share, scale=0.1).mean()
     assert abs(len(flips) - share * n) < 4 * np.sqrt(n * share * (1 - share))
     assert artefact.facts["planted"] == len(flips)
     # The truth stands beside every label, flipped or not.
@@ -212,16 +216,45 @@ def test_asymmetric_noise_is_the_next_class(read):
     assert pairs == {("x", "y"), ("y", "z"), ("z", "x")}
 
 
-def test_one_seed_flips_the_same_samples_whatever_the_row_order(read):
-    _, first = read(MANY, noise=Noise(share=0.2, seed=3))
-    _, second = read(MANY[::-1], noise=Noise(share=0.2, seed=3))
+@pytest.mark.parametrize("share", [0, 0.0001, 0.1, 0.3333, 0.9999])
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_exact_share_is_exact(read, share, kind):
+    rows = [*MANY, *MANY[:50], (4000, "lonely")]  # copies count, a class seen once does not
+    noise = Noise(share=share, kind=kind, exact=True)
+    artefact, samples = read(rows, noise=noise, test_share=0.3)
+    n = artefact.facts["splits"]["train"]
+    assert n < 2050
+    assert artefact.facts["planted"] == round(share * n)
+    if share:
+        assert len(_flips(samples)) == round(share * n)
+        assert {samples[name]["split"] for name in _flips(samples)} <= {"train"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_exact_flips_are_nearly_those_that_would_be_expected(read, kind):
+    _, exact = read(MANY, noise=Noise(share=0.3, kind=kind, exact=True))
+    _, expected = read(MANY, noise=Noise(share=0.3, kind=kind))
+    few, many = sorted((_flips(exact), _flips(expected)), key=len)
+    assert few.items() <= many.items()
+    assert len(many) - len(few) < 100
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_seed_flips_the_same_samples_whatever_the_row_order(read, kind, exact):
+    noise = Noise(share=0.2, seed=3, kind=kind, exact=exact)
+    # More rows than a batch of the second pass; and copies, which have numbers of their own.
+    rows: list[Row] = [*((i, "xyz"[i % 3]) for i in range(5000)), *MANY[:20]]
+    _, first = read(rows, noise=noise)
+    _, second = read(rows[::-1], noise=noise)
     assert _flips(first)
     assert _flips(first) == _flips(second)
 
 
-def test_another_seed_flips_other_samples(read):
-    _, first = read(MANY, noise=Noise(share=0.2, seed=3))
-    _, second = read(MANY, noise=Noise(share=0.2, seed=4))
+@pytest.mark.parametrize("kind", KINDS)
+def test_another_seed_flips_other_samples(read, kind):
+    _, first = read(MANY, noise=Noise(share=0.2, seed=3, kind=kind))
+    _, second = read(MANY, noise=Noise(share=0.2, seed=4, kind=kind))
     assert first.keys() == second.keys()
     assert len(_flips(first).keys() ^ _flips(second).keys()) > 100
 

@@ -26,7 +26,7 @@ CASES = {
     "pca": {"kind": "pyod", "detector": "PCA"},
 }
 # Those that build the dense matrix.
-DENSE = [name for name in CASES if name not in ("l1", "l2")]
+DENSE = [name for name in CASES if name not in ("l1", "l2", "iforest")]
 
 
 def detector_of(name, **options):

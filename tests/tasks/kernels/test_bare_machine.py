@@ -15,13 +15,17 @@ from torch import nn
 from tasks.kernels.attention import attend, input_weights
 from tasks.kernels.augment import crop_flip
 from tasks.kernels.checkpoints import combine
+from tasks.kernels.curvature import Fisher
 from tasks.kernels.factors import Dense
 from tasks.kernels.folds import assign_folds
+from tasks.kernels.forest import Layout, Tree, path_lengths, planted
 from tasks.kernels.functional import sample_gradients
+from tasks.kernels.gradients import Factored
 from tasks.kernels.head import head_gradient
+from tasks.kernels.influence import exact, self_influence
 from tasks.kernels.layers import LayerGradientTaker
 from tasks.kernels.losses import Loss
-from tasks.kernels.noise import flip_labels
+from tasks.kernels.noise import InstanceTargets, flip_labels, flip_rates
 from tasks.kernels.norms import factored_norms
 from tasks.kernels.outer import joined_outer
 from tasks.kernels.precision import running_in
@@ -36,6 +40,9 @@ l1, l2 = factored_norms(residual, features, "sum")
 built = joined_outer(residual, features, "stack")
 assert torch.allclose(built.abs().sum(1), l1) and torch.allclose(built.norm(dim=1), l2)
 assert torch.allclose(Dense(residual, features).squares(), l2.square())
+held = Factored(residual, features, "sum")
+assert torch.allclose(held.squares().float(), l2.square()) and exact(held, Fisher(held), 0.1)[0] < 0
+assert (self_influence(held, Fisher(held), 0.1) > 0).all()
 assert torch.allclose(combine([taken._asdict()], [None], "average").l2, l2)
 network = nn.Sequential(nn.Linear(4, 3)).eval()
 with running_in("fp32", cpu):
@@ -57,8 +64,12 @@ assert torch.equal(Arriving({"x": send(x, cpu)}).wait()["x"], x)
 assert crop_flip(torch.ones(2, 1, 4, 4), pad=1, generator=torch.Generator().manual_seed(0)).shape == (2, 1, 4, 4)
 assert sorted(assign_folds(np.array(["a", "b"]), np.array([0, 0]), 2)) == [0, 1]
 assert flip_labels(np.array([0]), np.zeros(1), np.zeros(1), share=1.0, classes=2, symmetric=True).tolist() == [1]
+assert InstanceTargets(4, 2, 0, centre=True)(np.eye(4), np.ones(4, int), np.zeros(4)).tolist() == [0] * 4
+assert abs(flip_rates(np.full(1, 0.5), share=0.5)[0] - 0.5) < 1e-12
 s, w = np.array([2.0, 1.0]), np.array([True, False])
 assert average_precision(s, w) == roc_auc(s, w) == precision_at(s, w, 1) == 1.0
+stump = Tree(*np.array([[0, -2, -2], [0, 0, 0], [1, -1, -1], [2, -1, -1], [0, 1, 1], [3, 1, 2]]))
+assert path_lengths(planted([stump], Layout("sum", 0, 1, 1)), None, np.ones((1, 1), "f")).tolist() == [2.0]
 assert all(sys.modules[name] is None for name in blocked)
 print("ran")
 """

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import struct
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,6 +42,14 @@ def _part(kind: str, **options: object) -> Reader:
 
 def _digits(folder: Path, order: list[int]) -> Reader:
     return _part("digits", noise=Noise())
+
+
+def _half_moons(folder: Path, order: list[int]) -> Reader:
+    return _part("half_moons", train=N - 9, test=9, noise=Noise())
+
+
+def _blobs(folder: Path, order: list[int]) -> Reader:
+    return _part("blobs", train=N - 9, test=9, noise=Noise())
 
 
 def _csv(folder: Path, order: list[int]) -> Reader:
@@ -133,6 +142,8 @@ def _huggingface_splits(folder: Path, order: list[int]) -> Reader:
 
 CASES: dict[str, Callable[[Path, list[int]], Reader]] = {
     "digits": _digits,
+    "half_moons": _half_moons,
+    "blobs": _blobs,
     "csv": _csv,
     "jsonl": _jsonl,
     "parquet": _parquet,
@@ -145,7 +156,9 @@ CASES: dict[str, Callable[[Path, list[int]], Reader]] = {
     "huggingface": _huggingface,
     "huggingface splits": _huggingface_splits,
 }
-WRITTEN = [name for name in CASES if name != "digits"]
+TOYS = ["half_moons", "blobs"]
+WRITTEN = [name for name in CASES if name not in ("digits", *TOYS)]
+OWN_SPLITS = ["huggingface splits", *TOYS]
 
 
 def _source(case: str, folder: Path, order: list[int]) -> Reader:
@@ -185,6 +198,24 @@ def test_the_digits_are_scikit_learns(read, tmp_path):
     assert tuple(ingested.artefact.facts["payload"]["shape"]) == (1, 8, 8)
 
 
+@pytest.mark.parametrize("case", ["digits", "image_folder"])
+def test_noise_by_instance_is_planted_on_arrays_and_on_encoded_images(case, read, tmp_path, monkeypatch):
+    noise = Noise(share=0.25, kind="instance", exact=True)
+    reader = _source(case, tmp_path / "source", FORWARD).model_copy(update={"noise": noise})
+    ingested = read(reader)
+    monkeypatch.setattr("tasks.planting._VALUES", 1000)  # decoded a few at a time, they flip alike
+    assert read(reader).artefact.digest == ingested.artefact.digest
+    truth = dict(zip(ingested.column("sample_id"), ingested.column("clean_label"), strict=True))
+    given = dict(zip(ingested.column("sample_id"), ingested.column("label"), strict=True))
+    flips = [name for name in truth if truth[name] != given[name]]
+    assert len(flips) == ingested.artefact.facts["planted"] == round(0.25 * len(truth))
+    if case == "digits":
+        # Digits of one class look alike: most of its flips go to its two favourites, of nine.
+        for digit in sorted(set(truth.values())):
+            counts = Counter(given[name] for name in flips if truth[name] == digit)
+            assert sum(count for _, count in counts.most_common(2)) > 0.5 * counts.total(), digit
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_as_many_samples_come_out_as_rows_went_in(case, read, tmp_path):
     ingested = read(_source(case, tmp_path / "source", FORWARD))
@@ -199,7 +230,8 @@ def test_as_many_samples_come_out_as_rows_went_in(case, read, tmp_path):
 @pytest.mark.parametrize("case", CASES)
 def test_classes_are_in_their_own_order_and_labels_are_text(case, read, tmp_path):
     ingested = read(_source(case, tmp_path / "source", FORWARD))
-    expected = [str(i) for i in range(10)] if case == "digits" else ["1", "2", "10"]
+    made = {"digits": [str(i) for i in range(10)]} | {toy: ["0", "1"] for toy in TOYS}
+    expected = made.get(case, ["1", "2", "10"])
     assert ingested.artefact.facts["classes"] == expected
     assert ingested.samples.schema.field("label").type == pa.string()
 
@@ -246,13 +278,13 @@ def test_a_limit_limits(case, read, tmp_path):
     splits = ingested.artefact.facts["splits"]
     # A separate test split is read whole.
     assert splits["train"] == 20
-    assert splits["test"] == (9 if case == "huggingface splits" else 0)
+    assert splits["test"] == (9 if case in OWN_SPLITS else 0)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_share_is_set_aside_as_test_by_content(case, read, tmp_path):
     reader = _source(case, tmp_path / "source", FORWARD)
-    if case == "huggingface splits":
+    if case in OWN_SPLITS:
         return  # it names its own splits
     ingested = read(reader.model_copy(update={"test_share": 0.4}))
     splits = dict(zip(ingested.column("sample_id"), ingested.column("split"), strict=True))

@@ -1,0 +1,109 @@
+"""Several signals as one score, weighted by what canaries show."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from tasks.detectors import DETECTORS, Detector, DetectorChoice
+from tasks.evidence import Evidence
+
+
+class Fit(NamedTuple):
+    """What the fusion learned."""
+
+    signals: list[str]
+    dropped: list[str]
+    mean: np.ndarray
+    spread: np.ndarray
+    weights: np.ndarray
+    bias: float
+    concentration: float
+
+
+class Fusion(Detector):
+    """(1 − c) (w · z + b) + c (flow + pair), the log-odds that a label is wrong.
+
+    z       the signals, standardised
+    w, b    logistic regression, w ≥ 0, of canaries (wrong) and all other samples (wrong with the chance that
+            tasks/wrongness.py gives them), drawn towards equal weights
+    c       q⁴, q how few pairs of classes the noise keeps to (tasks/kernels/transitions.py): near 0 where any class is
+            taken for any other, near 1 where each is taken for one
+    flow    the detector label_flow;  pair   log-odds of the pair (predicted, given), both in nats
+
+    Systematic noise misleads whatever learns from it, margins and neighbours alike, and shows in the pairs; scattered
+    noise does neither. No true label has a part in it.
+    """
+
+    kind: Literal["fusion"] = "fusion"
+    sees: ClassVar[tuple[str, ...]] = ("gradients", "probabilities", "votes", "dynamics", "canaries")
+    signals: list[str] = Field(
+        default=["margin", "aum", "neighbours", "label_flow"],
+        min_length=1,
+        description="Kinds of detectors to combine, each with its default options.",
+    )
+    canary_weight: float = Field(
+        default=0.2, ge=0, description="Weight of all canaries together; that of all other samples is 1."
+    )
+    evenness: float = Field(default=0.03, ge=0, description="How strongly weights are drawn towards one another.")
+
+    @field_validator("signals")
+    @classmethod
+    def _known(cls, value: list[str]) -> list[str]:
+        unknown = sorted(set(value) - set(DETECTORS.parts) | {kind for kind in value if kind == "fusion"})
+        if unknown or len(set(value)) < len(value):
+            raise ValueError(f"expected different detectors beside fusion, got {', '.join(unknown or value)}")
+        return value
+
+    def score(self, evidence: Evidence) -> np.ndarray:
+        """In nats; above 0 where the label is more likely wrong than right."""
+        from tasks.kernels.transitions import pair_chances
+        from tasks.kernels.wrongness import logit
+        from tasks.wrongness import observed
+
+        fit = self._fit(evidence)
+        signals = np.stack([_signal(kind, evidence) for kind in fit.signals], 1)
+        learned = (signals - fit.mean) / fit.spread @ fit.weights + fit.bias
+        flow = _signal("label_flow", evidence)
+        pairs = observed(evidence).pairs
+        pair = logit(pair_chances(pairs)[evidence.probabilities.argmax(1), evidence.labels])
+        c = fit.concentration**4
+        return (1 - c) * learned + c * (flow + pair)
+
+    def facts(self, evidence: Evidence) -> dict[str, Any]:
+        """The weights of the signals, those left out, and q."""
+        fit = self._fit(evidence)
+        return {
+            "weights": dict(zip(fit.signals, fit.weights.round(4).tolist(), strict=True)),
+            "dropped": fit.dropped,
+            "concentration": round(fit.concentration, 4),
+        }
+
+    def _fit(self, evidence: Evidence) -> Fit:
+        from tasks.fusing import weigh
+        from tasks.wrongness import observed, wrongness_of
+
+        evidence.need_canaries(f"detector {self.name}")
+        given, planted, places = evidence.given, evidence.planted, evidence.canary_places
+        columns = {kind: (_signal(kind, given), _signal(kind, planted)[places]) for kind in self.signals}
+        # What new samples of a run with a base, or canaries of two folds, do not have.
+        kept = [kind for kind, both in columns.items() if all(np.isfinite(part).all() for part in both)]
+        own, canaries = (np.stack([columns[kind][side] for kind in kept], 1) for side in (0, 1))
+        mean, spread = own.mean(0), np.maximum(own.std(0), 1e-9)
+        rest = np.ones(len(given), bool)
+        rest[places] = False
+        weights, bias = weigh(
+            (own[rest] - mean) / spread,
+            wrongness_of(observed(given)).probability[rest],
+            (canaries - mean) / spread,
+            self.canary_weight,
+            self.evenness,
+        )
+        dropped = [kind for kind in self.signals if kind not in kept]
+        return Fit(kept, dropped, mean, spread, weights, bias, observed(given).concentration)
+
+
+def _signal(kind: str, evidence: Evidence) -> np.ndarray:
+    return evidence.score(DetectorChoice(kind=kind).part)

@@ -1,0 +1,68 @@
+"""Canaries: labels flipped on purpose, so that it is known how suspect a wrong label looks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tasks.kernels.axes import Bool, Float, Int
+
+# Votes of nobody still leave every class a chance.
+_LEAST = 1e-3
+
+
+def planted_labels(
+    labels: Int[np.ndarray, "m"],
+    votes: Float[np.ndarray, "m k"],
+    confusion: Float[np.ndarray, "k k"],
+    kinds: Int[np.ndarray, "m"],
+    draw: Float[np.ndarray, "m"],
+) -> Int[np.ndarray, "m"]:
+    """Another label for each canary, drawn with probability proportional to
+
+        kind 0   1                    any other class: a slip
+        kind 1   confusion[y, ·]      what its class is often taken for
+        kind 2   votes_i + 10⁻³       what its own neighbours are: an ambiguous sample
+
+    and 0 for the given label y itself.
+
+    Args:
+        labels: y, given classes.
+        votes: shares of the neighbours' labels.
+        confusion: mean votes by given class.
+        kinds: 0, 1 or 2.
+        draw: uniform in [0, 1), a function of the sample.
+    """
+    weights = np.ones(votes.shape, np.float64)
+    weights[kinds == 1] = confusion[labels[kinds == 1]] + _LEAST
+    weights[kinds == 2] = votes[kinds == 2] + _LEAST
+    weights[np.arange(len(labels)), labels] = 0
+    cumulative = np.cumsum(weights, axis=1)
+    # The first class whose cumulative weight passes the draw; the given one adds nothing and is never it.
+    return (cumulative <= (draw * cumulative[:, -1])[:, None]).sum(1)
+
+
+def class_confusion(
+    labels: Int[np.ndarray, "n"], votes: Float[np.ndarray, "n k"], classes: int
+) -> Float[np.ndarray, "k k"]:
+    """Mean votes of each given class's samples, k × k; a class without samples votes for itself."""
+    sums = np.zeros((classes, classes))
+    np.add.at(sums, labels, votes)
+    counts = np.bincount(labels, minlength=classes)
+    return np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], np.eye(classes))
+
+
+def planting_networks(fold: Int[np.ndarray, "m"], draws: Float[np.ndarray, "m f"]) -> Bool[np.ndarray, "m f"]:
+    """In which fold's networks each canary is trained on under its planted label: ⌊(f − 1)/2⌋ of those that see it.
+
+    In the others it keeps its given label, so that every sample, canary or not, has been trained on as it was given
+    (from three folds on; with fewer, none is planted).
+
+    Args:
+        fold: the fold that each canary is held out of.
+        draws: uniform, a function of (sample, fold).
+    """
+    folds = draws.shape[1]
+    order = draws.copy()
+    order[np.arange(len(fold)), fold] = np.inf
+    place = np.argsort(np.argsort(order, axis=1, kind="stable"), axis=1, kind="stable")
+    return place < (folds - 1) // 2

@@ -1,0 +1,61 @@
+"""Training dynamics: how a sample's output behaves while the network learns its label.
+
+    AUM         mean over steps of z_y − max_{j≠y} z_j (Pleiss et al., NeurIPS 2020: low for wrong labels)
+    mean loss   mean over steps of ℓ
+    EL2N        mean over the first fifth of the steps of ‖softmax(z) − onehot(y)‖₂ (Paul, Ganguli & Dziugaite, 2021)
+
+The outputs are those of the training step itself, augmented and with dropout, before the step is taken: they cost no
+further pass.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from tasks.kernels.axes import Float, Int
+
+# Paul et al. take the first tenth or so of the training.
+_EARLY = 0.2
+
+
+class Dynamics:
+    """Sums for m samples, on the network's device; nothing is brought to the host before ``means``.
+
+    Args:
+        samples: m.
+        steps: optimisation steps that will be taken.
+        device: of the sums.
+    """
+
+    def __init__(self, samples: int, steps: int, device: torch.device) -> None:
+        self._early = max(1, round(steps * _EARLY))
+        self._taken = 0
+        self._sums = torch.zeros(4, samples, device=device)
+
+    def note(
+        self,
+        rows: Int[torch.Tensor, "b"],
+        outputs: Float[torch.Tensor, "b k"],
+        labels: Int[torch.Tensor, "b"],
+        losses: Float[torch.Tensor, "b"],
+    ) -> None:
+        """One step's outputs for the samples ``rows`` (each once), with the labels they were trained under."""
+        z = outputs.detach().float()
+        given = z.gather(1, labels.unsqueeze(1)).squeeze(1)
+        others = z.scatter(1, labels.unsqueeze(1), -torch.inf).amax(1)
+        self._sums[0, rows] += given - others
+        self._sums[1, rows] += losses.detach().float()
+        self._sums[2, rows] += 1
+        if self._taken < self._early:
+            p = torch.softmax(z, 1)
+            p.scatter_add_(1, labels.unsqueeze(1), -torch.ones_like(given).unsqueeze(1))
+            self._sums[3, rows] += p.norm(dim=1)
+        if self._taken + 1 == self._early:
+            self._seen_early = self._sums[2].clone()
+        self._taken += 1
+
+    def means(self) -> dict[str, Float[torch.Tensor, "m"]]:
+        """``aum``, ``mean_loss``, ``el2n`` on the host; NaN for a sample that was never seen."""
+        aum, loss, seen, el2n = self._sums
+        early = self._seen_early if self._taken >= self._early else seen
+        return {"aum": (aum / seen).cpu(), "mean_loss": (loss / seen).cpu(), "el2n": (el2n / early).cpu()}

@@ -1,0 +1,94 @@
+"""Which class is labelled as which: noise told from confusion, pair by pair, by two observers that saw no label.
+
+The observers are a held-out network a and the neighbours' vote b (tasks/kernels/wrongness.py). Of n samples
+
+    J_jc = #{a = j, y = c}                      what the network calls j and the labels call c: noise and confusion
+    E_jc = (#{a = j, b = c} + #{a = c, b = j})/2    confusion alone: two observers confuse two classes both ways
+
+so the excess J − E is noise of the kind j → c. (Confident learning takes J for noise: Northcutt et al., JAIR 2021.)
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tasks.kernels.axes import Float, Int
+
+# Least share of a class in what is thought of a sample: the inverse of a transition can make negative ones.
+_LEAST = 1e-3
+# A class that is wrong more often than this is not told from the others by its name any more.
+_MOST_NOISE = 0.9
+
+
+class Pairs(NamedTuple):
+    """Counts by pair of classes, k × k; rows are what the network says."""
+
+    labelled: Float[np.ndarray, "k k"]
+    """J"""
+    confused: Float[np.ndarray, "k k"]
+    """E"""
+
+
+def pairs_of(a: Int[np.ndarray, "n"], b: Int[np.ndarray, "n"], labels: Int[np.ndarray, "n"], classes: int) -> Pairs:
+    """Count J and E."""
+
+    def counted(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        flat = np.bincount(rows * classes + columns, minlength=classes**2)
+        return flat.reshape(classes, classes).astype(np.float64)
+
+    between = counted(a, b)
+    return Pairs(counted(a, labels), (between + between.T) / 2)
+
+
+def pair_chances(pairs: Pairs) -> Float[np.ndarray, "k k"]:
+    """P(wrong | a = j, y = c) = (J − E)/(J + 1) within [0, 1]; a hundredth where the network confirms the label."""
+    excess = np.clip((pairs.labelled - pairs.confused) / (pairs.labelled + 1), 0, 1)
+    np.fill_diagonal(excess, 0.01)
+    return excess
+
+
+def transitions(pairs: Pairs) -> Float[np.ndarray, "k k"]:
+    """T_jc = P(labelled c | truly j): the excess plus one, over the row's count plus k; rows sum to one."""
+    excess = np.maximum(pairs.labelled - pairs.confused, 0) + 1
+    np.fill_diagonal(excess, 0)
+    rate = excess / (pairs.labelled.sum(1, keepdims=True) + len(excess))
+    rate *= np.minimum(1, _MOST_NOISE / np.maximum(rate.sum(1, keepdims=True), 1e-12))
+    return rate + np.diag(1 - rate.sum(1))
+
+
+def concentration(pairs: Pairs) -> float:
+    """1 − N/(k(k − 1)), N = (Σx)²/Σx² the effective number of pairs that the noise is spread over.
+
+    0 where every class is taken for every other alike, near 1 where each is taken for one.
+
+    x is the excess rate of a pair, less its standard error, so that few samples do not look like few pairs.
+    """
+    spread = np.sqrt(pairs.labelled + pairs.confused)
+    excess = np.maximum(pairs.labelled - pairs.confused - spread, 0)
+    rates = excess / np.maximum(pairs.labelled.sum(1, keepdims=True), 1)
+    off = rates[~np.eye(len(rates), dtype=bool)]
+    squares = float((off**2).sum())
+    return 1 - float(off.sum()) ** 2 / squares / len(off) if squares > 0 else 0.0
+
+
+def label_flow(
+    thought: Float[np.ndarray, "n k"], noise: Float[np.ndarray, "k k"], labels: Int[np.ndarray, "n"]
+) -> Float[np.ndarray, "n"]:
+    """log P(wrong, y | x) − log P(right, y | x), in nats, of each sample's label y under the transitions T.
+
+    What observers that learnt from noisy labels think is q = η T; η = q T⁻¹ (Patrini et al., CVPR 2017), at least
+    10⁻³, is what is true, and the label y came from another class with Σ_{j≠y} η_j T_jy against η_y T_yy.
+
+    Args:
+        thought: q, rows sum to one.
+        noise: T.
+        labels: y.
+    """
+    true = np.clip(np.linalg.solve(noise.T, thought.T.astype(np.float64)).T, _LEAST, None)
+    true /= true.sum(1, keepdims=True)
+    rows = np.arange(len(labels))
+    right = true[rows, labels] * noise[labels, labels]
+    every = np.einsum("nj,jn->n", true, noise[:, labels])
+    return np.log(np.maximum(every - right, 1e-12)) - np.log(right)

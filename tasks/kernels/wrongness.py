@@ -1,0 +1,148 @@
+"""How many labels are wrong, and which probably: told by two observers that saw none of them, and by canaries.
+
+The observers are a held-out network a and the vote b of the neighbours' labels; y is the given label, w the event that
+it is wrong. Of samples that are about equally hard,
+
+    D = P(a ≠ y) = P(a ≠ y | w) π + P(a ≠ y | not w) (1 − π)
+
+    P(a ≠ y | w)       measured on canaries
+    P(a ≠ y | not w)   the observer's own error e: how often two observers that learnt from different sides disagree,
+                       P(a ≠ b), as the disagreement of two networks tells their error (Jiang et al., "Assessing
+                       Generalization of SGD via Disagreement", ICLR 2022)
+
+which gives π, and for one sample P(w | a ≠ y) = P(a ≠ y | w) π / D; to which the pair of classes adds its own odds
+(tasks/kernels/transitions.py). No label is taken to be true.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tasks.kernels.axes import Bool, Float, Int
+
+_LEAST = 1e-3
+# Weight, in canaries, of the overall detection rate in a stratum's own.
+_PRIOR_CANARIES = 5.0
+
+
+class Strata(NamedTuple):
+    """Counts in s strata of equal difficulty; a leading axis of replicates may stand before s."""
+
+    samples: Float[np.ndarray, "*r s"]
+    contradicted: Float[np.ndarray, "*r s"]
+    """a ≠ y"""
+    disputed: Float[np.ndarray, "*r s"]
+    """a ≠ b"""
+    canaries: Float[np.ndarray, "*r s"]
+    caught: Float[np.ndarray, "*r s"]
+    """canaries with a ≠ planted label"""
+
+
+class Chances(NamedTuple):
+    """P(w) of a sample, by stratum and by whether the network contradicts its label; *r s each."""
+
+    contradicted: Float[np.ndarray, "*r s"]
+    confirmed: Float[np.ndarray, "*r s"]
+
+
+def difficulty(p: Float[np.ndarray, "n k"], votes: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n"]:
+    """−max_j [log(p_j + 10⁻³) + log(v_j + 10⁻³)]: low where both observers are sure of the same class, whichever."""
+    return -(np.log(p + _LEAST) + np.log(votes + _LEAST)).max(1).astype(np.float64)
+
+
+def strata_of(hardness: Float[np.ndarray, "n"], count: int) -> Int[np.ndarray, "n"]:
+    """``count`` strata of equal size, easy ones first."""
+    stratum = np.empty(len(hardness), np.int64)
+    stratum[np.argsort(hardness, kind="stable")] = np.arange(len(hardness)) * count // len(hardness)
+    return stratum
+
+
+def joined_odds(chance: Float[np.ndarray, "n"], pair: Float[np.ndarray, "n"], usual: float) -> Float[np.ndarray, "n"]:
+    """Odds of two independent pieces of evidence: o(chance) · o(pair) / o(usual), as a probability.
+
+    Args:
+        chance: P(w) by difficulty.
+        pair: P(w) by pair of classes.
+        usual: the mean of ``pair``, which ``chance`` contains already.
+    """
+    return expit(logit(chance) + logit(pair) - logit(np.array([usual])))
+
+
+def logit(p: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
+    """log p/(1 − p), p kept between 0.005 and 0.995: nothing here is surer than that."""
+    kept = np.clip(p, 0.005, 0.995)
+    return np.log(kept / (1 - kept))
+
+
+def expit(x: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
+    """1/(1 + e^−x)"""
+    return 1 / (1 + np.exp(-x))
+
+
+def tally(
+    stratum: Int[np.ndarray, "n"],
+    contradicted: Bool[np.ndarray, "n"],
+    disputed: Bool[np.ndarray, "n"],
+    places: Int[np.ndarray, "m"],
+    caught: Bool[np.ndarray, "m"],
+    count: int,
+) -> Strata:
+    """Count; ``places`` are the canaries' rows."""
+
+    def counted(where: np.ndarray) -> np.ndarray:
+        return np.bincount(where, minlength=count).astype(np.float64)
+
+    own = stratum[places]
+    return Strata(
+        counted(stratum),
+        counted(stratum[contradicted]),
+        counted(stratum[disputed]),
+        counted(own),
+        counted(own[caught]),
+    )
+
+
+def chances(strata: Strata) -> Chances:
+    """π = (D − e) / (c − e) within [0, 1], c the canaries' detection rate, drawn towards the overall one by 5 canaries;
+    then c π / D and (1 − c) π / (1 − D)."""
+    n = strata.samples
+    overall = (strata.caught.sum(-1, keepdims=True) + 1) / (strata.canaries.sum(-1, keepdims=True) + 1)
+    caught = (strata.caught + _PRIOR_CANARIES * overall) / (strata.canaries + _PRIOR_CANARIES)
+    contradicted, disputed = strata.contradicted / n, strata.disputed / n
+    noise = np.clip((contradicted - disputed) / np.maximum(caught - disputed, 0.05), 0, 1)
+    return Chances(
+        np.minimum(1, noise * caught / np.maximum(contradicted, 1 / n)),
+        np.minimum(1, noise * (1 - caught) / np.maximum(1 - contradicted, 1 / n)),
+    )
+
+
+def resampled(strata: Strata, both: Float[np.ndarray, "s"], replicates: int, generator: np.random.Generator) -> Strata:
+    """Bootstrap replicates of the counts: samples and canaries drawn anew within each stratum.
+
+    Args:
+        strata: as counted.
+        both: samples that are contradicted and disputed, which ties the two counts together.
+        replicates: r.
+        generator: of the draws.
+    """
+    n = strata.samples
+    parts = np.stack([both, strata.contradicted - both, strata.disputed - both], 1) / n[:, None]
+    parts = np.concatenate([parts, 1 - parts.sum(1, keepdims=True)], 1).clip(0, 1)
+    drawn = np.stack(
+        [
+            generator.multinomial(int(size), share / share.sum(), replicates)
+            for size, share in zip(n, parts, strict=True)
+        ],
+        1,
+    )
+    canaries = np.broadcast_to(strata.canaries, drawn.shape[:2])
+    rate = strata.caught / np.maximum(strata.canaries, 1)
+    return Strata(
+        np.broadcast_to(n, drawn.shape[:2]),
+        (drawn[..., 0] + drawn[..., 1]).astype(np.float64),
+        (drawn[..., 0] + drawn[..., 2]).astype(np.float64),
+        canaries,
+        generator.binomial(canaries.astype(np.int64), rate).astype(np.float64),
+    )

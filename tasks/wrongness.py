@@ -1,0 +1,112 @@
+"""The chance that a given label is wrong, for every sample, from held-out evidence alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tasks.kernels.transitions import Pairs, concentration, pair_chances, pairs_of
+from tasks.kernels.wrongness import (
+    Strata,
+    chances,
+    difficulty,
+    joined_odds,
+    resampled,
+    strata_of,
+    tally,
+)
+
+if TYPE_CHECKING:
+    from tasks.evidence import Evidence
+
+# Samples a stratum has at least, and strata there are at most.
+_STRATUM, _STRATA = 100, 20
+REPLICATES = 200
+"""Bootstrap replicates behind every interval."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What two observers say of n samples that neither was told the label of, and of m canaries among them."""
+
+    probabilities: np.ndarray
+    """p of the held-out network, n × k"""
+    votes: np.ndarray
+    """Shares of the neighbours' labels, n × k"""
+    labels: np.ndarray
+    """y, n given classes"""
+    places: np.ndarray
+    """Rows of the canaries."""
+    planted: np.ndarray
+    """Their planted classes."""
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """a, the network's class."""
+        return self.probabilities.argmax(1)
+
+    @property
+    def pairs(self) -> Pairs:
+        """Counts by pair of classes."""
+        return pairs_of(self.predicted, self.votes.argmax(1), self.labels, self.probabilities.shape[1])
+
+    @property
+    def concentration(self) -> float:
+        """How few pairs of classes the noise keeps to."""
+        return concentration(self.pairs)
+
+
+@dataclass(frozen=True)
+class Wrongness:
+    """P(wrong) of every sample, and bootstrap replicates of the strata it came from."""
+
+    probability: np.ndarray
+    """n"""
+    stratum: np.ndarray
+    contradicted: np.ndarray
+    replicates: np.ndarray
+    """r × s × 2: P(wrong) of (confirmed, contradicted) labels of each stratum, over the estimate of them"""
+
+    @property
+    def share(self) -> float:
+        """π, the share of wrong labels."""
+        return float(self.probability.mean())
+
+    def cells(self) -> np.ndarray:
+        """Which of the s × 2 cells each sample is in."""
+        return self.stratum * 2 + self.contradicted
+
+
+def wrongness_of(observed: Observed, seed: int = 0) -> Wrongness:
+    """Estimate P(wrong): by difficulty and contradiction, then by the pair of classes (tasks/kernels/wrongness.py)."""
+    n = len(observed.labels)
+    count = int(np.clip(n // _STRATUM, 1, _STRATA))
+    a, b = observed.predicted, observed.votes.argmax(1)
+    stratum = strata_of(difficulty(observed.probabilities, observed.votes), count)
+    contradicted, disputed = a != observed.labels, a != b
+    caught = a[observed.places] != observed.planted
+    counts = tally(stratum, contradicted, disputed, observed.places, caught, count)
+    found = _table(counts)
+    pairs = observed.pairs
+    by_pair = pair_chances(pairs)[a, observed.labels]
+    off = ~np.eye(len(pairs.labelled), dtype=bool)
+    usual = (np.maximum(pairs.labelled - pairs.confused, 0)[off].sum() + 1) / (pairs.labelled[off].sum() + 2)
+    probability = found[stratum, contradicted.astype(int)]
+    probability[contradicted] = joined_odds(probability[contradicted], by_pair[contradicted], usual)
+    both = np.bincount(stratum[contradicted & disputed], minlength=count).astype(np.float64)
+    again = _table(resampled(counts, both, REPLICATES, np.random.default_rng(seed)))
+    return Wrongness(probability, stratum, contradicted.astype(np.int64), again / np.maximum(found, 1e-6))
+
+
+def _table(counts: Strata) -> np.ndarray:
+    """… × s × 2: confirmed, contradicted."""
+    found = chances(counts)
+    return np.stack([found.confirmed, found.contradicted], -1)
+
+
+def observed(evidence: Evidence) -> Observed:
+    """What a run's observers say of its samples, under the labels they were given."""
+    given = evidence.given
+    return Observed(given.probabilities, given.votes, given.labels, given.canary_places, given.canaries.labels)
