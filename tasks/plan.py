@@ -23,11 +23,20 @@ if TYPE_CHECKING:
 
 
 @step("plan {folds} folds")
-def plan(run: Run, samples: Artefact, folds: int, model: Model, gradient: Gradient, base: Artefact) -> Artefact:
+def plan(
+    run: Run,
+    samples: Artefact,
+    folds: int,
+    model: Model,
+    gradient: Gradient,
+    base: Artefact,
+    needed: tuple[str, ...] = ("train", "test"),
+) -> Artefact:
     """Assign folds to the training samples, stratified by label; duplicates and groups stay together.
 
     The network is built once and refused here if the gradient kind cannot serve it. With a base, its samples keep their
-    folds and new ones are dealt among them: no model of the base has seen those.
+    folds and new ones are dealt among them: no model of the base has seen those. ``needed`` are the splits that must not
+    be empty.
 
     Raises:
         BadModel: the network does not fit the inputs or the gradient kind.
@@ -44,7 +53,7 @@ def plan(run: Run, samples: Artefact, folds: int, model: Model, gradient: Gradie
     from tasks.kernels.folds import assign_folds, extend_folds
 
     payload, classes = payload_of(samples), samples.facts["classes"]
-    for split in ("train", "test"):
+    for split in needed:
         check_split(samples, split)
     with exclusive("cpu"), torch.random.fork_rng(devices=[]):
         gradient.check(build(model, payload, len(classes)), torch.zeros(2, *payload.shape))

@@ -27,8 +27,8 @@ def train(
 
     Canaries of this fold's network bear their planted labels meanwhile. Leaves the checkpoints and
     ``dynamics/fold-<fold>.parquet``, what the training saw of each sample it was trained on. A checkpoint is a plain
-    state dict, loaded with ``weights_only``; one for each of ``training.checkpoint_epochs``, or the last epoch's. With a
-    base, its checkpoints are taken over as they are.
+    state dict, loaded with ``weights_only``; one for each of ``training.checkpoint_epochs``, or the last epoch's. With
+    a base, its checkpoints are taken over as they are.
     """
     import numpy as np
     import pyarrow as pa

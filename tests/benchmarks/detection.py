@@ -1,0 +1,241 @@
+"""How well wrong labels are found: every detector and budget on the same held-out evidence, against known noise.
+
+    python tests/benchmarks/detection.py cifar10n FOLDER      a folder with CIFAR-10N's labels beside embeddings
+    python tests/benchmarks/detection.py fashion FOLDER       Fashion-MNIST's IDX files; nine kinds of planted noise
+    python tests/benchmarks/detection.py digits
+    python tests/benchmarks/detection.py moons                the paper's half moons: detection, and accuracy trimmed
+    python tests/benchmarks/detection.py report               the tables of all that was measured
+
+Each run appends one line of JSON to --results and is skipped when it stands there already. The verbs are called as
+plain functions, without Prefect. Nothing here is chosen by true labels: they are only counted against, at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import logging
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+from pydantic import TypeAdapter
+
+from tasks.artefacts import Artefact, Run
+from tasks.budgets import Budget, BudgetChoice, Standing
+from tasks.config import CleanConfig
+from tasks.detectors import DetectorChoice
+from tasks.earlier import base_of
+from tasks.evidence import Evidence
+from tasks.extract import extract
+from tasks.ingest import ingest
+from tasks.kernels.ranking import average_precision, precision_at, roc_auc
+from tasks.plan import plan
+from tasks.plant import plant
+from tasks.samples import table_of
+from tasks.standing import standing_of
+from tasks.train import train
+from tasks.vote import vote
+
+CLEANLAB = ["self_confidence", "normalized_margin", "confidence_weighted_entropy"]
+QUICK = [
+    *("fusion", "label_flow", "margin", "aum", "mean_loss", "el2n", "neighbours", "l1", "l2", "iforest", *CLEANLAB),
+    *("gradient_tracing", "datainf", "lissa", "random"),
+]
+SLOW = ["hessian", "self_influence", "self_lissa"]
+BUDGETS = ["canary", {"kind": "canary", "precision": 0.9}, "disagreement", "mixture"]
+WITHOUT = {"canaries": {"share": 0.0}, "budget": "share", "detectors": ["l2"]}
+CNN = {
+    "model": {"kind": "cnn", "width": 8},
+    "training": {"epochs": 6, "batch_size": 64},
+}
+
+
+def settings(name: str, folder: Path | None, seeds: int) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """(what it is, its configuration) of every run of one benchmark."""
+    for seed in range(1, seeds + 1):
+        common = {"canaries": {"seed": seed}}
+        if name == "cifar10n":
+            for labels in ("aggre", "worse"):
+                reader = {"kind": "parquet", "path": str(folder / "train.parquet"), "label": labels, "test_share": 0.0}
+                reader |= {"clean_label": "clean", "features": ["embedding"]}
+                recipe = {"epochs": 12, "batch_size": 128, "seed": 1000 * seed}
+                config = {"reader": reader, "model": {"kind": "mlp", "hidden": [256], "dropout": 0.3}}
+                yield {"set": labels, "seed": seed}, common | config | {"training": recipe}
+        elif name == "fashion":
+            for kind in ("symmetric", "asymmetric", "instance"):
+                for share in (0.1, 0.2, 0.4):
+                    reader = {"kind": "idx", "limit": 20_000, "test_share": 0.0}
+                    reader |= {f"{part}": str(folder / f"train-{part}-idx{n}-ubyte.gz") for part, n in _IDX}
+                    reader["noise"] = {"share": share, "kind": kind, "seed": seed, "exact": True}
+                    config = common | CNN | {"reader": reader}
+                    config["training"] = CNN["training"] | {"seed": 1000 * seed}
+                    yield {"set": f"{kind} {share:.0%}", "seed": seed}, config
+        elif name == "digits":
+            for share in (0.1, 0.3):
+                reader = {"kind": "digits", "noise": {"share": share, "seed": seed, "exact": True}}
+                yield (
+                    {"set": f"digits {share:.0%}", "seed": seed},
+                    common | {"reader": reader, "training": {"epochs": 30, "seed": 1000 * seed}},
+                )
+        else:
+            reader = {"kind": "half_moons", "seed": seed, "noise": {"share": 0.08, "exact": True, "seed": seed}}
+            yield (
+                {"set": "half moons", "seed": seed},
+                common | MOONS | {"reader": reader, "training": MOONS["training"] | {"seed": 1000 * seed}},
+            )
+
+
+_IDX = (("images", 3), ("labels", 1))
+MOONS: dict[str, Any] = {
+    "model": {"kind": "mlp", "hidden": [64]},
+    "training": {"epochs": 100, "batch_size": 32, "lr": 0.01},
+}
+
+
+def observe(config: CleanConfig) -> tuple[Evidence, np.ndarray]:
+    """The evidence of one run, and which labels are wrong; taken from the lake where it stands there."""
+    run = Run.start(config.lake, config.name)
+    kept = config.lake / f"observed-{hashlib.sha256(config.yaml().encode()).hexdigest()[:16]}.json"
+    if kept.exists():
+        parts = [TypeAdapter(list[Artefact]).validate_python(part) for part in json.loads(kept.read_text())]
+    else:
+        parts = _artefacts(run, config)
+        kept.write_text(json.dumps([[artefact.model_dump(mode="json") for artefact in part] for part in parts]))
+    (samples,), gradients, (votes,), checkpoints, (canaries,) = parts
+    evidence = Evidence(run, samples, gradients, votes, checkpoints, canaries)
+    table = table_of(run, samples, ["sample_id", "label", "clean_label"])
+    table = table.take(pc.index_in(evidence.ids, value_set=table["sample_id"].combine_chunks()))
+    return evidence, pc.not_equal(table["label"], table["clean_label"]).to_numpy()
+
+
+def _artefacts(run: Run, config: CleanConfig) -> list[list[Artefact]]:
+    base = base_of(run, None, config.name)
+    model, gradient = config.model.part, config.gradient.part
+    samples = ingest.fn(run, config.reader.part, config.ingestion)
+    folds = plan.fn(run, samples, config.folds, model, gradient, base, ("train",))
+    votes = vote.fn(run, samples, config.neighbourhood, config.training)
+    canaries = plant.fn(run, samples, folds, votes, config.planting, base)
+    checkpoints = [
+        train.fn(run, samples, folds, canaries, fold, model, config.training, base) for fold in range(config.folds)
+    ]
+    gradients = [
+        extract.fn(run, shard, folds, canaries, checkpoints, model, gradient, config.training, base)
+        for shard in samples.shards("samples/train-", "payload", "classes")
+    ]
+    return [[samples], gradients, [votes], checkpoints, [canaries]]
+
+
+def measure(config: dict[str, Any], kinds: list[str], lake: str, *, plain: bool) -> dict[str, Any]:
+    """Figures of one run; ``plain`` asks cleanlab also of networks that no canary was planted in."""
+    where = {"lake": lake, "dataset": "bench"}
+    evidence, wrong = observe(CleanConfig.model_validate(config | where))
+    scores, figures = {}, {}
+    for kind in kinds:
+        start = time.perf_counter()
+        scores[kind] = evidence.score(DetectorChoice(kind=kind).part)
+        figures[kind] = detection(scores[kind], wrong) | {"seconds": time.perf_counter() - start}
+    standing = standing_of(evidence, scores["fusion"])
+    found = {part.name: budgeted(part, standing, wrong) for part in map(_budget, BUDGETS)}
+    found["true count"] = counted(scores["fusion"], wrong, int(wrong.sum()))
+    found["cleanlab filter"] = flagged(cleanlab_filter(evidence), wrong)
+    found["argmax"] = flagged(standing.predicted != standing.labels, wrong)
+    if plain:
+        other, wrong = observe(CleanConfig.model_validate(config | WITHOUT | where))
+        for kind in CLEANLAB:
+            figures[f"{kind}, no canaries"] = detection(other.score(DetectorChoice(kind=kind).part), wrong)
+        found["cleanlab filter, no canaries"] = flagged(cleanlab_filter(other), wrong)
+    return {
+        "n": len(wrong),
+        "noise": float(wrong.mean()),
+        "detectors": figures,
+        "budgets": found,
+        "fusion": DetectorChoice(kind="fusion").part.facts(evidence),
+    }
+
+
+def _budget(choice: Any) -> Budget:
+    return BudgetChoice.model_validate(choice).part
+
+
+def detection(suspicion: np.ndarray, wrong: np.ndarray) -> dict[str, float]:
+    """Ranking figures."""
+    return {
+        "ap": average_precision(suspicion, wrong),
+        "auroc": roc_auc(suspicion, wrong),
+        "p5": precision_at(suspicion, wrong, round(0.05 * len(wrong))),
+    }
+
+
+def budgeted(budget: Budget, standing: Standing, wrong: np.ndarray) -> dict[str, Any]:
+    """What a budget states, and what is true."""
+    found = budget.find(standing)
+    return counted(standing.suspicion, wrong, found.count) | {"stated": found.model_dump(mode="json")}
+
+
+def counted(suspicion: np.ndarray, wrong: np.ndarray, count: int) -> dict[str, Any]:
+    """Precision, recall and F1 of the ``count`` most suspect."""
+    chosen = np.zeros(len(wrong), bool)
+    chosen[np.argsort(-suspicion, kind="stable")[:count]] = True
+    return flagged(chosen, wrong)
+
+
+def flagged(chosen: np.ndarray, wrong: np.ndarray) -> dict[str, Any]:
+    """Precision, recall and F1 of a set."""
+    hits = int((chosen & wrong).sum())
+    return {
+        "count": int(chosen.sum()),
+        "precision": hits / chosen.sum() if chosen.any() else None,
+        "recall": hits / wrong.sum(),
+        "f1": 2 * hits / (chosen.sum() + wrong.sum()),
+    }
+
+
+def cleanlab_filter(evidence: Evidence) -> np.ndarray:
+    """cleanlab's default filter on the same held-out probabilities."""
+    from cleanlab.filter import find_label_issues
+
+    return find_label_issues(evidence.labels, evidence.probabilities.astype(np.float64), n_jobs=1)
+
+
+def main() -> None:
+    """Run one benchmark, or report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=["cifar10n", "fashion", "digits", "moons", "report"])
+    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--results", type=Path, default=Path("detection.jsonl"))
+    parser.add_argument("--lake", type=Path, help="keep networks and gradients here, and take them from here")
+    parser.add_argument("--observe", action="store_true", help="only make what --lake keeps")
+    asked = parser.parse_args()
+    logging.disable(logging.INFO)
+    done = [json.loads(line) for line in asked.results.read_text().splitlines()] if asked.results.exists() else []
+    for what, config in [] if asked.name == "report" else settings(asked.name, asked.folder, asked.seeds):
+        if any((line["set"], line["seed"]) == (what["set"], what["seed"]) for line in done):
+            continue
+        start = time.perf_counter()
+        thorough = asked.name == "cifar10n"
+        line = what | {"benchmark": asked.name}
+        with tempfile.TemporaryDirectory() as scratch:
+            lake = str(asked.lake or scratch)
+            if asked.observe:
+                for one in [config, *([config | WITHOUT] if thorough else [])]:
+                    observe(CleanConfig.model_validate(one | {"lake": lake, "dataset": "bench"}))
+                print(what, f"{time.perf_counter() - start:.0f} s", flush=True)
+                continue
+            line |= measure(config, QUICK + (SLOW if thorough else []), lake, plain=thorough)
+        line["seconds"] = time.perf_counter() - start
+        with asked.results.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        print(
+            what, f"{line['seconds']:.0f} s", {k: round(v["ap"], 3) for k, v in line["detectors"].items()}, flush=True
+        )
+
+
+if __name__ == "__main__":
+    main()
