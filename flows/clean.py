@@ -17,6 +17,7 @@ from tasks.publish import publish
 from tasks.record import record
 from tasks.report import follow, report
 from tasks.retrain import retrain
+from tasks.samples import observed_shards
 from tasks.score import score
 from tasks.train import train
 from tasks.verify import verify
@@ -42,26 +43,13 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
         folds = plan(run, samples, config.folds, model, gradient, base)
         votes = vote(run, samples, config.neighbourhood, config.training)
         canaries = plant(run, samples, folds, votes, config.planting, base)
-        here, data, held_out, birds, network, how, before = map(
-            unmapped, (run, samples, folds, canaries, model, config.training, base)
+        here, data, held_out, birds, network, kind, how, before = map(
+            unmapped, (run, samples, folds, canaries, model, gradient, config.training, base)
         )
         each_fold = list(range(config.folds))
         checkpoints = pool.map(train, here, data, held_out, birds, each_fold, network, how, before).result()
         shards = pool.map(
-            extract,
-            here,
-            [
-                shard
-                for split in ("train", "validation")
-                for shard in samples.shards(f"samples/{split}-", "payload", "classes")
-            ],
-            held_out,
-            birds,
-            unmapped(checkpoints),
-            network,
-            unmapped(gradient),
-            how,
-            before,
+            extract, here, observed_shards(samples), held_out, birds, unmapped(checkpoints), network, kind, how, before
         )
         gradients = follow(shards, "Gradient shards extracted")
         evidence = (run, samples, gradients, votes, checkpoints, canaries)

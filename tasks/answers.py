@@ -22,6 +22,8 @@ def print_answer(
     output: Path | None = None,
     run_id: str | None = None,
     bound: list[Any] | None = None,
+    *,
+    need_run: bool = True,
 ) -> None:
     """Ask the catalogue of ``lake`` and write the answer.
 
@@ -32,11 +34,12 @@ def print_answer(
         output: file to write to; None for the standard output.
         run_id: the run whose gradient shards are ``shards``.
         bound: values of the query's parameters.
+        need_run: refuse a lake that holds comparisons and no run.
 
     Raises:
         BadConfig: the catalogue cannot answer, with DuckDB's own words.
     """
-    with connect(lake, run_id) as db:
+    with connect(lake, run_id, need_run=need_run) as db:
         try:
             result = db.sql(query, params=bound) if bound else db.sql(query)
             if result is None:

@@ -24,11 +24,12 @@ import pyarrow.parquet as pq
 from tasks.artefacts import PARTIAL, fsync
 from tasks.errors import BadArtefact, BadInput
 from tasks.queries import literal, query
-from tasks.schemas import FLAGS, GRADIENTS, METRICS, REJECTS, SAMPLES
+from tasks.schemas import AUDIT, COMPARISON, FLAGS, GRADIENTS, METRICS, REJECTS, SAMPLES
 
 NAME = "catalogue.duckdb"
 # Folders that are still being written begin with a dot.
 _WHOLE = "[!.]*"
+_RUNS, _COMPARISONS = f"runs/{_WHOLE}/run.json", f"comparisons/{_WHOLE}/comparison.parquet"
 
 
 def build(lake: Path) -> bool:
@@ -57,15 +58,19 @@ def _write(lake: Path, statements: str) -> None:
     fsync(lake)
 
 
-def connect(lake: Path, run_id: str | None = None) -> duckdb.DuckDBPyConnection:
+def connect(lake: Path, run_id: str | None = None, *, need_run: bool = True) -> duckdb.DuckDBPyConnection:
     """The catalogue, read-only, with ``shards``: one run's gradients or factors (default: the newest's), by Arrow.
+
+    With ``need_run`` false a lake that holds comparisons and no run will do; it has no ``shards``.
 
     Raises:
         BadInput: nothing has been recorded in this lake, or no such run.
         BadArtefact: the lake is damaged.
     """
     lake = lake.expanduser().resolve()
-    if not list((lake / "runs").glob(f"{_WHOLE}/run.json")):
+    if not _has(lake, _RUNS):
+        if not need_run and run_id is None and _has(lake, _COMPARISONS):
+            return _open(lake)
         raise BadInput(
             where=str(lake),
             expected="a recorded run",
@@ -117,15 +122,31 @@ def _digest(statements: str) -> str:
     return hashlib.sha256(statements.encode()).hexdigest()
 
 
+def _has(lake: Path, pattern: str) -> bool:
+    return next(lake.glob(pattern), None) is not None
+
+
 def _definition(lake: Path) -> str:
-    """The catalogue as SQL text."""
+    """The catalogue as SQL text; a view over files of which there are none yet cannot be created."""
+    text = _over_runs(lake) if _has(lake, _RUNS) else ""
+    if _has(lake, _COMPARISONS):
+        listed, files = ", ".join(COMPARISON.names), literal(lake, _COMPARISONS)
+        text += f"""
+            CREATE VIEW comparisons AS
+                SELECT parse_path(__file)[-2] AS run_id, {listed} FROM read_parquet({files}, filename = '__file');
+        """
+    return text
+
+
+def _over_runs(lake: Path) -> str:
     runs, versions = lake / "runs", lake / "versions"
     tables = {
         "samples": ("samples/*.parquet", SAMPLES.names),
         "rejects": ("rejects.parquet", REJECTS.names),
         "gradients": ("gradients/*.parquet", GRADIENTS.names),
         "scores": ("scores.parquet", _union_columns(lake, "scores.parquet")),
-        "flags": ("flags.parquet", FLAGS.names),
+        "flags": ("flags.parquet", _known(lake, "flags.parquet", FLAGS.names)),
+        "audit": ("audit.parquet", _known(lake, "audit.parquet", AUDIT.names)),
         "metrics": ("metrics.parquet", METRICS.names),
     }
     text = (
@@ -135,6 +156,8 @@ def _definition(lake: Path) -> str:
         .replace("{removed}", literal(versions, "*/v*/removed.parquet"))
     )
     for view, (pattern, columns) in tables.items():
+        if not columns:
+            continue  # only runs of a version that did not write it yet
         listed = ", ".join(_quoted(name) for name in columns)
         source = f"read_parquet({literal(runs, f'{_WHOLE}/{pattern}')}, filename = '__file', union_by_name = true)"
         text += f"""
@@ -162,6 +185,12 @@ def _union_columns(lake: Path, name: str) -> list[str]:
     for path in sorted((lake / "runs").glob(f"{_WHOLE}/{name}")):
         columns |= dict.fromkeys(pq.read_schema(path).names)
     return list(columns)
+
+
+def _known(lake: Path, name: str, columns: list[str]) -> list[str]:
+    """Those of ``columns`` that some run has: the runs of a lake may all be older than the newest of them."""
+    there = set(_union_columns(lake, name))
+    return [column for column in columns if column in there]
 
 
 def _quoted(name: str) -> str:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tasks.arms import Verification
-from tasks.budgets import BudgetChoice
+from tasks.budgets import Budget, BudgetChoice
 from tasks.canaries import Canaries
 from tasks.decision import Flagging
-from tasks.detectors import Detector, DetectorChoice
+from tasks.detectors import DETECTORS, Detector, DetectorChoice
 from tasks.fitting import Training
 from tasks.gradients import GradientChoice
 from tasks.models import ModelChoice
@@ -22,15 +23,22 @@ from tasks.runner import Runner
 from tasks.stores import StoreChoice
 from tasks.validation import Ingestion
 
+# What is compared unless told otherwise, as far as it is there: all that serve every model, and in seconds.
+_COMPARED = (
+    "fusion", "label_flow", "margin", "aum", "mean_loss", "neighbours", "self_confidence", "normalized_margin",
+    "confidence_weighted_entropy", "l2", "l1", "iforest", "gradient_tracing", "datainf", "lissa", "self_lissa",
+    "random",
+)  # fmt: skip
 
-class CleanConfig(BaseModel):
-    """Find the training samples that hurt a model, prove it by retraining, publish the dataset without them."""
+
+class Observing(BaseModel):
+    """What every flow that scores samples is told: which data, which networks, which evidence, which detectors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dataset: str | None = Field(
         default=None,
-        description="Name of the dataset; its versions are published under it. Default: the source's own name.",
+        description="Name of the dataset; what is found is filed under it. Default: the source's own name.",
     )
     lake: Path = Field(default=Path("data"), description="Folder that holds runs, versions and the catalogue.")
     reader: ReaderChoice = Field(default=ReaderChoice(), description="Where the samples come from.")
@@ -46,20 +54,9 @@ class CleanConfig(BaseModel):
     training: Training = Field(default=Training(), description="How networks are trained.")
     gradient: GradientChoice = Field(default=GradientChoice(), description="Which gradients are taken.")
     detectors: list[DetectorChoice] = Field(
-        default=[DetectorChoice(kind=kind) for kind in ("fusion", "l2", "iforest", "self_confidence")],
-        min_length=1,
-        description="Detectors that score every sample; the first decides, unless flagging names another.",
-    )
-    base: str | None = Field(
-        default=None,
-        description="A recorded run's id, or latest: its folds, models and gradients are taken over as they are, and "
-        "only samples it has not seen are worked on. Default: none; what is unchanged is reused all the same.",
+        default=[DetectorChoice()], min_length=1, description="Detectors that score every sample."
     )
     runner: Runner = Field(default=Runner(), description="Where the tasks of a stage run.")
-    budget: BudgetChoice = Field(default=BudgetChoice(), description="How many samples are flagged.")
-    flagging: Flagging = Field(default=Flagging(), description="How scores become flags.")
-    verification: Verification = Field(default=Verification(), description="How the cleaning is put to the test.")
-    store: StoreChoice = Field(default=StoreChoice(), description="Where cleaned datasets are published.")
 
     @field_validator("dataset")
     @classmethod
@@ -69,21 +66,19 @@ class CleanConfig(BaseModel):
         return value
 
     @model_validator(mode="after")
-    def _detectors_are_told_apart(self) -> CleanConfig:
+    def _names_are_told_apart(self) -> Observing:
         """Found here and not after hours of training."""
-        names = [choice.part.name for choice in self.detectors]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"detectors: {twice[0]} stands there twice; each writes one column of its name")
-        if self.flagging.detector is not None and self.flagging.detector not in names:
-            raise ValueError(f"flagging.detector: expected one of {', '.join(names)}, got {self.flagging.detector}")
+        for field, names in (("detectors", self.names), ("budgets", [budget.name for budget in self.counting])):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"{field}: {twice[0]} stands there twice; each writes one column of its name")
         return self
 
     @model_validator(mode="after")
-    def _canaries_are_there(self) -> CleanConfig:
+    def _canaries_are_there(self) -> Observing:
         """What learns from canaries needs them, and networks that have not seen the sample they are asked about."""
         learners = [f"detector {part.name}" for part in self.parts if "canaries" in part.sees]
-        learners += [f"budget {self.budget.kind}"] if self.budget.part.needs_canaries else []
+        learners += [f"budget {budget.name}" for budget in self.counting if budget.needs_canaries]
         if learners and not self.planting.share:
             raise ValueError(
                 f"{learners[0]} learns from canaries: expected canaries.share above 0 and folds of 2 or more, got "
@@ -95,6 +90,16 @@ class CleanConfig(BaseModel):
     def parts(self) -> list[Detector]:
         """The detectors."""
         return [choice.part for choice in self.detectors]
+
+    @property
+    def names(self) -> list[str]:
+        """Their names."""
+        return [part.name for part in self.parts]
+
+    @property
+    def counting(self) -> list[Budget]:
+        """The budgets."""
+        return []
 
     @property
     def planting(self) -> Canaries:
@@ -114,3 +119,91 @@ class CleanConfig(BaseModel):
     def yaml(self) -> str:
         """This configuration as YAML, for ``--config``; the lake is where the run happens to be, and no part of it."""
         return yaml.safe_dump(self.model_dump(mode="json", exclude={"lake"}), sort_keys=False)
+
+
+class CleanConfig(Observing):
+    """Find the training samples that hurt a model, prove it by retraining, publish the dataset without them."""
+
+    detectors: list[DetectorChoice] = Field(
+        default=[DetectorChoice(kind=kind) for kind in ("fusion", "l2", "iforest", "self_confidence")],
+        min_length=1,
+        description="Detectors that score every sample; the first decides, unless flagging names another.",
+    )
+    base: str | None = Field(
+        default=None,
+        description="A recorded run's id, or latest: its folds, models and gradients are taken over as they are, and "
+        "only samples it has not seen are worked on. Default: none; what is unchanged is reused all the same.",
+    )
+    budget: BudgetChoice = Field(default=BudgetChoice(), description="How many samples are flagged.")
+    flagging: Flagging = Field(default=Flagging(), description="How scores become flags.")
+    verification: Verification = Field(default=Verification(), description="How the cleaning is put to the test.")
+    store: StoreChoice = Field(default=StoreChoice(), description="Where cleaned datasets are published.")
+
+    @model_validator(mode="after")
+    def _the_decider_is_there(self) -> CleanConfig:
+        if self.flagging.detector is not None and self.flagging.detector not in self.names:
+            raise ValueError(
+                f"flagging.detector: expected one of {', '.join(self.names)}, got {self.flagging.detector}"
+            )
+        return self
+
+    @property
+    def counting(self) -> list[Budget]:
+        """The one budget."""
+        return [self.budget.part]
+
+
+class Repetition(NamedTuple):
+    """What one repetition of a comparison does otherwise than the others."""
+
+    name: str
+    training: Training
+    planting: Canaries
+
+
+class CompareConfig(Observing):
+    """Detectors and budgets against labels that are known to be wrong: one table and one plot.
+
+    Every detector scores the same held-out evidence, every budget counts by every detector's scores; networks and
+    canaries are drawn anew for each repetition.
+    """
+
+    detectors: list[DetectorChoice] = Field(
+        default=[DetectorChoice(kind=kind) for kind in _COMPARED if kind in DETECTORS.parts],
+        min_length=1,
+        description="Detectors that are compared.",
+    )
+    budgets: list[BudgetChoice] = Field(
+        default=[
+            BudgetChoice(kind="canary"),
+            BudgetChoice(kind="canary", options={"precision": 0.9}),
+            BudgetChoice(kind="disagreement"),
+            BudgetChoice(kind="mixture"),
+            BudgetChoice(kind="share", options={"share": 0.1}),
+        ],
+        description="Budgets that are compared, each on the scores of each detector.",
+    )
+    seeds: int = Field(
+        default=3,
+        ge=1,
+        le=1000,
+        description="Repetitions: the i-th trains with seed training.seed + 1000 i and plants with canaries.seed + i. "
+        "Folds and the labels themselves, noise included, stay.",
+    )
+
+    @property
+    def counting(self) -> list[Budget]:
+        """The budgets."""
+        return [choice.part for choice in self.budgets]
+
+    @property
+    def repetitions(self) -> list[Repetition]:
+        """The first is what ``clean`` does by the same options."""
+        return [
+            Repetition(
+                f"repetition {i + 1} of {self.seeds}",
+                self.training.model_copy(update={"seed": self.training.seed + 1000 * i}),
+                self.planting.model_copy(update={"seed": self.planting.seed + i}),
+            )
+            for i in range(self.seeds)
+        ]

@@ -1,6 +1,8 @@
-"""Scores to flags: the rule, in SQL (tasks/queries/flag.sql)."""
+"""Scores to flags: the rule, in SQL (tasks/queries/flag.sql), and what it does to whom (tasks/queries/audit.sql)."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import duckdb
 import pyarrow as pa
@@ -9,7 +11,7 @@ from pydantic import Field
 from tasks.errors import BadConfig
 from tasks.parts import Part
 from tasks.queries import query
-from tasks.schemas import FLAGS
+from tasks.schemas import AUDIT, FLAGS
 
 
 class Flagging(Part):
@@ -17,6 +19,20 @@ class Flagging(Part):
 
     detector: str | None = Field(default=None, description="The detector that decides; default: the first of the list.")
     class_cap: float = Field(default=0.5, gt=0, le=1, description="At most this share of a class's samples is flagged.")
+    group_cap: float = Field(
+        default=1.0, gt=0, le=1, description="At most this share of a group's samples is flagged; 1 caps none."
+    )
+    rare: Literal["keep", "list", "off"] = Field(
+        default="keep",
+        description="A sample far from its class whose own neighbours bear its label and are recognised is kept, or "
+        "flagged all the same and only listed, or not looked for.",
+    )
+    rare_quantile: float = Field(
+        default=0.1, ge=0, le=1, description="Far: fewer neighbours of its class than this share of the class has."
+    )
+    rare_support: int = Field(
+        default=3, ge=1, description="Neighbours s that must confirm a rare one, of the nearest 2s − 1."
+    )
 
     def deciding(self, detectors: list[str]) -> str:
         """The detector that decides, out of those that scored.
@@ -36,24 +52,51 @@ class Flagging(Part):
 
 
 def decide(
-    scores: pa.Table, samples: pa.Table, gradients: pa.Table, count: int, options: Flagging, model: str = "held-out"
+    scores: pa.Table,
+    samples: pa.Table,
+    gradients: pa.Table,
+    advice: pa.Table,
+    count: int,
+    options: Flagging,
+    model: str = "held-out",
 ) -> pa.Table:
-    """Rank by the deciding detector, flag up to the budget, empty no class, and give every row its reason.
+    """Rank by the deciding detector, flag up to the budget whom no guard keeps, and give every row its reason.
+
+    Guards, one after the other: rare ones are kept; then at most ``group_cap`` of each group and, of what is left, at
+    most ``class_cap`` of each class may go. A sample without a group has no group's cap; a class keeps one at least.
 
     Args:
         scores: schema ``scores``, every training sample.
-        samples: sample_id and label, at least of those samples.
+        samples: sample_id, label and group, at least of those samples.
         gradients: the scalars of ``GRADIENTS`` of those samples.
+        advice: schema ``ADVICE`` of tasks/guards.py, of those samples.
         count: how many are flagged at most.
-        options: who decides, and the cap by class.
+        options: who decides, and the guards.
         model: what the reasons call the model whose gradients these are: held-out or in-sample.
 
     Returns:
         Schema ``FLAGS``, by rank. Its length and order do not depend on the order of any input's rows.
     """
     detector = options.deciding(scores.column_names[1:])
-    bound = {"detector": detector, "budget": count, "class_cap": options.class_cap, "model": model}
+    guards = options.model_dump(include={"class_cap", "group_cap", "rare"})
+    bound = {"detector": detector, "budget": count, "model": model} | guards
     with duckdb.connect() as db:
-        for name, table in {"scores": scores, "samples": samples, "gradients": gradients}.items():
+        for name, table in {"scores": scores, "samples": samples, "gradients": gradients, "advice": advice}.items():
             db.register(name, table)
         return db.sql(query("flag"), params=bound).to_arrow_table().cast(FLAGS)
+
+
+def audit(flags: pa.Table, samples: pa.Table) -> pa.Table:
+    """What flagging does to each class, and to each group where there are any.
+
+    Args:
+        flags: schema ``FLAGS``.
+        samples: sample_id, label and group, at least of those samples.
+
+    Returns:
+        Schema ``AUDIT``, by class or group, then by name. Counts of the classes sum to those of ``flags``.
+    """
+    with duckdb.connect() as db:
+        db.register("flags", flags)
+        db.register("samples", samples)
+        return db.sql(query("audit")).to_arrow_table().cast(AUDIT)

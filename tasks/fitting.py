@@ -186,7 +186,7 @@ def _optimise(
     optimizer, schedule = _optimizer(network, training, steps)
     augmented = training.augment == "crop_flip" and inputs.x.dim() == 4
     batches = _batches(members, training.batch_size, generator)
-    noted = Dynamics(len(inputs.ids), last, device) if dynamics is not None else None
+    noted = Dynamics(len(inputs.ids), last, per_epoch, device) if dynamics is not None else None
     network.train()
     taken, running = 0, torch.zeros((), device=device)
     with Progress(label, -(-last // per_epoch)) as progress:

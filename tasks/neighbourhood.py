@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _DIRECTIONS_FROM = 16
 # Rows that are widened to float32 at a time.
 _BLOCK = 4096
+# Rows that mean and spread are taken of, at most, and values of them all (1 GB).
+_ROWS, _VALUES = 20_000, 1 << 28
 
 
 class Neighbourhood(Part):
@@ -48,6 +50,7 @@ class Neighbourhood(Part):
 
         wide = x[0].numel()
         unit = self.metric == "cosine" or (self.metric == "auto" and wide >= _DIRECTIONS_FROM)
-        sample = x[torch.from_numpy(rows[:: max(1, len(rows) // 20_000)])].flatten(1).float()
+        most = max(1, min(_ROWS, _VALUES // wide))
+        sample = x[torch.from_numpy(rows[:: -(-len(rows) // most)])].flatten(1).float()
         mapped = comparable(sample, scale=not image, unit=unit, width=self.width, seed=self.seed)
         return lambda block: torch.cat([mapped(part.flatten(1).float()) for part in block.split(_BLOCK)])

@@ -17,8 +17,9 @@ from prefect.futures import PrefectFutureList, as_completed
 from tasks.artefacts import Artefact, Run
 from tasks.summary import Summary, recomputed
 
-# Rows of the table of suspects.
+# Rows of the table of suspects, and of the audit.
 SUSPECTS = 50
+AUDITED = 50
 
 
 @task(name="report", task_run_name="report")
@@ -28,6 +29,9 @@ def report(run: Run, recorded: Artefact, stages: list[Artefact]) -> str:
     work = recomputed([(stage.stage, stage.made_by) for stage in stages], run.run_id)
     create_markdown_artifact(f"{summary.markdown()}\n\n_{work}_", key="summary", description="What the run found")
     create_table_artifact(_suspects(run, recorded), key="suspects", description=f"The {SUSPECTS} most suspect samples")
+    create_table_artifact(
+        _audit(run, recorded), key="audit", description="What flagging does to each class and group, most lift first"
+    )
     run.log({"run_id": recorded.made_by, "dataset": summary.dataset, "state": "completed", "work": work})
     return f"{summary.text()}\n\n{work}"
 
@@ -49,12 +53,39 @@ def _suspects(run: Run, recorded: Artefact) -> list[dict[str, Any]]:
             "sample_id": flag["sample_id"],
             "source": f"{samples[flag['sample_id']]['source']}, row {samples[flag['sample_id']]['row']}",
             "label": samples[flag["sample_id"]]["label"],
-            "suggested": flag["suggested_label"] or "",
+            "suggested": _suggestion(flag),
             "suspicion": f"{flag['suspicion']:.4g}",
             "flagged": "yes" if flag["flag"] else "no",
             "reason": flag["reason"],
         }
         for flag in flags.to_pylist()
+    ]
+
+
+def _suggestion(flag: dict[str, Any]) -> str:
+    chance = "" if flag["p_suggested"] is None else f" (p = {flag['p_suggested']:.2f})"
+    return f"{flag['suggested_label'] or ''}{chance}"
+
+
+def _audit(run: Run, recorded: Artefact) -> list[dict[str, Any]]:
+    """The rows of audit.parquet with the most lift."""
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(run.lake / recorded.folder / "audit.parquet").to_pylist()
+    rows.sort(key=lambda row: (-(row["lift"] or 0), -row["samples"]))
+    return [
+        {
+            "by": row["by"],
+            "name": row["name"],
+            "flagged": f"{row['flagged']:,} of {row['samples']:,}",
+            "share": f"{row['share_flagged']:.1%}",
+            "lift": "" if row["lift"] is None else f"{row['lift']:.2f}",
+            "kept by a cap": row["capped"],
+            "kept as rare": row["protected"],
+            "expected wrong": "" if row["expected_wrong"] is None else f"{row['expected_wrong']:,.0f}",
+            "most suggested": row["most_suggested"] or "",
+        }
+        for row in rows[:AUDITED]
     ]
 
 

@@ -69,6 +69,12 @@ def sample_paths(run: Run, samples: Artefact, split: str = "") -> list[Path]:
     return [run.path(samples, file) for file in samples.files if file.name.startswith(f"samples/{split}")]
 
 
+def observed_shards(samples: Artefact) -> list[Artefact]:
+    """Shards that gradients are taken of, with what these depend on: the training ones, then the validation ones."""
+    splits = ("train", "validation")
+    return [shard for split in splits for shard in samples.shards(f"samples/{split}-", "payload", "classes")]
+
+
 def load(run: Run, samples: Artefact, split: str) -> Inputs:
     """Load one split of an ingested artefact, or of one of its shards.
 

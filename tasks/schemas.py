@@ -75,7 +75,28 @@ FLAGS = pa.schema(
         pa.field("detector", pa.string(), nullable=False),
         pa.field("marked_by", pa.list_(pa.string()), nullable=False),
         pa.field("reason", pa.string(), nullable=False),
+        # What kept it though the budget had room: rare, class_cap or group_cap; also rare where flagged all the same.
+        pa.field("guard", pa.string()),
+        pa.field("p_wrong", pa.float64()),
         pa.field("suggested_label", pa.string()),
+        pa.field("p_suggested", pa.float64()),
+    ]
+)
+
+# What flagging does to each class and each group; by is "class" or "group".
+AUDIT = pa.schema(
+    [
+        pa.field("by", pa.string(), nullable=False),
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("samples", pa.int64(), nullable=False),
+        pa.field("flagged", pa.int64(), nullable=False),
+        pa.field("share_flagged", pa.float64(), nullable=False),
+        pa.field("share_overall", pa.float64(), nullable=False),
+        pa.field("lift", pa.float64()),
+        pa.field("capped", pa.int64(), nullable=False),
+        pa.field("protected", pa.int64(), nullable=False),
+        pa.field("expected_wrong", pa.float64()),
+        pa.field("most_suggested", pa.string()),
     ]
 )
 
@@ -95,6 +116,39 @@ METRICS = pa.schema(
         pa.field("trained_on", pa.int64(), nullable=False),
         pa.field("tested_on", pa.int64(), nullable=False),
         pa.field("accuracy", pa.float64(), nullable=False),
+    ]
+)
+
+# What one repetition of a comparison measures: of a detector (no budget), or of a budget that counts by its scores.
+MEASURES = pa.schema(
+    [
+        pa.field("detector", pa.string(), nullable=False),
+        pa.field("sees", pa.string(), nullable=False),
+        pa.field("budget", pa.string()),
+        pa.field("measure", pa.string(), nullable=False),
+        pa.field("value", pa.float64(), nullable=False),
+    ]
+)
+
+# The same over all repetitions; the 95 % t interval is null where there is one, or where they do not differ.
+COMPARISON = pa.schema(
+    [
+        pa.field("dataset", pa.string(), nullable=False),
+        *(MEASURES.field(name) for name in ("detector", "sees", "budget", "measure")),
+        pa.field("mean", pa.float64(), nullable=False),
+        pa.field("low", pa.float64()),
+        pa.field("high", pa.float64()),
+        pa.field("repetitions", pa.int64(), nullable=False),
+    ]
+)
+
+# Precision against recall at some of a detector's thresholds; ``count`` samples are at least as suspect.
+CURVES = pa.schema(
+    [
+        pa.field("detector", pa.string(), nullable=False),
+        pa.field("recall", pa.float64(), nullable=False),
+        pa.field("precision", pa.float64(), nullable=False),
+        pa.field("count", pa.int64(), nullable=False),
     ]
 )
 

@@ -110,6 +110,7 @@ class Summary:
             f"{facts['flagged']:,} of {facts['of']:,} training samples, decided by {facts['detector']} "
             f"(budget {facts['budget']:,})"
         ]
+        lines += [*_found(facts.get("found") or {}), *_guards(facts), *self._fusion()]
         detection = self.facts["metrics"]["detection"]
         flags = detection.get("flags")
         if flags:
@@ -124,6 +125,14 @@ class Summary:
                     f"{figures['recall_at_noise_rate']:.1%} of the wrong labels in a top share of their size"
                 )
         return lines
+
+    def _fusion(self) -> list[str]:
+        about = self.facts["scores"].get("about", {}).get("fusion")
+        if not about:
+            return []
+        weights = ", ".join(f"{name} {weight:.2f}" for name, weight in about["weights"].items())
+        dropped = f"; left out: {', '.join(about['dropped'])}" if about["dropped"] else ""
+        return [f"fusion: {weights}; concentration on few pairs of classes {about['concentration']:.2f}{dropped}"]
 
     def _accuracy(self) -> list[str]:
         facts = self.facts["metrics"]
@@ -143,6 +152,31 @@ class Summary:
             f"{version['removed']:,} removed" + (f", parent {version['parent']}" if version["parent"] else ""),
             str(home),
         ]
+
+
+def _found(found: dict[str, Any]) -> list[str]:
+    """What the budget thinks of the labels and of those it would have flagged; nothing in a run that did not ask."""
+    told = {name: _estimate(found[name]) for name in ("wrong", "precision", "recall") if found.get(name)}
+    lines = [f"labels thought wrong: {told['wrong']}"] if "wrong" in told else []
+    expected = ", ".join(f"{name} {told[name]}" for name in ("precision", "recall") if name in told)
+    lines += [f"expected of the flagged: {expected}"] if expected else []
+    return lines + ([found["note"]] if found.get("note") else [])
+
+
+def _estimate(figure: dict[str, float]) -> str:
+    return f"{figure['value']:.1%} (95 % [{figure['low']:.1%}, {figure['high']:.1%}])"
+
+
+def _guards(facts: dict[str, Any]) -> list[str]:
+    """Whom the guards kept, and which classes lose most beyond their share."""
+    kept = {"as rare but valid": facts.get("protected"), "by a cap": facts.get("capped")}
+    told = [f"{count:,} {why}" for why, count in kept.items() if count]
+    lines = [f"kept all the same: {', '.join(told)}"] if told else []
+    most = [
+        f"{row['name']} ({row['flagged']:,} of {row['samples']:,}, lift {row['lift']:.2f})"
+        for row in facts.get("most_flagged", [])
+    ]
+    return lines + ([f"classes flagged most: {', '.join(most)}"] if most else [])
 
 
 def _columns(names: list[str]) -> str:

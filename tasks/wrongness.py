@@ -67,7 +67,7 @@ class Wrongness:
     stratum: np.ndarray
     contradicted: np.ndarray
     replicates: np.ndarray
-    """r × s × 2: P(wrong) of (confirmed, contradicted) labels of each stratum, over the estimate of them"""
+    """r × s × 2: P(wrong) of (confirmed, contradicted) labels of each stratum, less the estimate of them"""
 
     @property
     def share(self) -> float:
@@ -91,13 +91,13 @@ def wrongness_of(observed: Observed, seed: int = 0) -> Wrongness:
     found = _table(counts)
     pairs = observed.pairs
     by_pair = pair_chances(pairs)[a, observed.labels]
-    off = ~np.eye(len(pairs.labelled), dtype=bool)
-    usual = (np.maximum(pairs.labelled - pairs.confused, 0)[off].sum() + 1) / (pairs.labelled[off].sum() + 2)
     probability = found[stratum, contradicted.astype(int)]
-    probability[contradicted] = joined_odds(probability[contradicted], by_pair[contradicted], usual)
+    if contradicted.any():
+        shown = by_pair[contradicted]
+        probability[contradicted] = joined_odds(probability[contradicted], shown, float(shown.mean()))
     both = np.bincount(stratum[contradicted & disputed], minlength=count).astype(np.float64)
     again = _table(resampled(counts, both, REPLICATES, np.random.default_rng(seed)))
-    return Wrongness(probability, stratum, contradicted.astype(np.int64), again / np.maximum(found, 1e-6))
+    return Wrongness(probability, stratum, contradicted.astype(np.int64), again - found)
 
 
 def _table(counts: Strata) -> np.ndarray:

@@ -94,12 +94,12 @@ def _hits(wrongness: Wrongness, order: np.ndarray, cutoffs: np.ndarray, seed: in
         flat = np.bincount(which[inside] * kinds + cells[inside], values[inside], len(cutoffs) * kinds)
         return np.cumsum(flat.reshape(len(cutoffs), kinds), axis=0)
 
-    by_cell, variance = summed(chance), summed(chance * (1 - chance)).sum(1)
-    ratios = wrongness.replicates.reshape(len(wrongness.replicates), kinds)
-    expected = np.clip(by_cell @ ratios.T, 0, cutoffs[:, None])
+    hits, variance = summed(chance).sum(1), summed(chance * (1 - chance)).sum(1)
+    changes = wrongness.replicates.reshape(-1, kinds)
+    expected = np.clip(hits[:, None] + summed(np.ones_like(chance)) @ changes.T, 0, cutoffs[:, None])
     # One draw for each replicate: which of the flagged really are wrong goes up and down together for all cutoffs.
-    luck = np.random.default_rng([seed, 1]).standard_normal(len(ratios))
-    return by_cell.sum(1), np.clip(expected + np.sqrt(variance)[:, None] * luck, 0, cutoffs[:, None])
+    luck = np.random.default_rng([seed, 1]).standard_normal(len(changes))
+    return hits, np.clip(expected + np.sqrt(variance)[:, None] * luck, 0, cutoffs[:, None])
 
 
 def _estimate(value: float, replicates: np.ndarray) -> Estimate:

@@ -15,6 +15,11 @@ class Share(Budget):
     kind: Literal["share"] = "share"
     share: float = Field(default=0.1, ge=0, lt=1, description="Share of the training samples to flag.")
 
+    @property
+    def name(self) -> str:
+        """With its value."""
+        return f"share_{self.share:g}"
+
     def find(self, standing: Standing) -> Found:
         """round(share · n)"""
         return Found(count=round(self.share * len(standing.suspicion)))

@@ -15,6 +15,11 @@ class Threshold(Budget):
     kind: Literal["threshold"] = "threshold"
     value: float = Field(default=0.0, description="Suspicion above which a sample is flagged.")
 
+    @property
+    def name(self) -> str:
+        """With its value."""
+        return f"threshold_{self.value:g}"
+
     def find(self, standing: Standing) -> Found:
         """#{s > value}"""
         return Found(count=int((standing.suspicion > self.value).sum()))

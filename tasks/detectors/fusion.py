@@ -29,7 +29,7 @@ class Fusion(Detector):
     z       the signals, standardised
     w, b    logistic regression, w ≥ 0, of canaries (wrong) and all other samples (wrong with the chance that
             tasks/wrongness.py gives them), drawn towards equal weights
-    c       q⁴, q how few pairs of classes the noise keeps to (tasks/kernels/transitions.py): near 0 where any class is
+    c       q⁶, q how few pairs of classes the noise keeps to (tasks/kernels/transitions.py): near 0 where any class is
             taken for any other, near 1 where each is taken for one
     flow    the detector label_flow;  pair   log-odds of the pair (predicted, given), both in nats
 
@@ -69,7 +69,7 @@ class Fusion(Detector):
         flow = _signal("label_flow", evidence)
         pairs = observed(evidence).pairs
         pair = logit(pair_chances(pairs)[evidence.probabilities.argmax(1), evidence.labels])
-        c = fit.concentration**4
+        c = fit.concentration**6
         return (1 - c) * learned + c * (flow + pair)
 
     def facts(self, evidence: Evidence) -> dict[str, Any]:

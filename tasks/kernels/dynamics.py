@@ -2,7 +2,8 @@
 
     AUM         mean over steps of z_y − max_{j≠y} z_j (Pleiss et al., NeurIPS 2020: low for wrong labels)
     mean loss   mean over steps of ℓ
-    EL2N        mean over the first fifth of the steps of ‖softmax(z) − onehot(y)‖₂ (Paul, Ganguli & Dziugaite, 2021)
+    EL2N        mean over the first fifth of the steps, at least one pass, of ‖softmax(z) − onehot(y)‖₂ (Paul, Ganguli
+                & Dziugaite, 2021)
 
 The outputs are those of the training step itself, augmented and with dropout, before the step is taken: they cost no
 further pass.
@@ -24,11 +25,12 @@ class Dynamics:
     Args:
         samples: m.
         steps: optimisation steps that will be taken.
+        each_pass: steps in which every sample is seen; all these count as early, so that EL2N is known of each.
         device: of the sums.
     """
 
-    def __init__(self, samples: int, steps: int, device: torch.device) -> None:
-        self._early = max(1, round(steps * _EARLY))
+    def __init__(self, samples: int, steps: int, each_pass: int, device: torch.device) -> None:
+        self._early = max(1, each_pass, round(steps * _EARLY))
         self._taken = 0
         self._sums = torch.zeros(4, samples, device=device)
 

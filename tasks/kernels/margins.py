@@ -43,5 +43,5 @@ def confidence_weighted_entropy(p: Float[np.ndarray, "n k"], labels: Int[np.ndar
     """1 − log(1 + u)/u with u = H(p) / (p_y log k): the entropy in units of its largest value, over the confidence."""
     wide = p.astype(np.float64)
     entropy = -(wide * np.log(wide, out=np.zeros_like(wide), where=wide > 0)).sum(1) / np.log(p.shape[1])
-    weighted = entropy / np.maximum(np.take_along_axis(wide, labels[:, None], 1)[:, 0], _LEAST)
-    return 1 - np.log1p(weighted) / np.maximum(weighted, _LEAST)
+    u = np.maximum(entropy / np.maximum(np.take_along_axis(wide, labels[:, None], 1)[:, 0], _LEAST), _LEAST)
+    return 1 - np.log1p(u) / u

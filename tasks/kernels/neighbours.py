@@ -65,8 +65,10 @@ def comparable(
         width: inputs wider than this are projected to it by random signs / √width (Achlioptas, 2003).
         seed: of the projection.
     """
-    mean = x.mean(0)
-    spread = x.std(0, correction=0) if scale else torch.ones_like(mean)
+    # From the first row on, so that a constant column is exactly nought, however large it is.
+    moved = x - x[0]
+    mean = x[0] + moved.mean(0)
+    spread = moved.std(0, correction=0) if scale else torch.ones_like(mean)
     spread = torch.where(spread > 0, spread, torch.ones_like(spread))
     projection = None
     if x.shape[1] > width:

@@ -20,6 +20,8 @@ from tasks.kernels.axes import Float, Int
 _LEAST = 1e-3
 # A class that is wrong more often than this is not told from the others by its name any more.
 _MOST_NOISE = 0.9
+# What noise shrinks below this share of the rest is not blown up again: classes that it makes alike stay alike.
+_LEAST_SINGULAR = 0.01
 
 
 class Pairs(NamedTuple):
@@ -79,14 +81,15 @@ def label_flow(
     """log P(wrong, y | x) − log P(right, y | x), in nats, of each sample's label y under the transitions T.
 
     What observers that learnt from noisy labels think is q = η T; η = q T⁻¹ (Patrini et al., CVPR 2017), at least
-    10⁻³, is what is true, and the label y came from another class with Σ_{j≠y} η_j T_jy against η_y T_yy.
+    10⁻³, is what is true, and the label y came from another class with Σ_{j≠y} η_j T_jy against η_y T_yy. T⁻¹ is the
+    pseudo-inverse: classes that the network never predicts have equal rows.
 
     Args:
         thought: q, rows sum to one.
         noise: T.
         labels: y.
     """
-    true = np.clip(np.linalg.solve(noise.T, thought.T.astype(np.float64)).T, _LEAST, None)
+    true = np.clip(thought.astype(np.float64) @ np.linalg.pinv(noise, rcond=_LEAST_SINGULAR), _LEAST, None)
     true /= true.sum(1, keepdims=True)
     rows = np.arange(len(labels))
     right = true[rows, labels] * noise[labels, labels]

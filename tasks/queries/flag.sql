@@ -1,8 +1,10 @@
 -- flag: which training samples are flagged, in what order, and why.
 --
--- Tables: scores (sample_id, one suspicion column a detector), gradients (scalars), samples (thin columns).
+-- Tables: scores (sample_id, one suspicion column a detector), gradients (scalars), samples (thin columns), advice
+--         (rare, support, p_wrong, suggested_label, p_suggested).
 -- Bound:  $detector, the one that decides; $budget, how many are flagged at most (each detector is said to mark as
---         many); $class_cap, the share of a class that may be flagged at most; $model, held-out or in-sample.
+--         many); $class_cap and $group_cap, the share of a class or group that may be flagged at most; $rare, keep or
+--         list or off; $model, held-out or in-sample.
 
 WITH suspicions AS (
     UNPIVOT scores ON COLUMNS(* EXCLUDE sample_id) INTO NAME detector VALUE suspicion
@@ -16,21 +18,42 @@ marks AS (
     SELECT sample_id, list(detector ORDER BY detector) AS marked_by
     FROM ranked WHERE rank <= $budget GROUP BY sample_id
 ),
-decided AS (
-    SELECT sample_id, suspicion, rank, label,
-           -- Even a cap of 1 leaves one sample of each class.
-           row_number() OVER (PARTITION BY label ORDER BY rank)
-               <= least(floor($class_cap * count(*) OVER (PARTITION BY label)), count(*) OVER (PARTITION BY label) - 1)
-               AS within_cap
-    FROM ranked JOIN samples USING (sample_id)
+-- Whom a guard keeps takes no room of the budget, nor of the caps of the guards below it.
+unguarded AS (
+    SELECT sample_id, suspicion, rank, label, "group", support, p_wrong, suggested_label, p_suggested,
+           rare AND $rare <> 'off' AS is_rare,
+           rare AND $rare = 'keep' AS protected,
+           -- Even a cap of 1 leaves one sample of each class. A group may go as a whole: no network needs it.
+           least(floor($class_cap * count(*) OVER (PARTITION BY label)), count(*) OVER (PARTITION BY label) - 1)
+               AS class_room,
+           CASE WHEN "group" IS NOT NULL THEN floor($group_cap * count(*) OVER (PARTITION BY "group")) END AS group_room
+    FROM ranked JOIN samples USING (sample_id) JOIN advice USING (sample_id)
     WHERE detector = $detector
 ),
-flagged AS (
-    SELECT *, within_cap AND sum(within_cap::INT) OVER (ORDER BY rank) <= $budget AS flag
-    FROM decided
+within_group AS (
+    SELECT *, NOT protected AND coalesce(
+        count(*) FILTER (NOT protected) OVER (PARTITION BY "group" ORDER BY rank) <= group_room, true
+    ) AS in_group
+    FROM unguarded
 ),
-bounded AS (
-    SELECT *, max(rank) FILTER (flag) OVER () AS last_flagged FROM flagged
+within_class AS (
+    SELECT *, in_group AND count(*) FILTER (in_group) OVER (PARTITION BY label ORDER BY rank) <= class_room AS free
+    FROM within_group
+),
+counted AS (
+    SELECT *, count(*) FILTER (free) OVER (ORDER BY rank) AS taken FROM within_class
+),
+decided AS (
+    SELECT *,
+           free AND taken <= $budget AS flag,
+           CASE
+               WHEN free THEN CASE WHEN is_rare AND taken <= $budget THEN 'rare' END
+               WHEN taken >= $budget THEN NULL
+               WHEN protected THEN 'rare'
+               WHEN in_group THEN 'class_cap'
+               ELSE 'group_cap'
+           END AS guard
+    FROM counted
 )
 SELECT
     sample_id,
@@ -40,21 +63,32 @@ SELECT
     $detector AS detector,
     coalesce(marked_by, []) AS marked_by,
     CASE
-        WHEN NOT within_cap AND rank <= last_flagged
-            THEN format('kept: {} of class {} is the most that may be flagged', $class_cap, label)
+        WHEN guard = 'rare' AND NOT flag THEN format('kept: {}', rarity)
+        WHEN guard = 'group_cap' THEN format('kept: {} of group {} is the most that may be flagged', $group_cap, "group")
+        WHEN guard = 'class_cap' THEN format('kept: {} of class {} is the most that may be flagged', $class_cap, label)
         WHEN NOT flag THEN 'kept: below the budget'
         WHEN predicted <> label
-            THEN format('given {} (p = {:.3f}), {} model says {} (p = {:.3f}); rank {} by {}{}',
-                        label, p_label, $model, predicted, p_predicted, rank, $detector, others)
-        ELSE format('given {} (p = {:.3f}) is what the {} model says, but its gradient is far out; rank {} by {}{}',
-                    label, p_label, $model, rank, $detector, others)
+            THEN format('given {} (p = {:.3f}), {} model says {} (p = {:.3f}){}; rank {} by {}{}',
+                        label, p_label, $model, predicted, p_predicted, thoughts, rank, $detector, others)
+        ELSE format('given {} (p = {:.3f}) is what the {} model says, but other evidence is against it{}; '
+                        || 'rank {} by {}{}',
+                    label, p_label, $model, thoughts, rank, $detector, others)
     END AS reason,
-    CASE WHEN predicted <> label THEN predicted END AS suggested_label
-FROM bounded
+    guard,
+    p_wrong,
+    suggested_label,
+    p_suggested
+FROM decided
 JOIN gradients USING (sample_id)
 LEFT JOIN marks USING (sample_id),
 LATERAL (
-    SELECT list_filter(coalesce(marked_by, []), lambda d: d <> $detector) AS rest,
-           CASE WHEN len(rest) > 0 THEN ', also marked by ' || array_to_string(rest, ', ') ELSE '' END AS others
+    SELECT format('far from class {}, but {} of its nearest bear that label and are recognised: likely rare and valid',
+                  label, support) AS rarity,
+           coalesce(format('; wrong with p = {:.3f}', p_wrong), '')
+               || coalesce(format(', {} with p = {:.3f}', suggested_label, p_suggested),
+                           format('; {} suggested', suggested_label), '') AS thoughts,
+           list_filter(coalesce(marked_by, []), lambda d: d <> $detector) AS rest,
+           CASE WHEN len(rest) > 0 THEN ', also marked by ' || array_to_string(rest, ', ') ELSE '' END
+               || CASE WHEN guard = 'rare' THEN '; ' || rarity ELSE '' END AS others
 )
 ORDER BY rank

@@ -21,14 +21,14 @@ import os, sys
 from pathlib import Path
 import torch, pyarrow.parquet, sklearn.datasets
 from tasks.config import CleanConfig
-from flows.__main__ import _prepare_prefect
+from tasks.foreground import prepare_prefect
 lake, log = Path(sys.argv[1]), sys.argv[2]
 config = CleanConfig.model_validate({
     "lake": lake, "reader": {"kind": "digits", "limit": 1797}, "ingestion": {"shard_rows": 16}, "folds": 2,
     "training": {"epochs": 1}, "gradient": {"kind": "functional", "batch_size": 16}, "detectors": ["l2"],
     "verification": {"seeds": 1},
 })
-_prepare_prefect(lake, verbose=False)
+prepare_prefect(lake, verbose=False)
 import flows.clean
 print("ready", flush=True)
 for _ in sys.stdin:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
 import time
 
 import duckdb
+import pyarrow.parquet as pq
 import pytest
 
 from tasks.catalogue import NAME, build, connect
 from tasks.errors import BadInput
-from tasks.schemas import FLAGS, GRADIENTS, METRICS, REJECTS, SAMPLES
+from tasks.schemas import AUDIT, FLAGS, GRADIENTS, METRICS, REJECTS, SAMPLES
 
-VIEWS = ("samples", "scores", "flags", "gradients", "metrics", "rejects", "runs", "versions", "removed")
+VIEWS = ("samples", "scores", "flags", "audit", "gradients", "metrics", "rejects", "runs", "versions", "removed")
+
+
+@pytest.fixture
+def flagged(cleaned):
+    """How many samples the finished run flagged."""
+    return json.loads((cleaned.run_folder / "run.json").read_text())["flagged"]
 
 
 @pytest.fixture
@@ -36,22 +44,53 @@ def test_every_view_answers_without_gradsieve(cleaned, view):
 
 @pytest.mark.parametrize(
     ("view", "schema"),
-    [("samples", SAMPLES), ("rejects", REJECTS), ("gradients", GRADIENTS), ("flags", FLAGS), ("metrics", METRICS)],
+    [
+        ("samples", SAMPLES),
+        ("rejects", REJECTS),
+        ("gradients", GRADIENTS),
+        ("flags", FLAGS),
+        ("audit", AUDIT),
+        ("metrics", METRICS),
+    ],
 )
 def test_a_view_has_the_columns_of_its_schema(cleaned, view, schema):
     with duckdb.connect(str(cleaned.lake / NAME), read_only=True) as db:
         assert [row[0] for row in db.execute(f"DESCRIBE {view}").fetchall()] == ["run_id", *schema.names]
 
 
-def test_a_row_can_be_followed_from_the_version_to_its_scores(cleaned):
+def test_a_row_can_be_followed_from_the_version_to_its_scores(cleaned, flagged):
     with duckdb.connect(str(cleaned.lake / NAME), read_only=True) as db:
         n = db.execute(
             """SELECT count(*) FROM removed r
                JOIN flags f USING (run_id, sample_id) JOIN scores s USING (run_id, sample_id)
                JOIN gradients g USING (run_id, sample_id) JOIN versions v USING (dataset, version)
-               WHERE f.flag AND f.suspicion = s.l2"""
+               WHERE f.flag AND f.suspicion = s.fusion"""
         ).fetchall()[0][0]
-    assert n == 144
+    assert n == flagged > 100
+
+
+def test_the_audit_of_a_run_adds_up_to_its_flags(cleaned, flagged):
+    with duckdb.connect(str(cleaned.lake / NAME), read_only=True) as db:
+        audited = db.execute("""SELECT sum(flagged), sum(samples), sum(expected_wrong) FROM latest.audit
+                                WHERE "by" = 'class'""").fetchall()[0]
+        flags = db.execute("SELECT count(*), sum(p_wrong) FROM latest.flags").fetchall()[0]
+    assert audited[:2] == (flagged, flags[0])
+    assert audited[2] == pytest.approx(flags[1])
+
+
+def test_runs_of_a_version_without_an_audit_are_shown_as_they_are(lake):
+    newer = ("guard", "p_wrong", "p_suggested")
+    (run,) = [path for path in (lake / "runs").iterdir() if not path.name.startswith(".")]
+    (run / "audit.parquet").unlink()
+    older = pq.read_table(run / "flags.parquet").drop_columns(list(newer))
+    (run / "flags.parquet").unlink()
+    pq.write_table(older, run / "flags.parquet")
+    assert build(lake)
+    with duckdb.connect(str(lake / NAME), read_only=True) as db:
+        assert db.execute("SELECT count(*) FROM latest.flags").fetchall()[0][0] == older.num_rows
+        assert not set(newer) & {row[0] for row in db.execute("DESCRIBE flags").fetchall()}
+        with pytest.raises(duckdb.CatalogException, match="audit"):
+            db.execute("SELECT * FROM audit")
 
 
 def test_the_datasets_own_columns_are_in_its_own_view(cleaned):
@@ -101,7 +140,7 @@ def test_a_reader_keeps_reading_while_it_is_replaced(lake):
         assert reader.execute("SELECT count(*) FROM flags").fetchall()[0][0] == 2 * before[0][0]
 
 
-def test_it_opens_read_only_while_a_run_is_writing(lake, gradsieve, small):
+def test_it_opens_read_only_while_a_run_is_writing(lake, gradsieve, small, flagged):
     """Open it over and over, without gradsieve, for as long as a run works on the same lake."""
     import threading
 
@@ -113,7 +152,7 @@ def test_it_opens_read_only_while_a_run_is_writing(lake, gradsieve, small):
     opened = 0
     while work.is_alive():
         with duckdb.connect(str(lake / NAME), read_only=True) as db:
-            assert db.execute("SELECT count(*) FROM flags WHERE flag").fetchall()[0][0] >= 144
+            assert db.execute("SELECT count(*) FROM flags WHERE flag").fetchall()[0][0] >= flagged
         opened += 1
         time.sleep(0.05)
     work.join()
@@ -131,7 +170,7 @@ def test_a_run_id_is_a_name_and_not_a_path(cleaned):
         connect(cleaned.lake, "../runs")
 
 
-def test_duckdb_one_five_opens_it_too(cleaned, tmp_path):
+def test_duckdb_one_five_opens_it_too(cleaned, tmp_path, flagged):
     pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(tmp_path), "duckdb>=1.5,<1.6"]
     if subprocess.run(pip, check=False, capture_output=True).returncode:
         pytest.skip("DuckDB 1.5 cannot be installed here")
@@ -145,4 +184,4 @@ for view in {VIEWS!r}:
     db.execute("SELECT * FROM " + view + " LIMIT 5").fetchall()
 """
     done = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, text=True, check=False)
-    assert done.stdout.strip() == "144", done.stderr
+    assert done.stdout.strip() == str(flagged), done.stderr

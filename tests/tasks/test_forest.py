@@ -1,5 +1,7 @@
 """The lazy forest scores as PyOD does on the dense matrix, however gradients are stored, grouped and read."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -9,7 +11,6 @@ from pyod.models.iforest import IForest
 from tasks import forest
 from tasks.artefacts import Run
 from tasks.detectors.iforest import IForest as Detector
-from tasks.errors import BadConfig
 from tasks.forest import forest_scores
 from tasks.schemas import gradient_shard
 from tasks.shards import About, GradientShards, ShardWriter
@@ -161,15 +162,16 @@ def test_the_matrix_is_not_built(tmp_path, monkeypatch):
     assert np.isfinite(forest_scores(gradients, None, **OPTIONS)).all()
 
 
-def test_the_detector_has_a_column_for_each_way_of_looking(tmp_path):
+def test_the_detector_groups_by_class_or_fold_and_has_a_column_for_each_way_of_looking(tmp_path):
     gradients = shards_of(tmp_path, columns_of(np.random.default_rng(7), N))
-    detector = Detector(trees=30, max_samples=64, by="fold", on="normalised")
-    assert [Detector().name, Detector(by="class").name, detector.name] == [
-        "iforest",
-        "iforest_by_class",
-        "iforest_normalised_by_fold",
-    ]
-    expected = forest_scores(gradients, gradients.scalar("fold"), **OPTIONS | {"on": "normalised"})
-    np.testing.assert_array_equal(detector.score(gradients), expected)
-    with pytest.raises(BadConfig, match="by all or fold"):
-        Detector(by="class").score(gradients)
+    labels = np.random.default_rng(8).integers(0, 4, N)
+    evidence = SimpleNamespace(gradients=gradients, labels=labels, folds=gradients.scalar("fold"))
+    for by, on, name, groups in [
+        ("all", "raw", "iforest", None),
+        ("class", "raw", "iforest_by_class", labels),
+        ("fold", "normalised", "iforest_normalised_by_fold", evidence.folds),
+    ]:
+        detector = Detector(trees=30, max_samples=64, by=by, on=on)
+        assert detector.name == name
+        expected = forest_scores(gradients, groups, **OPTIONS | {"on": on})
+        np.testing.assert_array_equal(detector.score(evidence), expected)

@@ -14,8 +14,10 @@ import numpy as np, torch
 from torch import nn
 from tasks.kernels.attention import attend, input_weights
 from tasks.kernels.augment import crop_flip
+from tasks.kernels.canaries import class_confusion, planted_labels, planting_networks
 from tasks.kernels.checkpoints import combine
 from tasks.kernels.curvature import Fisher
+from tasks.kernels.dynamics import Dynamics
 from tasks.kernels.factors import Dense
 from tasks.kernels.folds import assign_folds
 from tasks.kernels.forest import Layout, Tree, path_lengths, planted
@@ -25,6 +27,8 @@ from tasks.kernels.head import head_gradient
 from tasks.kernels.influence import exact, self_influence
 from tasks.kernels.layers import LayerGradientTaker
 from tasks.kernels.losses import Loss
+from tasks.kernels.margins import margin, self_confidence
+from tasks.kernels.neighbours import comparable, nearest, votes
 from tasks.kernels.noise import InstanceTargets, flip_labels, flip_rates
 from tasks.kernels.norms import factored_norms
 from tasks.kernels.outer import joined_outer
@@ -33,6 +37,8 @@ from tasks.kernels.projections import Projection, johnson_lindenstrauss
 from tasks.kernels.ranking import average_precision, precision_at, roc_auc
 from tasks.kernels.rules import UnfitLayer, refuse_unknown
 from tasks.kernels.transfer import Arriving, send
+from tasks.kernels.transitions import label_flow, pairs_of, transitions
+from tasks.kernels.wrongness import chances, strata_of, tally
 cpu, x, y = torch.device("cpu"), torch.ones(2, 4), torch.tensor([0, 1])
 taken = head_gradient(torch.zeros(2, 3), x, y, Loss(), bias=True)
 residual, features = (factor.unsqueeze(1) for factor in taken)
@@ -70,6 +76,19 @@ s, w = np.array([2.0, 1.0]), np.array([True, False])
 assert average_precision(s, w) == roc_auc(s, w) == precision_at(s, w, 1) == 1.0
 stump = Tree(*np.array([[0, -2, -2], [0, 0, 0], [1, -1, -1], [2, -1, -1], [0, 1, 1], [3, 1, 2]]))
 assert path_lengths(planted([stump], Layout("sum", 0, 1, 1)), None, np.ones((1, 1), "f")).tolist() == [2.0]
+line = comparable(torch.tensor([[0.0], [1.0], [9.0]]), scale=True, unit=False, width=8, seed=0)(torch.arange(3.0)[:, None])
+(_, near, _), = nearest(line, line, torch.arange(3), 1)
+assert near[0] == 1 and near[2] == 1 and votes(near, torch.tensor([0, 1, 0]), 2)[0].tolist() == [0.0, 1.0]
+z, c = np.array([[2.0, 1.0], [0.5, 3.0]]), np.array([0, 0])
+assert margin(z, c).tolist() == [-1.0, 2.5] and self_confidence(z / 10, c).tolist() == [0.8, 0.95]
+assert planted_labels(c, z, class_confusion(c, z, 2), np.array([0, 2]), np.zeros(2)).tolist() == [1, 1]
+assert planting_networks(np.array([0]), np.array([[0.0, 0.9, 0.1]])).tolist() == [[False, False, True]]
+seen = Dynamics(2, 1, 1, cpu)
+seen.note(y, torch.eye(2), y, torch.ones(2))
+assert seen.means()["aum"].tolist() == [1.0, 1.0]
+assert label_flow(np.eye(2), transitions(pairs_of(c, c, c, 2)), np.array([0, 1])).shape == (2,)
+both = strata_of(np.arange(4.0), 2)
+assert chances(tally(both, w[[0, 1, 0, 1]], w[[1, 1, 1, 1]], both[:0], w[:0], 2)).contradicted.tolist() == [1.0, 1.0]
 assert all(sys.modules[name] is None for name in blocked)
 print("ran")
 """

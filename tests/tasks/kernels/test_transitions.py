@@ -1,0 +1,142 @@
+"""Noise is what the labels say over and above how two observers confuse the classes; transitions are always usable."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jaxtyping import TypeCheckError
+
+from tasks.kernels.transitions import Pairs, concentration, label_flow, pair_chances, pairs_of, transitions
+
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
+
+
+@st.composite
+def observed(draw, most=60):
+    n, k = draw(st.integers(1, most)), draw(st.integers(2, 6))
+    generator = np.random.default_rng(draw(st.integers(0, 10_000)))
+    # Often not all classes are seen: by the network, by the vote, or among the labels.
+    a, b, y = (generator.integers(0, draw(st.integers(1, k)), n) for _ in range(3))
+    return a, b, y, k
+
+
+def world(n=6000, k=5, noise=0.2, kind="pair", error=0.1, seed=0):
+    """Two observers with errors between classes 0 and 1 only, and labels with noise: (a, b, y, wrong)."""
+    generator = np.random.default_rng(seed)
+    truth = generator.integers(0, k, n)
+
+    def confusing():
+        mixed = (truth < 2) & (generator.random(n) < error)
+        return np.where(mixed, 1 - truth, truth)
+
+    step = np.ones(n, int) if kind == "pair" else 1 + generator.integers(0, k - 1, n)
+    y = np.where(generator.random(n) < noise, (truth + step) % k, truth)
+    return confusing(), confusing(), y, y != truth
+
+
+@given(observed())
+def test_counts_are_those_of_a_loop(drawn):
+    a, b, y, k = drawn
+    labelled, confused = np.zeros((k, k)), np.zeros((k, k))
+    for i, j, c in zip(a, b, y, strict=True):
+        labelled[i, c] += 1
+        confused[i, j] += 0.5
+        confused[j, i] += 0.5
+    found = pairs_of(a, b, y, k)
+    np.testing.assert_array_equal(found.labelled, labelled)
+    np.testing.assert_array_equal(found.confused, confused)
+
+
+@given(observed())
+def test_chances_and_transitions_are_probabilities_whatever_was_seen(drawn):
+    *_, k = drawn
+    pairs = pairs_of(*drawn)
+    chance, noise = pair_chances(pairs), transitions(pairs)
+    assert chance.min() >= 0
+    assert chance.max() < 1
+    assert (np.diag(chance) == 0.01).all()
+    np.testing.assert_allclose(noise.sum(1), 1)
+    assert noise.min() > 0
+    assert np.diag(noise).min() >= 0.1 - 1e-9
+    assert 0 <= concentration(pairs) <= 1
+    assert noise.shape == (k, k)
+
+
+@given(observed(), st.sampled_from([0.0, 0.5, 1.0]))
+def test_the_flow_is_finite_whatever_was_seen(drawn, sure):
+    a, b, y, k = drawn
+    thought = sure * np.eye(k)[a] + (1 - sure) * np.eye(k)[b]
+    assert np.isfinite(label_flow(thought, transitions(pairs_of(*drawn)), y)).all()
+
+
+def test_classes_that_the_network_never_predicts_leave_the_flow_finite():
+    """Their rows know nothing and are all alike, so that the transitions have no inverse."""
+    k, y = 10, np.arange(1000) % 10
+    a = y % 7
+    noise = transitions(pairs_of(a, a, y, k))
+    assert np.linalg.matrix_rank(noise) < k
+    assert np.isfinite(label_flow(np.eye(k)[a], noise, y)).all()
+
+
+@pytest.mark.parametrize("swapped", [0.3, 0.5, 0.6, 0.9])
+def test_two_classes_that_are_swapped_leave_the_flow_finite_and_the_others_alone(swapped):
+    noise = np.eye(4)
+    noise[:2, :2] = [[1 - swapped, swapped], [swapped, 1 - swapped]]
+    thought = np.full((4, 4), 0.02) + 0.92 * np.eye(4)
+    found = label_flow(thought, noise, np.arange(4))
+    assert np.isfinite(found).all()
+    assert (found[2:] < -3).all()
+    assert (np.abs(found) < 30).all()
+
+
+def test_nearly_equal_rows_do_not_blow_up_what_is_thought():
+    noise = np.array([[0.5 + 1e-9, 0.5 - 1e-9, 0.0], [0.5 - 1e-9, 0.5 + 1e-9, 0.0], [0.0, 0.0, 1.0]])
+    thought = np.array([[0.49, 0.49, 0.02], [0.5, 0.48, 0.02]])
+    even, nearly = label_flow(thought, noise, np.array([0, 0]))
+    assert nearly == pytest.approx(even, abs=0.1)
+
+
+def test_the_excess_over_confusion_is_the_noise():
+    a, b, y, wrong = world()
+    chance, noise = pair_chances(pairs_of(a, b, y, 5)), transitions(pairs_of(a, b, y, 5))
+    # Classes 2, 3, 4 are never confused: their noise is read off.
+    for j in (2, 3, 4):
+        assert noise[j, (j + 1) % 5] == pytest.approx(0.2, abs=0.03)
+        assert chance[j, (j + 1) % 5] > 0.95
+    # 0 and 1 are, both ways; of 1 → 0 there is no noise at all, though a tenth is labelled so.
+    called = (a == 1) & (y == 0)
+    assert wrong[called].mean() < chance[1, 0] + 0.1 < 0.35
+    assert noise[1, 0] < 0.05
+    assert noise[0, 1] > 0.08  # a fifth in truth: half of it hides in the confusion
+
+
+def test_concentration_tells_noise_of_one_pair_from_noise_of_all():
+    assert concentration(pairs_of(*world(kind="pair")[:3], 5)) > 0.7
+    assert concentration(pairs_of(*world(kind="symmetric")[:3], 5)) < 0.3
+    assert concentration(pairs_of(*world(noise=0.0, error=0.0)[:3], 5)) == 0
+    assert concentration(Pairs(np.array([[9.0, 4.0], [0.0, 9.0]]), np.eye(2))) == pytest.approx(0.5)
+
+
+def test_the_flow_is_bayes_rule_under_the_transitions():
+    generator = np.random.default_rng(0)
+    eta, noise = generator.dirichlet(np.ones(3) * 5, 40), np.array([[0.8, 0.1, 0.1], [0.3, 0.6, 0.1], [0.05, 0.15, 0.8]])
+    y = generator.integers(0, 3, 40)
+    found = label_flow(eta @ noise, noise, y)
+    for row, label, flow in zip(eta, y, found, strict=True):
+        right = row[label] * noise[label, label]
+        assert flow == pytest.approx(np.log(sum(row[j] * noise[j, label] for j in range(3) if j != label) / right), rel=1e-6)
+
+
+def test_a_label_that_noise_explains_better_than_confusion_is_above_nought():
+    a, b, y, wrong = world(noise=0.3)
+    thought = 0.9 * np.eye(5)[a] + 0.1 * np.eye(5)[b]
+    flow = label_flow(thought.astype(np.float32), transitions(pairs_of(a, b, y, 5)), y)
+    sure = a > 1
+    assert ((flow[sure] > 0) == wrong[sure]).mean() > 0.99
+
+
+def test_labels_of_another_length_or_kind_are_refused():
+    with pytest.raises(TypeCheckError):
+        label_flow(np.ones((2, 3)) / 3, np.eye(3), np.zeros(3, np.int64))
+    with pytest.raises(TypeCheckError):
+        label_flow(np.ones((2, 3)) / 3, np.eye(4), np.zeros(2, np.int64))

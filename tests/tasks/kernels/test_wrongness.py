@@ -1,0 +1,167 @@
+"""The share of wrong labels follows from how often two observers contradict labels, one another, and canaries."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jaxtyping import TypeCheckError
+
+from tasks.kernels.wrongness import (
+    Strata,
+    chances,
+    difficulty,
+    expit,
+    joined_odds,
+    logit,
+    resampled,
+    strata_of,
+    tally,
+)
+
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
+
+
+def strata(*rows):
+    """Each row: samples, contradicted, disputed, canaries, caught."""
+    return Strata(*np.array(rows, float).T)
+
+
+@st.composite
+def counts(draw):
+    rows = []
+    for _ in range(draw(st.integers(1, 6))):
+        n = draw(st.integers(1, 200))
+        m = draw(st.integers(0, n))
+        rows.append([n, draw(st.integers(0, n)), draw(st.integers(0, n)), m, draw(st.integers(0, m))])
+    return strata(*rows)
+
+
+def by_formula(found):
+    """π = (D − e)/(c − e), stratum by stratum."""
+    overall = (found.caught.sum() + 1) / (found.canaries.sum() + 1)
+    told = []
+    for n, contradicted, disputed, canaries, caught in zip(*found, strict=True):
+        c, d, e = (caught + 5 * overall) / (canaries + 5), contradicted / n, disputed / n
+        share = min(1.0, max(0.0, (d - e) / max(c - e, 0.05)))
+        told.append((min(1, share * c / max(d, 1 / n)), min(1, share * (1 - c) / max(1 - d, 1 / n))))
+    return np.array(told)
+
+
+@given(counts())
+def test_chances_are_the_formula_and_probabilities_whatever_was_counted(found):
+    said = chances(found)
+    np.testing.assert_allclose(np.stack(said, 1), by_formula(found))
+    for values in said:
+        assert values.min() >= 0
+        assert values.max() <= 1
+
+
+def test_the_formula_finds_the_noise_it_was_made_with():
+    # π = 0.2; of wrong labels 90 % are contradicted, of right ones 10 %: D = 0.9 · 0.2 + 0.1 · 0.8.
+    (contradicted,), (confirmed,) = chances(strata([100_000, 26_000, 10_000, 10_000, 9_000]))
+    assert contradicted == pytest.approx(0.9 * 0.2 / 0.26, rel=1e-2)
+    assert confirmed == pytest.approx(0.1 * 0.2 / 0.74, rel=2e-2)
+
+
+def test_a_stratum_without_canaries_takes_the_rate_of_the_others():
+    with_own = chances(strata([100, 30, 5, 1000, 900], [100, 30, 5, 1000, 900]))
+    without = chances(strata([100, 30, 5, 0, 0], [100, 30, 5, 1000, 900]))
+    np.testing.assert_allclose(without.contradicted, with_own.contradicted, rtol=1e-2)
+
+
+def test_without_any_canary_every_wrong_label_counts_as_contradicted():
+    (contradicted,), (confirmed,) = chances(strata([100, 30, 0, 0, 0]))
+    assert (contradicted, confirmed) == (1.0, 0.0)
+
+
+def test_no_contradiction_is_no_noise():
+    said = chances(strata([50, 0, 0, 10, 10], [50, 0, 7, 10, 9], [1, 0, 0, 0, 0]))
+    assert not np.concatenate(said).any()
+
+
+@given(st.integers(1, 30), st.integers(1, 30), st.integers(0, 999))
+def test_strata_are_of_equal_size_and_in_the_order_of_difficulty(n, count, seed):
+    hardness = np.random.default_rng(seed).normal(size=n)
+    found = strata_of(hardness, min(count, n))
+    assert np.ptp(np.bincount(found, minlength=min(count, n))) <= 1
+    assert (np.diff(found[np.argsort(hardness)]) >= 0).all()
+
+
+@given(st.integers(2, 6), st.integers(0, 999))
+def test_difficulty_does_not_know_the_label_and_is_low_where_both_are_sure_of_one_class(k, seed):
+    generator = np.random.default_rng(seed)
+    p, v = (generator.dirichlet(np.ones(k), 9).astype(np.float32) for _ in range(2))
+    expected = [
+        -max(np.log(x + 1e-3) + np.log(y + 1e-3) for x, y in zip(a, b, strict=True))
+        for a, b in zip(p.astype(float), v.astype(float), strict=True)
+    ]
+    np.testing.assert_allclose(difficulty(p, v), expected, rtol=1e-4, atol=1e-5)
+    sure, torn = np.eye(k, dtype=np.float32)[[0]], np.eye(k, dtype=np.float32)[[1]]
+    assert difficulty(sure, sure) < difficulty(p, v).min() + 1e-6
+    assert difficulty(sure, torn) >= difficulty(p, v).max() - 1e-6
+
+
+@given(st.lists(st.tuples(st.floats(0.01, 0.99), st.floats(0.01, 0.99)), min_size=1), st.floats(0.01, 0.99))
+def test_odds_are_multiplied(drawn, usual):
+    chance, pair = np.array(drawn).T
+    found = joined_odds(chance, pair, usual)
+    odds = chance / (1 - chance) * pair / (1 - pair) / (usual / (1 - usual))
+    np.testing.assert_allclose(found, odds / (1 + odds), rtol=1e-9)
+
+
+def test_evidence_that_is_as_usual_changes_nothing_and_none_is_surer_than_it_may_be():
+    chance = np.array([0.0, 0.1, 0.9, 1.0])
+    np.testing.assert_allclose(joined_odds(chance, np.full(4, 0.3), 0.3), [0.005, 0.1, 0.9, 0.995])
+
+
+@given(st.floats(-700, 700))
+def test_the_logistic_function_turns_the_log_odds_round(x):
+    p = expit(np.array([x]))
+    assert 0 <= p[0] <= 1
+    np.testing.assert_allclose(expit(logit(p)), np.clip(p, 0.005, 0.995))
+
+
+@given(st.integers(1, 40), st.integers(1, 4), st.integers(0, 999))
+def test_counts_are_those_of_a_loop(n, count, seed):
+    generator = np.random.default_rng(seed)
+    stratum = generator.integers(0, count, n)
+    contradicted, disputed = generator.random((2, n)) < 0.3
+    places = np.flatnonzero(generator.random(n) < 0.3)
+    caught = generator.random(len(places)) < 0.5
+    expected = np.zeros((5, count))
+    for i in range(n):
+        expected[:3, stratum[i]] += 1, contradicted[i], disputed[i]
+    for place, is_caught in zip(places, caught, strict=True):
+        expected[3:, stratum[place]] += 1, is_caught
+    np.testing.assert_array_equal(np.stack(tally(stratum, contradicted, disputed, places, caught, count)), expected)
+
+
+def test_replicates_keep_what_is_fixed_and_scatter_as_samples_do():
+    found = strata([200, 50, 30, 40, 30], [300, 0, 0, 0, 0], [100, 100, 100, 20, 20])
+    both = np.array([20.0, 0.0, 100.0])
+    again = resampled(found, both, 4000, np.random.default_rng(0))
+    assert again.contradicted.shape == (4000, 3)
+    for fixed in ("samples", "canaries"):
+        assert (getattr(again, fixed) == getattr(found, fixed)).all()
+    np.testing.assert_allclose(again.contradicted.mean(0), found.contradicted, atol=0.5)
+    np.testing.assert_allclose(again.disputed.mean(0), found.disputed, atol=0.5)
+    np.testing.assert_allclose(again.caught.mean(0), found.caught, atol=0.3)
+    np.testing.assert_allclose(again.contradicted.var(0), [200 * 0.25 * 0.75, 0, 0], rtol=0.1)
+    # Both counts go up together by what they share: n (P(both) − P(contradicted) P(disputed)).
+    together = np.cov(again.contradicted[:, 0], again.disputed[:, 0])[0, 1]
+    assert together == pytest.approx(200 * (0.1 - 0.25 * 0.15), rel=0.15)
+    assert np.isfinite(np.stack(chances(again))).all()
+
+
+def test_replicates_repeat_by_their_generator():
+    found, both = strata([200, 50, 30, 40, 30]), np.array([20.0])
+    one, other = (resampled(found, both, 5, np.random.default_rng(3)) for _ in range(2))
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_votes_over_other_classes_are_refused():
+    with pytest.raises(TypeCheckError):
+        difficulty(np.ones((2, 3)), np.ones((2, 4)))
+    with pytest.raises(TypeCheckError):
+        strata_of(np.arange(3), 1)
