@@ -2,7 +2,11 @@
 
 The data's way, top to bottom:
 
-    ingest → plan → train → extract → score → flag → retrain → verify → publish → record → index → report
+    ingest → plan → vote → plant → train → extract → score → flag → retrain → verify → publish → record → index → report
+
+and, where detectors are compared, after score:
+
+    measure → tabulate → index → present
 
 Exchangeable parts, one file each: ``readers models gradients detectors budgets stores``.
 

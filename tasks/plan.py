@@ -35,8 +35,8 @@ def plan(
     """Assign folds to the training samples, stratified by label; duplicates and groups stay together.
 
     The network is built once and refused here if the gradient kind cannot serve it. With a base, its samples keep their
-    folds and new ones are dealt among them: no model of the base has seen those. ``needed`` are the splits that must not
-    be empty.
+    folds and new ones are dealt among them: no model of the base has seen those. ``needed`` are the splits that must
+    not be empty.
 
     Raises:
         BadModel: the network does not fit the inputs or the gradient kind.

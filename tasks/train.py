@@ -44,9 +44,6 @@ def train(
                     draft.adopt(file, run.path(checkpoint, file))
                 return draft.commit(**checkpoint.facts)
     inputs = load(run, samples, "train")
-    planted = planted_of(run, canaries, samples.facts["classes"])
-    bearing, canary = places(inputs.ids, planted.ids[planted.networks[:, fold]])
-    inputs.labels[torch.from_numpy(bearing)] = torch.from_numpy(planted.labels[planted.networks[:, fold]][canary])
     folds_of = fold_of(run, folds, inputs.ids)
     rows = np.arange(len(folds_of)) if folds.facts["folds"] == 1 else np.flatnonzero(folds_of != fold)
     seen = len(np.unique(inputs.labels.numpy()[rows]))
@@ -57,6 +54,9 @@ def train(
             got=f"{seen} in {len(rows):,} samples",
             do="Use fewer folds, or check whether groups and classes coincide.",
         )
+    planted = planted_of(run, canaries, samples.facts["classes"])
+    bearing, canary = places(inputs.ids, planted.ids[planted.networks[:, fold]])
+    inputs.labels[torch.from_numpy(bearing)] = torch.from_numpy(planted.labels[planted.networks[:, fold]][canary])
     kept: dict[int, dict[str, torch.Tensor]] = {epoch: {} for epoch in training.kept_epochs}
     seen_of: dict[str, torch.Tensor] = {}
     fit(

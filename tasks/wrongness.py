@@ -94,7 +94,10 @@ def wrongness_of(observed: Observed, seed: int = 0) -> Wrongness:
     probability = found[stratum, contradicted.astype(int)]
     if contradicted.any():
         shown = by_pair[contradicted]
-        probability[contradicted] = joined_odds(probability[contradicted], shown, float(shown.mean()))
+        usual = float(shown.mean())
+        # A pair without excess has no noise that can be told from confusion: less than usual, but not none.
+        shown = np.maximum(shown, usual / 4)
+        probability[contradicted] = joined_odds(probability[contradicted], shown, usual)
     both = np.bincount(stratum[contradicted & disputed], minlength=count).astype(np.float64)
     again = _table(resampled(counts, both, REPLICATES, np.random.default_rng(seed)))
     return Wrongness(probability, stratum, contradicted.astype(np.int64), again - found)

@@ -37,6 +37,8 @@ def test_a_verb_is_a_file_with_one_task_of_its_name():
     verbs = [
         "ingest",
         "plan",
+        "vote",
+        "plant",
         "train",
         "extract",
         "score",
@@ -47,6 +49,9 @@ def test_a_verb_is_a_file_with_one_task_of_its_name():
         "record",
         "index",
         "report",
+        "measure",
+        "tabulate",
+        "present",
     ]
     for verb in verbs:
         module = __import__(f"tasks.{verb}", fromlist=[verb])

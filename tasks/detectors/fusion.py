@@ -29,7 +29,7 @@ class Fusion(Detector):
     z       the signals, standardised
     w, b    logistic regression, w ≥ 0, of canaries (wrong) and all other samples (wrong with the chance that
             tasks/wrongness.py gives them), drawn towards equal weights
-    c       q⁶, q how few pairs of classes the noise keeps to (tasks/kernels/transitions.py): near 0 where any class is
+    c       q⁵, q how few pairs of classes the noise keeps to (tasks/kernels/transitions.py): near 0 where any class is
             taken for any other, near 1 where each is taken for one
     flow    the detector label_flow;  pair   log-odds of the pair (predicted, given), both in nats
 
@@ -40,7 +40,7 @@ class Fusion(Detector):
     kind: Literal["fusion"] = "fusion"
     sees: ClassVar[tuple[str, ...]] = ("gradients", "probabilities", "votes", "dynamics", "canaries")
     signals: list[str] = Field(
-        default=["margin", "aum", "neighbours", "label_flow"],
+        default=["lissa", "margin", "aum", "neighbours", "label_flow"],
         min_length=1,
         description="Kinds of detectors to combine, each with its default options.",
     )
@@ -69,7 +69,7 @@ class Fusion(Detector):
         flow = _signal("label_flow", evidence)
         pairs = observed(evidence).pairs
         pair = logit(pair_chances(pairs)[evidence.probabilities.argmax(1), evidence.labels])
-        c = fit.concentration**6
+        c = fit.concentration**5
         return (1 - c) * learned + c * (flow + pair)
 
     def facts(self, evidence: Evidence) -> dict[str, Any]:

@@ -60,27 +60,17 @@ class Referred(Influence):
     reference: Literal["all", "agreed"] = Field(
         default="agreed",
         description="Whose mean loss is influenced: all of the fold's held-out samples, or those whose label its "
-        "network predicts. Among all, mislabelled samples can outweigh the rest and turn the ranking round.",
+        "network predicts (all, if it predicts none). Among all, mislabelled samples can outweigh the rest and turn "
+        "the ranking round.",
     )
 
     def _reference(self, gradients: Gradients, evidence: Evidence, members: np.ndarray) -> Gradients:
-        """The reference set's gradients.
-
-        Raises:
-            BadArtefact: the network agrees with no label.
-        """
+        """The reference set's gradients."""
         import torch
 
-        if self.reference == "all":
-            return gradients
         agreed = np.flatnonzero(evidence.probabilities[members].argmax(1) == evidence.labels[members])
-        if not len(agreed):
-            raise BadArtefact(
-                where=f"detector {self.name}, fold {evidence.folds[members[0]]}",
-                expected="samples whose label is predicted, to refer to",
-                got=f"none among {len(members):,}",
-                do="The network learned nothing; train it longer, or set the detector's reference to all.",
-            )
+        if self.reference == "all" or not len(agreed):
+            return gradients
         return gradients.at(torch.from_numpy(agreed))
 
 
@@ -90,7 +80,7 @@ class Curved(Influence):
     curvature: Literal["auto", "hessian", "fisher"] = Field(
         default="auto",
         description="Exact Hessian of the cross entropy in the head (needs factors of one checkpoint), or empirical "
-        "Fisher; auto is the Hessian of factors and the Fisher of other gradients.",
+        "Fisher; auto is the Hessian where it can be had, else the Fisher.",
     )
     damping: float = Field(default=0.1, gt=0, description="Added to the curvature, as a share of its mean eigenvalue.")
 
@@ -106,19 +96,18 @@ class Curved(Influence):
         from tasks.kernels.gradients import Factored
         from tasks.kernels.influence import damping_of
 
+        about = evidence.gradients.about
+        terms = gradients.residual.shape[1] if isinstance(gradients, Factored) else 0
+        exact = terms == 1 and about.loss[0] == "cross_entropy"
         chosen: Curvature = Fisher(gradients)
-        if self.curvature == "hessian" or (self.curvature == "auto" and isinstance(gradients, Factored)):
-            about = evidence.gradients.about
-            terms = gradients.residual.shape[1] if isinstance(gradients, Factored) else 0
-            if not isinstance(gradients, Factored) or terms > 1 or about.loss[0] != "cross_entropy":
-                raise BadConfig(
-                    where=f"detector {self.name}, option curvature",
-                    expected="factors of one checkpoint's head and the cross entropy, for the exact Hessian",
-                    got=f"factors of {terms} checkpoints, loss {about.loss[0]}"
-                    if terms
-                    else "gradients without factors",
-                    do="Set the detector's curvature to fisher, or use --gradient.kind head at one checkpoint.",
-                )
+        if self.curvature == "hessian" and not exact:
+            raise BadConfig(
+                where=f"detector {self.name}, option curvature",
+                expected="factors of one checkpoint's head and the cross entropy, for the exact Hessian",
+                got=f"factors of {terms} checkpoints, loss {about.loss[0]}" if terms else "gradients without factors",
+                do="Set the detector's curvature to fisher, or use --gradient.kind head at one checkpoint.",
+            )
+        if self.curvature != "fisher" and exact and isinstance(gradients, Factored):
             probabilities = np.asarray(evidence.probabilities[members], np.float32)
             chosen = SoftmaxHessian(torch.from_numpy(probabilities), gradients.features[:, 0])
         return chosen, damping_of(chosen, self.damping)

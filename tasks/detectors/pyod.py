@@ -6,9 +6,10 @@ import difflib
 import importlib
 import importlib.util
 import inspect
+import io
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -93,7 +94,8 @@ class PyOD(Dense):
 
     def _fitted(self, matrix: np.ndarray, of: str) -> np.ndarray:
         try:
-            with _seeded(self.seed):
+            # Some report every epoch, asked or not.
+            with _seeded(self.seed), redirect_stdout(io.StringIO()):
                 detector = build(self.detector, self.parameters, self.seed, matrix.shape[1])
                 detector.fit(matrix)
         except (TypeError, ValueError) as error:

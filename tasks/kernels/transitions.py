@@ -61,18 +61,19 @@ def transitions(pairs: Pairs) -> Float[np.ndarray, "k k"]:
 
 
 def concentration(pairs: Pairs) -> float:
-    """1 − N/(k(k − 1)), N = (Σx)²/Σx² the effective number of pairs that the noise is spread over.
+    """1 − N/(k(k − 1)), N = (Σ max(x, 0))² / Σ(x² − v) the effective number of pairs that the noise is spread over.
 
-    0 where every class is taken for every other alike, near 1 where each is taken for one.
-
-    x is the excess rate of a pair, less its standard error, so that few samples do not look like few pairs.
+    0 where every class is taken for every other alike (or nothing can be told), near 1 where each is taken for one. x
+    is the excess rate of a pair and v = (J + E)/(row's count)² the variance it has by chance: without taking it off, few
+    samples would look like few pairs.
     """
-    spread = np.sqrt(pairs.labelled + pairs.confused)
-    excess = np.maximum(pairs.labelled - pairs.confused - spread, 0)
-    rates = excess / np.maximum(pairs.labelled.sum(1, keepdims=True), 1)
-    off = rates[~np.eye(len(rates), dtype=bool)]
-    squares = float((off**2).sum())
-    return 1 - float(off.sum()) ** 2 / squares / len(off) if squares > 0 else 0.0
+    off = ~np.eye(len(pairs.labelled), dtype=bool)
+    counts = np.maximum(pairs.labelled.sum(1, keepdims=True), 1)
+    excess = ((pairs.labelled - pairs.confused) / counts)[off]
+    chance = ((pairs.labelled + pairs.confused) / counts**2)[off]
+    squares = float((excess**2 - chance).sum())
+    total = float(np.maximum(excess, 0).sum())
+    return max(0.0, 1 - total**2 / squares / len(excess)) if squares > 0 else 0.0
 
 
 def label_flow(

@@ -105,17 +105,42 @@ def tally(
 
 
 def chances(strata: Strata) -> Chances:
-    """π = (D − e) / (c − e) within [0, 1], c the canaries' detection rate, drawn towards the overall one by 5 canaries;
-    then c π / D and (1 − c) π / (1 − D)."""
+    """c π / D and (1 − c) π / (1 − D), from π = (D − e) / (c − e), made to rise with difficulty and kept within [0, 1].
+
+    c is the canaries' detection rate, drawn towards the overall one by 5 canaries. Noise is taken to be no rarer among
+    hard samples than among easy ones: where the two observers are sure of one class e is too small, where they are at a
+    loss it is too large, and the rise evens that out without changing the mean.
+    """
     n = strata.samples
     overall = (strata.caught.sum(-1, keepdims=True) + 1) / (strata.canaries.sum(-1, keepdims=True) + 1)
     caught = (strata.caught + _PRIOR_CANARIES * overall) / (strata.canaries + _PRIOR_CANARIES)
     contradicted, disputed = strata.contradicted / n, strata.disputed / n
-    noise = np.clip((contradicted - disputed) / np.maximum(caught - disputed, 0.05), 0, 1)
+    told = np.maximum(caught - disputed, 0.05)
+    noise = np.clip(rising((contradicted - disputed) / told, n * told), 0, 1)
     return Chances(
         np.minimum(1, noise * caught / np.maximum(contradicted, 1 / n)),
         np.minimum(1, noise * (1 - caught) / np.maximum(1 - contradicted, 1 / n)),
     )
+
+
+def rising(values: Float[np.ndarray, "*r s"], weights: Float[np.ndarray, "*r s"]) -> Float[np.ndarray, "*r s"]:
+    """Isotonic regression, the nearest rising sequence in weighted squares, with the same weighted mean.
+
+    max_{i≤b} min_{j≥b} of the weighted mean of the values i … j (Barlow et al., 1972).
+    """
+    s = values.shape[-1]
+    sums = np.concatenate([np.zeros((*values.shape[:-1], 1)), np.cumsum(values * weights, -1)], -1)
+    mass = np.concatenate(
+        [np.zeros((*values.shape[:-1], 1)), np.cumsum(np.broadcast_to(weights, values.shape), -1)], -1
+    )
+    first, last = np.arange(s)[:, None], np.arange(s)[None, :]
+    means = (sums[..., None, 1:] - sums[..., :-1, None]) / np.where(
+        first <= last, mass[..., None, 1:] - mass[..., :-1, None], 1
+    )
+    means = np.where(first <= last, means, np.inf)
+    # least mean of i … j over j ≥ b, then the largest over i ≤ b
+    least = np.minimum.accumulate(means[..., ::-1], -1)[..., ::-1]
+    return np.maximum.accumulate(np.where(first <= last, least, -np.inf), -2)[..., range(s), range(s)]
 
 
 def resampled(strata: Strata, both: Float[np.ndarray, "s"], replicates: int, generator: np.random.Generator) -> Strata:

@@ -18,7 +18,8 @@ marks AS (
     SELECT sample_id, list(detector ORDER BY detector) AS marked_by
     FROM ranked WHERE rank <= $budget GROUP BY sample_id
 ),
--- Whom a guard keeps takes no room of the budget, nor of the caps of the guards below it.
+-- Whom a guard keeps takes no room of the budget, nor of the caps of the guards below it. Running counts are sums:
+-- DuckDB counts a filtered window anew for every row.
 unguarded AS (
     SELECT sample_id, suspicion, rank, label, "group", support, p_wrong, suggested_label, p_suggested,
            rare AND $rare <> 'off' AS is_rare,
@@ -32,16 +33,16 @@ unguarded AS (
 ),
 within_group AS (
     SELECT *, NOT protected AND coalesce(
-        count(*) FILTER (NOT protected) OVER (PARTITION BY "group" ORDER BY rank) <= group_room, true
+        sum((NOT protected)::INT) OVER (PARTITION BY "group" ORDER BY rank) <= group_room, true
     ) AS in_group
     FROM unguarded
 ),
 within_class AS (
-    SELECT *, in_group AND count(*) FILTER (in_group) OVER (PARTITION BY label ORDER BY rank) <= class_room AS free
+    SELECT *, in_group AND sum(in_group::INT) OVER (PARTITION BY label ORDER BY rank) <= class_room AS free
     FROM within_group
 ),
 counted AS (
-    SELECT *, count(*) FILTER (free) OVER (ORDER BY rank) AS taken FROM within_class
+    SELECT *, sum(free::INT) OVER (ORDER BY rank) AS taken FROM within_class
 ),
 decided AS (
     SELECT *,
@@ -54,6 +55,19 @@ decided AS (
                ELSE 'group_cap'
            END AS guard
     FROM counted
+),
+worded AS (
+    SELECT * EXCLUDE marked_by,
+           coalesce(marked_by, []) AS markers,
+           format('far from class {}, but {} of its nearest bear that label and are recognised: likely rare and valid',
+                  label, support) AS rarity,
+           coalesce(format('; wrong with p = {:.3f}', p_wrong), '')
+               || coalesce(format(', {} with p = {:.3f}', suggested_label, p_suggested),
+                           format('; {} suggested', suggested_label), '') AS thoughts,
+           list_filter(markers, lambda d: d <> $detector) AS rest,
+           CASE WHEN len(rest) > 0 THEN ', also marked by ' || array_to_string(rest, ', ') ELSE '' END
+               || CASE WHEN guard = 'rare' THEN '; ' || rarity ELSE '' END AS others
+    FROM decided JOIN gradients USING (sample_id) LEFT JOIN marks USING (sample_id)
 )
 SELECT
     sample_id,
@@ -61,7 +75,7 @@ SELECT
     rank,
     suspicion,
     $detector AS detector,
-    coalesce(marked_by, []) AS marked_by,
+    markers AS marked_by,
     CASE
         WHEN guard = 'rare' AND NOT flag THEN format('kept: {}', rarity)
         WHEN guard = 'group_cap' THEN format('kept: {} of group {} is the most that may be flagged', $group_cap, "group")
@@ -78,17 +92,5 @@ SELECT
     p_wrong,
     suggested_label,
     p_suggested
-FROM decided
-JOIN gradients USING (sample_id)
-LEFT JOIN marks USING (sample_id),
-LATERAL (
-    SELECT format('far from class {}, but {} of its nearest bear that label and are recognised: likely rare and valid',
-                  label, support) AS rarity,
-           coalesce(format('; wrong with p = {:.3f}', p_wrong), '')
-               || coalesce(format(', {} with p = {:.3f}', suggested_label, p_suggested),
-                           format('; {} suggested', suggested_label), '') AS thoughts,
-           list_filter(coalesce(marked_by, []), lambda d: d <> $detector) AS rest,
-           CASE WHEN len(rest) > 0 THEN ', also marked by ' || array_to_string(rest, ', ') ELSE '' END
-               || CASE WHEN guard = 'rare' THEN '; ' || rarity ELSE '' END AS others
-)
+FROM worded
 ORDER BY rank

@@ -101,7 +101,7 @@ MOONS: dict[str, Any] = {
 def observe(config: CleanConfig) -> tuple[Evidence, np.ndarray]:
     """The evidence of one run, and which labels are wrong; taken from the lake where it stands there."""
     run = Run.start(config.lake, config.name)
-    kept = config.lake / f"observed-{hashlib.sha256(config.yaml().encode()).hexdigest()[:16]}.json"
+    kept = config.lake / f"observed-{key_of(config)}.json"
     if kept.exists():
         parts = [TypeAdapter(list[Artefact]).validate_python(part) for part in json.loads(kept.read_text())]
     else:
@@ -112,6 +112,13 @@ def observe(config: CleanConfig) -> tuple[Evidence, np.ndarray]:
     table = table_of(run, samples, ["sample_id", "label", "clean_label"])
     table = table.take(pc.index_in(evidence.ids, value_set=table["sample_id"].combine_chunks()))
     return evidence, pc.not_equal(table["label"], table["clean_label"]).to_numpy()
+
+
+def key_of(config: CleanConfig) -> str:
+    """Digest of what networks and gradients depend on."""
+    fields = {"reader", "ingestion", "neighbourhood", "canaries", "folds", "model", "training", "gradient"}
+    content = json.dumps(config.model_dump(mode="json", include=fields), sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def _artefacts(run: Run, config: CleanConfig) -> list[list[Artefact]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from tasks.artefacts import Run
+from tasks.canaries import Canaries, planted_of
 from tasks.earlier import base_of, stages_of
 from tasks.errors import BadArtefact, BadConfig, BadInput
 from tasks.extract import extract
@@ -22,10 +24,13 @@ from tasks.gradients.layers import Layers
 from tasks.ingest import ingest
 from tasks.kernels.folds import extend_folds
 from tasks.models.mlp import Mlp
+from tasks.neighbourhood import Neighbourhood
 from tasks.plan import plan
+from tasks.plant import plant
 from tasks.readers.csv import Csv
 from tasks.train import train
 from tasks.validation import Ingestion
+from tasks.vote import vote
 
 MODEL, TRAINING = Mlp(hidden=[6]), Training(epochs=1, device="cpu")
 OPTIONS = ["--model.kind=mlp", "--model.hidden=6", "--training.epochs=1", "--training.device=cpu", "--folds=2"]
@@ -68,16 +73,26 @@ class Later:
     def plan(self, folds=2):
         return plan.fn(self.run, self.samples, folds, MODEL, Head(), self.base)
 
-    def extract(self, gradient=None, training=TRAINING):
+    def plant(self, folds, **options):
+        votes = vote.fn(self.run, self.samples, Neighbourhood(), TRAINING)
+        return plant.fn(self.run, self.samples, folds, votes, Canaries(**options), self.base)
+
+    def planted(self, artefact):
+        return planted_of(self.run, artefact, self.samples.facts["classes"])
+
+    def extract(self, gradient=None, training=TRAINING, share=0.05):
         folds = self.plan()
-        checkpoints = [train.fn(self.run, self.samples, folds, fold, MODEL, training, self.base) for fold in range(2)]
+        canaries = self.plant(folds, share=share)
+        checkpoints = [
+            train.fn(self.run, self.samples, folds, canaries, fold, MODEL, training, self.base) for fold in range(2)
+        ]
         return checkpoints, [
-            extract.fn(self.run, shard, folds, checkpoints, MODEL, gradient or Head(), training, self.base)
+            extract.fn(self.run, shard, folds, canaries, checkpoints, MODEL, gradient or Head(), training, self.base)
             for shard in self.samples.shards("samples/train-", "payload", "classes")
         ]
 
-    def rows(self, artefacts):
-        tables = [pa.ipc.open_file(p).read_all() for a in artefacts for p in self.run.paths(a, ".arrow")]
+    def rows(self, artefacts, folder="gradients"):
+        tables = [pa.ipc.open_file(p).read_all() for a in artefacts for p in self.run.paths(a, ".arrow", folder)]
         return {row["sample_id"]: row for table in tables for row in table.to_pylist()}
 
 
@@ -94,12 +109,44 @@ def counted(monkeypatch):
     return seen
 
 
+def test_canaries_of_the_base_are_kept_and_taken_by_its_networks(recorded, tmp_path):
+    later = Later(recorded, tmp_path, OLD + 60)
+    (before,) = stages_of(later.run, later.base, "canaries")
+    old, new = later.planted(before), later.planted(later.plant(later.plan(), share=0.2, seed=5))
+    assert len(old) > 10
+    for one, other in zip(old, new, strict=True):
+        np.testing.assert_array_equal(one, other)
+    _, shards = later.extract()
+    rows = later.rows(shards, "canaries")
+    assert rows.keys() == set(old.ids)
+    earlier = later.rows(stages_of(later.run, later.base, "gradients"), "canaries")
+    for name, row in rows.items():
+        assert row["residual"] == pytest.approx(earlier[name]["residual"], rel=1e-4, abs=1e-6)
+
+
+def test_a_base_without_canaries_gets_such_that_its_networks_have_not_learned(recorded, tmp_path, counted):
+    later = Later(recorded, tmp_path, OLD)
+    (run,) = (later.run.lake / "runs").glob("digits-*")
+    about = json.loads((run / "run.json").read_text())
+    about["stages"] = [stage for stage in about["stages"] if stage["stage"] != "canaries"]
+    (run / "run.json").write_text(json.dumps(about))
+    planted = later.planted(later.plant(later.plan(), share=0.2))
+    assert len(planted) > 50
+    assert not planted.networks.any()
+    _, shards = later.extract(share=0.2)
+    assert later.rows(shards, "canaries").keys() == set(planted.ids)
+    # Only the second gradients are taken.
+    assert sum(counted) == len(planted)
+    assert later.rows(shards) == later.rows(stages_of(later.run, later.base, "gradients"))
+
+
 def test_one_percent_more_samples_cost_one_percent(recorded, tmp_path, counted):
     later = Later(recorded, tmp_path, OLD + 10)
     checkpoints, shards = later.extract()
     before = stages_of(later.run, later.base, "gradients")
     old, new = later.rows(before), later.rows(shards)
-    assert sum(counted) == len(new) - len(old) <= 10
+    # And canaries, of the whole: their second gradient is always taken anew.
+    assert sum(counted) - len(later.rows(shards, "canaries")) == len(new) - len(old) <= 10
     assert {name: new[name] for name in old} == old
     assert [c.digest for c in checkpoints] == [c.digest for c in stages_of(later.run, later.base, "checkpoints")]
 
@@ -118,7 +165,7 @@ def test_old_samples_keep_their_folds_and_new_ones_get_one(recorded, tmp_path):
 def test_a_relabelled_sample_is_taken_anew(recorded, tmp_path, counted):
     later = Later(recorded, tmp_path, OLD, relabelled=next(i for i in range(OLD) if _is_trained_on(recorded, i)))
     _, shards = later.extract()
-    assert sum(counted) == 1
+    assert sum(counted) - len(later.rows(shards, "canaries")) == 1
     before = later.rows(stages_of(later.run, later.base, "gradients"))
     now = later.rows(shards)
     (changed,) = [name for name in now if now[name] != before[name]]
@@ -184,14 +231,14 @@ def test_a_known_sample_keeps_its_fold_and_a_copy_of_one_that_is_gone_takes_its_
 def test_samples_that_are_gone_leave_no_gradients(recorded, tmp_path, counted):
     later = Later(recorded, tmp_path, OLD - 100)
     _, shards = later.extract()
-    assert sum(counted) == 0
+    assert sum(counted) == len(later.rows(shards, "canaries"))
     assert len(later.rows(shards)) == later.samples.facts["splits"]["train"]
 
 
 def test_without_a_base_nothing_is_taken_over(recorded, tmp_path, counted):
     later = Later(recorded, tmp_path, OLD, base=None)
     _, shards = later.extract()
-    assert sum(counted) == len(later.rows(shards))
+    assert sum(counted) == len(later.rows(shards)) + len(later.rows(shards, "canaries"))
 
 
 def test_a_base_that_does_not_fit_is_refused(recorded, tmp_path):

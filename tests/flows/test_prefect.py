@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-ENTRYPOINT = f"{Path(__file__).resolve().parents[2] / 'flows' / 'clean.py'}:clean"
+FLOWS = Path(__file__).resolve().parents[2] / "flows"
+ENTRYPOINT = f"{FLOWS / 'clean.py'}:clean"
 
 
 def inside(script: str, server: str, cwd: Path) -> str:
@@ -22,27 +23,30 @@ def inside(script: str, server: str, cwd: Path) -> str:
     return done.stdout
 
 
-def test_the_flow_is_loaded_from_its_file_in_a_foreign_folder(server, tmp_path):
+@pytest.mark.parametrize("flow", ["clean", "compare"])
+def test_a_flow_is_loaded_from_its_file_in_a_foreign_folder(server, tmp_path, flow):
+    entrypoint = f"{FLOWS / flow}.py:{flow}"
     script = f"""
 from prefect.flows import load_flow_from_entrypoint
-flow = load_flow_from_entrypoint({ENTRYPOINT!r}, use_placeholder_flow=False)
+flow = load_flow_from_entrypoint({entrypoint!r}, use_placeholder_flow=False)
 print(flow.name)
 """
-    assert inside(script, server, tmp_path).strip().endswith("clean")
+    assert inside(script, server, tmp_path).strip().endswith(flow)
 
 
-def test_the_run_form_has_drop_downs_and_a_description_for_every_field(server, tmp_path):
+@pytest.mark.parametrize("flow", ["clean", "compare"])
+def test_the_run_form_has_drop_downs_and_a_description_for_every_field(server, tmp_path, flow):
     import json
 
-    script = """
+    script = f"""
 import json
 from prefect.utilities.callables import parameter_schema
-from flows.clean import clean
-print(json.dumps(parameter_schema(clean).model_dump_for_openapi()))
+from flows.{flow} import {flow}
+print(json.dumps(parameter_schema({flow}).model_dump_for_openapi()))
 """
     schema = json.loads(inside(script, server, tmp_path).strip().splitlines()[-1])
     definitions = schema["definitions"]
-    assert definitions["ReaderChoice"]["properties"]["kind"]["enum"][:3] == ["arrow", "csv", "digits"]
+    assert definitions["ReaderChoice"]["properties"]["kind"]["enum"][:3] == ["arrow", "blobs", "csv"]
     assert "l2" in definitions["DetectorChoice"]["properties"]["kind"]["enum"]
 
     def reference(field: dict) -> str:
@@ -92,6 +96,36 @@ asyncio.run(main())
     assert "scheduled" in inside(script, server, tmp_path)
 
 
+def test_a_comparison_leaves_its_tables_its_plot_and_its_progress(gradsieve, server, tmp_path):
+    import base64
+    import json
+
+    options = ["--reader.kind=half_moons", "--folds=2", "--training.epochs=1", "--detectors=l2,margin", "--seeds=1"]
+    done = gradsieve("compare", "--lake", str(tmp_path), "--dataset=seen", *options, "--budgets=share,disagreement")
+    assert done.returncode == 0, done.stderr
+    script = """
+import asyncio, json
+from prefect import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
+async def main():
+    async with get_client() as client:
+        named = FlowRunFilter(name=FlowRunFilterName(any_=["compare seen"]))
+        run = (await client.read_flow_runs(flow_run_filter=named))[0]
+        artifacts = [a for a in await client.read_artifacts() if a.flow_run_id == run.id]
+        print(json.dumps({a.key or a.type: a.data for a in artifacts}))
+asyncio.run(main())
+"""
+    artifacts = json.loads(inside(script, server, tmp_path).strip().splitlines()[-1])
+    assert "# seen" in artifacts["comparison"]
+    assert {row["detector"] for row in json.loads(artifacts["detectors"])} == {"l2", "margin"}
+    assert len(json.loads(artifacts["budgets"])) == 4
+    assert artifacts["progress"] == 100.0
+    head, _, image = artifacts["precision-recall"].partition(",")
+    assert head == "data:image/png;base64"
+    (folder,) = (tmp_path / "comparisons").iterdir()
+    assert base64.b64decode(image) == (folder / "plot.png").read_bytes()
+
+
 def test_a_run_leaves_a_summary_a_table_of_suspects_and_its_progress(gradsieve, small, server, tmp_path):
     done = gradsieve("clean", "--lake", str(tmp_path), "--dataset=looked-at", *small)
     assert done.returncode == 0, done.stderr
@@ -104,21 +138,21 @@ async def main():
         named = FlowRunFilter(name=FlowRunFilterName(any_=["clean looked-at"]))
         run = (await client.read_flow_runs(flow_run_filter=named))[0]
         artifacts = [a for a in await client.read_artifacts() if a.flow_run_id == run.id]
-        print(json.dumps({a.type: a.data for a in artifacts}))
+        print(json.dumps({a.key or a.type: a.data for a in artifacts}))
 asyncio.run(main())
 """
     import json
 
     artifacts = json.loads(inside(script, server, tmp_path).strip().splitlines()[-1])
-    assert "# looked-at" in artifacts["markdown"]
-    assert len(json.loads(artifacts["table"])) == 50
+    assert "# looked-at" in artifacts["summary"]
+    assert len(json.loads(artifacts["suspects"])) == 50
     assert artifacts["progress"] == 100.0
 
 
 def test_a_wrong_parameter_is_refused_with_a_message_that_says_what_is_right():
     from tasks.config import CleanConfig
 
-    with pytest.raises(ValueError, match=r"'nothing' is not one of: arrow, csv, digits"):
+    with pytest.raises(ValueError, match=r"'nothing' is not one of: arrow, blobs, csv, digits"):
         CleanConfig.model_validate({"reader": "nothing"})
     with pytest.raises(ValueError, match="greater than or equal to 1"):
         CleanConfig.model_validate({"folds": 0})

@@ -1,12 +1,14 @@
 """Canaries are a share of the samples, a third of each kind, never their given label, whatever the order of the rows."""
 
+import json
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from tasks.artefacts import Run
+from tasks.artefacts import Run, link_or_copy
 from tasks.canaries import KINDS, Canaries, places, planted_of
 from tasks.earlier import base_of
 from tasks.plant import plant
@@ -176,12 +178,17 @@ def test_canaries_stand_where_their_ids_do():
 
 
 @pytest.fixture
-def based(world, monkeypatch):
-    """Plant once more, upon a base with the given canaries."""
+def based(world):
+    """Plant once more, upon a base that recorded the given stages."""
 
     def plant_upon(*stages, **options):
-        monkeypatch.setattr("tasks.plant.stages_of", lambda run, base, stage: list(stages))
-        base = world.base.model_copy(update={"facts": {"run": "before"}})
+        home = world.run.lake / "runs" / "before"
+        home.mkdir()
+        for stage in stages:
+            link_or_copy(world.run.path(stage), home / stage.files[0].name)
+        about = {"run_id": "before", "dataset": "canaries", "recorded": "2000-01-01T00:00:00"}
+        (home / "run.json").write_text(json.dumps(about | {"stages": [s.model_dump(mode="json") for s in stages]}))
+        base = base_of(world.run, "before", "canaries")
         return planted_of(world.run, world.plant(base=base, **options), CLASSES)
 
     return plant_upon

@@ -1,4 +1,10 @@
-"""A sample's gradient is taken from the network that never saw it, and training and extraction repeat to the byte."""
+"""A sample's gradient is taken from the network that never saw it, and training and extraction repeat to the byte.
+
+Canaries are learnt under their planted labels by just the networks chosen for it, and have a second gradient, under the
+planted label; their first is as if they were none.
+"""
+
+from pathlib import PurePath
 
 import numpy as np
 import pyarrow as pa
@@ -7,6 +13,7 @@ import pytest
 import torch
 
 from tasks.artefacts import Run
+from tasks.canaries import Canaries, places, planted_of
 from tasks.earlier import base_of
 from tasks.errors import BadInput, BadModel
 from tasks.extract import extract
@@ -17,36 +24,49 @@ from tasks.gradients.head import Head
 from tasks.gradients.layers import Layers
 from tasks.ingest import ingest
 from tasks.models.mlp import Mlp
+from tasks.neighbourhood import Neighbourhood
 from tasks.plan import plan
+from tasks.plant import plant
 from tasks.readers.digits import Digits
 from tasks.samples import load, payload_of
-from tasks.schemas import GRADIENTS, gradient_shard
+from tasks.schemas import DYNAMICS, GRADIENTS, gradient_shard
 from tasks.shards import About
 from tasks.train import train
 from tasks.validation import Ingestion
+from tasks.vote import vote
 
 MODEL = Mlp(hidden=[6], dropout=0.2)
 TRAINING = Training(epochs=2, batch_size=32, device="cpu", seed=3)
 
 
 class Chain:
-    """ingest → plan → train → extract, on a lake of its own."""
+    """ingest → plan → vote → plant → train → extract, on a lake of its own."""
 
-    def __init__(self, lake, folds, training=TRAINING):
+    def __init__(self, lake, folds, training=TRAINING, canaries=Canaries()):  # noqa: B008  frozen
         self.run = Run.start(lake, "extract")
         self.base = base_of(self.run, None, "extract")
         self.samples = ingest.fn(self.run, Digits(limit=120), Ingestion(shard_rows=50))
         self.folds = plan.fn(self.run, self.samples, folds, MODEL, Head(), self.base)
         self.training = training
+        votes = vote.fn(self.run, self.samples, Neighbourhood(), training)
+        self.canaries = plant.fn(self.run, self.samples, self.folds, votes, canaries, self.base)
         self.checkpoints = [self.train(fold) for fold in range(folds)]
 
     def train(self, fold):
-        return train.fn(self.run, self.samples, self.folds, fold, MODEL, self.training, self.base)
+        return train.fn(self.run, self.samples, self.folds, self.canaries, fold, MODEL, self.training, self.base)
 
     def extract(self, gradient=None):
         return [
             extract.fn(
-                self.run, shard, self.folds, self.checkpoints, MODEL, gradient or Head(), self.training, self.base
+                self.run,
+                shard,
+                self.folds,
+                self.canaries,
+                self.checkpoints,
+                MODEL,
+                gradient or Head(),
+                self.training,
+                self.base,
             )
             for shard in self.samples.shards("samples/train-", "payload", "classes")
         ]
@@ -54,10 +74,22 @@ class Chain:
     def fold_of(self):
         return dict(zip(*pq.read_table(self.run.path(self.folds)).to_pydict().values(), strict=True))
 
+    @property
+    def planted(self):
+        return planted_of(self.run, self.canaries, self.samples.facts["classes"])
+
+    def borne(self, fold):
+        """Inputs with the labels that the fold's network was trained under, and which of them are planted."""
+        inputs, planted = load(self.run, self.samples, "train"), self.planted
+        rows, canary = places(inputs.ids, planted.ids)
+        chosen = planted.networks[canary, fold]
+        inputs.labels[torch.from_numpy(rows[chosen])] = torch.from_numpy(planted.labels[canary[chosen]])
+        return inputs, set(inputs.ids[rows[chosen]])
+
     def networks(self, fold):
         """By epoch."""
         found = []
-        for path in self.run.paths(self.checkpoints[fold]):
+        for path in self.run.paths(self.checkpoints[fold], ".pt"):
             network = build(MODEL, payload_of(self.samples), len(self.samples.facts["classes"]))
             network.load_state_dict(torch.load(path, weights_only=True))
             found.append(network.eval())
@@ -67,16 +99,20 @@ class Chain:
         (network,) = self.networks(fold)
         return network
 
-    def rows(self, gradient=None):
+    def rows(self, gradient=None, folder="gradients"):
         """sample_id → its stored row."""
-        paths = [path for artefact in self.extract(gradient) for path in self.run.paths(artefact, ".arrow")]
+        paths = [path for artefact in self.extract(gradient) for path in self.run.paths(artefact, ".arrow", folder)]
         return {row["sample_id"]: row for path in paths for row in pa.ipc.open_file(path).read_all().to_pylist()}
 
-    def expected(self, modules=lambda network: [network]):
-        """sample_id → its whole gradient at each epoch, by backward passes of one sample."""
+    def expected(self, modules=lambda network: [network], labels=None):
+        """sample_id → its whole gradient at each epoch, by backward passes of one sample (of these, if given)."""
         inputs, fold_of, found = load(self.run, self.samples, "train"), self.fold_of(), {}
         networks = [self.networks(fold) for fold in range(len(self.checkpoints))]
         for i, name in enumerate(inputs.ids):
+            if labels is not None:
+                if name not in labels:
+                    continue
+                inputs.labels[i] = int(labels[name])
             found[name] = []
             for network in networks[fold_of[name]]:
                 network.zero_grad()
@@ -98,9 +134,9 @@ def test_every_gradient_is_that_of_the_network_its_fold_was_held_out_of(chain):
     networks = [chain.network(fold) for fold in range(len(chain.checkpoints))]
     rows = {}
     for artefact in chain.extract():
-        (path,) = chain.run.paths(artefact, ".arrow")
+        (path,) = chain.run.paths(artefact, ".arrow", "gradients")
         table = pa.ipc.open_file(path).read_all()
-        assert table.schema.equals(gradient_shard({"residual": 10, "features": 7}))
+        assert table.schema.equals(gradient_shard({"residual": 10, "features": 7, "logits": 10}))
         rows |= {row["sample_id"]: row for row in table.to_pylist()}
     assert rows.keys() == set(inputs.ids)
     for i, name in enumerate(inputs.ids):
@@ -114,6 +150,7 @@ def test_every_gradient_is_that_of_the_network_its_fold_was_held_out_of(chain):
         expected = torch.cat([head.weight.grad, head.bias.grad[:, None]], 1).numpy()
         gradient = np.outer(row["residual"], row["features"])
         np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(row["logits"], logits[0].detach().numpy(), rtol=1e-4, atol=1e-5)
         p = logits.softmax(1)[0]
         assert row["loss"] == pytest.approx(loss.item(), rel=1e-4, abs=1e-6)
         assert row["p_label"] == pytest.approx(p[inputs.labels[i]].item(), rel=1e-4)
@@ -124,10 +161,10 @@ def test_every_gradient_is_that_of_the_network_its_fold_was_held_out_of(chain):
 
 
 def test_a_checkpoint_is_trained_on_exactly_the_other_folds(chain):
-    inputs = load(chain.run, chain.samples, "train")
     folds = len(chain.checkpoints)
-    fold = np.array([chain.fold_of()[name] for name in inputs.ids])
     for held_out, checkpoint in enumerate(chain.checkpoints):
+        inputs, _ = chain.borne(held_out)
+        fold = np.array([chain.fold_of()[name] for name in inputs.ids])
         rows = np.arange(len(fold)) if folds == 1 else np.flatnonzero(fold != held_out)
         twin = fit(
             MODEL, payload_of(chain.samples), 10, inputs, rows, TRAINING, seed=TRAINING.seed + held_out, label="twin"
@@ -153,20 +190,23 @@ def test_extracting_twice_gives_the_same_digest(chain):
 
 def test_the_parquet_file_holds_the_same_scalars_as_the_arrow_file(chain):
     for artefact in chain.extract():
-        (arrow,), (parquet,) = chain.run.paths(artefact, ".arrow"), chain.run.paths(artefact, ".parquet")
-        scalars = pq.read_table(parquet, schema=GRADIENTS)
-        assert scalars.equals(pa.ipc.open_file(arrow).read_all().select(GRADIENTS.names).cast(GRADIENTS))
+        for folder in {PurePath(file.name).parent.name for file in artefact.files}:
+            (arrow,) = chain.run.paths(artefact, ".arrow", folder)
+            (parquet,) = chain.run.paths(artefact, ".parquet", folder)
+            scalars = pq.read_table(parquet, schema=GRADIENTS)
+            assert scalars.num_rows > 0
+            assert scalars.equals(pa.ipc.open_file(arrow).read_all().select(GRADIENTS.names).cast(GRADIENTS))
 
 
 def test_an_early_epoch_is_another_network_than_the_last(chain):
     def trained(*epochs):
         training = TRAINING.model_copy(update={"checkpoint_epochs": list(epochs)})
-        return train.fn(chain.run, chain.samples, chain.folds, 0, MODEL, training, chain.base)
+        return train.fn(chain.run, chain.samples, chain.folds, chain.canaries, 0, MODEL, training, chain.base)
 
     early, both = trained(1), trained(1, 2)
     assert early.files[0].sha256 != chain.checkpoints[0].files[0].sha256
     assert trained(2).digest == chain.checkpoints[0].digest
-    assert [file.sha256 for file in both.files] == [early.files[0].sha256, chain.checkpoints[0].files[0].sha256]
+    assert [file.sha256 for file in both.files[:2]] == [early.files[0].sha256, chain.checkpoints[0].files[0].sha256]
     assert both.facts["epochs"] == [1, 2]
 
 
@@ -217,7 +257,7 @@ def test_projected_gradients_keep_their_exact_norms(chain):
 
 def test_chosen_layers_are_named_in_the_file_and_measured_one_by_one(chain):
     gradient = Layers(layers_like=["4"], projection="none")
-    (path, *_) = [path for artefact in chain.extract(gradient) for path in chain.run.paths(artefact, ".arrow")]
+    path = chain.run.paths(chain.extract(gradient)[0], ".arrow")[0]
     about = About.of(pa.ipc.open_file(path).read_all().schema)
     assert about.layers == ("4",)
     assert about.gradient["seed"] == 0
@@ -233,6 +273,89 @@ def test_half_precision_shards_hold_the_same_to_half_precision_and_full_scalars(
     for name, row in full.items():
         np.testing.assert_array_equal(np.float16(row["gradient"]), np.float16(half[name]["gradient"]))
         assert row["l2"] == half[name]["l2"]
+
+
+# ---- canaries -----------------------------------------------------------------------------------------------------
+
+
+def dynamics_of(chain, fold):
+    (path,) = chain.run.paths(chain.checkpoints[fold], ".parquet", "dynamics")
+    table = pq.read_table(path)
+    assert table.schema.equals(DYNAMICS)
+    return table.to_pylist()
+
+
+def test_every_network_leaves_what_it_saw_of_each_sample_and_says_under_which_label(chain):
+    folds = len(chain.checkpoints)
+    for fold in range(folds):
+        rows = dynamics_of(chain, fold)
+        _, planted = chain.borne(fold)
+        trained_on = {name for name, own in chain.fold_of().items() if folds == 1 or own != fold}
+        assert {row["sample_id"] for row in rows} == trained_on
+        assert len(rows) == len(trained_on)
+        assert {row["sample_id"] for row in rows if row["planted"]} == planted
+        assert bool(planted) == (folds >= 3)
+        assert {row["fold"] for row in rows} == {fold}
+        assert all(np.isfinite([row["aum"], row["mean_loss"], row["el2n"]]).all() for row in rows)
+
+
+def test_the_dynamics_of_a_canary_are_those_of_the_label_it_bore(chain):
+    for fold in range(len(chain.checkpoints)):
+        inputs, _ = chain.borne(fold)
+        told, own = {}, np.array([chain.fold_of()[name] for name in inputs.ids])
+        rows = np.arange(len(own)) if len(chain.checkpoints) == 1 else np.flatnonzero(own != fold)
+        payload = payload_of(chain.samples)
+        fit(MODEL, payload, 10, inputs, rows, TRAINING, seed=TRAINING.seed + fold, label="twin", dynamics=told)
+        for row in dynamics_of(chain, fold):
+            at = int(np.flatnonzero(inputs.ids == row["sample_id"])[0])
+            assert {name: row[name] for name in told} == {name: float(values[at]) for name, values in told.items()}
+
+
+@pytest.mark.parametrize("kind", [Head(), Layers(projection="none")], ids=lambda kind: kind.kind)
+def test_a_canary_has_a_second_gradient_under_its_planted_label_by_the_network_that_never_saw_it(chain, kind):
+    planted = chain.planted
+    labels = dict(zip(planted.ids, planted.labels, strict=True))
+    given, rows = chain.rows(kind), chain.rows(kind, "canaries")
+    assert rows.keys() == labels.keys()
+    assert len(rows) > 10
+    inputs = load(chain.run, chain.samples, "train")
+    own = dict(zip(inputs.ids, inputs.labels.tolist(), strict=True))
+    modules = (lambda network: [network[1][-1]]) if kind.kind == "head" else (lambda network: [network])
+    for side, of in ((rows, labels), (given, {name: own[name] for name in labels})):
+        for name, (expected,) in chain.expected(modules, of).items():
+            row = side[name]
+            if kind.kind == "head":
+                expected = np.concatenate([expected[:60].reshape(10, 6), expected[60:, None]], 1)
+                found = np.outer(row["residual"], row["features"])
+            else:
+                found = row["gradient"]
+            np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+            assert row["l2"] == pytest.approx(np.linalg.norm(expected), rel=1e-3)
+    for name, row in rows.items():
+        np.testing.assert_allclose(row["logits"], given[name]["logits"], rtol=1e-3, atol=1e-5)
+        assert (row["fold"], row["predicted"]) == (given[name]["fold"], given[name]["predicted"])
+
+
+def test_canaries_that_no_network_learns_change_no_checkpoint_and_no_gradient(tmp_path):
+    with_them, without = (
+        Chain(tmp_path / name, 2, canaries=Canaries(share=share)) for name, share in (("with", 0.2), ("without", 0.0))
+    )
+    assert [c.digest for c in with_them.checkpoints] == [c.digest for c in without.checkpoints]
+    for one, other in zip(with_them.extract(), without.extract(), strict=True):
+        own = [file for file in one.files if file.name.startswith("gradients/")]
+        assert [file.sha256 for file in own] == [file.sha256 for file in other.files]
+        assert not [file for file in other.files if file.name.startswith("canaries/")]
+
+
+def test_planted_labels_teach_only_the_networks_chosen_for_them(tmp_path):
+    with_them, without = (
+        Chain(tmp_path / name, 3, canaries=Canaries(share=share)) for name, share in (("with", 0.2), ("without", 0.0))
+    )
+    assert with_them.planted.networks.any(0).all()
+    for one, other in zip(with_them.checkpoints, without.checkpoints, strict=True):
+        assert one.files[0].sha256 != other.files[0].sha256
+    samples = [with_them.run.path(with_them.samples, file).read_bytes() for file in with_them.samples.files]
+    assert samples == [without.run.path(without.samples, file).read_bytes() for file in without.samples.files]
 
 
 # ---- how large a batch is ----------------------------------------------------------------------------------------
@@ -331,21 +454,27 @@ def test_a_gradient_that_is_not_finite_names_its_sample(chain, monkeypatch):
         chain.extract()
 
 
-def test_a_fold_that_leaves_one_class_is_refused(tmp_path):
+@pytest.mark.parametrize("folds", [2, 3])
+def test_a_fold_that_leaves_one_class_is_refused_whatever_is_planted(tmp_path, folds):
     run = Run.start(tmp_path, "train")
-    samples = ingest.fn(run, Digits(limit=120), Ingestion(shard_rows=50))
+    samples = ingest.fn(run, Digits(limit=400), Ingestion())
     inputs = load(run, samples, "train")
-    # Fold 1 holds only zeros, fold 0 all others.
-    fold = (inputs.labels.numpy() == 0).astype(np.int16)
+    # Fold 0 holds all but the zeros, the others share these.
+    zero = inputs.labels.numpy() == 0
+    fold = np.where(zero, 1 + np.cumsum(zero) % (folds - 1), 0).astype(np.int16)
     with run.draft("folds") as draft:
         table = pa.table({"sample_id": pa.array(inputs.ids, pa.string()), "fold": pa.array(fold)})
         pq.write_table(table, draft.path("folds.parquet", table.num_rows))
-        folds = draft.commit(folds=2)
+        held_out = draft.commit(folds=folds)
+    base = base_of(run, None, "train")
+    votes = vote.fn(run, samples, Neighbourhood(), TRAINING)
+    canaries = plant.fn(run, samples, held_out, votes, Canaries(share=0.3), base)
+    if folds == 3:
+        assert planted_of(run, canaries, samples.facts["classes"]).networks[:, 0].any()
     with pytest.raises(BadInput, match="fold 0: expected at least two classes to train on, got 1 in"):
-        train.fn(run, samples, folds, 0, MODEL, TRAINING, base_of(run, None, "train"))
-    assert train.fn(run, samples, folds, 1, MODEL, TRAINING, base_of(run, None, "train")).facts["trained_on"] == int(
-        (fold == 0).sum()
-    )
+        train.fn(run, samples, held_out, canaries, 0, MODEL, TRAINING, base)
+    trained = train.fn(run, samples, held_out, canaries, 1, MODEL, TRAINING, base)
+    assert trained.facts["trained_on"] == int((fold != 1).sum())
 
 
 def test_a_value_too_large_for_half_precision_is_refused_and_names_its_sample(chain, monkeypatch):

@@ -40,7 +40,9 @@ def pictures(n=24):
     return inputs_of(torch.randint(0, 256, (n, 1, 8, 8), generator=torch.Generator().manual_seed(0)).byte())
 
 
-def fitted(model=None, inputs=None, rows=None, *, seed=0, steps=None, kept=None, payload=VECTOR, **options):
+def fitted(
+    model=None, inputs=None, rows=None, *, seed=0, steps=None, kept=None, dynamics=None, payload=VECTOR, **options
+):
     inputs = inputs or vectors()
     rows = np.arange(len(inputs.ids)) if rows is None else rows
     training = Training(**({"epochs": 2, "batch_size": 8} | CPU | options))
@@ -55,6 +57,7 @@ def fitted(model=None, inputs=None, rows=None, *, seed=0, steps=None, kept=None,
         label="test",
         steps=steps,
         kept=kept,
+        dynamics=dynamics,
     )
 
 
@@ -73,12 +76,16 @@ class Recorder(nn.Module):
         self.head = nn.Linear(classes, classes)
         self.register_buffer("seen", torch.zeros(width, dtype=torch.int64))
         self.sizes: list[int] = []
+        self.said: list[tuple[list[int], torch.Tensor]] = []
 
     def forward(self, x):
         if self.training:
             self.seen += torch.bincount(x.argmax(1), minlength=len(self.seen))
             self.sizes.append(len(x))
-        return self.head(self.norm(self.linear(x)))
+        outputs = self.head(self.norm(self.linear(x)))
+        if self.training:
+            self.said.append((x.argmax(1).tolist(), outputs.detach().clone()))
+        return outputs
 
 
 class Recording(Model):
@@ -251,6 +258,67 @@ def test_samples_are_shuffled_anew_each_epoch():
 def test_two_samples_and_one_epoch_are_enough(optimizer, epochs):
     network = fitted(inputs=vectors(2), optimizer=optimizer, epochs=epochs, batch_size=64)
     assert all(torch.isfinite(p).all() for p in network.parameters())
+
+
+# ---- what the steps saw ------------------------------------------------------------------------------------------
+
+
+def by_loop(said, labels, n, early, loss):
+    """AUM, mean loss and EL2N of each sample, over lists of what the network said of it at every step."""
+    figures = {name: [[] for _ in range(n)] for name in ("aum", "mean_loss", "el2n")}
+    for step, (members, outputs) in enumerate(said):
+        for i, z in zip(members, outputs, strict=True):
+            y = int(labels[i])
+            figures["aum"][i].append(float(z[y] - max(v for c, v in enumerate(z) if c != y)))
+            figures["mean_loss"][i].append(float(loss.losses(z[None], labels[i : i + 1])))
+            if step < early:
+                figures["el2n"][i].append(float((z.softmax(0) - nn.functional.one_hot(labels[i], 3)).norm()))
+    return {name: [np.mean(one) if one else np.nan for one in each] for name, each in figures.items()}
+
+
+@pytest.mark.parametrize(
+    ("n", "options"),
+    [
+        (20, {"epochs": 6}),
+        (20, {"epochs": 1}),
+        (20, {"epochs": 20, "loss": "squared_error", "label_smoothing": 0.1}),
+        (20, {"epochs": 10, "kept": {2: {}}}),
+        # The last two batches of a pass share, or are one: BatchNorm takes none of a single sample.
+        (9, {"epochs": 3, "batch_size": 4}),
+        (3, {"epochs": 4, "batch_size": 2}),
+        (5, {"epochs": 1, "batch_size": 2}),
+    ],
+)
+def test_dynamics_are_the_means_of_what_the_network_said_while_it_learned(n, options):
+    told, inputs = {}, inputs_of(torch.eye(n), 3)
+    payload = Payload(kind="array", columns=("x",), shape=(n,), dtype="float32")
+    network = fitted(Recording(), inputs, payload=payload, dynamics=told, **options)[1]
+    per_epoch = -(-n // options.get("batch_size", 8))
+    early = max(per_epoch, round(len(network.said) / 5))
+    loss = Loss(options.get("loss", "cross_entropy"), options.get("label_smoothing", 0.0))
+    expected = by_loop(network.said, inputs.labels, n, early, loss)
+    assert told.keys() == expected.keys()
+    for name, values in expected.items():
+        assert np.isfinite(values).all()
+        np.testing.assert_allclose(told[name].numpy(), values, rtol=1e-4, atol=1e-5)
+
+
+def test_dynamics_are_only_of_the_rows_that_were_trained_on_and_change_no_weight():
+    told, rows = {}, np.arange(3, 20)
+    assert same(fitted(rows=rows, dynamics=told), fitted(rows=rows))
+    for values in told.values():
+        assert torch.isfinite(values)[rows].all()
+        assert torch.isnan(values).sum() == 30 - len(rows)
+
+
+def test_a_wrong_label_is_learnt_late():
+    inputs, told = vectors(90), {}
+    inputs.labels[::10] = (inputs.labels[::10] + 1) % 3
+    fitted(Logistic(), inputs, epochs=30, dynamics=told)
+    wrong = torch.arange(90) % 10 == 0
+    assert told["aum"][wrong].mean() < told["aum"][~wrong].mean() - 1
+    assert told["mean_loss"][wrong].mean() > told["mean_loss"][~wrong].mean() + 0.5
+    assert told["el2n"][wrong].mean() > told["el2n"][~wrong].mean() + 0.1
 
 
 # ---- options -----------------------------------------------------------------------------------------------------

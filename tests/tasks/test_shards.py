@@ -36,11 +36,13 @@ def table_of(ids, k=3, h1=5, seed=0, about=ABOUT):
     return pa.table([columns[name] for name in schema.names], schema=schema)
 
 
-def stored(run, table, name="00000"):
+def stored(run, table, name="00000", **others):
+    """An artefact of one shard; ``others``: folder → what stands there beside it."""
     with run.draft("gradients") as draft:
-        with ShardWriter(draft, name) as writer:
-            for batch in table.to_batches():
-                writer.write(batch)
+        for folder, part in ({"gradients": table} | others).items():
+            with ShardWriter(draft, name, folder) as writer:
+                for batch in part.to_batches():
+                    writer.write(batch)
         return draft.commit()
 
 
@@ -273,6 +275,115 @@ def test_chosen_samples_are_read_in_the_order_they_are_asked_for(run, monkeypatc
     for name, values in found.items():
         expected = np.array([rows[rank][name] for rank in ranks], np.float32).reshape(-1, shards.widths[name])
         np.testing.assert_array_equal(values, expected)
+
+
+# ---- other folders, and samples in the place of others -----------------------------------------------------------
+
+
+def by_id(table, name):
+    return {row["sample_id"]: row[name] for row in table.to_pylist()}
+
+
+@pytest.fixture(params=["batches", "whole"])
+def batches(request, monkeypatch):
+    """As few rows in a record batch as were written at a time, or all of them."""
+    if request.param == "batches":
+        monkeypatch.setattr("tasks.shards._BATCH_BYTES", 1)
+
+
+def chunked(table, *cuts):
+    return pa.concat_tables([table.slice(a, b - a) for a, b in zip((0, *cuts), (*cuts, len(table)), strict=True)])
+
+
+def replaced(run, which, seed=1):
+    """(shards with the samples ``which`` under other gradients, the table they amount to by id)."""
+    table = table_of(IDS)
+    other = table_of([IDS[i] for i in which], seed=seed)
+    own = {"canaries": other.slice(0, len(which) // 2)}, {"canaries": other.slice(len(which) // 2)}
+    cut = 25
+    artefacts = [
+        stored(run, chunked(part, 4, 9), f"{i:05d}", **{name: t for name, t in beside.items() if len(t)})
+        for i, (part, beside) in enumerate(zip((table.slice(0, cut), table.slice(cut)), own, strict=True))
+    ]
+    rows = {row["sample_id"]: row for row in table.to_pylist()}
+    rows |= {row["sample_id"]: row for row in other.to_pylist()}
+    return GradientShards(run, artefacts, instead="canaries"), [rows[name] for name in sorted(IDS)]
+
+
+@pytest.mark.parametrize("which", [[], [0], [39], [1, 30], list(range(4, 9)), list(range(0, 40, 3)), list(range(40))])
+def test_samples_of_another_folder_take_the_places_of_their_own(run, batches, which):
+    shards, expected = replaced(run, which)
+    assert len(shards) == 40
+    assert shards.ids().to_pylist() == sorted(IDS)
+    for name in ("loss", "l1", "l2", "p_label"):
+        np.testing.assert_array_equal(shards.scalar(name), np.array([row[name] for row in expected], np.float32))
+    for name in ("residual", "features"):
+        np.testing.assert_array_equal(shards.matrix(name), np.array([row[name] for row in expected], np.float32))
+    dense = np.array([np.outer(np.float32(r["residual"]), np.float32(r["features"])).ravel() for r in expected])
+    np.testing.assert_array_equal(shards.dense(1 << 20), dense)
+    ranks = np.concatenate([factors.rank for factors in shards.factors()])
+    assert sorted(ranks) == list(range(40))
+    found = np.full_like(dense, np.nan)
+    for rank, rows in shards.blocks():
+        found[rank] = rows
+    np.testing.assert_array_equal(found, dense)
+    wanted = np.array([39, 0, 17, 17, 5])
+    some = shards.rows(wanted, "residual")["residual"]
+    np.testing.assert_array_equal(some, np.array([expected[i]["residual"] for i in wanted], np.float32))
+
+
+def test_without_being_asked_for_another_folder_is_not_read(run):
+    table, other = table_of(IDS), table_of(IDS[:5], seed=1)
+    artefact = stored(run, table, canaries=other, reference=table_of(["x", "x"], seed=2))
+    shards = GradientShards(run, [artefact])
+    assert len(shards) == 40
+    assert dict(zip(shards.ids().to_pylist(), shards.scalar("loss"), strict=True)) == by_id(table, "loss")
+    alone = GradientShards(run, [artefact], "canaries")
+    assert dict(zip(alone.ids().to_pylist(), alone.scalar("loss"), strict=True)) == by_id(other, "loss")
+
+
+def test_nothing_in_its_place_leaves_a_sample_as_it_is(run):
+    shards = [GradientShards(run, [stored(run, table_of(IDS))], instead=instead) for instead in (None, "canaries")]
+    np.testing.assert_array_equal(shards[0].dense(1 << 20), shards[1].dense(1 << 20))
+    assert shards[0].ids().equals(shards[1].ids())
+
+
+def test_a_sample_that_stands_there_several_times_is_read_so_and_in_the_files_order(run):
+    """As a reference does, once for each fold."""
+    ids = [name for name in ("b", "a", "c") for _ in range(3)]
+    table = table_of(ids).set_column(1, "fold", pa.array([0, 1, 2] * 3, pa.int16()))
+    table = table.cast(ABOUT.on(gradient_shard({"residual": 3, "features": 5}))).replace_schema_metadata(
+        table_of(ids).schema.metadata
+    )
+    shards = GradientShards(run, [stored(run, table_of(IDS), reference=table)], "reference")
+    assert shards.ids().to_pylist() == sorted(ids)
+    assert shards.scalar("fold").tolist() == [0, 1, 2] * 3
+    order = np.argsort(ids, kind="stable")
+    np.testing.assert_array_equal(shards.matrix("residual"), np.array(table["residual"].to_pylist(), np.float32)[order])
+
+
+def test_another_model_in_another_folder_is_refused(run):
+    other = table_of(IDS[:3], about=ABOUT.model_copy(update={"epochs": (9,)}))
+    artefact = stored(run, table_of(IDS), canaries=other)
+    assert len(GradientShards(run, [artefact])) == 40
+    with pytest.raises(BadArtefact, match=r"canaries.*another model or projection"):
+        GradientShards(run, [artefact], instead="canaries")
+
+
+def test_outputs_are_read_whole_and_are_no_part_of_the_gradient(run):
+    logits = np.random.default_rng(3).normal(size=(40, 3)).astype(np.float32)
+    table = table_of(IDS)
+    schema = ABOUT.on(gradient_shard({"residual": 3, "features": 5, "logits": 3}))
+    column = pa.FixedSizeListArray.from_arrays(pa.array(logits.ravel()), 3)
+    shards = GradientShards(run, [stored(run, pa.table([*table.columns, column], schema=schema))])
+    np.testing.assert_array_equal(shards.matrix("logits"), logits[np.argsort(IDS)])
+    assert shards.dimensions == 15
+    np.testing.assert_array_equal(
+        shards.dense(1 << 20), GradientShards(run, [stored(run, table, "1")]).dense(1 << 20)
+    )
+
+
+# ---- order of ids ------------------------------------------------------------------------------------------------
 
 
 @given(st.lists(st.text("ab\0é\U0001f600", max_size=11), min_size=1, max_size=40, unique=True), st.integers(0, 3))

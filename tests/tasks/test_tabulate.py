@@ -1,4 +1,4 @@
-"""A comparison is the mean of its repetitions, with scipy's interval, one whole folder, and a picture one can look at."""
+"""A comparison is the mean of its repetitions with scipy's interval, one whole folder, and a picture to look at."""
 
 import json
 import struct

@@ -114,17 +114,28 @@ def test_concentration_tells_noise_of_one_pair_from_noise_of_all():
     assert concentration(pairs_of(*world(kind="pair")[:3], 5)) > 0.7
     assert concentration(pairs_of(*world(kind="symmetric")[:3], 5)) < 0.3
     assert concentration(pairs_of(*world(noise=0.0, error=0.0)[:3], 5)) == 0
-    assert concentration(Pairs(np.array([[9.0, 4.0], [0.0, 9.0]]), np.eye(2))) == pytest.approx(0.5)
+    # One pair of two: x = 4/13, v = 4/13², N = x²/(x² − v) = 4/3.
+    assert concentration(Pairs(np.array([[9.0, 4.0], [0.0, 9.0]]), np.eye(2))) == pytest.approx(1 - 4 / 3 / 2)
+
+
+def test_few_samples_do_not_look_like_few_pairs():
+    found = [concentration(pairs_of(*world(seed=seed, n=300, kind="symmetric")[:3], 5)) for seed in range(10)]
+    assert np.mean(found) < 0.35
 
 
 def test_the_flow_is_bayes_rule_under_the_transitions():
     generator = np.random.default_rng(0)
-    eta, noise = generator.dirichlet(np.ones(3) * 5, 40), np.array([[0.8, 0.1, 0.1], [0.3, 0.6, 0.1], [0.05, 0.15, 0.8]])
+    eta, noise = (
+        generator.dirichlet(np.ones(3) * 5, 40),
+        np.array([[0.8, 0.1, 0.1], [0.3, 0.6, 0.1], [0.05, 0.15, 0.8]]),
+    )
     y = generator.integers(0, 3, 40)
     found = label_flow(eta @ noise, noise, y)
     for row, label, flow in zip(eta, y, found, strict=True):
         right = row[label] * noise[label, label]
-        assert flow == pytest.approx(np.log(sum(row[j] * noise[j, label] for j in range(3) if j != label) / right), rel=1e-6)
+        assert flow == pytest.approx(
+            np.log(sum(row[j] * noise[j, label] for j in range(3) if j != label) / right), rel=1e-6
+        )
 
 
 def test_a_label_that_noise_explains_better_than_confusion_is_above_nought():

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
+from sklearn.isotonic import IsotonicRegression
 
 from tasks.kernels.wrongness import (
     Strata,
@@ -14,6 +15,7 @@ from tasks.kernels.wrongness import (
     joined_odds,
     logit,
     resampled,
+    rising,
     strata_of,
     tally,
 )
@@ -36,24 +38,66 @@ def counts(draw):
     return strata(*rows)
 
 
+def by_pooling(values, weights):
+    """Isotonic regression by pooling adjacent violators."""
+    blocks = []
+    for value, weight in zip(values, weights, strict=True):
+        blocks.append([value, weight, 1])
+        while len(blocks) > 1 and blocks[-2][0] >= blocks[-1][0]:
+            (v, w, m), (x, u, n) = blocks[-2:]
+            blocks[-2:] = [[(v * w + x * u) / (w + u), w + u, m + n]]
+    return np.concatenate([np.full(size, value) for value, _, size in blocks])
+
+
 def by_formula(found):
-    """π = (D − e)/(c − e), stratum by stratum."""
+    """π = (D − e)/(c − e), stratum by stratum, then made to rise."""
     overall = (found.caught.sum() + 1) / (found.canaries.sum() + 1)
-    told = []
+    rows = []
     for n, contradicted, disputed, canaries, caught in zip(*found, strict=True):
         c, d, e = (caught + 5 * overall) / (canaries + 5), contradicted / n, disputed / n
-        share = min(1.0, max(0.0, (d - e) / max(c - e, 0.05)))
-        told.append((min(1, share * c / max(d, 1 / n)), min(1, share * (1 - c) / max(1 - d, 1 / n))))
+        rows.append((n, c, d, (d - e) / max(c - e, 0.05), n * max(c - e, 0.05)))
+    shares = by_pooling([row[3] for row in rows], [row[4] for row in rows]).clip(0, 1)
+    told = [
+        (min(1, share * c / max(d, 1 / n)), min(1, share * (1 - c) / max(1 - d, 1 / n)))
+        for share, (n, c, d, *_) in zip(shares, rows, strict=True)
+    ]
     return np.array(told)
 
 
 @given(counts())
 def test_chances_are_the_formula_and_probabilities_whatever_was_counted(found):
     said = chances(found)
-    np.testing.assert_allclose(np.stack(said, 1), by_formula(found))
+    np.testing.assert_allclose(np.stack(said, 1), by_formula(found), atol=1e-9)
     for values in said:
         assert values.min() >= 0
         assert values.max() <= 1
+
+
+@given(st.lists(st.tuples(st.floats(-3, 3), st.floats(0.1, 50)), min_size=1, max_size=25))
+def test_the_rise_is_isotonic_regression_and_keeps_the_weighted_mean(pairs):
+    values, weights = map(np.array, zip(*pairs, strict=True))
+    risen = rising(values, weights)
+    expected = IsotonicRegression().fit_transform(np.arange(len(values)), values, sample_weight=weights)
+    np.testing.assert_allclose(risen, expected, atol=1e-9)
+    assert (risen * weights).sum() == pytest.approx((values * weights).sum(), abs=1e-6)
+    np.testing.assert_array_equal(rising(np.stack([values, values]), np.stack([weights, weights])), [risen, risen])
+
+
+@given(st.lists(st.tuples(st.floats(-20, 20), st.floats(0.05, 100)), min_size=1, max_size=12))
+def test_the_rising_sequence_is_that_of_pooling_and_keeps_the_mean(drawn):
+    values, weights = np.array(drawn).T
+    found = rising(values, weights)
+    np.testing.assert_allclose(found, by_pooling(values, weights), atol=1e-6)
+    assert (np.diff(found) >= -1e-6).all()
+    assert (found * weights).sum() == pytest.approx((values * weights).sum(), abs=1e-6 * weights.sum())
+
+
+def test_each_replicate_rises_by_itself():
+    generator = np.random.default_rng(0)
+    values, weights = generator.normal(size=(7, 5)), generator.random((7, 5)) + 0.1
+    expected = [by_pooling(*row) for row in zip(values, weights, strict=True)]
+    np.testing.assert_allclose(rising(values, weights), expected)
+    np.testing.assert_allclose(rising(values, weights[0]), [by_pooling(row, weights[0]) for row in values])
 
 
 def test_the_formula_finds_the_noise_it_was_made_with():
