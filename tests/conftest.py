@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+
+# Two processes with two spinning threads each make two processors slower than one: before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import signal
 import socket
 import subprocess

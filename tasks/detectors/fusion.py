@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from tasks.detectors import DETECTORS, Detector, DetectorChoice
+from tasks.errors import BadConfig
 from tasks.evidence import Evidence
 
 
@@ -90,6 +91,13 @@ class Fusion(Detector):
         columns = {kind: (_signal(kind, given), _signal(kind, planted)[places]) for kind in self.signals}
         # What new samples of a run with a base, or canaries of two folds, do not have.
         kept = [kind for kind, both in columns.items() if all(np.isfinite(part).all() for part in both)]
+        if not kept:
+            raise BadConfig(
+                where=f"detector {self.name}, option signals",
+                expected="a signal that every sample and every canary has",
+                got=f"{', '.join(self.signals)}, which some lack",
+                do="Add a held-out signal such as margin, or run without a base and with three folds or more.",
+            )
         own, canaries = (np.stack([columns[kind][side] for kind in kept], 1) for side in (0, 1))
         mean, spread = own.mean(0), np.maximum(own.std(0), 1e-9)
         rest = np.ones(len(given), bool)

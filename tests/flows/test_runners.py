@@ -8,7 +8,7 @@ from tasks.artefacts import sha256_of
 from tasks.runner import Runner
 
 # What is computed; the rest of a run folder names the run or the time.
-FOLDERS = ("checkpoints", "gradients", "predictions")
+FOLDERS = ("checkpoints", "dynamics", "gradients", "canaries", "predictions")
 
 
 @pytest.fixture(scope="module")

@@ -33,6 +33,11 @@ def test_a_signal_that_some_samples_lack_is_dropped_and_told(evidence_of, eviden
     np.testing.assert_array_equal(suspicion, fusion(signals=list(facts["weights"])).score(lacking))
 
 
+def test_without_any_signal_it_says_which_were_asked_for(evidence_of):
+    with pytest.raises(BadConfig, match=r"option signals: expected a signal .* got aum, which some lack"):
+        fusion(signals=["aum"]).score(evidence_of(untrained=(5, 6)))
+
+
 def test_a_canary_that_lacks_a_signal_under_its_planted_label_drops_it_too(evidence_of, evidence):
     places = evidence.canary_places
     lacking = evidence_of(untrained=(int(places[0]),))

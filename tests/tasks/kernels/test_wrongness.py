@@ -97,7 +97,6 @@ def test_each_replicate_rises_by_itself():
     values, weights = generator.normal(size=(7, 5)), generator.random((7, 5)) + 0.1
     expected = [by_pooling(*row) for row in zip(values, weights, strict=True)]
     np.testing.assert_allclose(rising(values, weights), expected)
-    np.testing.assert_allclose(rising(values, weights[0]), [by_pooling(row, weights[0]) for row in values])
 
 
 def test_the_formula_finds_the_noise_it_was_made_with():
