@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 from pydantic import TypeAdapter
+from scipy import stats
 
 from tasks.artefacts import Artefact, Run
 from tasks.budgets import Budget, BudgetChoice, Standing
@@ -210,6 +211,53 @@ def cleanlab_filter(evidence: Evidence) -> np.ndarray:
     return find_label_issues(evidence.labels, evidence.probabilities.astype(np.float64), n_jobs=1)
 
 
+def report(lines: list[dict[str, Any]]) -> None:
+    """Markdown tables of all that was measured: means over seeds, with half the 95 % t interval."""
+    sets = list(dict.fromkeys(line["set"] for line in lines))
+    by_set = {name: [line for line in lines if line["set"] == name] for name in sets}
+    kinds = list(dict.fromkeys(kind for line in lines for kind in line["detectors"]))
+    print("average precision\n\n| detector | " + " | ".join(sets) + " |\n|---" * 1 + "|---" * len(sets) + "|")
+    for kind in kinds:
+        cells = [_mean([run["detectors"][kind]["ap"] for run in by_set[s] if kind in run["detectors"]]) for s in sets]
+        print(f"| {kind} | " + " | ".join(cells) + " |")
+    print(
+        "\n| set | fusion less the best single score, by seed | AUROC, P@5 % of fusion | F1 found / at the true count |"
+        " argmax, cleanlab's filter, mixture | asked for 90 %: flagged, true precision by seed |\n|---|---|---|---|---|---|"
+    )
+    for name in sets:
+        runs = by_set[name]
+        lead = [_lead(run) for run in runs]
+        fusion = [run["detectors"]["fusion"] for run in runs]
+        found, true = ([run["budgets"][b]["f1"] for run in runs] for b in ("canary", "true count"))
+        others = [_mean([run["budgets"][b]["f1"] for run in runs]) for b in ("argmax", "cleanlab filter", "mixture")]
+        asked = [run["budgets"]["canary_0.9"] for run in runs]
+        kept = ", ".join("–" if a["precision"] is None else f"{a['precision']:.3f}" for a in asked)
+        print(
+            f"| {name} | {', '.join(f'{x:+.4f} ({kind})' for x, kind in lead)} "
+            f"| {_mean([f['auroc'] for f in fusion])}, {_mean([f['p5'] for f in fusion])} "
+            f"| {np.mean(found) / np.mean(true):.3f} ({_mean(found)}) | {', '.join(others)} "
+            f"| {np.mean([a['count'] / run['n'] for a, run in zip(asked, runs, strict=True)]):.1%}; {kept} |"
+        )
+    asked = [line["budgets"]["canary_0.9"]["precision"] for line in lines]
+    kept = [value >= 0.9 for value in asked if value is not None]
+    print(f"\nasked for 90 %: kept in {sum(kept)} of {len(kept)} runs that flagged any; {len(asked)} runs in all")
+
+
+def _lead(run: dict[str, Any]) -> tuple[float, str]:
+    single = {k: v["ap"] for k, v in run["detectors"].items() if k != "fusion"}
+    best = max(single, key=single.__getitem__)
+    return run["detectors"]["fusion"]["ap"] - single[best], best
+
+
+def _mean(values: list[float]) -> str:
+    if not values:
+        return ""
+    if len(values) == 1:
+        return f"{values[0]:.3f}"
+    half = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5
+    return f"{np.mean(values):.3f} ± {half:.3f}"
+
+
 def main() -> None:
     """Run one benchmark, or report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -222,7 +270,10 @@ def main() -> None:
     asked = parser.parse_args()
     logging.disable(logging.INFO)
     done = [json.loads(line) for line in asked.results.read_text().splitlines()] if asked.results.exists() else []
-    for what, config in [] if asked.name == "report" else settings(asked.name, asked.folder, asked.seeds):
+    if asked.name == "report":
+        report(done)
+        return
+    for what, config in settings(asked.name, asked.folder, asked.seeds):
         if any((line["set"], line["seed"]) == (what["set"], what["seed"]) for line in done):
             continue
         start = time.perf_counter()

@@ -28,7 +28,7 @@ def test_the_main_job_prints_what_it_found(cleaned):
     text = cleaned.process.stdout
     for words in (
         "1,797 samples",
-        "training samples, decided by l2",
+        "training samples, decided by fusion",
         "before:",
         "after :",
         "digits v0001",

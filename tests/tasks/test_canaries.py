@@ -1,4 +1,4 @@
-"""Canaries are a share of the samples, a third of each kind, never their given label, whatever the order of the rows."""
+"""Canaries are a share of the samples, a third of each kind, never their given label, whatever the rows' order."""
 
 import json
 
@@ -59,7 +59,9 @@ class World:
             pq.write_table(pa.table({"sample_id": ids, "fold": fold}), draft.path("folds.parquet", n))
             self.folds = draft.commit(folds=self.count, samples=n)
         by_id = sorted(zip(self.ids, self.labels, strict=True))
-        votes = np.array([[0, 0.75, 0.25, 0] if y == "a" else np.eye(4)[CLASSES.index(y)] for _, y in by_id], np.float32)
+        votes = np.array(
+            [[0, 0.75, 0.25, 0] if y == "a" else np.eye(4)[CLASSES.index(y)] for _, y in by_id], np.float32
+        )
         with run.draft("votes") as draft:
             table = pa.table(
                 [

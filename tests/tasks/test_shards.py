@@ -378,9 +378,7 @@ def test_outputs_are_read_whole_and_are_no_part_of_the_gradient(run):
     shards = GradientShards(run, [stored(run, pa.table([*table.columns, column], schema=schema))])
     np.testing.assert_array_equal(shards.matrix("logits"), logits[np.argsort(IDS)])
     assert shards.dimensions == 15
-    np.testing.assert_array_equal(
-        shards.dense(1 << 20), GradientShards(run, [stored(run, table, "1")]).dense(1 << 20)
-    )
+    np.testing.assert_array_equal(shards.dense(1 << 20), GradientShards(run, [stored(run, table, "1")]).dense(1 << 20))
 
 
 # ---- order of ids ------------------------------------------------------------------------------------------------

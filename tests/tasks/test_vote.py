@@ -73,7 +73,10 @@ def by_loop(x, labels, ids, asked, count, scale=True, unit=False):
     k, found = max(labels) + 1, {}
     for i, name in enumerate(ids):
         others = sorted((float(np.linalg.norm(x[i] - x[j])), ids[j], j) for j in asked if j != i)[:count]
-        found[name] = ([sum(labels[j] == c for *_, j in others) / count for c in range(k)], [who for _, who, _ in others])
+        found[name] = (
+            [sum(labels[j] == c for *_, j in others) / count for c in range(k)],
+            [who for _, who, _ in others],
+        )
     return found
 
 
@@ -195,7 +198,9 @@ def test_statistics_are_of_no_more_samples_than_fit_however_many_and_wide_they_a
     torch.testing.assert_close(mapped(x), (x - few.mean(0)) / few.std(0, correction=0))
 
 
-@pytest.mark.parametrize("option", [{"neighbours": 0}, {"listed": 0}, {"references": 99}, {"width": 7}, {"metric": "l1"}])
+@pytest.mark.parametrize(
+    "option", [{"neighbours": 0}, {"listed": 0}, {"references": 99}, {"width": 7}, {"metric": "l1"}]
+)
 def test_options_out_of_range_are_refused(option):
     with pytest.raises(ValidationError, match=next(iter(option))):
         Neighbourhood(**option)

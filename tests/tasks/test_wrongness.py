@@ -17,7 +17,7 @@ def outputs(classes, k, sure, generator):
 
 
 def world(seed, n=2000, k=5, noise=0.1, kind="symmetric", error=0.15, other_error=0.0, canaries=0.05, mixed=False):
-    """What two observers say who err independently, the more the harder a sample: (observed, which labels are wrong)."""
+    """What two observers say who err independently, the more the harder a sample: (observed, which are wrong)."""
     generator = np.random.default_rng(seed)
     truth, hard = generator.integers(0, k, n), generator.random(n)
 

@@ -127,7 +127,12 @@ def test_budgets_that_differ_have_different_names():
 def standing_of(suspicion, labels=None, predicted=None):
     n = len(suspicion)
     zeros = np.zeros(n, np.int64)
-    return Standing(np.asarray(suspicion, float), zeros if labels is None else labels, zeros if predicted is None else predicted, None)
+    return Standing(
+        np.asarray(suspicion, float),
+        zeros if labels is None else labels,
+        zeros if predicted is None else predicted,
+        None,
+    )
 
 
 @given(st.floats(0, 1, exclude_max=True), st.integers(1, 3000))
@@ -259,8 +264,8 @@ WORLDS = [
     {"n": 10_000, "k": 10},
 ]
 COVERAGE = pytest.mark.xfail(
-    reason="chances() is being reworked: a stratum's π has risen with the others, its D has not; and a canary planted on "
-    "a wrong label may make it right, so that too few seem to be caught",
+    reason="chances() is being reworked: a stratum's π has risen with the others, its D has not; and a canary planted "
+    "on a wrong label may make it right, so that too few seem to be caught",
     strict=False,
 )
 

@@ -17,6 +17,7 @@ from tasks.kernels.augment import crop_flip
 from tasks.kernels.canaries import class_confusion, planted_labels, planting_networks
 from tasks.kernels.checkpoints import combine
 from tasks.kernels.curvature import Fisher
+from tasks.kernels.curves import precision_recall, taken as top
 from tasks.kernels.dynamics import Dynamics
 from tasks.kernels.factors import Dense
 from tasks.kernels.folds import assign_folds
@@ -35,7 +36,9 @@ from tasks.kernels.outer import joined_outer
 from tasks.kernels.precision import running_in
 from tasks.kernels.projections import Projection, johnson_lindenstrauss
 from tasks.kernels.ranking import average_precision, precision_at, roc_auc
+from tasks.kernels.rarity import confirmed_neighbours, far_from_class
 from tasks.kernels.rules import UnfitLayer, refuse_unknown
+from tasks.kernels.suggestion import suggested
 from tasks.kernels.transfer import Arriving, send
 from tasks.kernels.transitions import label_flow, pairs_of, transitions
 from tasks.kernels.wrongness import chances, strata_of, tally
@@ -74,9 +77,15 @@ assert InstanceTargets(4, 2, 0, centre=True)(np.eye(4), np.ones(4, int), np.zero
 assert abs(flip_rates(np.full(1, 0.5), share=0.5)[0] - 0.5) < 1e-12
 s, w = np.array([2.0, 1.0]), np.array([True, False])
 assert average_precision(s, w) == roc_auc(s, w) == precision_at(s, w, 1) == 1.0
+assert top(s, 1).tolist() == [1.0, 0.0] and precision_recall(s, w, 2)[1][0] == 1.0
+assert suggested(np.eye(2), np.eye(2), np.array([0, 0]))[0][1] == 1
+two = np.array([0, 0])
+assert not far_from_class(np.eye(2)[two], two, two, 0.5).any()
+assert confirmed_neighbours(np.array([[1], [0]]), two, two, 1).tolist() == [1, 1]
 stump = Tree(*np.array([[0, -2, -2], [0, 0, 0], [1, -1, -1], [2, -1, -1], [0, 1, 1], [3, 1, 2]]))
 assert path_lengths(planted([stump], Layout("sum", 0, 1, 1)), None, np.ones((1, 1), "f")).tolist() == [2.0]
-line = comparable(torch.tensor([[0.0], [1.0], [9.0]]), scale=True, unit=False, width=8, seed=0)(torch.arange(3.0)[:, None])
+line = torch.tensor([[0.0], [1.0], [2.0]])
+line = comparable(line, scale=True, unit=False, width=8, seed=0)(line)
 (_, near, _), = nearest(line, line, torch.arange(3), 1)
 assert near[0] == 1 and near[2] == 1 and votes(near, torch.tensor([0, 1, 0]), 2)[0].tolist() == [0.0, 1.0]
 z, c = np.array([[2.0, 1.0], [0.5, 3.0]]), np.array([0, 0])

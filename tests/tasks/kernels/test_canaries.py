@@ -25,12 +25,8 @@ def by_loop(labels, votes, confusion, kinds, draw):
     for y, vote, kind, u in zip(labels, votes, kinds, draw, strict=True):
         weights = [[1.0, confusion[y, c] + 1e-3, float(vote[c]) + 1e-3][kind] for c in range(votes.shape[1])]
         weights[y] = 0.0
-        left = u * sum(weights)
-        for c, weight in enumerate(weights):
-            left -= weight
-            if left < 0:
-                break
-        found.append(c)
+        passed = [c for c in range(len(weights)) if sum(weights[: c + 1]) > u * sum(weights)]
+        found.append(passed[0])
     return found
 
 
@@ -51,9 +47,7 @@ def test_each_kind_of_canary_takes_its_labels_in_its_own_proportions(kind):
     m, given_class = 20_000, 1
     confusion = np.array([[0.9, 0.1, 0.0, 0.0], [0.3, 0.5, 0.2, 0.0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
     votes = np.tile(np.array([0.1, 0.2, 0.2, 0.5], np.float32), (m, 1))
-    found = planted_labels(
-        np.full(m, given_class), votes, confusion, np.full(m, kind), (np.arange(m) + 0.5) / m
-    )
+    found = planted_labels(np.full(m, given_class), votes, confusion, np.full(m, kind), (np.arange(m) + 0.5) / m)
     weights = [np.ones(4), confusion[given_class] + 1e-3, votes[0] + 1e-3][kind].astype(float)
     weights[given_class] = 0
     np.testing.assert_allclose(np.bincount(found, minlength=4) / m, weights / weights.sum(), atol=1e-3)
