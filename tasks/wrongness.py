@@ -60,19 +60,25 @@ class Observed:
 
 @dataclass(frozen=True)
 class Wrongness:
-    """P(wrong) of every sample, and bootstrap replicates of the strata it came from."""
+    """P(wrong) of every sample, twice: as far as it can be told, and as it is believed.
+
+    A budget counts what can be told: where two observers are at a loss no label is flagged for it. Whoever asks of one
+    label is told what is believed: noise as frequent among hard samples as among easier ones.
+    """
 
     probability: np.ndarray
-    """n"""
+    """n, as believed"""
+    told: np.ndarray
+    """n, as can be told"""
     stratum: np.ndarray
     contradicted: np.ndarray
     replicates: np.ndarray
-    """r × s × 2: P(wrong) of (confirmed, contradicted) labels of each stratum, less the estimate of them"""
+    """r × s × 2: what can be told of (confirmed, contradicted) labels of each stratum, less the estimate of it"""
 
     @property
     def share(self) -> float:
-        """π, the share of wrong labels."""
-        return float(self.probability.mean())
+        """π, the share of labels that can be told to be wrong."""
+        return float(self.told.mean())
 
     def cells(self) -> np.ndarray:
         """Which of the s × 2 cells each sample is in."""
@@ -88,24 +94,25 @@ def wrongness_of(observed: Observed, seed: int = 0) -> Wrongness:
     contradicted, disputed = a != observed.labels, a != b
     caught = a[observed.places] != observed.planted
     counts = tally(stratum, contradicted, disputed, observed.places, caught, count)
-    found = _table(counts)
-    pairs = observed.pairs
-    by_pair = pair_chances(pairs)[a, observed.labels]
-    probability = found[stratum, contradicted.astype(int)]
-    if contradicted.any():
-        shown = by_pair[contradicted]
-        usual = float(shown.mean())
-        # A pair without excess has no noise that can be told from confusion: less than usual, but not none.
-        shown = np.maximum(shown, usual / 4)
-        probability[contradicted] = joined_odds(probability[contradicted], shown, usual)
+    by_pair = pair_chances(observed.pairs)[a, observed.labels][contradicted]
+    usual = float(by_pair.mean()) if contradicted.any() else 0.0
+
+    def each(table: np.ndarray, pair: np.ndarray) -> np.ndarray:
+        chance = table[stratum, contradicted.astype(int)]
+        chance[contradicted] = joined_odds(chance[contradicted], pair, usual)
+        return chance
+
+    found = _table(counts, even=False)
     both = np.bincount(stratum[contradicted & disputed], minlength=count).astype(np.float64)
-    again = _table(resampled(counts, both, REPLICATES, np.random.default_rng(seed)))
-    return Wrongness(probability, stratum, contradicted.astype(np.int64), again - found)
+    again = _table(resampled(counts, both, REPLICATES, np.random.default_rng(seed)), even=False)
+    # A pair without excess has no noise that can be told from confusion: less than usual is believed, but not none.
+    believed = each(_table(counts, even=True), np.maximum(by_pair, usual / 4))
+    return Wrongness(believed, each(found, by_pair), stratum, contradicted.astype(np.int64), again - found)
 
 
-def _table(counts: Strata) -> np.ndarray:
+def _table(counts: Strata, *, even: bool) -> np.ndarray:
     """… × s × 2: confirmed, contradicted."""
-    found = chances(counts)
+    found = chances(counts, even=even)
     return np.stack([found.confirmed, found.contradicted], -1)
 
 

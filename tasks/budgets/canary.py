@@ -60,7 +60,7 @@ class Canary(Budget):
             )
         order = np.argsort(-standing.suspicion, kind="stable")
         n = len(order)
-        everyone = round(float(wrongness.probability.sum()))
+        everyone = round(float(wrongness.told.sum()))
         cutoffs = np.unique(np.append(np.linspace(1, n, min(n, _CUTOFFS)).astype(np.int64), max(everyone, 1)))
         hits, again = _hits(wrongness, order, cutoffs, self.seed)
         count = everyone
@@ -78,14 +78,14 @@ class Canary(Budget):
             count=count,
             wrong=wrong,
             precision=_estimate(hits[at] / count, again[at] / count),
-            recall=_estimate(hits[at] / max(float(wrongness.probability.sum()), 1e-9), again[at] / everywhere),
+            recall=_estimate(hits[at] / max(float(wrongness.told.sum()), 1e-9), again[at] / everywhere),
         )
 
 
 def _hits(wrongness: Wrongness, order: np.ndarray, cutoffs: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Wrong labels among the first m, for each cutoff: expected, and in r replicates (cutoffs × r)."""
     cells = wrongness.cells()[order]
-    chance = wrongness.probability[order]
+    chance = wrongness.told[order]
     which = np.searchsorted(cutoffs, np.arange(1, len(order) + 1))
     inside = which < len(cutoffs)
     kinds = 2 * wrongness.replicates.shape[1]

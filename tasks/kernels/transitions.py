@@ -64,8 +64,8 @@ def concentration(pairs: Pairs) -> float:
     """1 − N/(k(k − 1)), N = (Σ max(x, 0))² / Σ(x² − v) the effective number of pairs that the noise is spread over.
 
     0 where every class is taken for every other alike (or nothing can be told), near 1 where each is taken for one. x
-    is the excess rate of a pair and v = (J + E)/(row's count)² the variance it has by chance: without taking it off, few
-    samples would look like few pairs.
+    is the excess rate of a pair and v = (J + E)/(row's count)² the variance it has by chance: without taking it off,
+    few samples would look like few pairs.
     """
     off = ~np.eye(len(pairs.labelled), dtype=bool)
     counts = np.maximum(pairs.labelled.sum(1, keepdims=True), 1)

@@ -104,19 +104,24 @@ def tally(
     )
 
 
-def chances(strata: Strata) -> Chances:
-    """c π / D and (1 − c) π / (1 − D), from π = (D − e) / (c − e), made to rise with difficulty and kept within [0, 1].
+def chances(strata: Strata, *, even: bool) -> Chances:
+    """c π / D and (1 − c) π / (1 − D), from π = (D − e) / (c − e) within [0, 1].
 
-    c is the canaries' detection rate, drawn towards the overall one by 5 canaries. Noise is taken to be no rarer among
-    hard samples than among easy ones: where the two observers are sure of one class e is too small, where they are at a
-    loss it is too large, and the rise evens that out without changing the mean.
+    c is the canaries' detection rate, drawn towards the overall one by 5 canaries. Where the two observers are at a
+    loss they contradict each other more than they do the labels, and no noise can be told: π is 0 there.
+
+    Args:
+        strata: the counts.
+        even: make π rise with difficulty, with the same noise in all: a label is no surer to be right where nothing can
+            be told. The weights are n (c − e), so that Σ n (D − e) stays.
     """
     n = strata.samples
     overall = (strata.caught.sum(-1, keepdims=True) + 1) / (strata.canaries.sum(-1, keepdims=True) + 1)
     caught = (strata.caught + _PRIOR_CANARIES * overall) / (strata.canaries + _PRIOR_CANARIES)
     contradicted, disputed = strata.contradicted / n, strata.disputed / n
     told = np.maximum(caught - disputed, 0.05)
-    noise = np.clip(rising((contradicted - disputed) / told, n * told), 0, 1)
+    noise = (contradicted - disputed) / told
+    noise = np.clip(rising(noise, n * told) if even else noise, 0, 1)
     return Chances(
         np.minimum(1, noise * caught / np.maximum(contradicted, 1 / n)),
         np.minimum(1, noise * (1 - caught) / np.maximum(1 - contradicted, 1 / n)),

@@ -222,7 +222,8 @@ def report(lines: list[dict[str, Any]]) -> None:
         print(f"| {kind} | " + " | ".join(cells) + " |")
     print(
         "\n| set | fusion less the best single score, by seed | AUROC, P@5 % of fusion | F1 found / at the true count |"
-        " argmax, cleanlab's filter, mixture | asked for 90 %: flagged, true precision by seed |\n|---|---|---|---|---|---|"
+        " argmax, cleanlab's filter, mixture | asked for 90 %: flagged, true precision by seed |\n"
+        "|---|---|---|---|---|---|"
     )
     for name in sets:
         runs = by_set[name]
