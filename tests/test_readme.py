@@ -10,8 +10,10 @@ import duckdb
 import pytest
 import yaml
 
+from tasks.budgets import BUDGETS
 from tasks.catalogue import connect
 from tasks.config import CleanConfig
+from tasks.detectors import DETECTORS
 from tasks.gradients import GRADIENTS
 from tasks.readers import READERS
 
@@ -63,6 +65,15 @@ def test_a_query_answers_without_gradsieve(query, cleaned):
         assert db.execute(query).fetchall()
 
 
+def test_the_tables_of_detectors_and_budgets_name_what_there_is():
+    section = README[README.index("## Detectors") : README.index("## With Prefect")]
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    named = {kind for row in rows for kind in re.findall(r"`(\w+)`", row)}
+    assert named == set(DETECTORS.parts)
+    for kind in BUDGETS.parts:
+        assert f"`{kind}`" in section or f"--budget.kind {kind}`" in section
+
+
 def test_the_configuration_is_a_configuration():
     for block in blocks("yaml"):
         assert CleanConfig.model_validate(yaml.safe_load(block)).name == "plants"
@@ -80,7 +91,9 @@ def test_the_example_of_a_detector_is_one(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     from tasks.detectors import Detector
 
-    class Shards:
+    class Shown:
+        gradients = property(lambda self: self)
+
         def __len__(self) -> int:
             return 2
 
@@ -88,7 +101,7 @@ def test_the_example_of_a_detector_is_one(tmp_path, monkeypatch):
             yield np.array([1, 0]), np.array([[3.0, -6.0], [2.0, 2.0]])
 
     part = Family("added", Detector).parts["linf"]
-    assert part().score(Shards()).tolist() == [2.0, 6.0]
+    assert part().score(Shown()).tolist() == [2.0, 6.0]
 
 
 def test_the_table_of_stages_is_the_flow():
