@@ -41,7 +41,7 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
         base = base_of(run, config.base, config.name, model, config.training)
         samples = ingest(run, reader, config.ingestion)
         folds = plan(run, samples, config.folds, model, gradient, base)
-        votes = vote(run, samples, config.neighbourhood, config.training)
+        votes = vote(run, samples, config.neighbourhood, config.training.device)
         canaries = plant(run, samples, folds, votes, config.planting, base)
         here, data, held_out, birds, network, kind, how, before = map(
             unmapped, (run, samples, folds, canaries, model, gradient, config.training, base)

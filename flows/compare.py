@@ -41,7 +41,7 @@ def compare(config: CompareConfig = CompareConfig()) -> str:  # noqa: B008  froz
         samples = ingest(run, reader, config.ingestion)
         need_truth(run, samples)
         folds = plan(run, samples, config.folds, model, gradient, base, ("train",))
-        votes = vote(run, samples, config.neighbourhood, config.training)
+        votes = vote(run, samples, config.neighbourhood, config.training.device)
         stages, measures = [samples, folds, votes], []
         here, data, held_out, network, kind, before = map(unmapped, (run, samples, folds, model, gradient, base))
         each_fold, observed = list(range(config.folds)), observed_shards(samples)

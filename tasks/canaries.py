@@ -23,7 +23,7 @@ KINDS = ("slip", "class", "neighbour")
 class Canaries(Part):
     """Labels flipped on purpose during a run, so that it is known how suspect a wrong label looks, and restored.
 
-    A canary's gradient is taken under both labels by the network that never saw it; half of the other networks are
+    A canary's gradient is taken under both labels by the network that never saw it; of the f − 1 others ⌊(f − 1)/2⌋ are
     trained on it under the planted label, the rest under the given one. Scores, flags and versions know only the given.
     """
 
@@ -37,7 +37,9 @@ class Canaries(Part):
         """Which samples are canaries, by one uniform draw each."""
         if not self.share:
             return np.zeros(len(draws), bool)
-        return draws < max(self.share, min(0.2, self.at_least / max(len(draws), 1)))
+        rate = max(self.share, min(0.2, self.at_least / max(len(draws), 1)))
+        # One at least, whatever the draws: a handful of samples would else have none, run after run.
+        return draws <= max(rate, draws.min(initial=1.0))
 
 
 class Planted(NamedTuple):

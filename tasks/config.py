@@ -82,7 +82,8 @@ class Observing(BaseModel):
         if learners and not self.planting.share:
             raise ValueError(
                 f"{learners[0]} learns from canaries: expected canaries.share above 0 and folds of 2 or more, got "
-                f"{self.canaries.share:g} and {self.folds}"
+                f"{self.canaries.share:g} and {self.folds}; or name other detectors and another budget, for example "
+                "detectors l2 and budget share"
             )
         return self
 

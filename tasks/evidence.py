@@ -155,28 +155,22 @@ class Evidence:
         """``aum``, ``mean_loss`` or ``el2n``: mean over the networks trained on a sample under the label it bears here.
 
         Returns:
-            n float64; NaN for a sample that no network was trained on so (new ones of a run with a base, canaries with
-            fewer than three folds).
+            n float64; NaN for a sample that no network was trained on so (one that is new or relabelled since the base,
+            canaries with fewer than three folds).
         """
         run, _, _, _, checkpoints, _ = self._parts
         sums, counts = np.zeros(len(self)), np.zeros(len(self))
         for checkpoint in checkpoints:
             for path in run.paths(checkpoint, ".parquet", "dynamics"):
-                seen = pq.read_table(path, columns=["sample_id", "planted", name])
+                seen = pq.read_table(path, columns=["sample_id", "label", name])
                 rank = pc.index_in(seen["sample_id"], value_set=self.ids)
                 there = pc.is_valid(rank).to_numpy()
                 place = rank.to_numpy(zero_copy_only=False)[there].astype(np.int64)
-                as_borne = seen["planted"].to_numpy()[there] == self._bears_planted[place]
+                trained = pc.index_in(seen["label"], value_set=pa.array(self.classes, pa.string())).to_numpy()
+                as_borne = trained[there] == self.labels[place]
                 np.add.at(sums, place[as_borne], seen[name].to_numpy()[there][as_borne])
                 np.add.at(counts, place[as_borne], 1)
         return np.divide(sums, counts, out=np.full(len(self), np.nan), where=counts > 0)
-
-    @cached_property
-    def _bears_planted(self) -> np.ndarray:
-        bears = np.zeros(len(self), bool)
-        if self.is_planted:
-            bears[self.canary_places] = True
-        return bears
 
     @cached_property
     def canaries(self) -> Planted:

@@ -74,7 +74,7 @@ def _facts(flags: pa.Table, audited: pa.Table) -> dict[str, Any]:
     return {
         "flagged": chosen.num_rows,
         "of": flags.num_rows,
-        "expected_wrong": None if chosen["p_wrong"].null_count else pc.sum(chosen["p_wrong"]).as_py() or 0.0,
+        "expected_wrong": None if flags["p_wrong"].null_count else pc.sum(chosen["p_wrong"]).as_py() or 0.0,
         "capped": sum(row["capped"] for row in classes),
         "protected": sum(row["protected"] for row in classes),
         "most_flagged": [{name: row[name] for name in told} for row in most[:_MOST_FLAGGED]],

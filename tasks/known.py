@@ -60,9 +60,13 @@ class Earlier:
                 tables = [mapped(path) for path in paths]
                 ids = pa.concat_arrays([c for table in tables for c in table["sample_id"].chunks])
                 same = len(ids) == len(self.ids) and pc.all(pc.is_in(ids, value_set=self.ids)).as_py()
-                if same and About.of(tables[0].schema) == self.about:
+                if same and self._alike(tables[0].schema):
                     return artefact
         return None
+
+    def _alike(self, schema: pa.Schema) -> bool:
+        """Whether a shard holds what would be written now; before 0.3 there were no logits."""
+        return "logits" in schema.names and About.of(schema) == self.about
 
     def rows(self) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
         """(places in the shard, their gradients as they were stored)."""
@@ -70,7 +74,7 @@ class Earlier:
         for artefact in self.shards:
             for path in self.run.paths(artefact, ".arrow", "gradients") if missing else []:
                 table = mapped(path)
-                if About.of(table.schema) != self.about:
+                if not self._alike(table.schema):
                     continue
                 for batch in table.to_batches():
                     rows, places = self._matched(batch)

@@ -19,7 +19,7 @@ def plant(
     """Choose canaries and their planted labels, a third of each kind → ``canaries.parquet``, sorted by sample_id.
 
     With a base, its canaries that are still among the samples (and have not been given their planted label since); if
-    it has none, new ones that no network is trained on.
+    there are none, new ones that no network is trained on.
     """
     import numpy as np
     import pyarrow as pa
@@ -35,14 +35,15 @@ def plant(
     ids = table["sample_id"].to_pylist()
     labels = given_labels(run, samples, table["sample_id"].combine_chunks())
     earlier = stages_of(run, base, "canaries")
-    if earlier and earlier[0].facts["canaries"]:
+    if canaries.share and earlier and earlier[0].facts["canaries"]:
         old = pq.read_table(run.path(earlier[0]))
         given = pa.array(classes, pa.string()).take(pa.array(labels))
         now = given.take(pc.index_in(old["sample_id"], value_set=pa.array(ids, pa.string())).combine_chunks())
         kept = old.filter(pc.not_equal(old["planted_label"], now))  # null, and so dropped, where the sample is gone
-        with run.draft("canaries") as draft:
-            pq.write_table(kept, draft.path("canaries.parquet", kept.num_rows), compression="zstd")
-            return draft.commit(canaries=kept.num_rows)
+        if kept.num_rows:
+            with run.draft("canaries") as draft:
+                pq.write_table(kept, draft.path("canaries.parquet", kept.num_rows), compression="zstd")
+                return draft.commit(canaries=kept.num_rows)
     ballots = table["votes"].combine_chunks().flatten().to_numpy().reshape(len(ids), len(classes))
     which, kind_draw = uniforms(ids, canaries.seed, b"canary")
     rows = np.flatnonzero(canaries.chosen(which))

@@ -60,6 +60,7 @@ DYNAMICS = pa.schema(
         pa.field("sample_id", pa.string(), nullable=False),
         pa.field("fold", pa.int16(), nullable=False),
         pa.field("planted", pa.bool_(), nullable=False),
+        pa.field("label", pa.string(), nullable=False),  # as trained under
         pa.field("aum", pa.float32(), nullable=False),
         pa.field("mean_loss", pa.float32(), nullable=False),
         pa.field("el2n", pa.float32(), nullable=False),

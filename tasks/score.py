@@ -55,7 +55,8 @@ def score(
                     where=f"detector {detector.name}",
                     expected=f"{len(evidence):,} finite scores",
                     got=f"{np.isfinite(suspicion).sum():,} finite of shape {suspicion.shape}",
-                    do="Check the detector's parameters; the evidence itself is finite.",
+                    do="Check its parameters. Samples that are new since the base have no training dynamics: run "
+                    "without a base.",
                 )
             columns.append(pa.array(suspicion, pa.float64()))
             facts[detector.name] = detector.facts(evidence)

@@ -78,7 +78,8 @@ def train(
             pa.array(inputs.ids[rows], pa.string()),
             pa.array(np.full(len(rows), fold, np.int16)),
             pa.array(np.isin(rows, bearing)),
-            *(pa.array(seen_of[name].numpy()[rows]) for name in DYNAMICS.names[3:]),
+            pa.array(samples.facts["classes"], pa.string()).take(pa.array(inputs.labels.numpy()[rows])),
+            *(pa.array(seen_of[name].numpy()[rows]) for name in DYNAMICS.names[4:]),
         ]
         table = pa.table(columns, schema=DYNAMICS)
         pq.write_table(table, draft.path(f"dynamics/fold-{fold}.parquet", len(rows)), compression="zstd")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from tasks.artefacts import Artefact, Run
-from tasks.devices import claimed
-from tasks.fitting import Training
+from tasks.devices import Device, claimed
 from tasks.neighbourhood import Neighbourhood
 from tasks.samples import load, payload_of
 from tasks.step import step
 
+# Samples whose neighbours are looked for at a time.
+_ROWS = 1 << 14
+
 
 @step("vote")
-def vote(run: Run, samples: Artefact, neighbourhood: Neighbourhood, training: Training) -> Artefact:
+def vote(run: Run, samples: Artefact, neighbourhood: Neighbourhood, where: Device) -> Artefact:
     """Nearest neighbours of each training sample among the training samples, in the space of the inputs.
 
     Leaves ``votes.parquet``, sorted by sample_id: ``votes``, the share of each class among the neighbours' given labels
@@ -37,12 +39,12 @@ def vote(run: Run, samples: Artefact, neighbourhood: Neighbourhood, training: Tr
     themselves = np.full(n, -1, np.int64)
     themselves[asked] = np.arange(len(asked))
     ballots, near = np.empty((n, classes), np.float32), np.empty((n, listed), np.int32)
-    with claimed(training.device) as device, Progress("vote", n) as progress:
+    with claimed(where) as device, Progress("vote", -(-n // _ROWS)) as progress:
         space = neighbourhood.space(inputs.x, order, image=payload_of(samples).is_image)
         references = space(inputs.x[torch.from_numpy(order[asked])]).to(device)
         labels = inputs.labels[torch.from_numpy(order[asked])].to(device)
-        for first in range(0, n, 1 << 14):
-            rows = slice(first, min(first + (1 << 14), n))
+        for first in range(0, n, _ROWS):
+            rows = slice(first, min(first + _ROWS, n))
             queries = space(inputs.x[torch.from_numpy(order[rows])]).to(device)
             own = torch.from_numpy(themselves[rows]).to(device)
             for block, found, _ in nearest(queries, references, own, count):

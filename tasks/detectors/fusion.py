@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -56,7 +57,18 @@ class Fusion(Detector):
         unknown = sorted(set(value) - set(DETECTORS.parts) | {kind for kind in value if kind == "fusion"})
         if unknown or len(set(value)) < len(value):
             raise ValueError(f"expected different detectors beside fusion, got {', '.join(unknown or value)}")
+        for kind in value:
+            DetectorChoice(kind=kind)  # one that needs options of its own is refused here and not after training
         return value
+
+    def fingerprint(self) -> str:
+        """The signals are chosen by name, so that no import tells of their code."""
+        from tasks.caching import code_digest
+
+        parts = [DetectorChoice(kind=kind).part for kind in sorted({*self.signals, "label_flow"})]
+        return json.dumps(
+            [[p.model_dump(mode="json"), p.fingerprint(), code_digest([type(p).__module__])] for p in parts]
+        )
 
     def score(self, evidence: Evidence) -> np.ndarray:
         """In nats; above 0 where the label is more likely wrong than right."""

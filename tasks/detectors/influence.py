@@ -197,7 +197,8 @@ def held(gradients: GradientShards, members: np.ndarray, largest: int) -> Gradie
             where="the gradients of one fold",
             expected=f"at most {largest / 2**30:.1f} GiB",
             got=f"{len(members):,} × {width:,} float32 = {4 * width * len(members) / 2**30:.1f} GiB",
-            do="Use a projection of the gradients, more folds, or raise the detector's max_gib.",
+            do="Use a projection of the gradients or more folds, leave lissa out of fusion's signals, or raise "
+            "max_gib.",
         )
     found = gradients.rows(members, *names)
     columns = [torch.from_numpy(found[name].astype(np.float32, copy=False)) for name in names]

@@ -66,6 +66,7 @@ class OCSVM(Dense):
         """
         generator = np.random.default_rng(self.seed)
         split = None if self.reference == "low_loss" else evidence.reference
+        split = split if split is not None and len(split) else None
         if split is None and self.reference == "validation":
             raise BadConfig(
                 where=f"detector {self.name}, option reference",
@@ -73,7 +74,7 @@ class OCSVM(Dense):
                 got="a run without one",
                 do="Set the detector's reference to low_loss, or name a validation split in the source.",
             )
-        gradients = split or evidence.gradients
+        gradients = evidence.gradients if split is None else split
         networks, loss = gradients.scalar("fold"), gradients.scalar("loss")
         chosen = {}
         for fold in np.unique(evidence.folds):

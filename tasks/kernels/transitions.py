@@ -94,5 +94,5 @@ def label_flow(
     true /= true.sum(1, keepdims=True)
     rows = np.arange(len(labels))
     right = true[rows, labels] * noise[labels, labels]
-    every = np.einsum("nj,jn->n", true, noise[:, labels])
+    every = (true @ noise)[rows, labels]
     return np.log(np.maximum(every - right, 1e-12)) - np.log(right)

@@ -25,9 +25,9 @@ unguarded AS (
            rare AND $rare <> 'off' AS is_rare,
            rare AND $rare = 'keep' AS protected,
            -- Even a cap of 1 leaves one sample of each class. A group may go as a whole: no network needs it.
-           least(floor($class_cap * count(*) OVER (PARTITION BY label)), count(*) OVER (PARTITION BY label) - 1)
+           least(floor($class_cap * count(*) OVER (PARTITION BY label) + 1e-9), count(*) OVER (PARTITION BY label) - 1)
                AS class_room,
-           CASE WHEN "group" IS NOT NULL THEN floor($group_cap * count(*) OVER (PARTITION BY "group")) END AS group_room
+           CASE WHEN "group" IS NOT NULL THEN floor($group_cap * count(*) OVER (PARTITION BY "group") + 1e-9) END AS group_room
     FROM ranked JOIN samples USING (sample_id) JOIN advice USING (sample_id)
     WHERE detector = $detector
 ),

@@ -127,7 +127,7 @@ def _artefacts(run: Run, config: CleanConfig) -> list[list[Artefact]]:
     model, gradient = config.model.part, config.gradient.part
     samples = ingest.fn(run, config.reader.part, config.ingestion)
     folds = plan.fn(run, samples, config.folds, model, gradient, base, ("train",))
-    votes = vote.fn(run, samples, config.neighbourhood, config.training)
+    votes = vote.fn(run, samples, config.neighbourhood, config.training.device)
     canaries = plant.fn(run, samples, folds, votes, config.planting, base)
     checkpoints = [
         train.fn(run, samples, folds, canaries, fold, model, config.training, base) for fold in range(config.folds)

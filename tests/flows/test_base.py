@@ -74,7 +74,7 @@ class Later:
         return plan.fn(self.run, self.samples, folds, MODEL, Head(), self.base)
 
     def plant(self, folds, **options):
-        votes = vote.fn(self.run, self.samples, Neighbourhood(), TRAINING)
+        votes = vote.fn(self.run, self.samples, Neighbourhood(), TRAINING.device)
         return plant.fn(self.run, self.samples, folds, votes, Canaries(**options), self.base)
 
     def planted(self, artefact):

@@ -52,7 +52,7 @@ class World:
         reader = Csv(path=path, label="digit", split="part")
         self.samples = ingest.fn(run, reader, Ingestion(shard_rows=64))
         self.folds = plan.fn(run, self.samples, folds, MODEL, self.gradient, self.base)
-        self.votes = vote.fn(run, self.samples, Neighbourhood(), TRAINING)
+        self.votes = vote.fn(run, self.samples, Neighbourhood(), TRAINING.device)
         self.canaries = plant.fn(run, self.samples, self.folds, self.votes, Canaries(share=share), self.base)
         self.checkpoints = [
             train.fn(run, self.samples, self.folds, self.canaries, fold, MODEL, TRAINING, self.base)

@@ -48,7 +48,7 @@ class Chain:
         self.samples = ingest.fn(self.run, Digits(limit=120), Ingestion(shard_rows=50))
         self.folds = plan.fn(self.run, self.samples, folds, MODEL, Head(), self.base)
         self.training = training
-        votes = vote.fn(self.run, self.samples, Neighbourhood(), training)
+        votes = vote.fn(self.run, self.samples, Neighbourhood(), training.device)
         self.canaries = plant.fn(self.run, self.samples, self.folds, votes, canaries, self.base)
         self.checkpoints = [self.train(fold) for fold in range(folds)]
 
@@ -467,7 +467,7 @@ def test_a_fold_that_leaves_one_class_is_refused_whatever_is_planted(tmp_path, f
         pq.write_table(table, draft.path("folds.parquet", table.num_rows))
         held_out = draft.commit(folds=folds)
     base = base_of(run, None, "train")
-    votes = vote.fn(run, samples, Neighbourhood(), TRAINING)
+    votes = vote.fn(run, samples, Neighbourhood(), TRAINING.device)
     canaries = plant.fn(run, samples, held_out, votes, Canaries(share=0.3), base)
     if folds == 3:
         assert planted_of(run, canaries, samples.facts["classes"]).networks[:, 0].any()

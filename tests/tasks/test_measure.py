@@ -50,7 +50,7 @@ def observed(tmp_path_factory):
     model, gradient = config.model.part, config.gradient.part
     samples = ingest.fn(run, config.reader.part, config.ingestion)
     folds = plan.fn(run, samples, config.folds, model, gradient, base, ("train",))
-    votes = vote.fn(run, samples, config.neighbourhood, config.training)
+    votes = vote.fn(run, samples, config.neighbourhood, config.training.device)
     canaries = plant.fn(run, samples, folds, votes, config.planting, base)
     checkpoints = [train.fn(run, samples, folds, canaries, f, model, config.training, base) for f in (0, 1)]
     gradients = [

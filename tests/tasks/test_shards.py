@@ -111,7 +111,7 @@ def test_a_table_sliced_before_it_is_written_keeps_its_own_rows(run):
 
 
 def test_several_record_batches_in_a_shard_are_all_read(run, monkeypatch):
-    monkeypatch.setattr("tasks.shards._BATCH_BYTES", 1)
+    monkeypatch.setattr("tasks.shard_writer._BATCH_BYTES", 1)
     table = table_of(IDS)
     chunked = pa.concat_tables([table.slice(0, 13), table.slice(13, 20), table.slice(33)])
     shards = GradientShards(run, [stored(run, chunked)])
@@ -212,8 +212,8 @@ def test_a_shard_that_does_not_say_what_it_is_is_refused(run):
 
 
 def test_a_file_ends_where_it_is_large_enough_and_all_of_them_are_read(run, monkeypatch):
-    monkeypatch.setattr("tasks.shards._BATCH_BYTES", 1)
-    monkeypatch.setattr("tasks.shards._FILE_BYTES", 1)
+    monkeypatch.setattr("tasks.shard_writer._BATCH_BYTES", 1)
+    monkeypatch.setattr("tasks.shard_writer._FILE_BYTES", 1)
     table = table_of(IDS)
     chunked = pa.concat_tables([table.slice(0, 13), table.slice(13, 20), table.slice(33)])
     artefact = stored(run, chunked)
@@ -266,7 +266,7 @@ def test_several_terms_are_one_gradient(run, joined):
 
 @pytest.mark.parametrize("ranks", [[], [3], [39, 0, 0, 17, 5, 39], list(range(40))])
 def test_chosen_samples_are_read_in_the_order_they_are_asked_for(run, monkeypatch, ranks):
-    monkeypatch.setattr("tasks.shards._BATCH_BYTES", 1)
+    monkeypatch.setattr("tasks.shard_writer._BATCH_BYTES", 1)
     table = table_of(IDS)
     pieces = [[table.slice(0, 5), table.slice(5, 9)], [table.slice(14)]]
     shards = GradientShards(run, [stored(run, pa.concat_tables(some), f"{i:05d}") for i, some in enumerate(pieces)])
@@ -288,7 +288,7 @@ def by_id(table, name):
 def batches(request, monkeypatch):
     """As few rows in a record batch as were written at a time, or all of them."""
     if request.param == "batches":
-        monkeypatch.setattr("tasks.shards._BATCH_BYTES", 1)
+        monkeypatch.setattr("tasks.shard_writer._BATCH_BYTES", 1)
 
 
 def chunked(table, *cuts):

@@ -8,7 +8,6 @@ import torch
 from pydantic import ValidationError
 
 from tasks.artefacts import Run
-from tasks.fitting import Training
 from tasks.identity import uniforms
 from tasks.neighbourhood import Neighbourhood
 from tasks.samples import Payload
@@ -16,7 +15,7 @@ from tasks.schemas import SAMPLES
 from tasks.schemas import votes as votes_schema
 from tasks.vote import vote
 
-CPU = Training(device="cpu")
+CPU = "cpu"
 
 
 @pytest.fixture

@@ -208,7 +208,7 @@ class Builder:
         bearing[learned] = True
         borne[learned] = self.world.planted[: len(places)][self.world.networks[: len(places), fold]]
         columns = {"sample_id": ids(rows), "fold": np.full(len(rows), fold, np.int16), "planted": bearing[rows]}
-        columns |= self.world.dynamics(rows, borne[rows])
+        columns |= {"label": [CLASSES[c] for c in borne[rows]]} | self.world.dynamics(rows, borne[rows])
         with run.draft("checkpoints") as draft:
             path = draft.path(f"dynamics/fold-{fold}.parquet", len(rows))
             pq.write_table(pa.table(columns, schema=schemas.DYNAMICS), path)
