@@ -9,16 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.identity import uniforms
-from tasks.kernels.noise import InstanceTargets, flip_labels, flip_rates
 from tasks.readers import Noise
 from tasks.samples import Payload, to_array
 from tasks.survey import Survey
+
+if TYPE_CHECKING:
+    from tasks.kernels.noise import InstanceTargets
 
 # Input values decoded at a time; 4,096 colour images of 224 × 224 at once would be 5 GB as float64.
 _VALUES = 1 << 23
@@ -56,6 +59,8 @@ class Planting:
         return pa.array(new, pa.string()), pa.array(clean, pa.string()), int(changed.sum())
 
     def _flipped(self, batch: pa.RecordBatch, ids: list[str], labels: np.ndarray, draws: np.ndarray) -> np.ndarray:
+        from tasks.kernels.noise import flip_labels  # torch: not before a label is to be flipped
+
         k = len(self.classes)
         _, choose = uniforms(ids, self.noise.seed)
         if self.noise.kind != "instance":
@@ -75,6 +80,8 @@ class Planting:
     def _targets(self) -> InstanceTargets:
         inputs = int(np.prod(self.payload.shape))
         # The brightness of an image says little; two or three columns less their mean would say almost nothing.
+        from tasks.kernels.noise import InstanceTargets
+
         return InstanceTargets(inputs, len(self.classes), self.noise.seed, centre=self.payload.is_image)
 
 
@@ -97,6 +104,8 @@ def flip_draws(ids: list[str], noise: Noise) -> np.ndarray:
     if noise.kind != "instance":
         return decide
     rate, _ = uniforms(ids, noise.seed, b"flip rate")
+    from tasks.kernels.noise import flip_rates
+
     return decide / np.maximum(flip_rates(rate, share=noise.share), np.finfo(float).tiny)
 
 
