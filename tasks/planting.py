@@ -78,10 +78,10 @@ class Planting:
 
     @cached_property
     def _targets(self) -> InstanceTargets:
-        inputs = int(np.prod(self.payload.shape))
-        # The brightness of an image says little; two or three columns less their mean would say almost nothing.
         from tasks.kernels.noise import InstanceTargets
 
+        inputs = int(np.prod(self.payload.shape))
+        # The brightness of an image says little; two or three columns less their mean would say almost nothing.
         return InstanceTargets(inputs, len(self.classes), self.noise.seed, centre=self.payload.is_image)
 
 
