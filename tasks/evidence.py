@@ -11,8 +11,9 @@ in the place of their own. A detector does not know which of the two it is shown
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +25,8 @@ from tasks.canaries import Planted, planted_of
 from tasks.errors import BadConfig
 from tasks.samples import given_labels
 from tasks.shards import GradientShards
+
+T = TypeVar("T")
 
 
 class Scoring(Protocol):
@@ -62,6 +65,7 @@ class Evidence:
         self.classes: list[str] = samples.facts["classes"]
         self.is_planted = planted
         self._scores: dict[str, np.ndarray] = {}
+        self._kept: dict[str, Any] = {}
         self._twin: Evidence | None = None
 
     def __len__(self) -> int:
@@ -197,6 +201,13 @@ class Evidence:
                 got=f"none among {len(self):,} samples",
                 do="Set canaries.share above 0, or choose a detector and a budget that need none.",
             )
+
+    def once(self, key: str, make: Callable[[], T]) -> T:
+        """What ``make`` gives, made once for this evidence and its twin."""
+        kept = self.given._kept
+        if key not in kept:
+            kept[key] = make()
+        return kept[key]
 
     def score(self, detector: Scoring) -> np.ndarray:
         """The detector's suspicions, kept for whoever asks again."""

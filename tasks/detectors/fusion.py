@@ -76,7 +76,7 @@ class Fusion(Detector):
         from tasks.kernels.wrongness import logit
         from tasks.wrongness import observed
 
-        fit = self._fit(evidence)
+        fit = self._fitted(evidence)
         signals = np.stack([_signal(kind, evidence) for kind in fit.signals], 1)
         learned = (signals - fit.mean) / fit.spread @ fit.weights + fit.bias
         flow = _signal("label_flow", evidence)
@@ -87,12 +87,16 @@ class Fusion(Detector):
 
     def facts(self, evidence: Evidence) -> dict[str, Any]:
         """The weights of the signals, those left out, and q."""
-        fit = self._fit(evidence)
+        fit = self._fitted(evidence)
         return {
             "weights": dict(zip(fit.signals, fit.weights.round(4).tolist(), strict=True)),
             "dropped": fit.dropped,
             "concentration": round(fit.concentration, 4),
         }
+
+    def _fitted(self, evidence: Evidence) -> Fit:
+        """The fit, made once whichever of the two evidences is shown, and however often."""
+        return evidence.once(f"fit {self.model_dump_json()}", lambda: self._fit(evidence))
 
     def _fit(self, evidence: Evidence) -> Fit:
         from tasks.fusing import weigh
