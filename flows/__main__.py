@@ -4,8 +4,9 @@
     gradsieve compare    which detector, which budget, on labels known to be wrong
     gradsieve sql        ask the catalogue
     gradsieve runs       the runs of a lake
-    gradsieve versions   the published versions of a lake
+    gradsieve versions   list, show, compare, tag, roll back, export, verify, clear away the published versions
     gradsieve show       what one run found
+    gradsieve index      bring the catalogue up to date by hand
 
 Exit codes: 0 done · 1 an unexpected error · 2 wrong options · 3 unusable input · 4 too many rejected rows
 · 5 unusable model · 6 a damaged or missing artefact · 130 interrupted.
@@ -25,9 +26,10 @@ from pydantic_settings import BaseSettings, CliApp, CliPositionalArg, CliSubComm
 
 from tasks.answers import print_answer
 from tasks.config import CleanConfig, CompareConfig
-from tasks.errors import BadConfig, GradsieveError
+from tasks.errors import BadConfig, BadInput, GradsieveError
 from tasks.foreground import prepare_prefect, watched
 from tasks.options import Options, from_file, opened
+from tasks.version_commands import VersionsCommand
 
 
 class _Lake(BaseModel):
@@ -36,14 +38,15 @@ class _Lake(BaseModel):
 
 
 class Sql(_Lake):
-    """Ask the catalogue in SQL.
+    """Ask the catalogue in SQL. Without a query: a prompt, or what stands in the standard input.
 
-    Views: runs, samples, scores, flags, audit, gradients, metrics, rejects, versions, removed; latest.<view> is the
-    same of each dataset's newest run, data.<dataset> its samples with their own columns, shards the gradient factors,
-    and comparisons what gradsieve compare has measured.
+    Views: runs, samples, scores, flags, audit, gradients, checkpoints, metrics, examination, search, rejects; versions,
+    decisions, removed, tags, tag_moves; latest.<view> is the same of each dataset's newest run, data.<dataset> its
+    samples with their own columns, data."<dataset>@<version or tag>" the rows of a version, shards the gradient
+    factors, and comparisons what gradsieve compare has measured.
     """
 
-    query: CliPositionalArg[str] = Field(description="A SELECT.")
+    query: CliPositionalArg[str | None] = Field(default=None, description="A SELECT.")
     run: str | None = Field(default=None, description="The run whose gradient shards are read; default: the newest.")
     format: Literal["table", "csv", "json", "parquet"] = Field(
         default="table", description="How the result is written."
@@ -54,6 +57,11 @@ class Sql(_Lake):
 
     def cli_cmd(self) -> None:
         """Run the query."""
+        if self.query is None:
+            from tasks.prompt import prompt
+
+            prompt(self.lake, self.run)
+            return
         if self.format == "parquet" and self.output is None:
             raise BadConfig(
                 where="option format", expected="an --output file for parquet", got="none", do="Add --output FILE."
@@ -68,26 +76,24 @@ class Runs(_Lake):
         """List them."""
         print_answer(
             self.lake,
-            """SELECT run_id, recorded, version, train_samples AS train, rejected, flagged, detector AS "by",
+            """SELECT run_id, recorded, version, verdict, train_samples AS train, rejected, flagged, detector AS "by",
                       round(accuracy_untouched, 4) AS before, round(accuracy_cleaned, 4) AS after,
                       round(accuracy_random, 4) AS random
                FROM runs ORDER BY recorded DESC""",
         )
 
 
-class Versions(_Lake):
-    """The published versions in a lake, newest first."""
-
-    dataset: str | None = Field(default=None, description="Only this dataset's.")
+class Index(_Lake):
+    """Bring the catalogue up to date by hand: after the lake was moved or copied, or a version came from elsewhere."""
 
     def cli_cmd(self) -> None:
-        """List them."""
-        print_answer(
-            self.lake,
-            """SELECT dataset, version, parent, "rows", removed, run_id, published
-               FROM versions WHERE $1 IS NULL OR dataset = $1 ORDER BY published DESC, version DESC""",
-            bound=[self.dataset],
-        )
+        """Rebuild it if need be."""
+        from tasks.catalogue import NAME, build
+
+        lake = self.lake.expanduser().resolve()
+        if not lake.is_dir():
+            raise BadInput(where=str(lake), expected="a lake", got="no such folder", do="Name it with --lake.")
+        print(f"{lake / NAME} {'is written anew' if build(lake) else 'is up to date'}")
 
 
 class Show(_Lake):
@@ -168,7 +174,7 @@ _CONFIGURATIONS: dict[str, type[BaseModel]] = {"clean": CleanConfig, "compare": 
 # ---- the command -------------------------------------------------------------------------------------------------
 
 
-_COMMANDS = ("clean", "compare", "sql", "runs", "versions", "show")
+_COMMANDS = ("clean", "compare", "sql", "runs", "versions", "show", "index")
 
 
 def _application() -> type[BaseSettings]:
@@ -182,8 +188,9 @@ def _application() -> type[BaseSettings]:
         compare: CliSubCommand[opened(Compare)] = Field(description="Which detector, which budget?")  # type: ignore[valid-type]
         sql: CliSubCommand[Sql] = Field(description="Ask the catalogue.")
         runs: CliSubCommand[Runs] = Field(description="The runs of a lake.")
-        versions: CliSubCommand[Versions] = Field(description="The published versions of a lake.")
+        versions: CliSubCommand[VersionsCommand] = Field(description="The published versions of a lake.")
         show: CliSubCommand[Show] = Field(description="What one run found.")
+        index: CliSubCommand[Index] = Field(description="Bring the catalogue up to date.")
 
         def cli_cmd(self) -> None:
             CliApp.run_subcommand(self)

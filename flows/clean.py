@@ -7,18 +7,23 @@ from prefect import flow, unmapped
 from tasks.artefacts import Run
 from tasks.config import CleanConfig
 from tasks.earlier import base_of
+from tasks.examine import examine
 from tasks.extract import extract
 from tasks.flag import flag
+from tasks.halve import halve
 from tasks.index import index
 from tasks.ingest import ingest
 from tasks.plan import plan
 from tasks.plant import plant
+from tasks.promote import promote
+from tasks.publication import history_of
 from tasks.publish import publish
 from tasks.record import record
 from tasks.report import follow, report
 from tasks.retrain import retrain
 from tasks.samples import observed_shards
 from tasks.score import score
+from tasks.search import chosen, contenders
 from tasks.train import train
 from tasks.verify import verify
 from tasks.vote import vote
@@ -35,12 +40,13 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
     Returns:
         The summary, as text.
     """
-    reader, model, gradient = config.reader.part, config.model.part, config.gradient.part
+    reader, model, gradient, store = config.reader.part, config.model.part, config.gradient.part, config.store.part
 
     with Run.start(config.lake, config.name).logged() as run, workers(config.runner) as pool:
+        history = history_of(run, store, config.name)
         base = base_of(run, config.base, config.name, model, config.training)
         samples = ingest(run, reader, config.ingestion)
-        folds = plan(run, samples, config.folds, model, gradient, base)
+        folds = plan(run, samples, config.folds, model, gradient, base, config.search.splits)
         votes = vote(run, samples, config.neighbourhood, config.training.device)
         canaries = plant(run, samples, folds, votes, config.planting, base)
         here, data, held_out, birds, network, kind, how, before = map(
@@ -48,18 +54,27 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
         )
         each_fold = list(range(config.folds))
         checkpoints = pool.map(train, here, data, held_out, birds, each_fold, network, how, before).result()
+        examination = examine(run, samples, checkpoints, config.neighbourhood, model, config.training)
         shards = pool.map(
             extract, here, observed_shards(samples), held_out, birds, unmapped(checkpoints), network, kind, how, before
         )
         gradients = follow(shards, "Gradient shards extracted")
         evidence = (run, samples, gradients, votes, checkpoints, canaries)
         scores = score(*evidence, config.parts)
-        flags = flag(*evidence, scores, config.budget.part, config.flagging)
+        candidates = [flag(*evidence, scores, budget, config.flagging) for budget in config.counting]
+        search, arm, split = [], unmapped(config.verification.treated), unmapped("validation")
+        for rung in config.search.rungs:
+            tried, seeds = contenders(candidates, rung, search)
+            trials = pool.map(retrain, here, data, tried, arm, seeds, network, how, split).result()
+            search.append(halve(run, config.counted, candidates, trials, rung.number, search))
+        flags = chosen(candidates, search)
         arms, seeds = config.verification.pairs()
         trials = pool.map(retrain, here, data, unmapped(flags), arms, seeds, network, how).result()
-        metrics = verify(run, samples, scores, flags, trials)
-        version = publish(run, config.name, samples, flags, config.store.part)
-        stages = [samples, folds, votes, canaries, *checkpoints, *gradients, scores, flags, *trials, metrics]
-        recorded = record(run, config.name, config.yaml(), stages, version)
+        metrics = verify(run, samples, scores, flags, examination, trials, config.verification)
+        seen = [samples, folds, votes, canaries, *checkpoints, examination, *gradients, scores, *search[-1:], flags]
+        stages = [*seen, *trials, metrics]
+        recorded = record(run, config.name, config.yaml(), stages)
+        version = publish(run, recorded, history, samples, checkpoints, scores, flags, metrics, reader, store)
+        promotion = promote(run, history, version, metrics)
         index(run, recorded)
-        return report(run, recorded, [*stages, version])
+        return report(run, recorded, version, promotion, [*stages, version])

@@ -2,7 +2,8 @@
 
 The data's way, top to bottom:
 
-    ingest → plan → vote → plant → train → extract → score → flag → retrain → verify → publish → record → index → report
+    ingest → plan → vote → plant → train → examine → extract → score → flag (→ retrain → halve, for each of several
+    budgets) → retrain → verify → publish → record → index → report
 
 and, where detectors are compared, after score:
 

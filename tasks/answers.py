@@ -41,6 +41,7 @@ def print_answer(
     """
     with connect(lake, run_id, need_run=need_run) as db:
         try:
+            query = _bare(query)
             result = db.sql(query, params=bound) if bound else db.sql(query)
             if result is None:
                 raise BadConfig(
@@ -54,6 +55,16 @@ def print_answer(
                 got=str(error),
                 do="See gradsieve sql --help.",
             ) from error
+
+
+def _bare(query: str) -> str:
+    """A statement without the semicolon that ends it and the comments after it: DuckDB puts it in brackets."""
+    for place, kind in reversed(duckdb.tokenize(query)):
+        if (kind == duckdb.token_type.operator and query[place] == ";") or kind == duckdb.token_type.comment:
+            query = query[:place]
+        else:
+            break
+    return query
 
 
 def _write(result: duckdb.DuckDBPyRelation, form: str, output: Path | None) -> None:

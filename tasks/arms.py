@@ -1,22 +1,52 @@
-"""The arms of a verification: what each of them trains on."""
+"""The arms of a verification: what each of them trains on, and what a cleaned dataset keeps."""
+
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field
 
 from tasks.parts import Part
 
-Arm = Literal["untouched", "cleaned", "random"]
-ARMS: tuple[Arm, ...] = ("untouched", "cleaned", "random")
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Arm = Literal["untouched", "cleaned", "random", "relabelled"]
+ARMS: tuple[Arm, ...] = ("untouched", "cleaned", "random", "relabelled")
+TREATED: tuple[Arm, ...] = ("cleaned", "relabelled")
+"""Those that a cleaning might be; the others are controls."""
 
 
 class Verification(Part):
-    """How a cleaning is put to the test."""
+    """How a cleaning is put to the test, and what it must show before it becomes the current version."""
 
-    seeds: int = Field(default=3, ge=1, description="Retrainings of each arm; the arms share their seeds.")
+    seeds: int = Field(default=5, ge=1, description="Retrainings of each arm; the arms share their seeds.")
+    remedy: Literal["remove", "relabel"] = Field(
+        default="remove",
+        description="What the published version does with the flagged: remove them, or give them their suggested label "
+        "where there is one and remove the rest. The verdict is about the same.",
+    )
+    margin: float = Field(
+        default=0.0,
+        ge=-1,
+        lt=1,
+        description="Promote only if the lower bound of the gain in accuracy against random removal is above this.",
+    )
+    class_loss: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="Promote only if no class's mean accuracy falls by more than this against the untouched data.",
+    )
+
+    @property
+    def treated(self) -> Arm:
+        """The arm that the verdict is about."""
+        return "cleaned" if self.remedy == "remove" else "relabelled"
 
     def pairs(self) -> tuple[list[Arm], list[int]]:
         """Every arm under every seed, as two lists of equal length."""
@@ -24,23 +54,37 @@ class Verification(Part):
         return [arm for arm, _ in pairs], [seed for _, seed in pairs]
 
 
-def dropped(ids: np.ndarray, labels: np.ndarray, flagged: np.ndarray, arm: Arm, seed: int) -> np.ndarray:
-    """Which samples an arm leaves out, as a mask.
+def treated(
+    ids: np.ndarray, labels: np.ndarray, flagged: np.ndarray, suggested: np.ndarray, arm: Arm, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """What an arm keeps of n samples, and the labels they then bear.
 
-    ``untouched`` none, ``cleaned`` the flagged, ``random`` as many of each class, drawn without replacement: the
-    control that tells cleaning from merely having less data.
+    untouched    everything
+    cleaned      what is not flagged
+    relabelled   the same, and the flagged that have a suggested label other than the given one, under that label
+    random       as many of each class less as are flagged, drawn without replacement: the control that tells cleaning
+                 from merely having less data
 
     Args:
         ids: n sample ids; the draw is made in their order, so that row order changes nothing.
         labels: n given classes.
         flagged: n, whether the sample is flagged.
+        suggested: n suggested classes, −1 where there is none.
         arm: which arm.
-        seed: of the draw.
+        seed: of the draw; the other arms draw nothing.
+
+    Returns:
+        (n, whether the sample is kept; n classes, those of samples that are not kept as they were given).
     """
     if arm == "untouched":
-        return np.zeros(len(flagged), bool)
-    if arm == "cleaned":
-        return flagged.copy()
+        return np.ones(len(flagged), bool), labels.copy()
+    if arm == "random":
+        return ~_drawn(ids, labels, flagged, seed), labels.copy()
+    mended = flagged & (suggested >= 0) & (suggested != labels) & (arm == "relabelled")
+    return ~flagged | mended, np.where(mended, suggested, labels)
+
+
+def _drawn(ids: np.ndarray, labels: np.ndarray, flagged: np.ndarray, seed: int) -> np.ndarray:
     order = np.argsort(ids, kind="stable")
     # A stream of its own: training under the same seed must not be tied to what was drawn here.
     generator = np.random.default_rng([seed, 0x7A4D])
@@ -49,3 +93,28 @@ def dropped(ids: np.ndarray, labels: np.ndarray, flagged: np.ndarray, arm: Arm, 
         members = order[labels[order] == label]
         mask[generator.choice(members, int(flagged[members].sum()), replace=False)] = True
     return mask
+
+
+def flagged_among(flags: pa.Table, ids: np.ndarray, classes: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Of some samples, which are flagged and which class is suggested for each.
+
+    Args:
+        flags: schema ``FLAGS``; a sample that it does not name is not flagged.
+        ids: n sample ids.
+        classes: the names of the classes.
+
+    Returns:
+        (n bool; n int64, −1 where no class, or none that there is, is suggested).
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    names = flags["sample_id"].combine_chunks()
+    place = pc.fill_null(pc.index_in(pa.array(ids, pa.string()), value_set=names), -1)
+    place = place.to_numpy(zero_copy_only=False)
+    known = place >= 0
+    flagged, suggested = np.zeros(len(ids), bool), np.full(len(ids), -1, np.int64)
+    flagged[known] = flags["flag"].to_numpy()[place[known]]
+    index = pc.fill_null(pc.index_in(flags["suggested_label"], value_set=pa.array(classes, pa.string())), -1)
+    suggested[known] = index.to_numpy()[place[known]]
+    return flagged, suggested

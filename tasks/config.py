@@ -20,6 +20,7 @@ from tasks.models import ModelChoice
 from tasks.neighbourhood import Neighbourhood
 from tasks.readers import ReaderChoice
 from tasks.runner import Runner
+from tasks.search import Search
 from tasks.stores import StoreChoice
 from tasks.validation import Ingestion
 
@@ -68,10 +69,10 @@ class Observing(BaseModel):
     @model_validator(mode="after")
     def _names_are_told_apart(self) -> Observing:
         """Found here and not after hours of training."""
-        for field, names in (("detectors", self.names), ("budgets", [budget.name for budget in self.counting])):
+        for field, names in (("detectors", self.names), ("budgets", self.counted)):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
-                raise ValueError(f"{field}: {twice[0]} stands there twice; each writes one column of its name")
+                raise ValueError(f"{field}: {twice[0]} stands there twice; each goes by its name")
         return self
 
     @model_validator(mode="after")
@@ -101,6 +102,11 @@ class Observing(BaseModel):
     def counting(self) -> list[Budget]:
         """The budgets."""
         return []
+
+    @property
+    def counted(self) -> list[str]:
+        """The budgets' names."""
+        return [budget.name for budget in self.counting]
 
     @property
     def planting(self) -> Canaries:
@@ -136,6 +142,7 @@ class CleanConfig(Observing):
         "only samples it has not seen are worked on. Default: none; what is unchanged is reused all the same.",
     )
     budget: BudgetChoice = Field(default=BudgetChoice(), description="How many samples are flagged.")
+    search: Search = Field(default=Search(), description="Other budgets to try on a validation split.")
     flagging: Flagging = Field(default=Flagging(), description="How scores become flags.")
     verification: Verification = Field(default=Verification(), description="How the cleaning is put to the test.")
     store: StoreChoice = Field(default=StoreChoice(), description="Where cleaned datasets are published.")
@@ -150,8 +157,8 @@ class CleanConfig(Observing):
 
     @property
     def counting(self) -> list[Budget]:
-        """The one budget."""
-        return [self.budget.part]
+        """The budget, and those that are tried beside it."""
+        return [self.budget.part, *(choice.part for choice in self.search.budgets)]
 
 
 class Repetition(NamedTuple):

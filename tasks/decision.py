@@ -1,17 +1,21 @@
 """Scores to flags: the rule, in SQL (tasks/queries/flag.sql), and what it does to whom (tasks/queries/audit.sql)."""
 
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
 from __future__ import annotations
 
 from typing import Literal
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 
 from tasks.errors import BadConfig
 from tasks.parts import Part
 from tasks.queries import query
-from tasks.schemas import AUDIT, FLAGS
+from tasks.schemas import AUDIT, FLAGS, SUSPECTS
 
 
 class Flagging(Part):
@@ -100,3 +104,19 @@ def audit(flags: pa.Table, samples: pa.Table) -> pa.Table:
         db.register("flags", flags)
         db.register("samples", samples)
         return db.sql(query("audit")).to_arrow_table().cast(AUDIT)
+
+
+def described(flags: pa.Table, samples: pa.Table) -> pa.Table:
+    """Flags beside what identifies each sample to a person.
+
+    Args:
+        flags: schema ``FLAGS``, by rank.
+        samples: sample_id, label, source, row, group and source_id, at least of those samples.
+
+    Returns:
+        Schema ``SUSPECTS``, by rank.
+    """
+    place = pc.index_in(flags["sample_id"], value_set=samples["sample_id"].combine_chunks())
+    for name in SUSPECTS.names[len(FLAGS) :]:
+        flags = flags.append_column(name, samples[name].take(place))
+    return flags.cast(SUSPECTS)

@@ -11,7 +11,7 @@ import pyarrow as pa
 from tasks.about import About
 from tasks.artefacts import Artefact, Run
 from tasks.errors import BadModel
-from tasks.fitting import build
+from tasks.fitting import build, restored
 from tasks.gradients import Gradient, Taker
 from tasks.gradients.projected import told
 from tasks.models import Model
@@ -275,15 +275,8 @@ class Shard:
         return build(self.model, payload_of(self.samples), len(self.classes)).eval()
 
     def _networks(self, fold: int) -> list[nn.Module]:
-        """The networks of one fold, by epoch."""
-        import torch
-
-        networks = []
-        for path in self.run.paths(self.by_fold[fold], ".pt"):
-            network = self._blank()
-            network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-            networks.append(network)
-        return networks
+        payload = payload_of(self.samples)
+        return restored(self.run, self.by_fold[fold], self.model, payload, len(self.classes))
 
 
 def about_of(gradient: Gradient, loss: Loss, checkpoints: list[Artefact], layers: list[str]) -> About:

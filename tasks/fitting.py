@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from tasks import devices
+from tasks.artefacts import Artefact, Run
 from tasks.devices import Device
 from tasks.errors import BadModel
 from tasks.models import Model
@@ -124,7 +125,10 @@ def fit(
     """
     import torch
 
-    with devices.exclusive(training.device) as device, torch.random.fork_rng(devices=_rng_devices(device)):
+    with (
+        devices.exclusive(training.device) as device,
+        torch.random.fork_rng(devices=[device.index or 0] if device.type == "cuda" else []),
+    ):
         torch.manual_seed(seed)
         network = build(model, payload, classes)
         standardize: Any = network[0]  # type: ignore[index]
@@ -137,11 +141,6 @@ def fit(
         _optimise(network, inputs, rows, training, device, seed, label, steps, kept, dynamics)
         network.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
         return network.cpu().eval()
-
-
-def _rng_devices(device: torch.device) -> list[int]:
-
-    return [device.index or 0] if device.type == "cuda" else []
 
 
 def _check_outputs(network: nn.Module, inputs: Inputs, rows: np.ndarray, classes: int, device: torch.device) -> None:
@@ -276,14 +275,26 @@ def predict(
     network: nn.Module, x: torch.Tensor, device: torch.device, objective: Loss
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(most probable class, its probability) of each row, in evaluation mode."""
+    logits = outputs_of(network, x, device)
+    predicted = logits.argmax(1)
+    return predicted, objective.probabilities(logits).gather(1, predicted.unsqueeze(1)).squeeze(1)
+
+
+def outputs_of(network: nn.Module, x: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The outputs on each row, n × k float32 on the CPU, in evaluation mode."""
     import torch
 
     network.to(device).eval()
-    classes, probabilities = [], []
     with torch.inference_mode():
-        for batch in x.split(EVALUATION_BATCH):
-            logits = network(batch.to(device)).float()
-            predicted = logits.argmax(1)
-            classes.append(predicted)
-            probabilities.append(objective.probabilities(logits).gather(1, predicted.unsqueeze(1)).squeeze(1))
-    return torch.cat(classes).cpu(), torch.cat(probabilities).cpu()
+        return torch.cat([network(batch.to(device)).float().cpu() for batch in x.split(EVALUATION_BATCH)])
+
+
+def restored(run: Run, checkpoint: Artefact, model: Model, payload: Payload, classes: int) -> list[nn.Module]:
+    """The networks of one fold, by epoch, in evaluation mode on the CPU."""
+    import torch
+
+    networks = []
+    for path in run.paths(checkpoint, ".pt"):
+        networks.append(build(model, payload, classes).eval())
+        networks[-1].load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return networks

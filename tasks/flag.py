@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.artefacts import Artefact, Run
 from tasks.budgets import Budget
-from tasks.decision import Flagging, audit, decide
+from tasks.decision import Flagging, audit, decide, described
 from tasks.samples import table_of
 from tasks.schemas import GRADIENTS
 from tasks.step import step
@@ -51,12 +51,12 @@ def flag(
     ]
     # One checkpoint is one fold: trained on the very samples it is asked about.
     model = "in-sample" if len(checkpoints) == 1 else "held-out"
-    thin = table_of(run, samples, ["sample_id", "label", "group"])
+    thin = table_of(run, samples, ["sample_id", "label", "group", "source", "row", "source_id"])
     advice = advised(evidence, standing.wrongness, options)
     flags = decide(table, thin, pa.concat_tables(scalars), advice, found.count, options, model)
     audited = audit(flags, thin)
     with run.draft("flags") as draft:
-        pq.write_table(flags, draft.path("flags.parquet", flags.num_rows), compression="zstd")
+        pq.write_table(described(flags, thin), draft.path("flags.parquet", flags.num_rows), compression="zstd")
         pq.write_table(audited, draft.path("audit.parquet", audited.num_rows), compression="zstd")
         return draft.commit(
             detector=detector, budget=found.count, found=found.model_dump(mode="json"), **_facts(flags, audited)

@@ -31,7 +31,7 @@ def ingest(run: Run, reader: Reader, options: Ingestion) -> Artefact:
     payload, chunks = reader.open()
     with run.draft("samples") as draft:
         spool = draft.folder / "spool.parquet"
-        rejects, read = spool_rows(limited(chunks, reader.limit), payload, reader.test_share, spool)
+        rejects, read = spool_rows(limited(chunks, reader.limit), payload, reader.held_out, spool)
         survey = survey_of(spool)
         rejects += survey.rejects
         check_share(run, rejects, read, options.max_rejects)

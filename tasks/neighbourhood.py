@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -13,12 +14,16 @@ from tasks.parts import Part
 if TYPE_CHECKING:
     import torch
 
+    from tasks.samples import Inputs
+
 # From so many dimensions on directions tell more than places.
 _DIRECTIONS_FROM = 16
 # Rows that are widened to float32 at a time.
 _BLOCK = 4096
 # Rows that mean and spread are taken of, at most, and values of them all (1 GB).
 _ROWS, _VALUES = 20_000, 1 << 28
+# Samples whose neighbours are looked for at a time.
+_QUERIES = 1 << 14
 
 
 class Neighbourhood(Part):
@@ -54,3 +59,62 @@ class Neighbourhood(Part):
         sample = x[torch.from_numpy(rows[:: -(-len(rows) // most)])].flatten(1).float()
         mapped = comparable(sample, scale=not image, unit=unit, width=self.width, seed=self.seed)
         return lambda block: torch.cat([mapped(part.flatten(1).float()) for part in block.split(_BLOCK)])
+
+
+@dataclass(frozen=True)
+class Electorate:
+    """The training samples whose labels are asked, in the space of comparison."""
+
+    asked: np.ndarray
+    """Their places among the sorted ids of the training samples."""
+    count: int
+    """How many of them a sample asks."""
+    classes: int
+    space: Callable[[torch.Tensor], torch.Tensor]
+    references: torch.Tensor
+    labels: torch.Tensor
+
+    @classmethod
+    def of(
+        cls, neighbourhood: Neighbourhood, inputs: Inputs, classes: int, device: torch.device, *, image: bool
+    ) -> Electorate:
+        """Those that a neighbourhood asks of the training samples ``inputs``."""
+        import torch
+
+        from tasks.identity import uniforms
+
+        order = np.argsort(inputs.ids, kind="stable")
+        # Which samples are asked where there are too many: by id, so that a row more moves few others.
+        draws, _ = uniforms(inputs.ids[order].tolist(), neighbourhood.seed)
+        asked = np.sort(np.argsort(draws)[: neighbourhood.references])
+        space = neighbourhood.space(inputs.x, order, image=image)
+        places = torch.from_numpy(order[asked])
+        references, labels = space(inputs.x[places]).to(device), inputs.labels[places].to(device)
+        return cls(asked, neighbourhood.count(len(asked)), classes, space, references, labels)
+
+    def votes(
+        self, x: torch.Tensor, rows: np.ndarray, themselves: np.ndarray, listed: int
+    ) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+        """What the nearest of them say of some samples, in blocks.
+
+        Args:
+            x: inputs.
+            rows: which of them, in the order wanted.
+            themselves: n, which of the asked each sample is, −1 for none: nobody is asked about itself.
+            listed: how many of the nearest are named.
+
+        Yields:
+            (which of ``rows``, shares of the classes among their neighbours' labels b × k, places of the nearest).
+        """
+        import torch
+
+        from tasks.kernels.neighbours import nearest, votes
+
+        for first in range(0, len(rows), _QUERIES):
+            part = slice(first, first + _QUERIES)
+            queries = self.space(x[torch.from_numpy(rows[part])]).to(self.references.device)
+            own = torch.from_numpy(themselves[part]).to(queries.device)
+            for block, found, _ in nearest(queries, self.references, own, self.count):
+                at = slice(first + block.start, first + min(block.stop, len(queries)))
+                shares = votes(found, self.labels, self.classes)
+                yield at, shares.cpu().numpy(), self.asked[found[:, :listed].cpu().numpy()]

@@ -74,9 +74,9 @@ class Progress:
         if _display is not None and self._job >= 0:
             _display.finish(self._job)
 
-    def step(self, note: str = "") -> None:
-        """One more step done; ``note`` is the figure worth seeing."""
-        self.done += 1
+    def step(self, note: str = "", steps: int = 1) -> None:
+        """So many more steps done; ``note`` is the figure worth seeing."""
+        self.done += steps
         if _display is not None and self._job >= 0:
             _display.advance(self._job, self.done, note)
         elif time.monotonic() - self._spoke >= _EVERY_SECONDS:

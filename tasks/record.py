@@ -10,11 +10,11 @@ from tasks.errors import BadArtefact
 from tasks.step import step
 
 # Stages a run has one of; their facts make its summary.
-_TOLD = ("samples", "folds", "scores", "flags", "metrics")
+_TOLD = ("samples", "folds", "scores", "examination", "search", "flags", "metrics")
 
 
 @step("record")
-def record(run: Run, dataset: str, config: str, stages: list[Artefact], version: Artefact) -> Artefact:
+def record(run: Run, dataset: str, config: str, stages: list[Artefact]) -> Artefact:
     """Link every stage's files into ``runs/<run_id>/``, and write config.yaml and, last, run.json.
 
     Hard links where the file system has them: stages shared between runs take space once, and no run depends on
@@ -27,7 +27,6 @@ def record(run: Run, dataset: str, config: str, stages: list[Artefact], version:
         "run_id": run.run_id,
         "dataset": dataset,
         "recorded": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "version": version.facts["version"],
         "train_samples": facts["samples"]["splits"]["train"],
         "test_samples": facts["samples"]["splits"]["test"],
         "rejected": sum(facts["samples"]["rejects"].values()),
@@ -36,15 +35,17 @@ def record(run: Run, dataset: str, config: str, stages: list[Artefact], version:
         "accuracy_untouched": facts["metrics"]["accuracy"]["untouched"],
         "accuracy_cleaned": facts["metrics"]["accuracy"]["cleaned"],
         "accuracy_random": facts["metrics"]["accuracy"]["random"],
-        "facts": facts | {"version": version.facts},
-        "stages": [stage.model_dump(mode="json") for stage in [*stages, version]],
+        "accuracy_relabelled": facts["metrics"]["accuracy"]["relabelled"],
+        "verdict": facts["metrics"]["verdict"]["word"],
+        "facts": facts,
+        "stages": [stage.model_dump(mode="json") for stage in stages],
     }
     files = [file for stage in stages for file in stage.files]
     artefact = Artefact(
         stage="run",
         folder=str(final.relative_to(run.lake)),
         files=tuple(files),
-        facts={"dataset": dataset, "version": version.facts["version"]},
+        facts={"dataset": dataset},
         digest=run.run_id,
         made_by=run.run_id,
     )

@@ -23,8 +23,12 @@ AUDITED = 50
 
 
 @task(name="report", task_run_name="report")
-def report(run: Run, recorded: Artefact, stages: list[Artefact]) -> str:
-    """Say what was found and what was recomputed, in the log, in the run log and as artifacts; returns the text."""
+def report(run: Run, recorded: Artefact, version: Artefact, promotion: str, stages: list[Artefact]) -> str:
+    """Say what was found, what became of it and what was recomputed: in the log, in the run log and as artifacts.
+
+    Returns:
+        The text.
+    """
     summary = Summary.read(run.lake, recorded.made_by)
     work = recomputed([(stage.stage, stage.made_by) for stage in stages], run.run_id)
     create_markdown_artifact(f"{summary.markdown()}\n\n_{work}_", key="summary", description="What the run found")
@@ -32,7 +36,11 @@ def report(run: Run, recorded: Artefact, stages: list[Artefact]) -> str:
     create_table_artifact(
         _audit(run, recorded), key="audit", description="What flagging does to each class and group, most lift first"
     )
-    run.log({"run_id": recorded.made_by, "dataset": summary.dataset, "state": "completed", "work": work})
+    create_table_artifact(
+        _held_out(run, recorded), key="held-out-suspects", description="Test and validation labels that are suspect"
+    )
+    told = {"version": version.facts["version"], "promotion": promotion, "work": work}
+    run.log({"run_id": recorded.made_by, "dataset": summary.dataset, "state": "completed"} | told)
     return f"{summary.text()}\n\n{work}"
 
 
@@ -60,6 +68,16 @@ def _suspects(run: Run, recorded: Artefact) -> list[dict[str, Any]]:
         }
         for flag in flags.to_pylist()
     ]
+
+
+def _held_out(run: Run, recorded: Artefact) -> list[dict[str, Any]]:
+    """The suspect rows of examination.parquet, most suspect first within each split."""
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(run.lake / recorded.folder / "examination.parquet")
+    told = ("split", "sample_id", "label", "suggested_label", "p_wrong", "reason")
+    rows = table.filter(table["suspect"]).slice(0, SUSPECTS).to_pylist()
+    return [{name: row[name] for name in told} for row in rows]
 
 
 def _suggestion(flag: dict[str, Any]) -> str:

@@ -1,40 +1,52 @@
-"""retrain: samples + flags → test predictions of one arm under one seed."""
-
-# pyright: reportAttributeAccessIssue=false
-# pyarrow.compute makes its functions at import time; pyright cannot see them.
+"""retrain: samples + flags → held-out predictions of one arm under one seed."""
 
 from __future__ import annotations
 
-from tasks.arms import Arm, dropped
+from typing import TYPE_CHECKING, Literal
+
+from tasks.arms import Arm, flagged_among, treated
 from tasks.artefacts import Artefact, Run
 from tasks.fitting import Training, fit, predict
 from tasks.models import Model
-from tasks.samples import load, payload_of
+from tasks.samples import payload_of, remembered
 from tasks.step import step
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import torch
+
+    from tasks.samples import Inputs
 
 
 @step("retrain {arm}, seed {seed}")
 def retrain(
-    run: Run, samples: Artefact, flags: Artefact, arm: Arm, seed: int, model: Model, training: Training
+    run: Run,
+    samples: Artefact,
+    flags: Artefact,
+    arm: Arm,
+    seed: int,
+    model: Model,
+    training: Training,
+    split: Literal["test", "validation"] = "test",
 ) -> Artefact:
-    """Train from scratch on what the arm keeps, and predict the test split once, after the last epoch.
+    """Train from scratch on what the arm keeps, and predict one split once, after the last epoch.
 
-    All arms take the same number of optimisation steps, and one seed gives all of them the same initialisation.
+    All arms take the same number of optimisation steps, one seed gives all of them the same initialisation, and each is
+    shuffled by the same rule. No other held-out split is opened: who chooses a budget by the validation split has not
+    seen the test split.
     """
     import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
     import pyarrow.parquet as pq
+    import torch
 
     from tasks import devices
-    from tasks.schemas import PREDICTIONS
 
-    inputs, test = load(run, samples, "train"), load(run, samples, "test")
-    table = pq.read_table(run.path(flags), columns=["sample_id", "flag"])
-    flagged = set(table.filter(pc.field("flag"))["sample_id"].to_pylist())
-    mask = np.array([name in flagged for name in inputs.ids], bool)
-    rows = np.flatnonzero(~dropped(inputs.ids, inputs.labels.numpy(), mask, arm, seed))
+    inputs, held_out = remembered(run, samples, "train"), remembered(run, samples, split)
     classes = samples.facts["classes"]
+    flagged, suggested = flagged_among(pq.read_table(run.path(flags)), inputs.ids, classes)
+    kept, labels = treated(inputs.ids, inputs.labels.numpy(), flagged, suggested, arm, seed)
+    inputs.labels.copy_(torch.from_numpy(labels))
+    rows = np.flatnonzero(kept)
     network = fit(
         model,
         payload_of(samples),
@@ -47,17 +59,23 @@ def retrain(
         steps=training.epochs * -(-len(inputs.ids) // training.batch_size),
     )
     with devices.exclusive(training.device) as device:
-        predicted, p = predict(network, test.x, device, training.objective)
-    names = pa.array(classes, pa.string())
-    table = pa.table(
-        [
-            pa.array(test.ids, pa.string()),
-            names.take(pa.array(test.labels.numpy())),
-            names.take(pa.array(predicted.numpy())),
-            pa.array(p.numpy()),
-        ],
-        schema=PREDICTIONS,
-    )
+        predicted, p = predict(network, held_out.x, device, training.objective)
+    table = _table(held_out, predicted, p, classes)
     with run.draft("predictions") as draft:
         pq.write_table(table, draft.path(f"predictions/{arm}-{seed}.parquet", table.num_rows), compression="zstd")
-        return draft.commit(arm=arm, seed=seed, trained_on=len(rows))
+        return draft.commit(arm=arm, seed=seed, trained_on=len(rows), split=split)
+
+
+def _table(held_out: Inputs, predicted: torch.Tensor, p: torch.Tensor, classes: list[str]) -> pa.Table:
+    import pyarrow as pa
+
+    from tasks.schemas import PREDICTIONS
+
+    names = pa.array(classes, pa.string())
+    columns = [
+        pa.array(held_out.ids, pa.string()),
+        names.take(pa.array(held_out.labels.numpy())),
+        names.take(pa.array(predicted.numpy())),
+        pa.array(p.numpy()),
+    ]
+    return pa.table(columns, schema=PREDICTIONS)

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import tempfile
+import threading
+from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -25,6 +27,12 @@ if TYPE_CHECKING:
 
 # Inputs up to this size are held in memory; larger ones in a scratch file that the operating system pages in and out.
 _IN_MEMORY_BYTES = 4 << 30
+
+# What this process has decoded lately, by lake, content and split.
+_REMEMBERED: OrderedDict[tuple[str, str, str], Inputs] = OrderedDict()
+_REMEMBERING = threading.Lock()
+# A trial needs two splits whatever their size; more are remembered as long as they fit.
+_REMEMBERED_SPLITS, _REMEMBERED_BYTES = 2, 2 << 30
 
 
 class Payload(BaseModel):
@@ -103,6 +111,22 @@ def load(run: Run, samples: Artefact, split: str) -> Inputs:
         labels=torch.from_numpy(np.concatenate(labels or [np.empty(0)]).astype(np.int64)),
         x=torch.from_numpy(x),
     )
+
+
+def remembered(run: Run, samples: Artefact, split: str) -> Inputs:
+    """As ``load``, decoded once by each process that asks for the same split again, as every retraining does.
+
+    Inputs and ids are shared and must not be written to; the labels are the caller's own.
+    """
+    key = (str(run.lake), samples.digest, split)
+    with _REMEMBERING:
+        found = _REMEMBERED.pop(key, None) or load(run, samples, split)
+        found.ids.flags.writeable = False
+        _REMEMBERED[key] = found
+        held = sum(inputs.x.nbytes for inputs in _REMEMBERED.values())
+        while held > _REMEMBERED_BYTES and len(_REMEMBERED) > _REMEMBERED_SPLITS:
+            held -= _REMEMBERED.popitem(last=False)[1].x.nbytes
+    return Inputs(ids=found.ids, labels=found.labels.clone(), x=found.x)
 
 
 def _allocate(shape: tuple[int, ...], dtype: np.dtype, lake: Path) -> np.ndarray:
@@ -187,9 +211,10 @@ def check_split(samples: Artefact, split: str) -> None:
     """
     counts = samples.facts["splits"]
     if not counts.get(split):
+        named = f"Name a split column or a {split} file"
         raise BadInput(
             where=f"split {split!r}",
             expected="at least one sample",
             got=f"none ({', '.join(f'{name} {n:,}' for name, n in counts.items())})",
-            do="Name a split column or a test file, or leave test_share above 0.",
+            do=f"{named}." if split == "train" else f"{named}, or set {split}_share above 0.",
         )

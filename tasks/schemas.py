@@ -84,6 +84,19 @@ FLAGS = pa.schema(
     ]
 )
 
+# The file itself: beside each flag what identifies the sample to a person, so that nobody need join millions of rows to
+# look at a hundred. Called flags it is shown without.
+SUSPECTS = pa.schema(
+    [
+        *FLAGS,
+        pa.field("label", pa.string()),
+        pa.field("source", pa.string()),
+        pa.field("row", pa.int64()),
+        pa.field("group", pa.string()),
+        pa.field("source_id", pa.string()),
+    ]
+)
+
 # What flagging does to each class and each group; by is "class" or "group".
 AUDIT = pa.schema(
     [
@@ -101,6 +114,27 @@ AUDIT = pa.schema(
     ]
 )
 
+# What becomes of a sample in a version, and why. Null decided_at: when the version was published.
+DECISIONS = pa.schema(
+    [
+        pa.field("sample_id", pa.string(), nullable=False),
+        pa.field("decision", pa.string(), nullable=False),  # keep, remove or relabel
+        pa.field("old_label", pa.string(), nullable=False),
+        pa.field("new_label", pa.string()),  # of a relabel
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("rule", pa.string(), nullable=False),
+        pa.field("rank", pa.int64()),
+        pa.field("suspicion", pa.float64()),
+        pa.field("scores", pa.map_(pa.string(), pa.float64())),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("row", pa.int64(), nullable=False),
+        pa.field("source_id", pa.string()),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("decided_by", pa.string(), nullable=False),  # rule, or a person's name
+        pa.field("decided_at", pa.timestamp("us")),
+    ]
+)
+
 PREDICTIONS = pa.schema(
     [
         pa.field("sample_id", pa.string(), nullable=False),
@@ -110,13 +144,45 @@ PREDICTIONS = pa.schema(
     ]
 )
 
+# Of every arm under every seed; by is "all", "trusted" (the test split without its own suspects), "class" or "group".
 METRICS = pa.schema(
     [
         pa.field("arm", pa.string(), nullable=False),
         pa.field("seed", pa.int64(), nullable=False),
+        pa.field("by", pa.string(), nullable=False),
+        pa.field("name", pa.string(), nullable=False),  # of the class or group, else empty
         pa.field("trained_on", pa.int64(), nullable=False),
         pa.field("tested_on", pa.int64(), nullable=False),
         pa.field("accuracy", pa.float64(), nullable=False),
+        pa.field("calibration_error", pa.float64()),  # of a class or group alone it would say little
+    ]
+)
+
+# What is thought of the labels of the held-out splits themselves.
+EXAMINATION = pa.schema(
+    [
+        pa.field("sample_id", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("label", pa.string(), nullable=False),
+        pa.field("predicted", pa.string(), nullable=False),
+        pa.field("p_label", pa.float64(), nullable=False),
+        pa.field("p_predicted", pa.float64(), nullable=False),
+        pa.field("p_wrong", pa.float64(), nullable=False),
+        pa.field("suggested_label", pa.string()),
+        pa.field("suspect", pa.bool_(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+    ]
+)
+
+# A search for a budget: accuracy on the validation split; rung 1 is the first.
+SEARCH = pa.schema(
+    [
+        pa.field("rung", pa.int64(), nullable=False),
+        pa.field("budget", pa.string(), nullable=False),
+        pa.field("flagged", pa.int64(), nullable=False),
+        pa.field("seed", pa.int64(), nullable=False),
+        pa.field("accuracy", pa.float64(), nullable=False),
+        pa.field("kept", pa.bool_(), nullable=False),
     ]
 )
 

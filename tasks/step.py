@@ -1,4 +1,4 @@
-"""The decorator every verb shares: a Prefect task cached by content, retried where an I/O error deserves it.
+"""The decorators of verbs: Prefect tasks, cached by content or never, retried where an I/O error deserves it.
 
 A verb imports its kernels when it runs, inside the function: importing torch and scikit-learn costs about three
 seconds, which a run that recomputes nothing should not pay. The cache key sees those imports all the same.
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from prefect import Task, task
+from prefect.cache_policies import NO_CACHE
 
 from tasks.caching import content_key
 
@@ -18,6 +19,9 @@ R = TypeVar("R")
 
 # Errors of a busy or remote disk that pass by themselves. A full disk or a missing file does not.
 _TRANSIENT = (TimeoutError, ConnectionError, BlockingIOError, InterruptedError)
+
+
+_RETRIES: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [1, 10]}
 
 
 def _transient(_task: Any, _task_run: Any, state: Any) -> bool:
@@ -45,9 +49,27 @@ def step(run_name: str) -> Callable[[Callable[A, R]], Task[A, R]]:
             persist_result=True,
             result_serializer="json",
             cache_result_in_memory=False,
-            retries=2,
-            retry_delay_seconds=[1, 10],
             retry_condition_fn=_transient,
+            **_RETRIES,
+        )(function)
+
+    return decorate
+
+
+def act(run_name: str) -> Callable[[Callable[A, R]], Task[A, R]]:
+    """Make a verb of a function that works on what outlives the run: a store, a tag.
+
+    Never cached, for others work on it too: it looks at what is there, and does nothing where that is right already.
+    """
+
+    def decorate(function: Callable[A, R]) -> Task[A, R]:
+        return task(
+            name=function.__name__,
+            task_run_name=run_name,
+            cache_policy=NO_CACHE,
+            persist_result=False,
+            retry_condition_fn=_transient,
+            **_RETRIES,
         )(function)
 
     return decorate

@@ -135,23 +135,29 @@ class Summary:
         return [f"fusion: {weights}; concentration on few pairs of classes {about['concentration']:.2f}{dropped}"]
 
     def _accuracy(self) -> list[str]:
-        facts = self.facts["metrics"]
-        arms = {"untouched": "before", "cleaned": "after ", "random": "as many removed at random"}
-        lines = [f"{words}: {facts['accuracy'][arm]:.2%}" for arm, words in arms.items()]
-        for arm, gain in facts["gains"].items():
-            interval = "no interval" if gain["low"] is None else f"95 % [{gain['low']:+.2%}, {gain['high']:+.2%}]"
-            lines.append(f"after against {arm}: {gain['mean']:+.2%} ({interval})")
-        lines.append(f"means of {facts['seeds']} paired seeds on {facts['tested_on']:,} test samples")
-        return lines
+        from tasks.verdict import told
+
+        search = self.facts.get("search")
+        chosen = [f"budget {search['names'][0]}, chosen on the validation split in {_rounds(search)}"] if search else []
+        return chosen + told(self.facts["metrics"])
 
     def _published(self) -> list[str]:
-        version = self.facts["version"]
+        from tasks.showing import published
+
+        # Before 0.4 a run knew its version, and a version had no tags.
+        version = self.facts.get("version")
+        if version is None:
+            return published(self.lake, self.dataset, self.run_id)
         home = self.lake / "versions" / version["dataset"] / version["version"]
         return [
             f"{version['dataset']} {version['version']}: {version['rows']:,} samples kept, "
             f"{version['removed']:,} removed" + (f", parent {version['parent']}" if version["parent"] else ""),
             str(home),
         ]
+
+
+def _rounds(search: dict[str, Any]) -> str:
+    return f"{search['rung']} rounds" if search["rung"] > 1 else "one round"
 
 
 def _found(found: dict[str, Any]) -> list[str]:

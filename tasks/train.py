@@ -8,7 +8,7 @@ from tasks.earlier import stages_of
 from tasks.errors import BadInput
 from tasks.fitting import Training, fit
 from tasks.models import Model
-from tasks.samples import fold_of, load, payload_of
+from tasks.samples import fold_of, payload_of, remembered
 from tasks.step import step
 
 
@@ -43,7 +43,7 @@ def train(
                 for file in checkpoint.files:
                     draft.adopt(file, run.path(checkpoint, file))
                 return draft.commit(**checkpoint.facts)
-    inputs = load(run, samples, "train")
+    inputs = remembered(run, samples, "train")
     folds_of = fold_of(run, folds, inputs.ids)
     rows = np.arange(len(folds_of)) if folds.facts["folds"] == 1 else np.flatnonzero(folds_of != fold)
     seen = len(np.unique(inputs.labels.numpy()[rows]))

@@ -74,7 +74,7 @@ def _head(chunk: Chunk, rows: int) -> Chunk:
 
 
 def spool_rows(
-    chunks: Iterator[Chunk], payload: Payload, test_share: float, spool: Path
+    chunks: Iterator[Chunk], payload: Payload, held_out: dict[str, float], spool: Path
 ) -> tuple[list[dict[str, Any]], int]:
     """Write every usable row, hashed, to one file; return the others and the number of rows read."""
     rejects: list[dict[str, Any]] = []
@@ -82,7 +82,7 @@ def spool_rows(
     try:
         for chunk in chunks:
             read += len(chunk.rows) + len(chunk.rejects)
-            batch, bad = _hashed(chunk, payload, test_share)
+            batch, bad = _hashed(chunk, payload, held_out)
             rejects += [{"source": chunk.source} | vars(reject) for reject in [*chunk.rejects, *bad]]
             writer = writer or pq.ParquetWriter(spool, batch.schema, compression="lz4")
             writer.write_batch(batch)
@@ -94,10 +94,10 @@ def spool_rows(
     return rejects, read
 
 
-def _hashed(chunk: Chunk, payload: Payload, test_share: float) -> tuple[pa.RecordBatch, list[Reject]]:
+def _hashed(chunk: Chunk, payload: Payload, held_out: dict[str, float]) -> tuple[pa.RecordBatch, list[Reject]]:
     n = len(chunk.rows)
     hashes = content_hashes([chunk.payload[name] for name in payload.columns])
-    split, unknown = _splits(chunk, hashes, test_share)
+    split, unknown = _splits(chunk, hashes, held_out)
     missing = chunk.label.is_null().to_numpy(zero_copy_only=False)
     keep = pa.array(~(missing | unknown))
     rows = chunk.rows.to_numpy()
@@ -125,7 +125,7 @@ def _hashed(chunk: Chunk, payload: Payload, test_share: float) -> tuple[pa.Recor
     return batch.filter(keep), bad
 
 
-def _splits(chunk: Chunk, hashes: list[str], test_share: float) -> tuple[list[str], np.ndarray]:
+def _splits(chunk: Chunk, hashes: list[str], held_out: dict[str, float]) -> tuple[list[str], np.ndarray]:
     """The split of each row, and which rows name one that does not exist."""
     n = len(hashes)
     if isinstance(chunk.split, str):
@@ -137,7 +137,10 @@ def _splits(chunk: Chunk, hashes: list[str], test_share: float) -> tuple[list[st
             h if group is None else hashlib.blake2b(group.encode(), digest_size=16).hexdigest()
             for h, group in zip(hashes, groups, strict=True)
         ]
-        return ["test" if int(key[:8], 16) < test_share * 2**32 else "train" for key in keys], np.zeros(n, bool)
+        names = [*held_out, "train"]
+        ends = np.cumsum(list(held_out.values())) * 2**32
+        places = np.searchsorted(ends, [int(key[:8], 16) for key in keys], side="right")
+        return [names[place] for place in places], np.zeros(n, bool)
     named = [None if name is None else SPLIT_NAMES.get(name.lower()) for name in chunk.split.to_pylist()]
     return [name or "" for name in named], np.array([name is None for name in named], bool)
 

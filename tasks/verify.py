@@ -5,71 +5,55 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tasks.arms import TREATED, Verification
 from tasks.artefacts import Artefact, Run
-from tasks.queries import query
 from tasks.step import step
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 @step("verify")
-def verify(run: Run, samples: Artefact, scores: Artefact, flags: Artefact, arms: list[Artefact]) -> Artefact:
-    """Test accuracy by arm and seed → ``metrics.parquet``; paired differences with a 95 % interval in the facts.
+def verify(
+    run: Run,
+    samples: Artefact,
+    scores: Artefact,
+    flags: Artefact,
+    examination: Artefact,
+    arms: list[Artefact],
+    verification: Verification,
+) -> Artefact:
+    """Accuracy of every arm and seed → ``metrics.parquet``; paired differences and a verdict in the facts.
 
-    Facts: ``accuracy`` (mean by arm), ``gains`` (cleaned minus each control: mean, low, high; a paired t interval, None
-    where the seeds do not differ or there is one), ``detection`` (by detector; empty without known clean labels).
+    Facts: ``accuracy`` and ``calibration`` (means by arm), ``gains`` (by treated arm and control: mean, low, high, the
+    two intervals and a word), ``changes`` (classes and groups that change most), ``verdict``, ``suspects`` (held-out
+    labels that are suspect themselves), ``trusted`` (figures without these; None where there are none, or nothing
+    else), ``detection`` (by detector; empty without known clean labels).
     """
     import pyarrow.parquet as pq
 
-    from tasks.schemas import METRICS
+    from tasks.trials import Trials
+    from tasks.verdict import most_changed, verdict_of
 
-    metrics = _metrics(run, arms).cast(METRICS)
-    accuracy: dict[str, dict[int, float]] = {}
-    for row in metrics.to_pylist():
-        accuracy.setdefault(row["arm"], {})[row["seed"]] = row["accuracy"]
+    trials = Trials(run, samples, examination, arms)
+    metrics, arm = trials.metrics(), verification.treated
+    gains, changes = {each: trials.gains(each) for each in TREATED}, trials.changes(metrics, arm)
+    verdict = verdict_of(gains[arm], changes, trials.seeds, flags.facts["flagged"], verification)
     with run.draft("metrics") as draft:
         pq.write_table(metrics, draft.path("metrics.parquet", metrics.num_rows), compression="zstd")
         return draft.commit(
-            accuracy={arm: sum(values.values()) / len(values) for arm, values in accuracy.items()},
-            gains={arm: _gain(accuracy["cleaned"], accuracy[arm]) for arm in ("untouched", "random")},
-            seeds=len(accuracy["cleaned"]),
-            tested_on=metrics["tested_on"][0].as_py(),
+            accuracy=trials.means(metrics, "accuracy"),
+            calibration=trials.means(metrics, "calibration_error"),
+            gains={
+                each: {name: gain.model_dump(mode="json") for name, gain in of.items()} for each, of in gains.items()
+            },
+            changes=[change.model_dump(mode="json") for change in most_changed(changes)],
+            verdict=verdict.model_dump(mode="json"),
+            seeds=trials.seeds,
+            tested_on=len(trials.ids),
+            suspects=int(trials.suspect.sum()),
+            trusted=trials.trusted(metrics, arm),
             detection=_detection(run, samples, scores, flags),
         )
-
-
-def _metrics(run: Run, arms: list[Artefact]) -> pa.Table:
-    import duckdb
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    tables = []
-    for artefact in arms:
-        table = pq.read_table(run.path(artefact), columns=["label", "predicted"])
-        facts = {name: pa.array([artefact.facts[name]] * table.num_rows) for name in ("arm", "seed", "trained_on")}
-        for name, column in facts.items():
-            table = table.append_column(name, column)
-        tables.append(table)
-    with duckdb.connect() as db:
-        db.register("predictions", pa.concat_tables(tables))
-        return db.sql(query("metrics")).to_arrow_table()
-
-
-def _gain(cleaned: dict[int, float], control: dict[int, float]) -> dict[str, float | None]:
-    """Mean of the paired differences and its 95 % t interval."""
-    import numpy as np
-    from scipy import stats
-
-    differences = np.array([cleaned[seed] - control[seed] for seed in sorted(cleaned)])
-    gain: dict[str, float | None] = {"mean": float(differences.mean()), "low": None, "high": None}
-    # Accuracies are quotients: differences of equal counts may differ in their last bit.
-    if len(differences) > 1 and np.ptp(differences) > 1e-12:
-        interval = stats.ttest_1samp(differences, 0.0).confidence_interval(0.95)
-        gain |= {"low": float(interval.low), "high": float(interval.high)}
-    return gain
 
 
 def _detection(run: Run, samples: Artefact, scores: Artefact, flags: Artefact) -> dict[str, dict[str, Any]]:

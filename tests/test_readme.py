@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import duckdb
@@ -31,11 +32,11 @@ def commands() -> list[str]:
 
 @pytest.fixture(scope="module")
 def home(cleaned, tmp_path_factory):
-    """A folder as a reader of the README has it: plants.csv, and the main job's lake as data."""
+    """A folder as a reader of the README has it: plants.csv, and a copy of the main job's lake as data."""
     import numpy as np
 
     home = tmp_path_factory.mktemp("reader")
-    (home / "data").symlink_to(cleaned.lake)
+    shutil.copytree(cleaned.lake, home / "data")
     generator = np.random.default_rng(0)
     rows = [(*generator.normal(3 * (i % 3), 1, 2), ("iris", "rose", "tulip")[i % 3]) for i in range(240)]
     (home / "plants.csv").write_text("width,height,species\n" + "\n".join(f"{w},{h},{s}" for w, h, s in rows))
@@ -79,12 +80,21 @@ def test_the_configuration_is_a_configuration():
         assert CleanConfig.model_validate(yaml.safe_load(block)).name == "plants"
 
 
+def test_a_training_script_reads_the_live_version(home, monkeypatch):
+    (code,) = [code for code in blocks("python") if "LiveDataset" in code]
+    monkeypatch.chdir(home)
+    names: dict = {}
+    exec(code, names)  # noqa: S102  the README's own
+    x, y = names["train"][0]
+    assert (tuple(x.shape), len(names["train"]) > 1000, 0 <= y < 10) == ((1, 8, 8), True, True)
+
+
 def test_the_example_of_a_detector_is_one(tmp_path, monkeypatch):
     import numpy as np
 
     from tasks.parts import Family
 
-    (code,) = blocks("python")
+    (code,) = [code for code in blocks("python") if "Detector" in code]
     (tmp_path / "added").mkdir()
     (tmp_path / "added" / "__init__.py").write_text("")
     (tmp_path / "added" / "linf.py").write_text(code)

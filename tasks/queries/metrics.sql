@@ -1,5 +1,30 @@
--- verify: test predictions of every arm and seed → one row each. Table: predictions (arm, seed, trained_on, …).
-SELECT arm, seed, any_value(trained_on) AS trained_on, count(*) AS tested_on, avg((predicted = label)::INT) AS accuracy
-FROM predictions
-GROUP BY arm, seed
-ORDER BY seed, arm
+-- verify: held-out predictions of every arm and seed → one row for all samples, for all that are not suspect themselves,
+-- for each class and for each group.
+-- Tables: predictions (arm, seed, trained_on, sample_id, label, predicted), members (sample_id, "group", suspect),
+--         calibration (arm, seed, "by", calibration_error).
+
+WITH known AS (
+    SELECT arm, seed, trained_on, label, "group", suspect, (predicted = label)::INT AS correct
+    FROM predictions LEFT JOIN members USING (sample_id)
+),
+parts AS (
+    SELECT 'all' AS "by", '' AS name, * FROM known
+    UNION ALL
+    SELECT 'trusted', '', * FROM known WHERE NOT coalesce(suspect, false)
+    UNION ALL
+    SELECT 'class', label, * FROM known
+    UNION ALL
+    SELECT 'group', "group", * FROM known WHERE "group" IS NOT NULL
+)
+SELECT
+    arm,
+    seed,
+    "by",
+    name,
+    any_value(trained_on) AS trained_on,
+    count(*) AS tested_on,
+    avg(correct) AS accuracy,
+    any_value(calibration_error) AS calibration_error
+FROM parts LEFT JOIN calibration USING (arm, seed, "by")
+GROUP BY arm, seed, "by", name
+ORDER BY seed, arm, "by", name

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tasks.artefacts import sha256_of
 from tasks.errors import BadInput
@@ -80,6 +81,24 @@ class Reader(Part):
     test_share: float = Field(
         default=0.2, ge=0, lt=1, description="Share set aside as test by content hash, when the source names no split."
     )
+    validation_share: float = Field(
+        default=0.0, ge=0, lt=1, description="The same for a validation split; a search for a budget needs one."
+    )
+
+    @model_validator(mode="after")
+    def _something_is_left_to_train_on(self) -> Self:
+        if self.test_share + self.validation_share >= 1:
+            raise ValueError(
+                f"test_share and validation_share: expected less than 1 together, got {self.test_share:g} and "
+                f"{self.validation_share:g}"
+            )
+        return self
+
+    @property
+    def held_out(self) -> dict[str, float]:
+        """The share of each split that is set aside where the source names none; the first ones' samples stay theirs
+        whatever the later ones take."""
+        return {"test": self.test_share, "validation": self.validation_share}
 
     def open(self) -> tuple[Payload, Iterator[Chunk]]:
         """Check the source and start to read it.
@@ -98,8 +117,15 @@ class Reader(Part):
         digest = hashlib.sha256()
         for path in self.files():
             if path.is_file():
-                digest.update(f"{path.name}:{sha256_of(path)}\n".encode())
+                about = path.stat()
+                digest.update(f"{path.name}:{_sha256_of(path, about.st_size, about.st_mtime_ns)}\n".encode())
         return digest.hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def _sha256_of(path: Path, _size: int, _changed: int) -> str:
+    """A run asks twice: to know what it has read already, and to say what it has published."""
+    return sha256_of(path)
 
 
 READERS: Family[Reader] = Family(__name__, Reader)

@@ -1,32 +1,44 @@
-"""Stores: where versions of cleaned datasets are kept, immutably. To add one, add a file here."""
+"""Stores: where the bytes of dataset versions lie. To add one, add a file here."""
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from tasks.artefacts import Artefact, Run
 from tasks.parts import Choice, Family, Part
+
+if TYPE_CHECKING:
+    from tasks.objects import Objects
 
 
 class Store(Part):
-    """Base of all stores."""
+    """Base of all stores. What a version is and how it is committed is the same in all of them (tasks/history.py)."""
 
     kind: Any
+    plain_mib: int = Field(
+        default=256,
+        ge=0,
+        description="Versions up to this size also hold their rows as plain Parquet, for readers without gradsieve; "
+        "files of which every row is kept take no room twice.",
+    )
 
-    def publish(self, run: Run, dataset: str, samples: Artefact, flags: Artefact) -> Artefact:
-        """Make a new version: all samples but the flagged ones, and what was removed and why.
+    def objects(self, lake: Path) -> Objects:
+        """The place itself, with a folder for each dataset.
 
-        Nothing of it is visible before all of it is; two publishers at once get two versions.
+        Raises:
+            BadConfig: there is no such place.
         """
-        raise TypeError(f"{type(self).__name__} must define publish()")
+        raise TypeError(f"{type(self).__name__} must define objects()")
 
 
 STORES: Family[Store] = Family(__name__, Store)
 
 
 class StoreChoice(Choice[Store], family=STORES):
-    """Where cleaned datasets are published."""
+    """Where versions are published."""
 
-    kind: str = Field(default="parquet", description="parquet: plain Parquet folders under <lake>/versions.")
+    kind: str = Field(
+        default="lake", description="lake: a folder, the lake's own unless told otherwise; bucket: an object store."
+    )

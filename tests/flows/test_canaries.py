@@ -8,6 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from tasks.history import History
+from tasks.objects import Objects
+
 
 @pytest.fixture(scope="module")
 def lake(gradsieve, small, tmp_path_factory):
@@ -49,13 +52,17 @@ def test_samples_bear_the_labels_they_were_given(lake, planted):
 
 def test_a_version_has_the_labels_it_was_given(lake):
     given = labels(run_with(lake, 0.2) / "samples")
-    versions = sorted((lake / "versions" / "digits").iterdir())
-    assert len(versions) == 2
-    for version in versions:
-        for part in ("data", "removed.parquet"):
-            found = labels(version / part)
-            assert found
-            assert found == {name: given[name] for name in found}
+    history = History(Objects(lake / "versions"), "digits")
+    came, *cleaned = history.manifests()
+    assert labels(lake / "versions" / "digits" / came.rows_of.folder / "data") == given
+    assert len(cleaned) == 2
+    for version in cleaned:
+        home = lake / "versions" / "digits" / version.rows_of.folder
+        kept = labels(home / "data")
+        decided = pq.read_table(home / "decisions.parquet").to_pylist()
+        removed = {row["sample_id"]: row["old_label"] for row in decided if row["decision"] == "remove"}
+        assert removed
+        assert kept | removed == given
 
 
 def test_every_sample_is_flagged_or_kept_once_and_as_many_as_the_budget_says(lake):

@@ -14,6 +14,8 @@ import yaml
 
 from tasks.artefacts import sha256_of
 from tasks.config import CleanConfig
+from tasks.history import History
+from tasks.objects import Objects
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -31,7 +33,9 @@ def test_the_main_job_prints_what_it_found(cleaned):
         "training samples, decided by fusion",
         "before:",
         "after :",
-        "digits v0001",
+        "digits v0002",
+        "current is v000",
+        "verdict: ",
         "gradsieve sql",
     ):
         assert words in text
@@ -52,22 +56,57 @@ def test_seventy_percent_of_the_planted_flips_are_found_and_accuracy_does_not_fa
     assert facts["metrics"]["accuracy"]["cleaned"] >= facts["metrics"]["accuracy"]["untouched"]
 
 
+def versions_of(lake: Path) -> History:
+    return History(Objects(lake / "versions"), "digits")
+
+
 def test_the_flagged_are_exactly_what_the_version_leaves_out(cleaned):
     flags = pq.read_table(cleaned.run_folder / "flags.parquet").to_pylist()
     samples = pq.read_table(cleaned.run_folder / "samples")["sample_id"].to_pylist()
-    version = cleaned.lake / "versions" / "digits" / "v0001"
-    kept = pq.read_table(version / "data")["sample_id"].to_pylist()
-    removed = pq.read_table(version / "removed.parquet")["sample_id"].to_pylist()
+    home = cleaned.lake / "versions" / "digits" / versions_of(cleaned.lake).manifest(2).rows_of.folder
+    kept = pq.read_table(home / "data")["sample_id"].to_pylist()
+    decisions = pq.read_table(home / "decisions.parquet").to_pylist()
+    removed = [row["sample_id"] for row in decisions if row["decision"] == "remove"]
     assert set(removed) == {row["sample_id"] for row in flags if row["flag"]}
     assert sorted(kept + removed) == sorted(samples)
+    assert all(row["reason"] and row["rule"] and set(row["scores"]) for row in decisions)
+
+
+def test_a_dataset_is_kept_as_it_came_before_it_is_cleaned(cleaned):
+    came, made = versions_of(cleaned.lake).manifests()
+    assert (came.kind, came.removed, came.parent) == ("ingested", 0, None)
+    assert (made.kind, made.parent) == ("cleaned", "v0001")
+    assert came.parts == made.parts
+    assert came.rows == pq.read_table(cleaned.run_folder / "samples").num_rows == made.rows + made.removed
+
+
+def test_a_version_knows_its_run_code_config_model_detectors_budget_and_verdict(cleaned):
+    made = versions_of(cleaned.lake).manifest(2)
+    facts = json.loads((cleaned.run_folder / "run.json").read_text())["facts"]
+    assert made.run_id == cleaned.run_folder.name
+    assert made.code.startswith("0.")
+    assert CleanConfig.model_validate(yaml.safe_load(made.config or "")) == CleanConfig()
+    assert len(made.model or "") == len(made.source or "") == 64
+    assert list(made.detectors) == facts["scores"]["detectors"]
+    assert made.budget == facts["flags"]["found"]
+    assert made.verdict is not None
+    assert made.verdict["word"] == facts["metrics"]["verdict"]["word"]
+
+
+def test_the_tags_are_where_the_verdict_put_them(cleaned):
+    verdict = versions_of(cleaned.lake).manifest(2).verdict
+    assert verdict is not None
+    expected = {"current": "v0002"} if verdict["promote"] else {"candidate": "v0002", "current": "v0001"}
+    assert versions_of(cleaned.lake).tags() == expected
 
 
 def test_a_version_holds_a_digest_of_each_of_its_files(cleaned):
-    version = cleaned.lake / "versions" / "digits" / "v0001"
-    manifest = json.loads((version / "manifest.json").read_text())
-    on_disk = {str(path.relative_to(version)) for path in version.rglob("*.parquet")}
-    assert {file["name"] for file in manifest["files"]} == on_disk
-    assert all(sha256_of(version / file["name"]) == file["sha256"] for file in manifest["files"])
+    home = cleaned.lake / "versions" / "digits"
+    named = {}
+    for manifest in versions_of(cleaned.lake).manifests():
+        named |= {name: file.sha256 for name, file in manifest.rows_of.objects.items()}
+    assert set(named) == {str(path.relative_to(home)) for path in home.rglob("*.parquet")}
+    assert {name: sha256_of(home / name) for name in named} == named
 
 
 def test_the_recorded_configuration_gives_the_same_configuration(cleaned):
@@ -114,12 +153,13 @@ def copy(tmp_path_factory, gradsieve, small):
 @pytest.mark.parametrize(
     ("module", "old", "new", "recomputed"),
     [
-        # Another number for the L1 norm: gradients and scores change; l2 decides, so the flags come out the same.
+        # Another number for the L1 norm: gradients and scores change; l2 decides, so the flags come out the same. The
+        # scores stand beside each decision, so a version follows.
         (
             "kernels/norms.py",
             "l1 = (residual.abs().sum(2) * features.abs().sum(2)).sum(1)",
             "l1 = (residual.abs().sum(2) * features.abs().sum(2)).sum(1) * 1.5",
-            {"gradients", "scores", "flags", "metrics"},
+            {"gradients", "scores", "flags", "metrics", "version"},
         ),
         # The same numbers by other code: gradients are recomputed, come out the same, and nothing follows. (The plan
         # asks the gradient kind whether it can serve the network, so it is asked again.)
@@ -213,7 +253,9 @@ def test_two_runs_at_once_both_finish_and_lose_nothing(gradsieve, small, tmp_pat
     with ThreadPoolExecutor(2) as pool:
         done = list(pool.map(run, (1, 2)))
     assert [process.returncode for process in done] == [0, 0], [process.stderr for process in done]
-    versions = sorted(path.name for path in (tmp_path / "versions" / "digits").iterdir())
-    assert versions == ["v0001", "v0002"]
+    came, *made = versions_of(tmp_path).manifests()
+    assert [m.version for m in made] == ["v0002", "v0003"]
+    assert {m.parent for m in made} == {came.version}
+    assert {m.run_id for m in made} == {path.name for path in (tmp_path / "runs").iterdir()}
     listed = gradsieve("sql", "--lake", str(tmp_path), "--format=csv", "SELECT count(*) FROM runs")
     assert listed.stdout.split()[-1] == "2"

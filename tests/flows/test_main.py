@@ -12,7 +12,7 @@ import yaml
 def test_help_names_every_command_and_every_option_has_words(gradsieve):
     top = gradsieve("--help")
     assert top.returncode == 0
-    for command in ("clean", "compare", "sql", "runs", "versions", "show"):
+    for command in ("clean", "compare", "sql", "runs", "versions", "show", "index"):
         assert command in top.stdout
     shared = ("--reader.path", "--training.epochs", "--reader.noise.share", "--config")
     for command, own in (("clean", ("--budget.share", "--verification.seeds")), ("compare", ("--budgets", "--seeds"))):
@@ -80,8 +80,9 @@ def test_a_table_of_ones_own_needs_only_a_path_and_a_label(gradsieve, tmp_path):
         "--reader.label=species", "--model.kind=logistic", "--training.epochs=5", "--verification.seeds=1",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "plants v0001" in done.stdout
-    published = pq.read_table(tmp_path / "lake" / "versions" / "plants" / "v0001" / "data")
+    assert "plants v0002" in done.stdout
+    (home,) = {line.strip() for line in done.stdout.splitlines() if line.strip().endswith("/data")}
+    published = pq.read_table(home)
     assert set(published.column_names) >= {"width", "height", "name", "label"}
 
 
@@ -159,8 +160,11 @@ def test_a_wrong_query_and_a_write_are_refused(gradsieve, cleaned):
 def test_runs_versions_and_show_list_what_is_there(gradsieve, cleaned):
     lake = ("--lake", str(cleaned.lake))
     assert cleaned.run_folder.name in gradsieve("runs", *lake).stdout
-    assert "v0001" in gradsieve("versions", *lake, "--dataset=digits").stdout
-    assert "v0001" not in gradsieve("versions", *lake, "--dataset=other").stdout
+    listed = gradsieve("versions", "list", *lake, "--dataset=digits").stdout
+    assert "v0001" in listed
+    assert "v0002" in listed
+    other = gradsieve("versions", "list", *lake, "--dataset=other")
+    assert (other.returncode, "v0001" in other.stdout) == (3, False)
     shown = gradsieve("show", "latest", *lake).stdout
     assert shown.splitlines()[0] in cleaned.process.stdout
     assert "Test accuracy" in shown
@@ -204,11 +208,15 @@ def test_a_moved_or_copied_lake_answers_for_itself(gradsieve, cleaned, tmp_path)
 
     copy = shutil.copytree(cleaned.lake, tmp_path / "copy")
     shutil.rmtree(copy / "versions" / "digits")
-    damaged = gradsieve("versions", "--lake", str(copy))
-    assert (damaged.returncode, "Traceback" in damaged.stderr) == (6, False)
-    shutil.copytree(cleaned.lake / "versions" / "digits", copy / "versions" / "other")
-    shown = gradsieve("sql", "SELECT DISTINCT dataset FROM removed", "--lake", str(copy), "--format=csv")
-    assert shown.stdout.split()[-1] == "other"
+    without = gradsieve("versions", "list", "--lake", str(copy))
+    assert (without.returncode, "Traceback" in without.stderr) == (3, False)
+    shutil.copytree(cleaned.lake / "versions" / "digits", copy / "versions" / "digits")
+    asked = ("SELECT count(*) FROM removed", "--format=csv")
+    there, here = (gradsieve("sql", *asked, "--lake", str(lake)).stdout for lake in (cleaned.lake, copy))
+    assert int(here.split()[-1]) > 0
+    assert here == there
+    for words in ("is written anew", "is up to date"):
+        assert words in gradsieve("index", "--lake", str(copy)).stdout
 
 
 def test_a_run_in_a_pipe_says_what_it_does_line_by_line(gradsieve, small, tmp_path):

@@ -146,3 +146,11 @@ def test_without_a_test_split_nothing_could_be_verified_and_nothing_is_trained(t
     samples = ingest.fn(run, Digits(limit=100, test_share=0.0), Ingestion())
     with pytest.raises(BadInput, match="split 'test'"):
         plan.fn(run, samples, 2, Logistic(), Head(), base_of(run, None, "plan"))
+
+
+def test_without_a_validation_split_no_budget_can_be_searched_for_and_nothing_is_trained(tmp_path):
+    run = Run.start(tmp_path, "plan")
+    samples = ingest.fn(run, Digits(limit=100), Ingestion())
+    needed = ("train", "validation", "test")
+    with pytest.raises(BadInput, match="or set validation_share above 0"):
+        plan.fn(run, samples, 2, Logistic(), Head(), base_of(run, None, "plan"), needed)

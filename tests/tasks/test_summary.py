@@ -79,6 +79,14 @@ def test_whom_the_guards_kept_is_counted(tmp_path, kept, words):
     assert shown(tmp_path, kept)[1:] == [words]
 
 
+@pytest.mark.parametrize(("rounds", "words"), [(1, "one round"), (2, "2 rounds")])
+def test_a_budget_that_was_searched_for_is_named_before_the_figures_it_led_to(tmp_path, rounds, words):
+    facts = EARLIER | {"search": {"survivors": [1], "names": ["share_0.2"], "rung": rounds}}
+    lines = dict(Summary(facts, "r", "pets", tmp_path).sections)["Test accuracy, last epoch"]
+    assert lines[0] == f"budget share_0.2, chosen on the validation split in {words}"
+    assert lines[1].startswith("before:")
+
+
 def test_the_classes_flagged_most_and_what_fusion_weighs_are_a_line_each(tmp_path):
     most = [{"name": "cat", "samples": 400, "flagged": 80, "lift": 2.0}]
     fusion = {"weights": {"margin": 0.5, "aum": 0.25}, "dropped": ["neighbours"], "concentration": 0.125}

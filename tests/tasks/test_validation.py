@@ -72,6 +72,22 @@ def test_copies_are_named_alike_whatever_the_row_order(read, seed):
     }
 
 
+def test_a_validation_share_is_taken_from_the_training_samples_alone(read):
+    rows = [(i, "xy"[i % 2]) for i in range(600)]
+    _, before = read(rows, test_share=0.3)
+    artefact, after = read(rows, test_share=0.3, validation_share=0.2)
+    moved = {(before[name]["split"], sample["split"]) for name, sample in after.items()}
+    assert moved == {("train", "train"), ("train", "validation"), ("test", "test")}
+    assert artefact.facts["splits"]["validation"] == pytest.approx(120, abs=5 * (600 * 0.2 * 0.8) ** 0.5)
+    _, none = read(rows, test_share=0.3, validation_share=0)
+    assert none == before
+
+
+def test_shares_that_leave_nothing_to_train_on_are_refused(read):
+    with pytest.raises(ValueError, match=r"test_share and validation_share: expected less than 1 together, got 0\.5"):
+        read(ROWS, test_share=0.5, validation_share=0.5)
+
+
 def test_copies_that_a_source_splits_apart_are_counted_as_leaking(read):
     rows = [(*row, "train") for row in ROWS] + [(4, "y", "test"), (5, "z", "val"), (6, "x", "train"), (99, "x", "test")]
     artefact, samples = read(rows, "a,label,part", split="part")

@@ -5,19 +5,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from tasks.arms import ARMS
+from tasks.arms import ARMS, Verification
 from tasks.artefacts import Run
 from tasks.fitting import Training
 from tasks.ingest import ingest
+from tasks.kernels.calibration import calibration_error
 from tasks.models.logistic import Logistic
 from tasks.readers.digits import Digits
 from tasks.retrain import retrain
 from tasks.samples import load
-from tasks.schemas import FLAGS, METRICS, PREDICTIONS, SAMPLES, scores
+from tasks.schemas import EXAMINATION, FLAGS, METRICS, PREDICTIONS, SAMPLES, scores
 from tasks.validation import Ingestion
+from tasks.verdict import gain_of
 from tasks.verify import verify
 
 N, TESTED = 40, 25
@@ -36,7 +37,7 @@ def stored(run, stage, table, name, **facts):
         return draft.commit(**facts)
 
 
-def samples_of(run, labels, clean):
+def samples_of(run, labels, clean, test_labels=None, groups=None):
     """Training samples, and test samples whose clean label is known and differs: they must not count."""
     n = N + TESTED
     columns = {
@@ -44,9 +45,9 @@ def samples_of(run, labels, clean):
         "source": ["test"] * n,
         "row": range(n),
         "split": ["train"] * N + ["test"] * TESTED,
-        "label": labels + ["a"] * TESTED,
+        "label": labels + (test_labels or ["a"] * TESTED),
         "clean_label": clean + ["b"] * TESTED,
-        "group": [None] * n,
+        "group": [None] * N + (groups or [None] * TESTED),
         "source_id": [None] * n,
     }
     table = pa.table([pa.array(columns[f.name], f.type) for f in SAMPLES], schema=SAMPLES)
@@ -76,18 +77,35 @@ def flags_of(run, flagged):
         }
         for i, (name, flag) in enumerate(zip(IDS, flagged, strict=True))
     ]
-    return stored(run, "flags", pa.Table.from_pylist(rows, schema=FLAGS), "flags.parquet", detector="l2")
+    table = pa.Table.from_pylist(rows, schema=FLAGS)
+    return stored(run, "flags", table, "flags.parquet", detector="l2", flagged=int(np.sum(flagged)))
 
 
-def trial(run, arm, seed, correct):
-    """Predictions of one arm under one seed, ``correct`` of them right."""
-    columns = [TEST_IDS, ["a"] * TESTED, ["a"] * correct + ["b"] * (TESTED - correct), np.full(TESTED, 0.5, np.float32)]
+def examination_of(run, suspects=()):
+    """Of the test samples, ``suspects`` are suspect."""
+    rows = [
+        {"sample_id": name, "split": "test", "label": "a", "predicted": "a", "p_label": 1.0, "p_predicted": 1.0}
+        | {"p_wrong": 0.0, "suspect": name in suspects, "reason": "r"}
+        for name in TEST_IDS
+    ]
+    return stored(run, "examination", pa.Table.from_pylist(rows, schema=EXAMINATION), "examination.parquet")
+
+
+def trial(run, arm, seed, correct, labels=None, confidence=None, order=slice(None)):
+    """Predictions of one arm under one seed: so many of them right, or which."""
+    labels = labels or ["a"] * TESTED
+    right = np.arange(TESTED) < correct if isinstance(correct, int) else correct
+    predicted = [y if r else ("b" if y == "a" else "a") for y, r in zip(labels, right, strict=True)]
+    p = np.full(TESTED, 0.5, np.float32) if confidence is None else confidence
+    columns = [np.array(column)[order] for column in (TEST_IDS, labels, predicted, p)]
     table = pa.table([pa.array(c) for c in columns], schema=PREDICTIONS)
     name = f"predictions/{arm}-{seed}.parquet"
-    return stored(run, "predictions", table, name, arm=arm, seed=seed, trained_on={"untouched": N}.get(arm, 36))
+    return stored(
+        run, "predictions", table, name, arm=arm, seed=seed, trained_on={"untouched": N}.get(arm, 36), split="test"
+    )
 
 
-def verified(run, correct, *, labels=None, clean=None, columns=None, flagged=None):
+def verified(run, correct, *, labels=None, clean=None, columns=None, flagged=None, suspects=(), **options):
     """``correct``: arm → right predictions by seed."""
     labels = labels or ["a", "b"] * (N // 2)
     arms = [trial(run, arm, seed, n) for arm, counts in correct.items() for seed, n in enumerate(counts)]
@@ -95,12 +113,19 @@ def verified(run, correct, *, labels=None, clean=None, columns=None, flagged=Non
         run,
         samples_of(run, labels, clean or [None] * N),
         scores_of(run, columns or {"l2": np.arange(N, dtype=float)}),
-        flags_of(run, np.zeros(N) if flagged is None else flagged),
+        flags_of(run, np.arange(N) < 4 if flagged is None else flagged),
+        examination_of(run, suspects),
         arms,
+        Verification(**options),
     )
 
 
-COUNTS = {"untouched": [20, 21, 19, 20], "cleaned": [23, 22, 22, 24], "random": [19, 20, 20, 18]}
+COUNTS = {
+    "untouched": [20, 21, 19, 20],
+    "cleaned": [23, 22, 22, 24],
+    "random": [19, 20, 20, 18],
+    "relabelled": [21, 21, 22, 20],
+}
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -109,34 +134,93 @@ def test_accuracies_are_a_count_of_right_predictions(run, reverse):
     found = verified(run, counts)
     table = pq.read_table(run.path(found))
     assert table.schema.equals(METRICS)
+    rows = [row for row in table.to_pylist() if row["by"] == "all"]
     by_hand = {(arm, seed): n / TESTED for arm, counts in COUNTS.items() for seed, n in enumerate(counts)}
-    assert {(row["arm"], row["seed"]): row["accuracy"] for row in table.to_pylist()} == pytest.approx(by_hand)
-    assert {row["arm"]: row["trained_on"] for row in table.to_pylist()} == {
-        "untouched": 40,
-        "cleaned": 36,
-        "random": 36,
-    }
-    assert set(table["tested_on"].to_pylist()) == {TESTED}
+    assert {(row["arm"], row["seed"]): row["accuracy"] for row in rows} == pytest.approx(by_hand)
+    assert {row["arm"]: row["trained_on"] for row in rows} == dict.fromkeys(ARMS, 36) | {"untouched": N}
+    assert {row["tested_on"] for row in rows} == {TESTED}
     assert found.facts["accuracy"] == pytest.approx({arm: sum(c) / 4 / TESTED for arm, c in COUNTS.items()})
+    # Always as sure as 0.5: that is what the share of right ones differs from.
+    errors = {arm: sum(abs(n / TESTED - 0.5) for n in c) / 4 for arm, c in COUNTS.items()}
+    assert found.facts["calibration"] == pytest.approx(errors)
     assert (found.facts["seeds"], found.facts["tested_on"]) == (4, TESTED)
+    assert (found.facts["suspects"], found.facts["trusted"]) == (0, None)
 
 
+def random_trials(run, labels, suspects):
+    """Random predictions of every arm under three seeds, and a loop's figures of them, by (arm, seed, by, name)."""
+    generator = np.random.default_rng(0)
+    arms, by_hand = [], {}
+    groups = ["g" if i % 3 == 0 else "h" if i % 3 == 1 else None for i in range(TESTED)]
+    for arm in ARMS:
+        for seed in range(3):
+            right, p = generator.random(TESTED) < 0.7, generator.random(TESTED).astype(np.float32)
+            arms.append(trial(run, arm, seed, right, labels, p, generator.permutation(TESTED)))
+            trusted = np.array([name not in suspects for name in TEST_IDS])
+            parts = {("all", ""): np.ones(TESTED, bool), ("trusted", ""): trusted}
+            parts |= {("class", c): np.array(labels) == c for c in "ab"}
+            parts |= {("group", g): np.array(groups) == g for g in "gh"}
+            for (by, name), rows in parts.items():
+                error = calibration_error(p[rows], right[rows]) if by in ("all", "trusted") else None
+                by_hand[arm, seed, by, name] = (int(rows.sum()), float(right[rows].mean()), error)
+    return arms, by_hand, groups
+
+
+def test_figures_by_class_by_group_and_without_suspects_are_those_of_a_loop(run):
+    labels = ["a" if i % 4 else "b" for i in range(TESTED)]
+    suspects = TEST_IDS[3:8]
+    arms, by_hand, groups = random_trials(run, labels, suspects)
+    given = ["a", "b"] * (N // 2)
+    parts = samples_of(run, given, [None] * N, labels, groups), scores_of(run, {"l2": np.arange(N, dtype=float)})
+    rest = flags_of(run, np.arange(N) < 4), examination_of(run, suspects)
+    found = verify.fn(run, *parts, *rest, arms, Verification())
+    rows = pq.read_table(run.path(found)).to_pylist()
+    assert len(rows) == len(by_hand)
+    for row in rows:
+        tested_on, accuracy, error = by_hand[row["arm"], row["seed"], row["by"], row["name"]]
+        assert (row["tested_on"], row["accuracy"]) == (tested_on, pytest.approx(accuracy))
+        assert row["calibration_error"] == (None if error is None else pytest.approx(error, abs=1e-6))
+    changes = {(c["by"], c["name"]): c["change"] for c in found.facts["changes"]}
+    for by, name in changes:
+        pairs = [(by_hand["cleaned", s, by, name][1], by_hand["untouched", s, by, name][1]) for s in range(3)]
+        assert changes[by, name] == pytest.approx(sum(c - u for c, u in pairs) / 3)
+    assert set(changes) == {("class", "a"), ("class", "b"), ("group", "g"), ("group", "h")}
+    assert found.facts["suspects"] == 5
+    trusted = found.facts["trusted"]
+    differences = [by_hand["cleaned", s, "trusted", ""][1] - by_hand["random", s, "trusted", ""][1] for s in range(3)]
+    assert trusted["gains"]["random"]["mean"] == pytest.approx(sum(differences) / 3)
+    assert trusted["tested_on"] == TESTED - 5
+    # In whatever order trials come and rows stand.
+    assert verify.fn(run, *parts, *rest, arms[::-1], Verification()).digest == found.digest
+
+
+def test_all_suspect_leaves_nothing_to_trust(run):
+    found = verified(run, COUNTS, suspects=TEST_IDS)
+    assert (found.facts["suspects"], found.facts["trusted"]) == (TESTED, None)
+    assert "trusted" not in pq.read_table(run.path(found))["by"].to_pylist()
+
+
+@pytest.mark.parametrize("arm", ["cleaned", "relabelled"])
 @pytest.mark.parametrize("control", ["untouched", "random"])
-def test_gains_are_the_paired_t_interval_of_scipy(run, control):
-    gain = verified(run, COUNTS).facts["gains"][control]
-    cleaned, other = np.array(COUNTS["cleaned"]) / TESTED, np.array(COUNTS[control]) / TESTED
-    interval = stats.ttest_rel(cleaned, other).confidence_interval(0.95)
-    assert gain["mean"] == pytest.approx((cleaned - other).mean())
-    assert (gain["low"], gain["high"]) == pytest.approx((interval.low, interval.high))
+def test_gains_are_those_of_the_right_predictions_pair_by_pair(run, arm, control):
+    gain = verified(run, COUNTS).facts["gains"][arm][control]
+    right = [np.arange(TESTED) < np.array(COUNTS[name])[:, None] for name in (arm, control)]
+    assert gain == gain_of(*right).model_dump(mode="json")
 
 
-def test_one_seed_and_seeds_that_agree_have_no_interval(run):
-    alone = verified(run, {arm: counts[:1] for arm, counts in COUNTS.items()}).facts["gains"]["random"]
-    assert alone == {"mean": pytest.approx(4 / TESTED), "low": None, "high": None}
-    # Differences of 1/25 + rounding, twice: equal as counts, so there is nothing to estimate a spread from.
-    same = verified(run, {"untouched": [20, 19], "cleaned": [21, 20], "random": [10, 10]}).facts["gains"]["untouched"]
-    assert same["mean"] == pytest.approx(1 / TESTED)
-    assert (same["low"], same["high"]) == (None, None)
+def test_the_verdict_is_about_the_arm_that_is_published(run):
+    assert verified(run, COUNTS).facts["verdict"]["arm"] == "cleaned"
+    found = verified(run, COUNTS, remedy="relabel").facts
+    assert (found["verdict"]["arm"], found["verdict"]["word"]) == ("relabelled", "no evidence")
+
+
+def test_one_seed_and_nothing_flagged_are_no_evidence(run):
+    alone = verified(run, {arm: counts[:1] for arm, counts in COUNTS.items()}).facts
+    assert alone["gains"]["cleaned"]["random"]["t"] is None
+    assert alone["verdict"]["word"] == "no evidence"
+    assert "one seed" in alone["verdict"]["sentence"]
+    nothing = verified(run, dict.fromkeys(COUNTS, COUNTS["cleaned"]), flagged=np.zeros(N)).facts["verdict"]
+    assert (nothing["word"], nothing["promote"]) == ("no evidence", False)
 
 
 def test_detection_is_that_of_scikit_learn_against_the_known_labels(run):
@@ -170,7 +254,7 @@ def test_without_known_errors_there_is_no_detection(run, clean):
 
 
 def test_nothing_flagged_finds_nothing(run):
-    found = verified(run, COUNTS, clean=["b"] * 4 + ["a", "b"] * (N // 2 - 2))
+    found = verified(run, COUNTS, clean=["b"] * 4 + ["a", "b"] * (N // 2 - 2), flagged=np.zeros(N))
     assert found.facts["detection"]["flags"] == {"wrong": 2, "flagged": 0, "found": 0}
 
 
@@ -211,7 +295,12 @@ def test_an_arm_trains_on_what_it_keeps_and_predicts_the_whole_test_split(digits
     test = load(run, samples, "test")
     n = samples.facts["splits"]["train"]
     assert table.schema.equals(PREDICTIONS)
-    assert trained.facts == {"arm": arm, "seed": 1, "trained_on": n if arm == "untouched" else n - round(n * 0.1)}
+    assert trained.facts == {
+        "arm": arm,
+        "seed": 1,
+        "trained_on": n if arm == "untouched" else n - round(n * 0.1),
+        "split": "test",
+    }
     classes = samples.facts["classes"]
     given = dict(zip(test.ids, (classes[y] for y in test.labels.tolist()), strict=True))
     assert dict(zip(table["sample_id"].to_pylist(), table["label"].to_pylist(), strict=True)) == given

@@ -14,6 +14,7 @@ import numpy as np, torch
 from torch import nn
 from tasks.kernels.attention import attend, input_weights
 from tasks.kernels.augment import crop_flip
+from tasks.kernels.calibration import calibration_error
 from tasks.kernels.canaries import class_confusion, planted_labels, planting_networks
 from tasks.kernels.checkpoints import combine
 from tasks.kernels.curvature import Fisher
@@ -33,6 +34,7 @@ from tasks.kernels.neighbours import comparable, nearest, votes
 from tasks.kernels.noise import InstanceTargets, flip_labels, flip_rates
 from tasks.kernels.norms import factored_norms
 from tasks.kernels.outer import joined_outer
+from tasks.kernels.paired import bootstrap, t_interval
 from tasks.kernels.precision import running_in
 from tasks.kernels.projections import Projection, johnson_lindenstrauss
 from tasks.kernels.ranking import average_precision, precision_at, roc_auc

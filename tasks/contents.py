@@ -1,0 +1,157 @@
+"""The rows of a version: its parts, with what was decided applied to them."""
+
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tasks.artefacts import File, sha256_of
+from tasks.history import History
+from tasks.manifest import Content, Part
+from tasks.queries import query
+from tasks.schemas import DECISIONS
+
+Remedy = Literal["remove", "relabel"]
+
+# What identifies a member of a version.
+MEMBERS = ("sample_id", "split", "label")
+THIN = ["sample_id", "label", "source", "row", "source_id", "split"]
+"""What ``decide`` needs of the samples."""
+# Rows in memory at a time.
+_ROWS = 4096
+
+
+def decide(flags: pa.Table, samples: pa.Table, scores: pa.Table, remedy: Remedy, rule: str) -> pa.Table:
+    """Flags to decisions (tasks/queries/decisions.sql).
+
+    Args:
+        flags: schema ``FLAGS``.
+        samples: sample_id, label, source, row, source_id and split, at least of those samples.
+        scores: one suspicion column a detector.
+        remedy: whether a flagged sample with another label suggested is given that label, or removed like the others.
+        rule: what decided, in words.
+
+    Returns:
+        Schema ``DECISIONS``, by rank: every flagged sample, and every one a guard kept.
+    """
+    with duckdb.connect() as db:
+        for name, table in {"flags": flags, "samples": samples, "scores": scores}.items():
+            db.register(name, table)
+        decided = db.sql(query("decisions"), params={"remedy": remedy, "rule": rule}).to_arrow_table()
+    return decided.cast(DECISIONS)
+
+
+class Decided:
+    """Decisions, ready to be applied to rows in the order they come."""
+
+    def __init__(self, decisions: pa.Table) -> None:
+        removed = decisions.filter(pc.equal(decisions["decision"], "remove"))
+        relabelled = decisions.filter(pc.equal(decisions["decision"], "relabel"))
+        self.removed = removed["sample_id"].combine_chunks()
+        self.relabelled = relabelled["sample_id"].combine_chunks()
+        self.labels = relabelled["new_label"].combine_chunks()
+
+    def applied(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows that are kept, under the labels they have now; the batch itself where nothing changes."""
+        gone = pc.is_in(batch["sample_id"], value_set=self.removed)
+        if pc.any(gone).as_py():
+            batch = batch.filter(pc.invert(gone))
+        place = pc.index_in(batch["sample_id"], value_set=self.relabelled)
+        if place.null_count == len(place):
+            return batch
+        label = pc.coalesce(self.labels.take(place), batch["label"])
+        return batch.set_column(batch.schema.get_field_index("label"), batch.schema.field("label"), label)
+
+
+class Rows:
+    """The rows of one content, wherever its files lie.
+
+    Args:
+        history: of the dataset.
+        content: of one of its versions.
+        scratch: where files of an object store are copied to.
+        here: local files that are the same as some objects.
+    """
+
+    def __init__(self, history: History, content: Content, scratch: Path, here: dict[str, Path]) -> None:
+        self.history, self.content, self.scratch, self.here = history, content, scratch, here
+
+    def file(self, name: str) -> Path:
+        """A local file of an object of the dataset."""
+        return self.here.get(name) or self.history.objects.file(f"{self.history.dataset}/{name}", self.scratch)
+
+    @property
+    def decisions(self) -> pa.Table:
+        """Schema ``DECISIONS``."""
+        return pq.read_table(self.file(self.content.decided))
+
+    def batches(self, columns: Iterable[str] | None = None) -> Iterator[tuple[Part, pa.RecordBatch]]:
+        """Record batches of all rows, part by part; ``columns`` must hold sample_id and label."""
+        decided = Decided(self.decisions)
+        for part in self.content.parts:
+            with pq.ParquetFile(self.file(part.path)) as file:
+                for batch in file.iter_batches(batch_size=_ROWS, columns=None if columns is None else list(columns)):
+                    yield part, decided.applied(batch)
+
+    def members(self) -> pa.Table:
+        """sample_id, split and label of every row, by id."""
+        batches = [batch for _, batch in self.batches(MEMBERS)]
+        schema = pa.schema([pa.field(name, pa.string(), nullable=False) for name in MEMBERS])
+        return pa.Table.from_batches([b.select(list(MEMBERS)).cast(schema) for b in batches], schema).sort_by(
+            "sample_id"
+        )
+
+    def schema(self) -> pa.Schema:
+        """Of the rows."""
+        return pq.read_schema(self.file(self.content.parts[0].path))
+
+
+@contextmanager
+def rows_of(history: History, content: Content, here: dict[str, Path] | None = None) -> Iterator[Rows]:
+    """The rows of a content; what is copied from an object store is gone again afterwards."""
+    with tempfile.TemporaryDirectory(prefix="gradsieve-") as scratch:
+        yield Rows(history, content, Path(scratch), here or {})
+
+
+def members_digest(members: pa.Table) -> str:
+    """SHA-256 of the members: of each column its values' lengths, then their bytes, in the order of the ids."""
+    digest = hashlib.sha256()
+    for name in MEMBERS:
+        column = members[name].cast(pa.large_string()).combine_chunks()
+        digest.update(pc.binary_length(column).cast(pa.int64()).to_numpy(zero_copy_only=False).tobytes())
+        for start in range(0, len(column), 1 << 20):
+            digest.update("".join(column.slice(start, 1 << 20).to_pylist()).encode())
+    return digest.hexdigest()
+
+
+def write_plain(source: Path, decided: Decided, target: Path) -> int | None:
+    """The rows of one part as they are in a version; None, and nothing written, where every row stays as it is."""
+    rows = 0
+    with pq.ParquetFile(source) as file:
+        ids = (batch["sample_id"] for batch in file.iter_batches(columns=["sample_id"]))
+        named = pa.concat_arrays([decided.removed, decided.relabelled])
+        if not any(pc.any(pc.is_in(column, value_set=named)).as_py() for column in ids):
+            return None
+        with pq.ParquetWriter(target, file.schema_arrow, compression="zstd") as sink:
+            for batch in file.iter_batches(batch_size=_ROWS):
+                kept = decided.applied(batch)
+                sink.write_batch(kept)
+                rows += kept.num_rows
+    return rows
+
+
+def described(path: Path, name: str, rows: int) -> File:
+    """A written file, by what it holds."""
+    return File(name=name, rows=rows, size=path.stat().st_size, sha256=sha256_of(path))

@@ -1,0 +1,82 @@
+"""examine: checkpoints + votes → how likely the labels of the held-out splits are wrong themselves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tasks.artefacts import Artefact, Run
+from tasks.fitting import Training
+from tasks.models import Model
+from tasks.neighbourhood import Neighbourhood
+from tasks.samples import payload_of, remembered
+from tasks.step import step
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tasks.samples import Inputs
+
+
+@step("examine")
+def examine(
+    run: Run,
+    samples: Artefact,
+    checkpoints: list[Artefact],
+    neighbourhood: Neighbourhood,
+    model: Model,
+    training: Training,
+) -> Artefact:
+    """Audit the splits that a verification counts by → ``examination.parquet``, most suspect first.
+
+    The observers are the folds' networks (the mean of their probabilities) and the nearest training samples (their
+    labels' shares); neither was told a held-out label. The networks are those trained on the untouched data, so no arm
+    chooses its own examiners; if anything the untouched arm is favoured, whose mistakes resemble theirs.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from tasks.schemas import EXAMINATION
+    from tasks.suspects import examined
+
+    classes = samples.facts["classes"]
+    splits = [split for split in ("test", "validation") if samples.facts["splits"].get(split)]
+    tables = []
+    for split in splits:
+        inputs = remembered(run, samples, split)
+        probabilities, votes = _asked(run, samples, checkpoints, neighbourhood, model, training, inputs)
+        tables.append(examined(inputs.ids, split, inputs.labels.numpy(), probabilities, votes, classes))
+    table = pa.concat_tables([EXAMINATION.empty_table(), *tables])
+    suspect = table.filter(table["suspect"])["split"].to_pylist()
+    with run.draft("examination") as draft:
+        pq.write_table(table, draft.path("examination.parquet", table.num_rows), compression="zstd")
+        return draft.commit(suspects={split: suspect.count(split) for split in splits})
+
+
+def _asked(
+    run: Run,
+    samples: Artefact,
+    checkpoints: list[Artefact],
+    neighbourhood: Neighbourhood,
+    model: Model,
+    training: Training,
+    inputs: Inputs,
+) -> tuple[np.ndarray, np.ndarray]:
+    """(mean probabilities of the folds' last networks, shares of the neighbours' labels), n × k each."""
+    import numpy as np
+
+    from tasks.devices import claimed
+    from tasks.fitting import outputs_of, restored
+    from tasks.neighbourhood import Electorate
+
+    payload, n, k = payload_of(samples), len(inputs.ids), len(samples.facts["classes"])
+    probabilities, shares = np.zeros((n, k)), np.empty((n, k), np.float32)
+    with claimed(training.device) as device:
+        # By fold, so that the sum does not depend on the order in which trainings finished.
+        for checkpoint in sorted(checkpoints, key=lambda artefact: artefact.facts["fold"]):
+            network = restored(run, checkpoint, model, payload, k)[-1]
+            probabilities += training.objective.probabilities(outputs_of(network, inputs.x, device)).numpy()
+        train = remembered(run, samples, "train")
+        electorate = Electorate.of(neighbourhood, train, k, device, image=payload.is_image)
+        for at, of_block, _ in electorate.votes(inputs.x, np.arange(n), np.full(n, -1), 1):
+            shares[at] = of_block
+    return (probabilities / len(checkpoints)).astype(np.float32), shares

@@ -1,0 +1,156 @@
+"""A version as a dataset of another kind: written aside, and renamed when it is whole."""
+
+from __future__ import annotations
+
+import io
+import re
+import uuid
+from collections.abc import Callable
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import pyarrow.parquet as pq
+
+from tasks.artefacts import partial_folder, rename_folder, write_durably
+from tasks.contents import Rows, rows_of
+from tasks.errors import BadConfig
+from tasks.history import History
+from tasks.live import tensors_of
+from tasks.manifest import Manifest
+from tasks.samples import Payload, to_array
+
+Form = Literal["parquet", "image_folder", "huggingface", "torch"]
+FORMS: tuple[Form, ...] = get_args(Form)
+
+
+def export(history: History, manifest: Manifest, form: Form, target: Path) -> int:
+    """Write a version's rows into the new folder ``target``; how many.
+
+    parquet         <split>/<part>.parquet, all columns
+    image_folder    <split>/<class>/<sample_id>.png, or the encoded image as it came
+    huggingface     a DatasetDict that ``datasets.load_from_disk`` reads
+    torch           <split>.pt, a mapping of x, y, classes and sample_ids that ``torch.load(weights_only=True)`` reads
+
+    Each with ``version.json``, the manifest.
+
+    Raises:
+        BadConfig: the target is there already, the version has no images, or a library is not installed.
+    """
+    target = target.expanduser().absolute()
+    if target.exists():
+        raise BadConfig(
+            where=f"option to {target}",
+            expected="a folder that is not there yet",
+            got="one that is",
+            do="Name another.",
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with rows_of(history, manifest.rows_of) as rows, partial_folder(target.parent) as aside:
+        count = _WRITERS[form](rows, aside)
+        write_durably(aside / "version.json", manifest.model_dump_json(indent=1))
+        if not rename_folder(aside, target):
+            raise BadConfig(where=str(target), expected="room for the export", got="a folder", do="Name another.")
+    return count
+
+
+def _parquet(rows: Rows, aside: Path) -> int:
+    count = 0
+    for part, batches in groupby(rows.batches(), key=itemgetter(0)):
+        (aside / part.split).mkdir(parents=True, exist_ok=True)
+        with pq.ParquetWriter(aside / part.split / part.name, rows.schema(), compression="zstd") as writer:
+            for _, batch in batches:
+                writer.write_batch(batch)
+                count += batch.num_rows
+    return count
+
+
+def _image_folder(rows: Rows, aside: Path) -> int:
+    from PIL import Image
+
+    payload = Payload.model_validate(rows.content.payload)
+    if payload.kind != "image" and not (payload.is_image and payload.dtype == "uint8" and payload.shape[0] in (1, 3)):
+        raise BadConfig(
+            where="option as image_folder",
+            expected="images: encoded ones, or 1 or 3 channels of bytes",
+            got=f"{payload.kind} {' × '.join(map(str, payload.shape))} {payload.dtype}",
+            do="Export parquet, huggingface or torch.",
+        )
+    folders = _folder_names(list(rows.content.classes))
+    count = 0
+    for part, batch in rows.batches(["sample_id", "label", *payload.columns]):
+        pixels = None if payload.kind == "image" else to_array(batch.select(list(payload.columns)), payload)
+        encoded = batch[payload.columns[0]].to_pylist() if pixels is None else []
+        for place, (name, label) in enumerate(
+            zip(batch["sample_id"].to_pylist(), batch["label"].to_pylist(), strict=True)
+        ):
+            folder = aside / part.split / folders[label]
+            folder.mkdir(parents=True, exist_ok=True)
+            if pixels is None:
+                (folder / f"{name}{_suffix(encoded[place])}").write_bytes(encoded[place])
+            else:
+                image = pixels[place].transpose(1, 2, 0)
+                Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).save(folder / f"{name}.png")
+        count += batch.num_rows
+    return count
+
+
+def _suffix(data: bytes) -> str:
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data)) as image:
+        return f".{(image.format or 'img').lower().replace('jpeg', 'jpg')}"
+
+
+def _folder_names(classes: list[str]) -> dict[str, str]:
+    """Class → a folder's name: the class itself where that is one, never a path, no two alike in any case."""
+    names: dict[str, str] = {}
+    for label in classes:
+        name = re.sub(r"[^\w .+-]", "_", label).strip(" .")[:100] or "_"
+        taken = {other.lower() for other in names.values()}
+        names[label] = name if name.lower() not in taken else f"{name}-{uuid.uuid5(uuid.NAMESPACE_OID, label).hex[:8]}"
+    return names
+
+
+def _huggingface(rows: Rows, aside: Path) -> int:
+    try:
+        from datasets import Dataset, DatasetDict
+    except ImportError as error:
+        raise BadConfig(
+            where="option as huggingface",
+            expected="the library datasets",
+            got="it is not installed",
+            do="pip install -e '.[hf]'",
+        ) from error
+    between = rows.scratch / "parquet"
+    count = _parquet(rows, between)
+    splits: Any = {
+        folder.name: Dataset.from_parquet(
+            [str(path) for path in sorted(folder.iterdir())], cache_dir=str(rows.scratch / "cache")
+        )
+        for folder in sorted(between.iterdir())
+    }
+    DatasetDict(splits).save_to_disk(str(aside))
+    return count
+
+
+def _torch(rows: Rows, aside: Path) -> int:
+    import torch
+
+    splits = sorted({part.split for part in rows.content.parts})
+    count = 0
+    for split in splits:
+        tensors = tensors_of(rows, split)
+        saved = {"x": tensors.x, "y": tensors.y, "classes": list(tensors.classes), "sample_ids": list(tensors.ids)}
+        torch.save(saved, aside / f"{split}.pt")
+        count += len(tensors.ids)
+    return count
+
+
+_WRITERS: dict[Form, Callable[[Rows, Path], int]] = {
+    "parquet": _parquet,
+    "image_folder": _image_folder,
+    "huggingface": _huggingface,
+    "torch": _torch,
+}

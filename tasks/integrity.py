@@ -1,0 +1,154 @@
+"""Every digest again, from raw data to published rows."""
+
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import yaml
+
+from tasks.artefacts import Artefact, sha256_of
+from tasks.contents import THIN, Rows, decide, members_digest, rows_of
+from tasks.errors import GradsieveError
+from tasks.history import History
+from tasks.identity import content_hashes
+from tasks.manifest import Manifest
+from tasks.readers import ReaderChoice
+from tasks.samples import Payload
+from tasks.schemas import FLAGS
+
+
+class Check(NamedTuple):
+    """One thing that was looked at again."""
+
+    what: str
+    state: Literal["ok", "wrong", "unknown"]
+    """unknown: what it would have to be compared with is not here any more"""
+    detail: str
+
+
+def checks(history: History, manifest: Manifest, lake: Path) -> Iterator[Check]:
+    """Recompute what a version claims.
+
+    source       the source files' digest, as they are now
+    run          every file of the run that made it
+    objects      the bytes of every part, of the decisions and of the plain files
+    identities   every sample_id from the sample's own inputs
+    decisions    what the run's flags and scores lead to
+    members      the rows after the decisions, counted and hashed; in plain the same ones
+    """
+    yield _source(manifest)
+    yield from _run(manifest, lake)
+    with rows_of(history, manifest.rows_of) as rows:
+        objects = [_object(rows, name, file.sha256) for name, file in manifest.rows_of.objects.items()]
+        yield from objects
+        if all(check.state == "ok" for check in objects):
+            yield _identities(rows, manifest)
+            yield from _decisions(rows, manifest, lake / "runs" / str(manifest.run_id))
+            yield from _members(rows, manifest)
+
+
+def _source(manifest: Manifest) -> Check:
+    if manifest.config is None or manifest.source is None:
+        return Check("source", "unknown", "no source is recorded")
+    try:
+        reader = ReaderChoice.model_validate(yaml.safe_load(manifest.config)["reader"]).part
+        missing = [str(path) for path in reader.files() if not path.exists()]
+        if missing:
+            return Check("source", "unknown", f"{missing[0]} is not here")
+        same = reader.fingerprint() == manifest.source
+    except (GradsieveError, ValueError, KeyError, OSError) as error:
+        return Check("source", "unknown", str(error).partition("\n")[0])
+    return Check("source", "ok", "unchanged") if same else Check("source", "wrong", "has changed since it was read")
+
+
+def _run(manifest: Manifest, lake: Path) -> Iterator[Check]:
+    path = lake / "runs" / str(manifest.run_id) / "run.json"
+    if manifest.run_id is None or not path.is_file():
+        yield Check("run", "unknown", f"{manifest.run_id} is not in this lake")
+        return
+    stages = [Artefact.model_validate(stage) for stage in json.loads(path.read_text(encoding="utf-8"))["stages"]]
+    wrong, gone, seen = [], [], 0
+    for file in (file for stage in stages for file in stage.files):
+        there = path.parent / file.name
+        seen += 1
+        if not there.is_file():
+            gone.append(file.name)
+        elif sha256_of(there) != file.sha256:
+            wrong.append(file.name)
+    if wrong:
+        yield Check("run", "wrong", f"altered: {', '.join(wrong[:5])}")
+    elif gone:
+        yield Check("run", "unknown", f"{len(gone)} of {seen} files are cleared away: {', '.join(gone[:3])}")
+    else:
+        yield Check("run", "ok", f"{seen} files as they were written")
+
+
+def _object(rows: Rows, name: str, digest: str) -> Check:
+    try:
+        found = sha256_of(rows.file(name))
+    except GradsieveError as error:
+        return Check(name, "wrong", error.got)
+    return Check(name, "ok", digest) if found == digest else Check(name, "wrong", f"{found}, expected {digest}")
+
+
+def _identities(rows: Rows, manifest: Manifest) -> Check:
+    payload = Payload.model_validate(manifest.payload)
+    wrong = count = 0
+    for part in manifest.parts:
+        with pq.ParquetFile(rows.file(part.path)) as file:
+            for batch in file.iter_batches(batch_size=4096, columns=["sample_id", *payload.columns]):
+                names = content_hashes([batch[name] for name in payload.columns])
+                # A copy's id is its content's with a number.
+                wrong += sum(
+                    given.partition("-")[0] != name
+                    for given, name in zip(batch["sample_id"].to_pylist(), names, strict=True)
+                )
+                count += batch.num_rows
+    if wrong:
+        return Check("identities", "wrong", f"{wrong:,} of {count:,} ids are not those of their inputs")
+    return Check("identities", "ok", f"{count:,} ids follow from their inputs")
+
+
+def _members(rows: Rows, manifest: Manifest) -> Iterator[Check]:
+    members = rows.members()
+    digest = members_digest(members)
+    by_split = dict(Counter(members["split"].to_pylist()))
+    if (digest, by_split) != (manifest.members, manifest.splits):
+        yield Check("members", "wrong", f"{by_split} {digest}, expected {manifest.splits} {manifest.members}")
+    else:
+        yield Check("members", "ok", f"{members.num_rows:,} rows {digest}")
+    content = manifest.rows_of
+    if content.plain is None:
+        return
+    paths = [rows.file(f"{content.folder}/data/{file.name}") for file in content.plain]
+    plain = pa.concat_tables([pq.read_table(path, columns=list(members.column_names)) for path in paths])
+    same = members_digest(plain.sort_by("sample_id")) == manifest.members
+    yield Check("plain", "ok" if same else "wrong", f"{plain.num_rows:,} rows, {'the same' if same else 'others'}")
+
+
+def _decisions(rows: Rows, manifest: Manifest, folder: Path) -> Iterator[Check]:
+    """Whether the run's flags still lead to what was decided by rule."""
+    there = rows.decisions.filter(pc.field("decided_by") == "rule")
+    needed = [folder / "flags.parquet", folder / "scores.parquet", *sorted((folder / "samples").glob("*.parquet"))]
+    if not there.num_rows or not all(path.is_file() for path in needed):
+        return
+    flags, scores, *samples = needed
+    thin = pa.concat_tables([pq.read_table(path, columns=THIN) for path in samples])
+    rule = there["rule"][0].as_py()
+    again = decide(
+        pq.read_table(flags, columns=FLAGS.names), thin, pq.read_table(scores), manifest.remedy or "remove", rule
+    )
+    compared = ["sample_id", "decision", "new_label"]
+    same = again.select(compared).equals(there.select(compared))
+    says = "follow" if same else "do not follow"
+    yield Check("decisions", "ok" if same else "wrong", f"{there.num_rows:,} by rule {says} from the run's flags")

@@ -1,0 +1,98 @@
+"""A version as a torch dataset, also one that follows a tag."""
+
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch.utils.data import Dataset
+
+from tasks.contents import Rows, rows_of
+from tasks.errors import BadInput
+from tasks.history import CURRENT, History
+from tasks.manifest import Manifest
+from tasks.objects import Objects
+from tasks.samples import Payload, to_array
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """One split of a version."""
+
+    x: torch.Tensor
+    """n × shape, in the payload's dtype"""
+    y: torch.Tensor
+    """n positions among ``classes``, int64"""
+    ids: list[str]
+    classes: tuple[str, ...]
+
+
+def tensors_of(rows: Rows, split: str) -> Tensors:
+    """One split of a version, in memory.
+
+    Raises:
+        BadInput: the version has nothing in this split.
+    """
+    payload = Payload.model_validate(rows.content.payload)
+    classes = pa.array(rows.content.classes, pa.string())
+    xs, ys, ids = [], [], []
+    for part, batch in rows.batches(["sample_id", "label", *payload.columns]):
+        if part.split == split:
+            xs.append(to_array(batch.select(list(payload.columns)), payload))
+            ys.append(pc.index_in(batch["label"], value_set=classes).to_numpy(zero_copy_only=False))
+            ids += batch["sample_id"].to_pylist()
+    if not ids:
+        splits = sorted({part.split for part in rows.content.parts})
+        raise BadInput(
+            where=f"split {split!r}", expected=f"one of {', '.join(splits)}", got="no sample in it", do="Name another."
+        )
+    x, y = torch.from_numpy(np.concatenate(xs)), torch.from_numpy(np.concatenate(ys).astype(np.int64))
+    return Tensors(x, y, ids, rows.content.classes)
+
+
+class LiveDataset(Dataset[tuple[torch.Tensor, int]]):
+    """The samples a version keeps, under the labels it gives them: (x, class) by position.
+
+        train = LiveDataset("data/versions", "digits")           # whatever ``current`` is
+        ...                                                       # an epoch, a night
+        train.refresh()                                           # True: ``current`` has moved, and this with it
+
+    Args:
+        store: a folder of versions, or an object store's URL.
+        dataset: its name.
+        version: a version, a tag or a time (tasks/history.py).
+        split: train, validation or test.
+    """
+
+    def __init__(self, store: str | Path, dataset: str, version: str = CURRENT, split: str = "train") -> None:
+        self.history, self.asked, self.split = History(Objects(store), dataset), version, split
+        self.manifest: Manifest | None = None
+        self.refresh()
+
+    def refresh(self) -> bool:
+        """Read again if what was asked for is another version now; whether it was."""
+        manifest = self.history.resolve(self.asked)
+        if self.manifest is not None and manifest.version == self.manifest.version:
+            return False
+        with rows_of(self.history, manifest.rows_of) as rows:
+            self.tensors = tensors_of(rows, self.split)
+        self.manifest = manifest
+        return True
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return self.tensors.classes
+
+    def __len__(self) -> int:
+        return len(self.tensors.ids)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        return self.tensors.x[index], int(self.tensors.y[index])

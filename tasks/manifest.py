@@ -1,0 +1,145 @@
+"""What a version is: one small JSON document that names everything by its digest. Nothing else makes a version."""
+
+from __future__ import annotations
+
+import json
+import re
+from hashlib import sha256
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tasks.artefacts import File
+from tasks.errors import BadArtefact
+
+NAMED = re.compile(r"v(\d{4,})\.json")
+
+
+class Part(File):
+    """One file of ingested samples, all of one split; shared by every version that holds any of them."""
+
+    split: str
+
+    @property
+    def path(self) -> str:
+        """Where it lies, below the dataset."""
+        return f"parts/{self.sha256}.parquet"
+
+
+class Content(BaseModel):
+    """The rows of a version: its parts, and what was decided about some of them. Versions may have the same."""
+
+    model_config = ConfigDict(frozen=True)
+    parts: tuple[Part, ...]
+    decisions: File
+    plain: tuple[File, ...] | None
+    """The rows once more as plain Parquet, if they are small enough; parts of which every row stays are linked."""
+    classes: tuple[str, ...]
+    payload: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """Digest of what decides the rows; whether they stand there in plain decides nothing."""
+        said = [[part.sha256 for part in self.parts], self.decisions.sha256, self.classes, self.payload]
+        return sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:20]
+
+    @property
+    def folder(self) -> str:
+        """Where its own files lie, below the dataset."""
+        return f"contents/{self.id}"
+
+    @property
+    def decided(self) -> str:
+        """The decisions."""
+        return f"{self.folder}/decisions.parquet"
+
+    @property
+    def objects(self) -> dict[str, File]:
+        """Every object it needs, by its place below the dataset."""
+        plain = {f"{self.folder}/data/{file.name}": file for file in self.plain or ()}
+        return {part.path: part for part in self.parts} | {self.decided: self.decisions} | plain
+
+
+class Manifest(BaseModel):
+    """A version as it was committed."""
+
+    model_config = ConfigDict(frozen=True)
+    version: str
+    number: int
+    dataset: str
+    kind: Literal["ingested", "cleaned", "rollback"]
+    parent: str | None
+    rollback_of: str | None = None
+    published: str
+    by: str
+    """Who made it: run, or a person's name."""
+    run_id: str | None
+    code: str
+    model: str | None
+    """Digest of the networks the gradients were taken of."""
+    detectors: tuple[str, ...] = ()
+    budget: dict[str, Any] | None = None
+    remedy: Literal["remove", "relabel"] | None = None
+    verdict: dict[str, Any] | None = None
+    config: str | None
+    source: str | None
+    """Digest of the source files' names and bytes."""
+    samples: str
+    flags: str | None
+    metrics: str | None
+    rows: int
+    splits: dict[str, int]
+    removed: int
+    relabelled: int
+    members: str
+    """Digest of the (sample_id, split, label) of all rows, in the order of the ids."""
+    content: str
+    parts: tuple[Part, ...]
+    decisions: File
+    plain: tuple[File, ...] | None
+    classes: tuple[str, ...]
+    payload: dict[str, Any]
+
+    @property
+    def rows_of(self) -> Content:
+        """Its content."""
+        return Content(
+            parts=self.parts,
+            decisions=self.decisions,
+            plain=self.plain,
+            classes=self.classes,
+            payload=self.payload,
+        )
+
+    @classmethod
+    def read(cls, data: bytes, where: str) -> Manifest:
+        """A manifest as it was written.
+
+        Raises:
+            BadArtefact: it is damaged, or its content is not what its name says.
+        """
+        try:
+            manifest = cls.model_validate_json(data)
+        except ValidationError as error:
+            raise BadArtefact(
+                where=where,
+                expected="a version's manifest",
+                got=str(error).replace("\n", " ")[:200],
+                do="Restore the file; no other version depends on it.",
+            ) from error
+        return manifest
+
+    def said(self) -> tuple[Any, ...]:
+        """What makes two versions the same: the rows, why, and how far it is proven."""
+        return self.kind, self.content, self.samples, self.flags, self.metrics
+
+
+class Move(BaseModel):
+    """One move of a tag."""
+
+    model_config = ConfigDict(frozen=True)
+    tag: str
+    version: str | None
+    at: str
+    by: str
+    reason: str

@@ -1,0 +1,175 @@
+"""A run's result to a version: its files into their places, then the manifest that makes it one."""
+
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.artefacts import Artefact, Run, fsync, partial_folder
+from tasks.contents import Decided, described, members_digest, rows_of, write_plain
+from tasks.history import CANDIDATE, CURRENT, History
+from tasks.manifest import Content, Manifest, Part
+from tasks.mirror import check
+from tasks.samples import sample_paths
+from tasks.schemas import DECISIONS
+from tasks.stores import Store
+
+
+def history_of(run: Run, store: Store, dataset: str) -> History:
+    """The dataset's history, asked once, so that a place that does not answer is found before anything is trained.
+
+    Raises:
+        BadConfig: the place does not answer, or the lake shows another history under this name.
+    """
+    history = History(store.objects(run.lake), dataset)
+    check(history, run.lake)
+    return history
+
+
+class Publication:
+    """Versions of one run.
+
+    Args:
+        run: whose lake the files are in.
+        history: of the dataset.
+        samples: the ingested artefact.
+        plain_bytes: versions up to this size also hold plain Parquet.
+    """
+
+    def __init__(self, run: Run, history: History, samples: Artefact, plain_bytes: int) -> None:
+        self.run, self.history, self.samples, self.plain_bytes = run, history, samples, plain_bytes
+
+    def ingested(self, facts: dict[str, Any]) -> Manifest:
+        """The dataset as it came; the version that says just this, where there is one."""
+        ingested = [m for m in self.history.manifests() if m.kind == "ingested"]
+        made = next((m for m in reversed(ingested) if m.samples == self.samples.digest), None)
+        if made is None:
+            parent = ingested[-1].version if ingested else None
+            made = self._committed("ingested", parent, DECISIONS.empty_table(), facts)
+        # Until a cleaning has proven itself, the dataset is what came in. Later moves are the gate's, or a person's.
+        if not self.history.moves(CURRENT):
+            self.history.move(CURRENT, made.version, facts["by"], "as ingested: nothing has proven itself yet")
+        return made
+
+    def cleaned(self, parent: Manifest, decisions: pa.Table, facts: dict[str, Any]) -> Manifest:
+        """``parent`` with what was decided; the newest cleaned version, where that says just the same."""
+        return self._committed("cleaned", parent.version, decisions, facts)
+
+    def _committed(self, kind: str, parent: str | None, decisions: pa.Table, facts: dict[str, Any]) -> Manifest:
+        content = self._content(decisions)
+        # What was just put there is not fetched again from an object store.
+        with rows_of(self.history, content, self._here(content)) as rows:
+            members = rows.members()
+        counts = Counter(decisions["decision"].to_pylist())
+        by_split = Counter(members["split"].to_pylist())
+        made = self.history.commit(
+            {
+                "kind": kind,
+                "parent": parent,
+                "samples": self.samples.digest,
+                "rows": members.num_rows,
+                "splits": {split: by_split[split] for split in sorted(by_split)},
+                "removed": counts["remove"],
+                "relabelled": counts["relabel"],
+                "members": members_digest(members),
+                "content": content.id,
+                **content.model_dump(),
+                **facts,
+            }
+        )
+        # Whoever clears old versions away may have found a part unused a moment before this version named it.
+        self._complete(content, decisions)
+        return made
+
+    def _content(self, decisions: pa.Table) -> Content:
+        parts = tuple(
+            Part(**file.model_dump(exclude={"name"}), name=Path(file.name).name, split=_split(file.name))
+            for file in self.samples.files
+            if file.name.startswith("samples/")
+        )
+        with partial_folder(self.run.lake / "cache") as aside:
+            content = self._written(aside, parts, decisions)
+            self._put(content, aside)
+        return content
+
+    def _written(self, aside: Path, parts: tuple[Part, ...], decisions: pa.Table) -> Content:
+        """The content, its files written to ``aside`` as they are named below it."""
+        (aside / "data").mkdir()
+        pq.write_table(decisions, aside / "decisions.parquet", compression="zstd")
+        plain = None
+        if sum(part.size for part in parts) <= self.plain_bytes:
+            decided, files = Decided(decisions), []
+            for part, path in zip(parts, sample_paths(self.run, self.samples), strict=True):
+                rows = write_plain(path, decided, aside / "data" / part.name)
+                # A file of which every row stays is the part itself.
+                files.append(part if rows is None else described(aside / "data" / part.name, part.name, rows))
+            plain = tuple(file.model_copy() for file in files)
+        return Content(
+            parts=parts,
+            decisions=described(aside / "decisions.parquet", "decisions.parquet", decisions.num_rows),
+            plain=plain,
+            classes=tuple(self.samples.facts["classes"]),
+            payload=self.samples.facts["payload"],
+        )
+
+    def _put(self, content: Content, aside: Path) -> None:
+        """Every object of the content that is not in its place yet."""
+        parts = self._here(content)
+        same = {part.sha256: parts[part.path] for part in content.parts}
+        for name in self.history.missing(content):
+            file = content.objects[name]
+            written = aside / name.removeprefix(f"{content.folder}/")
+            source = parts.get(name) or (written if written.is_file() else same[file.sha256])
+            fsync(source)
+            self.history.objects.keep(f"{self.history.dataset}/{name}", source)
+
+    def _here(self, content: Content) -> dict[str, Path]:
+        """The lake's own file of every part."""
+        return dict(zip((part.path for part in content.parts), sample_paths(self.run, self.samples), strict=True))
+
+    def _complete(self, content: Content, decisions: pa.Table) -> None:
+        if self.history.missing(content):
+            with partial_folder(self.run.lake / "cache") as aside:
+                self._written(aside, content.parts, decisions)
+                self._put(content, aside)
+
+
+def promoted(history: History, version: str, verdict: dict[str, Any], by: str) -> str:
+    """Move ``current`` to a version that has proven itself, or ``candidate`` to one that has not; says which, and why.
+
+    ``current`` never goes back to an older version by itself: only a person does that, by a rollback.
+    """
+    number = int(version[1:])
+    reason = " ".join(verdict["because"])
+
+    def newer(there: str | None) -> bool:
+        return there is not None and int(there[1:]) >= number
+
+    if not verdict["promote"]:
+        history.move(CANDIDATE, version, by, reason, unless=newer)
+        return f"{version} stays a candidate; current is {history.tagged(CURRENT) or 'nothing yet'}"
+    history.move(CURRENT, version, by, reason, unless=newer)
+    there = history.tagged(CURRENT)
+    # A candidate older than what is promoted has been overtaken.
+    history.move(
+        CANDIDATE, None, by, f"{version} was promoted", unless=lambda tag: tag is None or int(tag[1:]) > number
+    )
+    return f"{version} is current" if there == version else f"current stays {there}, which is newer than {version}"
+
+
+def models_digest(checkpoints: list[Artefact]) -> str:
+    """Of the networks that gradients were taken of."""
+    return hashlib.sha256("".join(checkpoint.digest for checkpoint in checkpoints).encode()).hexdigest()
+
+
+def _split(name: str) -> str:
+    """Files of samples are named by their split: samples/train-00000.parquet."""
+    return Path(name).name.partition("-")[0]

@@ -1,0 +1,40 @@
+"""Going back: a new version that holds an earlier one's rows."""
+
+from __future__ import annotations
+
+from tasks.errors import BadArtefact
+from tasks.history import CURRENT, History
+from tasks.manifest import Manifest
+
+
+def rolled_back(history: History, target: Manifest, by: str, reason: str) -> Manifest:
+    """Commit ``target``'s rows again and point ``current`` at them. Nothing is deleted, nothing moves back by itself.
+
+    A kill between the two leaves the version without the tag; asked again, it is that version which gets it.
+
+    Raises:
+        BadArtefact: files of the target are gone.
+    """
+    _check_whole(history, target)
+    current = history.tagged(CURRENT)
+    newest = history.newest()
+    if newest is not None and newest.rollback_of == target.version and newest.version != current:
+        made = newest
+    else:
+        facts = target.model_dump(exclude={"version", "number", "dataset", "published"})
+        made = history.commit(facts | {"kind": "rollback", "parent": current, "rollback_of": target.version, "by": by})
+    # The target may have been cleared away while it was committed again.
+    _check_whole(history, made)
+    history.move(CURRENT, made.version, by, reason)
+    return made
+
+
+def _check_whole(history: History, target: Manifest) -> None:
+    missing = history.missing(target.rows_of)
+    if missing:
+        raise BadArtefact(
+            where=f"{history.dataset} {target.version}",
+            expected=f"all {len(target.rows_of.objects)} files of it",
+            got=f"{len(missing)} missing, {missing[0]} among them",
+            do="Restore them from a copy, or go back to another version.",
+        )

@@ -1,0 +1,117 @@
+"""The retrained arms of a verification side by side: the same test samples under the same seeds."""
+
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
+from __future__ import annotations
+
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tasks.arms import ARMS, Arm
+from tasks.artefacts import Artefact, Run
+from tasks.kernels.calibration import calibration_error
+from tasks.queries import query
+from tasks.samples import sample_paths
+from tasks.schemas import METRICS
+from tasks.verdict import CONTROLS, Change, Gain, gain_of
+
+
+class Trials:
+    """Predictions of every arm under every seed, in the order of the test samples' ids.
+
+    Args:
+        run: whose lake.
+        samples: as ingested; groups are theirs.
+        examination: which of the test labels are suspect themselves.
+        predictions: what retrain left, one artefact an arm and a seed.
+    """
+
+    def __init__(self, run: Run, samples: Artefact, examination: Artefact, predictions: list[Artefact]) -> None:
+        self._tables = {
+            (artefact.facts["arm"], artefact.facts["seed"]): pq.read_table(run.path(artefact)).sort_by("sample_id")
+            for artefact in predictions
+        }
+        self._trained_on = {(p.facts["arm"], p.facts["seed"]): p.facts["trained_on"] for p in predictions}
+        numbers = sorted({seed for _, seed in self._tables})
+        self.seeds = len(numbers)
+        self.ids = next(iter(self._tables.values()))["sample_id"].combine_chunks()
+        self._right: dict[str, np.ndarray] = {
+            arm: np.stack([self._is_right(arm, seed) for seed in numbers])
+            for arm in ARMS
+            if (arm, numbers[0]) in self._tables
+        }
+        doubted = pq.read_table(run.path(examination), columns=["sample_id", "suspect"])
+        doubted = doubted.filter(doubted["suspect"])["sample_id"].combine_chunks()
+        self.suspect = pc.is_in(self.ids, value_set=doubted).to_numpy(zero_copy_only=False)
+        thin = [pq.read_table(path, columns=["sample_id", "group"]) for path in sample_paths(run, samples, "test")]
+        self._groups = pa.concat_tables(thin)
+
+    def _is_right(self, arm: str, seed: int) -> np.ndarray:
+        table = self._tables[arm, seed]
+        return pc.equal(table["predicted"], table["label"]).to_numpy()
+
+    def metrics(self) -> pa.Table:
+        """Schema ``METRICS``, by the query of that name."""
+        told, calibration = [], []
+        for (arm, seed), table in self._tables.items():
+            facts = {"arm": arm, "seed": seed, "trained_on": self._trained_on[arm, seed]}
+            for name, value in facts.items():
+                table = table.append_column(name, pa.array([value] * len(table)))
+            told.append(table)
+            confidence, right = table["p_predicted"].to_numpy(), self._is_right(arm, seed)
+            for by, rows in (("all", slice(None)), ("trusted", ~self.suspect)):
+                error = calibration_error(confidence[rows], right[rows])
+                calibration.append({"arm": arm, "seed": seed, "by": by, "calibration_error": error})
+        members = self._groups.join(pa.table([self.ids, pa.array(self.suspect)], ["sample_id", "suspect"]), "sample_id")
+        with duckdb.connect() as db:
+            db.register("predictions", pa.concat_tables(told))
+            db.register("members", members)
+            db.register("calibration", pa.Table.from_pylist(calibration))
+            return db.sql(query("metrics")).to_arrow_table().cast(METRICS)
+
+    def means(self, metrics: pa.Table, figure: str, by: str = "all") -> dict[str, float]:
+        """The mean of a figure over the seeds, by arm."""
+        rows = [row for row in metrics.to_pylist() if row["by"] == by]
+        found: dict[str, list[float]] = {}
+        for row in rows:
+            found.setdefault(row["arm"], []).append(row[figure])
+        return {arm: sum(found[arm]) / len(found[arm]) for arm in ARMS if arm in found}
+
+    def gains(self, arm: Arm, rows: np.ndarray | None = None) -> dict[Arm, Gain]:
+        """The gain of a treated arm over each control, on all test samples or on some."""
+        at = np.arange(len(self.ids)) if rows is None else np.flatnonzero(rows)
+        return {control: gain_of(self._right[arm][:, at], self._right[control][:, at]) for control in CONTROLS}
+
+    def changes(self, metrics: pa.Table, arm: Arm) -> list[Change]:
+        """How an arm's mean accuracy on each class and group differs from the untouched arm's."""
+        means: dict[tuple[str, str], dict[str, list[float]]] = {}
+        sizes: dict[tuple[str, str], int] = {}
+        for row in metrics.to_pylist():
+            if row["by"] in ("class", "group") and row["arm"] in (arm, "untouched"):
+                part = (row["by"], row["name"])
+                means.setdefault(part, {}).setdefault(row["arm"], []).append(row["accuracy"])
+                sizes[part] = row["tested_on"]
+        return [
+            Change.model_validate(
+                {"by": by, "name": name, "tested_on": sizes[by, name]}
+                | {"change": sum(of[arm]) / self.seeds - sum(of["untouched"]) / self.seeds}
+            )
+            for (by, name), of in means.items()
+        ]
+
+    def trusted(self, metrics: pa.Table, arm: Arm) -> dict[str, Any] | None:
+        """Figures without the suspect test samples; None where none is suspect, or all are."""
+        if not self.suspect.any() or self.suspect.all():
+            return None
+        gains = self.gains(arm, ~self.suspect)
+        return {
+            "tested_on": int((~self.suspect).sum()),
+            "accuracy": self.means(metrics, "accuracy", "trusted"),
+            "gains": {control: gain.model_dump(mode="json") for control, gain in gains.items()},
+        }

@@ -1,0 +1,117 @@
+"""Clearing old versions away: never a tagged one, never the newest, and nothing that another version still needs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from tasks.artefacts import Artefact
+from tasks.history import History
+from tasks.manifest import Manifest
+from tasks.objects import Found
+
+# Of a run whose versions are all gone: what is large. Scores, flags and metrics stay, for SQL.
+_LARGE = ("checkpoints/*", "gradients/*.arrow", "canaries/*")
+
+
+@dataclass(frozen=True)
+class Clearance:
+    """What would go."""
+
+    versions: list[Manifest] = field(default_factory=list)
+    objects: list[Found] = field(default_factory=list)
+    """Parts and contents no version that stays needs."""
+    files: list[Path] = field(default_factory=list)
+    """Gradients and checkpoints of the dropped versions' runs, in the run folders and in the cache."""
+    size: int = 0
+    """Bytes that are freed; a file that lies in a run folder and in the cache counts once."""
+
+
+def clearance(history: History, lake: Path, keep: int, grace_hours: float) -> Clearance:
+    """What to clear away of one dataset, if the newest ``keep`` versions stay.
+
+    What stays besides: versions a tag points at, and the versions they and the newest come from (their parents, and
+    what a rollback went back to). Objects younger than ``grace_hours`` stay too: a run may be about to name them.
+
+    Args:
+        history: of the dataset.
+        lake: with the runs.
+        keep: at least 1.
+        grace_hours: of objects that no version names.
+    """
+    manifests = history.manifests()
+    staying = _with_origins(manifests, {m.version for m in manifests[-keep:]} | set(history.tags().values()))
+    dropped = [m for m in manifests if m.version not in staying]
+    kept = [m for m in manifests if m.version in staying]
+    objects, files = _unneeded(history, kept, grace_hours), _of_runs(lake, dropped, kept)
+    return Clearance(dropped, objects, files, _size(objects, files))
+
+
+def _size(objects: list[Found], files: list[Path]) -> int:
+    seen = {path.stat().st_ino: path.stat().st_size for path in files if path.is_file()}
+    return sum(found.size for found in objects) + sum(seen.values())
+
+
+def _with_origins(manifests: list[Manifest], versions: set[str]) -> set[str]:
+    """``versions``, and those they were made of."""
+    origins = {name for m in manifests if m.version in versions for name in (m.parent, m.rollback_of) if name}
+    return versions | origins
+
+
+def _unneeded(history: History, kept: list[Manifest], grace_hours: float) -> list[Found]:
+    needed = {f"{history.dataset}/{name}" for manifest in kept for name in manifest.rows_of.objects}
+    before = datetime.now(UTC) - timedelta(hours=grace_hours)
+    there = [*history.objects.list(f"{history.dataset}/parts"), *history.objects.list(f"{history.dataset}/contents")]
+    return [found for found in there if found.name not in needed and found.changed < before]
+
+
+def _of_runs(lake: Path, dropped: list[Manifest], kept: list[Manifest]) -> list[Path]:
+    """Large files of runs that made nothing but dropped versions, and the cache's names for the same files."""
+    runs = {m.run_id for m in dropped if m.run_id} - {m.run_id for m in kept}
+    files = [path for run in sorted(runs) for pattern in _LARGE for path in sorted((lake / "runs" / run).glob(pattern))]
+    still = {
+        folder
+        for path in (lake / "runs").glob("[!.]*/run.json")
+        if path.parent.name not in runs
+        for folder in _cached(path)
+    }
+    for run in sorted(runs):
+        path = lake / "runs" / run / "run.json"
+        for folder in sorted(set(_cached(path)) - still) if path.is_file() else []:
+            files += [file for pattern in _LARGE for file in sorted((lake / folder).glob(pattern))]
+    return files
+
+
+def _cached(path: Path) -> list[str]:
+    """Cache folders a run was put together from."""
+    stages = json.loads(path.read_text(encoding="utf-8"))["stages"]
+    return [Artefact.model_validate(stage).folder for stage in stages]
+
+
+def clear(history: History, lake: Path, clearing: Clearance) -> Clearance:
+    """Do it; what has really gone.
+
+    What was found is looked at again: a version that was tagged since stays, with all it needs. The runs' files go
+    first, for nothing names them once their versions are gone; then the manifests, so that no version is ever seen
+    without its rows; then the rows. A kill in between leaves what the next vacuum finds.
+    """
+    manifests = history.manifests()
+    saved = _with_origins(manifests, set(history.tags().values()))
+    dropped = [m for m in clearing.versions if m.version not in saved]
+    gone = {m.version for m in dropped}
+    still = set(_of_runs(lake, dropped, [m for m in manifests if m.version not in gone]))
+    files = [path for path in clearing.files if path in still]
+    size = _size([], files)
+    for path in files:
+        path.unlink(missing_ok=True)
+    history.objects.delete([f"{history.dataset}/{m.version}.json" for m in dropped])
+    # Tagged in the very moment: whoever tags looks for the version last, and finds it again.
+    tagged = set(history.tags().values())
+    for manifest in (m for m in dropped if m.version in tagged):
+        history.put(manifest)
+    needed = {f"{history.dataset}/{name}" for m in history.manifests() for name in m.rows_of.objects}
+    objects = [found for found in clearing.objects if found.name not in needed]
+    history.objects.delete([found.name for found in objects])
+    return Clearance([m for m in dropped if m.version not in tagged], objects, files, size + _size(objects, []))

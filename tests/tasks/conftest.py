@@ -1,0 +1,223 @@
+"""What the tests of versions share: an S3 server of one's own, both stores, and runs that are ready to be published."""
+
+from __future__ import annotations
+
+import logging
+import os
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tasks.artefacts import Artefact, Run
+from tasks.history import History
+from tasks.schemas import FLAGS, scores
+from tasks.stores import Store
+from tasks.stores.bucket import BucketStore
+from tasks.stores.lake import LakeStore
+
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "someone",
+    "AWS_SECRET_ACCESS_KEY": "secret",
+    "AWS_REGION": "us-east-1",
+    "NO_PROXY": "127.0.0.1",
+}
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """Address of an S3 server with the bucket ``bucket``."""
+    from moto.server import ThreadedMotoServer
+
+    before = {name: os.environ.get(name) for name in CREDENTIALS}
+    os.environ.update(CREDENTIALS)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    address = f"http://{host}:{port}"
+    urllib.request.urlopen(urllib.request.Request(f"{address}/bucket", method="PUT"), timeout=10)  # noqa: S310
+    yield address
+    server.stop()
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+@pytest.fixture
+def bucket(s3: str) -> BucketStore:
+    """A prefix of its own in the bucket."""
+    return BucketStore(url=f"s3://bucket/{uuid.uuid4().hex}", endpoint=s3)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that has been recorded and is ready to be published."""
+
+    run: Run
+    store: Store
+    dataset: str
+    given: dict[str, Any]
+    """What publish takes beside the run, the history and the store."""
+
+    @property
+    def history(self) -> History:
+        return History(self.store.objects(self.run.lake), self.dataset)
+
+    @property
+    def samples(self) -> Artefact:
+        return self.given["samples"]
+
+    @property
+    def verdict(self) -> dict[str, Any]:
+        return self.given["metrics"].facts["verdict"]
+
+    def publish(self) -> Artefact:
+        from tasks.publish import publish
+
+        return publish.fn(run=self.run, history=self.history, store=self.store, **self.given)
+
+    def promote(self, version: Artefact) -> str:
+        from tasks.promote import promote
+
+        return promote.fn(self.history, version, self.given["metrics"])
+
+
+@dataclass
+class Source:
+    """An archive of small images, n × 1 × 8 × 8 bytes of three classes."""
+
+    path: Path
+    rows: int = 240
+    seed: int = 0
+    side: int = 8
+
+    def write(self) -> Path:
+        draw = np.random.default_rng(self.seed)
+        x = draw.integers(0, 256, (self.rows, self.side, self.side), dtype=np.uint8)
+        y = draw.choice(["ape", "bee", "cat"], self.rows)
+        np.savez(self.path, x=x, y=y)
+        return self.path
+
+
+def flags_of(run: Run, samples: Artefact, flagged: int, relabelled: int, first: int) -> tuple[Artefact, Artefact]:
+    """Scores and flags: ``flagged`` training samples from the ``first`` on, the last ``relabelled`` of them with a
+    suggestion, and one more that a guard kept."""
+    from tasks.samples import sample_paths
+
+    thin = pa.concat_tables(
+        [pq.read_table(path, columns=["sample_id", "label"]) for path in sample_paths(run, samples, "train")]
+    )
+    names, labels = thin["sample_id"].to_pylist(), thin["label"].to_pylist()
+    classes = samples.facts["classes"]
+    rows = []
+    for rank, place in enumerate([*range(first, first + flagged), first + flagged], 1):
+        wrong = rank <= flagged
+        other = classes[(classes.index(labels[place]) + 1) % len(classes)]
+        rows.append(
+            dict.fromkeys(FLAGS.names)
+            | {
+                "sample_id": names[place],
+                "flag": wrong,
+                "rank": rank,
+                "suspicion": 1 / rank,
+                "detector": "l2",
+                "marked_by": ["l2"],
+                "reason": f"reason {rank}",
+                "guard": None if wrong else "rare",
+                "suggested_label": other if flagged - relabelled < rank <= flagged else None,
+            }
+        )
+    with run.draft("scores") as draft:
+        table = pa.table([pa.array(names), pa.array(np.linspace(0, 1, len(names)))], schema=scores(["l2"]))
+        pq.write_table(table, draft.path("scores.parquet", table.num_rows))
+        scored = draft.commit(detectors=["l2"], first=first)
+    with run.draft("flags") as draft:
+        table = pa.Table.from_pylist(rows, schema=FLAGS)
+        pq.write_table(table, draft.path("flags.parquet", table.num_rows))
+        found = {"count": flagged, "share": None}
+        return scored, draft.commit(detector="l2", flagged=flagged, budget=flagged, found=found)
+
+
+def large(run: Run, stage: str, *names: str) -> Artefact:
+    """Files as large stages have them."""
+    with run.draft(stage) as draft:
+        for name in names:
+            draft.path(name).write_bytes(os.urandom(2000))
+        return draft.commit()
+
+
+@pytest.fixture
+def prepare(tmp_path: Path) -> Callable[..., Prepared]:
+    """Make a run of an archive of images, up to its record."""
+
+    def made(
+        flagged: int = 6,
+        relabelled: int = 0,
+        first: int = 0,
+        promote: bool = True,
+        store: Store | None = None,
+        source: Source | None = None,
+        dataset: str = "tiny",
+        lake: Path | None = None,
+        shard_rows: int = 64,
+    ) -> Prepared:
+        from tasks.config import CleanConfig
+        from tasks.ingest import ingest
+        from tasks.record import record
+
+        run = Run.start(lake or tmp_path / "lake", dataset)
+        source = source or Source(tmp_path / "source.npz")
+        if not source.path.exists():
+            source.write()
+        config = CleanConfig.model_validate(
+            {
+                "lake": run.lake,
+                "dataset": dataset,
+                "reader": {"kind": "npz", "path": str(source.path)},
+                "ingestion": {"shard_rows": shard_rows},
+            }
+        )
+        samples = ingest.fn(run, config.reader.part, config.ingestion)
+        scored, flags = flags_of(run, samples, flagged, relabelled, first)
+        trained = large(run, "checkpoints", "checkpoints/fold-0.pt")
+        gradients = large(run, "gradients", "gradients/00000.arrow", "gradients/00000.parquet")
+        accuracy = dict.fromkeys(("untouched", "cleaned", "random", "relabelled"), 0.9)
+        verdict = {
+            "word": "helps" if promote else "no evidence",
+            "arm": "relabelled" if relabelled else "cleaned",
+            "sentence": "so",
+            "promote": promote,
+            "because": [f"because of {flagged} from {first}"],
+        }
+        with run.draft("metrics") as draft:
+            draft.path("metrics.json").write_text("{}")
+            metrics = draft.commit(verdict=verdict, gains={}, accuracy=accuracy, first=first, flagged=flagged)
+        stages = [samples, trained, gradients, scored, flags, metrics]
+        given = {
+            "recorded": record.fn(run, dataset, config.yaml(), stages),
+            "samples": samples,
+            "checkpoints": [trained],
+            "scores": scored,
+            "flags": flags,
+            "metrics": metrics,
+            "reader": config.reader.part,
+        }
+        return Prepared(run, store or LakeStore(), dataset, given)
+
+    return made
+
+
+@pytest.fixture(params=["lake", "bucket"])
+def store(request: pytest.FixtureRequest) -> Store:
+    """Each kind of store in turn, empty."""
+    return LakeStore() if request.param == "lake" else request.getfixturevalue("bucket")
