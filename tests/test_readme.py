@@ -43,8 +43,9 @@ def home(cleaned, tmp_path_factory):
     return home
 
 
-def test_there_are_commands_to_test():
+def test_there_are_commands_and_queries_to_test():
     assert len(commands()) >= 7
+    assert len(blocks("sql")) >= 10
 
 
 @pytest.mark.parametrize("line", commands())

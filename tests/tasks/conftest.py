@@ -89,7 +89,7 @@ class Prepared:
     def promote(self, version: Artefact) -> str:
         from tasks.promote import promote
 
-        return promote.fn(self.history, version, self.given["metrics"])
+        return promote.fn(self.run, self.history, version, self.given["metrics"])
 
 
 @dataclass
