@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from tasks.arms import Verification
 from tasks.budgets import Budget, BudgetChoice
@@ -32,10 +44,70 @@ _COMPARED = (
 )  # fmt: skip
 
 
-class Observing(BaseModel):
-    """What every flow that scores samples is told: which data, which networks, which evidence, which detectors."""
+class Form(BaseModel):
+    """A configuration whose run form shows the fields that matter first, and the others in a group ``advanced``.
+
+    A configuration may be written as it is or as the form writes it. On the command line and in files of ours it is
+    flat; only its JSON schema, and what a default or a flow run's parameters look like in JSON, have the group.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    first: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def later(cls) -> list[str]:
+        """Names of the fields in the group."""
+        return [name for name in cls.model_fields if name not in cls.first]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _out_of_the_group(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or not isinstance(value.get("advanced"), dict):
+            return value
+        flat = {name: given for name, given in value.items() if name != "advanced"}
+        for name, given in value["advanced"].items():
+            if name in flat or name not in cls.later():
+                raise ValueError(f"advanced.{name}: expected one of {', '.join(cls.later())}, each once")
+            flat[name] = given
+        return flat
+
+    @model_serializer(mode="wrap")
+    def _into_the_group(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        flat = handler(self)
+        if info.mode != "json" or (info.context or {}).get("flat"):
+            return flat
+        later = {name: flat.pop(name) for name in self.later() if name in flat}
+        return {name: flat[name] for name in self.first if name in flat} | {"advanced": later}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        # As it is validated: what is written by a serializer has no schema of its own.
+        schema = handler.resolve_ref_schema(super().__get_pydantic_json_schema__(core, handler))
+        properties = schema["properties"]
+        group = {name: properties.pop(name) for name in cls.later()}
+        schema["properties"] = {name: properties[name] for name in cls.first} | {
+            "advanced": {
+                "type": "object",
+                "title": "Advanced",
+                "description": "All else; the defaults are what the README measures.",
+                "properties": group,
+                "additionalProperties": False,
+            }
+        }
+        # Written flat it is right as well, but not shown twice.
+        schema["patternProperties"] = {f"^({'|'.join(group)})$": {}}
+        return schema
+
+    def yaml(self) -> str:
+        """This configuration as YAML, for ``--config``; the lake is where the run happens to be, and no part of it."""
+        values = self.model_dump(mode="json", exclude={"lake"}, context={"flat": True})
+        return yaml.safe_dump(values, sort_keys=False)
+
+
+class Observing(Form):
+    """What every flow that scores samples is told: which data, which networks, which evidence, which detectors."""
+
+    first: ClassVar[tuple[str, ...]] = ("dataset", "lake", "reader", "model", "training", "detectors", "runner")
 
     dataset: str | None = Field(
         default=None,
@@ -123,13 +195,13 @@ class Observing(BaseModel):
         stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(str(source)).name.partition(".")[0]).strip("-_")
         return stem[:64] or self.reader.kind
 
-    def yaml(self) -> str:
-        """This configuration as YAML, for ``--config``; the lake is where the run happens to be, and no part of it."""
-        return yaml.safe_dump(self.model_dump(mode="json", exclude={"lake"}), sort_keys=False)
-
 
 class CleanConfig(Observing):
     """Find the training samples that hurt a model, prove it by retraining, publish the dataset without them."""
+
+    first: ClassVar[tuple[str, ...]] = (
+        "dataset", "lake", "reader", "model", "training", "detectors", "budget", "verification", "store", "runner",
+    )  # fmt: skip
 
     detectors: list[DetectorChoice] = Field(
         default=[DetectorChoice(kind=kind) for kind in ("fusion", "l2", "iforest", "self_confidence")],
@@ -175,6 +247,10 @@ class CompareConfig(Observing):
     Every detector scores the same held-out evidence, every budget counts by every detector's scores; networks and
     canaries are drawn anew for each repetition.
     """
+
+    first: ClassVar[tuple[str, ...]] = (
+        "dataset", "lake", "reader", "model", "training", "detectors", "budgets", "seeds", "runner",
+    )  # fmt: skip
 
     detectors: list[DetectorChoice] = Field(
         default=[DetectorChoice(kind=kind) for kind in _COMPARED if kind in DETECTORS.parts],

@@ -53,14 +53,58 @@ print(json.dumps(parameter_schema({flow}).model_dump_for_openapi()))
         # Where the words are those of the model itself, they stand there and not at the field.
         return definitions.get(field.get("$ref", "").rpartition("/")[2], {}).get("description", "")
 
+    name = {"clean": "CleanConfig", "compare": "CompareConfig"}[flow]
+    advanced = definitions[name]["properties"]["advanced"]
+    assert len(definitions[name]["properties"]) <= 11
     bare = [
         f"{model}.{name}"
-        for model, definition in definitions.items()
+        for model, definition in [*definitions.items(), ("advanced", advanced)]
         for name, field in definition["properties"].items()
         if not field.get("description") and not reference(field)
     ]
     assert bare == []
+    assert schema["properties"]["config"]["default"].keys() <= definitions[name]["properties"].keys()
     assert not [model for model, definition in definitions.items() if "oneOf" in definition]
+
+
+FORM = """
+import sys
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.exceptions import PrefectHTTPStatusError
+from prefect.utilities.callables import parameter_schema
+from flows.clean import clean
+
+with get_client(sync_client=True) as client:
+    client.create_work_pool(WorkPoolCreate(name="form", type="process"), overwrite=True)
+    deployment = client.create_deployment(
+        flow_id=client.create_flow(clean), name="form", work_pool_name="form", enforce_parameter_schema=True,
+        parameter_openapi_schema=parameter_schema(clean).model_dump_for_openapi(),
+    )
+    for config in (
+        {"advanced": {"folds": 3}},
+        {"folds": 3},
+        {"advanced": {"folds": 0}},
+        {"model": {"kind": "none such"}},
+        {"flods": 3},
+        {"advanced": {"dataset": "here"}},
+    ):
+        try:
+            client.create_flow_run_from_deployment(deployment, parameters={"config": config})
+            print("made")
+        except PrefectHTTPStatusError as error:
+            print("refused", " ".join(error.response.text.split()))
+"""
+
+
+def test_the_form_takes_a_field_where_it_shows_it_or_flat_and_refuses_a_wrong_value_in_words(server, tmp_path):
+    nested, flat, low, unknown, typo, misplaced = inside(FORM, server, tmp_path).strip().splitlines()
+    assert (nested, flat) == ("made", "made")
+    assert "0 is less than the minimum of 1" in low
+    assert "config.advanced.folds" in low
+    assert "is not one of" in unknown
+    assert "flods" in typo
+    assert misplaced.startswith("refused")
 
 
 def test_a_cron_schedule_really_creates_runs(server, tmp_path):
