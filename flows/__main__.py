@@ -6,6 +6,7 @@
     gradsieve runs       the runs of a lake
     gradsieve versions   list, show, compare, tag, roll back, export, verify, clear away the published versions
     gradsieve show       what one run found
+    gradsieve review     answer a run that waits for somebody to look at what it flagged
     gradsieve index      bring the catalogue up to date by hand
 
 Exit codes: 0 done · 1 an unexpected error · 2 wrong options · 3 unusable input · 4 too many rejected rows
@@ -29,6 +30,7 @@ from tasks.config import CleanConfig, CompareConfig
 from tasks.errors import BadConfig, BadInput, GradsieveError
 from tasks.foreground import prepare_prefect, watched
 from tasks.options import Options, from_file, opened
+from tasks.review_command import ReviewCommand
 from tasks.version_commands import VersionsCommand
 
 
@@ -174,7 +176,7 @@ _CONFIGURATIONS: dict[str, type[BaseModel]] = {"clean": CleanConfig, "compare": 
 # ---- the command -------------------------------------------------------------------------------------------------
 
 
-_COMMANDS = ("clean", "compare", "sql", "runs", "versions", "show", "index")
+_COMMANDS = ("clean", "compare", "sql", "runs", "versions", "show", "review", "index")
 
 
 def _application() -> type[BaseSettings]:
@@ -190,6 +192,7 @@ def _application() -> type[BaseSettings]:
         runs: CliSubCommand[Runs] = Field(description="The runs of a lake.")
         versions: CliSubCommand[VersionsCommand] = Field(description="The published versions of a lake.")
         show: CliSubCommand[Show] = Field(description="What one run found.")
+        review: CliSubCommand[ReviewCommand] = Field(description="Runs that wait for a person.")
         index: CliSubCommand[Index] = Field(description="Bring the catalogue up to date.")
 
         def cli_cmd(self) -> None:

@@ -21,6 +21,7 @@ from tasks.publish import publish
 from tasks.record import record
 from tasks.report import follow, report
 from tasks.retrain import retrain
+from tasks.review import reviewed
 from tasks.samples import observed_shards
 from tasks.score import score
 from tasks.search import chosen, contenders
@@ -67,7 +68,7 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
             tried, seeds = contenders(candidates, rung, search)
             trials = pool.map(retrain, here, data, tried, arm, seeds, network, how, split).result()
             search.append(halve(run, config.counted, candidates, trials, rung.number, search))
-        flags = chosen(candidates, search)
+        flags = reviewed(run, samples, chosen(candidates, search), config.review)
         arms, seeds = config.verification.pairs()
         trials = pool.map(retrain, here, data, unmapped(flags), arms, seeds, network, how).result()
         metrics = verify(run, samples, scores, flags, examination, trials, config.verification)

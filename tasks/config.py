@@ -31,6 +31,7 @@ from tasks.gradients import GradientChoice
 from tasks.models import ModelChoice
 from tasks.neighbourhood import Neighbourhood
 from tasks.readers import ReaderChoice
+from tasks.reviewing import Review
 from tasks.runner import Runner
 from tasks.search import Search
 from tasks.stores import StoreChoice
@@ -200,7 +201,7 @@ class CleanConfig(Observing):
     """Find the training samples that hurt a model, prove it by retraining, publish the dataset without them."""
 
     first: ClassVar[tuple[str, ...]] = (
-        "dataset", "lake", "reader", "model", "training", "detectors", "budget", "verification", "store", "runner",
+        "dataset", "lake", "reader", "model", "training", "detectors", "budget", "verification", "review", "store",
     )  # fmt: skip
 
     detectors: list[DetectorChoice] = Field(
@@ -217,6 +218,7 @@ class CleanConfig(Observing):
     search: Search = Field(default=Search(), description="Other budgets to try on a validation split.")
     flagging: Flagging = Field(default=Flagging(), description="How scores become flags.")
     verification: Verification = Field(default=Verification(), description="How the cleaning is put to the test.")
+    review: Review = Field(default=Review(), description="Whether a person looks at what is flagged.")
     store: StoreChoice = Field(default=StoreChoice(), description="Where cleaned datasets are published.")
 
     @model_validator(mode="after")

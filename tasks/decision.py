@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import duckdb
 import pyarrow as pa
@@ -16,6 +16,9 @@ from tasks.errors import BadConfig
 from tasks.parts import Part
 from tasks.queries import query
 from tasks.schemas import AUDIT, FLAGS, SUSPECTS
+
+# Classes that are named in the facts: those that lose most beyond their share.
+_MOST_FLAGGED = 3
 
 
 class Flagging(Part):
@@ -120,3 +123,39 @@ def described(flags: pa.Table, samples: pa.Table) -> pa.Table:
     for name in SUSPECTS.names[len(FLAGS) :]:
         flags = flags.append_column(name, samples[name].take(place))
     return flags.cast(SUSPECTS)
+
+
+def counted(flags: pa.Table, audited: pa.Table) -> dict[str, Any]:
+    """Counts, the wrong labels expected among the flagged (None without canaries), and who loses most."""
+    chosen = flags.filter(flags["flag"])
+    classes = audited.filter(pc.equal(audited["by"], "class")).to_pylist()
+    most = sorted((row for row in classes if row["flagged"]), key=lambda row: (-row["lift"], row["name"]))
+    told = ("name", "samples", "flagged", "lift")
+    return {
+        "flagged": chosen.num_rows,
+        "of": flags.num_rows,
+        "expected_wrong": None if flags["p_wrong"].null_count else pc.sum(chosen["p_wrong"]).as_py() or 0.0,
+        "capped": sum(row["capped"] for row in classes),
+        "protected": sum(row["protected"] for row in classes),
+        "most_flagged": [{name: row[name] for name in told} for row in most[:_MOST_FLAGGED]],
+    }
+
+
+def reviewed_flags(flags: pa.Table, rows: pa.Table, reviewer: str, note: str, at: str) -> pa.Table:
+    """Flags as a person wants them (tasks/queries/review.sql).
+
+    Args:
+        flags: schema ``SUSPECTS``.
+        rows: sample_id, flag and new_label of the samples that were decided about.
+        reviewer: who decided.
+        note: why, in the person's words.
+        at: when, UTC.
+
+    Returns:
+        Schema ``SUSPECTS``, by rank.
+    """
+    with duckdb.connect() as db:
+        db.register("flags", flags)
+        db.register("rows", rows)
+        bound = {"reviewer": reviewer, "note": note, "at": at}
+        return db.sql(query("review"), params=bound).to_arrow_table().cast(SUSPECTS)

@@ -80,7 +80,11 @@ class Choice(BaseModel, Generic[P]):
 
         def drop_down(schema: JsonDict) -> None:
             properties = cast("JsonDict", schema["properties"])
-            cast("JsonDict", properties["kind"])["enum"] = list(family.parts) if family else []
+            parts = family.parts if family else {}
+            cast("JsonDict", properties["kind"])["enum"] = list(parts)
+            named = {kind: [name for name in part.model_fields if name != "kind"] for kind, part in parts.items()}
+            listed = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in named.items() if names)
+            cast("JsonDict", properties["options"])["description"] = f"Its options, as JSON. By kind: {listed}."
 
         if family is not None:
             cls.model_config["json_schema_extra"] = drop_down

@@ -81,6 +81,9 @@ FLAGS = pa.schema(
         pa.field("p_wrong", pa.float64()),
         pa.field("suggested_label", pa.string()),
         pa.field("p_suggested", pa.float64()),
+        # Of whom a person has decided; null: by rule, when the run did.
+        pa.field("decided_by", pa.string()),
+        pa.field("decided_at", pa.timestamp("us")),
     ]
 )
 

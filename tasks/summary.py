@@ -111,6 +111,7 @@ class Summary:
             f"(budget {facts['budget']:,})"
         ]
         lines += [*_found(facts.get("found") or {}), *_guards(facts), *self._fusion()]
+        lines += _review(facts.get("review"))
         detection = self.facts["metrics"]["detection"]
         flags = detection.get("flags")
         if flags:
@@ -183,6 +184,18 @@ def _guards(facts: dict[str, Any]) -> list[str]:
         for row in facts.get("most_flagged", [])
     ]
     return lines + ([f"classes flagged most: {', '.join(most)}"] if most else [])
+
+
+def _review(review: dict[str, Any] | None) -> list[str]:
+    """Who looked at the flagged, and what came of it."""
+    if review is None:
+        return []
+    if review["decision"] == "nobody":
+        return [f"nobody reviewed them within {review['hours']:g} hours"]
+    words = {"approve": "approved", "reject": "rejected", "rows": f"decided row by row ({review['rows']:,})"}
+    cap = "" if review["at_most"] is None else f", at most {review['at_most']:,}"
+    note = f": {review['note']}" if review["note"] else ""
+    return [f"{words[review['decision']]}{cap} by {review['reviewer']} at {review['at']}{note}"]
 
 
 def _columns(names: list[str]) -> str:

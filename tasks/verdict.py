@@ -81,7 +81,12 @@ def gain_of(treated: np.ndarray, control: np.ndarray) -> Gain:
 
 
 def verdict_of(
-    gains: dict[Arm, Gain], changes: list[Change], seeds: int, flagged: int, verification: Verification
+    gains: dict[Arm, Gain],
+    changes: list[Change],
+    seeds: int,
+    flagged: int,
+    verification: Verification,
+    held: str | None = None,
 ) -> Verdict:
     """Helps only if it helps against both controls, harms if it harms against either, else there is no evidence.
 
@@ -91,12 +96,13 @@ def verdict_of(
         seeds: how many there were.
         flagged: how many samples are.
         verification: which arm is treated, and what the gate demands.
+        held: what stands against a promotion besides, in words.
     """
     words: dict[Arm, Word] = {control: gain.word for control, gain in gains.items()}
     word: Word = "harms" if "harms" in words.values() else "no evidence"
     if flagged and set(words.values()) == {"helps"}:
         word = "helps"
-    against = _objections(gains["random"], changes, word, flagged, verification)
+    against = _objections(gains["random"], changes, word, flagged, verification) + ([held] if held else [])
     worst = min((c.change for c in changes if c.by == "class"), default=0.0)
     passed = [
         f"the lower bound against random removal, {gains['random'].low:+.2%}, is above the margin of "

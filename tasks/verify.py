@@ -37,7 +37,7 @@ def verify(
     trials = Trials(run, samples, examination, arms)
     metrics, arm = trials.metrics(), verification.treated
     gains, changes = {each: trials.gains(each) for each in TREATED}, trials.changes(metrics, arm)
-    verdict = verdict_of(gains[arm], changes, trials.seeds, flags.facts["flagged"], verification)
+    verdict = verdict_of(gains[arm], changes, trials.seeds, flags.facts["flagged"], verification, _held(flags))
     with run.draft("metrics") as draft:
         pq.write_table(metrics, draft.path("metrics.parquet", metrics.num_rows), compression="zstd")
         return draft.commit(
@@ -54,6 +54,14 @@ def verify(
             trusted=trials.trusted(metrics, arm),
             detection=_detection(run, samples, scores, flags),
         )
+
+
+def _held(flags: Artefact) -> str | None:
+    """What stands against a promotion, whatever the figures: nobody has looked at it who should have."""
+    review = flags.facts.get("review")
+    if review is None or review["decision"] != "nobody":
+        return None
+    return f"nobody reviewed what is flagged within {review['hours']:g} hours"
 
 
 def _detection(run: Run, samples: Artefact, scores: Artefact, flags: Artefact) -> dict[str, dict[str, Any]]:

@@ -11,7 +11,7 @@ WITH suspicions AS (
 concerned AS (
     SELECT *, coalesce($remedy = 'relabel' AND suggested_label <> label, false) AS relabels
     FROM flags JOIN samples USING (sample_id)
-    WHERE flag OR guard IS NOT NULL
+    WHERE flag OR guard IS NOT NULL OR decided_by IS NOT NULL
 )
 SELECT
     sample_id,
@@ -27,7 +27,7 @@ SELECT
     "row",
     source_id,
     split,
-    'rule' AS decided_by,
-    NULL::TIMESTAMP AS decided_at
+    coalesce(decided_by, 'rule') AS decided_by,
+    decided_at
 FROM concerned LEFT JOIN suspicions USING (sample_id)
 ORDER BY rank

@@ -91,6 +91,8 @@ SELECT
     guard,
     p_wrong,
     suggested_label,
-    p_suggested
+    p_suggested,
+    NULL AS decided_by,
+    NULL AS decided_at
 FROM worded
 ORDER BY rank

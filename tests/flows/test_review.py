@@ -1,0 +1,160 @@
+"""A run that asks for a review waits for a person, does as it is told, remembers who said it, and asks once."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from tasks.history import History
+from tasks.objects import Objects
+
+BUDGET = ["--canaries.share=0", "--budget.kind=share", "--budget.share=0.05"]
+END = 60
+
+
+def waiting(gradsieve) -> list[str]:
+    """Ids of the runs that wait."""
+    listed = gradsieve("review").stdout.splitlines()
+    return [line.split()[0] for line in listed[1:]] if listed and listed[0].startswith("run") else []
+
+
+@pytest.fixture
+def asking(gradsieve, server, small, tmp_path):
+    """Start a run that asks; (process, id of its flow run)."""
+    import os
+
+    started: list[subprocess.Popen] = []
+
+    def start(*options: str, hours: float = 1.0) -> tuple[subprocess.Popen, str]:
+        before = set(waiting(gradsieve))
+        command = [sys.executable, "-m", "flows", "clean", "--lake", str(tmp_path / "lake"), *small, *BUDGET]
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+        started.append(
+            subprocess.Popen(
+                [*command, "--review.required", f"--review.hours={hours}", *options],
+                env=kept | {"PREFECT_API_URL": server, "OMP_NUM_THREADS": "1"},
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            )
+        )  # fmt: skip
+        deadline = time.monotonic() + END
+        while not (new := set(waiting(gradsieve)) - before):
+            assert started[-1].poll() is None, started[-1].communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.3)
+        return started[-1], new.pop()
+
+    yield start
+    for process in started:
+        process.kill()
+
+
+def finished(process: subprocess.Popen) -> str:
+    out, errors = process.communicate(timeout=END)
+    assert process.returncode == 0, errors
+    return out
+
+
+def flags_of(lake: Path) -> dict:
+    (path,) = [run / "flags.parquet" for run in (lake / "runs").iterdir()]
+    return {row["sample_id"]: row for row in pq.read_table(path).to_pylist()}
+
+
+def test_rows_that_a_person_keeps_stay_and_the_decision_is_remembered(asking, gradsieve, server, tmp_path):
+    process, run = asking()
+    (sheet,) = (tmp_path / "lake" / "reviews").glob("*/flagged.csv")
+    with sheet.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) > 10
+    kept = {row["sample_id"] for row in rows[:3]}
+    edited = tmp_path / "edited.csv"
+    with edited.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(row | {"decision": "keep" if row["sample_id"] in kept else "flag"} for row in rows)
+    broken = tmp_path / "broken.csv"
+    broken.write_text("sample_id,decision\n" + f"{rows[0]['sample_id']},perhaps\n")
+
+    answer = ("--by", "ann", "--note", "looked at each")
+    refused = gradsieve("review", run, "rows", "--sheet", str(broken), *answer)
+    assert refused.returncode == 0, refused.stderr
+    deadline = time.monotonic() + END
+    while run not in waiting(gradsieve):  # it read the sheet, and asks again
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
+    done = gradsieve("review", run, "rows", "--sheet", str(edited), *answer)
+    assert done.returncode == 0, done.stderr
+    text = finished(process)
+    assert f"decided row by row ({len(rows)}) by ann" in text
+
+    flags = flags_of(tmp_path / "lake")
+    assert {name for name, row in flags.items() if row["decided_by"]} == {row["sample_id"] for row in rows}
+    assert not any(flags[name]["flag"] for name in kept)
+    assert sum(row["flag"] for row in flags.values()) == len(rows) - 3
+    history = History(Objects(tmp_path / "lake" / "versions"), "digits")
+    made = history.manifest(2)
+    assert made.removed == len(rows) - 3
+    decided = pq.read_table(tmp_path / "lake" / "versions" / "digits" / made.rows_of.decided)
+    by_ann = decided.filter(pc.field("decided_by") == "ann")
+    assert by_ann.num_rows == len(rows)
+    assert set(by_ann.filter(pc.field("decision") == "keep")["sample_id"].to_pylist()) == kept
+    assert all("kept by ann: looked at each" in flags[name]["reason"] for name in kept)
+    assert by_ann["decided_at"].null_count == 0
+    assert "follow from the run" in gradsieve("versions", "verify", "v0002", "--lake", str(tmp_path / "lake")).stdout
+
+
+def test_who_has_answered_is_not_asked_the_same_again(asking, gradsieve, server, small, tmp_path):
+    process, run = asking()
+    gradsieve("review", run, "approve", "--at-most", "4", "--by", "bob")
+    assert "approved, at most 4 by bob" in finished(process)
+    assert sum(row["flag"] for row in flags_of(tmp_path / "lake").values()) == 4
+    again = gradsieve("clean", "--lake", str(tmp_path / "lake"), *small, *BUDGET, "--review.required")
+    assert again.returncode == 0, again.stderr
+    assert "nothing recomputed" in again.stdout
+
+
+def test_if_nobody_comes_the_version_stays_a_candidate_and_says_so(asking, tmp_path):
+    process, _ = asking(hours=5 / 3600)
+    text = finished(process)
+    assert "nobody reviewed what is flagged within" in text
+    history = History(Objects(tmp_path / "lake" / "versions"), "digits")
+    assert history.tags() == {"current": "v0001", "candidate": "v0002"}
+    assert not list((tmp_path / "lake" / "reviews").glob("*/answer.json"))
+
+
+def test_what_is_rejected_changes_nothing(asking, gradsieve, server, tmp_path):
+    process, run = asking()
+    gradsieve("review", run, "reject", "--by", "cem", "--note", "all rare")
+    assert "rejected by cem" in finished(process)
+    assert not any(row["flag"] for row in flags_of(tmp_path / "lake").values())
+    facts = json.loads(next((tmp_path / "lake" / "runs").glob("*/run.json")).read_text())["facts"]
+    assert facts["flags"]["review"]["note"] == "all rare"
+    history = History(Objects(tmp_path / "lake" / "versions"), "digits")
+    assert history.manifest(2).rows == history.manifest(1).rows
+
+
+def test_without_a_server_nobody_could_answer_and_it_is_said(small, tmp_path):
+    import os
+
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    command = [sys.executable, "-m", "flows", "clean", "--lake", str(tmp_path / "lake"), *small, *BUDGET]
+    done = subprocess.run(
+        [*command, "--review.required"],
+        env=kept | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "PREFECT_API_URL is not set" in done.stderr
+    listed = subprocess.run(
+        [sys.executable, "-m", "flows", "review"], env=kept, capture_output=True, text=True, check=False
+    )
+    assert (listed.returncode, "PREFECT_API_URL" in listed.stderr) == (2, True)
