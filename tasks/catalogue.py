@@ -80,6 +80,8 @@ def connect(lake: Path, run_id: str | None = None, *, need_run: bool = True) -> 
             where=str(lake / "runs"), expected=f"a run {run_id!r}", got="none of that name", do="See gradsieve runs."
         )
     shards = sorted(str(path) for path in folder.glob("*.arrow"))
+    if not shards:
+        return db  # cleared away with the run's versions
     db.register("shards", ds.dataset(shards, schema=_readable(pa.ipc.open_file(shards[0]).schema), format="arrow"))
     return db
 

@@ -217,6 +217,12 @@ def prepare(tmp_path: Path) -> Callable[..., Prepared]:
     return made
 
 
+@pytest.fixture
+def archive(tmp_path: Path) -> Callable[..., Source]:
+    """An archive of images of one's own."""
+    return lambda name, **options: Source(tmp_path / name, **options)
+
+
 @pytest.fixture(params=["lake", "bucket"])
 def store(request: pytest.FixtureRequest) -> Store:
     """Each kind of store in turn, empty."""

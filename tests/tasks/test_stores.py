@@ -1,0 +1,172 @@
+"""What every store promises: one winner for a name, all bytes or none, and an answer in words where it cannot serve."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tasks.artefacts import PARTIAL
+from tasks.errors import BadArtefact, BadConfig
+from tasks.objects import Objects
+from tasks.stores import STORES
+
+WRITERS = 16
+
+RACE = """
+import os, sys
+from tasks.objects import Objects
+objects = Objects(sys.argv[1], **({"endpoint": sys.argv[2]} if len(sys.argv) > 2 else {}))
+print(sum(objects.create(f"pets/v{i:04d}.json", f"{os.getpid()} {i}".encode()) for i in range(40)))
+"""
+
+
+@pytest.fixture
+def objects(store, tmp_path) -> Objects:
+    return store.objects(tmp_path / "lake")
+
+
+@pytest.fixture
+def file(tmp_path) -> Path:
+    (tmp_path / "source").write_bytes(b"some bytes")
+    return tmp_path / "source"
+
+
+def test_both_kinds_are_tried():
+    assert set(STORES.parts) == {"lake", "bucket"}
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.binary(max_size=2000), name=st.from_regex(r"[a-z0-9_.-]{1,20}/[a-z0-9]{1,9}\.json", fullmatch=True))
+def test_what_was_created_is_read_back_and_cannot_be_created_again(objects, data, name):
+    if objects.size(name) is None:
+        assert objects.create(name, data)
+    there = objects.read(name)
+    assert objects.size(name) == len(there)
+    assert not objects.create(name, there + b"other")
+    assert objects.read(name) == there
+    assert name in [found.name for found in objects.list()]
+
+
+def test_of_many_threads_one_creates_a_name(objects):
+    with ThreadPoolExecutor(WRITERS) as pool:
+        won = list(pool.map(lambda i: objects.create("pets/v0001.json", str(i).encode()), range(WRITERS)))
+    assert sum(won) == 1
+    assert objects.read("pets/v0001.json") == str(won.index(True)).encode()
+
+
+def test_of_many_processes_one_creates_each_name(store, objects):
+    where = [objects.where] if objects.local else [objects.where, store.endpoint]
+    command = [sys.executable, "-c", RACE, *where]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    won = [int(process.communicate(timeout=60)[0]) for process in started]
+    assert sum(won) == 40
+    assert len(objects.list("pets")) == 40
+
+
+def test_a_kept_file_is_there_once_and_takes_no_room_twice(objects, file):
+    assert objects.keep("pets/parts/a", file) == 10
+    assert objects.keep("pets/parts/a", file) == 0
+    assert objects.read("pets/parts/a") == b"some bytes"
+    if objects.local:
+        assert (objects.folder / "pets/parts/a").stat().st_ino == file.stat().st_ino
+
+
+def test_a_file_of_another_length_is_put_right(objects, file):
+    assert objects.create("pets/parts/a", b"half")
+    assert objects.keep("pets/parts/a", file) == 10
+    assert objects.read("pets/parts/a") == b"some bytes"
+
+
+def test_objects_and_folders_are_listed_apart_and_what_is_being_written_not_at_all(objects):
+    for name in ("pets/v0001.json", "pets/parts/a", "pets/tags/current/000001.json", "cars/v0001.json"):
+        objects.create(name, b"x")
+    objects.create(f"pets/{PARTIAL}elsewhere-1-abcd", b"x")
+    assert objects.children("pets") == (["v0001.json"], ["parts", "tags"])
+    assert objects.children()[1] == ["cars", "pets"]
+    assert [found.name for found in objects.list("pets")] == [
+        "pets/parts/a",
+        "pets/tags/current/000001.json",
+        "pets/v0001.json",
+    ]
+    assert objects.list("none") == []
+    assert objects.children("none") == ([], [])
+
+
+def test_what_is_deleted_is_gone_and_may_be_deleted_again(objects):
+    objects.create("pets/a", b"x")
+    objects.delete(["pets/a", "pets/never"])
+    objects.delete(["pets/a"])
+    assert objects.size("pets/a") is None
+
+
+def test_a_local_file_of_an_object_has_its_bytes(objects, file, tmp_path):
+    objects.keep("pets/parts/a", file)
+    for _ in range(2):
+        assert objects.file("pets/parts/a", tmp_path / "scratch").read_bytes() == b"some bytes"
+
+
+def test_what_is_not_there_is_said_to_be_missing(objects, tmp_path):
+    with pytest.raises(BadArtefact, match="pets/none"):
+        objects.read("pets/none")
+    with pytest.raises(BadArtefact, match="pets/none"):
+        objects.file("pets/none", tmp_path / "scratch")
+    assert objects.size("pets/none") is None
+
+
+def test_a_bucket_that_is_not_there_or_does_not_answer_is_said_within_a_minute(s3):
+    for url, endpoint in (("s3://none/x", s3), ("s3://bucket/x", "http://127.0.0.1:9")):
+        start = time.monotonic()
+        with pytest.raises((BadConfig, BadArtefact), match=r"store|none"):
+            Objects(url, endpoint=endpoint).create("pets/v0001.json", b"x")
+        assert time.monotonic() - start < 60
+
+
+@pytest.mark.parametrize("where", ["nothing://here/x", "s3://"])
+def test_a_place_that_is_none_is_refused(where):
+    with pytest.raises(BadConfig, match="store"):
+        Objects(where)
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+from tasks.errors import GradsieveError
+from tasks.objects import Objects
+objects = Objects(sys.argv[1])
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    objects.create("pets/v0001.json", b"x" * 5000)
+except GradsieveError as error:
+    print("said", error)
+"""
+
+
+def test_a_full_disk_is_said_and_leaves_nothing_under_the_name(tmp_path):
+    assert resource.RLIMIT_FSIZE is not None
+    assert signal.SIGXFSZ is not None
+    done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("said"), done.stderr
+    assert "Check the room on the disk" in done.stdout
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_folder_that_cannot_be_written_to_is_said(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadConfig, match="store"):
+        Objects(tmp_path / "file" / "below").create("pets/a", b"x")
+
+
+def test_credentials_stand_in_no_configuration(bucket):
+    assert os.environ["AWS_SECRET_ACCESS_KEY"] not in bucket.model_dump_json()
+    assert {name for name in type(bucket).model_fields if "key" in name or "secret" in name} == set()
