@@ -82,7 +82,16 @@ def connect(lake: Path, run_id: str | None = None, *, need_run: bool = True) -> 
     shards = sorted(str(path) for path in folder.glob("*.arrow"))
     if not shards:
         return db  # cleared away with the run's versions
-    db.register("shards", ds.dataset(shards, schema=_readable(pa.ipc.open_file(shards[0]).schema), format="arrow"))
+    try:
+        schema = pa.ipc.open_file(shards[0]).schema
+    except (pa.ArrowInvalid, OSError) as error:
+        raise BadArtefact(
+            where=shards[0],
+            expected="gradients as the run wrote them",
+            got=str(error),
+            do="gradsieve versions verify says what else was altered; ask of another run with --run.",
+        ) from error
+    db.register("shards", ds.dataset(shards, schema=_readable(schema), format="arrow"))
     return db
 
 

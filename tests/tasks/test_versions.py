@@ -1,0 +1,535 @@
+"""What is done with versions: compared, gone back to, exported, verified, cleared away; by the commands people type."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from flows.__main__ import main
+from tasks.contents import rows_of
+from tasks.difference import CHANGES, difference
+from tasks.errors import BadArtefact, BadConfig
+from tasks.history import History
+from tasks.integrity import checks
+from tasks.live import LiveDataset
+from tasks.rollback import rolled_back
+from tasks.vacuum import clear, clearance
+
+
+def members(history: History, version: str) -> dict[str, str]:
+    with rows_of(history, history.resolve(version).rows_of) as rows:
+        table = rows.members()
+    return dict(zip(table["sample_id"].to_pylist(), table["label"].to_pylist(), strict=True))
+
+
+@pytest.fixture
+def three(prepare, store):
+    """v0001 as it came, v0002 without six, v0003 with four of the next ones relabelled and two removed."""
+    prepare(flagged=6, store=store).publish()
+    ready = prepare(flagged=6, relabelled=4, first=3, store=store)
+    ready.promote(ready.publish())
+    return ready
+
+
+# ---- differences -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("a", "b"), [("v0001", "v0002"), ("v0002", "v0001"), ("v0002", "v0003"), ("v0003", "v0003")])
+def test_a_difference_is_what_a_naive_comparison_says_each_row_with_its_reason(three, a, b):
+    history = three.history
+    before, after = members(history, a), members(history, b)
+    found = difference(history, history.resolve(a), history.resolve(b))
+    rows = found.rows.to_pylist()
+    named = {row["sample_id"]: row for row in rows}
+    with rows_of(history, history.resolve(b).rows_of) as content:
+        decided = set(content.decisions["sample_id"].to_pylist())
+    assert set(named) == {n for n in before.keys() | after.keys() if before.get(n) != after.get(n)}
+    for name, row in named.items():
+        assert (row["old_label"], row["new_label"]) == (before.get(name), after.get(name))
+        assert row["change"] in CHANGES
+        assert row["reason"]
+        if name not in after:
+            assert row["change"] == "removed"
+        if name not in before:
+            assert row["change"] == "restored"
+            # Under another label, it is that decision's reason which counts.
+            assert row["reason"].startswith(("no longer removed for: reason ", "reason ")[name in decided])
+    order = [CHANGES.index(row["change"]) for row in rows]
+    assert order == sorted(order)
+
+
+def test_a_relabelled_row_goes_from_one_label_to_another_and_back(three):
+    there = difference(three.history, *(three.history.resolve(v) for v in ("v0001", "v0003")))
+    back = difference(three.history, *(three.history.resolve(v) for v in ("v0003", "v0001")))
+    assert there.counts == {"removed": 2, "relabelled": 4}
+    assert back.counts == {"restored": 6}
+    labels = {r["sample_id"]: (r["old_label"], r["new_label"]) for r in there.rows.to_pylist()}
+    assert {r["sample_id"]: (r["new_label"], r["old_label"]) for r in back.rows.to_pylist()} == labels
+
+
+def test_rows_that_come_and_go_with_the_source_are_told_from_decisions(prepare, archive):
+    prepare(flagged=2).publish()
+    prepare(flagged=2, source=archive("other.npz", rows=30, seed=5)).publish()
+    history = prepare(flagged=2).history
+    counts = difference(history, history.resolve("v0001"), history.resolve("v0003")).counts
+    assert set(counts) == {"added", "gone"}
+    assert counts["added"] == 30
+
+
+# ---- going back ------------------------------------------------------------------------------------------------------
+
+
+def test_going_back_is_a_new_version_and_deletes_nothing(three):
+    history = three.history
+    before = [found.name for found in history.objects.list()]
+    made = rolled_back(history, history.resolve("v0001"), "ann", "it was better")
+    assert (made.version, made.kind, made.rollback_of, made.parent) == ("v0004", "rollback", "v0001", "v0003")
+    assert history.tagged("current") == "v0004"
+    assert members(history, "current") == members(history, "v0001")
+    assert set(before) <= {found.name for found in history.objects.list()}
+    assert (history.moves("current")[-1].by, history.moves("current")[-1].reason) == ("ann", "it was better")
+
+
+def test_a_rollback_that_was_cut_before_the_tag_is_finished_and_not_made_twice(three, monkeypatch):
+    history = three.history
+    with monkeypatch.context() as cut:
+        cut.setattr(History, "move", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            rolled_back(history, history.resolve("v0001"), "ann", "why")
+    assert history.tagged("current") == "v0003"
+    assert rolled_back(history, history.resolve("v0001"), "ann", "why").version == "v0004"
+    assert history.tagged("current") == "v0004"
+    assert history.numbers() == [1, 2, 3, 4]
+
+
+def test_nobody_goes_back_to_what_is_not_whole(three):
+    history = three.history
+    name = next(found.name for found in history.objects.list() if "/parts/" in found.name)
+    history.objects.delete([name])
+    with pytest.raises(BadArtefact, match="missing"):
+        rolled_back(history, history.resolve("v0001"), "ann", "why")
+    assert history.numbers() == [1, 2, 3]
+
+
+# ---- other forms -----------------------------------------------------------------------------------------------------
+
+
+def by_split(history: History, version: str) -> dict[str, dict[str, str]]:
+    with rows_of(history, history.resolve(version).rows_of) as rows:
+        table = rows.members().to_pylist()
+    found: dict[str, dict[str, str]] = {}
+    for row in table:
+        found.setdefault(row["split"], {})[row["sample_id"]] = row["label"]
+    return found
+
+
+def exported(three, tmp_path: Path, form: str) -> Path:
+    from tasks.export import export
+
+    manifest = three.history.resolve("v0003")
+    assert export(three.history, manifest, form, tmp_path / "out") == manifest.rows  # type: ignore[arg-type]
+    assert json.loads((tmp_path / "out" / "version.json").read_text())["version"] == "v0003"
+    return tmp_path / "out"
+
+
+def test_as_parquet(three, tmp_path):
+    out = exported(three, tmp_path, "parquet")
+    for split, expected in by_split(three.history, "v0003").items():
+        table = pq.read_table(out / split)
+        assert dict(zip(table["sample_id"].to_pylist(), table["label"].to_pylist(), strict=True)) == expected
+
+
+def test_as_a_folder_of_images_which_our_own_reader_takes(three, tmp_path):
+    out = exported(three, tmp_path, "image_folder")
+    for split, expected in by_split(three.history, "v0003").items():
+        found = {path.stem: path.parent.name for path in (out / split).glob("*/*.png")}
+        assert found == expected
+    (out / "version.json").unlink()
+    code = "from tasks.readers import ReaderChoice as C; import sys; "
+    code += "print(sum(len(c.label) for c in C(kind='image_folder', options={'path': sys.argv[1]}).part.open()[1]))"
+    read = subprocess.run([sys.executable, "-c", code, str(out)], capture_output=True, text=True, check=False)
+    assert read.stdout.strip() == str(three.history.resolve("v0003").rows), read.stderr
+
+
+def test_for_hugging_face(three, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    loaded = datasets.load_from_disk(str(exported(three, tmp_path, "huggingface")))
+    for split, expected in by_split(three.history, "v0003").items():
+        assert dict(zip(loaded[split]["sample_id"], loaded[split]["label"], strict=True)) == expected
+
+
+def test_for_torch_without_pickles(three, tmp_path):
+    import torch
+
+    out = exported(three, tmp_path, "torch")
+    for split, expected in by_split(three.history, "v0003").items():
+        saved = torch.load(out / f"{split}.pt", weights_only=True)
+        labels = [saved["classes"][y] for y in saved["y"]]
+        assert dict(zip(saved["sample_ids"], labels, strict=True)) == expected
+        assert saved["x"].shape[1:] == (1, 8, 8)
+
+
+def test_nothing_is_written_over_and_what_has_no_images_is_no_image_folder(three, tmp_path):
+    from tasks.export import export
+
+    (tmp_path / "out").mkdir()
+    with pytest.raises(BadConfig, match="not there yet"):
+        export(three.history, three.history.resolve("v0003"), "parquet", tmp_path / "out")
+    flat = three.history.resolve("v0003").model_copy(update={"payload": PAYLOAD})
+    with pytest.raises(BadConfig, match="images"):
+        export(three.history, flat, "image_folder", tmp_path / "other")
+    assert [path.name for path in tmp_path.iterdir() if path.name == "other"] == []
+
+
+PAYLOAD = {"kind": "array", "columns": ["x"], "shape": [64], "dtype": "float32"}
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(st.text(min_size=1, max_size=12), min_size=1, max_size=8, unique=True))
+def test_a_class_of_any_name_has_a_folder_of_its_own_that_is_no_path(classes):
+    from tasks.export import _folder_names
+
+    names = _folder_names(classes)
+    assert len({name.lower() for name in names.values()}) == len(classes)
+    for name in names.values():
+        assert name
+        assert Path(name).name == name
+        assert name not in (".", "..")
+
+
+def test_a_live_dataset_follows_its_tag(three):
+    where = three.history.objects.where
+    if not three.history.objects.local:
+        pytest.skip("a bucket needs its endpoint, which stands in the environment of who trains")
+    live = LiveDataset(where, "tiny")
+    fixed = LiveDataset(where, "tiny", "v0001")
+    assert (live.manifest or fixed.manifest).version == "v0003"  # type: ignore[union-attr]
+    assert not live.refresh()
+    rolled_back(three.history, three.history.resolve("v0001"), "ann", "why")
+    assert live.refresh()
+    assert not fixed.refresh()
+    expected = by_split(three.history, "v0001")["train"]
+    assert {name: live.classes[live[i][1]] for i, name in enumerate(live.tensors.ids)} == expected
+    assert np.array_equal(live[0][0].numpy(), fixed[fixed.tensors.ids.index(live.tensors.ids[0])][0].numpy())
+
+
+# ---- verifying -------------------------------------------------------------------------------------------------------
+
+
+def wrong(three, version: str = "v0003") -> set[str]:
+    found = list(checks(three.history, three.history.resolve(version), three.run.lake))
+    return {check.what.partition("/")[0] for check in found if check.state == "wrong"}
+
+
+def test_what_was_not_touched_is_right_from_the_source_to_the_rows(three):
+    found = list(checks(three.history, three.history.resolve("v0003"), three.run.lake))
+    assert {check.state for check in found} == {"ok"}
+    assert {check.what.partition("/")[0] for check in found} == {
+        "source", "run", "parts", "contents", "identities", "decisions", "members", "plain",
+    }  # fmt: skip
+
+
+def flip(path: Path) -> None:
+    """Another byte in the middle, in a file of its own: links to it keep theirs."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.unlink()
+    path.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ("lake/versions/tiny/parts/*.parquet", "parts"),
+        ("lake/versions/tiny/contents/*/decisions.parquet", "contents"),
+        ("lake/versions/tiny/contents/*/data/train-*.parquet", "contents"),
+        ("source.npz", "source"),
+        ("lake/runs/*/flags.parquet", "run"),
+        ("lake/runs/*/checkpoints/*.pt", "run"),
+    ],
+)
+def test_a_flipped_byte_is_found_and_named(prepare, tmp_path, pattern, said):
+    ready = prepare(flagged=6, relabelled=4)
+    ready.publish()
+    paths = list(tmp_path.glob(pattern))
+    assert paths
+    for path in paths:
+        flip(path)
+    assert wrong(ready, "v0002") == {said}
+
+
+def test_rows_that_do_not_follow_from_the_decisions_are_found(prepare):
+    ready = prepare(flagged=6)
+    ready.publish()
+    path = ready.history.objects.folder / "tiny" / "v0002.json"
+    about = json.loads(path.read_text())
+    path.write_text(json.dumps(about | {"members": "0" * 64}))
+    assert wrong(ready, "v0002") == {"members", "plain"}
+
+
+def test_ids_that_are_not_those_of_their_inputs_are_found(prepare):
+    ready = prepare(flagged=6)
+    ready.publish()
+    manifest = ready.history.manifest(2)
+    part = manifest.parts[0]
+    path = ready.history.objects.folder / "tiny" / part.path
+    table = pq.read_table(path)
+    names = table["sample_id"].to_pylist()
+    swapped = [names[1], names[0], *names[2:]]
+    path.unlink()
+    pq.write_table(table.set_column(0, table.schema.field(0), pa.array(swapped)), path)
+    from tasks.artefacts import sha256_of
+
+    lying = part.model_copy(update={"sha256": sha256_of(path), "size": path.stat().st_size})
+    path.rename(path.with_name(f"{lying.sha256}.parquet"))
+    text = ready.history.objects.folder / "tiny" / "v0002.json"
+    text.write_text(
+        manifest.model_copy(update={"parts": (lying, *manifest.parts[1:]), "plain": None}).model_dump_json()
+    )
+    decisions = ready.history.objects.folder / "tiny" / ready.history.manifest(2).rows_of.decided
+    decisions.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(ready.history.objects.folder / "tiny" / manifest.rows_of.decided, decisions)
+    assert "identities" in wrong(ready, "v0002")
+
+
+# ---- clearing away ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def many(prepare, store):
+    """Six cleaned versions of six runs; v0003 is tagged, current is the last."""
+    ready = []
+    for first in range(6):
+        ready.append(prepare(first=10 * first, store=store, promote=first == 5))
+        ready[-1].promote(ready[-1].publish())
+    ready[-1].history.move("golden", "v0003", "ann", "for the paper")
+    return ready
+
+
+def tree(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_only_asked_it_changes_nothing_and_names_all_that_would_go(many):
+    history, lake = many[-1].history, many[-1].run.lake
+    before = ([found.name for found in history.objects.list()], tree(lake))
+    found = clearance(history, lake, keep=2, grace_hours=0)
+    assert [m.version for m in found.versions] == ["v0002", "v0004", "v0005"]
+    assert {path.suffix for path in found.files} == {".pt", ".arrow"}
+    assert found.size > 0
+    assert ([f.name for f in history.objects.list()], tree(lake)) == before
+
+
+def test_what_is_tagged_new_or_needed_stays_whole_and_the_rest_is_gone(many):
+    history, lake = many[-1].history, many[-1].run.lake
+    clear(history, lake, clearance(history, lake, keep=2, grace_hours=0))
+    assert [m.version for m in history.manifests()] == ["v0001", "v0003", "v0006", "v0007"]
+    for manifest in history.manifests():
+        assert history.missing(manifest.rows_of) == []
+    runs = {m.run_id for m in history.manifests()}
+    for ready in many:
+        left = {path.suffix for path in (lake / "runs" / ready.given["recorded"].made_by).rglob("*")}
+        assert (".pt" in left and ".arrow" in left) == (ready.given["recorded"].made_by in runs)
+        assert ".json" in left
+        assert ".parquet" in left
+    assert clearance(history, lake, keep=2, grace_hours=0).size == 0
+
+
+def test_what_was_just_written_has_a_day_of_grace(many):
+    history, lake = many[-1].history, many[-1].run.lake
+    assert clearance(history, lake, keep=2, grace_hours=24).objects == []
+
+
+def test_a_version_that_is_tagged_meanwhile_is_spared(many):
+    history, lake = many[-1].history, many[-1].run.lake
+    found = clearance(history, lake, keep=2, grace_hours=0)
+    history.move("saved", "v0004", "ann", "at the last moment")
+    gone = clear(history, lake, found)
+    assert "v0004" not in {m.version for m in gone.versions}
+    assert history.missing(history.resolve("saved").rows_of) == []
+
+
+def test_a_kill_in_the_middle_leaves_versions_that_are_whole_and_the_next_vacuum_finishes(many, monkeypatch):
+    from tasks.objects import Objects
+
+    history, lake = many[-1].history, many[-1].run.lake
+    delete = Objects.delete
+    for after in range(2):
+        calls = iter(range(after, -1, -1))
+
+        def cut(self, names, calls=calls):
+            if not next(calls):
+                raise KeyboardInterrupt
+            delete(self, names)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Objects, "delete", cut)
+            with pytest.raises(KeyboardInterrupt):
+                clear(history, lake, clearance(history, lake, keep=2, grace_hours=0))
+        for manifest in history.manifests():
+            assert history.missing(manifest.rows_of) == []
+    clear(history, lake, clearance(history, lake, keep=2, grace_hours=0))
+    needed = {f"tiny/{name}" for m in history.manifests() for name in m.rows_of.objects}
+    there = {f.name for f in history.objects.list() if "/parts/" in f.name or "/contents/" in f.name}
+    assert there == needed
+
+
+# ---- the commands ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lake(prepare) -> Path:
+    """A lake with v0001, v0002, v0003; current is v0003."""
+    prepare(flagged=6).publish()
+    ready = prepare(flagged=6, relabelled=4, first=3)
+    ready.promote(ready.publish())
+    return ready.run.lake
+
+
+@pytest.fixture
+def versions(lake, capsys):
+    """``gradsieve versions …``: (code, what it prints, its errors)."""
+
+    def command(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main(["versions", *arguments, *(["--lake", str(lake)] if arguments else [])])
+        return code, *capsys.readouterr()
+
+    return command
+
+
+def test_they_are_listed_newest_first_with_their_tags(versions):
+    code, out, _ = versions("list")
+    assert code == 0
+    lines = out.splitlines()
+    assert [line.split()[1] for line in lines[1:4]] == ["v0003", "v0002", "v0001"]
+    assert "current" in lines[1]
+    assert "helps" in lines[1]
+
+
+def test_one_shows_all_it_knows_of_itself(versions):
+    code, out, _ = versions("show", "current")
+    assert code == 0
+    for words in ("v0003", "v0001", "because of 6 from 3", "l2", "relabelled  4", "decisions.parquet", "by run"):
+        assert words in out
+
+
+def test_a_difference_is_printed_and_written_in_every_form(versions, tmp_path):
+    code, out, _ = versions("diff", "v0001", "v0003", "--rows", "1")
+    assert code == 0
+    assert "2 removed, 4 relabelled" in out
+    assert "reason " in out
+    assert "3 more relabelled" in out
+    for name in ("d.parquet", "d.csv", "d.json", "d.html"):
+        assert versions("diff", "v0001", "v0003", "--output", str(tmp_path / name))[0] == 0
+    assert pq.read_table(tmp_path / "d.parquet").num_rows == 6
+    assert len((tmp_path / "d.csv").read_text().splitlines()) == 7
+    assert len([json.loads(line) for line in (tmp_path / "d.json").read_text().splitlines()]) == 6
+    page = (tmp_path / "d.html").read_text()
+    assert page.count("data:image/png;base64,") == 6
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_a_tag_is_set_shown_and_taken_away(versions):
+    assert versions("tag", "golden", "--version", "v0002", "--reason", "for the paper")[0] == 0
+    assert "golden" in versions("list")[1]
+    assert "for the paper" in versions("tag", "golden")[1]
+    assert versions("show", "golden")[1].count("v0002") >= 1
+    assert versions("tag", "golden", "--delete")[0] == 0
+    assert versions("show", "golden")[0] == 2
+
+
+def test_one_goes_back_and_the_catalogue_knows(versions, lake):
+    code, out, _ = versions("rollback", "v0001", "--reason", "it was better")
+    assert (code, "v0004" in out) == (0, True)
+    with duckdb.connect(str(lake / "catalogue.duckdb"), read_only=True) as db:
+        found = db.execute("SELECT version, kind FROM versions WHERE list_contains(tags, 'current')").fetchall()
+    assert found == [("v0004", "rollback")]
+
+
+def test_one_is_exported(versions, tmp_path):
+    code, out, _ = versions("export", "--to", str(tmp_path / "out"), "--form", "torch")
+    assert (code, "v0003" in out) == (0, True)
+    assert {path.name for path in (tmp_path / "out").iterdir()} >= {"train.pt", "test.pt", "version.json"}
+
+
+def test_all_are_verified_and_a_wrong_one_ends_with_its_code(versions, lake):
+    code, out, _ = versions("verify")
+    assert code == 0
+    assert out.count("identities") == 3
+    flip(next((lake / "versions").glob("tiny/parts/*")))
+    code, out, errors = versions("verify")
+    assert code == 6
+    assert "wrong" in out
+    assert "differ" in errors
+
+
+def test_vacuum_tells_and_clears_only_when_told(versions, lake):
+    before = tree(lake)
+    code, out, _ = versions("vacuum", "--keep", "1", "--grace-hours", "0")
+    assert (code, "would go" in out, "v0002" in out) == (0, True, True)
+    assert tree(lake) == before
+    assert "are gone" in versions("vacuum", "--keep", "1", "--grace-hours", "0", "--no-dry-run")[1]
+    assert "v0002" not in versions("list")[1]
+    assert versions("verify")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["show", "v0009"], 2, "one of v0001"),
+        (["diff", "v0001", "none"], 2, "none"),
+        (["diff", "v0001", "v0002", "--output", "x.txt"], 2, ".parquet"),
+        (["diff", "v0001", "v0002", "--output", "/none/x.csv"], 2, "can be written"),
+        (["list", "--dataset", "other"], 3, "other"),
+        (["tag", "v0007", "--version", "v0001"], 2, "letter"),
+        (["export", "v0001", "--to", "."], 2, "not there yet"),
+        (["export", "v0001", "--form", "none", "--to", "x"], 2, "form"),
+        (["vacuum", "--keep", "0"], 2, "keep"),
+        (["list", "--store", "nothing://x"], 2, "store"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line_with_its_code(versions, arguments, code, words):
+    got, _, errors = versions(*arguments)
+    assert (got, words in errors, "Traceback" in errors) == (code, True, False), errors
+
+
+def test_of_several_datasets_one_is_named(prepare, capsys):
+    prepare().publish()
+    ready = prepare(dataset="other")
+    ready.publish()
+    lake = ["--lake", str(ready.run.lake)]
+    assert main(["versions", "show", "v0001", *lake]) == 2
+    assert "other, tiny" in capsys.readouterr().err
+    assert main(["versions", "show", "v0001", "--dataset", "tiny", *lake]) == 0
+    assert main(["versions", "list", *lake]) == 0
+    assert capsys.readouterr().out.count("ingested") >= 2
+
+
+def test_a_folder_without_versions_says_what_to_do(tmp_path, capsys, monkeypatch):
+    assert main(["versions", "list", "--lake", str(tmp_path)]) == 3
+    assert "gradsieve clean" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    assert main(["versions"]) == 3
+
+
+def test_the_commands_ask_a_bucket_as_well(prepare, bucket, capsys):
+    ready = prepare(store=bucket)
+    ready.promote(ready.publish())
+    where = ["--store", bucket.url, "--endpoint", bucket.endpoint or "", "--lake", str(ready.run.lake)]
+    for arguments in (["list"], ["show", "current"], ["diff", "v0001", "current"], ["verify"], ["rollback", "v0001"]):
+        assert main(["versions", *arguments, *where]) == 0, capsys.readouterr().err
+    capsys.readouterr()
+    with duckdb.connect(str(ready.run.lake / "catalogue.duckdb"), read_only=True) as db:
+        assert db.execute("SELECT version FROM tags WHERE tag = 'current'").fetchall() == [("v0003",)]
