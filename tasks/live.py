@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -69,10 +70,13 @@ class LiveDataset(Dataset[tuple[torch.Tensor, int]]):
         dataset: its name.
         version: a version, a tag or a time (tasks/history.py).
         split: train, validation or test.
+        options: of an object store: endpoint, region.
     """
 
-    def __init__(self, store: str | Path, dataset: str, version: str = CURRENT, split: str = "train") -> None:
-        self.history, self.asked, self.split = History(Objects(store), dataset), version, split
+    def __init__(
+        self, store: str | Path, dataset: str, version: str = CURRENT, split: str = "train", **options: Any
+    ) -> None:
+        self.history, self.asked, self.split = History(Objects(store, **options), dataset), version, split
         self.manifest: Manifest | None = None
         self.refresh()
 
