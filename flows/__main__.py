@@ -31,7 +31,7 @@ from tasks.errors import BadConfig, BadInput, GradsieveError
 from tasks.foreground import prepare_prefect, watched
 from tasks.options import Options, from_file, opened
 from tasks.review_command import ReviewCommand
-from tasks.version_commands import VersionsCommand
+from tasks.versions.commands import VersionsCommand
 
 
 class _Lake(BaseModel):

@@ -16,7 +16,6 @@ from tasks.ingest import ingest
 from tasks.plan import plan
 from tasks.plant import plant
 from tasks.promote import promote
-from tasks.publication import history_of
 from tasks.publish import publish
 from tasks.record import record
 from tasks.report import follow, report
@@ -27,6 +26,7 @@ from tasks.score import score
 from tasks.search import chosen, contenders
 from tasks.train import train
 from tasks.verify import verify
+from tasks.versions.publication import history_of
 from tasks.vote import vote
 from tasks.workers import workers
 
@@ -78,4 +78,4 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
         version = publish(run, recorded, history, samples, checkpoints, scores, flags, metrics, reader, store)
         promotion = promote(run, history, version, metrics)
         index(run, recorded)
-        return report(run, recorded, version, promotion, [*stages, version])
+        return report(run, recorded, history, version, promotion, [*stages, version])

@@ -3,7 +3,8 @@
     <lake>/cache/<stage>-<digest>/   what one stage made, named by its content; may be deleted, is then recomputed
     <lake>/runs/<run_id>/            one whole run: hard links to the stages' files, config.yaml, run.json (last)
     <lake>/comparisons/<run_id>/     one comparison of detectors and budgets: its tables, its plot, config.yaml
-    <lake>/versions/<dataset>/       published versions (tasks/history)
+    <lake>/reports/<run_id>.html     what changed by a run, and why, with pictures
+    <lake>/versions/<dataset>/       published versions (tasks/versions/history)
     <lake>/catalogue.duckdb          views over all of it (tasks/catalogue)
     <lake>/log.jsonl                 one line for every invocation, also for one that recomputed nothing
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tasks.artefacts import Artefact, Run
-from tasks.history import History
 from tasks.step import act
+from tasks.versions.history import History
 
 
 @act("promote {history.dataset}")
@@ -13,8 +13,8 @@ def promote(run: Run, history: History, version: Artefact, metrics: Artefact) ->
 
     Then the lake shows what there is, wherever it lies.
     """
-    from tasks.mirror import mirrored
-    from tasks.publication import promoted
+    from tasks.versions.mirror import mirrored
+    from tasks.versions.publication import promoted
 
     done = promoted(history, version.facts["version"], metrics.facts["verdict"], by="run")
     mirrored(history, run.lake)

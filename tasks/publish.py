@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tasks.artefacts import Artefact, Run
-from tasks.history import History
 from tasks.readers import Reader
 from tasks.step import act
 from tasks.stores import Store
+from tasks.versions.history import History
 
 
 @act("publish {history.dataset}")
@@ -28,11 +28,11 @@ def publish(
     """
     import pyarrow.parquet as pq
 
-    from tasks.contents import THIN, decide
     from tasks.provenance import code_version
-    from tasks.publication import Publication, models_digest
     from tasks.samples import table_of
     from tasks.schemas import FLAGS
+    from tasks.versions.contents import THIN, decide
+    from tasks.versions.publication import Publication, models_digest
 
     remedy = "relabel" if metrics.facts["verdict"]["arm"] == "relabelled" else "remove"
     publication = Publication(run, history, samples, store.plain_mib << 20)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from prefect import task
 from prefect.artifacts import (
+    create_link_artifact,
     create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
@@ -16,6 +17,7 @@ from prefect.futures import PrefectFutureList, as_completed
 
 from tasks.artefacts import Artefact, Run
 from tasks.summary import Summary, recomputed
+from tasks.versions.history import History
 
 # Rows of the table of suspects, and of the audit.
 SUSPECTS = 50
@@ -23,12 +25,19 @@ AUDITED = 50
 
 
 @task(name="report", task_run_name="report")
-def report(run: Run, recorded: Artefact, version: Artefact, promotion: str, stages: list[Artefact]) -> str:
+def report(
+    run: Run, recorded: Artefact, history: History, version: Artefact, promotion: str, stages: list[Artefact]
+) -> str:
     """Say what was found, what became of it and what was recomputed: in the log, in the run log and as artifacts.
+
+    What changed from the parent version, with pictures where samples are images, is put down as a page besides.
 
     Returns:
         The text.
     """
+    from tasks.versions.showing import put_down
+
+    page = put_down(history, version.facts["version"], run.lake / "reports" / f"{recorded.made_by}.html")
     summary = Summary.read(run.lake, recorded.made_by)
     work = recomputed([(stage.stage, stage.made_by) for stage in stages], run.run_id)
     create_markdown_artifact(f"{summary.markdown()}\n\n_{work}_", key="summary", description="What the run found")
@@ -40,6 +49,7 @@ def report(run: Run, recorded: Artefact, version: Artefact, promotion: str, stag
         _held_out(run, recorded), key="held-out-suspects", description="Test and validation labels that are suspect"
     )
     told = {"version": version.facts["version"], "promotion": promotion, "work": work}
+    create_link_artifact(page.as_uri(), link_text=page.name, key="report", description="What changed, and why")
     run.log({"run_id": recorded.made_by, "dataset": summary.dataset, "state": "completed"} | told)
     return f"{summary.text()}\n\n{work}"
 

@@ -143,7 +143,7 @@ class Summary:
         return chosen + told(self.facts["metrics"])
 
     def _published(self) -> list[str]:
-        from tasks.showing import published
+        from tasks.versions.showing import published
 
         # Before 0.4 a run knew its version, and a version had no tags.
         version = self.facts.get("version")

@@ -17,9 +17,6 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.history import History, datasets
-from tasks.manifest import Manifest
-from tasks.objects import Objects
 from tasks.queries import literal, query
 from tasks.schemas import (
     AUDIT,
@@ -34,6 +31,9 @@ from tasks.schemas import (
     SEARCH,
     SUSPECTS,
 )
+from tasks.versions.history import History, datasets
+from tasks.versions.manifest import Manifest
+from tasks.versions.objects import Objects
 
 # Folders that are still being written begin with a dot.
 WHOLE = "[!.]*"

@@ -10,11 +10,11 @@ from pydantic import Field
 from tasks.parts import Choice, Family, Part
 
 if TYPE_CHECKING:
-    from tasks.objects import Objects
+    from tasks.versions.objects import Objects
 
 
 class Store(Part):
-    """Base of all stores. What a version is and how it is committed is the same in all of them (tasks/history.py)."""
+    """Base of all stores. What a version is and how it is committed is the same in all of them (tasks/versions)."""
 
     kind: Any
     plain_mib: int = Field(

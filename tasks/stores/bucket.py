@@ -10,7 +10,7 @@ from pydantic import Field
 from tasks.stores import Store
 
 if TYPE_CHECKING:
-    from tasks.objects import Objects
+    from tasks.versions.objects import Objects
 
 
 class BucketStore(Store):
@@ -29,7 +29,7 @@ class BucketStore(Store):
 
     def objects(self, lake: Path) -> Objects:
         """The bucket's prefix."""
-        from tasks.objects import Objects
+        from tasks.versions.objects import Objects
 
         given = {"endpoint": self.endpoint, "region": self.region}
         return Objects(self.url, **{name: value for name, value in given.items() if value is not None})

@@ -10,7 +10,7 @@ from pydantic import Field
 from tasks.stores import Store
 
 if TYPE_CHECKING:
-    from tasks.objects import Objects
+    from tasks.versions.objects import Objects
 
 
 class LakeStore(Store):
@@ -21,6 +21,6 @@ class LakeStore(Store):
 
     def objects(self, lake: Path) -> Objects:
         """The folder, made if need be."""
-        from tasks.objects import Objects
+        from tasks.versions.objects import Objects
 
         return Objects(self.folder or lake / "versions")

@@ -17,16 +17,16 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.artefacts import Run
-from tasks.contents import decide
-from tasks.history import History
 from tasks.ingest import ingest
-from tasks.objects import Objects
-from tasks.publication import Publication
 from tasks.readers import ReaderChoice
 from tasks.samples import table_of
 from tasks.schemas import FLAGS, SAMPLES
 from tasks.schemas import scores as scores_schema
 from tasks.validation import Ingestion
+from tasks.versions.contents import decide
+from tasks.versions.history import History
+from tasks.versions.objects import Objects
+from tasks.versions.publication import Publication
 
 
 def room(folder: Path) -> int:

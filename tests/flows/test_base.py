@@ -272,7 +272,7 @@ def test_the_command_builds_upon_the_latest_run(recorded, gradsieve, tmp_path):
     lake = ["--lake", str(tmp_path / "lake"), "--ingestion.shard-rows=64", "--detectors=l2"]
     done = gradsieve("clean", *lake, *options, "--base=latest")
     assert done.returncode == 0, done.stderr
-    assert "v0002" in done.stdout
+    assert "v0004" in done.stdout
     refused = gradsieve("clean", *lake, *options, "--base=nothing")
     assert refused.returncode == 2
     assert "option base" in refused.stderr

@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from tasks.history import History
-from tasks.objects import Objects
+from tasks.versions.history import History
+from tasks.versions.objects import Objects
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ import yaml
 
 from tasks.artefacts import sha256_of
 from tasks.config import CleanConfig
-from tasks.history import History
-from tasks.objects import Objects
+from tasks.versions.history import History
+from tasks.versions.objects import Objects
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -98,6 +98,16 @@ def test_the_tags_are_where_the_verdict_put_them(cleaned):
     assert verdict is not None
     expected = {"current": "v0002"} if verdict["promote"] else {"candidate": "v0002", "current": "v0001"}
     assert versions_of(cleaned.lake).tags() == expected
+
+
+def test_what_changed_is_put_down_as_a_page_with_pictures_that_needs_no_network(cleaned):
+    (page,) = (cleaned.lake / "reports").iterdir()
+    assert page.stem == cleaned.run_folder.name
+    assert str(page) in cleaned.process.stdout
+    text = page.read_text()
+    removed = versions_of(cleaned.lake).manifest(2).removed
+    assert text.count("data:image/png;base64,") == removed
+    assert not [word for word in ("http://", "https://", "<script", "<link") if word in text]
 
 
 def test_a_version_holds_a_digest_of_each_of_its_files(cleaned):

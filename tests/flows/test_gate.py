@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.history import History
-from tasks.objects import Objects
+from tasks.versions.history import History
+from tasks.versions.objects import Objects
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

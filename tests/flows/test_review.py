@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.history import History
-from tasks.objects import Objects
+from tasks.versions.history import History
+from tasks.versions.objects import Objects
 
 BUDGET = ["--canaries.share=0", "--budget.kind=share", "--budget.share=0.05"]
 END = 60

@@ -15,10 +15,10 @@ import pytest
 
 from tasks.catalogue import NAME, build, connect
 from tasks.errors import BadInput
-from tasks.history import History
-from tasks.manifest import Manifest
-from tasks.objects import Objects
 from tasks.schemas import AUDIT, EXAMINATION, FLAGS, GRADIENTS, METRICS, REJECTS, SAMPLES, SEARCH, SUSPECTS
+from tasks.versions.history import History
+from tasks.versions.manifest import Manifest
+from tasks.versions.objects import Objects
 
 VIEWS = (
     "samples", "scores", "flags", "suspects", "audit", "gradients", "checkpoints", "metrics", "examination", "search",

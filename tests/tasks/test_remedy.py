@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.arms import Verification, flagged_among, treated
-from tasks.contents import THIN, Decided, decide
 from tasks.schemas import FLAGS, SAMPLES, scores
+from tasks.versions.contents import THIN, Decided, decide
 
 CLASSES = ["ape", "bee", "cat"]
 ROWS = st.lists(

@@ -20,11 +20,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.artefacts import sha256_of
-from tasks.contents import members_digest, rows_of
 from tasks.errors import BadArtefact, BadConfig
-from tasks.history import History
-from tasks.objects import Objects
 from tasks.stores.lake import LakeStore
+from tasks.versions.contents import members_digest, rows_of
+from tasks.versions.history import History
+from tasks.versions.objects import Objects
 
 KILLS = 20
 
@@ -253,8 +253,8 @@ sys.path.insert(0, sys.argv[1])
 import json, os, signal, time
 from pathlib import Path
 from tasks.artefacts import Artefact, Run
-from tasks.history import History
-from tasks.objects import Objects
+from tasks.versions.history import History
+from tasks.versions.objects import Objects
 from tasks.publish import publish
 from tasks.promote import promote
 from tasks.readers import ReaderChoice
@@ -265,7 +265,7 @@ run = Run.model_validate(about["run"])
 given = {n: Artefact.model_validate(v) for n, v in about["artefacts"].items()}
 given["checkpoints"] = [Artefact.model_validate(v) for v in about["checkpoints"]]
 given["reader"] = ReaderChoice.model_validate(about["reader"]).part
-import tasks.publication, tasks.mirror, tasks.samples, pyarrow.dataset
+import tasks.versions.publication, tasks.versions.mirror, tasks.samples, pyarrow.dataset
 from tasks.provenance import code_version
 code_version()
 taken = step = 0
@@ -321,7 +321,7 @@ class Nursery:
     """A process that has imported all there is to import, and has children that publish and promote."""
 
     def __init__(self, about: Path) -> None:
-        home = str(Path(__file__).resolve().parents[2])
+        home = str(Path(__file__).resolve().parents[3])
         self.process = subprocess.Popen(
             [sys.executable, "-c", PUBLISH, home, str(about)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -437,7 +437,7 @@ def test_the_lake_shows_what_is_published_elsewhere(prepare, bucket):
 
 
 def test_another_history_of_the_same_name_is_refused_before_anything_is_trained(prepare, bucket, tmp_path):
-    from tasks.publication import history_of
+    from tasks.versions.publication import history_of
 
     ready = prepare(store=bucket)
     ready.promote(ready.publish())

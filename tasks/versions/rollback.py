@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tasks.errors import BadArtefact
-from tasks.history import CURRENT, History
-from tasks.manifest import Manifest
+from tasks.versions.history import CURRENT, History
+from tasks.versions.manifest import Manifest
 
 
 def rolled_back(history: History, target: Manifest, by: str, reason: str) -> Manifest:

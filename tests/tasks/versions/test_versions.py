@@ -17,14 +17,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flows.__main__ import main
-from tasks.contents import rows_of
-from tasks.difference import CHANGES, difference
 from tasks.errors import BadArtefact, BadConfig
-from tasks.history import History
-from tasks.integrity import checks
-from tasks.live import LiveDataset
-from tasks.rollback import rolled_back
-from tasks.vacuum import clear, clearance
+from tasks.versions.contents import rows_of
+from tasks.versions.difference import CHANGES, difference
+from tasks.versions.history import History
+from tasks.versions.integrity import checks
+from tasks.versions.live import LiveDataset
+from tasks.versions.rollback import rolled_back
+from tasks.versions.vacuum import clear, clearance
 
 
 def members(history: History, version: str) -> dict[str, str]:
@@ -135,7 +135,7 @@ def by_split(history: History, version: str) -> dict[str, dict[str, str]]:
 
 
 def exported(three, tmp_path: Path, form: str) -> Path:
-    from tasks.export import export
+    from tasks.versions.export import export
 
     manifest = three.history.resolve("v0003")
     assert export(three.history, manifest, form, tmp_path / "out") == manifest.rows  # type: ignore[arg-type]
@@ -181,7 +181,7 @@ def test_for_torch_without_pickles(three, tmp_path):
 
 
 def test_nothing_is_written_over_and_what_has_no_images_is_no_image_folder(three, tmp_path):
-    from tasks.export import export
+    from tasks.versions.export import export
 
     (tmp_path / "out").mkdir()
     with pytest.raises(BadConfig, match="not there yet"):
@@ -198,7 +198,7 @@ PAYLOAD = {"kind": "array", "columns": ["x"], "shape": [64], "dtype": "float32"}
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(st.text(min_size=1, max_size=12), min_size=1, max_size=8, unique=True))
 def test_a_class_of_any_name_has_a_folder_of_its_own_that_is_no_path(classes):
-    from tasks.export import _folder_names
+    from tasks.versions.export import _folder_names
 
     names = _folder_names(classes)
     assert len({name.lower() for name in names.values()}) == len(classes)
@@ -360,7 +360,7 @@ def test_a_version_that_is_tagged_meanwhile_is_spared(many):
 
 
 def test_a_kill_in_the_middle_leaves_versions_that_are_whole_and_the_next_vacuum_finishes(many, monkeypatch):
-    from tasks.objects import Objects
+    from tasks.versions.objects import Objects
 
     history, lake = many[-1].history, many[-1].run.lake
     delete = Objects.delete

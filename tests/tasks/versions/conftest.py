@@ -17,11 +17,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.artefacts import Artefact, Run
-from tasks.history import History
 from tasks.schemas import FLAGS, scores
 from tasks.stores import Store
 from tasks.stores.bucket import BucketStore
 from tasks.stores.lake import LakeStore
+from tasks.versions.history import History
 
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "someone",

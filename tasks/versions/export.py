@@ -14,12 +14,12 @@ from typing import Any, Literal, get_args
 import pyarrow.parquet as pq
 
 from tasks.artefacts import partial_folder, rename_folder, write_durably
-from tasks.contents import Rows, rows_of
 from tasks.errors import BadConfig
-from tasks.history import History
-from tasks.live import tensors_of
-from tasks.manifest import Manifest
 from tasks.samples import Payload, to_array
+from tasks.versions.contents import Rows, rows_of
+from tasks.versions.history import History
+from tasks.versions.live import tensors_of
+from tasks.versions.manifest import Manifest
 
 Form = Literal["parquet", "image_folder", "huggingface", "torch"]
 FORMS: tuple[Form, ...] = get_args(Form)

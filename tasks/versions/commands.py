@@ -12,7 +12,7 @@ from pydantic_settings import CliPositionalArg, CliSubCommand, get_subcommand
 from rich.console import Console
 
 from tasks.errors import BadArtefact, BadConfig, BadInput
-from tasks.history import CURRENT, History, datasets
+from tasks.versions.history import CURRENT, History, datasets
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,7 +35,7 @@ class Versions(BaseModel):
         Raises:
             BadInput: there is none.
         """
-        from tasks.objects import Objects
+        from tasks.versions.objects import Objects
 
         home = self.lake.expanduser().resolve() / "versions"
         if self.store is None and not home.is_dir():
@@ -71,7 +71,7 @@ class Versions(BaseModel):
     def changed(self, history: History) -> None:
         """Bring up to date what the lake shows of the dataset: its copy of what lies elsewhere, and the catalogue."""
         from tasks.catalogue import build
-        from tasks.mirror import mirrored, shows
+        from tasks.versions.mirror import mirrored, shows
 
         lake = self.lake.expanduser().resolve()
         if shows(history, lake):
@@ -94,7 +94,7 @@ class List(Versions):
 
     def cli_cmd(self) -> None:
         """List them."""
-        from tasks.showing import listed
+        from tasks.versions.showing import listed
 
         for history in self.histories():
             _say(listed(history.manifests(), history.tags()))
@@ -107,7 +107,7 @@ class Show(Versions):
 
     def cli_cmd(self) -> None:
         """Print it."""
-        from tasks.showing import shown
+        from tasks.versions.showing import shown
 
         history = self.history
         _say(shown(history.resolve(self.version), history.tags(), history))
@@ -125,8 +125,8 @@ class Diff(Versions):
 
     def cli_cmd(self) -> None:
         """Compare them."""
-        from tasks.difference import difference
-        from tasks.showing import as_page, compared
+        from tasks.versions.difference import difference
+        from tasks.versions.showing import as_page, compared
 
         history = self.history
         found = difference(history, history.resolve(self.a), history.resolve(self.b))
@@ -203,7 +203,7 @@ class Rollback(Versions):
 
     def cli_cmd(self) -> None:
         """Go back."""
-        from tasks.rollback import rolled_back
+        from tasks.versions.rollback import rolled_back
 
         history = self.history
         made = rolled_back(history, history.resolve(self.version), getpass.getuser(), self.reason)
@@ -222,7 +222,7 @@ class Export(Versions):
 
     def cli_cmd(self) -> None:
         """Write it."""
-        from tasks.export import export
+        from tasks.versions.export import export
 
         history = self.history
         manifest = history.resolve(self.version)
@@ -237,7 +237,7 @@ class Verify(Versions):
 
     def cli_cmd(self) -> None:
         """Recompute; exit code 6 if something is wrong."""
-        from tasks.integrity import checks
+        from tasks.versions.integrity import checks
 
         wrong = 0
         for history in self.histories() if self.version == "all" else [self.history]:
@@ -268,7 +268,7 @@ class Vacuum(Versions):
 
     def cli_cmd(self) -> None:
         """Clear them away."""
-        from tasks.vacuum import clear, clearance
+        from tasks.versions.vacuum import clear, clearance
 
         lake = self.lake.expanduser().resolve()
         for history in self.histories():

@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 
 from tasks.artefacts import PARTIAL
 from tasks.errors import BadArtefact, BadConfig
-from tasks.objects import Objects
 from tasks.stores import STORES
+from tasks.versions.objects import Objects
 
 WRITERS = 16
 
 RACE = """
 import os, sys
-from tasks.objects import Objects
+from tasks.versions.objects import Objects
 objects = Objects(sys.argv[1], **({"endpoint": sys.argv[2]} if len(sys.argv) > 2 else {}))
 print(sum(objects.create(f"pets/v{i:04d}.json", f"{os.getpid()} {i}".encode()) for i in range(40)))
 """
@@ -46,7 +46,9 @@ def test_both_kinds_are_tried():
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(data=st.binary(max_size=2000), name=st.from_regex(r"[a-z0-9_.-]{1,20}/[a-z0-9]{1,9}\.json", fullmatch=True))
+@given(
+    data=st.binary(max_size=2000), name=st.from_regex(r"[a-z0-9][a-z0-9_.-]{0,19}/[a-z0-9]{1,9}\.json", fullmatch=True)
+)
 def test_what_was_created_is_read_back_and_cannot_be_created_again(objects, data, name):
     if objects.size(name) is None:
         assert objects.create(name, data)
@@ -141,7 +143,7 @@ FULL = """
 import resource, signal, sys
 from pathlib import Path
 from tasks.errors import GradsieveError
-from tasks.objects import Objects
+from tasks.versions.objects import Objects
 objects = Objects(sys.argv[1])
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))

@@ -15,12 +15,12 @@ import pyarrow.compute as pc
 import torch
 from torch.utils.data import Dataset
 
-from tasks.contents import Rows, rows_of
 from tasks.errors import BadInput
-from tasks.history import CURRENT, History
-from tasks.manifest import Manifest
-from tasks.objects import Objects
 from tasks.samples import Payload, to_array
+from tasks.versions.contents import Rows, rows_of
+from tasks.versions.history import CURRENT, History
+from tasks.versions.manifest import Manifest
+from tasks.versions.objects import Objects
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class LiveDataset(Dataset[tuple[torch.Tensor, int]]):
     Args:
         store: a folder of versions, or an object store's URL.
         dataset: its name.
-        version: a version, a tag or a time (tasks/history.py).
+        version: a version, a tag or a time (tasks/versions/history.py).
         split: train, validation or test.
         options: of an object store: endpoint, region.
     """

@@ -18,10 +18,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tasks.artefacts import File, sha256_of
-from tasks.history import History
-from tasks.manifest import Content, Part
 from tasks.queries import query
 from tasks.schemas import DECISIONS
+from tasks.versions.history import History
+from tasks.versions.manifest import Content, Part
 
 Remedy = Literal["remove", "relabel"]
 

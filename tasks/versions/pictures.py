@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
-from tasks.contents import Rows
 from tasks.samples import Payload, to_array
+from tasks.versions.contents import Rows
 
 # Longer side of a picture, in pixels.
 _LONGEST = 96

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
-from tasks.contents import rows_of
-from tasks.history import History
-from tasks.manifest import Manifest
 from tasks.queries import query
+from tasks.versions.contents import rows_of
+from tasks.versions.history import History
+from tasks.versions.manifest import Manifest
 
 CHANGES = ("removed", "relabelled", "restored", "added", "gone", "moved")
 """Left out by a decision · under another label · back, or under its own label again · new in the source · no longer in

@@ -16,14 +16,14 @@ import pyarrow.parquet as pq
 import yaml
 
 from tasks.artefacts import Artefact, sha256_of
-from tasks.contents import THIN, Rows, decide, members_digest, rows_of
 from tasks.errors import GradsieveError
-from tasks.history import History
 from tasks.identity import content_hashes
-from tasks.manifest import Manifest
 from tasks.readers import ReaderChoice
 from tasks.samples import Payload
 from tasks.schemas import FLAGS
+from tasks.versions.contents import THIN, Rows, decide, members_digest, rows_of
+from tasks.versions.history import History
+from tasks.versions.manifest import Manifest
 
 
 class Check(NamedTuple):

@@ -9,13 +9,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tasks.contents import rows_of
-from tasks.difference import Difference
-from tasks.history import History
-from tasks.manifest import Manifest
-from tasks.objects import Objects
+from tasks.artefacts import write_durably
 from tasks.pages import page
-from tasks.pictures import pictures
+from tasks.versions.contents import rows_of
+from tasks.versions.difference import Difference, difference
+from tasks.versions.history import History
+from tasks.versions.manifest import Manifest
+from tasks.versions.objects import Objects
+from tasks.versions.pictures import pictures
 
 # Cards of each kind of change on a page.
 _CARDS = 300
@@ -111,7 +112,18 @@ def published(lake: Path, dataset: str, run_id: str) -> list[str]:
     tags = ", ".join(f"{tag} is {version}" for tag, version in sorted(history.tags().items()))
     lines = [f"{dataset} {made.version}: {made.rows:,} samples, {changed}, parent {made.parent}", tags or "no tags"]
     rows = Path(history.objects.where) / dataset / made.rows_of.folder / "data"
-    return [*lines, str(rows)] if rows.is_dir() else lines
+    page = lake / "reports" / f"{run_id}.html"
+    return [*lines, *(str(path) for path in (rows, page) if path.exists())]
+
+
+def put_down(history: History, version: str, path: Path) -> Path:
+    """Write the page of what changed from a version's parent to it, unless it stands there already."""
+    made = history.resolve(version)
+    if made.parent is not None and not path.exists():
+        text = as_page(difference(history, history.resolve(made.parent), made), history)
+        path.parent.mkdir(exist_ok=True)
+        write_durably(path, text)
+    return path
 
 
 def compared(found: Difference, rows: int) -> RenderableType:

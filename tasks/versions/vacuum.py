@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tasks.artefacts import Artefact
-from tasks.history import History
-from tasks.manifest import Manifest
-from tasks.objects import Found
+from tasks.versions.history import History
+from tasks.versions.manifest import Manifest
+from tasks.versions.objects import Found
 
 # Of a run whose versions are all gone: what is large. Scores, flags and metrics stay, for SQL.
 _LARGE = ("checkpoints/*", "gradients/*.arrow", "canaries/*")
