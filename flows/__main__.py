@@ -7,6 +7,9 @@
     gradsieve versions   list, show, compare, tag, roll back, export, verify, clear away the published versions
     gradsieve show       what one run found
     gradsieve review     answer a run that waits for somebody to look at what it flagged
+    gradsieve serve      Prefect's server, a worker and the deployments
+    gradsieve watch      tell Prefect when data have changed
+    gradsieve maintain   clear old versions away, look whether what is current is whole
     gradsieve index      bring the catalogue up to date by hand
 
 Exit codes: 0 done · 1 an unexpected error · 2 wrong options · 3 unusable input · 4 too many rejected rows
@@ -29,9 +32,12 @@ from tasks.answers import print_answer
 from tasks.config import CleanConfig, CompareConfig
 from tasks.errors import BadConfig, BadInput, GradsieveError
 from tasks.foreground import prepare_prefect, watched
+from tasks.maintenance import MaintainConfig
 from tasks.options import Options, from_file, opened
 from tasks.review_command import ReviewCommand
+from tasks.serve_command import ServeCommand
 from tasks.versions.commands import VersionsCommand
+from tasks.watch_command import WatchCommand
 
 
 class _Lake(BaseModel):
@@ -170,13 +176,30 @@ class Compare(_Flow):
         return compare
 
 
-_CONFIGURATIONS: dict[str, type[BaseModel]] = {"clean": CleanConfig, "compare": CompareConfig}
+class Maintain(_Flow):
+    """Clear old versions away, look whether what is current is whole, bring the catalogue up to date."""
+
+    of = MaintainConfig
+
+    @classmethod
+    def flow(cls) -> Callable[[Any], str]:
+        """flows/maintain.py"""
+        from flows.maintain import maintain
+
+        return maintain
+
+
+_CONFIGURATIONS: dict[str, type[BaseModel]] = {
+    "clean": CleanConfig,
+    "compare": CompareConfig,
+    "maintain": MaintainConfig,
+}
 
 
 # ---- the command -------------------------------------------------------------------------------------------------
 
 
-_COMMANDS = ("clean", "compare", "sql", "runs", "versions", "show", "review", "index")
+_COMMANDS = ("clean", "compare", "sql", "runs", "versions", "show", "review", "serve", "watch", "maintain", "index")
 
 
 def _application() -> type[BaseSettings]:
@@ -193,6 +216,9 @@ def _application() -> type[BaseSettings]:
         versions: CliSubCommand[VersionsCommand] = Field(description="The published versions of a lake.")
         show: CliSubCommand[Show] = Field(description="What one run found.")
         review: CliSubCommand[ReviewCommand] = Field(description="Runs that wait for a person.")
+        serve: CliSubCommand[ServeCommand] = Field(description="Server, worker and deployments.")
+        watch: CliSubCommand[WatchCommand] = Field(description="Tell Prefect when data have changed.")
+        maintain: CliSubCommand[opened(Maintain)] = Field(description="Keep a lake in order.")  # type: ignore[valid-type]
         index: CliSubCommand[Index] = Field(description="Bring the catalogue up to date.")
 
         def cli_cmd(self) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from prefect import task
 
-from tasks.artefacts import Artefact, Run
+from tasks.artefacts import Run
 
 
 @task(name="index", task_run_name="index")
-def index(run: Run, recorded: Artefact) -> bool:  # noqa: ARG001  after the run is recorded, not before
+def index(run: Run, after: Any) -> bool:  # noqa: ARG001  what must be there before
     """Rebuild ``catalogue.duckdb`` if what it should say has changed; True when it was."""
     from tasks.catalogue import build
 

@@ -56,6 +56,7 @@ def test_a_verb_is_a_file_with_one_task_of_its_name():
         "measure",
         "tabulate",
         "present",
+        "tidy",
     ]
     for verb in verbs:
         module = __import__(f"tasks.{verb}", fromlist=[verb])

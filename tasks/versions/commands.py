@@ -12,7 +12,7 @@ from pydantic_settings import CliPositionalArg, CliSubCommand, get_subcommand
 from rich.console import Console
 
 from tasks.errors import BadArtefact, BadConfig, BadInput
-from tasks.versions.history import CURRENT, History, datasets
+from tasks.versions.history import CURRENT, History, histories
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,8 +45,7 @@ class Versions(BaseModel):
         if self.store is not None and "://" not in self.store and not Path(self.store).expanduser().is_dir():
             raise _nothing(self.store)
         objects = Objects(home if self.store is None else self.store, **options)
-        found = [History(objects, name) for name in datasets(objects) if self.dataset in (None, name)]
-        found = [history for history in found if history.numbers()]
+        found = histories(objects, self.dataset)
         if not found:
             raise _nothing(objects.where if self.dataset is None else f"{objects.where}, dataset {self.dataset}")
         return found

@@ -38,6 +38,12 @@ def datasets(objects: Objects) -> list[str]:
     return [name for name in objects.children()[1] if not name.startswith(".")]
 
 
+def histories(objects: Objects, dataset: str | None = None) -> list[History]:
+    """Of every dataset of a store that has versions, or of the one that is named."""
+    found = [History(objects, name) for name in datasets(objects) if dataset in (None, name)]
+    return [history for history in found if history.numbers()]
+
+
 class History:
     """The versions of ``dataset`` in ``objects``."""
 
