@@ -177,3 +177,57 @@ def test_it_stops_cleanly_and_remembers_and_its_api_can_be_closed(tmp_path):
         assert len(second.ask("deployments/filter")) == 4
     finally:
         assert second.stop() == 0
+
+
+@pytest.fixture
+def postgres(tmp_path_factory):
+    """The URL of a PostgreSQL of one's own, from Debian's package."""
+    import shutil
+    import tempfile
+
+    (found,) = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:] or [None]
+    if found is None:
+        pytest.skip("Debian's package postgresql is not installed")
+    home = Path(tempfile.mkdtemp(prefix="gradsieve-pg-"))
+    port = free_port()
+    # It refuses to be root.
+    someone = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    if someone:
+        shutil.chown(home, "postgres")
+
+    def run(*command: str) -> None:
+        subprocess.run([*someone, *command], check=True, capture_output=True, text=True, cwd="/", timeout=END)
+
+    run(str(found / "initdb"), "-D", str(home / "data"), "-A", "trust", "-U", "postgres")
+    options = f"-p {port} -k {home} -c listen_addresses=127.0.0.1 -c fsync=off"
+    run(str(found / "pg_ctl"), "-D", str(home / "data"), "-l", str(home / "log"), "-o", options, "-w", "start")
+    run(str(found / "createdb"), "-h", "127.0.0.1", "-p", str(port), "-U", "postgres", "prefect")
+    yield f"postgresql+asyncpg://postgres@127.0.0.1:{port}/prefect"
+    run(str(found / "pg_ctl"), "-D", str(home / "data"), "-m", "fast", "stop")
+    shutil.rmtree(home, ignore_errors=True)
+
+
+def test_three_workers_share_postgresql(postgres, tmp_path):
+    serving = Serving(tmp_path / "lake", free_port(), "--workers=3", "--database", postgres).ready()
+    try:
+        found = {d["name"]: d["id"] for d in serving.ask("deployments/filter")}
+        options = {"lake": str(tmp_path / "lake"), "reader": {"kind": "half_moons"}, "training": {"epochs": 1}}
+        options |= {
+            "detectors": [{"kind": "l2"}, {"kind": "l1"}],
+            "budgets": [{"kind": "share"}],
+            "seeds": 1,
+            "folds": 2,
+        }
+        options |= {"canaries": {"share": 0.0}}
+        made = [
+            serving.ask(f"deployments/{found[name]}/create_flow_run", **given)["id"]  # type: ignore[call-overload]
+            for name, given in [("weekly", {}), ("by-hand", {"parameters": {"config": options}}), ("weekly", {})]
+        ]
+        named = {"flow_runs": {"id": {"any_": made}}}
+        serving.until(lambda: {r["state_type"] for r in serving.runs(**named)} == {"COMPLETED"}, "all to be done")
+        home = tmp_path / "lake" / ".prefect"
+        assert len(list(home.glob("worker-*.log"))) == 3
+        assert not (home / "prefect.db").exists()
+        assert "database is locked" not in (home / "server.log").read_text()
+    finally:
+        assert serving.stop() == 0
