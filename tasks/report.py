@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any, cast
 from uuid import UUID
 
 from prefect import task
 from prefect.artifacts import (
+    create_image_artifact,
     create_link_artifact,
     create_markdown_artifact,
     create_progress_artifact,
@@ -30,14 +32,15 @@ def report(
 ) -> str:
     """Say what was found, what became of it and what was recomputed: in the log, in the run log and as artifacts.
 
-    What changed from the parent version, with pictures where samples are images, is put down as a page besides.
+    The page with all of it is put down in the lake besides.
 
     Returns:
         The text.
     """
-    from tasks.versions.showing import put_down
+    from tasks.figures import figures
+    from tasks.run_page import put_down
 
-    page = put_down(history, version.facts["version"], run.lake / "reports" / f"{recorded.made_by}.html")
+    page = put_down(run.lake, recorded.made_by, history, version.facts["version"])
     summary = Summary.read(run.lake, recorded.made_by)
     work = recomputed([(stage.stage, stage.made_by) for stage in stages], run.run_id)
     create_markdown_artifact(f"{summary.markdown()}\n\n_{work}_", key="summary", description="What the run found")
@@ -49,6 +52,9 @@ def report(
         _held_out(run, recorded), key="held-out-suspects", description="Test and validation labels that are suspect"
     )
     told = {"version": version.facts["version"], "promotion": promotion, "work": work}
+    for figure in figures(run.lake / recorded.folder, summary.facts):
+        image = base64.b64encode(figure.png()).decode()
+        create_image_artifact(f"data:image/png;base64,{image}", key=figure.name, description=figure.alt)
     create_link_artifact(page.as_uri(), link_text=page.name, key="report", description="What changed, and why")
     run.log({"run_id": recorded.made_by, "dataset": summary.dataset, "state": "completed"} | told)
     return f"{summary.text()}\n\n{work}"

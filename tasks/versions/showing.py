@@ -9,10 +9,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tasks.artefacts import write_durably
 from tasks.pages import page
 from tasks.versions.contents import rows_of
-from tasks.versions.difference import Difference, difference
+from tasks.versions.difference import Difference
 from tasks.versions.history import History
 from tasks.versions.manifest import Manifest
 from tasks.versions.objects import Objects
@@ -116,16 +115,6 @@ def published(lake: Path, dataset: str, run_id: str) -> list[str]:
     return [*lines, *(str(path) for path in (rows, page) if path.exists())]
 
 
-def put_down(history: History, version: str, path: Path) -> Path:
-    """Write the page of what changed from a version's parent to it, unless it stands there already."""
-    made = history.resolve(version)
-    if made.parent is not None and not path.exists():
-        text = as_page(difference(history, history.resolve(made.parent), made), history)
-        path.parent.mkdir(exist_ok=True)
-        write_durably(path, text)
-    return path
-
-
 def compared(found: Difference, rows: int) -> RenderableType:
     """A difference on a terminal: what changed, and the first ``rows`` of each kind with their reasons."""
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -154,8 +143,15 @@ def _label(row: dict[str, Any]) -> str:
     return f"{old} → {new}" if old is not None and new is not None and old != new else str(old if new is None else new)
 
 
-def as_page(found: Difference, history: History) -> str:
-    """A difference as one self-contained HTML page, with pictures where the samples are images."""
+def as_page(found: Difference, history: History, name: str = "difference", **more: Any) -> str:
+    """A difference as one self-contained HTML page, with pictures where the samples are images.
+
+    Args:
+        found: the difference.
+        history: the versions are of.
+        name: of the template, ``difference`` or one that extends it.
+        more: what that one shows besides.
+    """
     sections, ids = [], []
     rows = found.rows.to_pylist()
     for change, number in found.counts.items():
@@ -183,5 +179,13 @@ def as_page(found: Difference, history: History) -> str:
             "run": lambda m: m.run_id or "none",
         }.items()
     ]
-    said = (found.b.verdict or {}).get("because", [])
-    return page("difference", title=found.title, facts=facts, sections=sections, said=said, b=found.b.version)
+    labels = {row["old_label"] or row["new_label"] for _, cards, _ in sections for row in cards}
+    values = {
+        "title": found.title,
+        "facts": facts,
+        "sections": sections,
+        "labels": sorted(labels),
+        "said": [] if more else (found.b.verdict or {}).get("because", []),
+        "b": found.b.version,
+    }
+    return page(name, **values, **more)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -100,14 +101,21 @@ def test_the_tags_are_where_the_verdict_put_them(cleaned):
     assert versions_of(cleaned.lake).tags() == expected
 
 
-def test_what_changed_is_put_down_as_a_page_with_pictures_that_needs_no_network(cleaned):
+def test_all_of_it_is_put_down_as_one_page_that_needs_no_network(cleaned):
     (page,) = (cleaned.lake / "reports").iterdir()
     assert page.stem == cleaned.run_folder.name
     assert str(page) in cleaned.process.stdout
     text = page.read_text()
     removed = versions_of(cleaned.lake).manifest(2).removed
     assert text.count("data:image/png;base64,") == removed
-    assert not [word for word in ("http://", "https://", "<script", "<link") if word in text]
+    assert text.count("<svg") == text.count("<figcaption>") == 3
+    # Names of the SVG's languages are no places.
+    elsewhere = re.findall(r"""(?:src|href)\s*=\s*["'](?!data:|#)[^"']*""", text)
+    assert elsewhere == []
+    assert "Content-Security-Policy" in text
+    assert (cleaned.run_folder / "config.yaml").read_text().splitlines()[0] in text
+    facts = json.loads((cleaned.run_folder / "run.json").read_text())["facts"]
+    assert facts["metrics"]["verdict"]["sentence"] in text
 
 
 def test_a_version_holds_a_digest_of_each_of_its_files(cleaned):

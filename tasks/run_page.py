@@ -1,0 +1,48 @@
+"""report.html: what a run found, what it was worth, what it changed and how to do it again, on one page."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from tasks.artefacts import write_durably
+from tasks.figures import figures
+from tasks.summary import Summary
+from tasks.versions.difference import difference
+from tasks.versions.history import History
+from tasks.versions.showing import as_page
+
+# Sections of the summary that the page tells in other ways.
+_TOLD = ("Published", "Ask")
+
+
+def run_page(lake: Path, run_id: str, history: History, version: str) -> str:
+    """The page of a recorded run and the version it made."""
+    summary = Summary.read(lake, run_id)
+    folder, made = lake / "runs" / run_id, history.resolve(version)
+    parent = history.resolve(made.parent) if made.parent is not None else made
+    ask = f"--dataset {shlex.quote(history.dataset)}"
+    return as_page(
+        difference(history, parent, made),
+        history,
+        "report",
+        verdict=summary.facts["metrics"]["verdict"],
+        summary=[(title, lines) for title, lines in summary.sections if title not in _TOLD],
+        figures=figures(folder, summary.facts),
+        config=(folder / "config.yaml").read_text(encoding="utf-8"),
+        commands=[
+            "gradsieve clean --config run.yaml",
+            f"gradsieve versions show {version} {ask}",
+            f"gradsieve versions verify {version} {ask}",
+            f"gradsieve sql {shlex.quote(summary.sql)}",
+        ],
+    )
+
+
+def put_down(lake: Path, run_id: str, history: History, version: str) -> Path:
+    """Write it to ``<lake>/reports/<run_id>.html``, unless it stands there already: a run does not change."""
+    path = lake / "reports" / f"{run_id}.html"
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        write_durably(path, run_page(lake, run_id, history, version))
+    return path
