@@ -15,9 +15,11 @@ from prefect.artifacts import (
     create_table_artifact,
     update_progress_artifact,
 )
+from prefect.events import emit_event
 from prefect.futures import PrefectFutureList, as_completed
 
 from tasks.artefacts import Artefact, Run
+from tasks.events import VERDICT
 from tasks.summary import Summary, recomputed
 from tasks.versions.history import History
 
@@ -51,6 +53,7 @@ def report(
     create_table_artifact(
         _held_out(run, recorded), key="held-out-suspects", description="Test and validation labels that are suspect"
     )
+    _announce(summary, version)
     told = {"version": version.facts["version"], "promotion": promotion, "work": work}
     for figure in figures(run.lake / recorded.folder, summary.facts):
         image = base64.b64encode(figure.png()).decode()
@@ -58,6 +61,17 @@ def report(
     create_link_artifact(page.as_uri(), link_text=page.name, key="report", description="What changed, and why")
     run.log({"run_id": recorded.made_by, "dataset": summary.dataset, "state": "completed"} | told)
     return f"{summary.text()}\n\n{work}"
+
+
+def _announce(summary: Summary, version: Artefact) -> None:
+    """Tell automations of the verdict: ``gradsieve.verdict.helps``, ``.harms`` or ``.no-evidence``."""
+    verdict = summary.facts["metrics"]["verdict"]
+    payload = {"dataset": summary.dataset, "version": version.facts["version"], "run_id": summary.run_id}
+    emit_event(
+        f"{VERDICT}.{verdict['word'].replace(' ', '-')}",
+        resource={"prefect.resource.id": f"gradsieve.dataset.{summary.dataset}"},
+        payload=payload | {"sentence": verdict["sentence"], "promoted": verdict["promote"]},
+    )
 
 
 def _suspects(run: Run, recorded: Artefact) -> list[dict[str, Any]]:

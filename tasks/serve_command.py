@@ -19,7 +19,8 @@ class ServeCommand(BaseModel):
     """Start Prefect's server, a worker and the deployments, and keep them until Ctrl-C.
 
     What they know is kept in the lake (.prefect), and there again after a restart. Set PREFECT_SERVER_API_AUTH_STRING
-    to user:password to close the API; where others can reach it, it must be.
+    to user:password to close the API; where others can reach it, it must be. With GRADSIEVE_WEBHOOK set to an address
+    (of Slack, or of what takes {"text": …}) it is called when a run has failed or a cleaning harms.
     """
 
     model_config = ConfigDict(extra="forbid")

@@ -53,19 +53,23 @@ class Served:
             )
 
     def prefect(self, *command: str) -> None:
-        """Run a command of Prefect's to its end.
+        """Run a command of Prefect's to its end."""
+        self.module("prefect", *command)
+
+    def module(self, *command: str) -> None:
+        """Run a module to its end, as one that asks this server.
 
         Raises:
             BadArtefact: it fails.
         """
         done = subprocess.run(  # noqa: S603  our own commands
-            [sys.executable, "-m", "prefect", *command],
+            [sys.executable, "-m", *command],
             cwd=ROOT, env=os.environ | self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
             check=False,
         )  # fmt: skip
         if done.returncode:
             raise BadArtefact(
-                where=f"prefect {' '.join(command[:3])}",
+                where=" ".join(command[:4]),
                 expected="success",
                 got=" ".join((done.stderr or done.stdout).split())[-500:],
                 do=f"See {self.home}/server.log.",
@@ -152,6 +156,8 @@ def served(lake: Path, host: str, port: int, workers: int, database: str | None)
             time.sleep(0.3)
         running.prefect("--no-prompt", "work-pool", "create", POOL, "--type", "process", "--overwrite")
         running.prefect("--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml")
+        if os.environ.get("GRADSIEVE_WEBHOOK"):
+            running.module("tasks.notices")
         for number in range(1, workers + 1):
             running.start(f"worker-{number}", "worker", "start", "--pool", POOL, "--type", "process")
         yield running

@@ -12,8 +12,7 @@ from pydantic_settings import CliPositionalArg
 
 from tasks.artefacts import write_durably
 from tasks.errors import BadConfig, BadInput
-
-EVENT = "gradsieve.data.changed"
+from tasks.events import DATA_CHANGED
 
 
 class WatchCommand(BaseModel):
@@ -89,5 +88,5 @@ def tell(path: Path) -> None:
     from prefect.events import emit_event
     from prefect.events.worker import EventsWorker
 
-    emit_event(EVENT, resource={"prefect.resource.id": f"gradsieve.data.{path}"}, payload={"path": str(path)})
+    emit_event(DATA_CHANGED, resource={"prefect.resource.id": f"gradsieve.data.{path}"}, payload={"path": str(path)})
     EventsWorker.instance().wait_until_empty()

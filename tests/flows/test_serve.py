@@ -11,7 +11,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -52,6 +54,11 @@ class Serving:
         with urllib.request.urlopen(asked, timeout=10) as answer:  # noqa: S310
             return json.load(answer)
 
+    def ask_list(self, path: str, body: list[dict]) -> None:
+        asked = urllib.request.Request(f"{self.address}/api/{path}", json.dumps(body).encode())  # noqa: S310  our own
+        asked.add_header("Content-Type", "application/json")
+        urllib.request.urlopen(asked, timeout=10).close()  # noqa: S310
+
     def runs(self, **fields: object) -> list[dict]:
         return self.ask("flow_runs/filter", **fields)
 
@@ -76,15 +83,26 @@ class Serving:
 
 
 @pytest.fixture(scope="module")
-def lake(cleaned, tmp_path_factory) -> Path:
-    import shutil
+def receiver():
+    """(address, what was sent there)."""
+    sent: list[str] = []
 
-    return shutil.copytree(cleaned.lake, tmp_path_factory.mktemp("served") / "lake")
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            sent.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            self.send_response(200)
+            self.end_headers()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/a-planted-address", sent
+        server.shutdown()
 
 
 @pytest.fixture(scope="module")
-def serving(lake):
-    started = Serving(lake, free_port()).ready()
+def serving(receiver, tmp_path_factory):
+    lake = tmp_path_factory.mktemp("served") / "lake"
+    started = Serving(lake, free_port(), GRADSIEVE_WEBHOOK=receiver[0]).ready()
     yield started
     started.stop()
 
@@ -129,6 +147,23 @@ def test_changed_data_start_a_run_once(serving, tmp_path):
         assert told.returncode == 0, told.stderr
         assert (words in told.stdout) if words else told.stdout == ""
     assert len(serving.until(lambda: serving.runs(**started), "a run by the event")) == 1
+
+
+def test_a_webhook_is_called_when_a_run_fails_and_when_a_cleaning_harms(serving, receiver, tmp_path):
+    address, sent = receiver
+    found = {d["name"]: d["id"] for d in serving.ask("deployments/filter")}
+    (tmp_path / "file").write_text("no folder")
+    broken = {"config": {"lake": str(tmp_path / "file" / "below")}}
+    serving.ask(f"deployments/{found['weekly']}/create_flow_run", parameters=broken)
+    event = {"event": "gradsieve.verdict.harms", "resource": {"prefect.resource.id": "gradsieve.dataset.pets"}}
+    event |= {"occurred": "2026-11-25T00:00:00Z", "id": "8f7a4a2e-9d0f-4d05-8f38-6d9a5a0d0001"}
+    serving.ask_list(
+        "events", [event | {"payload": {"dataset": "pets", "version": "v0003", "sentence": "it is worse"}}]
+    )
+    serving.until(lambda: any("pets v0003 harms: it is worse" in text for text in sent), "the verdict")
+    serving.until(lambda: any("maintain" in text and "Failed" in text for text in sent), "the failure")
+    kept = [path for path in serving.lake.rglob("*") if path.is_file() and address.encode() in path.read_bytes()]
+    assert kept == []
 
 
 def test_a_second_one_on_the_same_lake_or_port_is_refused(serving, tmp_path):

@@ -142,7 +142,9 @@ def test_plain_parquet_is_read_without_gradsieve(prepare):
     expected = members(ready.history, 2)
     made = ready.history.manifest(2)
     folder = ready.history.objects.folder / ready.dataset / made.rows_of.folder / "data"
+    pandas = pytest.importorskip("pandas")
     read = {
+        "pandas": pa.Table.from_pandas(pandas.read_parquet(folder, columns=["sample_id", "label"])),
         "pyarrow": pq.read_table(folder).select(["sample_id", "label"]),
         "duckdb": duckdb.sql(f"SELECT sample_id, label FROM '{folder}/*.parquet'").to_arrow_table(),
         "datasets": datasets.Dataset.from_parquet(

@@ -1,0 +1,6 @@
+"""Names of the events that automations may wait for."""
+
+DATA_CHANGED = "gradsieve.data.changed"
+"""``gradsieve watch`` saw other data."""
+VERDICT = "gradsieve.verdict"
+"""``.helps``, ``.harms`` or ``.no-evidence``: a cleaning has been put to the test."""
