@@ -126,6 +126,9 @@ class History:
         return [self._move(f"{self.dataset}/tags/{tag}/{number:06d}.json") for number in self._numbered(tag)]
 
     def _numbered(self, tag: str) -> list[int]:
+        # What is no name of a tag is none of a folder either: it was typed by somebody.
+        if not _TAG.fullmatch(tag):
+            return []
         names = self.objects.children(f"{self.dataset}/tags/{tag}")[0]
         return sorted(int(name.removesuffix(".json")) for name in names if re.fullmatch(r"\d{6}\.json", name))
 
