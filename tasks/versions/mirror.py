@@ -6,7 +6,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from tasks.errors import BadConfig
+from tasks.errors import BadArtefact, BadConfig
 from tasks.versions.history import CURRENT, History
 from tasks.versions.objects import Objects
 
@@ -65,10 +65,15 @@ def mirrored(history: History, lake: Path) -> int:
     gone = [name for pattern in reversed(_SHOWN) for name in ours if _is(name, home, pattern) and name not in theirs]
     with tempfile.TemporaryDirectory(prefix="gradsieve-") as scratch:
         for name in missing:
-            if name.endswith(".json"):
-                mirror.objects.create(name, history.objects.read(name))
-            else:
-                mirror.objects.keep(name, history.objects.file(name, Path(scratch)))
+            try:
+                if name.endswith(".json"):
+                    mirror.objects.create(name, history.objects.read(name))
+                else:
+                    mirror.objects.keep(name, history.objects.file(name, Path(scratch)))
+            except BadArtefact:
+                # Cleared away since it was listed, its manifest before its decisions: neither is to be shown.
+                if history.objects.size(name) is not None:
+                    raise
     mirror.objects.delete(gone)
     return len(missing) + len(gone)
 

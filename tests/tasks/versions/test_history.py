@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tasks.artefacts import File
 from tasks.errors import BadConfig, GradsieveError
 from tasks.versions.history import CURRENT, History
+from tasks.versions.mirror import mirrored
 from tasks.versions.objects import Objects
 from tasks.versions.publication import promoted
 from tasks.versions.vacuum import Clearance, clear
@@ -197,10 +198,13 @@ class Interrupted(Objects):
         self._between("create", name)
         return super().create(name, data)
 
+    def read(self, name: str) -> bytes:
+        self._between("read", name)
+        return super().read(name)
+
     def delete(self, names: list[str]) -> None:
         self._between("delete", "".join(names[:1]))
         super().delete(names)
-        self._between("deleted", "".join(names[:1]))
 
 
 @pytest.fixture
@@ -251,3 +255,14 @@ def test_who_lists_while_somebody_clears_away_sees_what_is_left(old, tmp_path, m
 
     monkeypatch.setattr(history, "numbers", listed_then_cleared)
     assert [m.version for m in history.manifests()] == ["v0002", "v0003"]
+
+
+def test_a_lake_that_copies_while_somebody_clears_away_shows_what_is_left(old, tmp_path):
+    history, clearing = old
+    store = Interrupted(
+        tmp_path / "versions",
+        lambda what, name: (what, name) == ("read", "pets/v0001.json"),
+        lambda: clear(history, tmp_path, clearing),
+    )
+    mirrored(History(store, "pets"), tmp_path / "lake")
+    assert History(Objects(tmp_path / "lake" / "versions"), "pets").numbers() == [2, 3]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from hypothesis import strategies as st
 from tasks.artefacts import PARTIAL
 from tasks.errors import BadArtefact, BadConfig
 from tasks.stores import STORES
+from tasks.versions import objects as places
 from tasks.versions.objects import Objects
 
 WRITERS = 16
@@ -131,6 +134,17 @@ def test_a_bucket_that_is_not_there_or_does_not_answer_is_said_within_a_minute(s
         with pytest.raises((BadConfig, BadArtefact), match=r"store|none"):
             Objects(url, endpoint=endpoint).create("pets/v0001.json", b"x")
         assert time.monotonic() - start < 60
+
+
+def test_a_server_that_says_nothing_is_waited_for_no_longer_than_a_store_may_be_silent(s3, file, monkeypatch):
+    monkeypatch.setattr(places, "PATIENCE", timedelta(seconds=1))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        objects = Objects("s3://bucket/x", endpoint=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        for ask in (objects.children, lambda: objects.create("a", b"x"), lambda: objects.keep("b", file)):
+            start = time.monotonic()
+            with pytest.raises(BadConfig, match="store"):
+                ask()
+            assert time.monotonic() - start < 8
 
 
 @pytest.mark.parametrize("where", ["nothing://here/x", "s3://"])
