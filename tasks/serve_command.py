@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tasks.errors import BadArtefact
+from tasks.errors import BadArtefact, BadConfig
 
-# How often a child that ends is begun again before it is given up.
-_LIVES = 3
+if TYPE_CHECKING:
+    from tasks.serving import Served
+
+# A worker that ends is begun again, each time after a longer wait; one that has lived so long has all its lives back.
+_WAITS_SECONDS = (1, 5, 30)
+_LIVED_SECONDS = 600
+# How often it is looked for runs whose process is gone.
+_LOOK_SECONDS = 30
 
 
 class ServeCommand(BaseModel):
@@ -29,12 +37,15 @@ class ServeCommand(BaseModel):
     port: int = Field(default=4200, ge=1, le=65535, description="Port to listen on.")
     workers: int = Field(default=1, ge=1, le=64, description="Runs start on one of them; more need PostgreSQL.")
     database: str | None = Field(
-        default=None, description="postgresql+asyncpg://user@host/name; default: SQLite in the lake."
+        default=None,
+        description="postgresql+asyncpg://user@host/name, its password in PGPASSWORD; default: SQLite in the lake, or "
+        "what PREFECT_SERVER_DATABASE_CONNECTION_URL names.",
     )
 
     def cli_cmd(self) -> None:
         """Serve until a signal comes."""
-        from tasks.serving import served
+        from tasks.deploying import scheduled
+        from tasks.serving import DEPLOYMENTS, Stopped, served
 
         stopped = threading.Event()
 
@@ -44,21 +55,75 @@ class ServeCommand(BaseModel):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, stop)
         lake = self.lake.expanduser().resolve()
-        with served(lake, self.host, self.port, self.workers, self.database) as running:
-            print(f"gradsieve: {running.address}, lake {lake}; logs in {running.home}. Ctrl-C stops it.")
-            print(f"For gradsieve review and gradsieve watch: export PREFECT_API_URL={running.address}/api", flush=True)
-            lives = _LIVES
-            while not stopped.wait(1):
-                name = running.ended()
-                if name is None:
-                    continue
-                lives -= 1
-                if name == "server" or not lives:
-                    raise BadArtefact(
-                        where=name,
-                        expected="to run until it is stopped",
-                        got=f"it ended with {running.children[name].returncode}",
-                        do=f"See {running.home / name}.log.",
-                    )
-                running.start(name, *running.children[name].args[3:])  # type: ignore[index]
+        turns = takes_turns(DEPLOYMENTS)
+        try:
+            with served(lake, self.host, self.port, self.workers, self.database, turns, stopped) as running:
+                print(f"gradsieve: {running.address}, lake {lake}; logs in {running.home}")
+                for line in scheduled(running.api):
+                    print(f"  {line}")
+                print(f"For gradsieve review and gradsieve watch: export PREFECT_API_URL={running.address}/api")
+                print("Ctrl-C stops it.", flush=True)
+                _watch_over(running, stopped)
+        except Stopped:
+            pass
         print("gradsieve: stopped")
+
+
+def _watch_over(running: Served, stopped: threading.Event) -> None:
+    """Begin workers again that end, and runs whose process is gone.
+
+    Raises:
+        BadArtefact: the server has ended, or a worker too often.
+    """
+    ends: dict[str, list[float]] = {}
+    looked = time.monotonic()
+    while not stopped.wait(1):
+        if running.alone and time.monotonic() - looked > _LOOK_SECONDS:
+            looked = time.monotonic()
+            running.resume_later()
+        name = running.ended()
+        if name is None:
+            continue
+        ends[name] = [at for at in ends.get(name, []) if time.monotonic() - at < _LIVED_SECONDS] + [time.monotonic()]
+        if name == "server" or len(ends[name]) > len(_WAITS_SECONDS):
+            raise BadArtefact(
+                where=name,
+                expected="to run until it is stopped",
+                got=f"it ended with {running.children[name].returncode}",
+                do=f"See {running.home / name}.log.",
+            )
+        wait = _WAITS_SECONDS[len(ends[name]) - 1]
+        print(f"gradsieve: {name} ended with {running.children[name].returncode}, again in {wait} s", flush=True)
+        if not stopped.wait(wait):
+            running.start_worker(name)
+
+
+def takes_turns(path: Path) -> dict[str, str]:
+    """For each deployment of a file, the limit it shares with others: cleanings of one dataset go one after another.
+
+    Every deployment's parameters are looked at as its run would, so that a wrong word is found now and not at night.
+
+    Raises:
+        BadConfig: parameters that the flow would refuse.
+    """
+    from tasks.config import CleanConfig, CompareConfig
+    from tasks.maintenance import MaintainConfig
+
+    kinds: dict[str, type[BaseModel]] = {"clean": CleanConfig, "compare": CompareConfig, "maintain": MaintainConfig}
+    found = {}
+    for deployment in yaml.safe_load(path.read_text(encoding="utf-8"))["deployments"]:
+        flow = deployment["entrypoint"].rpartition(":")[2]
+        name = f"{flow}/{deployment['name']}"
+        try:
+            config = kinds[flow].model_validate(deployment.get("parameters", {}).get("config", {}))
+        except ValidationError as error:
+            problem = error.errors()[0]
+            raise BadConfig(
+                where=f"{path}, deployment {name}",
+                expected="parameters as the form takes them",
+                got=f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}",
+                do="Correct the file.",
+            ) from error
+        if isinstance(config, CleanConfig):
+            found[name] = f"gradsieve {config.name}"
+    return found

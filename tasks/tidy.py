@@ -1,4 +1,4 @@
-"""tidy: a dataset's versions → the same without the old ones, and whether what is current is whole."""
+"""tidy: a dataset's versions → the same without the old ones, once what is current is found to be whole."""
 
 from __future__ import annotations
 
@@ -10,31 +10,43 @@ from tasks.versions.history import CURRENT, History
 
 @act("tidy {history.dataset}")
 def tidy(run: Run, history: History, config: MaintainConfig) -> list[str]:
-    """Clear away and verify as configured; lines that say what was done.
+    """Verify and clear away as configured; lines that say what was done.
+
+    In this order: of a dataset whose current version is damaged nothing goes, for an older version may be its cure.
 
     Raises:
         BadArtefact: a digest of the current version is not as it was recorded.
     """
-    from tasks.errors import BadArtefact
-    from tasks.versions.integrity import checks
     from tasks.versions.mirror import mirrored
     from tasks.versions.vacuum import clear, clearance
 
+    lines = _verified(run, history) if config.verify else []
     found = clearance(history, run.lake, config.keep, config.grace_hours)
-    gone = found if config.dry_run else clear(history, run.lake, found)
-    mirrored(history, run.lake)
-    names = ", ".join(manifest.version for manifest in gone.versions) or "no version"
-    lines = [f"{history.dataset}: {names}, {gone.size / 1e6:,.1f} MB {'would go' if config.dry_run else 'are gone'}"]
+    if not config.dry_run:
+        found = clear(history, run.lake, found)
+        mirrored(history, run.lake)
+    names = ", ".join(manifest.version for manifest in found.versions) or "no version"
+    says = "would go" if config.dry_run else "are gone"
+    return [*lines, f"{history.dataset}: {names}, {found.size / 1e6:,.1f} MB {says}"]
+
+
+def _verified(run: Run, history: History) -> list[str]:
+    from tasks.errors import BadArtefact
+    from tasks.versions.integrity import checks
+
     current = history.tagged(CURRENT)
-    if config.verify and current is not None:
-        looked_at = list(checks(history, history.resolve(CURRENT), run.lake))
-        wrong = [f"{check.what}: {check.detail}" for check in looked_at if check.state == "wrong"]
-        if wrong:
-            raise BadArtefact(
-                where=f"{history.dataset} {current}",
-                expected="every digest as it was recorded",
-                got="; ".join(wrong),
-                do="Restore what is named from a copy, or roll back to a version that is whole.",
-            )
-        lines.append(f"{history.dataset}: {current}, which is current, is whole ({len(looked_at)} checks)")
-    return lines
+    if current is None:
+        return []
+    found = list(checks(history, history.resolve(CURRENT), run.lake))
+    # A source that has changed since is no damage: it is what the next cleaning is for.
+    changed = [check for check in found if check.what == "source" and check.state == "wrong"]
+    wrong = [f"{check.what}: {check.detail}" for check in found if check.state == "wrong" and check not in changed]
+    if wrong:
+        raise BadArtefact(
+            where=f"{history.dataset} {current}",
+            expected="every digest as it was recorded",
+            got="; ".join(wrong),
+            do="Restore what is named from a copy, or roll back to a version that is whole.",
+        )
+    whole = f"{history.dataset}: {current}, which is current, is whole ({len(found)} checks)"
+    return [whole, *(f"{history.dataset}: the source {check.detail}" for check in changed)]

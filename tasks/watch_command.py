@@ -23,10 +23,10 @@ class WatchCommand(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid")
-    path: CliPositionalArg[Path] = Field(description="File or folder.")
+    paths: CliPositionalArg[list[Path]] = Field(min_length=1, description="Files and folders.")
     lake: Path = Field(default=Path("data"), description="Folder that holds runs, versions and the catalogue.")
     every: float = Field(default=10.0, gt=0, description="Seconds between looks; a change counts once two are alike.")
-    once: bool = Field(default=False, description="Look, tell, and end: for a cron of your own.")
+    once: bool = Field(default=False, description="Look twice, tell, and end: for a cron of your own.")
 
     def cli_cmd(self) -> None:
         """Look until interrupted."""
@@ -39,22 +39,57 @@ class WatchCommand(BaseModel):
                 got="none",
                 do="gradsieve serve prints it.",
             )
-        path = self.path.expanduser().resolve()
-        if not path.exists():
-            raise BadInput(where=str(path), expected="a file or a folder", got="none", do="Check the path.")
-        kept = self.lake.expanduser().resolve() / "watched.json"
-        before = look(path)
+        lake = self.lake.expanduser().resolve()
+        paths = [path.expanduser().resolve() for path in self.paths]
+        for path in paths:
+            _check(path, lake)
+        kept = lake / "watched.json"
+        before = {path: look(path) for path in paths}
         while True:
-            if not self.once:
-                time.sleep(self.every)
-            now = look(path)
-            if now == before and now != told(kept, path):
-                tell(path)
-                keep(kept, path, now)
-                print(f"{path} has changed", flush=True)
+            time.sleep(self.every)
+            now = {path: look(path) for path in paths}
+            for path in paths:
+                if now[path] == before[path] and now[path] != told(kept, path):
+                    _tell(path, kept, now[path], last=self.once)
             if self.once:
                 return
             before = now
+
+
+def _check(path: Path, lake: Path) -> None:
+    if not path.exists():
+        raise BadInput(where=str(path), expected="a file or a folder", got="none", do="Check the path.")
+    if lake.is_relative_to(path):
+        raise BadConfig(
+            where=f"folder {path}",
+            expected="one without the lake in it: every run writes there, and would start the next",
+            got=f"the lake {lake}",
+            do="Watch a folder of data alone, or name another lake with --lake.",
+        )
+
+
+def _tell(path: Path, kept: Path, seen: str, *, last: bool) -> None:
+    """Tell, and remember it only once the server has heard.
+
+    Raises:
+        BadConfig: the server does not listen, and there is no later look.
+    """
+    from httpx import HTTPError
+
+    try:
+        tell(path)
+    except (HTTPError, OSError) as error:
+        if last:
+            raise BadConfig(
+                where="the Prefect server",
+                expected="an answer",
+                got=f"{type(error).__name__} {error}",
+                do="Check PREFECT_API_URL and PREFECT_API_AUTH_STRING, and that gradsieve serve runs.",
+            ) from error
+        print(f"{path} has changed, but the Prefect server did not listen ({error}); told again later", flush=True)
+        return
+    keep(kept, path, seen)
+    print(f"{path} has changed", flush=True)
 
 
 def look(path: Path) -> str:
@@ -84,9 +119,18 @@ def keep(kept: Path, path: Path, seen: str) -> None:
 
 
 def tell(path: Path) -> None:
-    """Send the event, and wait until it is on its way."""
-    from prefect.events import emit_event
-    from prefect.events.worker import EventsWorker
+    """Send the event; it has arrived when this returns. Prefect's own emit_event drops what nobody listens to.
 
-    emit_event(DATA_CHANGED, resource={"prefect.resource.id": f"gradsieve.data.{path}"}, payload={"path": str(path)})
-    EventsWorker.instance().wait_until_empty()
+    Raises:
+        HTTPError: the server did not take it.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.events import Event
+
+    event = Event(
+        event=DATA_CHANGED,
+        resource={"prefect.resource.id": f"gradsieve.data.{path}"},  # pyright: ignore[reportArgumentType]
+        payload={"path": str(path)},
+    )
+    with get_client(sync_client=True) as client:
+        client.request("POST", "/events", json=[event.model_dump(mode="json")]).raise_for_status()

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -19,67 +16,11 @@ import pytest
 
 pytestmark = pytest.mark.server
 END = 90
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-def environment(**more: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    return kept | {"OMP_NUM_THREADS": "1", "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "3"} | more
-
-
-class Serving:
-    """``gradsieve serve`` in the background."""
-
-    def __init__(self, lake: Path, port: int, *options: str, **variables: str) -> None:
-        self.lake, self.address = lake, f"http://127.0.0.1:{port}"
-        command = [sys.executable, "-m", "flows", "serve", "--lake", str(lake), "--port", str(port), *options]
-        self.process = subprocess.Popen(
-            command, env=environment(**variables), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-
-    def ready(self) -> Serving:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert self.address in line, self.process.communicate()
-        return self
-
-    def ask(self, path: str, **body: object) -> list[dict]:
-        asked = urllib.request.Request(f"{self.address}/api/{path}", json.dumps(body).encode())  # noqa: S310  our own
-        asked.add_header("Content-Type", "application/json")
-        with urllib.request.urlopen(asked, timeout=10) as answer:  # noqa: S310
-            return json.load(answer)
-
-    def ask_list(self, path: str, body: list[dict]) -> None:
-        asked = urllib.request.Request(f"{self.address}/api/{path}", json.dumps(body).encode())  # noqa: S310  our own
-        asked.add_header("Content-Type", "application/json")
-        urllib.request.urlopen(asked, timeout=10).close()  # noqa: S310
-
-    def runs(self, **fields: object) -> list[dict]:
-        return self.ask("flow_runs/filter", **fields)
-
-    def until(self, found, what: str):
-        deadline = time.monotonic() + END
-        while not (result := found()):
-            assert self.process.poll() is None, self.process.communicate()
-            assert time.monotonic() < deadline, what
-            time.sleep(0.5)
-        return result
-
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "flows", *arguments], env=environment(PREFECT_API_URL=f"{self.address}/api"),
-            capture_output=True, text=True, timeout=END, check=False,
-        )  # fmt: skip
-
-    def stop(self) -> int:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
-        return self.process.wait(60)
+# A comparison of a few seconds.
+SMALL = {
+    "reader": {"kind": "half_moons"}, "training": {"epochs": 1}, "detectors": [{"kind": "l2"}, {"kind": "l1"}],
+    "budgets": [{"kind": "share"}], "seeds": 1, "folds": 2, "canaries": {"share": 0.0},
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -100,11 +41,8 @@ def receiver():
 
 
 @pytest.fixture(scope="module")
-def serving(receiver, tmp_path_factory):
-    lake = tmp_path_factory.mktemp("served") / "lake"
-    started = Serving(lake, free_port(), GRADSIEVE_WEBHOOK=receiver[0]).ready()
-    yield started
-    started.stop()
+def serving(receiver, serve, tmp_path_factory):
+    return serve(tmp_path_factory.mktemp("served") / "lake", GRADSIEVE_WEBHOOK=receiver[0])
 
 
 def test_its_deployments_are_there_scheduled_with_parameters_that_the_form_takes(serving):
@@ -143,7 +81,9 @@ def test_changed_data_start_a_run_once(serving, tmp_path):
     found = {d["name"]: d["id"] for d in serving.ask("deployments/filter")}
     started = {"deployments": {"id": {"any_": [found["on-new-data"]]}}}
     for words in ("has changed", ""):
-        told = serving.command("watch", str(tmp_path / "data.csv"), "--lake", str(serving.lake), "--once")
+        told = serving.command(
+            "watch", str(tmp_path / "data.csv"), "--lake", str(serving.lake), "--once", "--every=0.1"
+        )
         assert told.returncode == 0, told.stderr
         assert (words in told.stdout) if words else told.stdout == ""
     assert len(serving.until(lambda: serving.runs(**started), "a run by the event")) == 1
@@ -166,22 +106,62 @@ def test_a_webhook_is_called_when_a_run_fails_and_when_a_cleaning_harms(serving,
     assert kept == []
 
 
+def test_cleanings_of_one_dataset_take_turns_whichever_deployment_they_are_of(serving):
+    """Nightly and on-new-data share one limit; a limit of its own would let each run beside the other."""
+    given = {name: value for name, value in SMALL.items() if name not in ("budgets", "seeds")}
+    given |= {"budget": {"kind": "share"}, "verification": {"seeds": 1}}
+    first, second = serving.run("nightly", **given), serving.run("on-new-data", **given)
+    seen = set()
+    while (states := {serving.state(run) for run in (first, second)}) != {"Completed"}:
+        assert not states & {"Failed", "Crashed"}, serving.log()[-3000:]
+        seen.add(tuple(sorted(serving.state(run) for run in (first, second))))
+        time.sleep(0.1)
+    assert [pair for pair in seen if "Running" in pair]
+    assert ("Running", "Running") not in seen
+
+
+def test_a_worker_that_is_killed_is_begun_again_and_so_is_its_run(serving):
+    run = serving.run("by-hand", **SMALL)
+    serving.until_it_is(run, "Running")
+    (worker,) = [pid for pid in children(serving.process.pid) if "worker" in command_of(pid)]
+    below = children(worker)
+    for pid in (worker, *below):
+        os.kill(pid, signal.SIGKILL)
+    serving.until_it_is(run, "Completed")
+    (found,) = serving.runs(flow_runs={"id": {"any_": [run]}})
+    assert found["run_count"] == 2
+
+
 def test_a_second_one_on_the_same_lake_or_port_is_refused(serving, tmp_path):
-    port = serving.address.rpartition(":")[2]
-    again = serving.command("serve", "--lake", str(serving.lake), "--port", str(free_port()))
-    assert (again.returncode, "another at work" in again.stderr) == (2, True)
-    other = serving.command("serve", "--lake", str(tmp_path), "--port", port)
+    again = serving.command("serve", "--lake", str(serving.lake), "--port", "1")
+    assert again.returncode == 2
+    other = serving.command("serve", "--lake", str(tmp_path), "--port", str(serving.port))
     assert (other.returncode, "port" in other.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [(["--workers=3"], "postgresql"), (["--host=0.0.0.0"], "PREFECT_SERVER_API_AUTH_STRING")],
+    [
+        (["--workers=3"], "postgresql"),
+        (["--host=0.0.0.0"], "PREFECT_SERVER_API_AUTH_STRING"),
+        (["--database=postgresql+asyncpg://me:a-secret@127.0.0.1/db"], "PGPASSWORD"),
+    ],
 )
-def test_what_would_hang_or_lie_open_is_refused(tmp_path, options, words):
-    command = [sys.executable, "-m", "flows", "serve", "--lake", str(tmp_path), "--port", str(free_port()), *options]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=END, check=False)
-    assert (done.returncode, words in done.stderr) == (2, True), done.stderr
+def test_what_would_hang_lie_open_or_be_read_is_refused(gradsieve, tmp_path, options, words):
+    done = gradsieve("serve", "--lake", str(tmp_path), *options)
+    assert (done.returncode, words in done.stderr, "a-secret" in done.stderr) == (2, True, False), done.stderr
+
+
+def test_a_deployment_whose_parameters_its_flow_would_refuse_is_refused_before_anything_starts(tmp_path):
+    from tasks.errors import BadConfig
+    from tasks.serve_command import takes_turns
+
+    file = tmp_path / "prefect.yaml"
+    file.write_text(
+        "deployments:\n- {name: nightly, entrypoint: 'flows/clean.py:clean', parameters: {config: {folds: 0}}}\n"
+    )
+    with pytest.raises(BadConfig, match=r"clean/nightly: .* got folds: .*greater than or equal to 1"):
+        takes_turns(file)
 
 
 def children(parent: int) -> set[int]:
@@ -193,25 +173,36 @@ def children(parent: int) -> set[int]:
     return found - {parent}
 
 
-def test_it_stops_cleanly_and_remembers_and_its_api_can_be_closed(tmp_path):
-    """The last in the file: a server of its own."""
-    port, secret = free_port(), "somebody:a-planted-secret"
-    first = Serving(tmp_path / "lake", port, PREFECT_SERVER_API_AUTH_STRING=secret).ready()
-    with pytest.raises(urllib.error.HTTPError, match="401"):
-        first.ask("deployments/filter")
-    below = children(first.process.pid)
-    assert len(below) >= 2
-    assert first.stop() == 0
+def command_of(process: int) -> str:
+    return Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+
+
+def test_it_stops_within_seconds_and_what_it_was_about_goes_on_after_a_restart(serving, serve):
+    """The last but those with a server of their own."""
+    run = serving.run("by-hand", **SMALL | {"seeds": 3})
+    serving.until_it_is(run, "Running")
+    below = children(serving.process.pid)
+    assert len(below) >= 3
+    began = time.monotonic()
+    assert serving.stop() == 0
+    assert time.monotonic() - began < 25
     assert not [pid for pid in below if Path(f"/proc/{pid}").exists()]
-    hits = [
-        path for path in (tmp_path / "lake").rglob("*") if path.is_file() and b"a-planted-secret" in path.read_bytes()
-    ]
-    assert hits == []
-    second = Serving(tmp_path / "lake", port).ready()
-    try:
-        assert len(second.ask("deployments/filter")) == 4
-    finally:
-        assert second.stop() == 0
+    second = serve(serving.lake, port=serving.port)
+    assert len(second.deployments) == 4
+    second.until_it_is(run, "Completed")
+    assert second.stop() == 0
+
+
+def test_a_signal_while_it_starts_ends_it(tmp_path):
+    command = [sys.executable, "-m", "flows", "serve", "--lake", str(tmp_path / "lake"), "--port", "4398"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as starting:
+        while not (log := tmp_path / "lake" / ".prefect" / "server.log").exists() or not log.stat().st_size:
+            time.sleep(0.1)
+        below = children(starting.pid)
+        starting.send_signal(signal.SIGTERM)
+        told, _ = starting.communicate(timeout=30)
+    assert (starting.returncode, told) == (0, "gradsieve: stopped\n")
+    assert not [pid for pid in below if Path(f"/proc/{pid}").exists()]
 
 
 @pytest.fixture
@@ -224,7 +215,9 @@ def postgres(tmp_path_factory):
     if found is None:
         pytest.skip("Debian's package postgresql is not installed")
     home = Path(tempfile.mkdtemp(prefix="gradsieve-pg-"))
-    port = free_port()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     # It refuses to be root.
     someone = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
     if someone:
@@ -242,27 +235,17 @@ def postgres(tmp_path_factory):
     shutil.rmtree(home, ignore_errors=True)
 
 
-def test_three_workers_share_postgresql(postgres, tmp_path):
-    serving = Serving(tmp_path / "lake", free_port(), "--workers=3", "--database", postgres).ready()
+def test_three_workers_share_postgresql(postgres, serve, tmp_path):
+    # By Prefect's own setting; it works as --database as well.
+    serving = serve(tmp_path / "lake", "--workers=3", PREFECT_SERVER_DATABASE_CONNECTION_URL=postgres)
     try:
-        found = {d["name"]: d["id"] for d in serving.ask("deployments/filter")}
-        options = {"lake": str(tmp_path / "lake"), "reader": {"kind": "half_moons"}, "training": {"epochs": 1}}
-        options |= {
-            "detectors": [{"kind": "l2"}, {"kind": "l1"}],
-            "budgets": [{"kind": "share"}],
-            "seeds": 1,
-            "folds": 2,
-        }
-        options |= {"canaries": {"share": 0.0}}
-        made = [
-            serving.ask(f"deployments/{found[name]}/create_flow_run", **given)["id"]  # type: ignore[call-overload]
-            for name, given in [("weekly", {}), ("by-hand", {"parameters": {"config": options}}), ("weekly", {})]
-        ]
-        named = {"flow_runs": {"id": {"any_": made}}}
-        serving.until(lambda: {r["state_type"] for r in serving.runs(**named)} == {"COMPLETED"}, "all to be done")
+        named = [("weekly", {}), ("by-hand", SMALL), ("weekly", {}), ("by-hand", SMALL)]
+        made = [serving.run(name, **given) for name, given in named]
+        states = {"flow_runs": {"id": {"any_": made}}}
+        serving.until(lambda: {r["state_type"] for r in serving.runs(**states)} == {"COMPLETED"}, "all to be done")
         home = tmp_path / "lake" / ".prefect"
         assert len(list(home.glob("worker-*.log"))) == 3
         assert not (home / "prefect.db").exists()
-        assert "database is locked" not in (home / "server.log").read_text()
+        assert "database is locked" not in serving.log("server")
     finally:
         assert serving.stop() == 0

@@ -1,0 +1,134 @@
+"""``gradsieve serve`` in the background, for the tests that need all of it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+END = 90
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def environment(**more: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    # So that tests need not wait: the scheduler looks every minute, and who waits for a turn every half.
+    quick = {"SERVICES_SCHEDULER_LOOP_SECONDS": "3", "DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "2"}
+    return kept | {"OMP_NUM_THREADS": "1"} | {f"PREFECT_SERVER_{name}": value for name, value in quick.items()} | more
+
+
+class Serving:
+    """``gradsieve serve`` in the background."""
+
+    def __init__(self, lake: Path, port: int, *options: str, **variables: str) -> None:
+        self.lake, self.port, self.address = lake, port, f"http://127.0.0.1:{port}"
+        self.password = variables.get("PREFECT_SERVER_API_AUTH_STRING")
+        self.told: list[str] = []
+        """The lines it printed until it was ready."""
+        command = [sys.executable, "-m", "flows", "serve", "--lake", str(lake), "--port", str(port), *options]
+        self.process = subprocess.Popen(
+            command, env=environment(**variables), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def ready(self) -> Serving:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.told.append(line)
+            if line.startswith("Ctrl-C"):
+                return self
+        raise AssertionError((self.told, self.process.communicate()))
+
+    @property
+    def deployments(self) -> dict[str, str]:
+        """Their ids by their names."""
+        return {found["name"]: found["id"] for found in self.ask("deployments/filter")}
+
+    def run(self, deployment: str, **parameters: object) -> str:
+        """Ask for a run of it; its id."""
+        given = {"parameters": {"config": {"lake": str(self.lake)} | parameters}} if parameters else {}
+        return self.ask(f"deployments/{self.deployments[deployment]}/create_flow_run", **given)["id"]  # type: ignore[call-overload]
+
+    def state(self, run: str) -> str:
+        """Its name."""
+        return self.runs(flow_runs={"id": {"any_": [run]}})[0]["state_name"]
+
+    def until_it_is(self, run: str, *states: str) -> str:
+        """Wait for a run; its state."""
+        return self.until(lambda: (now := self.state(run)) in states and now, f"{states}, not {self.state(run)}")
+
+    def log(self, name: str = "worker-1") -> str:
+        return (self.lake / ".prefect" / f"{name}.log").read_text(errors="replace")
+
+    def ask(self, path: str, method: str = "POST", /, **body: object) -> list[dict]:
+        asked = urllib.request.Request(f"{self.address}/api/{path}", json.dumps(body).encode(), method=method)  # noqa: S310  our own
+        asked.add_header("Content-Type", "application/json")
+        if self.password:
+            asked.add_header("Authorization", f"Basic {base64.b64encode(self.password.encode()).decode()}")
+        deadline = time.monotonic() + END
+        while True:
+            try:
+                with urllib.request.urlopen(asked, timeout=10) as answer:  # noqa: S310
+                    return json.loads(answer.read() or "null")
+            except urllib.error.HTTPError as error:
+                # SQLite is busy; Prefect's own clients ask again as well.
+                if error.code != 503 or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
+
+    def ask_list(self, path: str, body: list[dict]) -> None:
+        asked = urllib.request.Request(f"{self.address}/api/{path}", json.dumps(body).encode())  # noqa: S310  our own
+        asked.add_header("Content-Type", "application/json")
+        urllib.request.urlopen(asked, timeout=10).close()  # noqa: S310
+
+    def runs(self, **fields: object) -> list[dict]:
+        return self.ask("flow_runs/filter", **fields)
+
+    def until(self, found, what: str):
+        deadline = time.monotonic() + END
+        while not (result := found()):
+            assert self.process.poll() is None, self.process.communicate()
+            assert time.monotonic() < deadline, what
+            time.sleep(0.5)
+        return result
+
+    def command(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "flows", *arguments],
+            env=environment(PREFECT_API_URL=f"{self.address}/api", **variables),
+            capture_output=True, text=True, timeout=END, check=False,
+        )  # fmt: skip
+
+    def stop(self) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        return self.process.wait(60)
+
+
+@pytest.fixture(scope="session")
+def serve() -> Iterator[Callable[..., Serving]]:
+    """Start one and wait for it: ``serve(lake, *options, **variables of its environment)``. Stopped at the end."""
+    started: list[Serving] = []
+
+    def start(lake: Path, *options: str, port: int | None = None, **variables: str) -> Serving:
+        started.append(Serving(lake, port or free_port(), *options, **variables))
+        return started[-1].ready()
+
+    yield start
+    for serving in started:
+        serving.stop()

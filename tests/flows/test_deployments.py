@@ -1,0 +1,82 @@
+"""deployments/ works: parameters their flows take, pools a Prefect server takes, files that are there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tasks.serve_command import takes_turns
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "deployments"
+POOLS = sorted((FOLDER / "work-pools").glob("*.json"))
+
+
+def prefect(server: str, *command: str) -> subprocess.CompletedProcess[str]:
+    variables = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")} | {"PREFECT_API_URL": server}
+    return subprocess.run(
+        [sys.executable, "-m", "prefect", "--no-prompt", *command],
+        env=variables | {"GRADSIEVE_LAKE": "/lake"}, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+def test_every_deployment_has_parameters_its_flow_takes_and_cleanings_of_one_dataset_share_a_limit():
+    assert takes_turns(FOLDER / "prefect.yaml") == {
+        "clean/nightly": "gradsieve digits",
+        "clean/on-new-data": "gradsieve digits",
+    }
+
+
+def test_every_entrypoint_is_there_and_what_changed_data_start_waits_for_the_event_that_is_sent():
+    from tasks.events import DATA_CHANGED
+
+    deployments = yaml.safe_load((FOLDER / "prefect.yaml").read_text())["deployments"]
+    for deployment in deployments:
+        path, _, flow = deployment["entrypoint"].partition(":")
+        assert f"def {flow}(" in (ROOT / path).read_text()
+    (trigger,) = [trigger for deployment in deployments for trigger in deployment.get("triggers", [])]
+    assert trigger["expect"] == [DATA_CHANGED]
+    assert sum("schedules" in deployment for deployment in deployments) == 2
+
+
+@pytest.mark.parametrize("path", POOLS, ids=lambda path: path.stem)
+def test_what_a_pool_fills_in_is_declared_and_its_defaults_are_of_their_own_kind(path):
+    import jsonschema
+
+    template = json.loads(path.read_text())
+    variables = template["variables"]
+    used = set(re.findall(r"\{\{ (\w+) \}\}", json.dumps(template["job_configuration"])))
+    assert used == set(variables["properties"])
+    defaults = {name: field["default"] for name, field in variables["properties"].items() if "default" in field}
+    jsonschema.validate(defaults, variables)
+    assert not re.search(r"password\W+\w+|secret_access_key|:latest", json.dumps(defaults), re.IGNORECASE)
+
+
+@pytest.mark.parametrize("path", POOLS, ids=lambda path: path.stem)
+def test_a_server_takes_the_pool_and_deploys_to_it(server, path, tmp_path):
+    """process is run in test_serve.py; of docker and kubernetes there is no engine here, so no job."""
+    made = prefect(server, "work-pool", "create", path.stem, "--type", path.stem, "--base-job-template", str(path))
+    assert made.returncode == 0, made.stdout + made.stderr
+    file = tmp_path / "prefect.yaml"
+    file.write_text((FOLDER / "prefect.yaml").read_text().replace("name: gradsieve\n  #", f"name: {path.stem}\n  #"))
+    assert f"name: {path.stem}\n" in file.read_text()
+    done = prefect(server, "deploy", "--name", "maintain/weekly", "--prefect-file", str(file))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_kubernetes_job_is_not_root_and_gets_its_gpu_its_lake_and_its_credentials_by_name():
+    template = json.loads((FOLDER / "work-pools" / "kubernetes.json").read_text())
+    job = template["job_configuration"]["job_manifest"]["spec"]
+    pod, (container,) = job["template"]["spec"], job["template"]["spec"]["containers"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "{{ gpus }}"
+    assert container["envFrom"][0]["secretRef"]["name"] == "{{ credentials_secret }}"
+    assert pod["volumes"][0]["persistentVolumeClaim"]["claimName"] == "{{ lake_claim }}"
+    assert container["volumeMounts"] == [{"name": "lake", "mountPath": "/lake"}]

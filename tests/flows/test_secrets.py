@@ -1,0 +1,105 @@
+"""A secret is where it was put, a Prefect block or the environment, and nowhere that we or Prefect write to."""
+
+from __future__ import annotations
+
+import urllib.error
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+pytestmark = pytest.mark.server
+OF_THE_API, OF_THE_STORE, KEY = "planted-for-the-api", "planted-for-the-store", "planted-key-id"
+CLEANING = {
+    "dataset": "moons", "reader": {"kind": "half_moons"}, "training": {"epochs": 1}, "folds": 2,
+    "detectors": [{"kind": "l2"}], "budget": {"kind": "share"}, "canaries": {"share": 0.0},
+    "verification": {"seeds": 1},
+}  # fmt: skip
+BLOCK = {
+    "AWS_SECRET_ACCESS_KEY": "{{ prefect.blocks.secret.gradsieve-store }}",
+    # A server of one's own without TLS.
+    "AWS_ALLOW_HTTP": "true",
+}
+
+
+@pytest.fixture(scope="module")
+def objects(tmp_path_factory) -> Iterator[str]:
+    """The address of an S3 server with a bucket ``cleaned``."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    address = "http://{}:{}".format(*server.get_host_and_port())
+    client(address).create_bucket(Bucket="cleaned")
+    yield address
+    server.stop()
+
+
+def client(address: str):
+    import boto3
+
+    # moto takes any.
+    given = dict(zip(("aws_access_key_id", "aws_secret_access_key"), "ab", strict=True))
+    return boto3.client("s3", endpoint_url=address, region_name="us-east-1", **given)
+
+
+@pytest.fixture(scope="module")
+def everything(objects, serve, tmp_path_factory) -> dict[str, bytes]:
+    """All that is written by a run that publishes to the bucket and by one that cannot: name → content."""
+    lake = tmp_path_factory.mktemp("secret") / "lake"
+    serving = serve(
+        lake, PREFECT_SERVER_API_AUTH_STRING=f"us:{OF_THE_API}", AWS_ACCESS_KEY_ID=KEY, AWS_REGION="us-east-1"
+    )
+    (kind,) = serving.ask("block_types/filter", block_types={"slug": {"any_": ["secret"]}})
+    (schema,) = serving.ask("block_schemas/filter", block_schemas={"block_type_id": {"any_": [kind["id"]]}})[:1]
+    document = {"name": "gradsieve-store", "data": {"value": OF_THE_STORE}}
+    document |= {"block_type_id": kind["id"], "block_schema_id": schema["id"]}
+    serving.ask("block_documents/", **document)
+    serving.ask(f"deployments/{serving.deployments['nightly']}", "PATCH", job_variables={"env": BLOCK})
+    store = {"kind": "bucket", "options": {"url": "s3://cleaned/versions", "endpoint": objects}}
+    done = serving.run("nightly", **CLEANING, store=store)
+    serving.until_it_is(done, "Completed")
+    nowhere = store | {"options": store["options"] | {"url": "s3://no-such-bucket/versions"}}
+    failed = serving.run("nightly", **CLEANING, store=nowhere)
+    serving.until_it_is(failed, "Failed")
+    assert serving.ask("artifacts/filter")
+    serving.password = None
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        serving.ask("deployments/filter")
+    assert serving.stop() == 0
+    found = {str(path.relative_to(lake)): content(path) for path in lake.rglob("*") if path.is_file()}
+    s3 = client(objects)
+    for entry in s3.list_objects_v2(Bucket="cleaned")["Contents"]:
+        path = lake.parent / "object" / Path(entry["Key"]).name
+        path.parent.mkdir(exist_ok=True)
+        s3.download_file("cleaned", entry["Key"], str(path))
+        found[f"s3://{entry['Key']}"] = content(path)
+    return found | {"what serve printed": "".join(serving.told).encode()}
+
+
+def content(path: Path) -> bytes:
+    """Its bytes, of Parquet the values: they are compressed."""
+    if path.suffix != ".parquet":
+        return path.read_bytes()
+    with pq.ParquetFile(path) as file:
+        return repr((file.schema_arrow.metadata, file.read().to_pylist())).encode()
+
+
+def test_where_it_is_looked_for_are_a_database_logs_parameters_and_versions(everything):
+    """A search that cannot find anything would find no secret either."""
+    hits = {name for name, found in everything.items() if b"s3://cleaned/versions" in found}
+    assert any(name.startswith(".prefect/prefect.db") for name in hits)
+    assert any(name.startswith("runs/moons-") for name in hits)
+    assert any(name.startswith("s3://versions/moons/v0") for name in everything)
+    assert {".prefect/server.log", ".prefect/worker-1.log", "catalogue.duckdb"} <= set(everything)
+    assert b"no-such-bucket" in everything[".prefect/worker-1.log"]
+
+
+@pytest.mark.parametrize("secret", [OF_THE_API, OF_THE_STORE, KEY])
+def test_a_secret_is_in_nothing_that_is_written(everything, secret):
+    """Lake, catalogue, versions in the bucket, Prefect's database with parameters, artifacts and events, all logs."""
+    import base64
+
+    forms = [secret.encode(), base64.b64encode(f"us:{secret}".encode())]
+    assert [name for name, found in everything.items() if any(form in found for form in forms)] == []
