@@ -6,7 +6,8 @@ from prefect import flow, unmapped
 
 from tasks.artefacts import Run
 from tasks.config import CleanConfig
-from tasks.earlier import base_of
+from tasks.drift import drift
+from tasks.earlier import base_for
 from tasks.examine import examine
 from tasks.extract import extract
 from tasks.flag import flag
@@ -45,10 +46,10 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
 
     with Run.start(config.lake, config.name).logged() as run, workers(config.runner) as pool:
         history = history_of(run, store, config.name)
-        base = base_of(run, config.base, config.name, model, config.training)
         samples = ingest(run, reader, config.ingestion)
+        base = base_for(run, config.base, config.name, samples, config.folds, model, config.training, config.drifting)
         folds = plan(run, samples, config.folds, model, gradient, base, config.search.splits)
-        votes = vote(run, samples, config.neighbourhood, config.training.device)
+        votes = vote(run, samples, config.neighbourhood, config.training.device, folds)
         canaries = plant(run, samples, folds, votes, config.planting, base)
         here, data, held_out, birds, network, kind, how, before = map(
             unmapped, (run, samples, folds, canaries, model, gradient, config.training, base)
@@ -60,7 +61,7 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
             extract, here, observed_shards(samples), held_out, birds, unmapped(checkpoints), network, kind, how, before
         )
         gradients = follow(shards, "Gradient shards extracted")
-        evidence = (run, samples, gradients, votes, checkpoints, canaries)
+        evidence = (run, samples, folds, gradients, votes, checkpoints, canaries)
         scores = score(*evidence, config.parts)
         candidates = [flag(*evidence, scores, budget, config.flagging) for budget in config.counting]
         search, arm, split = [], unmapped(config.verification.treated), unmapped("validation")
@@ -69,10 +70,23 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
             trials = pool.map(retrain, here, data, tried, arm, seeds, network, how, split).result()
             search.append(halve(run, config.counted, candidates, trials, rung.number, search))
         flags = reviewed(run, samples, chosen(candidates, search), config.review)
+        drifted = drift(run, folds, scores, flags, config.drifting)
         arms, seeds = config.verification.pairs()
         trials = pool.map(retrain, here, data, unmapped(flags), arms, seeds, network, how).result()
         metrics = verify(run, samples, scores, flags, examination, trials, config.verification)
-        seen = [samples, folds, votes, canaries, *checkpoints, examination, *gradients, scores, *search[-1:], flags]
+        seen = [
+            samples,
+            folds,
+            votes,
+            canaries,
+            *checkpoints,
+            examination,
+            *gradients,
+            scores,
+            *search[-1:],
+            flags,
+            drifted,
+        ]
         stages = [*seen, *trials, metrics]
         recorded = record(run, config.name, config.yaml(), stages)
         version = publish(run, recorded, history, samples, checkpoints, scores, flags, metrics, reader, store)

@@ -41,7 +41,7 @@ def compare(config: CompareConfig = CompareConfig()) -> str:  # noqa: B008  froz
         samples = ingest(run, reader, config.ingestion)
         need_truth(run, samples)
         folds = plan(run, samples, config.folds, model, gradient, base, ("train",))
-        votes = vote(run, samples, config.neighbourhood, config.training.device)
+        votes = vote(run, samples, config.neighbourhood, config.training.device, folds)
         stages, measures = [samples, folds, votes], []
         here, data, held_out, network, kind, before = map(unmapped, (run, samples, folds, model, gradient, base))
         each_fold, observed = list(range(config.folds)), observed_shards(samples)
@@ -53,7 +53,7 @@ def compare(config: CompareConfig = CompareConfig()) -> str:  # noqa: B008  froz
                 extract, here, observed, held_out, birds, unmapped(checkpoints), network, kind, how, before
             )
             gradients = follow(shards, f"Gradient shards extracted, {name}")
-            evidence = (run, samples, gradients, votes, checkpoints, canaries)
+            evidence = (run, samples, folds, gradients, votes, checkpoints, canaries)
             scores = score(*evidence, config.parts)
             measures.append(measure(*evidence, scores, config.counting))
             stages += [canaries, *checkpoints, *gradients, scores, measures[-1]]

@@ -26,6 +26,7 @@ from tasks.budgets import Budget, BudgetChoice
 from tasks.canaries import Canaries
 from tasks.decision import Flagging
 from tasks.detectors import DETECTORS, Detector, DetectorChoice
+from tasks.drifting import Drifting
 from tasks.fitting import Training
 from tasks.gradients import GradientChoice
 from tasks.models import ModelChoice
@@ -212,7 +213,11 @@ class CleanConfig(Observing):
     base: str | None = Field(
         default=None,
         description="A recorded run's id, or latest: its folds, models and gradients are taken over as they are, and "
-        "only samples it has not seen are worked on. Default: none; what is unchanged is reused all the same.",
+        "only samples it has not seen are worked on. auto: the latest, unless its networks are too old, a drift was "
+        "found or the samples have changed in kind. Default: none; what is unchanged is reused all the same.",
+    )
+    drifting: Drifting = Field(
+        default=Drifting(), description="When new samples count as drifted, and when base auto trains anew."
     )
     budget: BudgetChoice = Field(default=BudgetChoice(), description="How many samples are flagged.")
     search: Search = Field(default=Search(), description="Other budgets to try on a validation split.")

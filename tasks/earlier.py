@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import UTC, datetime
 
 import yaml
 
 from tasks.artefacts import Artefact, Run
+from tasks.drifting import Drifting
 from tasks.errors import BadArtefact, BadConfig
 from tasks.fitting import Training
 from tasks.models import Model, ModelChoice
+from tasks.progress import LOGGER
+
+AUTO = "auto"
+"""The latest run where that will do, none where it will not."""
 
 
 def base_of(
     run: Run, name: str | None, dataset: str, model: Model | None = None, training: Training | None = None
 ) -> Artefact:
     """A reference to the run called ``name``, or to the dataset's ``latest``; to none without a name.
+
+    For ``auto``, which needs the samples to be read first, see ``base_for``.
 
     Args:
         run: whose lake.
@@ -46,6 +54,70 @@ def base_of(
     if model is not None and training is not None:
         _check_recipe(run, base, model, training)
     return base
+
+
+def base_for(
+    run: Run,
+    name: str | None,
+    dataset: str,
+    samples: Artefact,
+    folds: int,
+    model: Model,
+    training: Training,
+    drifting: Drifting,
+) -> Artefact:
+    """What samples are built upon: see ``base_of``; for ``auto`` the latest run if they can and should be, else none.
+
+    The log says which, and why.
+    """
+    if name != AUTO:
+        return base_of(run, name, dataset, model, training)
+    try:
+        base = base_of(run, "latest", dataset, model, training)
+    except (BadConfig, BadArtefact) as error:
+        LOGGER.info("base auto: all is trained, for %s", error)
+        return _reference(run, None)
+    reason = _outlived(run, base, samples, folds, drifting)
+    if reason is not None:
+        LOGGER.info("base auto: all is trained anew, for %s", reason)
+        return _reference(run, None)
+    LOGGER.info("base auto: built upon %s", base.facts["run"])
+    return base
+
+
+def _outlived(run: Run, base: Artefact, samples: Artefact, folds: int, drifting: Drifting) -> str | None:
+    """Why a run is no base any more; None if it is one."""
+    try:
+        (before,), (dealt,) = stages_of(run, base, "samples"), stages_of(run, base, "folds")
+        found = stages_of(run, base, "drift")
+    except (BadArtefact, ValueError) as error:
+        return f"the latest run cannot be read: {error}"
+    for fact in ("classes", "payload"):
+        if samples.facts[fact] != before.facts[fact]:
+            return f"the samples' {fact} are others than they were"
+    if dealt.facts["folds"] != folds:
+        return "there are other folds"
+    if drifting.refit_on_drift and any(artefact.facts["alarm"] for artefact in found):
+        return "the latest run found a drift"
+    age = _days_since(dealt.facts.get("networks_of") or base.facts["run"])
+    if drifting.refit_days is not None and age > drifting.refit_days:
+        return f"its networks are {age:.1f} days old"
+    return None
+
+
+def _days_since(run_id: str) -> float:
+    """How long ago a run began, by its id; for ever, if that does not tell."""
+    try:
+        began = datetime.strptime(run_id.rsplit("-", 2)[1], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+    except (IndexError, ValueError):
+        return float("inf")
+    return (datetime.now(UTC) - began).total_seconds() / 86400
+
+
+def networks_of(run: Run, base: Artefact) -> str | None:
+    """The run that trained the networks a base hands on; None without a base."""
+    folds = stages_of(run, base, "folds")
+    return (folds[0].facts.get("networks_of") or base.facts["run"]) if folds else None
 
 
 def _check_recipe(run: Run, base: Artefact, model: Model, training: Training) -> None:

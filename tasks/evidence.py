@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from tasks.artefacts import Artefact, Run
 from tasks.canaries import Planted, planted_of
 from tasks.errors import BadConfig
-from tasks.samples import given_labels
+from tasks.samples import given_labels, settled_of
 from tasks.shards import GradientShards
 
 T = TypeVar("T")
@@ -42,6 +42,7 @@ class Evidence:
     Args:
         run: whose lake.
         samples: as ingested.
+        folds: and who is new since the run whose networks these are.
         gradients: what extract made of their shards.
         votes: what the neighbours' labels say.
         checkpoints: of all folds, with the dynamics of their training.
@@ -53,6 +54,7 @@ class Evidence:
         self,
         run: Run,
         samples: Artefact,
+        folds: Artefact,
         gradients: list[Artefact],
         votes: Artefact,
         checkpoints: list[Artefact],
@@ -60,7 +62,7 @@ class Evidence:
         *,
         planted: bool = False,
     ) -> None:
-        self._parts = (run, samples, gradients, votes, checkpoints, canaries)
+        self._parts = (run, samples, folds, gradients, votes, checkpoints, canaries)
         self.run, self.samples = run, samples
         self.classes: list[str] = samples.facts["classes"]
         self.is_planted = planted
@@ -92,14 +94,14 @@ class Evidence:
     @cached_property
     def gradients(self) -> GradientShards:
         """Held-out gradients."""
-        run, _, shards, *_ = self._parts
+        run, _, _, shards, *_ = self._parts
         own = [shard for shard in shards if not _is_reference(shard)]
         return GradientShards(run, own, instead="canaries" if self.is_planted else None)
 
     @cached_property
     def reference(self) -> GradientShards | None:
         """Gradients of the validation split, each sample by every fold's network; None where there is none."""
-        run, _, shards, *_ = self._parts
+        run, _, _, shards, *_ = self._parts
         held = [shard for shard in shards if _is_reference(shard)]
         return GradientShards(run, held, "reference") if held else None
 
@@ -122,6 +124,13 @@ class Evidence:
         return self.gradients.scalar("fold")
 
     @cached_property
+    def settled(self) -> np.ndarray:
+        """Who is not new, n bool: what a detector fits is fitted on these, so that a night's new samples are measured
+        by what was there before them, and move nobody else's score. Without a base all are settled."""
+        run, _, folds, *_ = self._parts
+        return settled_of(run, folds, self.ids)
+
+    @cached_property
     def logits(self) -> np.ndarray:
         """Outputs of the network that never saw the sample, n × k float32."""
         return self.gradients.matrix("logits")
@@ -138,7 +147,7 @@ class Evidence:
 
     @cached_property
     def _votes(self) -> pa.Table:
-        run, _, _, votes, *_ = self._parts
+        run, _, _, _, votes, *_ = self._parts
         return pq.read_table(run.path(votes))
 
     @cached_property
@@ -162,7 +171,7 @@ class Evidence:
             n float64; NaN for a sample that no network was trained on so (one that is new or relabelled since the base,
             canaries with fewer than three folds).
         """
-        run, _, _, _, checkpoints, _ = self._parts
+        run, *_, checkpoints, _ = self._parts
         sums, counts = np.zeros(len(self)), np.zeros(len(self))
         for checkpoint in checkpoints:
             for path in run.paths(checkpoint, ".parquet", "dynamics"):

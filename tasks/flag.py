@@ -14,6 +14,7 @@ from tasks.step import step
 def flag(
     run: Run,
     samples: Artefact,
+    folds: Artefact,
     gradients: list[Artefact],
     votes: Artefact,
     checkpoints: list[Artefact],
@@ -31,7 +32,7 @@ def flag(
     from tasks.standing import standing_of
 
     detector = options.deciding(scores.facts["detectors"])
-    evidence = Evidence(run, samples, gradients, votes, checkpoints, canaries)
+    evidence = Evidence(run, samples, folds, gradients, votes, checkpoints, canaries)
     table = pq.read_table(run.path(scores))
     standing = standing_of(evidence, table[detector].to_numpy())
     found = budget.find(standing)

@@ -46,7 +46,14 @@ class Sides(NamedTuple):
 
 
 def forest_scores(
-    gradients: GradientShards, groups: np.ndarray | None, *, trees: int, max_samples: int, seed: int, on: On
+    gradients: GradientShards,
+    groups: np.ndarray | None,
+    *,
+    trees: int,
+    max_samples: int,
+    seed: int,
+    on: On,
+    grown_on: np.ndarray | None = None,
 ) -> np.ndarray:
     """PyOD's ``decision_scores_``, by sorted sample_id: 2^(−mean path / c(samples)), less what a tenth exceed.
 
@@ -61,14 +68,17 @@ def forest_scores(
         max_samples: that each tree is grown on, at most.
         seed: of samples and splits.
         on: gradients as they are stored, or each divided by its L2 norm.
+        grown_on: samples that trees are grown on and scores counted from, n bool: as if the others were not there. All,
+            by default.
     """
     if not len(gradients):
         return np.empty(0)
     stored = Stored(gradients, on)
     members = _members(groups)
+    known = np.ones(len(gradients), bool) if grown_on is None else grown_on
     plan = (
         growth
-        for group, ranks in enumerate(members)
+        for group, ranks in enumerate(_among(members, known))
         for growth in _plan(group, ranks, len(gradients), stored.layout.p, trees, max_samples, seed)
     )
     forests = _grown(stored, plan, trees)
@@ -77,7 +87,7 @@ def forest_scores(
     jobs = ((rank, partial(_score, forests[group], sides)) for group, rank, sides in blocks if group in forests)
     for rank, found in _in_threads(jobs):
         scores[rank] = found
-    return scores + np.percentile(-scores, 100 * _CONTAMINATION, overwrite_input=True)
+    return scores + np.percentile(-scores[known], 100 * _CONTAMINATION, overwrite_input=True)
 
 
 # ---- what is stored --------------------------------------------------------------------------------------------------
@@ -137,6 +147,13 @@ def _members(groups: np.ndarray | None) -> list[np.ndarray | None]:
         return [None]
     order = np.argsort(groups, kind="stable")
     return list(np.split(order, np.flatnonzero(np.diff(groups[order])) + 1))
+
+
+def _among(members: list[np.ndarray | None], known: np.ndarray) -> list[np.ndarray | None]:
+    """Those of each group that are known."""
+    if known.all():
+        return members
+    return [np.flatnonzero(known) if ranks is None else ranks[known[ranks]] for ranks in members]
 
 
 def _plan(

@@ -23,6 +23,7 @@ _ENDS = {"": "value", "_low": "low", "_high": "high"}
 def measure(
     run: Run,
     samples: Artefact,
+    folds: Artefact,
     gradients: list[Artefact],
     votes: Artefact,
     checkpoints: list[Artefact],
@@ -47,7 +48,7 @@ def measure(
     from tasks.standing import standing_of
     from tasks.truth import truth_of
 
-    evidence = Evidence(run, samples, gradients, votes, checkpoints, canaries)
+    evidence = Evidence(run, samples, folds, gradients, votes, checkpoints, canaries)
     truth = truth_of(run, samples, evidence.ids)
     table = pq.read_table(run.path(scores))
     standing = standing_of(evidence, np.zeros(len(evidence)))

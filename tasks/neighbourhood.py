@@ -76,18 +76,26 @@ class Electorate:
 
     @classmethod
     def of(
-        cls, neighbourhood: Neighbourhood, inputs: Inputs, classes: int, device: torch.device, *, image: bool
+        cls,
+        neighbourhood: Neighbourhood,
+        inputs: Inputs,
+        classes: int,
+        device: torch.device,
+        *,
+        image: bool,
+        settled: np.ndarray | None = None,
     ) -> Electorate:
-        """Those that a neighbourhood asks of the training samples ``inputs``."""
+        """Those that a neighbourhood asks of the training samples ``inputs``: of all, or of the settled, n bool."""
         import torch
 
         from tasks.identity import uniforms
 
         order = np.argsort(inputs.ids, kind="stable")
         # Which samples are asked where there are too many: by id, so that a row more moves few others.
-        draws, _ = uniforms(inputs.ids[order].tolist(), neighbourhood.seed)
-        asked = np.sort(np.argsort(draws)[: neighbourhood.references])
-        space = neighbourhood.space(inputs.x, order, image=image)
+        eligible = np.arange(len(order)) if settled is None else np.flatnonzero(settled[order])
+        draws, _ = uniforms(inputs.ids[order[eligible]].tolist(), neighbourhood.seed)
+        asked = np.sort(eligible[np.argsort(draws)[: neighbourhood.references]])
+        space = neighbourhood.space(inputs.x, order[eligible], image=image)
         places = torch.from_numpy(order[asked])
         references, labels = space(inputs.x[places]).to(device), inputs.labels[places].to(device)
         return cls(asked, neighbourhood.count(len(asked)), classes, space, references, labels)

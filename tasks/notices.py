@@ -1,4 +1,4 @@
-"""Automations that call a webhook: a run has failed, a cleaning harms.
+"""Automations that call a webhook: a run has failed, a cleaning harms, new samples have drifted.
 
     python -m tasks.notices        with GRADSIEVE_WEBHOOK and PREFECT_API_URL in the environment
 
@@ -19,7 +19,7 @@ from prefect.events.actions import CallWebhook
 from prefect.events.schemas.automations import EventTrigger, Posture
 from pydantic import SecretStr
 
-from tasks.events import VERDICT
+from tasks.events import DRIFT, VERDICT
 
 BLOCK = "gradsieve"
 
@@ -43,6 +43,10 @@ async def automate(url: str) -> list[str]:
         "gradsieve: a cleaning harms": (
             EventTrigger(expect={f"{VERDICT}.harms"}, posture=Posture.Reactive, threshold=1),
             "{{ event.payload.dataset }} {{ event.payload.version }} harms: {{ event.payload.sentence }}",
+        ),
+        "gradsieve: new samples have drifted": (
+            EventTrigger(expect={DRIFT}, posture=Posture.Reactive, threshold=1),
+            "{{ event.payload.dataset }}, run {{ event.payload.run_id }}: {{ event.payload.sentence }}",
         ),
     }
     for name, (trigger, text) in wanted.items():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tasks.artefacts import Artefact, Run
 from tasks.devices import exclusive
-from tasks.earlier import stages_of
+from tasks.earlier import networks_of, stages_of
 from tasks.errors import BadConfig, BadInput
 from tasks.fitting import build
 from tasks.gradients import Gradient
@@ -20,6 +20,7 @@ from tasks.step import step
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
 
 
 @step("plan {folds} folds")
@@ -87,10 +88,31 @@ def plan(
     else:
         fold = assign_folds(units, strata, folds)
     with run.draft("folds") as draft:
-        out = pa.table([pa.array(ids, pa.string()), pa.array(fold, pa.int16())], schema=FOLDS)
+        new = _new(run, base, table) if earlier else np.zeros(len(ids), bool)
+        out = pa.table([pa.array(ids, pa.string()), pa.array(fold, pa.int16()), pa.array(new)], schema=FOLDS)
         pq.write_table(out, draft.path("folds.parquet", out.num_rows), compression="zstd")
         dimensions_for = earlier[0].facts["samples"] if earlier else len(ids)
-        return draft.commit(folds=folds, samples=dimensions_for)
+        return draft.commit(folds=folds, samples=dimensions_for, new=int(new.sum()), networks_of=networks_of(run, base))
+
+
+def _new(run: Run, base: Artefact, table: pa.Table) -> np.ndarray:
+    """Who is new since the base's networks were trained, as it says itself or because it does not know them so."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    (before,), (folds,) = stages_of(run, base, "samples"), stages_of(run, base, "folds")
+    known = table_of(run, before, ["sample_id", "split", "label"])
+    known = known.filter(pc.equal(known["split"], "train"))
+    place = pc.index_in(table["sample_id"], value_set=known["sample_id"].combine_chunks())
+    same = pc.equal(known["label"].combine_chunks().take(place.combine_chunks()), table["label"].combine_chunks())
+    said = pq.read_table(run.path(folds))
+    # Before 0.5 nothing was said: all of the base's samples count as those of its networks.
+    said = said.filter(said["new"]) if "new" in said.column_names else said.slice(0, 0)
+    since = pc.is_in(table["sample_id"], value_set=said["sample_id"].combine_chunks().cast(pa.string()))
+    return pc.or_(pc.invert(pc.fill_null(same, fill_value=False)), since.combine_chunks()).to_numpy(
+        zero_copy_only=False
+    )
 
 
 def _check_units(units: np.ndarray, known: np.ndarray) -> None:

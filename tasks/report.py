@@ -19,7 +19,7 @@ from prefect.events import emit_event
 from prefect.futures import PrefectFutureList, as_completed
 
 from tasks.artefacts import Artefact, Run
-from tasks.events import VERDICT
+from tasks.events import DRIFT, VERDICT
 from tasks.summary import Summary, recomputed
 from tasks.versions.history import History
 
@@ -53,7 +53,7 @@ def report(
     create_table_artifact(
         _held_out(run, recorded), key="held-out-suspects", description="Test and validation labels that are suspect"
     )
-    _announce(summary, version)
+    _announce(summary, version, [stage for stage in stages if stage.made_by == run.run_id])
     told = {"version": version.facts["version"], "promotion": promotion, "work": work}
     for figure in figures(run.lake / recorded.folder, summary.facts):
         image = base64.b64encode(figure.png()).decode()
@@ -63,15 +63,22 @@ def report(
     return f"{summary.text()}\n\n{work}"
 
 
-def _announce(summary: Summary, version: Artefact) -> None:
-    """Tell automations of the verdict: ``gradsieve.verdict.helps``, ``.harms`` or ``.no-evidence``."""
+def _announce(summary: Summary, version: Artefact, made: list[Artefact]) -> None:
+    """Tell automations of the verdict: ``gradsieve.verdict.helps``, ``.harms`` or ``.no-evidence``; and of a drift.
+
+    A drift is told once, by the run that found it.
+    """
     verdict = summary.facts["metrics"]["verdict"]
     payload = {"dataset": summary.dataset, "version": version.facts["version"], "run_id": summary.run_id}
+    resource = {"prefect.resource.id": f"gradsieve.dataset.{summary.dataset}"}
     emit_event(
         f"{VERDICT}.{verdict['word'].replace(' ', '-')}",
-        resource={"prefect.resource.id": f"gradsieve.dataset.{summary.dataset}"},
+        resource=resource,
         payload=payload | {"sentence": verdict["sentence"], "promoted": verdict["promote"]},
     )
+    for stage in made:
+        if stage.stage == "drift" and stage.facts["alarm"]:
+            emit_event(DRIFT, resource=resource, payload=payload | {"sentence": stage.facts["sentence"]})
 
 
 def _suspects(run: Run, recorded: Artefact) -> list[dict[str, Any]]:

@@ -191,6 +191,13 @@ def fold_of(run: Run, folds: Artefact, ids: np.ndarray) -> np.ndarray:
     return fold
 
 
+def settled_of(run: Run, folds: Artefact, ids: np.ndarray | pa.Array) -> np.ndarray:
+    """Whether the run whose networks these are had each of ``ids``, under its label, n bool; without a base, all."""
+    table = pq.read_table(run.path(folds), columns=["sample_id", "new"])
+    new = table.filter(table["new"])["sample_id"].combine_chunks().cast(pa.string())
+    return pc.invert(pc.is_in(pa.array(ids, pa.string()), value_set=new)).to_numpy(zero_copy_only=False)
+
+
 def known_folds(run: Run, folds: Artefact, ids: np.ndarray) -> np.ndarray:
     """The fold of each of ``ids``, int16, −1 where the table has none; read in pieces, whatever its length."""
     wanted = pa.array(ids, pa.string())

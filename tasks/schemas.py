@@ -38,7 +38,14 @@ REJECTS = pa.schema(
     ]
 )
 
-FOLDS = pa.schema([pa.field("sample_id", pa.string(), nullable=False), pa.field("fold", pa.int16(), nullable=False)])
+FOLDS = pa.schema(
+    [
+        pa.field("sample_id", pa.string(), nullable=False),
+        pa.field("fold", pa.int16(), nullable=False),
+        # Not among the samples, or not under this label, of the run whose networks these are.
+        pa.field("new", pa.bool_(), nullable=False),
+    ]
+)
 
 # The scalars of a gradient shard; they stand in the Arrow shard and, for bare DuckDB, in a Parquet file beside it.
 GRADIENTS = pa.schema(
@@ -51,6 +58,21 @@ GRADIENTS = pa.schema(
         pa.field("p_predicted", pa.float32(), nullable=False),
         pa.field("l1", pa.float32(), nullable=False),
         pa.field("l2", pa.float32(), nullable=False),
+    ]
+)
+
+# Whether samples that are new since the base are like those before them; one row a run.
+DRIFT = pa.schema(
+    [
+        pa.field("detector", pa.string(), nullable=False),
+        pa.field("new", pa.int64(), nullable=False),
+        pa.field("settled", pa.int64(), nullable=False),
+        pa.field("share_new", pa.float64()),
+        pa.field("share_settled", pa.float64()),
+        pa.field("distance", pa.float64()),
+        pa.field("p_value", pa.float64()),
+        pa.field("alarm", pa.bool_(), nullable=False),
+        pa.field("networks_of", pa.string()),  # the run that trained them, where it is another
     ]
 )
 

@@ -12,6 +12,7 @@ from tasks.step import step
 def score(
     run: Run,
     samples: Artefact,
+    folds: Artefact,
     gradients: list[Artefact],
     votes: Artefact,
     checkpoints: list[Artefact],
@@ -43,7 +44,7 @@ def score(
         raise BadConfig(
             where="option detectors", expected="each detector once", got=f"{twice[0]} twice", do="Drop one."
         )
-    evidence = Evidence(run, samples, gradients, votes, checkpoints, canaries)
+    evidence = Evidence(run, samples, folds, gradients, votes, checkpoints, canaries)
     columns: list[pa.Array] = [evidence.ids]
     facts = {}
     with Progress("score", len(detectors)) as progress:

@@ -112,6 +112,7 @@ class Summary:
         ]
         lines += [*_found(facts.get("found") or {}), *_guards(facts), *self._fusion()]
         lines += _review(facts.get("review"))
+        lines += _drift(self.facts.get("drift"))
         detection = self.facts["metrics"]["detection"]
         flags = detection.get("flags")
         if flags:
@@ -196,6 +197,11 @@ def _review(review: dict[str, Any] | None) -> list[str]:
     cap = "" if review["at_most"] is None else f", at most {review['at_most']:,}"
     note = f": {review['note']}" if review["note"] else ""
     return [f"{words[review['decision']]}{cap} by {review['reviewer']} at {review['at']}{note}"]
+
+
+def _drift(drift: dict[str, Any] | None) -> list[str]:
+    """How the samples that are new since the base compare; nothing of a run without one."""
+    return [f"since the base: {drift['sentence']}"] if drift and drift["new"] else []
 
 
 def _columns(names: list[str]) -> str:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from tasks.artefacts import Artefact, Run
 from tasks.devices import Device, claimed
 from tasks.neighbourhood import Electorate, Neighbourhood
-from tasks.samples import payload_of, remembered
+from tasks.samples import payload_of, remembered, settled_of
 from tasks.step import step
 
 
 @step("vote")
-def vote(run: Run, samples: Artefact, neighbourhood: Neighbourhood, where: Device) -> Artefact:
+def vote(
+    run: Run, samples: Artefact, neighbourhood: Neighbourhood, where: Device, folds: Artefact | None = None
+) -> Artefact:
     """Nearest neighbours of each training sample among the training samples, in the space of the inputs.
 
     Leaves ``votes.parquet``, sorted by sample_id: ``votes``, the share of each class among the neighbours' given labels
-    (its own label is not asked), and ``neighbours``, the places of the nearest among the sorted ids.
+    (its own label is not asked), and ``neighbours``, the places of the nearest among the sorted ids. Samples that
+    ``folds`` calls new are told, but not asked.
     """
     import numpy as np
     import pyarrow as pa
@@ -27,7 +30,9 @@ def vote(run: Run, samples: Artefact, neighbourhood: Neighbourhood, where: Devic
     order = np.argsort(inputs.ids, kind="stable")
     n, classes = len(order), len(samples.facts["classes"])
     with claimed(where) as device, Progress("vote", n) as progress:
-        electorate = Electorate.of(neighbourhood, inputs, classes, device, image=payload_of(samples).is_image)
+        settled = None if folds is None else settled_of(run, folds, inputs.ids)
+        image = payload_of(samples).is_image
+        electorate = Electorate.of(neighbourhood, inputs, classes, device, image=image, settled=settled)
         asked, count = electorate.asked, electorate.count
         listed = min(neighbourhood.listed, count)
         themselves = np.full(n, -1, np.int64)

@@ -41,6 +41,8 @@ class Observed:
     """Rows of the canaries."""
     planted: np.ndarray
     """Their planted classes."""
+    settled: np.ndarray | None = None
+    """Whose pairs of classes tell the noise, n bool; all, by default."""
 
     @property
     def predicted(self) -> np.ndarray:
@@ -50,7 +52,9 @@ class Observed:
     @property
     def pairs(self) -> Pairs:
         """Counts by pair of classes."""
-        return pairs_of(self.predicted, self.votes.argmax(1), self.labels, self.probabilities.shape[1])
+        seen = np.ones(len(self.labels), bool) if self.settled is None else self.settled
+        a, b = self.predicted[seen], self.votes[seen].argmax(1)
+        return pairs_of(a, b, self.labels[seen], self.probabilities.shape[1])
 
     @property
     def concentration(self) -> float:
@@ -119,4 +123,6 @@ def _table(counts: Strata, *, even: bool) -> np.ndarray:
 def observed(evidence: Evidence) -> Observed:
     """What a run's observers say of its samples, under the labels they were given."""
     given = evidence.given
-    return Observed(given.probabilities, given.votes, given.labels, given.canary_places, given.canaries.labels)
+    return Observed(
+        given.probabilities, given.votes, given.labels, given.canary_places, given.canaries.labels, given.settled
+    )

@@ -44,6 +44,7 @@ def test_a_verb_is_a_file_with_one_task_of_its_name():
         "extract",
         "score",
         "flag",
+        "drift",
         "review",
         "halve",
         "retrain",

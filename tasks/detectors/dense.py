@@ -103,7 +103,7 @@ def _projected(projection: Projection, rows: np.ndarray) -> np.ndarray:
     return out.numpy()
 
 
-def within(scores: np.ndarray, groups: np.ndarray, least: int) -> np.ndarray:
+def within(scores: np.ndarray, groups: np.ndarray, least: int, settled: np.ndarray | None = None) -> np.ndarray:
     """Scores of different fits made comparable: (s − median) / (q₇₅ − q₂₅), within each group.
 
     Half of a group may be wrong before the figures it is measured by are; how much of it stands out is kept, as ranks
@@ -112,15 +112,18 @@ def within(scores: np.ndarray, groups: np.ndarray, least: int) -> np.ndarray:
     Args:
         scores: n; those of groups that have none are not asked.
         groups: a number for each sample.
-        least: groups of fewer samples get 0, what the middle sample of every group has.
+        least: groups of fewer settled samples get 0, what the middle sample of every group has.
+        settled: whose median and quartiles these are, n bool; all, by default.
     """
     found = np.zeros(len(scores), np.float64)
+    known = np.ones(len(scores), bool) if settled is None else settled
     for group in np.unique(groups):
         members = np.flatnonzero(groups == group)
-        if len(members) < least:
+        measured = scores[members[known[members]]].astype(np.float64)
+        if len(measured) < least:
             continue
         own = scores[members].astype(np.float64)
-        low, middle, high = np.quantile(own, [0.25, 0.5, 0.75])
-        spread = high - low if high > low else own.std()
+        low, middle, high = np.quantile(measured, [0.25, 0.5, 0.75])
+        spread = high - low if high > low else measured.std()
         found[members] = (own - middle) / (spread if spread > 0 else 1.0)
     return found

@@ -68,10 +68,10 @@ class Referred(Influence):
         """The reference set's gradients."""
         import torch
 
-        agreed = np.flatnonzero(evidence.probabilities[members].argmax(1) == evidence.labels[members])
-        if self.reference == "all" or not len(agreed):
-            return gradients
-        return gradients.at(torch.from_numpy(agreed))
+        known = evidence.settled[members]
+        agreed = known & (evidence.probabilities[members].argmax(1) == evidence.labels[members])
+        chosen = known if self.reference == "all" or not agreed.any() else agreed
+        return gradients if chosen.all() else gradients.at(torch.from_numpy(np.flatnonzero(chosen)))
 
 
 class Curved(Influence):
@@ -99,6 +99,7 @@ class Curved(Influence):
         about = evidence.gradients.about
         terms = gradients.residual.shape[1] if isinstance(gradients, Factored) else 0
         exact = terms == 1 and about.loss[0] == "cross_entropy"
+        gradients, members = settled(gradients, evidence, members), members[evidence.settled[members]]
         chosen: Curvature = Fisher(gradients)
         if self.curvature == "hessian" and not exact:
             raise BadConfig(
@@ -173,6 +174,14 @@ class Summed(Curved):
                 got=f"{self.scale}, at which {error} grows",
                 do="Leave scale out: it is then estimated.",
             ) from error
+
+
+def settled(gradients: Gradients, evidence: Evidence, members: np.ndarray) -> Gradients:
+    """Those of one fold's samples that the networks' own run had: curvature is measured on these."""
+    import torch
+
+    known = evidence.settled[members]
+    return gradients if known.all() else gradients.at(torch.from_numpy(np.flatnonzero(known)))
 
 
 def held(gradients: GradientShards, members: np.ndarray, largest: int) -> Gradients:

@@ -55,9 +55,10 @@ class Neighbours(Detector):
         for fold in np.unique(evidence.folds):
             members = np.flatnonzero(evidence.folds == fold)
             features = evidence.gradients.rows(members, "features")["features"].astype(np.float32)
-            place = normalize(torch.from_numpy(features), dim=1)
-            own = labels[torch.from_numpy(members)]
-            count = max(1, min(self.neighbours, len(members) - 1))
-            for block, found, _ in nearest(place, place, torch.arange(len(members)), count):
+            place, settled = normalize(torch.from_numpy(features), dim=1), torch.from_numpy(evidence.settled[members])
+            own = labels[torch.from_numpy(members)][settled]
+            themselves = torch.where(settled, settled.cumsum(0) - 1, -1)
+            count = max(1, min(self.neighbours, len(own) - 1))
+            for block, found, _ in nearest(place, place[settled], themselves, count):
                 ballots[members[block]] = votes(found, own, len(evidence.classes)).numpy()
         return ballots

@@ -77,27 +77,32 @@ class PyOD(Dense):
         return _AFFORDS.get(self.detector.lower(), super().affordable)
 
     def score(self, evidence: Evidence) -> np.ndarray:
-        """``decision_scores_`` after fitting on all samples; of groups, made comparable by ``dense.within``."""
+        """``decision_scores_`` after fitting, of new samples what it then says; groups are made comparable by
+        ``dense.within``."""
         # What does not exist, or does not take the parameters, is told before gradients are read.
         build(self.detector, self.parameters, self.seed)
-        matrix = self.matrix(evidence.gradients)
+        matrix, settled = self.matrix(evidence.gradients), evidence.settled
         if self.by == "all":
-            return self._fitted(matrix, "all samples")
+            return self._fitted(matrix, settled, "all samples")
         groups = evidence.labels if self.by == "class" else evidence.folds
         scores = np.zeros(len(matrix), np.float64)
         for group in np.unique(groups):
             members = np.flatnonzero(groups == group)
-            if len(members) >= self.least:
+            if settled[members].sum() >= self.least:
                 which = evidence.classes[group] if self.by == "class" else group
-                scores[members] = self._fitted(matrix[members], f"{self.by} {which}")
-        return within(scores, groups, self.least)
+                scores[members] = self._fitted(matrix[members], settled[members], f"{self.by} {which}")
+        return within(scores, groups, self.least, settled)
 
-    def _fitted(self, matrix: np.ndarray, of: str) -> np.ndarray:
+    def _fitted(self, matrix: np.ndarray, settled: np.ndarray, of: str) -> np.ndarray:
         try:
             # Some report every epoch, asked or not.
             with _seeded(self.seed), redirect_stdout(io.StringIO()):
                 detector = build(self.detector, self.parameters, self.seed, matrix.shape[1])
-                detector.fit(matrix)
+                detector.fit(matrix[settled])
+                scores = np.empty(len(matrix), np.float64)
+                scores[settled] = detector.decision_scores_
+                if not settled.all():
+                    scores[~settled] = detector.decision_function(matrix[~settled])
         except (TypeError, ValueError) as error:
             raise BadConfig(
                 where=f"detector {self.name}",
@@ -105,7 +110,7 @@ class PyOD(Dense):
                 got=f"{self.parameters} ({error})",
                 do="See PyOD's documentation of this detector.",
             ) from error
-        return np.asarray(detector.decision_scores_, np.float64)
+        return scores
 
 
 def build(name: str, parameters: dict[str, Any], seed: int, width: int = 1) -> Any:

@@ -72,11 +72,20 @@ def exact(
     return -gradients.dots(torch.cholesky_solve(v.T, _cholesky(curvature, damping)).T.contiguous())[0]
 
 
-def datainf(gradients: Gradients, damping: float, reference: Gradients | None = None) -> Float[torch.Tensor, "n"]:
-    """−vᵀ (1/λ) (I − 1/n Σ_i g_i g_iᵀ / (λ + ‖g_i‖²)) g_j, float64."""
-    v = _mean(reference or gradients)
-    shares = gradients.dots(v) / (damping + gradients.squares()) / gradients.samples
-    return -gradients.dots((v - gradients.weighted(shares)) / damping)[0]
+def datainf(
+    gradients: Gradients, damping: float, reference: Gradients | None = None, fitted: Gradients | None = None
+) -> Float[torch.Tensor, "n"]:
+    """−vᵀ (1/λ) (I − 1/m Σ_i g_i g_iᵀ / (λ + ‖g_i‖²)) g_j, float64.
+
+    Args:
+        gradients: g_j of n samples.
+        damping: λ.
+        reference: samples whose mean gradient is v; all n, by default.
+        fitted: the m samples i; all n, by default.
+    """
+    v, over = _mean(reference or gradients), fitted or gradients
+    shares = over.dots(v) / (damping + over.squares()) / over.samples
+    return -gradients.dots((v - over.weighted(shares)) / damping)[0]
 
 
 def lissa(

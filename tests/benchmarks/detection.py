@@ -108,8 +108,8 @@ def observe(config: CleanConfig) -> tuple[Evidence, np.ndarray]:
     else:
         parts = _artefacts(run, config)
         kept.write_text(json.dumps([[artefact.model_dump(mode="json") for artefact in part] for part in parts]))
-    (samples,), gradients, (votes,), checkpoints, (canaries,) = parts
-    evidence = Evidence(run, samples, gradients, votes, checkpoints, canaries)
+    (samples,), (folds,), gradients, (votes,), checkpoints, (canaries,) = parts
+    evidence = Evidence(run, samples, folds, gradients, votes, checkpoints, canaries)
     table = table_of(run, samples, ["sample_id", "label", "clean_label"])
     table = table.take(pc.index_in(evidence.ids, value_set=table["sample_id"].combine_chunks()))
     return evidence, pc.not_equal(table["label"], table["clean_label"]).to_numpy()
@@ -127,7 +127,7 @@ def _artefacts(run: Run, config: CleanConfig) -> list[list[Artefact]]:
     model, gradient = config.model.part, config.gradient.part
     samples = ingest.fn(run, config.reader.part, config.ingestion)
     folds = plan.fn(run, samples, config.folds, model, gradient, base, ("train",))
-    votes = vote.fn(run, samples, config.neighbourhood, config.training.device)
+    votes = vote.fn(run, samples, config.neighbourhood, config.training.device, folds)
     canaries = plant.fn(run, samples, folds, votes, config.planting, base)
     checkpoints = [
         train.fn(run, samples, folds, canaries, fold, model, config.training, base) for fold in range(config.folds)
@@ -136,7 +136,7 @@ def _artefacts(run: Run, config: CleanConfig) -> list[list[Artefact]]:
         extract.fn(run, shard, folds, canaries, checkpoints, model, gradient, config.training, base)
         for shard in samples.shards("samples/train-", "payload", "classes")
     ]
-    return [[samples], gradients, [votes], checkpoints, [canaries]]
+    return [[samples], [folds], gradients, [votes], checkpoints, [canaries]]
 
 
 def measure(config: dict[str, Any], kinds: list[str], lake: str, *, plain: bool) -> dict[str, Any]:

@@ -96,7 +96,12 @@ class Stage:
             with pq.ParquetWriter(draft.path("folds.parquet", n), FOLDS) as writer:
                 for path in self.run.paths(self.samples, ".parquet"):
                     ids = pq.read_table(path, columns=["sample_id"])["sample_id"]
-                    writer.write_table(pa.table([ids, pa.array(np.zeros(len(ids), np.int16))], schema=FOLDS))
+                    writer.write_table(
+                        pa.table(
+                            [ids, pa.array(np.zeros(len(ids), np.int16)), pa.array(np.zeros(len(ids), bool))],
+                            schema=FOLDS,
+                        )
+                    )
             self.folds = draft.commit(folds=1, samples=n)
 
     def shards(self) -> list[Artefact]:

@@ -67,7 +67,7 @@ class World:
         ]
 
     def evidence(self, **options):
-        parts = (self.run, self.samples, self.gradients, self.votes, self.checkpoints, self.canaries)
+        parts = (self.run, self.samples, self.folds, self.gradients, self.votes, self.checkpoints, self.canaries)
         return Evidence(*parts, **options)
 
     def network(self, fold):
@@ -223,7 +223,7 @@ def test_samples_that_no_network_was_trained_on_have_no_dynamics(world):
         with world.run.draft("checkpoints") as draft:
             pq.write_table(kept, draft.path("dynamics/fold-0.parquet", kept.num_rows))
             fewer.append(draft.commit(**checkpoint.facts))
-    evidence = Evidence(world.run, world.samples, world.gradients, world.votes, fewer, world.canaries)
+    evidence = Evidence(world.run, world.samples, world.folds, world.gradients, world.votes, fewer, world.canaries)
     missing = np.isnan(evidence.dynamics("el2n"))
     assert {evidence.ids[int(i)].as_py() for i in np.flatnonzero(missing)} == set(gone)
 

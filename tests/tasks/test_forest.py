@@ -165,7 +165,9 @@ def test_the_matrix_is_not_built(tmp_path, monkeypatch):
 def test_the_detector_groups_by_class_or_fold_and_has_a_column_for_each_way_of_looking(tmp_path):
     gradients = shards_of(tmp_path, columns_of(np.random.default_rng(7), N))
     labels = np.random.default_rng(8).integers(0, 4, N)
-    evidence = SimpleNamespace(gradients=gradients, labels=labels, folds=gradients.scalar("fold"))
+    evidence = SimpleNamespace(
+        gradients=gradients, labels=labels, folds=gradients.scalar("fold"), settled=np.ones(len(labels), bool)
+    )
     for by, on, name, groups in [
         ("all", "raw", "iforest", None),
         ("class", "raw", "iforest_by_class", labels),

@@ -57,7 +57,7 @@ def observed(tmp_path_factory):
         extract.fn(run, shard, folds, canaries, checkpoints, model, gradient, config.training, base)
         for shard in observed_shards(samples)
     ]
-    evidence = (run, samples, gradients, votes, checkpoints, canaries)
+    evidence = (run, samples, folds, gradients, votes, checkpoints, canaries)
     return evidence, score.fn(*evidence, config.parts)
 
 

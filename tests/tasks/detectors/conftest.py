@@ -112,6 +112,7 @@ class Builder:
         reference: bool = False,
         untrained: tuple[int, ...] = (),
         whole: bool = False,
+        new: np.ndarray | None = None,
     ) -> Evidence:
         """Evidence of the world.
 
@@ -123,6 +124,7 @@ class Builder:
             reference: whether there is a validation split.
             untrained: samples that no network was trained on.
             whole: store gradients whole and not as factors.
+            new: samples that the networks' own run did not have; none, by default.
         """
         self.made += 1
         run = Run.start(self.folder / str(self.made), "detectors")
@@ -134,8 +136,14 @@ class Builder:
         if reference:
             gradients.append(self._reference(run, whole))
         learned = [self._checkpoint(run, fold, order, labels, places, untrained) for fold in range(F)]
-        evidence = self._samples(run, labels, shards), gradients, self._votes(run), learned, self._canaries(run, places)
-        return Evidence(run, *evidence)
+        samples, folds = self._samples(run, labels, shards), self._folds(run, order, new)
+        return Evidence(run, samples, folds, gradients, self._votes(run), learned, self._canaries(run, places))
+
+    def _folds(self, run, order, new):
+        columns = [ids(order), self.world.folds[order], np.isin(order, [] if new is None else new)]
+        with run.draft("folds") as draft:
+            pq.write_table(pa.table(columns, schema=schemas.FOLDS), draft.path("folds.parquet", N))
+            return draft.commit()
 
     def _samples(self, run, labels, shards):
         with run.draft("samples") as draft:

@@ -44,6 +44,8 @@ POINTWISE = [
 ]
 # Those that learn from the labels others were given, and are not told of planted ones.
 RELATIVE = ["fusion", "label_flow", "neighbours_features"]
+# Somebody else's, fitted on all samples it is given.
+FOREIGN = ["confident_learning"]
 # A case of each that gradients stored whole, and not as factors, leave as it is.
 OF_GRADIENTS = [
     "iforest",
@@ -132,6 +134,20 @@ def test_canaries_are_the_most_suspect_under_their_planted_labels(evidence, name
     rest = np.delete(np.arange(N), [*places, OUTLIER])
     assert planted[places].min() > planted[rest].max()
     assert (planted[places] > given[places]).all()
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name not in FOREIGN])
+def test_what_new_samples_bear_moves_nobody_elses_score(evidence_of, world, name):
+    """What is fitted is fitted on the settled ones: a night of rubbish changes no score of those before it."""
+    new = np.flatnonzero(np.arange(N) % 6 == 1)
+    labels = world.labels[:N].copy()
+    before = detector_of(name).score(evidence_of(new=new))
+    labels[new] = (labels[new] + 1) % 3
+    after = detector_of(name).score(evidence_of(labels=labels, new=new))
+    rest = np.setdiff1d(np.arange(N), new)
+    np.testing.assert_allclose(after[rest], before[rest], rtol=1e-6, atol=1e-9)
+    if name not in BLIND:
+        assert (after[new] != before[new]).any()
 
 
 @pytest.mark.parametrize("name", OF_GRADIENTS)

@@ -95,7 +95,7 @@ def test_each_group_is_fitted_as_if_there_were_no_other(evidence, by):
     groups = evidence.labels if by == "class" else evidence.folds
     matrix = evidence.gradients.dense(1 << 20)
     for group in np.unique(groups):
-        own = knn()._fitted(matrix[groups == group], "")
+        own = knn()._fitted(matrix[groups == group], np.ones((groups == group).sum(), bool), "")
         np.testing.assert_allclose(suspicion[groups == group], within(own, np.zeros(len(own)), 2))
 
 

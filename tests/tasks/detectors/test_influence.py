@@ -69,7 +69,10 @@ def stored(lake, columns, about=None, order=None, cuts=(N,)):
 
 def evidence_of(gradients):
     _, _, p, labels, folds = toy()
-    return SimpleNamespace(gradients=gradients, folds=folds, labels=labels, probabilities=p.astype(np.float32))
+    settled = np.ones(len(labels), bool)
+    return SimpleNamespace(
+        gradients=gradients, folds=folds, labels=labels, probabilities=p.astype(np.float32), settled=settled
+    )
 
 
 @pytest.fixture(scope="module")

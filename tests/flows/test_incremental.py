@@ -1,0 +1,109 @@
+"""Night after night: only what is new is worked on, until it drifts or the networks are too old; then all is anew."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from sklearn.datasets import load_digits
+
+OPTIONS = [
+    "--reader.label=digit", "--model.kind=mlp", "--model.hidden=32", "--training.epochs=8", "--training.device=cpu",
+    "--folds=2", "--canaries.share=0", "--detectors=margin,iforest,neighbours", "--budget.kind=share",
+    "--verification.seeds=1", "--base=auto",
+]  # fmt: skip
+
+
+def write(path: Path, rows: int, relabelled: range = range(0)) -> Path:
+    """The first digits as CSV, the labels of some of them drawn at random."""
+    digits, draw = load_digits(), random.Random(0)
+    lines = [",".join([*(f"p{i}" for i in range(64)), "digit"])]
+    for i in range(rows):
+        label = draw.randrange(10) if i in relabelled else digits.target[i]
+        lines.append(",".join([*map(str, digits.data[i].astype(int)), f"d{label}"]))
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+class Nights:
+    """A lake that is cleaned every night."""
+
+    def __init__(self, gradsieve, home: Path) -> None:
+        self.gradsieve, self.lake, self.source = gradsieve, home / "lake", home / "digits.csv"
+        self.runs: list[str] = []
+
+    def run(self, rows: int, *options: str, relabelled: range = range(0)) -> dict:
+        """Facts of the night's run."""
+        source = write(self.source, rows, relabelled)
+        done = self.gradsieve("clean", "--lake", str(self.lake), "--reader.path", str(source), *OPTIONS, *options)
+        assert done.returncode == 0, done.stderr
+        self.said = done.stdout + done.stderr
+        (new,) = {path.parent.name for path in (self.lake / "runs").glob("*/run.json")} - {*self.runs}
+        self.runs.append(new)
+        return json.loads((self.lake / "runs" / new / "run.json").read_text())["facts"]
+
+    def scores(self, night: int) -> dict[str, tuple]:
+        table = pq.read_table(self.lake / "runs" / self.runs[night] / "scores.parquet")
+        rows = zip(*(table[name].to_pylist() for name in table.column_names), strict=True)
+        return {name: scores for name, *scores in rows}
+
+
+@pytest.fixture(scope="module")
+def nights(gradsieve, tmp_path_factory):
+    """A first night, one with rows like those before, one with rows of random labels, and the one after."""
+    nights = Nights(gradsieve, tmp_path_factory.mktemp("nights"))
+    nights.facts = [nights.run(600), nights.run(700), nights.run(800, relabelled=range(700, 800))]
+    nights.facts.append(nights.run(800, relabelled=range(700, 800)))
+    return nights
+
+
+def test_the_first_night_has_no_base_and_nobody_is_new(nights):
+    first = nights.facts[0]
+    assert first["folds"]["networks_of"] is None
+    assert (first["drift"]["new"], first["drift"]["alarm"]) == (0, False)
+
+
+def test_rows_like_those_before_are_judged_by_the_same_networks_and_raise_no_alarm(nights):
+    first, second = nights.facts[:2]
+    assert second["folds"]["networks_of"] == nights.runs[0]
+    added = second["samples"]["splits"]["train"] - first["samples"]["splits"]["train"]
+    assert second["drift"]["new"] == added > 50
+    assert not second["drift"]["alarm"]
+
+
+def test_scores_of_the_samples_before_them_stay_as_they_were(nights):
+    first, second = nights.scores(0), nights.scores(1)
+    assert {name: second[name] for name in first} == first
+
+
+def test_rows_with_random_labels_are_a_drift_since_the_first_night(nights):
+    third = nights.facts[2]
+    assert third["folds"]["networks_of"] == nights.runs[0]
+    assert third["drift"]["new"] > nights.facts[1]["drift"]["new"]
+    assert third["drift"]["alarm"]
+    assert third["drift"]["share_flagged"]["new"] > 2 * third["drift"]["share_flagged"]["settled"]
+
+
+def test_the_night_after_a_drift_trains_anew_and_is_calm(nights):
+    fourth = nights.facts[3]
+    assert fourth["folds"]["networks_of"] is None
+    assert (fourth["drift"]["new"], fourth["drift"]["alarm"]) == (0, False)
+
+
+def test_what_was_found_can_be_asked_in_sql(nights, gradsieve):
+    asked = "SELECT alarm, new > 0, networks_of IS NULL FROM drift ORDER BY run_id"
+    done = gradsieve("sql", "--lake", str(nights.lake), "--format=csv", asked)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[1:] == ["false,false,true", "false,true,false", "true,true,false", "false,false,true"]
+
+
+def test_networks_that_are_too_old_or_made_otherwise_are_trained_anew(nights):
+    aged = nights.run(810, "--drifting.refit-days=1e-9", relabelled=range(700, 800))
+    assert aged["folds"]["networks_of"] is None
+    assert "days old" in nights.said
+    other = nights.run(820, "--model.hidden=16", relabelled=range(700, 800))
+    assert other["folds"]["networks_of"] is None
+    assert "option model" in nights.said
