@@ -1,0 +1,323 @@
+"""The Prefect UI as a user has it: in a browser, by what can be read and clicked there.
+
+A screenshot of each step goes to the folder that GRADSIEVE_SCREENSHOTS names, else to pytest's own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import urllib.parse
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from tasks.config import CleanConfig
+from tasks.versions.history import History
+from tasks.versions.objects import Objects
+
+pytest.importorskip("selenium", reason="selenium is not installed: pip install '.[test]'")
+
+from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException, TimeoutException
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webdriver import WebDriver
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import Select, WebDriverWait
+
+if TYPE_CHECKING:
+    from conftest import Serving
+
+MISSING = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
+pytestmark = [
+    pytest.mark.server,
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        bool(MISSING), reason=f"no {' and no '.join(MISSING)}: apt-get install chromium chromium-driver"
+    ),
+]
+
+# How long the UI is waited for, and a run.
+PAGE, RUN = 60, 240
+FLAGS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+    "--window-size=1400,1000",
+)  # fmt: skip
+# A cleaning of a few seconds.
+SMALL = {
+    "dataset": "moons", "reader": {"kind": "half_moons", "options": {}}, "training": {"epochs": 1},
+    "detectors": [{"kind": "l2", "options": {}}], "budget": {"kind": "share", "options": {"share": 0.05}},
+    "verification": {"seeds": 1}, "advanced": {"folds": 2, "canaries": {"share": 0.0}},
+}  # fmt: skip
+FORM = (*(name.replace("_", " ").title() for name in CleanConfig.first), "Advanced")
+
+# What the labels of a form's fields are, and whether anything explains them: [label, depth, description].
+FIELDS = """
+    const own = (field, what) => field.querySelector(':scope > .p-label__header ' + what)?.textContent.trim() ?? '';
+    const depth = (field) => {
+        let above = 0;
+        while (field = field.parentElement.closest('.schema-form-property')) above += 1;
+        return above;
+    };
+    return [...arguments[0].querySelectorAll('.schema-form-property')]
+        .map(field => [own(field, '.schema-form-property__label').replace(' (Optional)', ''), depth(field),
+                       own(field, '.schema-form-property__description')])
+        .filter(([label]) => label);
+"""
+
+
+class Page:
+    """The browser, as its user: what is read is looked for until it is there."""
+
+    def __init__(self, driver: WebDriver, serving: Serving, folder: Path) -> None:
+        self.driver, self.serving, self.folder = driver, serving, folder
+
+    def open(self, path: str) -> None:
+        self.driver.get(f"{self.serving.address}{path}")
+
+    def until(self, found: Callable[[], object], what: str, seconds: float = PAGE):
+        """Wait for it; what was found."""
+        try:
+            waiting = WebDriverWait(self.driver, seconds, 0.2, [StaleElementReferenceException])
+            return waiting.until(lambda _: found())
+        except TimeoutException:
+            self.shot("timeout")
+            told = [entry["message"] for entry in self.driver.get_log("browser")]  # type: ignore[attr-defined]
+            raise AssertionError(f"no {what} at {self.driver.current_url}: {told}\n{self.text()[:3000]}") from None
+
+    def text(self) -> str:
+        return self.driver.find_element(By.TAG_NAME, "body").text
+
+    def all(self, path: str, within: WebElement | None = None) -> list[WebElement]:
+        return [found for found in (within or self.driver).find_elements(By.XPATH, path) if found.is_displayed()]
+
+    def the(self, path: str, within: WebElement | None = None) -> WebElement:
+        return self.until(lambda: next(iter(self.all(path, within)), None), path)
+
+    def click(self, text: str, within: WebElement | None = None) -> None:
+        """A button, a tab or a link, by its words."""
+        button = self.the(f".//*[self::button or self::a][normalize-space()='{text}']", within)
+        self.show(button)
+        button.click()
+
+    def show(self, element: WebElement) -> None:
+        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+
+    def field(self, *labels: str, within: WebElement | None = None) -> WebElement:
+        """A field of a form, by its label and those of what it is in."""
+        path = "."
+        for label in labels:
+            own = f"./div[@class='p-label__header']//span[text()='{label} (Optional)' or text()='{label}']"
+            path += f"//div[contains(concat(' ', @class, ' '), ' schema-form-property ')][{own}]"
+        return self.the(path, within)
+
+    def write(self, field: WebElement, text: str) -> None:
+        box = self.the(".//textarea | .//input", field)
+        self.show(box)
+        box.send_keys(Keys.CONTROL, "a")
+        box.send_keys(text)
+
+    def fields(self, within: WebElement | None = None) -> list[list]:
+        """[label, depth, description] of each field in a form."""
+        return self.driver.execute_script(FIELDS, within or self.the("//body"))
+
+    def shot(self, name: str) -> None:
+        self.driver.save_screenshot(str(self.folder / f"{name}.png"))
+
+
+@pytest.fixture(scope="module")
+def serving(serve, tmp_path_factory) -> Serving:
+    """With runs by clean/nightly that take seconds."""
+    serving = serve(tmp_path_factory.mktemp("browsed") / "lake")
+    small = {"config": {"lake": str(serving.lake)} | SMALL}
+    serving.ask(f"deployments/{serving.deployments['nightly']}", "PATCH", parameters=small)
+    return serving
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory) -> Iterator[WebDriver]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(shutil.which("chromium"))
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(flag)
+    driver = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def page(driver, serving, tmp_path) -> Page:
+    folder = Path(os.environ.get("GRADSIEVE_SCREENSHOTS") or tmp_path)
+    folder.mkdir(parents=True, exist_ok=True)
+    return Page(driver, serving, folder)
+
+
+def by_hand(serving: Serving) -> dict[str, dict]:
+    """Runs of clean/nightly that its schedule did not make, by their ids."""
+    runs = serving.runs(deployments={"id": {"any_": [serving.deployments["nightly"]]}})
+    return {run["id"]: run for run in runs if not run["auto_scheduled"]}
+
+
+def done(page: Page, run: str) -> None:
+    """Wait for a run; it is Completed."""
+
+    def ended() -> str | None:
+        state = page.serving.state(run)
+        return state if state in ("Completed", "Failed", "Crashed", "Cancelled") else None
+
+    assert page.until(ended, "end of the run", RUN) == "Completed", page.serving.log()[-3000:]
+
+
+@pytest.fixture(scope="module")
+def asked() -> dict[str, str]:
+    """Runs by what they were for; tests look at those of earlier ones."""
+    return {}
+
+
+def test_a_run_is_asked_for_in_a_form_that_explains_every_field_and_is_done_as_it_was_filled_in(page, serving, asked):
+    page.open(f"/deployments/deployment/{serving.deployments['nightly']}")
+    page.click("Run")
+    page.click("Custom run")
+    config = page.field("config")
+    found = page.fields()
+    assert [label for label, depth, _ in found if depth == 1] == list(FORM)
+    assert [label for label, _, words in found if not words] == []
+    for name in CleanConfig.first:
+        assert CleanConfig.model_fields[name].description in page.field(name.title(), within=config).text
+    page.shot("form-1-first-fields")
+    for name in ("reader", "model", "budget", "store"):
+        choice = CleanConfig.model_fields[name].annotation
+        kinds = Select(page.the(".//select", page.field(name.title(), "Kind", within=config)))
+        assert [option.text for option in kinds.options] == list(choice.family.parts)
+        assert kinds.first_selected_option.text == SMALL.get(name, {"kind": choice().kind})["kind"]
+
+    page.write(page.field("Dataset", within=config), "by-the-form")
+    Select(page.the(".//select", page.field("Model", "Kind", within=config))).select_by_visible_text("logistic")
+    page.show(page.field("Model", within=config))
+    page.shot("form-2-filled-in")
+    page.show(page.field("Advanced", "Folds", within=config))
+    page.shot("form-3-advanced")
+    before = by_hand(serving)
+    page.click("Submit")
+    (run,) = page.until(lambda: by_hand(serving).keys() - before.keys(), "run")
+    given = {"lake": str(serving.lake)} | SMALL | {"dataset": "by-the-form", "model": "logistic"}
+    assert CleanConfig.model_validate(by_hand(serving)[run]["parameters"]["config"]) == CleanConfig.model_validate(
+        given
+    )
+    done(page, run)
+    page.open(f"/runs/flow-run/{run}")
+    page.the("//*[normalize-space()='Completed']")
+    assert "clean by-the-form" in page.text()
+    page.shot("form-4-done")
+    asked["by the form"] = run
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"training": {"epochs": 0}}, ("config.training.epochs", "0 is less than the minimum of 1")),
+        ({"detectors": [{"kind": "tarot", "options": {}}]}, ("config.detectors", "'tarot' is not one of", "'iforest'")),
+    ],
+)
+def test_what_is_wrong_is_refused_in_words_where_it_was_filled_in_and_no_run_is_made(page, serving, wrong, words):
+    (name,) = wrong
+    # The drop-down offers no such detector; a link that somebody sends may.
+    linked = json.dumps({"config": {"lake": str(serving.lake)} | SMALL | (wrong if name == "detectors" else {})})
+    form = f"/deployments/deployment/{serving.deployments['nightly']}/run?parameters="
+    page.open(form + urllib.parse.quote(urllib.parse.quote(linked, safe=""), safe=""))
+    if name == "training":
+        page.write(page.field("Training", "Epochs"), "0")
+    before = by_hand(serving)
+    page.click("Submit")
+    told = page.the("//*[contains(text(), 'Error creating flow run')]").text
+    page.shot(f"refused-{name}")
+    assert all(word in told for word in words), told
+    assert page.field("config")  # to be mended there
+    assert by_hand(serving).keys() == before.keys()
+
+
+def test_a_schedule_that_is_made_shorter_starts_runs_by_itself(page, serving):
+    home = f"deployments/{serving.deployments['nightly']}"
+    (nightly,) = serving.ask(home, "GET")["schedules"]  # type: ignore[call-overload]
+    place = f"{home}/schedules/{nightly['id']}"
+    try:
+        serving.ask(place, "PATCH", schedule={"interval": 5})
+
+        def started() -> list[str]:
+            runs = serving.runs(deployments={"id": {"any_": [serving.deployments["nightly"]]}})
+            return [r["id"] for r in runs if r["auto_scheduled"] and r["state_type"] not in ("SCHEDULED", "CANCELLED")]
+
+        run = page.until(started, "run by the schedule", RUN)[0]
+        page.open(f"/{home.replace('s/', 's/deployment/')}")
+        page.the("//*[normalize-space()='auto-scheduled']")
+        page.shot("schedule-1-shortened")
+    finally:
+        serving.ask(place, "PATCH", schedule=nightly["schedule"])
+    done(page, run)
+    page.open(f"/runs/flow-run/{run}")
+    page.the("//*[normalize-space()='Completed']")
+    page.the("//*[normalize-space()='auto-scheduled']")
+    page.shot("schedule-2-done")
+
+
+def test_a_run_that_waits_for_a_person_asks_in_a_form_and_remembers_who_approved_what(page, serving):
+    run = serving.run("nightly", **SMALL, dataset="asks", review={"required": True, "hours": 1})
+    page.until(lambda: serving.state(run) == "Paused", "pause", RUN)
+    page.open(f"/runs/flow-run/{run}")
+    page.click("Resume")
+    form = page.the("//div[@class='p-modal__card' or contains(@class, 'p-modal__card ')]")
+    decision = page.field("Decision", within=form)
+    assert "training samples are flagged" in form.text
+    assert "held-out model says" in form.text
+    assert [option.text for option in Select(page.the(".//select", decision)).options] == ["approve", "reject", "rows"]
+    page.write(page.field("Reviewer", within=form), "ann")
+    page.click("int", page.field("At Most", within=form))
+    page.write(page.field("At Most", within=form), "3")
+    page.write(page.field("Note", within=form), "looked at each")
+    page.shot("review-1-form")
+    page.click("Submit", form)
+    done(page, run)
+    page.open(f"/runs/flow-run/{run}")
+    page.the("//*[normalize-space()='Completed']")
+    page.shot("review-2-done")
+
+    made = History(Objects(serving.lake / "versions"), "asks").manifest(2)
+    assert made.removed == 3
+    decided = pq.read_table(serving.lake / "versions" / "asks" / made.rows_of.decided)
+    by_ann = decided.filter(pc.field("decided_by") == "ann")
+    assert by_ann.num_rows == 12
+    assert sorted(set(by_ann["decision"].to_pylist())) == ["keep", "remove"]
+    (answer,) = (json.loads(path.read_text()) for path in (serving.lake / "reviews").glob("*/answer.json"))
+    assert [answer[name] for name in ("decision", "at_most", "reviewer", "note")] == [
+        "approve", 3, "ann", "looked at each",
+    ]  # fmt: skip
+
+
+def test_a_run_shows_what_it_found_as_text_and_figures(page, serving, asked):
+    run = asked.get("by the form") or pytest.skip("the run by the form was not made")
+    page.open(f"/runs/flow-run/{run}")
+    page.click("Artifacts")
+    listed = ("summary", "suspects", "audit", "held-out-suspects", "report", "worth", "classes", "suspicion")
+    for name in listed:
+        page.the(f"//a[normalize-space()='{name}']")
+    page.shot("artifacts-1-list")
+    page.click("summary")
+    page.the("//h1[normalize-space()='by-the-form']")
+    for heading in ("Ingested", "Flagged", "Published"):
+        page.the(f"//h2[normalize-space()='{heading}']")
+    page.shot("artifacts-2-summary")
+    for name in ("worth", "suspicion"):
+        page.open(f"/runs/flow-run/{run}")
+        page.click("Artifacts")
+        page.click(name)
+        figure = page.the("//img[starts-with(@src, 'data:image/png')]")
+        page.until(lambda figure=figure: int(figure.get_attribute("naturalWidth")) > 300, f"picture of {name}")
+        page.shot(f"artifacts-3-{name}")
