@@ -40,6 +40,7 @@ MISSING = [name for name in ("chromium", "chromedriver") if shutil.which(name) i
 pytestmark = [
     pytest.mark.server,
     pytest.mark.browser,
+    pytest.mark.timeout(600),  # three runs beside a browser, on a busy machine
     pytest.mark.skipif(
         bool(MISSING), reason=f"no {' and no '.join(MISSING)}: apt-get install chromium chromium-driver"
     ),
