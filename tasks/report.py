@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from prefect import task
@@ -23,6 +23,9 @@ from tasks.events import DRIFT, VERDICT
 from tasks.summary import Summary, recomputed
 from tasks.versions.history import History
 
+if TYPE_CHECKING:
+    from tasks.gallery import Gallery
+
 # Rows of the table of suspects, and of the audit.
 SUSPECTS = 50
 AUDITED = 50
@@ -40,6 +43,7 @@ def report(
         The text.
     """
     from tasks.figures import figures
+    from tasks.gallery import SHOWN, gallery
     from tasks.run_page import put_down
 
     page = put_down(run.lake, recorded.made_by, history, version.facts["version"])
@@ -56,8 +60,8 @@ def report(
     _announce(summary, version, [stage for stage in stages if stage.made_by == run.run_id])
     told = {"version": version.facts["version"], "promotion": promotion, "work": work}
     for figure in figures(run.lake / recorded.folder, summary.facts):
-        image = base64.b64encode(figure.png()).decode()
-        create_image_artifact(f"data:image/png;base64,{image}", key=figure.name, description=figure.alt)
+        _create_picture(figure.png(), figure.name, figure.markdown())
+    _show(gallery(run.lake / recorded.folder, summary.facts, SHOWN))
     create_link_artifact(page.as_uri(), link_text=page.name, key="report", description="What changed, and why")
     run.log({"run_id": recorded.made_by, "dataset": summary.dataset, "state": "completed"} | told)
     return f"{summary.text()}\n\n{work}"
@@ -79,6 +83,21 @@ def _announce(summary: Summary, version: Artefact, made: list[Artefact]) -> None
     for stage in made:
         if stage.stage == "drift" and stage.facts["alarm"]:
             emit_event(DRIFT, resource=resource, payload=payload | {"sentence": stage.facts["sentence"]})
+
+
+def _create_picture(png: bytes, key: str, description: str) -> None:
+    """As a data URI: the UI then shows it from anywhere, and nobody has to serve files."""
+    image = base64.b64encode(png).decode()
+    create_image_artifact(f"data:image/png;base64,{image}", key=key, description=description)
+
+
+def _show(most: Gallery) -> None:
+    """The most suspect: their pictures, or, of samples that are none, what stands in their columns."""
+    title = f"The {len(most.suspects)} most suspect samples, given → suggested label"
+    if most.are_pictures:
+        _create_picture(most.png(), "gallery", f"{title}\n\n{most.markdown()}")
+    else:
+        create_markdown_artifact(most.markdown(), key="gallery", description=title)
 
 
 def _suspects(run: Run, recorded: Artefact) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tasks.artefacts import write_durably
 from tasks.figures import figures
+from tasks.gallery import MOST, gallery
 from tasks.summary import Summary
 from tasks.versions.difference import difference
 from tasks.versions.history import History
@@ -21,20 +22,33 @@ def run_page(lake: Path, run_id: str, history: History, version: str) -> str:
     summary = Summary.read(lake, run_id)
     folder, made = lake / "runs" / run_id, history.resolve(version)
     parent = history.resolve(made.parent) if made.parent is not None else made
-    ask = f"--dataset {shlex.quote(history.dataset)}"
+    found, suspects = difference(history, parent, made), gallery(folder, summary.facts, MOST)
+    changes = dict(zip(found.rows["sample_id"].to_pylist(), found.rows["change"].to_pylist(), strict=True))
+    about = f"--dataset {shlex.quote(history.dataset)}{summary.lake_option}"
     return as_page(
-        difference(history, parent, made),
+        found,
         history,
         "report",
+        elsewhere={suspect.sample_id for suspect in suspects.suspects},
         verdict=summary.facts["metrics"]["verdict"],
         summary=[(title, lines) for title, lines in summary.sections if title not in _TOLD],
         figures=figures(folder, summary.facts),
+        gallery=suspects,
+        ranks={suspect.sample_id: suspect.rank for suspect in suspects.suspects},
+        # Flagged, but the same in the parent: it was decided about then.
+        became={
+            suspect.sample_id: changes.get(suspect.sample_id, "decided before" if suspect.flagged else "kept")
+            for suspect in suspects.suspects
+        },
+        missing=summary.asked(suspects.sql),
         config=(folder / "config.yaml").read_text(encoding="utf-8"),
+        code=made.code,
         commands=[
-            "gradsieve clean --config run.yaml",
-            f"gradsieve versions show {version} {ask}",
-            f"gradsieve versions verify {version} {ask}",
-            f"gradsieve sql {shlex.quote(summary.sql)}",
+            f"gradsieve clean --config run.yaml{summary.lake_option}",
+            f"gradsieve versions show {version} {about}",
+            f"gradsieve versions diff {parent.version} {version} {about}",
+            f"gradsieve versions verify {version} {about}",
+            summary.asked(summary.sql),
         ],
     )
 

@@ -46,11 +46,12 @@ class Summary:
             ("Flagged", self._flagged()),
             ("Test accuracy, last epoch", self._accuracy()),
             ("Published", self._published()),
-            ("Ask", [f'gradsieve sql{self._lake_option} "{self.sql}"']),
+            ("Ask", [self.asked(self.sql)]),
         ]
 
     @property
-    def _lake_option(self) -> str:
+    def lake_option(self) -> str:
+        """What a command says to find the lake; nothing where it is the usual one."""
         return "" if self.lake == Path("data").resolve() else f" --lake {shlex.quote(str(self.lake))}"
 
     @property
@@ -60,6 +61,10 @@ class Summary:
             "SELECT sample_id, label, suggested_label, rank, reason FROM flags JOIN samples USING (run_id, sample_id) "
             f"WHERE flag AND run_id = '{self.run_id}' ORDER BY rank LIMIT 20"
         )
+
+    def asked(self, sql: str) -> str:
+        """The command that puts a query of ours, which has no double quotes."""
+        return f'gradsieve sql{self.lake_option} "{sql}"'
 
     def text(self) -> str:
         """Plain text, for a terminal or a log."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -21,34 +23,60 @@ from tasks.versions.contents import Rows
 _LONGEST = 96
 
 
+def has_pictures(payload: Payload) -> bool:
+    """Whether samples are images that a page can show: 1 or 3 channels by two axes."""
+    return payload.is_image and payload.shape[0] in (1, 3)
+
+
+def chosen(paths: Iterable[Path], ids: list[str], columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """The rows of ``ids`` in Parquet files; the other columns are read only of row groups where one of them is.
+
+    Args:
+        paths: of the files.
+        ids: wanted sample_ids.
+        columns: of the batches, sample_id among them.
+    """
+    wanted = pa.array(ids, pa.string())
+    for path in paths:
+        with pq.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                names = file.read_row_group(group, columns=["sample_id"])["sample_id"]
+                if not pc.any(pc.is_in(names, value_set=wanted)).as_py():
+                    continue
+                for batch in file.iter_batches(batch_size=1024, row_groups=[group], columns=columns):
+                    batch = batch.filter(pc.is_in(batch["sample_id"], value_set=wanted))
+                    if batch.num_rows:
+                        yield batch
+
+
 def pictures(rows: Rows, ids: list[str]) -> dict[str, str]:
     """sample_id → its picture as a data URI, of those ``ids`` that are in a content's parts, removed ones too.
 
-    Nothing for samples that are no images: 1 or 3 channels by two axes.
+    Nothing for samples that are no images.
     """
     payload = Payload.model_validate(rows.content.payload)
-    if not payload.is_image or payload.shape[0] not in (1, 3):
+    if not has_pictures(payload):
         return {}
-    wanted = pa.array(ids, pa.string())
     found: dict[str, str] = {}
-    for part in rows.content.parts:
-        with pq.ParquetFile(rows.file(part.path)) as file:
-            if not pc.any(pc.is_in(file.read(columns=["sample_id"])["sample_id"], value_set=wanted)).as_py():
-                continue
-            for batch in file.iter_batches(batch_size=1024, columns=["sample_id", *payload.columns]):
-                batch = batch.filter(pc.is_in(batch["sample_id"], value_set=wanted))
-                pixels = to_array(batch.select(list(payload.columns)), payload)
-                found |= zip(batch["sample_id"].to_pylist(), map(_as_uri, pixels), strict=True)
+    paths = (rows.file(part.path) for part in rows.content.parts)
+    for batch in chosen(paths, ids, ["sample_id", *payload.columns]):
+        pixels = to_array(batch.select(list(payload.columns)), payload)
+        found |= zip(batch["sample_id"].to_pylist(), map(picture, pixels), strict=True)
     return found
 
 
-def _as_uri(pixels: np.ndarray) -> str:
-    """C × H × W as a PNG; values that are no bytes, and dim bytes, are stretched to all of the range."""
-    low, high = float(pixels.min()), float(pixels.max())
-    if pixels.dtype != np.uint8 or high < 64:
-        pixels = ((pixels - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)
-    image = Image.fromarray(pixels[0] if pixels.shape[0] == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+def picture(pixels: np.ndarray) -> str:
+    """C × H × W as a PNG in a data URI, small enough for a page."""
+    image = as_image(pixels)
     image.thumbnail((_LONGEST, _LONGEST))
     sink = io.BytesIO()
     image.save(sink, "PNG")
     return f"data:image/png;base64,{base64.b64encode(sink.getvalue()).decode()}"
+
+
+def as_image(pixels: np.ndarray) -> Image.Image:
+    """C × H × W as an image; values that are no bytes, and dim bytes, are stretched to all of the range."""
+    low, high = float(pixels.min()), float(pixels.max())
+    if pixels.dtype != np.uint8 or high < 64:
+        pixels = ((pixels - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)
+    return Image.fromarray(pixels[0] if pixels.shape[0] == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -143,28 +144,49 @@ def _label(row: dict[str, Any]) -> str:
     return f"{old} → {new}" if old is not None and new is not None and old != new else str(old if new is None else new)
 
 
-def as_page(found: Difference, history: History, name: str = "difference", **more: Any) -> str:
+class Section(NamedTuple):
+    """The rows of one kind of change on a page."""
+
+    change: str
+    number: int
+    """Of all of them."""
+    cards: list[dict[str, Any]]
+    elsewhere: list[str]
+    """Samples the page shows in another place."""
+
+    @property
+    def more(self) -> int:
+        """Those it does not show."""
+        return self.number - len(self.cards) - len(self.elsewhere)
+
+
+def as_page(
+    found: Difference, history: History, name: str = "difference", elsewhere: Collection[str] = (), **more: Any
+) -> str:
     """A difference as one self-contained HTML page, with pictures where the samples are images.
 
     Args:
         found: the difference.
         history: the versions are of.
         name: of the template, ``difference`` or one that extends it.
+        elsewhere: samples which that one shows itself.
         more: what that one shows besides.
     """
     sections, ids = [], []
     rows = found.rows.to_pylist()
     for change, number in found.counts.items():
-        cards = [row for row in rows if row["change"] == change][:_CARDS]
+        of_it = [row for row in rows if row["change"] == change]
+        cards = [row for row in of_it if row["sample_id"] not in elsewhere][:_CARDS]
         ids += [row["sample_id"] for row in cards]
-        sections.append((change, cards, number - len(cards)))
+        shown_there = [row["sample_id"] for row in of_it if row["sample_id"] in elsewhere]
+        sections.append(Section(change, number, cards, shown_there))
     images: dict[str, str] = {}
     for manifest in (found.a, found.b):
         missing = [name for name in ids if name not in images]
         if missing:
             with rows_of(history, manifest.rows_of) as content:
                 images |= pictures(content, missing)
-    for row in (row for _, cards, _ in sections for row in cards):
+    for row in (row for section in sections for row in section.cards):
         row["picture"] = images.get(row["sample_id"])
     facts = [
         (name, say(found.a), say(found.b))
@@ -179,12 +201,13 @@ def as_page(found: Difference, history: History, name: str = "difference", **mor
             "run": lambda m: m.run_id or "none",
         }.items()
     ]
-    labels = {row["old_label"] or row["new_label"] for _, cards, _ in sections for row in cards}
+    labels = {row["old_label"] or row["new_label"] for section in sections for row in section.cards}
     values = {
         "title": found.title,
         "facts": facts,
         "sections": sections,
         "labels": sorted(labels),
+        "command": f"gradsieve versions diff {found.a.version} {found.b.version} --output changes.parquet",
         "said": [] if more else (found.b.verdict or {}).get("because", []),
         "b": found.b.version,
     }
