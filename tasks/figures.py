@@ -199,7 +199,8 @@ def _suspicion(table: pa.Table, flags: dict[str, Any]) -> Figure:
         for heights, bottom, colour, name in stacked:
             # An edge of the bar's own colour hides the hairline between two of them.
             how: dict[str, Any] = {"color": colour, "edgecolor": colour, "linewidth": 0.4, "label": name}
-            axes.bar(edges[:-1], heights, width, bottom, align="edge", **how)
+            some = heights > 0
+            axes.bar(edges[:-1][some], heights[some], width[some], bottom[some], align="edge", **how)
         if line is not None:
             axes.axvline(line, color=_FLAGGED, linewidth=1.5, linestyle="--", label=f"budget: {budget:,}")
         axes.set(xlabel=f"suspicion by {flags['detector']}", ylabel="training samples", yscale="symlog")
