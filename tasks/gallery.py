@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from tasks.markdown import as_table
+from tasks.markdown import as_table, escaped
 from tasks.samples import Payload, to_array
 from tasks.versions.pictures import as_image, chosen, has_pictures, picture
 
@@ -113,7 +113,10 @@ class Gallery:
         return sink.getvalue()
 
     def markdown(self) -> str:
-        """As a table; of samples that are no pictures with what stands in their columns."""
+        """As a table with what stands in the samples' columns; of pictures, which say more, the changes in a line."""
+        if self.are_pictures:
+            changes = (f"{each.rank}. {each.label} → {each.suggested or '?'}" for each in self.suspects)
+            return escaped("; ".join(changes))
         columns = ("rank", "given", "suggested", "p(wrong)", "flagged", "sample", "sample_id")
         rows = [
             (
@@ -127,8 +130,7 @@ class Gallery:
             )
             for suspect in self.suspects
         ]
-        kept = [place for place, name in enumerate(columns) if name != "sample" or not self.are_pictures]
-        return as_table([columns[place] for place in kept], [[row[place] for place in kept] for row in rows])
+        return as_table(columns, rows)
 
 
 def gallery(folder: Path, facts: dict[str, Any], most: int) -> Gallery:
