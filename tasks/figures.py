@@ -189,9 +189,10 @@ def _suspicion(table: pa.Table, flags: dict[str, Any]) -> Figure:
     suspicion, flagged = table["suspicion"].to_numpy(), table["flag"].to_numpy()
     edges = np.histogram_bin_edges(suspicion, bins=60)
     counts = [np.histogram(suspicion[mask], edges)[0] for mask in (~flagged, flagged)]
-    budget = min(flags["budget"], len(suspicion))
-    # Flags are by rank: the last one within the budget is where the line is.
-    line = float(suspicion[budget - 1]) if budget else None
+    # By rank: the last one within the budget is where the line is.
+    reached = _unguarded(table)["suspicion"].to_numpy()
+    budget = min(flags["budget"], len(reached))
+    line = float(reached[budget - 1]) if budget else None
 
     def draw(axes: Axes) -> None:
         width = np.diff(edges)
@@ -222,6 +223,11 @@ def _suspicion(table: pa.Table, flags: dict[str, Any]) -> Figure:
     return Figure("suspicion", alt, draw, ("suspicion", "kept", "flagged"), rows)
 
 
+def _unguarded(table: pa.Table) -> pa.Table:
+    """Whom no guard keeps; those kept take no room of the budget."""
+    return table.filter(pc.or_(table["flag"], pc.is_null(table["guard"])))
+
+
 def _legend(axes: Axes) -> None:
     """Above the axes, where nothing is drawn."""
     axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, fontsize=9, borderaxespad=0.2)
@@ -238,7 +244,7 @@ def expected_precision(p_wrong: np.ndarray) -> np.ndarray:
 
 def _precision(table: pa.Table, flags: dict[str, Any]) -> Figure:
     """How precise flags are thought to be, by how many there are: guards keep whom they keep."""
-    table = table.filter(pc.or_(table["flag"], pc.is_null(table["guard"])))
+    table = _unguarded(table)
     chance, flagged = table["p_wrong"].to_numpy(), int(pc.sum(table["flag"]).as_py())
     curve, wrong = expected_precision(chance), np.cumsum(chance)
     budget, size = min(flags["budget"], len(curve)), len(curve)
@@ -275,7 +281,7 @@ def _precision(table: pa.Table, flags: dict[str, Any]) -> Figure:
     if estimate:
         alt += f"; the budget itself expects {estimate['value']:.1%}"
     columns = ("flagged", "expected wrong among them", "expected precision", "expected recall")
-    return Figure("precision", f"{alt}; of all {size:,}, {curve[-1]:.1%}", draw, columns, rows)
+    return Figure("precision", f"{alt}; of all {size:,} no guard keeps, {curve[-1]:.1%}", draw, columns, rows)
 
 
 def _classes(folder: Path) -> Figure:
