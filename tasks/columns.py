@@ -150,6 +150,13 @@ def as_vectors(column: pa.Array, width: int, name: str, reject: RejectRows) -> p
     return pa.FixedSizeListArray.from_arrays(pa.array(clean.ravel(), target), width)
 
 
+def as_texts(column: pa.Array, name: str, reject: RejectRows) -> pa.Array:
+    """A column of text, without the white space around it; rows without a word are rejected."""
+    column = as_text(column)
+    reject(column.is_null().to_numpy(zero_copy_only=False), "missing value", f"column {name}")
+    return column
+
+
 def image_bytes(value: Any) -> bytes | None:
     """Hugging Face stores {bytes, path}; everybody else the bytes."""
     data = value.get("bytes") if isinstance(value, dict) else value

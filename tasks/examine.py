@@ -76,7 +76,7 @@ def _asked(
             network = restored(run, checkpoint, model, payload, k)[-1]
             probabilities += training.objective.probabilities(outputs_of(network, inputs.x, device)).numpy()
         train = remembered(run, samples, "train")
-        electorate = Electorate.of(neighbourhood, train, k, device, image=payload.is_image)
+        electorate = Electorate.of(neighbourhood, train, k, device, payload)
         for at, of_block, _ in electorate.votes(inputs.x, np.arange(n), np.full(n, -1), 1):
             shares[at] = of_block
     return (probabilities / len(checkpoints)).astype(np.float32), shares

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from tasks.kernels.losses import Loss
 
-# Rows a forward pass takes at once when no gradient is kept.
-EVALUATION_BATCH = 1024
+# Rows a forward pass takes at once when no gradient is kept, and tokens in them where they are text.
+EVALUATION_BATCH, EVALUATION_TOKENS = 1024, 1 << 14
 
 
 class Training(Part):
@@ -87,10 +87,16 @@ def build(model: Model, payload: Payload, classes: int) -> nn.Module:
     """The model's network behind its standardisation, freshly initialised from torch's default generator."""
     from torch import nn
 
-    from tasks.networks import Standardize
+    from tasks.networks import BagOfTokens, Standardize, Verbatim
 
-    parts = OrderedDict(standardize=Standardize(payload.shape), network=model.build(payload, classes))
-    return nn.Sequential(parts)
+    if payload.tokens is None:
+        first: nn.Module = Standardize(payload.shape)
+    elif model.reads_tokens:
+        first = Verbatim()
+    else:
+        first = BagOfTokens(payload.tokens.pad)
+        payload = Payload(kind="array", columns=payload.columns, shape=(BagOfTokens.WIDTH,), dtype="float32")
+    return nn.Sequential(OrderedDict(standardize=first, network=model.build(payload, classes)))
 
 
 def fit(
@@ -286,7 +292,10 @@ def outputs_of(network: nn.Module, x: torch.Tensor, device: torch.device) -> tor
 
     network.to(device).eval()
     with torch.inference_mode():
-        return torch.cat([network(batch.to(device)).float().cpu() for batch in x.split(EVALUATION_BATCH)])
+        rows = EVALUATION_BATCH
+        if x.dtype == torch.int32:
+            rows = max(1, min(rows, EVALUATION_TOKENS // x.shape[-1]))
+        return torch.cat([network(batch.to(device)).float().cpu() for batch in x.split(rows)])
 
 
 def restored(run: Run, checkpoint: Artefact, model: Model, payload: Payload, classes: int) -> list[nn.Module]:

@@ -14,13 +14,17 @@ def content_hashes(columns: list[pa.Array]) -> list[str]:
     """A sample's identity: BLAKE2b-128 of its inputs' bytes, in hex.
 
     Labels, row numbers and names are no part of it: a relabelled or moved sample keeps its id. Plain numbers are hashed
-    as little-endian float64, so that a CSV and a Parquet file of the same table agree; lists in their own type.
+    as little-endian float64, so that a CSV and a Parquet file of the same table agree; lists in their own type; text
+    as UTF-8, whatever tokenizer reads it.
     """
     if len(columns) == 1 and pa.types.is_binary(columns[0].type):
         return [hashlib.blake2b(data, digest_size=16).hexdigest() for data in columns[0].to_pylist()]
     n = len(columns[0])
     if n == 0:
         return []
+    if pa.types.is_string(columns[0].type):
+        texts = zip(*(column.to_pylist() for column in columns), strict=True)
+        return [_hash_of_texts([text or "" for text in sample]) for sample in texts]
     parts = []
     for column in columns:
         values = column_values(column)
@@ -31,6 +35,13 @@ def content_hashes(columns: list[pa.Array]) -> list[str]:
     rows = np.ascontiguousarray(flat).tobytes()
     width = flat.shape[1]
     return [hashlib.blake2b(rows[i * width : (i + 1) * width], digest_size=16).hexdigest() for i in range(n)]
+
+
+def _hash_of_texts(texts: list[str]) -> str:
+    data = [text.encode() for text in texts]
+    # Lengths first: ("ab", "c") is not ("a", "bc").
+    lengths = b"".join(len(item).to_bytes(8, "little") for item in data) if len(data) > 1 else b""
+    return hashlib.blake2b(lengths + b"".join(data), digest_size=16).hexdigest()
 
 
 def inseparable(ids: list[str], groups: list[str | None]) -> np.ndarray:

@@ -14,7 +14,8 @@ from tasks.parts import Part
 if TYPE_CHECKING:
     import torch
 
-    from tasks.samples import Inputs
+    from tasks.samples import Inputs, Payload
+    from tasks.tokens import Tokens
 
 # From so many dimensions on directions tell more than places.
 _DIRECTIONS_FROM = 16
@@ -24,6 +25,8 @@ _BLOCK = 4096
 _ROWS, _VALUES = 20_000, 1 << 28
 # Samples whose neighbours are looked for at a time.
 _QUERIES = 1 << 14
+# Buckets that the tokens of a text are counted in, before the projection to ``width``.
+_BUCKETS = 2048
 
 
 class Neighbourhood(Part):
@@ -47,18 +50,29 @@ class Neighbourhood(Part):
         wanted = self.neighbours or min(100, max(5, round(samples**0.5)))
         return max(1, min(wanted, samples - 1))
 
-    def space(self, x: torch.Tensor, rows: np.ndarray, *, image: bool) -> Callable[[torch.Tensor], torch.Tensor]:
-        """The map from inputs to the space of comparison, with statistics of the samples ``rows`` of ``x``."""
+    def space(
+        self, x: torch.Tensor, rows: np.ndarray, *, image: bool, tokens: Tokens | None = None
+    ) -> Callable[[torch.Tensor], torch.Tensor]:
+        """The map from inputs to the space of comparison, with statistics of the samples ``rows`` of ``x``.
+
+        Texts are compared by the tokens they have, the rarer a token the more.
+        """
         import torch
 
         from tasks.kernels.neighbours import comparable
+        from tasks.kernels.tokens import bag, rarity
 
-        wide = x[0].numel()
+        def features(part: torch.Tensor) -> torch.Tensor:
+            return bag(part, pad=tokens.pad, width=_BUCKETS) if tokens else part.flatten(1).float()
+
+        wide = _BUCKETS if tokens else x[0].numel()
         unit = self.metric == "cosine" or (self.metric == "auto" and wide >= _DIRECTIONS_FROM)
         most = max(1, min(_ROWS, _VALUES // wide))
-        sample = x[torch.from_numpy(rows[:: -(-len(rows) // most)])].flatten(1).float()
-        mapped = comparable(sample, scale=not image, unit=unit, width=self.width, seed=self.seed)
-        return lambda block: torch.cat([mapped(part.flatten(1).float()) for part in block.split(_BLOCK)])
+        sample = features(x[torch.from_numpy(rows[:: -(-len(rows) // most)])])
+        weights = rarity(sample) if tokens else 1.0
+        scale = not image and not tokens
+        mapped = comparable(sample * weights, scale=scale, unit=unit, width=self.width, seed=self.seed)
+        return lambda block: torch.cat([mapped(features(part) * weights) for part in block.split(_BLOCK)])
 
 
 @dataclass(frozen=True)
@@ -81,8 +95,7 @@ class Electorate:
         inputs: Inputs,
         classes: int,
         device: torch.device,
-        *,
-        image: bool,
+        payload: Payload,
         settled: np.ndarray | None = None,
     ) -> Electorate:
         """Those that a neighbourhood asks of the training samples ``inputs``: of all, or of the settled, n bool."""
@@ -95,7 +108,7 @@ class Electorate:
         eligible = np.arange(len(order)) if settled is None else np.flatnonzero(settled[order])
         draws, _ = uniforms(inputs.ids[order[eligible]].tolist(), neighbourhood.seed)
         asked = np.sort(eligible[np.argsort(draws)[: neighbourhood.references]])
-        space = neighbourhood.space(inputs.x, order[eligible], image=image)
+        space = neighbourhood.space(inputs.x, order[eligible], image=payload.is_image, tokens=payload.tokens)
         places = torch.from_numpy(order[asked])
         references, labels = space(inputs.x[places]).to(device), inputs.labels[places].to(device)
         return cls(asked, neighbourhood.count(len(asked)), classes, space, references, labels)

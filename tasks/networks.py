@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from tasks.kernels.tokens import bag
+
 
 class Standardize(nn.Module):
     """(x − mean) / std by feature, or by channel for images; the first layer of every network.
@@ -24,15 +26,15 @@ class Standardize(nn.Module):
     def fit(self, x: torch.Tensor, rows: torch.Tensor) -> None:
         """Set the statistics from the samples ``rows`` of ``x``, in float64 and in chunks."""
         axes = (0, 2, 3) if x.dim() == 4 else (0,)
-        count = len(rows) * (x[0].numel() // self.mean.numel())
+        count = len(rows) * (self.features(x[:1]).numel() // self.mean.numel())
         total = torch.zeros(self.mean.shape, dtype=torch.float64)
         chunks = rows.split(4096)
         for chunk in chunks:
-            total += x[chunk].double().sum(axes).view_as(total)
+            total += self.features(x[chunk]).double().sum(axes).view_as(total)
         mean = total / count
         squares = torch.zeros_like(total)
         for chunk in chunks:
-            squares += ((x[chunk].double() - mean) ** 2).sum(axes).view_as(total)
+            squares += ((self.features(x[chunk]).double() - mean) ** 2).sum(axes).view_as(total)
         std = (squares / count).sqrt()
         self.mean.copy_(mean)
         # A constant feature says nothing: it becomes zero, not a division by zero.
@@ -40,7 +42,36 @@ class Standardize(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Standardised float32."""
-        return (x.float() - self.mean) / self.std
+        return (self.features(x).float() - self.mean) / self.std
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """What is standardised: the inputs themselves."""
+        return x
+
+
+class BagOfTokens(Standardize):
+    """Counts of a text's tokens, hashed and standardised: the first layer of a network that knows only numbers."""
+
+    WIDTH = 2048
+
+    def __init__(self, pad: int) -> None:
+        super().__init__((self.WIDTH,))
+        self.pad = pad
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """n × WIDTH counts."""
+        return bag(x, pad=self.pad, width=self.WIDTH)
+
+
+class Verbatim(nn.Module):
+    """Token ids as an embedding takes them; they name and do not measure, so there is nothing to standardise."""
+
+    def fit(self, x: torch.Tensor, rows: torch.Tensor) -> None:
+        """Nothing to learn from the samples."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """int64 ids."""
+        return x.long()
 
 
 class BasicBlock(nn.Module):
@@ -64,3 +95,70 @@ class BasicBlock(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """relu(F(x) + shortcut(x))."""
         return torch.relu(self.convolutions(x) + self.shortcut(x))
+
+
+class TextClassifier(nn.Module):
+    """An encoder of token ids, one vector a text, and a linear head.
+
+    Args:
+        encoder: called with input_ids and attention_mask (and token_type_ids for pairs); its ``last_hidden_state`` is
+            n × length × width.
+        width: of that.
+        classes: k.
+        pad: the id the encoder does not look at.
+        pooling: ``mean`` over the tokens, or the ``first`` one's vector.
+        dropout: before the head.
+        frozen: the encoder stays as it is, and in evaluation mode.
+        given: names of the encoder's parameters that whoever builds it gives it again, so that no state holds them.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        width: int,
+        classes: int,
+        *,
+        pad: int,
+        pooling: str,
+        dropout: float,
+        frozen: bool,
+        given: frozenset[str],
+    ) -> None:
+        super().__init__()
+        self.encoder, self.dropout, self.head = encoder, nn.Dropout(dropout), nn.Linear(width, classes)
+        self.pad, self.pooling, self.frozen, self.given = pad, pooling, frozen, given
+        self.register_state_dict_post_hook(_without_given)
+        self.register_load_state_dict_pre_hook(_with_given)
+
+    def train(self, mode: bool = True) -> TextClassifier:
+        """As ever, but for a frozen encoder: its dropout would be noise and no regularisation."""
+        super().train(mode)
+        if self.frozen:
+            self.encoder.eval()
+        return self
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """n × length ids, or n × 2 × length ids and segments → n × k."""
+        ids, segments = (x[:, 0], {"token_type_ids": x[:, 1]}) if x.dim() == 3 else (x, {})
+        mask = ids != self.pad
+        hidden = self.encoder(input_ids=ids, attention_mask=mask.long(), **segments).last_hidden_state
+        if self.pooling == "mean":
+            kept = mask.unsqueeze(2).to(hidden)
+            # A text of nothing but padding exists on a probe only.
+            pooled = (hidden * kept).sum(1) / kept.sum(1).clamp(min=1)
+        else:
+            pooled = hidden[:, 0]
+        return self.head(self.dropout(pooled))
+
+
+def _without_given(module: nn.Module, state: dict[str, torch.Tensor], prefix: str, _metadata: object) -> None:
+    assert isinstance(module, TextClassifier)  # noqa: S101  the hook is set on these only
+    for name in module.given:
+        state.pop(f"{prefix}encoder.{name}", None)
+
+
+def _with_given(module: nn.Module, state: dict[str, torch.Tensor], prefix: str, *_rest: object) -> None:
+    assert isinstance(module, TextClassifier)  # noqa: S101  the hook is set on these only
+    own = dict(module.encoder.named_parameters())
+    for name in module.given:
+        state.setdefault(f"{prefix}encoder.{name}", own[name].detach())

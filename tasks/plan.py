@@ -57,7 +57,7 @@ def plan(
     for split in needed:
         check_split(samples, split)
     with exclusive("cpu"), torch.random.fork_rng(devices=[]):
-        gradient.check(build(model, payload, len(classes)), torch.zeros(2, *payload.shape))
+        gradient.check(build(model, payload, len(classes)), payload.blank(2))
     table = table_of(run, samples, ["sample_id", "split", "label", "group"])
     table = table.filter(pc.equal(table["split"], "train"))
     ids = table["sample_id"].to_pylist()

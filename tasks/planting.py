@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # Input values decoded at a time; 4,096 colour images of 224 × 224 at once would be 5 GB as float64.
 _VALUES = 1 << 23
+# Buckets that tokens are counted in where noise follows from a text.
+_BUCKETS = 1024
 
 
 @dataclass(frozen=True)
@@ -72,15 +74,24 @@ class Planting:
         flipped = labels.copy()
         for first in range(0, len(flips), step):
             at = flips[first : first + step]
-            x = to_array(inputs.slice(first, step), self.payload).reshape(len(at), -1).astype(np.float64)
+            x = self._features(to_array(inputs.slice(first, step), self.payload))
             flipped[at] = self._targets(x, labels[at], choose[at])
         return flipped
+
+    def _features(self, x: np.ndarray) -> np.ndarray:
+        if self.payload.tokens is None:
+            return x.reshape(len(x), -1).astype(np.float64)
+        import torch
+
+        from tasks.kernels.tokens import bag
+
+        return bag(torch.from_numpy(x), pad=self.payload.tokens.pad, width=_BUCKETS).double().numpy()
 
     @cached_property
     def _targets(self) -> InstanceTargets:
         from tasks.kernels.noise import InstanceTargets
 
-        inputs = int(np.prod(self.payload.shape))
+        inputs = _BUCKETS if self.payload.tokens else int(np.prod(self.payload.shape))
         # The brightness of an image says little; two or three columns less their mean would say almost nothing.
         return InstanceTargets(inputs, len(self.classes), self.noise.seed, centre=self.payload.is_image)
 

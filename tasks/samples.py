@@ -10,17 +10,18 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 from tasks import images
 from tasks.artefacts import Artefact, Run
 from tasks.errors import BadArtefact, BadInput
+from tasks.tokens import Tokens
 
 if TYPE_CHECKING:
     import torch
@@ -40,19 +41,34 @@ class Payload(BaseModel):
 
     ``array``: the columns, in order, each a number or a fixed-size list, side by side, as ``shape``.
     ``image``: one column of encoded images, decoded to ``shape`` = (C, H, W).
+    ``tokens``: one column of text, or two that are read as a pair, as the ids of ``shape`` = (length,) or (2, length)
+    that ``tokens`` makes of them: numbers that name and do not measure, so nothing standardises them.
     """
 
     model_config = ConfigDict(frozen=True)
-    kind: Literal["array", "image"]
+    kind: Literal["array", "image", "tokens"]
     columns: tuple[str, ...]
     shape: tuple[int, ...]
-    dtype: Literal["uint8", "int8", "float32"]
+    dtype: Literal["uint8", "int8", "int32", "float32"]
     resize: bool = False
+    tokens: Tokens | None = None
 
     @property
     def is_image(self) -> bool:
         """Whether the input has channels and two axes."""
         return len(self.shape) == 3
+
+    @model_serializer(mode="wrap")
+    def _without_what_it_lacks(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Payloads without text read as they did before there was any: digests of earlier versions stay what they are.
+        said: dict[str, Any] = serialize(self)
+        return {name: value for name, value in said.items() if name != "tokens" or value is not None}
+
+    def blank(self, n: int) -> torch.Tensor:
+        """n inputs of nothing but zeros, of the type a network receives."""
+        import torch
+
+        return torch.zeros(n, *self.shape, dtype=torch.int32 if self.tokens else torch.float32)
 
 
 def payload_of(samples: Artefact) -> Payload:
@@ -145,6 +161,8 @@ def to_array(batch: pa.RecordBatch, payload: Payload) -> np.ndarray:
         data = batch.column(0).to_pylist()
         pixels = [images.decode(item, payload.shape, resize=payload.resize) for item in data]
         return np.stack(pixels) if pixels else np.empty((0, *payload.shape), np.uint8)
+    if payload.tokens:
+        return payload.tokens.encode([column.to_pylist() for column in batch.columns], payload.shape)
     columns = [column_values(column).astype(payload.dtype, copy=False) for column in batch.columns]
     flat = columns[0] if len(columns) == 1 else np.concatenate(columns, axis=1)
     return flat.reshape(batch.num_rows, *payload.shape)

@@ -31,8 +31,7 @@ def vote(
     n, classes = len(order), len(samples.facts["classes"])
     with claimed(where) as device, Progress("vote", n) as progress:
         settled = None if folds is None else settled_of(run, folds, inputs.ids)
-        image = payload_of(samples).is_image
-        electorate = Electorate.of(neighbourhood, inputs, classes, device, image=image, settled=settled)
+        electorate = Electorate.of(neighbourhood, inputs, classes, device, payload_of(samples), settled)
         asked, count = electorate.asked, electorate.count
         listed = min(neighbourhood.listed, count)
         themselves = np.full(n, -1, np.int64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -18,9 +18,13 @@ class Model(Part):
     """Base of all models."""
 
     kind: Any
+    reads_tokens: ClassVar[bool] = False
+    """Whether it takes token ids; one that does not is given standardised counts of tokens instead."""
 
     def build(self, payload: Payload, classes: int) -> nn.Module:
         """A freshly initialised network from n × payload.shape standardised floats to n × classes logits.
+
+        Of a payload of tokens a model that reads them gets n × payload.shape int64 ids.
 
         Raises:
             BadModel: the model cannot take such inputs.

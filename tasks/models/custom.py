@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 class Custom(Model):
     """A factory of yours, called as ``factory(shape, classes, **arguments)``, that returns a torch module.
 
-    ``shape`` is one input's shape as a tuple, without the batch. The module must end in an ``nn.Linear``: its output is
-    that layer's output. Its source, and what it imports within its own package, is part of the cache key.
+    ``shape`` is one input's shape as a tuple, without the batch; text arrives as int64 token ids. The module must end in
+    an ``nn.Linear``: its output is that layer's output. Its source, and what it imports within its own package, is part
+    of the cache key.
     """
 
     kind: Literal["custom"] = "custom"
+    reads_tokens: ClassVar[bool] = True
     factory: str = Field(description="package.module:factory; importable, or in the working directory.")
     arguments: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments for the factory.")
 

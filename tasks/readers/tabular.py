@@ -13,12 +13,12 @@ import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tasks import images
 from tasks.columns import (
@@ -26,6 +26,7 @@ from tasks.columns import (
     as_images,
     as_numbers,
     as_text,
+    as_texts,
     as_vectors,
     cast,
     element_type,
@@ -39,6 +40,7 @@ from tasks.errors import BadInput
 from tasks.readers import Chunk, Reader, Reject, existing, files_below
 from tasks.samples import Payload
 from tasks.schemas import SAMPLES
+from tasks.tokens import HASHED_WORDS, Tokens
 
 # Our own columns, and those that DuckDB adds to a table when asked where a row stands.
 _RESERVED = (*SAMPLES.names, "filename", "file_row_number", "__file")
@@ -80,6 +82,15 @@ class Tabular(Reader):
     )
     image: str | None = Field(default=None, description="Column of encoded images, instead of features.")
     image_size: int | None = Field(default=None, ge=4, description="Resize images to squares of this many pixels.")
+    text: str | None = Field(default=None, description="Column of text, instead of features.")
+    text_b: str | None = Field(default=None, description="Column of the text that each text is read with, as a pair.")
+    tokenizer: str = Field(
+        default=HASHED_WORDS,
+        description="words: words in lower case, hashed, which needs no file. Else a folder with tokenizer.json, or an "
+        "installed package that carries one.",
+    )
+    max_length: int = Field(default=128, ge=4, le=8192, description="Tokens a text is cut or padded to.")
+    vocabulary: int = Field(default=32_768, ge=16, le=1 << 24, description="Numbers that words are hashed to.")
     shape: list[int] | None = Field(
         default=None,
         description="Shape of one input when the features are the pixels of an image: channels, height, width.",
@@ -92,6 +103,22 @@ class Tabular(Reader):
     clean_label: str | None = Field(
         default=None, description="Column of known true labels; only ever used to measure detection."
     )
+
+    @model_validator(mode="after")
+    def _one_kind_of_input(self) -> Self:
+        named = [name for name in ("features", "image", "text") if getattr(self, name) is not None]
+        if self.text is not None and len(named) > 1:
+            raise ValueError(f"expected one of features, image and text, got {' and '.join(named)}")
+        if self.text_b is not None and (self.text is None or self.text_b == self.text):
+            raise ValueError("text_b: expected the second column of a pair, beside text")
+        return self
+
+    def fingerprint(self) -> str:
+        """The source files, and the tokenizer."""
+        files = super().fingerprint()
+        if self.text is None or self.tokenizer == HASHED_WORDS:
+            return files
+        return f"{files} {Tokens.of(self.tokenizer, self.vocabulary).digest}"
 
     def batches(self, path: Path) -> Iterator[Batch]:
         """The source's rows, in order. At least one batch, with the source's columns, even when it has no rows."""
@@ -138,6 +165,13 @@ class Tabular(Reader):
             resize = self.image_size is not None
             payload = Payload(kind="image", columns=(self.image,), shape=shape, dtype="uint8", resize=resize)
             return Mapping(payload, {self.image: 1}, {self.image: pa.binary()}, self._carried(table, [self.image]))
+        if self.text:
+            texts = [name for name in (self.text, self.text_b) if name]
+            shape = (2, self.max_length) if self.text_b else (self.max_length,)
+            tokens = Tokens.of(self.tokenizer, self.vocabulary)
+            payload = Payload(kind="tokens", columns=tuple(texts), shape=shape, dtype="int32", tokens=tokens)
+            widths, types = dict.fromkeys(texts, 1), dict.fromkeys(texts, pa.string())
+            return Mapping(payload, widths, types, self._carried(table, texts))
         names = self.features or [name for name in table.schema.names if self._may_be_input(name, table.column(name))]
         widths = {name: width_of(table.column(name)) for name in names}
         odd = next((name for name, width in widths.items() if width == 0), None)
@@ -146,7 +180,7 @@ class Tabular(Reader):
                 where=where if odd is None else f"{where}, column {odd!r}",
                 expected="numbers, or lists of numbers, as input columns",
                 got=str(table.schema.field(odd).type) if odd else f"none among {', '.join(table.schema.names)}",
-                do="List the input columns with features, encode text as numbers, or name an image column.",
+                do="List the input columns with features, or name a column of text or of images.",
             )
         payload = self._array_payload(table, names, widths, where)
         types = {name: self.input_type(table.schema.field(name).type, widths[name]) for name in names}
@@ -188,7 +222,8 @@ class Tabular(Reader):
                 got=", ".join(sorted({name for name in present if present.count(name) > 1})) + " more than once",
                 do="Rename the columns.",
             )
-        named = [self.label, self.image, self.id, self.split, self.group, self.clean_label, *(self.features or [])]
+        roles = [self.label, self.id, self.split, self.group, self.clean_label]
+        named = [*roles, self.image, self.text, self.text_b, *(self.features or [])]
         for name in named:
             if name is not None and name not in present:
                 near = difflib.get_close_matches(name, present, n=1)
@@ -196,14 +231,15 @@ class Tabular(Reader):
                     where=where,
                     expected=f"a column {name!r}",
                     got=f"columns {', '.join(present[:20])}{' …' if len(present) > 20 else ''}",
-                    do=f"Did you mean {near[0]!r}?" if near else "Map the columns by name (label, features, image …).",
+                    do=f"Did you mean {near[0]!r}?"
+                    if near
+                    else "Map the columns by name (label, features, image, text …).",
                 )
-        inputs = self.features or []
-        roles = {self.label, self.image, self.id, self.split, self.group, self.clean_label}
-        wrong = sorted({name for name in inputs if inputs.count(name) > 1 or name in roles})
+        inputs = self.features or [name for name in (self.text, self.text_b) if name]
+        wrong = sorted({name for name in inputs if inputs.count(name) > 1 or name in {*roles, self.image}})
         if wrong:
             raise BadInput(
-                where=f"{where}, option features",
+                where=f"{where}, option {'text' if self.text else 'features'}",
                 expected="each column once, and none that has another role",
                 got=", ".join(wrong),
                 do="Drop it: a label among the inputs would tell the model what it is asked.",
@@ -265,6 +301,8 @@ class Tabular(Reader):
             column = batch.table.column(name)
             if mapping.payload.kind == "image":
                 payload[name] = as_images(column, mapping.payload, name, reject)
+            elif mapping.payload.kind == "tokens":
+                payload[name] = as_texts(column, name, reject)
             elif is_list(mapping.types[name]):
                 payload[name] = as_vectors(column, mapping.widths[name], name, reject)
             else:

@@ -1,0 +1,34 @@
+"""Token ids as vectors that can be compared."""
+
+from __future__ import annotations
+
+import torch
+
+from tasks.kernels.axes import Float, Shaped
+
+_MULTIPLIER = 2654435761  # Knuth's, for hashing by multiplication
+_SEGMENT = 1_000_003
+
+
+def bag(x: Shaped[torch.Tensor, "n *shape"], *, pad: int, width: int) -> Float[torch.Tensor, "n w"]:
+    """Counts of tokens, hashed to ``width`` values with signs (Weinberger et al., ICML 2009), √ of each.
+
+    With signs, inner products of the counts are kept in expectation; the root damps what is said again and again.
+
+    Args:
+        x: n × length ids; or n × 2 × length, ids and segments: a token counts apart in each segment.
+        pad: the id that does not count.
+        width: buckets.
+    """
+    ids, segments = (x[:, 0], x[:, 1]) if x.dim() == 3 else (x, torch.zeros_like(x))
+    mixed = ((ids.long() + _SEGMENT * segments.long()) * _MULTIPLIER) & 0xFFFFFFFF
+    bucket = (mixed >> 8) % width
+    sign = (1 - 2 * ((mixed >> 7) & 1)).float() * (ids != pad)
+    counts = torch.zeros(len(x), width, device=x.device).scatter_add(1, bucket, sign)
+    return counts.sign() * counts.abs().sqrt()
+
+
+def rarity(counts: Float[torch.Tensor, "n w"]) -> Float[torch.Tensor, "w"]:
+    """log((1 + n) / (1 + texts that have it)) of each bucket: what every text has tells none from another."""
+    having = (counts != 0).sum(0)
+    return torch.log((1 + len(counts)) / (1 + having).float())
