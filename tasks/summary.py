@@ -90,7 +90,7 @@ class Summary:
         payload = facts["payload"]
         lines = [
             f"{sum(facts['splits'].values()):,} samples ({splits}) in {len(facts['classes'])} classes, "
-            f"inputs {' × '.join(map(str, payload['shape']))} {payload['dtype']}{_columns(payload['columns'])}"
+            f"inputs {_told(payload)}{_columns(payload['columns'])}"
         ]
         rejects = facts["rejects"]
         lines.append(
@@ -207,6 +207,13 @@ def _review(review: dict[str, Any] | None) -> list[str]:
 def _drift(drift: dict[str, Any] | None) -> list[str]:
     """How the samples that are new since the base compare; nothing of a run without one."""
     return [f"since the base: {drift['sentence']}"] if drift and drift["new"] else []
+
+
+def _told(payload: dict[str, Any]) -> str:
+    tokens = payload.get("tokens")
+    if tokens:
+        return f"text of at most {payload['shape'][-1]} tokens by {tokens['tokenizer']}"
+    return f"{' × '.join(map(str, payload['shape']))} {payload['dtype']}"
 
 
 def _columns(names: list[str]) -> str:

@@ -6,7 +6,7 @@ import torch
 
 from tasks.kernels.axes import Float, Shaped
 
-_MULTIPLIER = 2654435761  # Knuth's, for hashing by multiplication
+_MULTIPLIER, _LOW = 0x45D9F3B, 0xFFFFFFFF
 _SEGMENT = 1_000_003
 
 
@@ -21,9 +21,12 @@ def bag(x: Shaped[torch.Tensor, "n *shape"], *, pad: int, width: int) -> Float[t
         width: buckets.
     """
     ids, segments = (x[:, 0], x[:, 1]) if x.dim() == 3 else (x, torch.zeros_like(x))
-    mixed = ((ids.long() + _SEGMENT * segments.long()) * _MULTIPLIER) & 0xFFFFFFFF
-    bucket = (mixed >> 8) % width
-    sign = (1 - 2 * ((mixed >> 7) & 1)).float() * (ids != pad)
+    mixed = (ids.long() + _SEGMENT * segments.long()) & _LOW
+    for _ in range(2):  # one round leaves the low bits, and so the signs, to the low bits of the id
+        mixed = ((mixed ^ (mixed >> 16)) * _MULTIPLIER) & _LOW
+    mixed = mixed ^ (mixed >> 16)
+    sign = (1 - 2 * (mixed & 1)).float() * (ids != pad)
+    bucket = (mixed >> 1) % width
     counts = torch.zeros(len(x), width, device=x.device).scatter_add(1, bucket, sign)
     return counts.sign() * counts.abs().sqrt()
 

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 class Custom(Model):
     """A factory of yours, called as ``factory(shape, classes, **arguments)``, that returns a torch module.
 
-    ``shape`` is one input's shape as a tuple, without the batch; text arrives as int64 token ids. The module must end in
-    an ``nn.Linear``: its output is that layer's output. Its source, and what it imports within its own package, is part
-    of the cache key.
+    ``shape`` is one input's shape as a tuple, without the batch; text arrives as int64 token ids. The module must end
+    in an ``nn.Linear``: its output is that layer's output. Its source, and what it imports within its own package, is
+    part of the cache key.
     """
 
     kind: Literal["custom"] = "custom"

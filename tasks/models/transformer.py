@@ -70,7 +70,11 @@ class Transformer(Model):
                 got=f"inputs of shape {' × '.join(map(str, payload.shape))}",
                 do="Name a column of text with the reader's option text, or choose another model.",
             )
-        encoder: Any = self._random(payload, payload.tokens) if self.weights is None else self._pretrained(payload)
+        encoder: Any = (
+            self._random(payload, payload.tokens)
+            if self.weights is None
+            else self._pretrained(payload, payload.tokens, self.weights)
+        )
         if getattr(encoder, "pooler", None) is not None:
             encoder.pooler = None  # what it makes would be used by nothing
         if self.tuning == "lora":
@@ -110,16 +114,15 @@ class Transformer(Model):
         config._attn_implementation = "eager"
         return transformers.BertModel(config, add_pooling_layer=False)
 
-    def _pretrained(self, payload: Payload) -> nn.Module:
+    def _pretrained(self, payload: Payload, tokens: Tokens, weights: str) -> nn.Module:
         import torch
 
         transformers = _transformers()
-        assert self.weights is not None and payload.tokens is not None  # noqa: S101  build() has looked
-        folder = located(self.weights, _CONFIG)
+        folder = located(weights, _CONFIG)
         offline: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         try:
             config = transformers.AutoConfig.from_pretrained(str(folder), **offline)
-            self._check(config, folder, payload, payload.tokens)
+            self._check(config, folder, payload, tokens)
             encoder = transformers.AutoModel.from_pretrained(
                 str(folder),
                 config=config,

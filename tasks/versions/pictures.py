@@ -1,4 +1,4 @@
-"""Samples that are images, small enough for a page."""
+"""Samples that a person can look at: images small enough for a page, and texts cut to fit a card."""
 
 # pyright: reportAttributeAccessIssue=false
 # pyarrow.compute makes its functions at import time; pyright cannot see them.
@@ -19,8 +19,8 @@ from PIL import Image
 from tasks.samples import Payload, to_array
 from tasks.versions.contents import Rows
 
-# Longer side of a picture, in pixels.
-_LONGEST = 96
+# Longer side of a picture, in pixels; characters of a text.
+_LONGEST, _CHARACTERS = 96, 400
 
 
 def has_pictures(payload: Payload) -> bool:
@@ -63,6 +63,23 @@ def pictures(rows: Rows, ids: list[str]) -> dict[str, str]:
         pixels = to_array(batch.select(list(payload.columns)), payload)
         found |= zip(batch["sample_id"].to_pylist(), map(picture, pixels), strict=True)
     return found
+
+
+def texts(rows: Rows, ids: list[str]) -> dict[str, list[str]]:
+    """sample_id → its text, or both texts of a pair, as ``pictures``; nothing for samples that are none."""
+    payload = Payload.model_validate(rows.content.payload)
+    if payload.tokens is None:
+        return {}
+    found: dict[str, list[str]] = {}
+    paths = (rows.file(part.path) for part in rows.content.parts)
+    for batch in chosen(paths, ids, ["sample_id", *payload.columns]):
+        columns = [[_cut(text) for text in batch[name].to_pylist()] for name in payload.columns]
+        found |= zip(batch["sample_id"].to_pylist(), map(list, zip(*columns, strict=True)), strict=True)
+    return found
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _CHARACTERS else f"{text[:_CHARACTERS].rstrip()} …"
 
 
 def picture(pixels: np.ndarray) -> str:

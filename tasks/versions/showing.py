@@ -16,7 +16,7 @@ from tasks.versions.difference import Difference
 from tasks.versions.history import History
 from tasks.versions.manifest import Manifest
 from tasks.versions.objects import Objects
-from tasks.versions.pictures import pictures
+from tasks.versions.pictures import pictures, texts
 
 # Cards of each kind of change on a page.
 _CARDS = 300
@@ -163,7 +163,8 @@ class Section(NamedTuple):
 def as_page(
     found: Difference, history: History, name: str = "difference", elsewhere: Collection[str] = (), **more: Any
 ) -> str:
-    """A difference as one self-contained HTML page, with pictures where the samples are images.
+    """A difference as one self-contained HTML page, with pictures where the samples are images, and texts
+    where they are text.
 
     Args:
         found: the difference.
@@ -181,13 +182,15 @@ def as_page(
         shown_there = [row["sample_id"] for row in of_it if row["sample_id"] in elsewhere]
         sections.append(Section(change, number, cards, shown_there))
     images: dict[str, str] = {}
+    read: dict[str, list[str]] = {}
     for manifest in (found.a, found.b):
-        missing = [name for name in ids if name not in images]
+        missing = [name for name in ids if name not in images and name not in read]
         if missing:
             with rows_of(history, manifest.rows_of) as content:
                 images |= pictures(content, missing)
+                read |= texts(content, missing)
     for row in (row for section in sections for row in section.cards):
-        row["picture"] = images.get(row["sample_id"])
+        row["picture"], row["texts"] = images.get(row["sample_id"]), read.get(row["sample_id"], [])
     facts = [
         (name, say(found.a), say(found.b))
         for name, say in {

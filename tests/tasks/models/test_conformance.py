@@ -10,9 +10,13 @@ from tasks.gradients import GRADIENTS
 from tasks.models import MODELS
 from tasks.models.resnet import ResNet18, ResNet34
 from tasks.samples import Payload
+from tasks.tokens import Tokens
 
 VECTOR = Payload(kind="array", columns=("x",), shape=(6,), dtype="float32")
 IMAGE = Payload(kind="array", columns=("x",), shape=(3, 8, 8), dtype="uint8")
+WORDS = Tokens(tokenizer="words", digest="", vocabulary=50, pad=0)
+TEXT = Payload(kind="tokens", columns=("t",), shape=(6,), dtype="int32", tokens=WORDS)
+PAIR = Payload(kind="tokens", columns=("t", "u"), shape=(2, 6), dtype="int32", tokens=WORDS)
 
 # kind → (options, the payloads it takes)
 CASES = {
@@ -21,6 +25,7 @@ CASES = {
     "cnn": ({"width": 4}, [IMAGE]),
     "resnet18": ({}, [IMAGE]),
     "resnet34": ({}, [IMAGE]),
+    "transformer": ({"width": 8, "heads": 2, "depth": 1}, [TEXT, PAIR]),
     "custom": ({"factory": "conformance_nets:small", "arguments": {"width": 4}}, [VECTOR, IMAGE]),
 }
 NETS = """
@@ -33,7 +38,7 @@ def small(shape, classes, width):
     return nn.Sequential(nn.Flatten(), nn.Linear(size, width), nn.Tanh(), nn.Linear(width, classes, bias=False))
 """
 BUILDS = [
-    pytest.param(kind, payload, id=f"{kind}-{len(payload.shape)}d")
+    pytest.param(kind, payload, id=f"{kind}-{len(payload.shape)}d{' text' if payload.tokens else ''}")
     for kind, case in CASES.items()
     for payload in case[1]
 ]
@@ -54,6 +59,16 @@ def built(kind, payload, classes=3, seed=0):
     return model_of(kind).build(payload, classes).eval()
 
 
+def inputs(payload, n):
+    """Random ones, as the network behind the standardisation receives them."""
+    if payload.tokens is None:
+        return torch.randn(n, *payload.shape)
+    x = torch.randint(1, WORDS.vocabulary, (n, *payload.shape))
+    if len(payload.shape) == 2:
+        x[:, 1] = x[:, 1] > 25
+    return x
+
+
 def test_every_model_has_a_case():
     assert set(CASES) == set(MODELS.parts)
 
@@ -61,14 +76,14 @@ def test_every_model_has_a_case():
 @pytest.mark.parametrize(("kind", "payload"), BUILDS)
 def test_a_network_gives_one_finite_logit_for_each_class(kind, payload):
     for classes in (2, 5):
-        logits = built(kind, payload, classes)(torch.randn(4, *payload.shape))
+        logits = built(kind, payload, classes)(inputs(payload, 4))
         assert logits.shape == (4, classes)
         assert torch.isfinite(logits).all()
 
 
 @pytest.mark.parametrize(("kind", "payload"), BUILDS)
 def test_the_head_is_found(kind, payload):
-    GRADIENTS.parts["head"]().check(built(kind, payload), torch.zeros(2, *payload.shape))
+    GRADIENTS.parts["head"]().check(built(kind, payload), torch.zeros_like(inputs(payload, 2)))
 
 
 @pytest.mark.parametrize(("kind", "payload"), BUILDS)
@@ -81,7 +96,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_gives_others(kind, pay
 
 @pytest.mark.parametrize(("kind", "payload"), BUILDS)
 def test_a_network_survives_its_checkpoint(kind, payload):
-    x = torch.randn(3, *payload.shape)
+    x = inputs(payload, 3)
     network = built(kind, payload, seed=1)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -96,7 +111,7 @@ def test_a_network_survives_its_checkpoint(kind, payload):
 
 
 @pytest.mark.parametrize("kind", sorted(kind for kind, case in CASES.items() if VECTOR not in case[1]))
-def test_image_models_refuse_vectors(kind):
+def test_models_of_images_and_of_text_refuse_vectors(kind):
     with pytest.raises(BadModel, match="inputs of shape 6"):
         model_of(kind).build(VECTOR, 3)
 
