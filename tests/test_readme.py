@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -32,7 +33,7 @@ def commands() -> list[str]:
 
 @pytest.fixture(scope="module")
 def home(cleaned, tmp_path_factory):
-    """A folder as a reader of the README has it: plants.csv, and a copy of the main job's lake as data."""
+    """A folder as a reader of the README has it: plants.csv, notes.jsonl, and a copy of the main job's lake as data."""
     import numpy as np
 
     home = tmp_path_factory.mktemp("reader")
@@ -40,6 +41,9 @@ def home(cleaned, tmp_path_factory):
     generator = np.random.default_rng(0)
     rows = [(*generator.normal(3 * (i % 3), 1, 2), ("iris", "rose", "tulip")[i % 3]) for i in range(240)]
     (home / "plants.csv").write_text("width,height,species\n" + "\n".join(f"{w},{h},{s}" for w, h, s in rows))
+    said = {"sport": ("the team won", "a late goal"), "food": ("a warm sauce", "bread and butter")}
+    notes = [{"text": f"{said[label][i % 2]}, note {i}", "label": label} for i in range(60) for label in said]
+    (home / "notes.jsonl").write_text("\n".join(map(json.dumps, notes)))
     return home
 
 
@@ -78,7 +82,7 @@ def test_the_tables_of_detectors_and_budgets_name_what_there_is():
 
 def test_the_configuration_is_a_configuration():
     for block in blocks("yaml"):
-        assert CleanConfig.model_validate(yaml.safe_load(block)).name == "plants"
+        assert CleanConfig.model_validate(yaml.safe_load(block)).name in ("plants", "notes")
 
 
 def test_a_training_script_reads_the_live_version(home, monkeypatch):
