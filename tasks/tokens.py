@@ -142,7 +142,7 @@ def _pad_of(folder: Path, reads: Any) -> int:
     """The padding token's id, from the tokenizer's own settings or its configuration beside it."""
     if reads.padding:
         return int(reads.padding["pad_id"])
-    names = list(_PADS)
+    names: list[str] = list(_PADS)
     beside = folder / "tokenizer_config.json"
     if beside.is_file():
         said = json.loads(beside.read_text(encoding="utf-8")).get("pad_token")
