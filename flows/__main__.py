@@ -2,6 +2,7 @@
 
     gradsieve clean      find, verify, publish
     gradsieve compare    which detector, which budget, on labels known to be wrong
+    gradsieve reproduce  the paper's experiments, its figures beside ours
     gradsieve sql        ask the catalogue
     gradsieve runs       the runs of a lake
     gradsieve versions   list, show, compare, tag, roll back, export, verify, clear away the published versions
@@ -34,6 +35,7 @@ from tasks.errors import BadConfig, BadInput, GradsieveError
 from tasks.foreground import prepare_prefect, watched
 from tasks.maintenance import MaintainConfig
 from tasks.options import Options, from_file, opened
+from tasks.reproduce_command import ReproduceCommand
 from tasks.review_command import ReviewCommand
 from tasks.serve_command import ServeCommand
 from tasks.versions.commands import VersionsCommand
@@ -189,6 +191,15 @@ class Maintain(_Flow):
         return maintain
 
 
+class Reproduce(ReproduceCommand):
+    __doc__ = ReproduceCommand.__doc__
+
+    @classmethod
+    def flows(cls) -> dict[str, tuple[type[BaseModel], Callable[[], Callable[[Any], str]]]]:
+        """flows/clean.py and flows/compare.py"""
+        return {"clean": (CleanConfig, Clean.flow), "compare": (CompareConfig, Compare.flow)}
+
+
 _CONFIGURATIONS: dict[str, type[BaseModel]] = {
     "clean": CleanConfig,
     "compare": CompareConfig,
@@ -199,7 +210,20 @@ _CONFIGURATIONS: dict[str, type[BaseModel]] = {
 # ---- the command -------------------------------------------------------------------------------------------------
 
 
-_COMMANDS = ("clean", "compare", "sql", "runs", "versions", "show", "review", "serve", "watch", "maintain", "index")
+_COMMANDS = (
+    "clean",
+    "compare",
+    "reproduce",
+    "sql",
+    "runs",
+    "versions",
+    "show",
+    "review",
+    "serve",
+    "watch",
+    "maintain",
+    "index",
+)
 
 
 def _application() -> type[BaseSettings]:
@@ -211,6 +235,7 @@ def _application() -> type[BaseSettings]:
         )
         clean: CliSubCommand[opened(Clean)] = Field(description="Find, verify, publish.")  # type: ignore[valid-type]
         compare: CliSubCommand[opened(Compare)] = Field(description="Which detector, which budget?")  # type: ignore[valid-type]
+        reproduce: CliSubCommand[Reproduce] = Field(description="The paper's experiments.")
         sql: CliSubCommand[Sql] = Field(description="Ask the catalogue.")
         runs: CliSubCommand[Runs] = Field(description="The runs of a lake.")
         versions: CliSubCommand[VersionsCommand] = Field(description="The published versions of a lake.")

@@ -132,7 +132,7 @@ class Comparison:
         """Plain text, for a terminal or a log."""
         lines = [f"gradsieve compare: {self.facts['dataset']}, run {self.folder.name}", "", self.headline]
         for title, rows in self.sections:
-            lines += ["", title, *(f"  {line}" for line in _aligned(rows))] if rows else []
+            lines += ["", title, *(f"  {line}" for line in aligned(rows))] if rows else []
         lines += ["", "Kept", f"  {self.folder}: comparison.parquet, curves.parquet, plot.png"]
         return "\n".join([*lines, "", "Ask", f"  {self.command}"])
 
@@ -161,7 +161,7 @@ def _shown(value: float, low: float | None = None, high: float | None = None) ->
     return f"{value:.3f}" if low is None or high is None else f"{value:.3f} [{max(low, 0):.3f}, {min(high, 1):.3f}]"
 
 
-def _aligned(rows: list[dict[str, str]]) -> list[str]:
+def aligned(rows: list[dict[str, str]]) -> list[str]:
     """Columns as wide as they need to be; words to the left, and figures, which have the same digits, too."""
     table = [list(rows[0]), *(list(row.values()) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]

@@ -1,0 +1,94 @@
+"""Data sets that an experiment makes for itself, or out of files of the bench folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.artefacts import fsync
+
+
+def shift(folder: Path, _bench: Path) -> None:
+    """A covariate shift: 3,000 source rows to train on, 500 + 2,000 rows of the target as validation and test.
+
+    Ten standard normal inputs, the target's first three moved by 1; label 1 where a quadratic of them, the same in both
+    domains, exceeds logistic noise. A linear model cannot have both domains, so source rows far from the target harm.
+    """
+    generator = np.random.default_rng(0)
+    tables = []
+    for split, rows, moved in (("train", 3000, 0.0), ("validation", 500, 1.0), ("test", 2000, 1.0)):
+        x = generator.normal(size=(rows, 10)) + moved * (np.arange(10) < 3)
+        score = x[:, 0] - x[:, 1] + 0.5 * x[:, 3] + 1.2 * (x[:, 0] - 1) * (x[:, 2] - 1) - 0.8 * (x[:, 1] - 1) ** 2 + 0.8
+        label = (score > 0.5 * generator.logistic(size=rows)).astype(np.int8)
+        columns = {f"x{i}": x[:, i].astype(np.float32) for i in range(10)}
+        tables.append(pa.table(columns | {"label": label, "split": pa.array([split] * rows)}))
+    _write(pa.concat_tables(tables), folder / "shift.parquet")
+
+
+def hundred(folder: Path, _bench: Path) -> None:
+    """100 classes in 20 groups of five as normal clouds in 64 dimensions; 40.2 % of 10,000 training labels wrong.
+
+    Nine wrong labels in ten name a class of the same group, as people err, the tenth any class. 2,000 test rows.
+    """
+    generator = np.random.default_rng(0)
+    groups = generator.normal(size=(20, 64))
+    centres = np.repeat(groups, 5, axis=0) + 0.6 * generator.normal(size=(100, 64))
+    tables = []
+    for split, rows in (("train", 10_000), ("test", 2000)):
+        clean = np.arange(rows) % 100
+        x = centres[clean] + generator.normal(size=(rows, 64))
+        label = clean.copy()
+        if split == "train":
+            wrong = generator.permutation(rows)[: round(0.402 * rows)]
+            near = clean[wrong] // 5 * 5 + (clean[wrong] % 5 + generator.integers(1, 5, len(wrong))) % 5
+            far = (clean[wrong] + generator.integers(1, 100, len(wrong))) % 100
+            label[wrong] = np.where(generator.random(len(wrong)) < 0.9, near, far)
+        vectors = pa.FixedSizeListArray.from_arrays(pa.array(x.astype(np.float32).ravel()), 64)
+        tables.append(pa.table({"x": vectors, "label": label, "clean": clean, "split": pa.array([split] * rows)}))
+    _write(pa.concat_tables(tables), folder / "hundred.parquet")
+
+
+def linear(folder: Path, bench: Path) -> None:
+    """The authors' linear toy points, with the label each training point had before its flip."""
+    for split in ("train", "test"):
+        table = pq.read_table(bench / "toy-linear" / f"{split}.parquet")
+        label = table["label"].to_numpy()
+        clean = np.where(table["mislabeled"].to_numpy(), 1 - label, label)
+        points = table.select(["x0", "x1", "label"])
+        _write(points.append_column("clean", pa.array(clean)), folder / f"linear-{split}.parquet")
+
+
+def _under_every_name(part: str, truth: str) -> Callable[[Path, Path], None]:
+    """A test file whose true labels stand under the names of the training file's noisy ones, as the reader wants it."""
+
+    def write(folder: Path, bench: Path) -> None:
+        table = pq.read_table(bench / part / "test.parquet")
+        kept = table.drop_columns([name for name in table.column_names if name not in ("id", "embedding", "image")])
+        for name in ("aggre", "random1", "worse", "clean"):
+            kept = kept.append_column(name, table[truth])
+        _write(kept, folder / f"{part}-test.parquet")
+
+    return write
+
+
+GENERATED: dict[str, Callable[[Path, Path], None]] = {
+    "shift": shift,
+    "hundred": hundred,
+    "linear": linear,
+    "cifar10n-embeddings": _under_every_name("cifar10n-embeddings", "clean"),
+    "cifar10n-images": _under_every_name("cifar10n-images", "clean"),
+    "cifar10n-mini": _under_every_name("cifar10n-mini", "label"),
+}
+"""Each writes into its first folder, and may read the second, the bench folder."""
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    # The same bytes each time: stages are cached by the source's digest.
+    aside = path.with_name(f".{path.name}.aside")
+    pq.write_table(table, aside, compression="zstd")
+    fsync(aside)
+    aside.replace(path)

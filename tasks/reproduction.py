@@ -1,0 +1,331 @@
+"""An experiment of the paper run by our flows: its figures beside the paper's, and the controls the paper lacks."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from tasks.artefacts import write_durably
+from tasks.errors import BadArtefact
+from tasks.experiments import Experiment, Measure, Scale, ScaleName, Variant
+from tasks.progress import LOGGER
+
+Flow = tuple[type[BaseModel], Callable[[Any], str]]
+"""A flow's configuration, and the flow."""
+
+_WORDS: dict[str, str] = {
+    "removed": "removed",
+    "detection": "wrong labels found",
+    "precision": "of removed wrong",
+    "average_precision": "average precision",
+    "roc_auc": "ROC AUC",
+    "accuracy": "accuracy, cleaned",
+    "untouched": "untouched, shuffled",
+    "random": "as many at random",
+    "over_untouched": "over untouched",
+    "over_random": "over random",
+    "seconds": "seconds",
+    "seconds_over_l2": "times l2",
+}
+# What compare calls the measures.
+_COMPARED = {
+    "average_precision": "average_precision",
+    "roc_auc": "roc_auc",
+    "detection": "recall",
+    "precision": "precision",
+}
+_TIMED = 3
+
+
+class Figure(BaseModel):
+    """A mean over repetitions with its 95 % interval by Student's t; none of one repetition. Shares in per cent."""
+
+    model_config = ConfigDict(frozen=True)
+    mean: float
+    low: float | None = None
+    high: float | None = None
+    count: int = 1
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Figure:
+        """Of one value a repetition."""
+        from scipy import stats
+
+        from tasks.kernels.paired import t_interval
+
+        several = np.array(list(values), np.float64)
+        quantile = float(stats.t.ppf(0.975, len(several) - 1)) if len(several) > 1 else float("nan")
+        low, high = t_interval(several, quantile) or (None, None)
+        return cls(mean=float(several.mean()), low=low, high=high, count=len(several))
+
+    def text(self) -> str:
+        """For a table."""
+        digits = 1 if abs(self.mean) >= 1 else 2
+        if self.low is None or self.high is None:
+            return f"{self.mean:.{digits}f}"
+        return f"{self.mean:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
+
+
+class Row(BaseModel):
+    """One method's figures, and where they are from."""
+
+    model_config = ConfigDict(frozen=True)
+    set: str
+    method: str
+    source: str
+    """``paper``, or ``ours, small`` and the like."""
+    epoch: str
+    seeds: int | None
+    figures: dict[str, Figure]
+    runs: list[str] = []
+
+
+class Reproduction(BaseModel):
+    """What one run of an experiment came to."""
+
+    model_config = ConfigDict(frozen=True)
+    experiment: str
+    title: str
+    scale: str
+    paper: str
+    protocol: str
+    data: str
+    differs: str
+    recorded: str
+    seconds: float
+    rows: list[Row]
+
+    @property
+    def columns(self) -> list[str]:
+        """The figures that any row has, in a fixed order."""
+        return [name for name in _WORDS if any(name in row.figures for row in self.rows)]
+
+    def table(self, of: str) -> list[dict[str, str]]:
+        """The rows of one set, as text; a dash for what the paper does not say."""
+        return [
+            {"method": row.method, "from": row.source}
+            | {_WORDS[name]: row.figures[name].text() if name in row.figures else "–" for name in self.columns}
+            | {"epoch": row.epoch, "seeds": "–" if row.seeds is None else str(row.seeds)}
+            for row in self.rows
+            if row.set == of
+        ]
+
+    @property
+    def sections(self) -> list[tuple[str, list[dict[str, str]]]]:
+        """(set, its rows)."""
+        return [(name, self.table(name)) for name in dict.fromkeys(row.set for row in self.rows)]
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader must know of the figures."""
+        return [
+            f"paper: {self.paper}; {self.protocol}",
+            f"ours, {self.scale} scale: {self.data}",
+            f"otherwise than in the paper: {self.differs}",
+            "shares in per cent; in brackets 95 % intervals (Student's t over repetitions). Controls the paper lacks: "
+            "untouched with the same shuffled recipe, as many of each class removed at random, last epoch only",
+        ]
+
+    def text(self) -> str:
+        """For a terminal."""
+        from tasks.comparison import aligned
+
+        lines = [f"gradsieve reproduce: {self.experiment}, {self.scale} scale: {self.title}", "", *self.notes]
+        for name, rows in self.sections:
+            lines += ["", *([name] if name else []), *(f"  {line}" for line in aligned(rows))]
+        return "\n".join(lines)
+
+    def markdown(self) -> str:
+        """For a file."""
+        lines = [f"# {self.experiment}, {self.scale} scale", "", self.title, "", *(f"- {note}" for note in self.notes)]
+        for name, rows in self.sections:
+            bars = [list(rows[0]), ["---"] * len(rows[0]), *(row.values() for row in rows)]
+            lines += ["", *([f"## {name}", ""] if name else []), *(f"| {' | '.join(cells)} |" for cells in bars)]
+        return "\n".join([*lines, "", f"Recorded {self.recorded}, {self.seconds:.0f} s.", ""])
+
+    def put_down(self, home: Path) -> list[Path]:
+        """Write ``<experiment>-<scale>.json`` and ``.md``."""
+        home.mkdir(parents=True, exist_ok=True)
+        stem = home / f"{self.experiment}-{self.scale}"
+        written = [stem.with_suffix(".json"), stem.with_suffix(".md")]
+        for path, text in zip(written, (self.model_dump_json(indent=1), self.markdown()), strict=True):
+            write_durably(path, text)
+        return written
+
+
+def reproduce(
+    experiment: Experiment, name: ScaleName, flow: Flow, lake: Path, folders: dict[str, Path], seeds: int | None
+) -> Reproduction:
+    """Run every variant as often as its scale says, or ``seeds`` times, and lay the figures beside the paper's.
+
+    Args:
+        experiment: which.
+        name: of the scale.
+        flow: that the experiment names.
+        lake: the runs' own.
+        folders: of the data.
+        seeds: repetitions, if not as many as the scale says.
+    """
+    scale, began = experiment.scale(name), time.monotonic()
+    rows = _of_paper(experiment)
+    for variant in scale.variants:
+        rows += _of_variant(experiment, name, scale, variant, flow, lake, folders, seeds or scale.seeds)
+    return Reproduction(
+        experiment=experiment.name,
+        title=experiment.title,
+        scale=name,
+        paper=experiment.paper.source,
+        protocol=experiment.paper.protocol,
+        data=scale.data,
+        differs=scale.differs,
+        recorded=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=time.monotonic() - began,
+        rows=rows,
+    )
+
+
+def _of_paper(experiment: Experiment) -> list[Row]:
+    rows = []
+    for row in experiment.paper.rows:
+        said = dict(row.figures) | {"untouched": row.untouched}
+        figures = {name: Figure(mean=value) for name, value in said.items() if value is not None}
+        epoch = "best of all, by test" if "accuracy" in figures else "–"
+        rows.append(Row(set=row.set, method=row.method, source="paper", epoch=epoch, seeds=None, figures=figures))
+    return rows
+
+
+def _of_variant(
+    experiment: Experiment,
+    name: ScaleName,
+    scale: Scale,
+    variant: Variant,
+    flow: Flow,
+    lake: Path,
+    folders: dict[str, Path],
+    repetitions: int,
+) -> list[Row]:
+    """The variant's row; where seconds are asked for, one more for each of its detectors."""
+    runs: list[str] = []
+    seen: dict[str, list[dict[str, float]]] = {variant.method: []}
+    for i in range(1, repetitions + 1):
+        of = f" on {variant.set}" if variant.set else ""
+        LOGGER.info("reproduce %s: %s%s, %d of %d", experiment.name, variant.method, of, i, repetitions)
+        dataset = f"{experiment.name}-{name}"
+        config = flow[0].model_validate(
+            {"dataset": dataset} | scale.parameters_of(variant, i, folders) | {"lake": str(lake)}
+        )
+        run_id = _run(flow[1], config, lake, dataset)
+        runs.append(run_id)
+        reading = _compared if experiment.flow == "compare" else _cleaned
+        seen[variant.method].append(reading(lake, run_id, experiment.measures))
+        if "seconds" in experiment.measures:
+            for detector, figures in _timed(lake, run_id, config).items():
+                seen.setdefault(detector, []).append(figures)
+    rows = []
+    for method, several in seen.items():
+        kept = [figure for figure in _WORDS if any(figure in one for one in several)]
+        means = {figure: Figure.of(one[figure] for one in several if figure in one) for figure in kept}
+        rows.append(
+            Row(
+                set=variant.set,
+                method=method,
+                source=f"ours, {name}",
+                epoch="last",
+                seeds=repetitions,
+                figures=means,
+                runs=runs,
+            )
+        )
+    return rows
+
+
+def _run(flow: Callable[[Any], str], config: BaseModel, lake: Path, dataset: str) -> str:
+    """Run the flow; the id of its run, as it stands in the lake's log.
+
+    Raises:
+        BadArtefact: nothing was entered there.
+    """
+    log = lake / "log.jsonl"
+    before = log.stat().st_size if log.exists() else 0
+    flow(config)
+    with log.open(encoding="utf-8") as file:
+        file.seek(before)
+        lines = [json.loads(line) for line in file]
+    done = [line["run_id"] for line in lines if line["state"] == "completed" and line["dataset"] == dataset]
+    if not done:
+        raise BadArtefact(
+            where=str(log), expected=f"a completed run of {dataset}", got="none", do="Look at the log, and run again."
+        )
+    return done[-1]
+
+
+def _cleaned(lake: Path, run_id: str, measures: list[Measure]) -> dict[str, float]:
+    """What a run of clean found, in per cent."""
+    facts = json.loads((lake / "runs" / run_id / "run.json").read_text(encoding="utf-8"))["facts"]
+    accuracy, found = facts["metrics"]["accuracy"], facts["metrics"]["detection"]
+    figures = {"removed": float(facts["flags"]["flagged"])}
+    if found:
+        flags, ranking = found["flags"], found[facts["flags"]["detector"]]
+        known = {
+            "detection": 100 * flags["found"] / flags["wrong"],
+            "average_precision": 100 * ranking["average_precision"],
+            "roc_auc": 100 * ranking["roc_auc"],
+        }
+        if flags["flagged"]:
+            known["precision"] = 100 * flags["found"] / flags["flagged"]
+        figures |= {name: value for name, value in known.items() if name in measures}
+    treated = 100 * accuracy["cleaned"]
+    controls = {name: 100 * accuracy[name] for name in ("untouched", "random")}
+    return (
+        figures | {"accuracy": treated} | controls | {f"over_{name}": treated - was for name, was in controls.items()}
+    )
+
+
+def _compared(lake: Path, run_id: str, measures: list[Measure]) -> dict[str, float]:
+    """What a run of compare measured of its first detector, and its first budget, in per cent."""
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(lake / "comparisons" / run_id / "comparison.parquet").to_pylist()
+    detector = rows[0]["detector"]
+    budget = next((row["budget"] for row in rows if row["budget"]), None)
+    mine = {
+        row["measure"]: row["mean"] for row in rows if row["detector"] == detector and row["budget"] in (None, budget)
+    }
+    return {name: 100 * mine[_COMPARED[name]] for name in measures if _COMPARED.get(name) in mine}
+
+
+def _timed(lake: Path, run_id: str, config: BaseModel) -> dict[str, dict[str, float]]:
+    """Seconds each detector of a recorded run takes from its shards to its scores, and how many times those of l2.
+
+    The median of three, each on evidence that has read nothing yet.
+    """
+    from tasks.artefacts import Run
+    from tasks.earlier import base_of, stages_of
+    from tasks.evidence import Evidence
+
+    run = Run(lake=lake, run_id=run_id)
+    base = base_of(run, run_id, "")
+    samples, gradients, votes, checkpoints, canaries = (
+        stages_of(run, base, stage) for stage in ("samples", "gradients", "votes", "checkpoints", "canaries")
+    )
+    seconds = {}
+    for detector in cast("Any", config).parts:
+        several = []
+        for _ in range(_TIMED):
+            evidence = Evidence(run, samples[0], gradients, votes[0], checkpoints, canaries[0])
+            began = time.perf_counter()
+            evidence.score(detector)
+            several.append(time.perf_counter() - began)
+        seconds[detector.name] = float(np.median(several))
+    unit = seconds.get("l2")
+    return {
+        name: {"seconds": value} | ({"seconds_over_l2": value / unit} if unit else {})
+        for name, value in seconds.items()
+    }
