@@ -199,10 +199,17 @@ def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     for name, value in over.items():
         before = under.get(name)
         # Another kind of part has other options.
-        both = isinstance(value, dict) and isinstance(before, dict)
-        both = both and value.get("kind", before.get("kind")) == before.get("kind")
-        under[name] = _merged(before, value) if both else deepcopy(value)
+        if _same_part(before, value):
+            under[name] = _merged(before, value)
+        else:
+            under[name] = deepcopy(value)
     return under
+
+
+def _same_part(before: Any, value: Any) -> bool:
+    if not isinstance(before, dict) or not isinstance(value, dict):
+        return False
+    return "kind" not in value or value["kind"] == before.get("kind")
 
 
 def _filled(value: Any, words: dict[str, str]) -> Any:

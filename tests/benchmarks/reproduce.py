@@ -38,7 +38,7 @@ def main() -> None:
             began = time.monotonic()
             command = [sys.executable, "-m", "flows", "reproduce", name, "--lake", str(asked.lake)]
             command += ["--seeds", str(asked.seeds)] if asked.seeds else []
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
             print(f"{name}: {time.monotonic() - began:.0f} s, exit code {done.returncode}", file=sys.stderr, flush=True)
             if done.returncode:
                 failed[name] = done.stderr.strip().splitlines()[-1]

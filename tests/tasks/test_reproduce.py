@@ -1,4 +1,4 @@
-"""The paper's experiments: every file is valid, its parameters are a flow's, and the command runs one from end to end."""
+"""The paper's experiments: every file is valid, a flow takes its parameters, and the command runs one to its end."""
 
 from __future__ import annotations
 
