@@ -41,6 +41,7 @@ _COMPARED = {
     "detection": "recall",
     "precision": "precision",
 }
+_SHARES = {"detection", "precision", "average_precision", "roc_auc", "accuracy", "untouched", "random"}
 _TIMED = 3
 
 
@@ -65,12 +66,13 @@ class Figure(BaseModel):
         low, high = t_interval(several, quantile) or (None, None)
         return cls(mean=float(several.mean()), low=low, high=high, count=len(several))
 
-    def text(self) -> str:
-        """For a table."""
-        digits = 1 if abs(self.mean) >= 1 else 2
+    def text(self, *, share: bool = False) -> str:
+        """For a table; the interval of a share ends where shares do."""
+        digits = 1 if share or abs(self.mean) >= 1 else 2
         if self.low is None or self.high is None:
             return f"{self.mean:.{digits}f}"
-        return f"{self.mean:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
+        low, high = (max(self.low, 0.0), min(self.high, 100.0)) if share else (self.low, self.high)
+        return f"{self.mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 class Row(BaseModel):
@@ -111,7 +113,7 @@ class Reproduction(BaseModel):
         """The rows of one set, as text; a dash for what the paper does not say."""
         return [
             {"method": row.method, "from": row.source}
-            | {_WORDS[name]: row.figures[name].text() if name in row.figures else "–" for name in self.columns}
+            | {_WORDS[name]: _cell(row, name) for name in self.columns}
             | {"epoch": row.epoch, "seeds": "–" if row.seeds is None else str(row.seeds)}
             for row in self.rows
             if row.set == of
@@ -189,6 +191,10 @@ def reproduce(
         seconds=time.monotonic() - began,
         rows=rows,
     )
+
+
+def _cell(row: Row, name: str) -> str:
+    return row.figures[name].text(share=name in _SHARES) if name in row.figures else "–"
 
 
 def _of_paper(experiment: Experiment) -> list[Row]:
