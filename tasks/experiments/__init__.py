@@ -197,10 +197,9 @@ def bench_folder(given: Path | None, name: str, scale: Scale) -> Path:
 
 def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     for name, value in over.items():
-        before = under.get(name)
         # Another kind of part has other options.
-        if _same_part(before, value):
-            under[name] = _merged(before, value)
+        if _same_part(under.get(name), value):
+            under[name] = _merged(under[name], value)
         else:
             under[name] = deepcopy(value)
     return under
