@@ -27,7 +27,7 @@ _WORDS: dict[str, str] = {
     "average_precision": "average precision",
     "roc_auc": "ROC AUC",
     "accuracy": "accuracy, cleaned",
-    "untouched": "untouched, shuffled",
+    "untouched": "untouched",
     "random": "as many at random",
     "over_untouched": "over untouched",
     "over_random": "over random",
@@ -69,7 +69,7 @@ class Figure(BaseModel):
     def text(self, *, share: bool = False) -> str:
         """For a table; the interval of a share ends where shares do."""
         digits = 1 if share or abs(self.mean) >= 1 else 2
-        if self.low is None or self.high is None:
+        if self.low is None or self.high is None or self.high - self.low < 1e-9:
             return f"{self.mean:.{digits}f}"
         low, high = (max(self.low, 0.0), min(self.high, 100.0)) if share else (self.low, self.high)
         return f"{self.mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
@@ -132,7 +132,7 @@ class Reproduction(BaseModel):
             f"ours, {self.scale} scale: {self.data}",
             f"otherwise than in the paper: {self.differs}",
             "shares in per cent; in brackets 95 % intervals (Student's t over repetitions). Controls the paper lacks: "
-            "untouched with the same shuffled recipe, as many of each class removed at random, last epoch only",
+            "untouched under the same recipe, shuffled in ours, as many of each class removed at random, last epoch only",
         ]
 
     def text(self) -> str:
@@ -202,7 +202,7 @@ def _of_paper(experiment: Experiment) -> list[Row]:
     for row in experiment.paper.rows:
         said = dict(row.figures) | {"untouched": row.untouched}
         figures = {name: Figure(mean=value) for name, value in said.items() if value is not None}
-        epoch = "best of all, by test" if "accuracy" in figures else "–"
+        epoch = experiment.paper.epoch if "accuracy" in figures else "–"
         rows.append(Row(set=row.set, method=row.method, source="paper", epoch=epoch, seeds=None, figures=figures))
     return rows
 

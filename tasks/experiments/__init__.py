@@ -39,6 +39,8 @@ class Paper(_Strict):
     source: str
     """Which table or figure the rows are from."""
     protocol: str
+    epoch: str = "not said"
+    """Of which epoch its accuracies are."""
     rows: list[PaperRow] = []
 
 
