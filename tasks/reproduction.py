@@ -132,8 +132,8 @@ class Reproduction(BaseModel):
             f"ours, {self.scale} scale: {self.data}",
             f"otherwise than in the paper: {self.differs}",
             "shares in per cent; in brackets 95 % intervals (Student's t over repetitions)",
-            "controls the paper lacks: untouched under the same recipe, shuffled in ours; as many of each class removed "
-            "at random; last epoch only",
+            "controls the paper lacks: untouched by the same recipe, ours shuffled; as many of each class removed at "
+            "random; last epoch only",
         ]
 
     def text(self) -> str:
