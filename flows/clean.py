@@ -26,6 +26,7 @@ from tasks.samples import observed_shards
 from tasks.score import score
 from tasks.search import chosen, contenders
 from tasks.train import train
+from tasks.turn import Turn
 from tasks.verify import verify
 from tasks.versions.publication import history_of
 from tasks.vote import vote
@@ -44,7 +45,8 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
     """
     reader, model, gradient, store = config.reader.part, config.model.part, config.gradient.part, config.store.part
 
-    with Run.start(config.lake, config.name).logged() as run, workers(config.runner) as pool:
+    run = Run.start(config.lake, config.name)
+    with run.logged(), Turn(run, config.name) as turn, workers(config.runner) as pool:
         history = history_of(run, store, config.name)
         samples = ingest(run, reader, config.ingestion)
         base = base_for(run, config.base, config.name, samples, config.folds, model, config.training, config.drifting)
@@ -69,7 +71,7 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
             tried, seeds = contenders(candidates, rung, search)
             trials = pool.map(retrain, here, data, tried, arm, seeds, network, how, split).result()
             search.append(halve(run, config.counted, candidates, trials, rung.number, search))
-        flags = reviewed(run, samples, chosen(candidates, search), config.review)
+        flags = reviewed(run, samples, chosen(candidates, search), config.review, turn)
         drifted = drift(run, folds, scores, flags, config.drifting)
         arms, seeds = config.verification.pairs()
         trials = pool.map(retrain, here, data, unmapped(flags), arms, seeds, network, how).result()

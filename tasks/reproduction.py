@@ -320,14 +320,14 @@ def _timed(lake: Path, run_id: str, config: BaseModel) -> dict[str, dict[str, fl
 
     run = Run(lake=lake, run_id=run_id)
     base = base_of(run, run_id, "")
-    samples, gradients, votes, checkpoints, canaries = (
-        stages_of(run, base, stage) for stage in ("samples", "gradients", "votes", "checkpoints", "canaries")
+    samples, folds, gradients, votes, checkpoints, canaries = (
+        stages_of(run, base, stage) for stage in ("samples", "folds", "gradients", "votes", "checkpoints", "canaries")
     )
     seconds = {}
     for detector in cast("Any", config).parts:
         several = []
         for _ in range(_TIMED):
-            evidence = Evidence(run, samples[0], gradients, votes[0], checkpoints, canaries[0])
+            evidence = Evidence(run, samples[0], folds[0], gradients, votes[0], checkpoints, canaries[0])
             began = time.perf_counter()
             evidence.score(detector)
             several.append(time.perf_counter() - began)

@@ -18,7 +18,8 @@ from prefect.flow_runs import apause_flow_run
 from prefect.input import RunInput
 from prefect.settings import get_current_settings
 from prefect.states import Running
-from pydantic import Field
+from pydantic import BaseModel, Field, create_model
+from pydantic.fields import FieldInfo
 
 from tasks.artefacts import Artefact, Run
 from tasks.errors import BadConfig, BadInput
@@ -27,6 +28,8 @@ from tasks.step import step
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from tasks.turn import Turn
 
 # Prefect fails a pause that has expired; ours ends before.
 _LONGER_SECONDS = 86_400
@@ -42,10 +45,22 @@ class Reviewed(RunInput):
         default="approve",
         description="approve: as flagged. reject: nothing is flagged. rows: as the edited sheet says, row by row.",
     )
-    at_most: int | None = Field(default=None, ge=0, description="Of those approved only so many, the most suspect.")
+    at_most: int | None = Field(default=None, ge=0, description="Approve no more than so many, the most suspect.")
     sheet: str = Field(default="", description="The edited sheet (.csv, .parquet, or Label Studio's .json), for rows.")
     reviewer: str = Field(default="", description="Who you are.")
     note: str = Field(default="", description="Anything to be remembered with the decision.")
+
+    @classmethod
+    def filled_in(cls, question: str, **values: Any) -> type[Reviewed]:
+        """The form with some fields filled in. Prefect's ``with_initial_data`` drops what explains them."""
+        fields = {name: (cls.model_fields[name].annotation, _with_default(cls, name, values[name])) for name in values}
+        form = create_model(cls.__name__, __base__=cls, **cast("dict[str, Any]", fields))
+        form._description = question
+        return form
+
+
+def _with_default(form: type[BaseModel], name: str, value: Any) -> FieldInfo:
+    return Field(default=value, description=form.model_fields[name].description)
 
 
 @step("review")
@@ -85,18 +100,23 @@ def _rows_of(run: Run, flags: Artefact, table: pa.Table, answer: Answer) -> pa.T
     return pa.table([names, pa.array(kept), pa.nulls(len(names), pa.string())], schema=ROWS)
 
 
-def reviewed(run: Run, samples: Artefact, flags: Artefact, options: Review) -> Artefact:
+def reviewed(run: Run, samples: Artefact, flags: Artefact, options: Review, turn: Turn) -> Artefact:
     """The flags as they are, or, where a review is required, as somebody wants them.
 
     Called by the flow itself: the run is *Paused* meanwhile, and is resumed by the form in the Prefect UI (Resume) or
-    by ``gradsieve review``. If nobody comes in time, the flags stay, and verification promotes nothing.
+    by ``gradsieve review``; other runs of the dataset have their turn. If nobody comes in time, the flags stay, and
+    verification promotes nothing.
 
     Raises:
         BadConfig: nobody could answer, for there is no Prefect server.
     """
     if not options.required or not flags.facts["flagged"]:
         return flags
-    return review(run, samples, flags, earlier_answer(run, flags) or _asked(run, samples, flags, options))
+    answer = earlier_answer(run, flags)
+    if answer is None:
+        with turn.given_up():
+            answer = _asked(run, samples, flags, options)
+    return review(run, samples, flags, answer)
 
 
 def _asked(run: Run, samples: Artefact, flags: Artefact, options: Review) -> Answer:
@@ -137,7 +157,7 @@ def _asked(run: Run, samples: Artefact, flags: Artefact, options: Review) -> Ans
 
 async def _paused(question: str, sheet: Path, options: Review) -> Reviewed | None:
     """Wait for an answer; None if there is none in time."""
-    form = Reviewed.with_initial_data(description=question, sheet=str(sheet), reviewer=getpass.getuser())
+    form = Reviewed.filled_in(question, sheet=str(sheet), reviewer=getpass.getuser())
     seconds = int(options.hours * 3600)
     with anyio.move_on_after(seconds):
         waiting = apause_flow_run(
@@ -157,9 +177,8 @@ def _question(table: pa.Table, sheet: Path, options: Review, problem: str) -> st
     """What the form says above its fields, as Markdown."""
     flagged: list[dict[str, Any]] = table.filter(table["flag"]).to_pylist()
     lines = [
-        f"{problem}**{len(flagged):,} of {table.num_rows:,} training samples are flagged.** All of them, to be edited "
-        f"row by row: `{sheet}` (and `.parquet`, and `label_studio.json` beside it). "
-        f"Decide within {options.hours:g} hours.",
+        f"{problem}**{len(flagged):,} of {table.num_rows:,} training samples are flagged.** Decide within "
+        f"{options.hours:g} {'hour' if options.hours == 1 else 'hours'}.",
         "",
         "| rank | sample | label | suggested | reason |",
         "|---|---|---|---|---|",
@@ -169,4 +188,6 @@ def _question(table: pa.Table, sheet: Path, options: Review, problem: str) -> st
         lines.append("| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
     if len(flagged) > _SHOWN:
         lines.append(f"\nand {len(flagged) - _SHOWN:,} more")
+    # The path is long, and what is flagged should meet the eye first.
+    lines.append(f"\nAll of them, to be edited row by row: `{sheet}` (and `.parquet`, `label_studio.json` beside it).")
     return "\n".join(lines)

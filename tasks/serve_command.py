@@ -42,6 +42,12 @@ class ServeCommand(BaseModel):
         "what PREFECT_SERVER_DATABASE_CONNECTION_URL names.",
     )
 
+    deployments: Path | None = Field(
+        default=None,
+        description="YAML file with the deployments: a copy of deployments/prefect.yaml with your data in it, which is "
+        "looked at before anything starts. Default: that one.",
+    )
+
     def cli_cmd(self) -> None:
         """Serve until a signal comes."""
         from tasks.deploying import scheduled
@@ -55,9 +61,10 @@ class ServeCommand(BaseModel):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, stop)
         lake = self.lake.expanduser().resolve()
-        turns = takes_turns(DEPLOYMENTS)
+        deployments = (self.deployments or DEPLOYMENTS).expanduser().resolve()
+        check_deployments(deployments)
         try:
-            with served(lake, self.host, self.port, self.workers, self.database, turns, stopped) as running:
+            with served(lake, self.host, self.port, self.workers, self.database, deployments, stopped) as running:
                 print(f"gradsieve: {running.address}, lake {lake}; logs in {running.home}")
                 for line in scheduled(running.api):
                     print(f"  {line}")
@@ -98,24 +105,30 @@ def _watch_over(running: Served, stopped: threading.Event) -> None:
             running.start_worker(name)
 
 
-def takes_turns(path: Path) -> dict[str, str]:
-    """For each deployment of a file, the limit it shares with others: cleanings of one dataset go one after another.
-
-    Every deployment's parameters are looked at as its run would, so that a wrong word is found now and not at night.
+def check_deployments(path: Path) -> None:
+    """Look at every deployment's parameters as its run would, so that a wrong word is found now and not at night.
 
     Raises:
-        BadConfig: parameters that the flow would refuse.
+        BadConfig: there is no such file, it is no list of deployments, or a flow would refuse its parameters.
     """
     from tasks.config import CleanConfig, CompareConfig
     from tasks.maintenance import MaintainConfig
 
     kinds: dict[str, type[BaseModel]] = {"clean": CleanConfig, "compare": CompareConfig, "maintain": MaintainConfig}
-    found = {}
-    for deployment in yaml.safe_load(path.read_text(encoding="utf-8"))["deployments"]:
-        flow = deployment["entrypoint"].rpartition(":")[2]
-        name = f"{flow}/{deployment['name']}"
+    try:
+        told = yaml.safe_load(path.read_text(encoding="utf-8"))["deployments"]
+        found = [(each["entrypoint"].rpartition(":")[2], each["name"], each.get("parameters") or {}) for each in told]
+        configs = [(f"{flow}/{name}", kinds[flow], given.get("config", {})) for flow, name, given in found]
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        raise BadConfig(
+            where=f"{path}",
+            expected=f"deployments, each with a name and an entrypoint of one of {', '.join(kinds)}",
+            got=f"{type(error).__name__}: {error}",
+            do="Begin with a copy of deployments/prefect.yaml.",
+        ) from error
+    for name, kind, config in configs:
         try:
-            config = kinds[flow].model_validate(deployment.get("parameters", {}).get("config", {}))
+            kind.model_validate(config)
         except ValidationError as error:
             problem = error.errors()[0]
             raise BadConfig(
@@ -124,6 +137,3 @@ def takes_turns(path: Path) -> dict[str, str]:
                 got=f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}",
                 do="Correct the file.",
             ) from error
-        if isinstance(config, CleanConfig):
-            found[name] = f"gradsieve {config.name}"
-    return found

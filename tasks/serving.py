@@ -18,7 +18,6 @@ from urllib.parse import urlsplit
 from filelock import FileLock, Timeout
 
 from tasks import orphans
-from tasks.deploying import let_take_turns
 from tasks.errors import BadArtefact, BadConfig
 from tasks.server_api import ServerApi
 
@@ -126,12 +125,11 @@ class Served:
                 )
             self._wait(0.3)
 
-    def deploy(self, turns: dict[str, str]) -> None:
-        """Create the pool and all deployments; those of one dataset take turns, see ``let_take_turns``."""
+    def deploy(self, deployments: Path) -> None:
+        """Create the pool and all deployments of a file."""
         template = ("--overwrite", "--base-job-template", str(_TEMPLATE))
         self.prefect("--no-prompt", "work-pool", "create", POOL, "--type", "process", *template)
-        self.prefect("--no-prompt", "deploy", "--all", "--prefect-file", str(DEPLOYMENTS))
-        let_take_turns(self.api, turns)
+        self.prefect("--no-prompt", "deploy", "--all", "--prefect-file", str(deployments))
 
     def resume_later(self, runs: set[str] | None = None) -> None:
         """See ``orphans.resume_later``."""
@@ -193,7 +191,7 @@ def served(
     port: int,
     workers: int,
     database: str | None,
-    turns: dict[str, str],
+    deployments: Path,
     stopped: threading.Event,
 ) -> Iterator[Served]:
     """Start all of it and deploy; stop all of it at the end.
@@ -204,7 +202,7 @@ def served(
         port: port to listen on.
         workers: how many.
         database: as SQLAlchemy writes it; None for SQLite in the lake, or for what Prefect's own setting names.
-        turns: see ``let_take_turns``.
+        deployments: the file with them.
         stopped: set to stop while it starts.
 
     Raises:
@@ -228,8 +226,8 @@ def served(
     try:
         running.start("server", "server", "start")
         running.until_it_answers()
-        running.deploy(turns)
-        if os.environ.get("GRADSIEVE_WEBHOOK"):
+        running.deploy(deployments)
+        if any(os.environ.get(name) for name in ("GRADSIEVE_WEBHOOK", "GRADSIEVE_NOTIFY")):
             running.module("tasks.notices")
         if running.alone:
             running.resume_later()

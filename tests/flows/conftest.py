@@ -121,6 +121,12 @@ class Serving:
 
 
 @pytest.fixture(scope="session")
+def unused_port() -> Callable[[], int]:
+    """A port that nobody listens on, another each time."""
+    return free_port
+
+
+@pytest.fixture(scope="session")
 def serve() -> Iterator[Callable[..., Serving]]:
     """Start one and wait for it: ``serve(lake, *options, **variables of its environment)``. Stopped at the end."""
     started: list[Serving] = []

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -41,8 +42,27 @@ def receiver():
 
 
 @pytest.fixture(scope="module")
-def serving(receiver, serve, tmp_path_factory):
-    return serve(tmp_path_factory.mktemp("served") / "lake", GRADSIEVE_WEBHOOK=receiver[0])
+def mails(unused_port):
+    """(Apprise address of a mail server, what was sent there)."""
+    from aiosmtpd.controller import Controller
+
+    received: list[str] = []
+
+    class Handler:
+        async def handle_DATA(self, _server, _session, envelope) -> str:  # noqa: N802  aiosmtpd's name
+            received.append(envelope.content.decode())
+            return "250 OK"
+
+    controller = Controller(Handler(), hostname="127.0.0.1", port=unused_port())
+    controller.start()
+    yield f"mailto://127.0.0.1:{controller.port}/?from=sieve@example.org&to=a-planted-reader@example.org", received
+    controller.stop()
+
+
+@pytest.fixture(scope="module")
+def serving(receiver, mails, serve, tmp_path_factory):
+    lake = tmp_path_factory.mktemp("served") / "lake"
+    return serve(lake, GRADSIEVE_WEBHOOK=receiver[0], GRADSIEVE_NOTIFY=mails[0])
 
 
 def test_its_deployments_are_there_scheduled_with_parameters_that_the_form_takes(serving):
@@ -56,8 +76,12 @@ def test_its_deployments_are_there_scheduled_with_parameters_that_the_form_takes
     for name, deployment in found.items():
         config = kinds[name.partition("/")[0]].model_validate(deployment["parameters"]["config"])
         assert config.lake == serving.lake
-        assert deployment["concurrency_options"]["collision_strategy"] == "ENQUEUE"
-        assert deployment["global_concurrency_limit"]["limit"] == 1
+        if name.startswith("clean/"):
+            # A pause would take the lease of a limit away, and renewing it would fail and end the run.
+            assert deployment["global_concurrency_limit"] is None
+        else:
+            assert deployment["concurrency_options"]["collision_strategy"] == "ENQUEUE"
+            assert deployment["global_concurrency_limit"]["limit"] == 1
     for name in ("clean/nightly", "maintain/weekly"):
         nights = {"deployments": {"id": {"any_": [found[name]["id"]]}}}
         assert (
@@ -89,35 +113,43 @@ def test_changed_data_start_a_run_once(serving, tmp_path):
     assert len(serving.until(lambda: serving.runs(**started), "a run by the event")) == 1
 
 
-def test_a_webhook_is_called_when_a_run_fails_and_when_a_cleaning_harms(serving, receiver, tmp_path):
+def test_somebody_is_told_when_a_run_fails_a_cleaning_harms_and_new_samples_drift(serving, receiver, mails, tmp_path):
     address, sent = receiver
     found = {d["name"]: d["id"] for d in serving.ask("deployments/filter")}
     (tmp_path / "file").write_text("no folder")
     broken = {"config": {"lake": str(tmp_path / "file" / "below")}}
     serving.ask(f"deployments/{found['weekly']}/create_flow_run", parameters=broken)
-    event = {"event": "gradsieve.verdict.harms", "resource": {"prefect.resource.id": "gradsieve.dataset.pets"}}
-    event |= {"occurred": "2026-11-25T00:00:00Z", "id": "8f7a4a2e-9d0f-4d05-8f38-6d9a5a0d0001"}
-    serving.ask_list(
-        "events", [event | {"payload": {"dataset": "pets", "version": "v0003", "sentence": "it is worse"}}]
-    )
-    serving.until(lambda: any("pets v0003 harms: it is worse" in text for text in sent), "the verdict")
-    serving.until(lambda: any("maintain" in text and "Failed" in text for text in sent), "the failure")
-    kept = [path for path in serving.lake.rglob("*") if path.is_file() and address.encode() in path.read_bytes()]
+    about = {"resource": {"prefect.resource.id": "gradsieve.dataset.pets"}, "occurred": "2026-11-25T00:00:00Z"}
+    payload = {"dataset": "pets", "version": "v0003", "run_id": "pets-7", "sentence": "it is worse"}
+    for name in ("verdict.harms", "drift"):
+        event = {"event": f"gradsieve.{name}", "id": str(uuid.uuid4()), "payload": payload}
+        serving.ask_list("events", [about | event])
+    for told in (sent, mails[1]):
+        wanted = ("pets v0003 harms: it is worse", "pets, run pets-7: it is worse")
+        for words in wanted:
+            serving.until(lambda words=words, told=told: any(words in text for text in told), words)
+        serving.until(lambda told=told: any("maintain" in text and "Failed" in text for text in told), "the failure")
+    assert any("Subject: gradsieve: a cleaning harms" in text for text in mails[1])
+    kept = [
+        path
+        for path in serving.lake.rglob("*")
+        if path.is_file() and any(secret in path.read_bytes() for secret in (address.encode(), b"a-planted-reader"))
+    ]
     assert kept == []
 
 
 def test_cleanings_of_one_dataset_take_turns_whichever_deployment_they_are_of(serving):
-    """Nightly and on-new-data share one limit; a limit of its own would let each run beside the other."""
     given = {name: value for name, value in SMALL.items() if name not in ("budgets", "seeds")}
     given |= {"budget": {"kind": "share"}, "verification": {"seeds": 1}}
-    first, second = serving.run("nightly", **given), serving.run("on-new-data", **given)
-    seen = set()
-    while (states := {serving.state(run) for run in (first, second)}) != {"Completed"}:
-        assert not states & {"Failed", "Crashed"}, serving.log()[-3000:]
-        seen.add(tuple(sorted(serving.state(run) for run in (first, second))))
-        time.sleep(0.1)
-    assert [pair for pair in seen if "Running" in pair]
-    assert ("Running", "Running") not in seen
+    runs = [serving.run(name, **given) for name in ("nightly", "on-new-data")]
+    for run in runs:
+        assert serving.until_it_is(run, "Completed", "Failed", "Crashed") == "Completed", serving.log()[-3000:]
+    of_both = {"flow_runs": {"id": {"any_": runs}}, "task_runs": {"name": {"like_": "%"}}, "limit": 200}
+    spans = {run: [] for run in runs}
+    for task in serving.ask("task_runs/filter", **of_both):
+        spans[task["flow_run_id"]] += [task["start_time"], task["end_time"]]
+    first, second = sorted((min(times), max(times)) for times in spans.values())
+    assert first[1] <= second[0]
 
 
 def test_a_worker_that_is_killed_is_begun_again_and_so_is_its_run(serving):
@@ -152,16 +184,26 @@ def test_what_would_hang_lie_open_or_be_read_is_refused(gradsieve, tmp_path, opt
     assert (done.returncode, words in done.stderr, "a-secret" in done.stderr) == (2, True, False), done.stderr
 
 
-def test_a_deployment_whose_parameters_its_flow_would_refuse_is_refused_before_anything_starts(tmp_path):
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "deployments:\n- {name: nightly, entrypoint: 'flows/clean.py:clean', parameters: {config: {folds: 0}}}\n",
+            "clean/nightly: .* got folds: .*greater than or equal to 1",
+        ),
+        ("deployments:\n- {name: nightly, entrypoint: 'flows/other.py:other'}\n", "one of clean, compare, maintain"),
+        ("deployments: 3\n", "Begin with a copy of deployments/prefect.yaml"),
+        ("a: [\n", "Begin with a copy"),
+    ],
+)
+def test_deployments_that_could_not_run_are_refused_before_anything_starts(tmp_path, text, words):
     from tasks.errors import BadConfig
-    from tasks.serve_command import takes_turns
+    from tasks.serve_command import check_deployments
 
     file = tmp_path / "prefect.yaml"
-    file.write_text(
-        "deployments:\n- {name: nightly, entrypoint: 'flows/clean.py:clean', parameters: {config: {folds: 0}}}\n"
-    )
-    with pytest.raises(BadConfig, match=r"clean/nightly: .* got folds: .*greater than or equal to 1"):
-        takes_turns(file)
+    file.write_text(text)
+    with pytest.raises(BadConfig, match=words):
+        check_deployments(file)
 
 
 def children(parent: int) -> set[int]:
