@@ -335,19 +335,34 @@ def test_a_run_shows_what_it_found_as_text_and_figures(page, serving, asked):
     run = asked.get("by the form") or pytest.skip("the run by the form was not made")
     page.open(f"/runs/flow-run/{run}")
     page.click("Artifacts")
-    card = "//a[contains(@href, '/artifacts/artifact/')][.//*[normalize-space()='{}']]"
+
+    def card(name: str) -> WebElement:
+        """Those of tasks are drawn when they come into view."""
+        page.show(page.the("//*[normalize-space()='Task runs']"))
+
+        def seen() -> WebElement | None:
+            for found in page.driver.find_elements(
+                By.XPATH, f"//a[contains(@href, '/artifacts/artifact/')][.//*[.='{name}']]"
+            ):
+                page.show(found)
+                if found.is_displayed():
+                    return found
+            return None
+
+        return page.until(seen, f"artifact {name}")
+
     for name in ("summary", "suspects", "audit", "held-out-suspects", "report", "worth", "classes", "suspicion"):
-        page.show(page.the(card.format(name)))
+        assert card(name)
     page.shot("artifacts-1-list")
-    page.the(card.format("summary")).click()
+    card("summary").click()
     page.the("//h1[normalize-space()='by-the-form']")
     for heading in ("Ingested", "Flagged", "Published"):
         page.the(f"//h2[normalize-space()='{heading}']")
     page.shot("artifacts-2-summary")
     for name in ("worth", "suspicion"):
-        page.driver.back()
+        page.open(f"/runs/flow-run/{run}")
         page.click("Artifacts")
-        page.the(card.format(name)).click()
+        card(name).click()
         figure = page.the("//img[starts-with(@src, 'data:image/png')]")
         page.until(lambda figure=figure: int(figure.get_attribute("naturalWidth")) > 300, f"picture of {name}")
         page.shot(f"artifacts-3-{name}")
