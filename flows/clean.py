@@ -38,7 +38,7 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
     """Find the training samples that hurt a model, prove it by retraining, publish the dataset without them.
 
     Args:
-        config: what to clean and how; every field is described in the form.
+        config: What to clean and how; every field is described in the form.
 
     Returns:
         The summary, as text.

@@ -29,7 +29,7 @@ def compare(config: CompareConfig = CompareConfig()) -> str:  # noqa: B008  froz
     """Detectors and budgets against labels that are known to be wrong: one table and one plot.
 
     Args:
-        config: what to compare on what; every field is described in the form.
+        config: What to compare on what; every field is described in the form.
 
     Returns:
         The tables, as text.

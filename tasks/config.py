@@ -46,6 +46,9 @@ _COMPARED = (
 )  # fmt: skip
 
 
+_NAME = "[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
+
+
 class Form(BaseModel):
     """A configuration whose run form shows the fields that matter first, and the others in a group ``advanced``.
 
@@ -114,6 +117,8 @@ class Observing(Form):
     dataset: str | None = Field(
         default=None,
         description="Name of the dataset; what is found is filed under it. Default: the source's own name.",
+        # For the form, which knows no validators.
+        json_schema_extra={"pattern": f"^{_NAME}$"},
     )
     lake: Path = Field(default=Path("data"), description="Folder that holds runs, versions and the catalogue.")
     reader: ReaderChoice = Field(default=ReaderChoice(), description="Where the samples come from.")
@@ -136,7 +141,7 @@ class Observing(Form):
     @field_validator("dataset")
     @classmethod
     def _is_a_folder_name(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", value):
+        if value is not None and not re.fullmatch(_NAME, value):
             raise ValueError("expected letters, digits, '_', '-' and '.', at most 64, beginning with a letter or digit")
         return value
 

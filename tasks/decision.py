@@ -35,7 +35,10 @@ class Flagging(Part):
         "flagged all the same and only listed, or not looked for.",
     )
     rare_quantile: float = Field(
-        default=0.1, ge=0, le=1, description="Far: fewer neighbours of its class than this share of the class has."
+        default=0.1,
+        ge=0,
+        le=1,
+        description="Far: its neighbours of its own class are fewer than this quantile of the class.",
     )
     rare_support: int = Field(
         default=3, ge=1, description="Neighbours s that must confirm a rare one, of the nearest 2s − 1."

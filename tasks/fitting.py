@@ -31,7 +31,7 @@ class Training(Part):
     """How networks are trained. The last epoch is the one that counts; no split chooses another."""
 
     epochs: int = Field(default=60, ge=1, description="Passes over the training samples.")
-    batch_size: int = Field(default=64, ge=1, description="Samples an optimisation step.")
+    batch_size: int = Field(default=64, ge=1, description="Samples per optimisation step.")
     optimizer: Literal["adamw", "sgd"] = Field(default="adamw", description="AdamW, or SGD with Nesterov momentum.")
     lr: float | None = Field(default=None, gt=0, description="Peak learning rate; default 3e-3 for adamw, 0.1 for sgd.")
     momentum: float = Field(default=0.9, ge=0, lt=1, description="Momentum of sgd.")

@@ -83,8 +83,9 @@ class Choice(BaseModel, Generic[P]):
             parts = family.parts if family else {}
             cast("JsonDict", properties["kind"])["enum"] = list(parts)
             named = {kind: [name for name in part.model_fields if name != "kind"] for kind, part in parts.items()}
-            listed = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in named.items() if names)
-            cast("JsonDict", properties["options"])["description"] = f"Its options, as JSON. By kind: {listed}."
+            # The form shows Markdown.
+            listed = "".join(f"\n- **{kind}**: {', '.join(names)}" for kind, names in named.items() if names)
+            cast("JsonDict", properties["options"])["description"] = f"Its options, as JSON. By kind:\n{listed}"
 
         if family is not None:
             cls.model_config["json_schema_extra"] = drop_down

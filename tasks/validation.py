@@ -37,7 +37,7 @@ class Ingestion(Part):
     max_rejects: float = Field(
         default=0.05, ge=0, le=1, description="Fail the run when more than this share is rejected."
     )
-    shard_rows: int = Field(default=8192, ge=16, description="Samples a file; one extraction task works on one file.")
+    shard_rows: int = Field(default=8192, ge=16, description="Samples per file; one extraction task works on one file.")
 
 
 # ---- first pass: validate, hash, spool ---------------------------------------------------------------------------

@@ -57,21 +57,45 @@ class Influence(Detector):
 class Referred(Influence):
     """Influence on the loss of a reference set."""
 
-    reference: Literal["all", "agreed"] = Field(
+    reference: Literal["all", "agreed", "validation"] = Field(
         default="agreed",
         description="Whose mean loss is influenced: all of the fold's held-out samples, or those whose label its "
-        "network predicts (all, if it predicts none). Among all, mislabelled samples can outweigh the rest and turn "
-        "the ranking round.",
+        "network predicts (all, if it predicts none), or the validation split (the reader's reference_path). Among "
+        "all, mislabelled samples can outweigh the rest and turn the ranking round.",
     )
 
+    @property
+    def name(self) -> str:
+        """Its column."""
+        return f"{self.kind}_validation" if self.reference == "validation" else str(self.kind)
+
     def _reference(self, gradients: Gradients, evidence: Evidence, members: np.ndarray) -> Gradients:
-        """The reference set's gradients."""
+        """The reference set's gradients.
+
+        Raises:
+            BadConfig: it is the validation split, and there is none.
+        """
         import torch
 
+        if self.reference == "validation":
+            return self._held(evidence, members)
         known = evidence.settled[members]
         agreed = known & (evidence.probabilities[members].argmax(1) == evidence.labels[members])
         chosen = known if self.reference == "all" or not agreed.any() else agreed
         return gradients if chosen.all() else gradients.at(torch.from_numpy(np.flatnonzero(chosen)))
+
+    def _held(self, evidence: Evidence, members: np.ndarray) -> Gradients:
+        """Gradients of the validation split by the fold's network."""
+        split = evidence.reference
+        if split is None or not len(split):
+            raise BadConfig(
+                where=f"detector {self.name}, option reference",
+                expected="a validation split, to refer to",
+                got="a run without one",
+                do="Set the detector's reference to agreed, or name samples with the reader's reference_path.",
+            )
+        chosen = np.flatnonzero(split.scalar("fold") == evidence.folds[members[0]])
+        return held(split, chosen, int(self.max_gib * 2**30))
 
 
 class Curved(Influence):

@@ -33,6 +33,8 @@ class HuggingFace(Tabular):
         splits = self._load(self.path)
         if self.test_path is not None:
             splits += [("test", part) for _, part in self._load(self.test_path)]
+        if self.reference_path is not None:
+            splits += [("validation", part) for _, part in self._load(self.reference_path)]
         first = next(_batches(*splits[0]), None)
         if first is None:
             raise BadInput(where=str(self.path), expected="rows", got="none", do="The dataset is empty.")
@@ -51,7 +53,7 @@ class HuggingFace(Tabular):
         """The saved dataset's files; for a hub dataset none: its name and revision are the options."""
         return [
             file
-            for path in (self.path, self.test_path)
+            for path in (self.path, self.test_path, self.reference_path)
             if path and path.expanduser().is_dir()
             for file in files_below(path)
         ]

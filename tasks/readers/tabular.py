@@ -75,6 +75,11 @@ class Tabular(Reader):
     kind: Any
     path: Path = Field(description="The file, or a folder of files of this format.")
     test_path: Path | None = Field(default=None, description="File or folder of test samples.")
+    reference_path: Path | None = Field(
+        default=None,
+        description="File or folder of samples to refer to, as split validation: trusted ones, or of the domain that "
+        "the model is meant for. Nothing is trained on them; detectors ocsvm and of influence compare with them.",
+    )
     label: str = Field(default="label", description="Column of class labels: text, integers or booleans.")
     features: list[str] | None = Field(
         default=None,
@@ -136,18 +141,20 @@ class Tabular(Reader):
 
     def files(self) -> list[Path]:
         """Every source file, training first."""
-        return files_below(self.path) + files_below(self.test_path)
+        return files_below(self.path) + files_below(self.test_path) + files_below(self.reference_path)
 
     def _chunks(self, first: Batch, rest: Iterator[Batch], mapping: Mapping) -> Iterator[Chunk]:
         split = None if self.test_path is None else "train"
         yield self._chunk(first, mapping, split)
         for batch in rest:
             yield self._chunk(batch, mapping, split)
-        if self.test_path is not None:
-            path = existing(self.test_path, f"a {self.kind} file or folder")
+        for split, named in (("test", self.test_path), ("validation", self.reference_path)):
+            if named is None:
+                continue
+            path = existing(named, f"a {self.kind} file or folder")
             for batch in self.batches(path):
                 self._check_names(batch.table.schema.names, str(path))
-                yield self._chunk(batch, mapping, "test")
+                yield self._chunk(batch, mapping, split)
 
     # ---- roles -------------------------------------------------------------------------------------------------
 

@@ -33,7 +33,7 @@ def test_the_main_job_prints_what_it_found(cleaned):
         "1,797 samples",
         "training samples, decided by fusion",
         "before:",
-        "after :",
+        "after:",
         "digits v0002",
         "current is v000",
         "verdict: ",

@@ -189,7 +189,7 @@ def facts(**more):
 def test_a_summary_says_all_that_one_needs_to_decide():
     assert told(facts()) == [
         "before: 90.00%",
-        "after : 92.00%",
+        "after: 92.00%",
         "relabelled: 92.50%",
         "as many removed at random: 89.00%",
         "calibration error: 10.00% before, 8.00% after",
@@ -217,7 +217,7 @@ def test_suspect_test_labels_are_counted_and_the_figures_without_them_told():
 
 def test_where_relabelled_data_are_published_the_other_arm_is_named_for_what_it_is():
     lines = told(facts(verdict=judged("helps", "helps", [change(-0.9)], remedy="relabel").model_dump(mode="json")))
-    assert lines[1:3] == ["after : 92.50%, relabelled", "removed instead: 92.00%"]
+    assert lines[1:3] == ["after: 92.50%, relabelled", "removed instead: 92.00%"]
     assert lines[-1].startswith("stays a candidate because class cat loses more")
 
 

@@ -252,3 +252,27 @@ def test_half_precision_shards_are_held_in_float32(rows):
     assert isinstance(gradients, Whole)
     assert gradients.dtype == torch.float32
     np.testing.assert_allclose(gradients.rows.numpy(), rows[[3, 1]], rtol=2e-3, atol=1e-4)
+
+
+def test_the_validation_split_may_be_what_is_influenced(referred):
+    """−⟨v, g⟩ with v the mean gradient of the validation split by the network of the sample's own fold."""
+    suspicion = detector_of("gradient_tracing", reference="validation").score(referred)
+    own, held_out = referred.gradients.dense(1 << 20), referred.reference.dense(1 << 20)
+    networks = referred.reference.scalar("fold")
+    for fold in np.unique(referred.folds):
+        members = np.flatnonzero(referred.folds == fold)
+        twin = -own[members] @ held_out[networks == fold].mean(0)
+        np.testing.assert_allclose(suspicion[members], twin, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["gradient_tracing", "datainf", "lissa", "hessian"])
+def test_a_sample_that_hurts_the_validation_split_is_suspect_by_a_name_of_its_own(referred, kind):
+    detector = detector_of(kind, reference="validation")
+    assert detector.name == f"{kind}_validation"
+    assert detector.score(referred).argmax() == 37
+
+
+@pytest.mark.parametrize("kind", ["gradient_tracing", "datainf", "lissa", "hessian"])
+def test_where_there_is_no_validation_split_it_says_how_to_name_one(evidence_of, kind):
+    with pytest.raises(BadConfig, match="reader's reference_path"):
+        detector_of(kind, reference="validation").score(evidence_of())

@@ -212,6 +212,9 @@ def test_the_test_path_is_the_test_split(read, tmp_path, kind):
     assert ingested.artefact.facts["splits"] == {"train": N, "validation": 0, "test": N}
     values = dict(zip(map(float, ingested.column("a")), ingested.column("split"), strict=True))
     assert all((split == "test") == (value >= 1000) for value, split in values.items())
+    # So is a reference the validation split, and no sample of it is trained on.
+    referred = read(reader(path=tmp_path / f"train.{kind}", reference_path=tmp_path / f"test.{kind}", test_share=0.0))
+    assert referred.artefact.facts["splits"] == {"train": N, "validation": N, "test": 0}
     # The limit is for the training source alone.
     limited = read(reader(path=tmp_path / f"train.{kind}", test_path=tmp_path / f"test.{kind}", limit=10))
     assert limited.artefact.facts["splits"] == {"train": 10, "validation": 0, "test": N}
@@ -226,6 +229,8 @@ def test_a_saved_hugging_face_test_set_is_not_ignored(read, tmp_path):
         datasets.Dataset.from_dict(rows).save_to_disk(str(tmp_path / name))
     ingested = read(HuggingFace(path=tmp_path / "train", test_path=tmp_path / "test"))
     assert ingested.artefact.facts["splits"] == {"train": N, "validation": 0, "test": N}
+    referred = read(HuggingFace(path=tmp_path / "train", reference_path=tmp_path / "test", test_share=0.0))
+    assert referred.artefact.facts["splits"] == {"train": N, "validation": N, "test": 0}
 
 
 def test_csv_and_parquet_and_arrow_of_the_same_numbers_have_the_same_ids(read, tmp_path):

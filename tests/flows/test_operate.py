@@ -1,0 +1,109 @@
+"""The README's "Operate" is true: line by line, as a newcomer types it, from a served lake to a version taken back."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tasks.versions.history import History
+from tasks.versions.objects import Objects
+
+pytestmark = pytest.mark.server
+README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+SECTION = README[README.index("### Operate") : README.index("## Measured")]
+BLOCKS = [block.strip().splitlines() for block in re.findall(r"```bash\n(.*?)```", SECTION, re.DOTALL)]
+MINUTE = 60
+
+
+class Terminal:
+    """A second terminal, in the folder where ``gradsieve serve`` was started."""
+
+    def __init__(self, serving, folder: Path) -> None:
+        self.serving, self.folder = serving, folder
+        binaries = Path(sys.executable).parent
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+        self.variables = kept | {"PATH": f"{binaries}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+
+    def type(self, line: str) -> str:
+        """What it answers."""
+        # A port of our own, and a lake that has an absolute path wherever the worker looks from.
+        line = line.replace("http://127.0.0.1:4200", self.serving.address)
+        line = line.replace('"lake": "data"', f'"lake": "{self.serving.lake}"')
+        if line.startswith("export "):
+            name, _, value = line.removeprefix("export ").partition("=")
+            self.variables[name] = value
+            return ""
+        words = shlex.split(line)
+        command = [sys.executable, "-m", *({"gradsieve": "flows"}.get(word, word) for word in words[:1]), *words[1:]]
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.variables,
+            capture_output=True,
+            text=True,
+            timeout=4 * MINUTE,
+            check=False,
+        )
+        assert done.returncode == 0, (line, done.stdout, done.stderr)
+        return done.stdout
+
+    def runs(self, deployment: str) -> list[dict]:
+        """Of a deployment that were started by us and not by its own schedule."""
+        of_it = {"deployments": {"id": {"any_": [self.serving.deployments[deployment]]}}}
+        return [run for run in self.serving.runs(**of_it) if not run["auto_scheduled"]]
+
+    def until_all_are(self, deployment: str, number: int, *states: str) -> None:
+        """Wait until so many runs of a deployment are in one of some states."""
+
+        def there() -> bool:
+            found = [run["state_name"] for run in self.runs(deployment)]
+            assert not {"Failed", "Crashed"} & {*found}, self.serving.log()[-3000:]
+            return len([state for state in found if state in states]) >= number
+
+        self.serving.until(there, f"{number} × {states} of {deployment}: {self.runs(deployment)}")
+
+
+@pytest.fixture(scope="module")
+def terminal(serve, cleaned, tmp_path_factory) -> Terminal:
+    """With the main job done already, as the README has it by then, and data in a folder."""
+    folder = tmp_path_factory.mktemp("operated")
+    shutil.copytree(cleaned.lake, folder / "data")
+    (folder / "incoming").mkdir()
+    (folder / "incoming" / "a.csv").write_text("x,label\n1,a\n")
+    return Terminal(serve(folder / "data"), folder)
+
+
+@pytest.mark.timeout(600)
+def test_every_line_does_what_is_said_of_it(terminal):
+    serve, runs, review, back = BLOCKS
+    assert serve == ["gradsieve serve"]  # the fixture's
+    export, triggered, scheduled, watched = runs
+    terminal.type(export)
+    assert "Completed" in terminal.type(triggered)
+    terminal.type(scheduled)
+    assert "has changed" in terminal.type(watched)
+    terminal.until_all_are("nightly", 2, "Completed")
+    terminal.until_all_are("on-new-data", 1, "Completed")
+
+    asked, listed, approved = review
+    terminal.type(asked)
+    terminal.until_all_are("nightly", 1, "Paused")
+    assert "clean digits" in terminal.type(listed)
+    assert "approve by" in terminal.type(approved)
+    terminal.until_all_are("nightly", 3, "Completed")
+    history = History(Objects(terminal.serving.lake / "versions"), "digits")
+    reviewed = history.manifest(history.numbers()[-1])
+    assert reviewed.removed == 20
+
+    versions, rollback, maintain = back
+    assert reviewed.version in terminal.type(versions)
+    assert "holds the rows of v0001" in terminal.type(rollback)
+    assert history.resolve("current").rollback_of == "v0001"
+    assert "would go" in terminal.type(maintain)
