@@ -32,6 +32,10 @@ class WatchCommand(BaseModel):
         """Look until interrupted."""
         from prefect.settings import get_current_settings
 
+        lake = self.lake.expanduser().resolve()
+        paths = [path.expanduser().resolve() for path in self.paths]
+        for path in paths:
+            _check(path, lake)
         if not get_current_settings().api.url:
             raise BadConfig(
                 where="the Prefect server",
@@ -39,10 +43,6 @@ class WatchCommand(BaseModel):
                 got="none",
                 do="gradsieve serve prints it.",
             )
-        lake = self.lake.expanduser().resolve()
-        paths = [path.expanduser().resolve() for path in self.paths]
-        for path in paths:
-            _check(path, lake)
         kept = lake / "watched.json"
         before = {path: look(path) for path in paths}
         while True:

@@ -63,8 +63,7 @@ def test_a_file_that_is_still_written_is_not_told_of(gradsieve, tmp_path):
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
-def test_a_folder_with_the_lake_in_it_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+def test_a_folder_with_the_lake_in_it_is_refused(tmp_path):
     with pytest.raises(BadConfig, match="one without the lake in it"):
         WatchCommand(paths=[tmp_path], lake=tmp_path / "lake", once=True).cli_cmd()
 

@@ -72,7 +72,8 @@ class Chain:
         ]
 
     def fold_of(self):
-        return dict(zip(*pq.read_table(self.run.path(self.folds)).to_pydict().values(), strict=True))
+        columns = pq.read_table(self.run.path(self.folds), columns=["sample_id", "fold"]).to_pydict()
+        return dict(zip(*columns.values(), strict=True))
 
     @property
     def planted(self):

@@ -56,7 +56,8 @@ def planned(run, samples, folds, model=None):
     artefact = plan.fn(run, samples, folds, model or Logistic(), Head(), base_of(run, None, "plan"))
     table = pq.read_table(run.path(artefact))
     assert table.schema.equals(FOLDS)
-    assert artefact.facts == {"folds": folds, "samples": table.num_rows}
+    assert artefact.facts == {"folds": folds, "samples": table.num_rows, "new": 0, "networks_of": None}
+    assert not any(table["new"].to_pylist())
     assert artefact.rows == table.num_rows
     return dict(zip(table["sample_id"].to_pylist(), table["fold"].to_pylist(), strict=True))
 

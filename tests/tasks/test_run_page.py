@@ -103,7 +103,7 @@ def test_without_a_script_every_suspect_is_there_by_rank_and_no_control_that_doe
 def test_a_difference_names_what_it_does_not_show_and_takes_nothing_for_markup():
     values = dict.fromkeys(("title", "b", "command"), "<script>alert(1)</script>")
     row = dict.fromkeys(("sample_id", "old_label", "reason", "source", "split", "decided_by"), "<b>x</b>")
-    row |= {"new_label": None, "row": 1, "rank": 1, "picture": None}
+    row |= {"new_label": None, "row": 1, "rank": 1, "picture": None, "texts": ["<b>x</b>"]}
     sections = [Section("removed", 8, [row], [])]
     text = page("difference", **values, facts=[], said=["<i>"], labels=["<u>"], sections=sections)
     for markup in ("<script>alert", "<b>x", "<i>", "<u>"):
