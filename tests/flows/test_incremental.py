@@ -10,6 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.datasets import load_digits
 
+from tasks.artefacts import Run
+from tasks.drifting import Drifting
+from tasks.earlier import base_for, base_of, stages_of
+from tasks.fitting import Training
+from tasks.models.mlp import Mlp
+
 OPTIONS = [
     "--reader.label=digit", "--model.kind=mlp", "--model.hidden=32", "--training.epochs=8", "--training.device=cpu",
     "--folds=2", "--canaries.share=0", "--detectors=margin,iforest,neighbours", "--budget.kind=share",
@@ -101,10 +107,34 @@ def test_what_was_found_can_be_asked_in_sql(nights, gradsieve):
     assert rows == ["false,false,true", "false,true,false", "true,true,false", "false,false,true"]
 
 
-def test_networks_that_are_too_old_or_made_otherwise_are_trained_anew(nights):
+def test_networks_that_are_too_old_are_trained_anew(nights):
     aged = nights.run(810, "--drifting.refit-days=1e-9", relabelled=range(700, 800))
     assert aged["folds"]["networks_of"] is None
     assert "days old" in nights.said
-    other = nights.run(820, "--model.hidden=16", relabelled=range(700, 800))
-    assert other["folds"]["networks_of"] is None
-    assert "option model" in nights.said
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({}, None),
+        ({"model": Mlp(hidden=[16])}, "option model"),
+        ({"folds": 3}, "there are other folds"),
+        ({"facts": {"classes": ["a", "b"]}}, "the samples' classes are others"),
+        ({"dataset": "other"}, "of which there is none"),
+    ],
+)
+def test_what_cannot_be_built_upon_is_not_and_the_log_says_why(nights, caplog, changed, words):
+    run = Run(lake=nights.lake, run_id="digits-now")
+    (samples,) = stages_of(run, base_of(run, nights.runs[-1], "digits"), "samples")
+    samples = samples.model_copy(update={"facts": samples.facts | changed.get("facts", {})})
+    how = Training(epochs=8, device="cpu")
+    given = {"dataset": "digits", "samples": samples, "folds": 2, "model": Mlp(hidden=[32])}
+    given |= {name: value for name, value in changed.items() if name != "facts"}
+    with caplog.at_level("INFO", "gradsieve"):
+        base = base_for(run, "auto", **given, training=how, drifting=Drifting())
+    if words is None:
+        assert base.facts["run"] == nights.runs[-1]
+        assert "built upon" in caplog.text
+    else:
+        assert base.facts["run"] is None
+        assert words in caplog.text

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -13,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from tasks.server_api import ServerApi
 from tasks.versions.history import History
 from tasks.versions.objects import Objects
 
@@ -20,21 +23,29 @@ BUDGET = ["--canaries.share=0", "--budget.kind=share", "--budget.share=0.05"]
 END = 60
 
 
-def waiting(gradsieve) -> list[str]:
+def waiting(server: str) -> set[str]:
     """Ids of the runs that wait."""
-    listed = gradsieve("review").stdout.splitlines()
-    return [line.split()[0] for line in listed[1:]] if listed and listed[0].startswith("run") else []
+    paused = ServerApi(server).ask("flow_runs/filter", flow_runs={"state": {"type": {"any_": ["PAUSED"]}}})
+    return {run["id"] for run in paused}
+
+
+@pytest.fixture(scope="module")
+def computed(gradsieve, small, tmp_path_factory) -> Path:
+    """A cache of all that comes before the question."""
+    lake = tmp_path_factory.mktemp("computed") / "lake"
+    done = gradsieve("clean", "--lake", str(lake), *small, *BUDGET)
+    assert done.returncode == 0, done.stderr
+    return lake / "cache"
 
 
 @pytest.fixture
-def asking(gradsieve, server, small, tmp_path):
+def asking(computed, server, small, tmp_path):
     """Start a run that asks; (process, id of its flow run)."""
-    import os
-
     started: list[subprocess.Popen] = []
+    shutil.copytree(computed, tmp_path / "lake" / "cache")
 
     def start(*options: str, hours: float = 1.0) -> tuple[subprocess.Popen, str]:
-        before = set(waiting(gradsieve))
+        before = waiting(server)
         command = [sys.executable, "-m", "flows", "clean", "--lake", str(tmp_path / "lake"), *small, *BUDGET]
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         started.append(
@@ -45,7 +56,7 @@ def asking(gradsieve, server, small, tmp_path):
             )
         )  # fmt: skip
         deadline = time.monotonic() + END
-        while not (new := set(waiting(gradsieve)) - before):
+        while not (new := waiting(server) - before):
             assert started[-1].poll() is None, started[-1].communicate()
             assert time.monotonic() < deadline
             time.sleep(0.3)
@@ -86,7 +97,7 @@ def test_rows_that_a_person_keeps_stay_and_the_decision_is_remembered(asking, gr
     refused = gradsieve("review", run, "rows", "--sheet", str(broken), *answer)
     assert refused.returncode == 0, refused.stderr
     deadline = time.monotonic() + END
-    while run not in waiting(gradsieve):  # it read the sheet, and asks again
+    while run not in waiting(server):  # it read the sheet, and asks again
         assert time.monotonic() < deadline
         time.sleep(0.3)
     done = gradsieve("review", run, "rows", "--sheet", str(edited), *answer)
@@ -131,6 +142,8 @@ def test_if_nobody_comes_the_version_stays_a_candidate_and_says_so(asking, tmp_p
 
 def test_what_is_rejected_changes_nothing(asking, gradsieve, server, tmp_path):
     process, run = asking()
+    listed = gradsieve("review").stdout.splitlines()
+    assert run in [line.split()[0] for line in listed[1:]]
     gradsieve("review", run, "reject", "--by", "cem", "--note", "all rare")
     assert "rejected by cem" in finished(process)
     assert not any(row["flag"] for row in flags_of(tmp_path / "lake").values())
@@ -140,9 +153,8 @@ def test_what_is_rejected_changes_nothing(asking, gradsieve, server, tmp_path):
     assert history.manifest(2).rows == history.manifest(1).rows
 
 
-def test_without_a_server_nobody_could_answer_and_it_is_said(small, tmp_path):
-    import os
-
+def test_without_a_server_nobody_could_answer_and_it_is_said(computed, small, tmp_path):
+    shutil.copytree(computed, tmp_path / "lake" / "cache")
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     command = [sys.executable, "-m", "flows", "clean", "--lake", str(tmp_path / "lake"), *small, *BUDGET]
     done = subprocess.run(

@@ -138,20 +138,6 @@ def test_somebody_is_told_when_a_run_fails_a_cleaning_harms_and_new_samples_drif
     assert kept == []
 
 
-def test_cleanings_of_one_dataset_take_turns_whichever_deployment_they_are_of(serving):
-    given = {name: value for name, value in SMALL.items() if name not in ("budgets", "seeds")}
-    given |= {"budget": {"kind": "share"}, "verification": {"seeds": 1}}
-    runs = [serving.run(name, **given) for name in ("nightly", "on-new-data")]
-    for run in runs:
-        assert serving.until_it_is(run, "Completed", "Failed", "Crashed") == "Completed", serving.log()[-3000:]
-    of_both = {"flow_runs": {"id": {"any_": runs}}, "task_runs": {"name": {"like_": "%"}}, "limit": 200}
-    spans = {run: [] for run in runs}
-    for task in serving.ask("task_runs/filter", **of_both):
-        spans[task["flow_run_id"]] += [task["start_time"], task["end_time"]]
-    first, second = sorted((min(times), max(times)) for times in spans.values())
-    assert first[1] <= second[0]
-
-
 def test_a_worker_that_is_killed_is_begun_again_and_so_is_its_run(serving):
     run = serving.run("by-hand", **SMALL)
     serving.until_it_is(run, "Running")
