@@ -176,7 +176,7 @@ def test_an_experiment_may_be_a_comparison(gradsieve, tmp_path):
     ("arguments", "code", "words"),
     [
         (["nothing"], 2, "expected one of acs-shift"),
-        (["glue"], 2, "models of text"),
+        (["llm-math"], 2, "causal language models"),
         (["half-moons", "--scale=huge"], 2, "scale"),
         (["half-moons", "--seeds=0"], 2, "seeds"),
         (["cifar10n"], 3, "cifar-10-100n"),
