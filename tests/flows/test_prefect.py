@@ -150,12 +150,13 @@ def test_a_comparison_leaves_its_tables_its_plot_and_its_progress(gradsieve, ser
     script = """
 import asyncio, json
 from prefect import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterName
 async def main():
     async with get_client() as client:
         named = FlowRunFilter(name=FlowRunFilterName(any_=["compare seen"]))
         run = (await client.read_flow_runs(flow_run_filter=named))[0]
-        artifacts = [a for a in await client.read_artifacts() if a.flow_run_id == run.id]
+        mine = FlowRunFilter(id=FlowRunFilterId(any_=[run.id]))
+        artifacts = await client.read_artifacts(flow_run_filter=mine)
         print(json.dumps({a.key or a.type: a.data for a in artifacts}))
 asyncio.run(main())
 """
@@ -176,12 +177,13 @@ def test_a_run_leaves_a_summary_a_table_of_suspects_and_its_progress(gradsieve, 
     script = """
 import asyncio, json
 from prefect import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterName
 async def main():
     async with get_client() as client:
         named = FlowRunFilter(name=FlowRunFilterName(any_=["clean looked-at"]))
         run = (await client.read_flow_runs(flow_run_filter=named))[0]
-        artifacts = [a for a in await client.read_artifacts() if a.flow_run_id == run.id]
+        mine = FlowRunFilter(id=FlowRunFilterId(any_=[run.id]))
+        artifacts = await client.read_artifacts(flow_run_filter=mine)
         print(json.dumps({a.key or a.type: a.data for a in artifacts}))
 asyncio.run(main())
 """
@@ -190,6 +192,8 @@ asyncio.run(main())
     artifacts = json.loads(inside(script, server, tmp_path).strip().splitlines()[-1])
     assert "# looked-at" in artifacts["summary"]
     assert len(json.loads(artifacts["suspects"])) == 50
+    for name in ("accuracy", "worth", "suspicion", "precision", "classes", "gallery"):
+        assert artifacts[name].startswith("data:image/png;base64,")
     assert artifacts["progress"] == 100.0
 
 
