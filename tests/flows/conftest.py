@@ -99,8 +99,8 @@ class Serving:
     def runs(self, **fields: object) -> list[dict]:
         return self.ask("flow_runs/filter", **fields)
 
-    def until(self, found, what: str):
-        deadline = time.monotonic() + END
+    def until(self, found, what: str, seconds: float = END):
+        deadline = time.monotonic() + seconds
         while not (result := found()):
             assert self.process.poll() is None, self.process.communicate()
             assert time.monotonic() < deadline, what

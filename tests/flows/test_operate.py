@@ -67,7 +67,7 @@ class Terminal:
             assert not {"Failed", "Crashed"} & {*found}, self.serving.log()[-3000:]
             return len([state for state in found if state in states]) >= number
 
-        self.serving.until(there, f"{number} × {states} of {deployment}: {self.runs(deployment)}")
+        self.serving.until(there, f"{number} × {states} of {deployment}: {self.runs(deployment)}", 5 * MINUTE)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def terminal(serve, cleaned, tmp_path_factory) -> Terminal:
     return Terminal(serve(folder / "data"), folder)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_every_line_does_what_is_said_of_it(terminal):
     serve, runs, review, back = BLOCKS
     assert serve == ["gradsieve serve"]  # the fixture's
