@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class GradsieveError(Exception):
     """An error a person can act on.
@@ -56,3 +59,27 @@ class BadArtefact(GradsieveError):
     """A file of an earlier stage is missing, altered, or from another run than declared."""
 
     exit_code = 6
+
+
+@contextmanager
+def needing(package: str, where: str, do: str) -> Iterator[None]:
+    """Around an import of what is installed only where it is wanted.
+
+    Args:
+        package: its name.
+        where: what wants it.
+        do: how to install it, or do without.
+
+    Raises:
+        BadConfig: it is not installed, or not whole.
+    """
+    try:
+        yield
+    except ImportError as error:
+        missing = isinstance(error, ModuleNotFoundError)
+        raise BadConfig(
+            where=where,
+            expected=f"the package {package}",
+            got="it is not installed" if missing else str(error),
+            do=do,
+        ) from error

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from tasks.errors import BadConfig
+from tasks.errors import BadConfig, needing
 from tasks.pretrained import digest_of, located
 
 HASHED_WORDS = "words"
@@ -118,15 +118,9 @@ def _fitted(file: Path, _digest: str, length: int, pad: int) -> Any:
 
 
 def _opened(file: Path) -> Any:
-    try:
+    do = "pip install -e '.[text]', or take the tokenizer words, which needs nothing."
+    with needing("tokenizers", "the reader's tokenizer", do):
         from tokenizers import Tokenizer
-    except ModuleNotFoundError as error:
-        raise BadConfig(
-            where="the reader's tokenizer",
-            expected="the package tokenizers",
-            got="it is not installed",
-            do="pip install -e '.[text]', or take the tokenizer words, which needs nothing.",
-        ) from error
     try:
         return Tokenizer.from_file(str(file))
     except Exception as error:  # the library raises bare Exceptions

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tasks.errors import BadConfig, BadModel
+from tasks.errors import BadModel, needing
 from tasks.models import Model
 from tasks.pretrained import digest_of, located
 from tasks.samples import Payload
@@ -169,15 +169,8 @@ class Transformer(Model):
             )
 
     def _adapt(self, encoder: nn.Module) -> None:
-        try:
+        with needing("peft", "model transformer, tuning lora", _MISSING):
             from peft import LoraConfig, inject_adapter_in_model
-        except ModuleNotFoundError as error:
-            raise BadConfig(
-                where="model transformer, tuning lora",
-                expected="the package peft",
-                got="it is not installed",
-                do=_MISSING,
-            ) from error
         config = LoraConfig(
             r=self.lora_rank,
             lora_alpha=self.lora_alpha or 2 * self.lora_rank,  # pyright: ignore[reportArgumentType]
@@ -203,14 +196,7 @@ def _is_linear(layer: nn.Module) -> bool:
 
 
 def _transformers() -> Any:
-    try:
+    with needing("transformers", "model transformer", _MISSING):
         import transformers
-    except ModuleNotFoundError as error:
-        raise BadConfig(
-            where="model transformer",
-            expected="the package transformers",
-            got="it is not installed",
-            do=_MISSING,
-        ) from error
     transformers.utils.logging.disable_progress_bar()
     return transformers

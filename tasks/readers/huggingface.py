@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from tasks.errors import BadConfig, BadInput
+from tasks.errors import BadInput, needing
 from tasks.readers import CHUNK_ROWS, Chunk, files_below
 from tasks.readers.tabular import Batch, Tabular
 from tasks.samples import Payload
@@ -59,16 +59,9 @@ class HuggingFace(Tabular):
         ]
 
     def _load(self, source: Path) -> list[tuple[str, Any]]:
-        try:
+        with needing("datasets", "reader huggingface", "Install the extra: pip install 'gradsieve[hf]'."):
             import datasets
             from datasets.exceptions import DatasetNotFoundError
-        except ModuleNotFoundError as error:
-            raise BadConfig(
-                where="reader huggingface",
-                expected="the package datasets",
-                got="it is not installed",
-                do="Install the extra: pip install 'gradsieve[hf]'.",
-            ) from error
         path = source.expanduser()
         try:
             if path.is_dir():

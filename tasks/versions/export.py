@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 import pyarrow.parquet as pq
 
 from tasks.artefacts import partial_folder, rename_folder, write_durably
-from tasks.errors import BadConfig
+from tasks.errors import BadConfig, needing
 from tasks.samples import Payload, to_array
 from tasks.versions.contents import Rows, rows_of
 from tasks.versions.history import History
@@ -114,15 +114,8 @@ def _folder_names(classes: list[str]) -> dict[str, str]:
 
 
 def _huggingface(rows: Rows, aside: Path) -> int:
-    try:
+    with needing("datasets", "option as huggingface", "pip install -e '.[hf]'"):
         from datasets import Dataset, DatasetDict
-    except ImportError as error:
-        raise BadConfig(
-            where="option as huggingface",
-            expected="the library datasets",
-            got="it is not installed",
-            do="pip install -e '.[hf]'",
-        ) from error
     between = rows.scratch / "parquet"
     count = _parquet(rows, between)
     splits: Any = {

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 
 from tasks.budgets import BUDGETS, BudgetChoice
 from tasks.detectors import DETECTORS, DetectorChoice
+from tasks.errors import BadConfig, needing
 from tasks.gradients import GRADIENTS, GradientChoice
 from tasks.models import MODELS, ModelChoice
 from tasks.models.mlp import Mlp
@@ -166,3 +167,13 @@ def test_the_fingerprint_of_a_part_that_reads_nothing_is_empty():
         kind: Literal["apple"] = "apple"
 
     assert Apple().fingerprint() == ""
+
+
+@pytest.mark.parametrize(
+    ("raised", "words"),
+    [(ModuleNotFoundError("x"), "got it is not installed"), (ImportError("half of it"), "got half of it")],
+)
+def test_a_package_that_is_wanted_and_not_there_is_named_with_how_to_get_it(raised, words):
+    said = pytest.raises(BadConfig, match=rf"reader odd: expected the package oddity, {words}\. Install it")
+    with said, needing("oddity", "reader odd", "Install it."):
+        raise raised
