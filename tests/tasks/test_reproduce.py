@@ -76,7 +76,7 @@ def test_an_experiment_is_valid_and_its_flow_takes_its_parameters(name):
             assert config.training.seed == 3000
             assert "{" not in yaml.safe_dump(config.reader.options, default_flow_style=False)
     if not about.scales:
-        with pytest.raises(BadConfig, match="models of text"):
+        with pytest.raises(BadConfig, match="causal language models"):
             about.scale("small")
 
 
@@ -197,4 +197,4 @@ def test_without_a_name_it_says_which_there_are(capsys):
     assert main(["reproduce"]) == 0
     listed = capsys.readouterr().out
     assert all(name in listed for name in WANTED)
-    assert "not yet: it needs models of text" in listed
+    assert "not yet: it needs causal language models" in listed
