@@ -15,6 +15,8 @@ from tasks.parts import Part
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from tasks.targets import Target
+
 Arm = Literal["untouched", "cleaned", "random", "relabelled"]
 ARMS: tuple[Arm, ...] = ("untouched", "cleaned", "random", "relabelled")
 TREATED: tuple[Arm, ...] = ("cleaned", "relabelled")
@@ -95,16 +97,16 @@ def _drawn(ids: np.ndarray, labels: np.ndarray, flagged: np.ndarray, seed: int) 
     return mask
 
 
-def flagged_among(flags: pa.Table, ids: np.ndarray, classes: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Of some samples, which are flagged and which class is suggested for each.
+def flagged_among(flags: pa.Table, ids: np.ndarray, target: Target) -> tuple[np.ndarray, np.ndarray, pa.Array]:
+    """Of some samples, which are flagged and what is suggested for each.
 
     Args:
         flags: schema ``FLAGS``; a sample that it does not name is not flagged.
         ids: n sample ids.
-        classes: the names of the classes.
+        target: what the labels say.
 
     Returns:
-        (n bool; n int64, −1 where no class, or none that there is, is suggested).
+        (n bool; n int64, the stratum suggested, −1 where none that there is; the label itself, n text).
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -113,8 +115,7 @@ def flagged_among(flags: pa.Table, ids: np.ndarray, classes: list[str]) -> tuple
     place = pc.fill_null(pc.index_in(pa.array(ids, pa.string()), value_set=names), -1)
     place = place.to_numpy(zero_copy_only=False)
     known = place >= 0
-    flagged, suggested = np.zeros(len(ids), bool), np.full(len(ids), -1, np.int64)
+    flagged = np.zeros(len(ids), bool)
     flagged[known] = flags["flag"].to_numpy()[place[known]]
-    index = pc.fill_null(pc.index_in(flags["suggested_label"], value_set=pa.array(classes, pa.string())), -1)
-    suggested[known] = index.to_numpy()[place[known]]
-    return flagged, suggested
+    suggested = flags["suggested_label"].combine_chunks().take(pa.array(place, mask=~known))
+    return flagged, target.strata(suggested), suggested

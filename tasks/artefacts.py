@@ -66,11 +66,11 @@ class Artefact(BaseModel):
         return sum(file.rows for file in self.files)
 
     def shards(self, prefix: str, *facts: str) -> list[Artefact]:
-        """One artefact for each file named ``prefix…``, with only the named facts: what a mapped task receives.
+        """One artefact for each file named ``prefix…``, with those named facts that there are, for a mapped task.
 
         A shard's digest covers no more than what its task depends on, so that rows added elsewhere leave it cached.
         """
-        kept = {name: self.facts[name] for name in facts}
+        kept = {name: self.facts[name] for name in facts if name in self.facts}
         return [
             self.model_copy(update={"files": (file,), "facts": kept, "digest": _digest([file], kept)})
             for file in self.files

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from tasks.artefacts import Artefact, Run
 from tasks.parts import Part
+from tasks.targets import Target
 
 KINDS = ("slip", "class", "neighbour")
 """Any other class · what its class is often taken for · what its own neighbours are."""
@@ -47,27 +48,30 @@ class Planted(NamedTuple):
 
     ids: np.ndarray
     labels: np.ndarray
-    """Planted class, int64."""
+    """Planted stratum, int64."""
     kinds: np.ndarray
     """int8, a place in ``KINDS``."""
     networks: np.ndarray
     """m × f, whether the fold's network is trained on the planted label."""
+    text: pa.Array
+    """Planted label, as text."""
 
     def __len__(self) -> int:
         return len(self.ids)
 
 
-def planted_of(run: Run, canaries: Artefact, classes: list[str]) -> Planted:
+def planted_of(run: Run, canaries: Artefact, target: Target) -> Planted:
     """Read ``canaries.parquet``."""
     table = pq.read_table(run.path(canaries))
-    index = pa.array(classes, pa.string())
+    text = table["planted_label"].combine_chunks()
     networks = table["networks"].combine_chunks()
     flat = networks.flatten().to_numpy(zero_copy_only=False)
     return Planted(
         np.array(table["sample_id"].to_pylist(), dtype=object),
-        pc.index_in(table["planted_label"], value_set=index).to_numpy().astype(np.int64),
+        target.strata(text),
         pc.index_in(table["kind"], value_set=pa.array(KINDS)).to_numpy().astype(np.int8),
         flat.reshape(table.num_rows, networks.type.list_size).astype(bool),
+        text,
     )
 
 

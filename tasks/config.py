@@ -155,6 +155,21 @@ class Observing(Form):
         return self
 
     @model_validator(mode="after")
+    def _labels_are_judged(self) -> Observing:
+        """Of a response nothing says how likely another one is."""
+        kind, _ = self.reader.part.says
+        if kind == "response":
+            judges = {"probabilities", "votes"}
+            unfit = [f"detector {part.name}" for part in self.parts if judges & set(part.sees)]
+            unfit += [f"budget {budget.name}" for budget in self.counting if budget.needs_canaries]
+            if unfit:
+                raise ValueError(
+                    f"{unfit[0]} goes by the classes there are, of which target response has none: name detectors that "
+                    "see gradients or training alone (iforest, l2, mean_loss, lissa …), and budget mixture or share"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _canaries_are_there(self) -> Observing:
         """What learns from canaries needs them, and networks that have not seen the sample they are asked about."""
         learners = [f"detector {part.name}" for part in self.parts if "canaries" in part.sees]
@@ -189,8 +204,10 @@ class Observing(Form):
 
     @property
     def planting(self) -> Canaries:
-        """The canaries of this run: none where every network has seen every sample."""
-        return self.canaries if self.folds > 1 else self.canaries.model_copy(update={"share": 0.0})
+        """The canaries of this run: none where every network has seen every sample, or where there are no classes."""
+        if self.folds > 1 and self.reader.part.says[0] != "response":
+            return self.canaries
+        return self.canaries.model_copy(update={"share": 0.0})
 
     @property
     def name(self) -> str:

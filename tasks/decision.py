@@ -69,6 +69,8 @@ def decide(
     count: int,
     options: Flagging,
     model: str = "held-out",
+    *,
+    judged: bool = True,
 ) -> pa.Table:
     """Rank by the deciding detector, flag up to the budget whom no guard keeps, and give every row its reason.
 
@@ -77,21 +79,27 @@ def decide(
 
     Args:
         scores: schema ``scores``, every training sample.
-        samples: sample_id, label and group, at least of those samples.
+        samples: sample_id, label, group and class (where that is not the label), at least of those samples.
         gradients: the scalars of ``GRADIENTS`` of those samples.
         advice: schema ``ADVICE`` of tasks/guards.py, of those samples.
         count: how many are flagged at most.
         options: who decides, and the guards.
         model: what the reasons call the model whose gradients these are: held-out or in-sample.
+        judged: whether it says which label it would give.
 
     Returns:
         Schema ``FLAGS``, by rank. Its length and order do not depend on the order of any input's rows.
     """
     detector = options.deciding(scores.column_names[1:])
     guards = options.model_dump(include={"class_cap", "group_cap", "rare"})
-    bound = {"detector": detector, "budget": count, "model": model} | guards
+    bound = {"detector": detector, "budget": count, "model": model, "judged": judged} | guards
     with duckdb.connect() as db:
-        for name, table in {"scores": scores, "samples": samples, "gradients": gradients, "advice": advice}.items():
+        for name, table in {
+            "scores": scores,
+            "samples": _classed(samples),
+            "gradients": gradients,
+            "advice": advice,
+        }.items():
             db.register(name, table)
         return db.sql(query("flag"), params=bound).to_arrow_table().cast(FLAGS)
 
@@ -101,15 +109,19 @@ def audit(flags: pa.Table, samples: pa.Table) -> pa.Table:
 
     Args:
         flags: schema ``FLAGS``.
-        samples: sample_id, label and group, at least of those samples.
+        samples: sample_id, label, group and class (where that is not the label), at least of those samples.
 
     Returns:
         Schema ``AUDIT``, by class or group, then by name. Counts of the classes sum to those of ``flags``.
     """
     with duckdb.connect() as db:
         db.register("flags", flags)
-        db.register("samples", samples)
+        db.register("samples", _classed(samples))
         return db.sql(query("audit")).to_arrow_table().cast(AUDIT)
+
+
+def _classed(samples: pa.Table) -> pa.Table:
+    return samples if "class" in samples.column_names else samples.append_column("class", samples["label"])
 
 
 def described(flags: pa.Table, samples: pa.Table) -> pa.Table:

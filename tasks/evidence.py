@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -23,8 +23,14 @@ import pyarrow.parquet as pq
 from tasks.artefacts import Artefact, Run
 from tasks.canaries import Planted, planted_of
 from tasks.errors import BadConfig
-from tasks.samples import given_labels, settled_of
+from tasks.samples import given_texts, settled_of
 from tasks.shards import GradientShards
+from tasks.targets import target_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from tasks.kernels.losses import Loss
 
 T = TypeVar("T")
 
@@ -63,7 +69,7 @@ class Evidence:
         planted: bool = False,
     ) -> None:
         self._parts = (run, samples, folds, gradients, votes, checkpoints, canaries)
-        self.run, self.samples = run, samples
+        self.run, self.samples, self.target = run, samples, target_of(samples)
         self.classes: list[str] = samples.facts["classes"]
         self.is_planted = planted
         self._scores: dict[str, np.ndarray] = {}
@@ -112,8 +118,8 @@ class Evidence:
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """The class each sample bears, n int64."""
-        labels = given_labels(self.run, self.samples, self.ids)
+        """The stratum of the label that each sample bears, n int64: its class (tasks/targets.py)."""
+        labels = self.target.strata(given_texts(self.run, self.samples, self.ids))
         if self.is_planted:
             labels[self.canary_places] = self.canaries.labels
         return labels
@@ -131,19 +137,37 @@ class Evidence:
         return settled_of(run, folds, self.ids)
 
     @cached_property
+    def outputs(self) -> torch.Tensor:
+        """Of the network that never saw the sample, n × outputs float32."""
+        import torch
+
+        return torch.from_numpy(self.gradients.matrix("logits"))
+
+    @cached_property
+    def spread(self) -> float:
+        """Of the residuals of a number, under the labels that were given."""
+        if self.is_planted:
+            return self.given.spread
+        values = self.target.values(given_texts(self.run, self.samples, self.ids))
+        return self.target.spread(self.outputs, values)
+
+    @cached_property
     def logits(self) -> np.ndarray:
-        """Outputs of the network that never saw the sample, n × k float32."""
-        return self.gradients.matrix("logits")
+        """Their scores of each class, n × k float32: the outputs themselves, where there is one for each class."""
+        return self.target.scores(self.outputs, self.spread).numpy()
+
+    @cached_property
+    def objective(self) -> Loss:
+        """What the networks were trained with."""
+        from tasks.kernels.losses import Loss
+
+        kind, smoothing = self.gradients.about.loss
+        return Loss(kind, smoothing)  # type: ignore[arg-type]
 
     @cached_property
     def probabilities(self) -> np.ndarray:
         """What they say of each class, n × k float32; rows sum to one (of a cross entropy)."""
-        import torch
-
-        from tasks.kernels.losses import Loss
-
-        kind, smoothing = self.gradients.about.loss
-        return Loss(kind, smoothing).probabilities(torch.from_numpy(self.logits)).numpy()  # type: ignore[arg-type]
+        return self.target.probabilities(self.outputs, self.spread, self.objective).numpy()
 
     @cached_property
     def _votes(self) -> pa.Table:
@@ -189,7 +213,7 @@ class Evidence:
     def canaries(self) -> Planted:
         """The run's canaries; the same whichever way one looks."""
         run, samples, *_, canaries = self._parts
-        return planted_of(run, canaries, samples.facts["classes"])
+        return planted_of(run, canaries, target_of(samples))
 
     @cached_property
     def canary_places(self) -> np.ndarray:

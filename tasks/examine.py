@@ -10,6 +10,7 @@ from tasks.models import Model
 from tasks.neighbourhood import Neighbourhood
 from tasks.samples import payload_of, remembered
 from tasks.step import step
+from tasks.targets import target_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,13 +39,14 @@ def examine(
     from tasks.schemas import EXAMINATION
     from tasks.suspects import examined
 
-    classes = samples.facts["classes"]
+    target = target_of(samples)
     splits = [split for split in ("test", "validation") if samples.facts["splits"].get(split)]
     tables = []
-    for split in splits:
+    # Who is never told how likely another label is has no opinion of the given one.
+    for split in splits if target.judged else []:
         inputs = remembered(run, samples, split)
         probabilities, votes = _asked(run, samples, checkpoints, neighbourhood, model, training, inputs)
-        tables.append(examined(inputs.ids, split, inputs.labels.numpy(), probabilities, votes, classes))
+        tables.append(examined(inputs.ids, split, inputs.labels.numpy(), probabilities, votes, list(target.classes)))
     table = pa.concat_tables([EXAMINATION.empty_table(), *tables])
     suspect = table.filter(table["suspect"])["split"].to_pylist()
     with run.draft("examination") as draft:
@@ -68,13 +70,15 @@ def _asked(
     from tasks.fitting import outputs_of, restored
     from tasks.neighbourhood import Electorate
 
-    payload, n, k = payload_of(samples), len(inputs.ids), len(samples.facts["classes"])
+    payload, target, n = payload_of(samples), target_of(samples), len(inputs.ids)
+    k, objective = len(target.classes), training.objective(target)
     probabilities, shares = np.zeros((n, k)), np.empty((n, k), np.float32)
     with claimed(training.device) as device:
         # By fold, so that the sum does not depend on the order in which trainings finished.
         for checkpoint in sorted(checkpoints, key=lambda artefact: artefact.facts["fold"]):
-            network = restored(run, checkpoint, model, payload, k)[-1]
-            probabilities += training.objective.probabilities(outputs_of(network, inputs.x, device)).numpy()
+            outputs = outputs_of(restored(run, checkpoint, model, payload, target.outputs)[-1], inputs.x, device)
+            spread = target.spread(outputs, inputs.values)
+            probabilities += target.probabilities(outputs, spread, objective).numpy()
         train = remembered(run, samples, "train")
         electorate = Electorate.of(neighbourhood, train, k, device, payload)
         for at, of_block, _ in electorate.votes(inputs.x, np.arange(n), np.full(n, -1), 1):

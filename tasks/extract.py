@@ -12,6 +12,7 @@ from tasks.gradients import Gradient
 from tasks.models import Model
 from tasks.samples import fold_of, load
 from tasks.step import step
+from tasks.targets import target_of
 
 
 @step("extract {samples.files[0].name}")
@@ -35,14 +36,14 @@ def extract(
     samples, labels and networks is taken over, only the rest is computed.
     """
     import numpy as np
-    import torch
+    import pyarrow as pa
 
     from tasks.extraction import Shard
     from tasks.known import Earlier
     from tasks.shards import ShardWriter
 
-    name, classes = PurePath(samples.files[0].name).stem, samples.facts["classes"]
-    shard = Shard(run, samples, checkpoints, model, gradient, training.objective, folds.facts["samples"])
+    name, target = PurePath(samples.files[0].name).stem, target_of(samples)
+    shard = Shard(run, samples, checkpoints, model, gradient, training.objective(target), folds.facts["samples"])
     with run.draft("gradients") as draft, claimed(training.device) as device:
         if not name.startswith("train"):
             inputs = load(run, samples, "validation")
@@ -51,9 +52,9 @@ def extract(
                     shard.take(writer, inputs, np.arange(len(inputs.ids)), fold, device)
             return draft.commit(**shard.facts)
         inputs = load(run, samples, "train")
-        fold, planted = fold_of(run, folds, inputs.ids), planted_of(run, canaries, classes)
+        fold, planted = fold_of(run, folds, inputs.ids), planted_of(run, canaries, target)
         rows, canary = places(inputs.ids, planted.ids)
-        earlier = Earlier(run, base, shard.about, inputs, classes)
+        earlier = Earlier(run, base, shard.about, inputs, samples.facts["classes"])
         whole = earlier.shard(name)
         if whole is not None:
             for file in whole.files:
@@ -68,7 +69,7 @@ def extract(
                 for one in np.unique(fold[todo]).tolist():
                     shard.take(writer, inputs, np.flatnonzero(todo & (fold == one)), one, device)
         if len(rows):
-            inputs.labels[torch.from_numpy(rows)] = torch.from_numpy(planted.labels[canary])
+            inputs.bear(rows, planted.text.take(pa.array(canary)), target)
             with ShardWriter(draft, name, "canaries") as writer:
                 for one in np.unique(fold[rows]).tolist():
                     shard.take(writer, inputs, rows[fold[rows] == one], one, device)

@@ -19,6 +19,7 @@ from tasks.progress import LOGGER, check
 from tasks.samples import Inputs, payload_of
 from tasks.schemas import gradient_shard
 from tasks.shards import ShardWriter
+from tasks.targets import Target, target_of
 
 if TYPE_CHECKING:
     import torch
@@ -123,6 +124,7 @@ def taken(
     size: BatchSize,
     device: torch.device,
     loss: Loss,
+    target: Target,
 ) -> Iterator[tuple[np.ndarray, dict[str, torch.Tensor]]]:
     """(rows, their columns on the host) in batches; the device already works on the next while one is handed out.
 
@@ -134,6 +136,7 @@ def taken(
         size: of the batches.
         device: where the networks are.
         loss: ℓ.
+        target: what the labels say.
     """
     import torch
 
@@ -147,10 +150,10 @@ def taken(
         batch = rows[at : at + size.size]
         try:
             x = send(inputs.x[torch.from_numpy(batch)], device)
-            y = send(inputs.labels[torch.from_numpy(batch)], device)
+            y = send(inputs.y[torch.from_numpy(batch)], device)
             each = [take(x, y) for take in takers]
             combined = combine([one.columns for one in each], [one.squares for one in each], how)
-            outcome = loss.outcome(each[-1].logits, y)
+            outcome = target.outcome(each[-1].logits, y, loss)
             columns = outcome._asdict() | combined.columns | {"l1": combined.l1, "l2": combined.l2}
             columns["logits"] = each[-1].logits.float()
             if combined.layer_norms is not None:
@@ -177,7 +180,7 @@ def record_batch(
     rows: np.ndarray,
     fold: int,
     columns: dict[str, torch.Tensor],
-    classes: list[str],
+    target: Target,
     about: About,
 ) -> pa.RecordBatch:
     """One batch as it is stored.
@@ -200,7 +203,7 @@ def record_batch(
     arrays: dict[str, pa.Array] = {
         "sample_id": pa.array(inputs.ids[rows], pa.string()),
         "fold": pa.array(np.full(len(rows), fold, np.int16)),
-        "predicted": pa.array(classes, pa.string()).take(pa.array(values["predicted"])),
+        "predicted": target.words(values["predicted"]),
     }
     for name in schema.names:
         if name in ("layer_norms", "logits"):
@@ -253,7 +256,7 @@ class Shard:
         dataset: int,
     ) -> None:
         self.run, self.samples, self.model, self.gradient = run, samples, model, gradient
-        self.loss, self.dataset, self.classes = loss, dataset, samples.facts["classes"]
+        self.loss, self.dataset, self.target = loss, dataset, target_of(samples)
         self.by_fold = {checkpoint.facts["fold"]: checkpoint for checkpoint in checkpoints}
         self.about = about_of(gradient, loss, checkpoints, gradient.layers(self._blank()))
 
@@ -268,15 +271,17 @@ class Shard:
         example = inputs.x[:1].to(device)
         takers = [self.gradient.taker(network, example, self.loss, self.dataset) for network in networks]
         size = BatchSize(batch_rows(self.gradient, networks[0], example))
-        for of_batch, columns in taken(takers, self.gradient.checkpoints, inputs, rows, size, device, self.loss):
-            writer.write(record_batch(inputs, of_batch, fold, columns, self.classes, self.about))
+        for of_batch, columns in taken(
+            takers, self.gradient.checkpoints, inputs, rows, size, device, self.loss, self.target
+        ):
+            writer.write(record_batch(inputs, of_batch, fold, columns, self.target, self.about))
 
     def _blank(self) -> nn.Module:
-        return build(self.model, payload_of(self.samples), len(self.classes)).eval()
+        return build(self.model, payload_of(self.samples), self.target.outputs).eval()
 
     def _networks(self, fold: int) -> list[nn.Module]:
         payload = payload_of(self.samples)
-        return restored(self.run, self.by_fold[fold], self.model, payload, len(self.classes))
+        return restored(self.run, self.by_fold[fold], self.model, payload, self.target.outputs)
 
 
 def about_of(gradient: Gradient, loss: Loss, checkpoints: list[Artefact], layers: list[str]) -> About:

@@ -120,7 +120,7 @@ def _accuracy(folder: Path, metrics: dict[str, Any]) -> Figure:
     arms = {arm: table.filter(pc.equal(table["arm"], arm))["accuracy"].to_numpy() for arm in metrics["accuracy"]}
     means = {arm: float(each.mean()) for arm, each in arms.items()}
     bounds = {arm: _interval(each) for arm, each in arms.items()}
-    treated = metrics["verdict"]["arm"]
+    treated, figure = metrics["verdict"]["arm"], metrics.get("figure", "accuracy")
 
     def draw(axes: Axes) -> None:
         for place, arm in enumerate(reversed(arms)):
@@ -131,7 +131,7 @@ def _accuracy(folder: Path, metrics: dict[str, Any]) -> Figure:
             axes.plot([100 * means[arm]], [place], "o", color=colour, markersize=8)
         axes.set_yticks(range(len(arms)), list(reversed(arms)))
         axes.set_ylim(-0.6, len(arms) - 0.4)
-        axes.set_xlabel("test accuracy, %; seeds, mean" + (", 95 % interval" if any(bounds.values()) else ""))
+        axes.set_xlabel(f"test {figure}, %; seeds, mean" + (", 95 % interval" if any(bounds.values()) else ""))
 
     rows = [
         (
@@ -143,19 +143,17 @@ def _accuracy(folder: Path, metrics: dict[str, Any]) -> Figure:
         for arm, bound in bounds.items()
     ]
     said = ", ".join(f"{arm} {mean:.2%}" for arm, mean in means.items())
-    return Figure(
-        "accuracy", f"Test accuracy by arm: {said}", draw, ("arm", "accuracy", "95 % interval", "seeds"), rows
-    )
+    return Figure("accuracy", f"Test {figure} by arm: {said}", draw, ("arm", figure, "95 % interval", "seeds"), rows)
 
 
 def _interval(values: np.ndarray) -> tuple[float, float] | None:
-    """Student's 95 % interval of a mean, within 0 and 1; of a single value none."""
+    """Student's 95 % interval of a mean of shares; of a single value none."""
     from scipy import stats
 
     if len(values) < 2:
         return None
     found = t_interval(values, float(stats.t.ppf(0.975, len(values) - 1)))
-    return None if found is None else (max(0.0, found[0]), min(1.0, found[1]))
+    return None if found is None else (max(min(0.0, *values), found[0]), min(1.0, found[1]))
 
 
 def _worth(metrics: dict[str, Any]) -> Figure:
@@ -173,7 +171,7 @@ def _worth(metrics: dict[str, Any]) -> Figure:
         axes.axvline(0, color=_KEPT, linewidth=1, linestyle=":")
         axes.set_yticks(range(len(gains)), list(reversed(gains)))
         axes.set_ylim(-0.6, len(gains) - 0.4)
-        axes.set_xlabel("difference in test accuracy, points; 95 % interval")
+        axes.set_xlabel(f"difference in test {metrics.get('figure', 'accuracy')}, points; 95 % interval")
 
     said = "; ".join(f"{name} {g['mean']:+.2%} [{g['low']:+.2%}, {g['high']:+.2%}]" for name, g in gains.items())
     rows = [

@@ -16,6 +16,7 @@ from tasks.models import Model
 from tasks.parts import Part
 from tasks.progress import Progress, check
 from tasks.samples import Inputs, Payload
+from tasks.targets import Said, Target
 
 if TYPE_CHECKING:
     import torch
@@ -39,8 +40,10 @@ class Training(Part):
     augment: Literal["none", "crop_flip"] = Field(
         default="none", description="crop_flip: pad 4, random crop, mirror (images)."
     )
-    loss: Literal["cross_entropy", "binary_cross_entropy", "squared_error"] = Field(
-        default="cross_entropy", description="What is minimised, and what gradients are taken of."
+    loss: Literal["cross_entropy", "binary_cross_entropy", "squared_error", "likelihood"] = Field(
+        default="cross_entropy",
+        description="What is minimised, and what gradients are taken of; of other targets than classes what fits them "
+        "(number: squared_error, labels: binary_cross_entropy, response: likelihood).",
     )
     label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="Share of each target spread over all classes.")
     checkpoint_epochs: list[int] = Field(
@@ -70,12 +73,11 @@ class Training(Part):
         """Epochs after which the network gives gradients."""
         return self.checkpoint_epochs or [self.epochs]
 
-    @property
-    def objective(self) -> Loss:
-        """The loss by sample."""
+    def objective(self, target: Target) -> Loss:
+        """The loss by sample: the one asked for, if the target can have it, else its own."""
         from tasks.kernels.losses import Loss
 
-        return Loss(self.loss, self.label_smoothing)
+        return Loss(self.loss if self.loss in target.losses else target.losses[0], self.label_smoothing)  # type: ignore[arg-type]
 
     @property
     def peak_lr(self) -> float:
@@ -83,7 +85,7 @@ class Training(Part):
         return self.lr or (3e-3 if self.optimizer == "adamw" else 0.1)
 
 
-def build(model: Model, payload: Payload, classes: int) -> nn.Module:
+def build(model: Model, payload: Payload, outputs: int) -> nn.Module:
     """The model's network behind its standardisation, freshly initialised from torch's default generator."""
     from torch import nn
 
@@ -96,13 +98,13 @@ def build(model: Model, payload: Payload, classes: int) -> nn.Module:
     else:
         first = BagOfTokens(payload.tokens.pad)
         payload = Payload(kind="array", columns=payload.columns, shape=(BagOfTokens.WIDTH,), dtype="float32")
-    return nn.Sequential(OrderedDict(standardize=first, network=model.build(payload, classes)))
+    return nn.Sequential(OrderedDict(standardize=first, network=model.build(payload, outputs)))
 
 
 def fit(
     model: Model,
     payload: Payload,
-    classes: int,
+    target: Target,
     inputs: Inputs,
     rows: np.ndarray,
     training: Training,
@@ -127,7 +129,7 @@ def fit(
         dynamics: filled with what the steps saw of each of ``inputs`` (tasks/kernels/dynamics.py).
 
     Raises:
-        BadModel: the network does not give n × k finite outputs.
+        BadModel: the network does not give the target's outputs, or not finite ones.
     """
     import torch
 
@@ -136,32 +138,34 @@ def fit(
         torch.random.fork_rng(devices=[device.index or 0] if device.type == "cuda" else []),
     ):
         torch.manual_seed(seed)
-        network = build(model, payload, classes)
+        network = build(model, payload, target.outputs)
         standardize: Any = network[0]  # type: ignore[index]
         standardize.fit(inputs.x, torch.from_numpy(rows))
         network.to(device)
-        _check_outputs(network, inputs, rows, classes, device)
+        _check_outputs(network, inputs, rows, target.outputs, device)
         # Convolutions are 1.2 to 1.7 times faster on channels-last weights, also on a CPU. (Module.to's own annotation
         # knows memory formats only beside a dtype.)
         network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        _optimise(network, inputs, rows, training, device, seed, label, steps, kept, dynamics)
+        _optimise(
+            network, inputs, rows, training, training.objective(target), device, seed, label, steps, kept, dynamics
+        )
         network.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
         return network.cpu().eval()
 
 
-def _check_outputs(network: nn.Module, inputs: Inputs, rows: np.ndarray, classes: int, device: torch.device) -> None:
+def _check_outputs(network: nn.Module, inputs: Inputs, rows: np.ndarray, width: int, device: torch.device) -> None:
     import torch
 
     network.eval()
     with torch.no_grad():
         outputs = network(inputs.x[torch.from_numpy(rows[:2])].to(device))
-    if not isinstance(outputs, torch.Tensor) or outputs.shape != (len(rows[:2]), classes):
+    if not isinstance(outputs, torch.Tensor) or outputs.shape != (len(rows[:2]), width):
         got = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
         raise BadModel(
             where="the network's output",
-            expected=f"a tensor of {len(rows[:2])} × {classes} logits for a batch of {len(rows[:2])}",
+            expected=f"a tensor of {len(rows[:2])} × {width} logits for a batch of {len(rows[:2])}",
             got=str(got),
-            do="Let the network end in a Linear layer with one output for each class.",
+            do="Let the network end in a Linear layer with one output for each class (one in all for a number).",
         )
 
 
@@ -170,6 +174,7 @@ def _optimise(
     inputs: Inputs,
     rows: np.ndarray,
     training: Training,
+    objective: Loss,
     device: torch.device,
     seed: int,
     label: str,
@@ -187,7 +192,6 @@ def _optimise(
     per_epoch = -(-len(rows) // training.batch_size)
     steps = steps or per_epoch * training.epochs
     last = min(steps, per_epoch * max(kept)) if kept else steps
-    objective = training.objective
     optimizer, schedule = _optimizer(network, training, steps)
     augmented = training.augment == "crop_flip" and inputs.x.dim() == 4
     batches = _batches(members, training.batch_size, generator)
@@ -197,7 +201,7 @@ def _optimise(
     with Progress(label, -(-last // per_epoch)) as progress:
         for batch in batches:
             check()
-            x, y = inputs.x[batch].to(device), inputs.labels[batch].to(device)
+            x, y = inputs.x[batch].to(device), inputs.y[batch].to(device)
             if augmented:
                 x = crop_flip(x, pad=4, generator=generator)
             with torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bf16"):
@@ -205,7 +209,7 @@ def _optimise(
                 losses = objective.losses(outputs, y)
                 loss = losses.mean()
             if noted is not None:
-                noted.note(batch.to(device), outputs, y, losses)
+                noted.note(batch.to(device), outputs, y, losses, objective)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -277,13 +281,9 @@ def _optimizer(network: nn.Module, training: Training, steps: int) -> tuple[Any,
     return optimizer, schedule
 
 
-def predict(
-    network: nn.Module, x: torch.Tensor, device: torch.device, objective: Loss
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """(most probable class, its probability) of each row, in evaluation mode."""
-    logits = outputs_of(network, x, device)
-    predicted = logits.argmax(1)
-    return predicted, objective.probabilities(logits).gather(1, predicted.unsqueeze(1)).squeeze(1)
+def predict(network: nn.Module, x: torch.Tensor, device: torch.device, target: Target, objective: Loss) -> Said:
+    """The label that the network gives each row, in evaluation mode, and how likely it thinks that is."""
+    return target.said(outputs_of(network, x, device), objective)
 
 
 def outputs_of(network: nn.Module, x: torch.Tensor, device: torch.device) -> torch.Tensor:
@@ -298,12 +298,12 @@ def outputs_of(network: nn.Module, x: torch.Tensor, device: torch.device) -> tor
         return torch.cat([network(batch.to(device)).float().cpu() for batch in x.split(rows)])
 
 
-def restored(run: Run, checkpoint: Artefact, model: Model, payload: Payload, classes: int) -> list[nn.Module]:
+def restored(run: Run, checkpoint: Artefact, model: Model, payload: Payload, outputs: int) -> list[nn.Module]:
     """The networks of one fold, by epoch, in evaluation mode on the CPU."""
     import torch
 
     networks = []
     for path in run.paths(checkpoint, ".pt"):
-        networks.append(build(model, payload, classes).eval())
+        networks.append(build(model, payload, outputs).eval())
         networks[-1].load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     return networks

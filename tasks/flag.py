@@ -5,7 +5,7 @@ from __future__ import annotations
 from tasks.artefacts import Artefact, Run
 from tasks.budgets import Budget
 from tasks.decision import Flagging, audit, counted, decide, described
-from tasks.samples import table_of
+from tasks.samples import classed, table_of
 from tasks.schemas import GRADIENTS
 from tasks.step import step
 
@@ -41,9 +41,10 @@ def flag(
     ]
     # One checkpoint is one fold: trained on the very samples it is asked about.
     model = "in-sample" if len(checkpoints) == 1 else "held-out"
-    thin = table_of(run, samples, ["sample_id", "label", "group", "source", "row", "source_id"])
+    thin = classed(samples, table_of(run, samples, ["sample_id", "label", "group", "source", "row", "source_id"]))
     advice = advised(evidence, standing.wrongness, options)
-    flags = decide(table, thin, pa.concat_tables(scalars), advice, found.count, options, model)
+    judged = evidence.target.judged
+    flags = decide(table, thin, pa.concat_tables(scalars), advice, found.count, options, model, judged=judged)
     audited = audit(flags, thin)
     with run.draft("flags") as draft:
         pq.write_table(described(flags, thin), draft.path("flags.parquet", flags.num_rows), compression="zstd")

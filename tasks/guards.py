@@ -44,7 +44,7 @@ def advised(evidence: Evidence, wrongness: Wrongness | None, options: Flagging) 
     far = far_from_class(evidence.votes, evidence.labels, predicted, options.rare_quantile)
     other, chance = suggested(evidence.probabilities, evidence.votes, evidence.labels)
     nothing = other < 0
-    names = pa.array(evidence.classes, pa.string()).take(pa.array(other, mask=nothing))
+    names = evidence.target.suggestions(other, evidence.outputs, evidence.objective)
     unknown = pa.nulls(len(evidence), pa.float64())
     wrong = unknown if wrongness is None else pa.array(wrongness.probability)
     right = unknown if wrongness is None else pa.array(wrongness.probability * chance, mask=nothing)

@@ -1,11 +1,6 @@
 """halve: one rung's validation predictions → the better half of the candidates."""
 
-# pyright: reportAttributeAccessIssue=false
-# pyarrow.compute makes its functions at import time; pyright cannot see them.
-
 from __future__ import annotations
-
-from typing import Any
 
 from tasks.artefacts import Artefact, Run
 from tasks.search import better_half, surviving
@@ -44,7 +39,10 @@ def halve(
     rows, means = [], {}
     flagged = {place: flags[place].facts["flagged"] for place in places}
     for i, place in enumerate(places):
-        of_place = [_outcome(run, trial) for trial in trials[i * each : (i + 1) * each]]
+        of_place = [
+            {"seed": trial.facts["seed"], "accuracy": trial.facts["credit"]}
+            for trial in trials[i * each : (i + 1) * each]
+        ]
         means[place] = sum(row["accuracy"] for row in of_place) / each
         about = {"rung": rung, "budget": names[place], "flagged": flagged[place], "place": place}
         rows += [about | row for row in of_place]
@@ -55,13 +53,3 @@ def halve(
     with run.draft("search") as draft:
         pq.write_table(table, draft.path("search.parquet", table.num_rows), compression="zstd")
         return draft.commit(survivors=kept, names=[names[place] for place in kept], rung=rung)
-
-
-def _outcome(run: Run, trial: Artefact) -> dict[str, Any]:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(run.path(trial), columns=["label", "predicted"])
-    right = pc.equal(table["label"], table["predicted"])
-    return {"seed": trial.facts["seed"], "accuracy": pc.mean(right.cast(pa.float64())).as_py()}

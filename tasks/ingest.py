@@ -26,13 +26,14 @@ def ingest(run: Run, reader: Reader, options: Ingestion) -> Artefact:
     duplicates, drops classes nobody can learn, plants noise if asked, and writes the final shards.
 
     Returns:
-        Facts: payload, classes (given labels, sorted), splits, rows, rejects by reason, duplicates, planted flips.
+        Facts: payload, classes (given labels, sorted), target (what labels say, if not classes), splits, rows, rejects
+        by reason, duplicates, planted flips.
     """
     payload, chunks = reader.open()
     with run.draft("samples") as draft:
         spool = draft.folder / "spool.parquet"
         rejects, read = spool_rows(limited(chunks, reader.limit), payload, reader.held_out, spool)
-        survey = survey_of(spool)
+        survey = survey_of(spool, *reader.says, where=f"reader {reader.kind}")
         rejects += survey.rejects
         check_share(run, rejects, read, options.max_rejects)
         check_classes(survey, read, f"reader {reader.kind}")

@@ -37,7 +37,7 @@ class Earlier:
         self.run, self.about = run, about
         self.shards = stages_of(run, base, "gradients")
         self.ids = pa.array(inputs.ids, pa.string())
-        labels = pa.array(classes, pa.string()).take(pa.array(inputs.labels.numpy()))
+        labels = inputs.text(classes)
         self.same = np.zeros(len(inputs.ids), bool)
         for before in stages_of(run, base, "samples"):
             for path in sample_paths(run, before, "train"):

@@ -127,8 +127,7 @@ class TextClassifier(nn.Module):
         super().__init__()
         self.encoder, self.dropout, self.head = encoder, nn.Dropout(dropout), nn.Linear(width, classes)
         self.pad, self.pooling, self.frozen, self.given = pad, pooling, frozen, given
-        self.register_state_dict_post_hook(_without_given)
-        self.register_load_state_dict_pre_hook(_with_given)
+        _leave_out_given(self)
 
     def train(self, mode: bool = True) -> TextClassifier:
         """As ever, but for a frozen encoder: its dropout would be noise and no regularisation."""
@@ -151,14 +150,46 @@ class TextClassifier(nn.Module):
         return self.head(self.dropout(pooled))
 
 
+class ResponseLikelihood(nn.Module):
+    """A causal language model, asked how likely it thinks the response it was given: n × 2 × length → n × 1.
+
+        z = (1/|R|) Σ_{t ∈ R} log p(x_t | x_<t),   R the places of the response and its end
+
+    So a loss is −z, and what is known of networks with one output is known of it. Padding stands behind the response,
+    where nothing looks back from.
+
+    Args:
+        encoder: called with input_ids; its ``logits`` are n × length × vocabulary.
+        given: names of its parameters that whoever builds it gives it again, so that no state holds them.
+    """
+
+    def __init__(self, encoder: nn.Module, *, given: frozenset[str]) -> None:
+        super().__init__()
+        self.encoder, self.given = encoder, given
+        _leave_out_given(self)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Ids, and ones where the response is."""
+        ids, answered = x[:, 0], x[:, 1, 1:].bool()
+        logits = self.encoder(input_ids=ids, use_cache=False).logits[:, :-1].float()
+        said = -nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
+        kept = answered.to(said)
+        return ((said * kept).sum(1) / kept.sum(1).clamp(min=1)).unsqueeze(1)
+
+
+def _leave_out_given(module: nn.Module) -> None:
+    module.register_state_dict_post_hook(_without_given)
+    module.register_load_state_dict_pre_hook(_with_given)
+
+
 def _without_given(module: nn.Module, state: dict[str, torch.Tensor], prefix: str, _metadata: object) -> None:
-    assert isinstance(module, TextClassifier)  # noqa: S101  the hook is set on these only
+    assert isinstance(module, TextClassifier | ResponseLikelihood)  # noqa: S101  the hook is set on these only
     for name in module.given:
         state.pop(f"{prefix}encoder.{name}", None)
 
 
 def _with_given(module: nn.Module, state: dict[str, torch.Tensor], prefix: str, *_rest: object) -> None:
-    assert isinstance(module, TextClassifier)  # noqa: S101  the hook is set on these only
+    assert isinstance(module, TextClassifier | ResponseLikelihood)  # noqa: S101  the hook is set on these only
     own = dict(module.encoder.named_parameters())
     for name in module.given:
         state.setdefault(f"{prefix}encoder.{name}", own[name].detach())

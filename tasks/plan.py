@@ -17,6 +17,7 @@ from tasks.models import Model
 from tasks.samples import check_split, known_folds, payload_of, table_of
 from tasks.schemas import FOLDS
 from tasks.step import step
+from tasks.targets import target_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,17 +54,16 @@ def plan(
     from tasks.identity import inseparable, uniforms
     from tasks.kernels.folds import assign_folds, extend_folds
 
-    payload, classes = payload_of(samples), samples.facts["classes"]
+    payload, target = payload_of(samples), target_of(samples)
     for split in needed:
         check_split(samples, split)
     with exclusive("cpu"), torch.random.fork_rng(devices=[]):
-        gradient.check(build(model, payload, len(classes)), payload.blank(2))
+        gradient.check(build(model, payload, target.outputs), payload.blank(2))
     table = table_of(run, samples, ["sample_id", "split", "label", "group"])
     table = table.filter(pc.equal(table["split"], "train"))
     ids = table["sample_id"].to_pylist()
     units = inseparable(ids, table["group"].to_pylist())
-    index = {label: i for i, label in enumerate(classes)}
-    strata = np.array([index[label] for label in table["label"].to_pylist()], np.int64)
+    strata = target.strata(table["label"])
     distinct = len(np.unique(units))
     if folds > distinct:
         raise BadConfig(
@@ -139,11 +139,11 @@ def _check_base(samples: Artefact, folds: int, before: Artefact, earlier: Artefa
             got=str(folds),
             do="Keep the number of folds, or run without a base.",
         )
-    for fact in ("classes", "payload"):
-        if samples.facts[fact] != before.facts[fact]:
+    for fact in ("classes", "payload", "target"):
+        if samples.facts.get(fact) != before.facts.get(fact):
             raise BadInput(
                 where=f"the samples' {fact}",
-                expected=f"{before.facts[fact]}, as the base's models were trained on",
-                got=str(samples.facts[fact]),
+                expected=f"{before.facts.get(fact)}, as the base's models were trained on",
+                got=str(samples.facts.get(fact)),
                 do="Train anew: run without a base.",
             )

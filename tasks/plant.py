@@ -8,8 +8,9 @@ from __future__ import annotations
 from tasks.artefacts import Artefact, Run
 from tasks.canaries import KINDS, Canaries
 from tasks.earlier import stages_of
-from tasks.samples import fold_of, given_labels
+from tasks.samples import fold_of, given_texts
 from tasks.step import step
+from tasks.targets import target_of
 
 
 @step("plant")
@@ -27,17 +28,17 @@ def plant(
     import pyarrow.parquet as pq
 
     from tasks.identity import uniforms
-    from tasks.kernels.canaries import class_confusion, planted_labels, planting_networks
+    from tasks.kernels.canaries import class_confusion, drawn_within, planted_labels, planting_networks
     from tasks.schemas import canaries as schema
 
-    classes, count = samples.facts["classes"], folds.facts["folds"]
+    target, classes, count = target_of(samples), samples.facts["classes"], folds.facts["folds"]
     table = pq.read_table(run.path(votes))
     ids = table["sample_id"].to_pylist()
-    labels = given_labels(run, samples, table["sample_id"].combine_chunks())
+    given = given_texts(run, samples, table["sample_id"].combine_chunks())
+    labels = target.strata(given)
     earlier = stages_of(run, base, "canaries")
     if canaries.share and earlier and earlier[0].facts["canaries"]:
         old = pq.read_table(run.path(earlier[0]))
-        given = pa.array(classes, pa.string()).take(pa.array(labels))
         now = given.take(pc.index_in(old["sample_id"], value_set=pa.array(ids, pa.string())).combine_chunks())
         kept = old.filter(pc.not_equal(old["planted_label"], now))  # null, and so dropped, where the sample is gone
         if kept.num_rows:
@@ -53,6 +54,12 @@ def plant(
     planted = planted_labels(
         labels[rows], ballots[rows], class_confusion(labels, ballots, len(classes)), kinds, label_draw
     )
+    # A stratum is drawn, then one of the labels that its samples bear.
+    within, _ = uniforms(names, canaries.seed, b"canary value")
+    if target.kind == "class":
+        text = pa.array(classes, pa.string()).take(pa.array(planted))
+    else:
+        text = given.take(pa.array(drawn_within(planted, labels, within)))
     draws = np.stack([uniforms(names, canaries.seed, f"canary fold {f}".encode())[0] for f in range(count)], 1)
     fold = fold_of(run, folds, np.array(names, dtype=object)).astype(np.int64)
     networks = planting_networks(fold, draws)
@@ -61,7 +68,7 @@ def plant(
     with run.draft("canaries") as draft:
         columns = [
             pa.array(names, pa.string()),
-            pa.array(classes, pa.string()).take(pa.array(planted)),
+            text,
             pa.array(KINDS).take(pa.array(kinds)),
             pa.FixedSizeListArray.from_arrays(pa.array(networks.ravel()), count),
         ]

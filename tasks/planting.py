@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tasks.errors import BadConfig
 from tasks.identity import uniforms
 from tasks.readers import Noise
 from tasks.samples import Payload, to_array
@@ -38,6 +39,8 @@ class Planting:
     classes: list[str]
     cutoff: float
     """A training label flips when its sample's draw (``flip_draws``) is below this."""
+    pool: list[str] | None = None
+    """Labels that are no classes flip to any other of these, uniformly."""
 
     def planted(self, batch: pa.RecordBatch, ids: list[str], keep: np.ndarray) -> tuple[pa.Array, pa.Array, int]:
         """Labels after the flips, the clean ones beside them, and how many flips there are.
@@ -49,13 +52,14 @@ class Planting:
             ids: their final ids.
             keep: which of them become samples.
         """
-        index = {label: i for i, label in enumerate(self.classes)}
+        names = self.classes if self.pool is None else self.pool
+        index = {label: i for i, label in enumerate(names)}
         given = batch["label"].to_pylist()
         labels = np.array([index.get(label, 0) for label in given], np.int64)
         draws = np.where(_is_train(batch) & keep, flip_draws(ids, self.noise), np.inf)
         flipped = self._flipped(batch, ids, labels, draws)
         changed = flipped != labels
-        new = [self.classes[f] if c else g for f, c, g in zip(flipped, changed, given, strict=True)]
+        new = [names[f] if c else g for f, c, g in zip(flipped, changed, given, strict=True)]
         known = batch["clean_label"].to_pylist()
         clean = [g if truth is None else truth for truth, g in zip(known, given, strict=True)]
         return pa.array(new, pa.string()), pa.array(clean, pa.string()), int(changed.sum())
@@ -63,7 +67,7 @@ class Planting:
     def _flipped(self, batch: pa.RecordBatch, ids: list[str], labels: np.ndarray, draws: np.ndarray) -> np.ndarray:
         from tasks.kernels.noise import flip_labels  # torch: not before a label is to be flipped
 
-        k = len(self.classes)
+        k = len(self.classes if self.pool is None else self.pool)
         _, choose = uniforms(ids, self.noise.seed)
         if self.noise.kind != "instance":
             symmetric = self.noise.kind == "symmetric"
@@ -102,7 +106,15 @@ def planting_of(spool: Path, survey: Survey, noise: Noise, payload: Payload) -> 
         return None
     expected = 1.0 if noise.kind == "instance" else noise.share
     cutoff = _exact_cutoff(spool, survey, noise) if noise.exact else expected
-    return Planting(noise, payload, survey.classes, cutoff)
+    classes = survey.target.kind == "class"
+    if not classes and noise.kind != "symmetric":
+        raise BadConfig(
+            where="option reader.noise.kind",
+            expected=f"symmetric: labels of the kind {survey.target.kind} flip to any other there is",
+            got=noise.kind,
+            do="Leave it out.",
+        )
+    return Planting(noise, payload, list(survey.target.classes), cutoff, None if classes else survey.pool)
 
 
 def flip_draws(ids: list[str], noise: Noise) -> np.ndarray:

@@ -10,10 +10,10 @@ from tasks.fitting import Training, fit, predict
 from tasks.models import Model
 from tasks.samples import payload_of, remembered
 from tasks.step import step
+from tasks.targets import Said, target_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    import torch
 
     from tasks.samples import Inputs
 
@@ -36,21 +36,22 @@ def retrain(
     seen the test split.
     """
     import numpy as np
+    import pyarrow as pa
     import pyarrow.parquet as pq
-    import torch
 
     from tasks import devices
 
     inputs, held_out = remembered(run, samples, "train"), remembered(run, samples, split)
-    classes = samples.facts["classes"]
-    flagged, suggested = flagged_among(pq.read_table(run.path(flags)), inputs.ids, classes)
+    target = target_of(samples)
+    flagged, suggested, text = flagged_among(pq.read_table(run.path(flags)), inputs.ids, target)
     kept, labels = treated(inputs.ids, inputs.labels.numpy(), flagged, suggested, arm, seed)
-    inputs.labels.copy_(torch.from_numpy(labels))
+    mended = np.flatnonzero(labels != inputs.labels.numpy())
+    inputs.bear(mended, text.take(pa.array(mended)), target)
     rows = np.flatnonzero(kept)
     network = fit(
         model,
         payload_of(samples),
-        len(classes),
+        target,
         inputs,
         rows,
         training,
@@ -59,23 +60,18 @@ def retrain(
         steps=training.epochs * -(-len(inputs.ids) // training.batch_size),
     )
     with devices.exclusive(training.device) as device:
-        predicted, p = predict(network, held_out.x, device, training.objective)
-    table = _table(held_out, predicted, p, classes)
+        said = predict(network, held_out.x, device, target, training.objective(target))
+    table = _table(held_out, said, samples.facts["classes"])
+    credit = target.credit(table["label"], table["predicted"], table["p_predicted"].to_numpy())
     with run.draft("predictions") as draft:
         pq.write_table(table, draft.path(f"predictions/{arm}-{seed}.parquet", table.num_rows), compression="zstd")
-        return draft.commit(arm=arm, seed=seed, trained_on=len(rows), split=split)
+        return draft.commit(arm=arm, seed=seed, trained_on=len(rows), split=split, credit=float(credit.mean()))
 
 
-def _table(held_out: Inputs, predicted: torch.Tensor, p: torch.Tensor, classes: list[str]) -> pa.Table:
+def _table(held_out: Inputs, said: Said, classes: list[str]) -> pa.Table:
     import pyarrow as pa
 
     from tasks.schemas import PREDICTIONS
 
-    names = pa.array(classes, pa.string())
-    columns = [
-        pa.array(held_out.ids, pa.string()),
-        names.take(pa.array(held_out.labels.numpy())),
-        names.take(pa.array(predicted.numpy())),
-        pa.array(p.numpy()),
-    ]
+    columns = [pa.array(held_out.ids, pa.string()), held_out.text(classes), said.label, pa.array(said.p.numpy())]
     return pa.table(columns, schema=PREDICTIONS)

@@ -25,6 +25,7 @@ from tasks.artefacts import Artefact, Run
 from tasks.errors import BadConfig, BadInput
 from tasks.reviewing import Answer, Decision, Review, earlier_answer, home_of, keep_answer, read_sheet, write_sheet
 from tasks.step import step
+from tasks.targets import target_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -69,13 +70,14 @@ def review(run: Run, samples: Artefact, flags: Artefact, answer: Answer) -> Arte
     import pyarrow.parquet as pq
 
     from tasks.decision import audit, counted, reviewed_flags
-    from tasks.samples import table_of
+    from tasks.samples import classed, table_of
     from tasks.schemas import FLAGS
 
     table = pq.read_table(run.path(flags))
     rows = _rows_of(run, flags, table, answer)
     table = reviewed_flags(table, rows, answer.reviewer, answer.note, answer.at) if rows is not None else table
-    audited = audit(table.select(FLAGS.names), table_of(run, samples, ["sample_id", "label", "group"]))
+    thin = classed(samples, table_of(run, samples, ["sample_id", "label", "group"]))
+    audited = audit(table.select(FLAGS.names), thin)
     told = answer.model_dump(mode="json") | {"rows": 0 if rows is None else rows.num_rows}
     with run.draft("flags") as draft:
         pq.write_table(table, draft.path("flags.parquet", table.num_rows), compression="zstd")
@@ -138,9 +140,7 @@ def _asked(run: Run, samples: Artefact, flags: Artefact, options: Review) -> Ans
             return Answer(decision="nobody", hours=options.hours)
         try:
             rows = (
-                read_sheet(Path(given.sheet or sheet), table, samples.facts["classes"])
-                if given.decision == "rows"
-                else None
+                read_sheet(Path(given.sheet or sheet), table, target_of(samples)) if given.decision == "rows" else None
             )
         except BadInput as error:
             problem = f"**That did not work:** {error}\n\n"

@@ -25,6 +25,7 @@ from pydantic import Field, ValidationError
 from tasks.artefacts import Artefact, Run, sha256_of, write_durably
 from tasks.errors import BadInput
 from tasks.parts import Part
+from tasks.targets import Target
 
 Decision = Literal["approve", "reject", "rows"]
 
@@ -98,13 +99,13 @@ def _task(row: dict[str, Any]) -> dict[str, Any]:
     return {"data": row, "predictions": [{"model_version": "gradsieve", "result": [choice]}]}
 
 
-def read_sheet(path: Path, flags: pa.Table, classes: list[str]) -> pa.Table:
+def read_sheet(path: Path, flags: pa.Table, target: Target) -> pa.Table:
     """An edited sheet: CSV, Parquet, or JSON as Label Studio exports it.
 
     Args:
         path: of the file.
         flags: schema ``SUSPECTS``.
-        classes: labels there are.
+        target: what labels there are.
 
     Returns:
         Schema ``ROWS``; samples that the sheet does not list are decided as they were.
@@ -128,8 +129,8 @@ def read_sheet(path: Path, flags: pa.Table, classes: list[str]) -> pa.Table:
             raise _bad(path, "flag or keep as decision", f"{decision!r} in row {row}")
         if name not in known:
             raise _bad(path, "training samples of this run", f"{name!r} in row {row}")
-        if label is not None and label not in classes:
-            raise _bad(path, f"a class as new_label: {', '.join(classes[:10])}", f"{label!r} in row {row}")
+        if label is not None and not target.reads(label):
+            raise _bad(path, f"{target.told} as new_label", f"{label!r} in row {row}")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise _bad(path, "each sample once", f"{twice} several times")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import tempfile
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model
 from tasks import images
 from tasks.artefacts import Artefact, Run
 from tasks.errors import BadArtefact, BadInput
+from tasks.targets import Target, target_of
 from tasks.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ class Payload(BaseModel):
     ``array``: the columns, in order, each a number or a fixed-size list, side by side, as ``shape``.
     ``image``: one column of encoded images, decoded to ``shape`` = (C, H, W).
     ``tokens``: one column of text, or two that are read as a pair, as the ids of ``shape`` = (length,) or (2, length)
-    that ``tokens`` makes of them: numbers that name and do not measure, so nothing standardises them.
+    that ``tokens`` makes of them: numbers that name and do not measure, so nothing standardises them. The second of the
+    two may be ``label``, of prompts and the responses to them: what a model is to answer is then part of its input.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -52,6 +54,11 @@ class Payload(BaseModel):
     dtype: Literal["uint8", "int8", "int32", "float32"]
     resize: bool = False
     tokens: Tokens | None = None
+
+    @property
+    def own(self) -> list[str]:
+        """The columns that are the sample's whatever its label: what it is known by."""
+        return [name for name in self.columns if name != "label"]
 
     @property
     def is_image(self) -> bool:
@@ -83,9 +90,34 @@ class Inputs:
     ids: np.ndarray
     """n sample ids (object array of str)."""
     labels: torch.Tensor
-    """n class indices, int64; positions in the artefact's ``classes``."""
+    """n strata, int64; positions in the artefact's ``classes``."""
     x: torch.Tensor
     """n × shape, in the payload's dtype: networks standardise, so pixels travel as bytes."""
+    values: torch.Tensor | None = None
+    """n × outputs, what a loss compares with, where that is not the stratum (tasks/targets.py)."""
+    given: pa.Array | None = None
+    """n labels as text, where that is more than the stratum's name."""
+
+    @property
+    def y(self) -> torch.Tensor:
+        """What a loss compares outputs with: n classes, or n × outputs."""
+        return self.labels if self.values is None else self.values
+
+    def bear(self, rows: np.ndarray, labels: pa.Array, target: Target) -> None:
+        """Give the samples ``rows`` other labels, in place."""
+        import torch
+
+        at = torch.from_numpy(rows)
+        self.labels[at] = torch.from_numpy(target.strata(labels))
+        values = target.values(labels)
+        if self.values is not None and values is not None:
+            self.values[at] = values
+
+    def text(self, classes: list[str]) -> pa.Array:
+        """The labels as they were given."""
+        if self.given is not None:
+            return self.given
+        return pa.array(classes, pa.string()).take(pa.array(self.labels.numpy()))
 
 
 def sample_paths(run: Run, samples: Artefact, split: str = "") -> list[Path]:
@@ -96,7 +128,7 @@ def sample_paths(run: Run, samples: Artefact, split: str = "") -> list[Path]:
 def observed_shards(samples: Artefact) -> list[Artefact]:
     """Shards that gradients are taken of, with what these depend on: the training ones, then the validation ones."""
     splits = ("train", "validation")
-    return [shard for split in splits for shard in samples.shards(f"samples/{split}-", "payload", "classes")]
+    return [shard for split in splits for shard in samples.shards(f"samples/{split}-", "payload", "classes", "target")]
 
 
 def load(run: Run, samples: Artefact, split: str) -> Inputs:
@@ -109,12 +141,11 @@ def load(run: Run, samples: Artefact, split: str) -> Inputs:
     """
     import torch
 
-    payload = payload_of(samples)
+    payload, target = payload_of(samples), target_of(samples)
     paths = sample_paths(run, samples, split)
-    classes = pa.array(samples.facts["classes"], pa.string())
     thin = [pq.read_table(path, columns=["sample_id", "label"]) for path in paths]
     ids = [name for table in thin for name in table["sample_id"].to_pylist()]
-    labels = [pc.index_in(table["label"], value_set=classes).to_numpy() for table in thin]
+    labels = pa.chunked_array([chunk for table in thin for chunk in table["label"].chunks], pa.string())
     x = _allocate((len(ids), *payload.shape), np.dtype(payload.dtype), run.lake)
     at = 0
     for path in paths:
@@ -124,15 +155,17 @@ def load(run: Run, samples: Artefact, split: str) -> Inputs:
                 at += batch.num_rows
     return Inputs(
         ids=np.array(ids, dtype=object),
-        labels=torch.from_numpy(np.concatenate(labels or [np.empty(0)]).astype(np.int64)),
+        labels=torch.from_numpy(target.strata(labels)),
         x=torch.from_numpy(x),
+        values=target.values(labels),
+        given=None if target.kind == "class" else labels.combine_chunks(),
     )
 
 
 def remembered(run: Run, samples: Artefact, split: str) -> Inputs:
     """As ``load``, decoded once by each process that asks for the same split again, as every retraining does.
 
-    Inputs and ids are shared and must not be written to; the labels are the caller's own.
+    Inputs and ids are shared and must not be written to; labels and values are the caller's own.
     """
     key = (str(run.lake), samples.digest, split)
     with _REMEMBERING:
@@ -142,7 +175,8 @@ def remembered(run: Run, samples: Artefact, split: str) -> Inputs:
         held = sum(inputs.x.nbytes for inputs in _REMEMBERED.values())
         while held > _REMEMBERED_BYTES and len(_REMEMBERED) > _REMEMBERED_SPLITS:
             held -= _REMEMBERED.popitem(last=False)[1].x.nbytes
-    return Inputs(ids=found.ids, labels=found.labels.clone(), x=found.x)
+    values = None if found.values is None else found.values.clone()
+    return replace(found, labels=found.labels.clone(), values=values)
 
 
 def _allocate(shape: tuple[int, ...], dtype: np.dtype, lake: Path) -> np.ndarray:
@@ -182,14 +216,26 @@ def table_of(run: Run, samples: Artefact, columns: list[str]) -> pa.Table:
     return pa.concat_tables([pq.read_table(path, columns=columns) for path in sample_paths(run, samples)])
 
 
+def classed(samples: Artefact, table: pa.Table) -> pa.Table:
+    """The table with a column ``class``, the stratum of its labels."""
+    target = target_of(samples)
+    names = pa.array(target.classes, pa.string()).take(pa.array(target.strata(table["label"])))
+    return table.append_column("class", names)
+
+
 def given_labels(run: Run, samples: Artefact, ids: pa.Array) -> np.ndarray:
-    """The given class of each of ``ids``, int64; every one of them must be among the training samples."""
+    """The given stratum of each of ``ids``, int64; every one of them must be among the training samples."""
+    return target_of(samples).strata(given_texts(run, samples, ids))
+
+
+def given_texts(run: Run, samples: Artefact, ids: pa.Array) -> pa.Array:
+    """The label of each of ``ids`` as it was given; every one of them must be among the training samples."""
     thin = pa.concat_tables(
         [pq.read_table(path, columns=["sample_id", "label"]) for path in sample_paths(run, samples, "train")]
     )
-    labels = pc.index_in(thin["label"], value_set=pa.array(samples.facts["classes"], pa.string()))
     place = pc.index_in(ids, value_set=thin["sample_id"].combine_chunks())
-    return labels.to_numpy()[place.to_numpy(zero_copy_only=False)].astype(np.int64)
+    taken = thin["label"].take(place)
+    return taken.combine_chunks() if isinstance(taken, pa.ChunkedArray) else taken
 
 
 def fold_of(run: Run, folds: Artefact, ids: np.ndarray) -> np.ndarray:

@@ -44,7 +44,7 @@ class Summary:
         return [
             ("Ingested", self._ingested()),
             ("Flagged", self._flagged()),
-            ("Test accuracy, last epoch", self._accuracy()),
+            (f"Test {self.facts['metrics'].get('figure', 'accuracy')}, last epoch", self._accuracy()),
             ("Published", self._published()),
             ("Ask", [self.asked(self.sql)]),
         ]

@@ -11,13 +11,16 @@ import numpy as np
 
 from tasks.errors import BadInput
 from tasks.queries import literal
+from tasks.targets import Response, Target, TargetKind, labels_from, number_from
 
 
 class Survey:
     """Labels, duplicates and rejects of the whole spool."""
 
     def __init__(self) -> None:
-        self.classes: list[str] = []
+        self.target = Target(classes=())
+        self.pool: list[str] = []
+        """The different labels of the training samples, sorted, where they are no classes."""
         self.duplicates = 0
         self.leaking = 0
         self.copies: dict[int, int] = {}
@@ -53,24 +56,42 @@ def check_classes(survey: Survey, read: int, where: str) -> None:
     Raises:
         BadInput: fewer than two classes to tell apart.
     """
-    if len(survey.classes) < 2:
+    classes = survey.target.classes
+    if survey.target.kind == "class" and len(classes) < 2:
         raise BadInput(
             where=where,
             expected="at least two classes with two training samples each",
-            got=f"{len(survey.classes)} ({', '.join(survey.classes) or 'no usable label'}) in {read:,} rows",
+            got=f"{len(classes)} ({', '.join(classes) or 'no usable label'}) in {read:,} rows",
             do="Check the label column and the split column.",
         )
 
 
-def survey_of(spool: Path) -> Survey:
-    """Classes, duplicates and late rejects of a spool, as the first pass wrote it."""
+def survey_of(spool: Path, kind: TargetKind = "class", separator: str = "|", where: str = "the source") -> Survey:
+    """Labels, duplicates and late rejects of a spool, as the first pass wrote it.
+
+    Args:
+        spool: the first pass's file.
+        kind: what its labels say.
+        separator: between the labels of a set.
+        where: the source, for messages.
+
+    Raises:
+        BadInput: nothing can be learned from such labels.
+    """
     survey = Survey()
     with duckdb.connect() as db:
         db.execute(
             f"""CREATE VIEW spool AS SELECT file_row_number AS place, sample_id, source, "row", split, label
                 FROM read_parquet({literal(spool)}, file_row_number = true)"""
         )
-        _ask_classes(db, survey)
+        if kind == "class":
+            _ask_classes(db, survey)
+        else:
+            counts = db.execute(
+                "SELECT label, count(*) FROM spool WHERE split = 'train' GROUP BY label ORDER BY label"
+            ).fetchall()
+            survey.pool = [label for label, _ in counts]
+            survey.target = _target(dict(counts), kind, separator, where)
         # Copies are numbered by what they say, not by where they stand, so that row order names nothing.
         copies = db.execute(
             """SELECT place,
@@ -86,6 +107,14 @@ def survey_of(spool: Path) -> Survey:
     return survey
 
 
+def _target(counts: dict[str, int], kind: TargetKind, separator: str, where: str) -> Target:
+    if kind == "number":
+        return number_from(np.repeat(np.array(list(counts), np.float64), list(counts.values())), where)
+    if kind == "labels":
+        return labels_from(counts, separator, where)
+    return Response(classes=("response",))
+
+
 def _ask_classes(db: duckdb.DuckDBPyConnection, survey: Survey) -> None:
     """The classes that can be learned, and the rows of those that cannot."""
     by_label = "SELECT label, count(*) FILTER (split = 'train'), count(*) FROM spool GROUP BY label"
@@ -95,7 +124,8 @@ def _ask_classes(db: duckdb.DuckDBPyConnection, survey: Survey) -> None:
         for label, train, total in counts
         if train < 2
     }
-    survey.classes = sorted((label for label, *_ in counts if label not in unlearnable), key=_class_order)
+    learnable = sorted((label for label, *_ in counts if label not in unlearnable), key=_class_order)
+    survey.target = Target(classes=tuple(learnable))
     for place, source, row, label in db.execute(
         'SELECT place, source, "row", label FROM spool WHERE list_contains($1, label) ORDER BY place',
         [list(unlearnable)],

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 from tasks.errors import BadConfig, needing
 from tasks.pretrained import digest_of, located
@@ -21,6 +21,8 @@ HASHED_WORDS = "words"
 _PAD, _START, _END, _FIRST = 0, 1, 2, 3
 _WORD = re.compile(r"\w+|[^\w\s]")
 # What tokenizers call padding where their files do not say.
+# And what they end a text with.
+_ENDS = ("<|im_end|>", "<|eot_id|>", "</s>", "<|endoftext|>", "<|end_of_text|>", "[SEP]")
 _PADS = ("[PAD]", "<pad>", "<|endoftext|>", "</s>", "<|end_of_text|>")
 _FILE = "tokenizer.json"
 
@@ -37,37 +39,51 @@ class Tokens(BaseModel):
     """Ids are below this."""
     pad: int
     """Fills a text up to the length; a model does not look at it."""
+    end: int | None = None
+    """Of prompts and responses: what a response ends with. None of other texts."""
+
+    @model_serializer(mode="wrap")
+    def _without_what_it_lacks(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        said: dict[str, Any] = serialize(self)
+        return {name: value for name, value in said.items() if name != "end" or value is not None}
 
     @classmethod
-    def of(cls, tokenizer: str, vocabulary: int) -> Tokens:
+    def of(cls, tokenizer: str, vocabulary: int, *, answered: bool = False) -> Tokens:
         """The named tokenizer as it is now.
 
         Args:
             tokenizer: as the field has it.
             vocabulary: of ``words``; other tokenizers have their own.
+            answered: whether texts are prompts with responses to them.
 
         Raises:
             BadConfig: there is none of this name, or it cannot be read.
         """
         if tokenizer == HASHED_WORDS:
-            return cls(tokenizer=tokenizer, digest="", vocabulary=vocabulary, pad=_PAD)
+            end = _END if answered else None
+            return cls(tokenizer=tokenizer, digest="", vocabulary=vocabulary, pad=_PAD, end=end)
         folder = located(tokenizer, _FILE)
         reads = _opened(folder / _FILE)
         vocabulary = 1 + max(reads.get_vocab(with_added_tokens=True).values())
         digest = digest_of(folder, _FILE)
-        return cls(tokenizer=tokenizer, digest=digest, vocabulary=vocabulary, pad=_pad_of(folder, reads))
+        pad, end = _named(folder, reads, "pad_token", _PADS), None
+        if answered:
+            end = _named(folder, reads, "eos_token", _ENDS)
+        return cls(tokenizer=tokenizer, digest=digest, vocabulary=vocabulary, pad=pad, end=end)
 
     def encode(self, columns: list[list[str]], shape: tuple[int, ...]) -> np.ndarray:
         """Ids of n texts, int32, cut or padded to one length.
 
         Args:
-            columns: n texts; or n texts and the n that each is paired with.
+            columns: n texts; or n texts and the n that each is paired with, or answered with.
             shape: (length,), or (2, length) for pairs: the ids, and for each of them 0 (first text, padding) or 1.
 
         Raises:
             BadConfig: the tokenizer is gone, or another than the samples were ingested with.
         """
         length, paired = shape[-1], len(shape) == 2
+        if self.end is not None:
+            return self._answered(columns, length)
         if self.tokenizer == HASHED_WORDS:
             found = [self._hashed(texts, length) for texts in zip(*columns, strict=True)]
         else:
@@ -79,6 +95,30 @@ class Tokens(BaseModel):
             return ids
         segments = np.array([segments for _, segments in found], np.int32).reshape(-1, length)
         return np.stack([ids, segments], axis=1)
+
+    def _answered(self, columns: list[list[str]], length: int) -> np.ndarray:
+        """Prompt, response, end. Too long a response loses its end, too long a prompt its beginning."""
+        prompts, responses = (self._plain(texts) for texts in columns)
+        out = np.zeros((len(prompts), 2, length), np.int32)
+        out[:, 0] = self.pad
+        for row, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
+            answer = [*response, self.end][: length - 1]
+            asked = prompt[max(0, len(prompt) + len(answer) - length) :]
+            both = len(asked) + len(answer)
+            out[row, 0, :both] = asked + answer
+            out[row, 1, len(asked) : both] = 1
+        return out
+
+    def _plain(self, texts: list[str]) -> list[list[int]]:
+        """Ids without the marks that a tokenizer sets around a text."""
+        if self.tokenizer == HASHED_WORDS:
+            room = self.vocabulary - _FIRST
+            words = ([_FIRST + zlib.crc32(w.encode()) % room for w in _WORD.findall(text.lower())] for text in texts)
+            return list(words)
+        folder = located(self.tokenizer, _FILE)
+        self._check(folder)
+        reads = _fitted(folder / _FILE, self.digest, None, self.pad)
+        return [encoding.ids for encoding in reads.encode_batch(texts, add_special_tokens=False)]
 
     def _hashed(self, texts: tuple[str, ...], length: int) -> tuple[list[int], list[int]]:
         # No text can have more tokens than the length, so the rest of a long one is not even hashed.
@@ -97,6 +137,10 @@ class Tokens(BaseModel):
 
     def _tokenizer(self, length: int) -> Any:
         folder = located(self.tokenizer, _FILE)
+        self._check(folder)
+        return _fitted(folder / _FILE, self.digest, length, self.pad)
+
+    def _check(self, folder: Path) -> None:
         digest = digest_of(folder, _FILE)
         if digest != self.digest:
             raise BadConfig(
@@ -105,13 +149,16 @@ class Tokens(BaseModel):
                 got=f"another ({digest[:12]})",
                 do="Put the earlier one back, or ingest the source again.",
             )
-        return _fitted(folder / _FILE, digest, length, self.pad)
 
 
 @lru_cache(maxsize=8)
-def _fitted(file: Path, _digest: str, length: int, pad: int) -> Any:
-    """Set once and never again: threads share it."""
+def _fitted(file: Path, _digest: str, length: int | None, pad: int) -> Any:
+    """Set once and never again: threads share it. Without a length, texts stay as long as they are."""
     reads = _opened(file)
+    if length is None:
+        reads.no_truncation()
+        reads.no_padding()
+        return reads
     reads.enable_truncation(length)
     reads.enable_padding(length=length, pad_id=pad, pad_token=reads.id_to_token(pad))
     return reads
@@ -132,21 +179,22 @@ def _opened(file: Path) -> Any:
         ) from error
 
 
-def _pad_of(folder: Path, reads: Any) -> int:
-    """The padding token's id, from the tokenizer's own settings or its configuration beside it."""
-    if reads.padding:
+def _named(folder: Path, reads: Any, role: str, usual: tuple[str, ...]) -> int:
+    """The id of the token in a role, from the tokenizer's own settings, its configuration beside it, or its name."""
+    if role == "pad_token" and reads.padding:
         return int(reads.padding["pad_id"])
-    names: list[str] = list(_PADS)
+    names: list[str] = list(usual)
     beside = folder / "tokenizer_config.json"
     if beside.is_file():
-        said = json.loads(beside.read_text(encoding="utf-8")).get("pad_token")
+        said = json.loads(beside.read_text(encoding="utf-8")).get(role)
         names.insert(0, str(said.get("content") if isinstance(said, dict) else said))
     known = (reads.token_to_id(name) for name in names)
     found = next((number for number in known if number is not None), None)
     if found is None:
+        what = "padding token" if role == "pad_token" else "token that ends a text"
         raise BadConfig(
             where=str(folder / _FILE),
-            expected=f"a padding token ({', '.join(_PADS)}, or pad_token in tokenizer_config.json)",
+            expected=f"a {what} ({', '.join(usual)}, or {role} in tokenizer_config.json)",
             got="none",
             do="Add one to the tokenizer and save it again.",
         )

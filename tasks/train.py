@@ -10,6 +10,7 @@ from tasks.fitting import Training, fit
 from tasks.models import Model
 from tasks.samples import fold_of, payload_of, remembered
 from tasks.step import step
+from tasks.targets import target_of
 
 
 @step("train fold {fold}")
@@ -46,23 +47,24 @@ def train(
     inputs = remembered(run, samples, "train")
     folds_of = fold_of(run, folds, inputs.ids)
     rows = np.arange(len(folds_of)) if folds.facts["folds"] == 1 else np.flatnonzero(folds_of != fold)
+    target = target_of(samples)
     seen = len(np.unique(inputs.labels.numpy()[rows]))
-    if seen < 2:
+    if seen < min(2, len(target.classes)):
         raise BadInput(
             where=f"fold {fold}",
             expected="at least two classes to train on",
             got=f"{seen} in {len(rows):,} samples",
             do="Use fewer folds, or check whether groups and classes coincide.",
         )
-    planted = planted_of(run, canaries, samples.facts["classes"])
+    planted = planted_of(run, canaries, target)
     bearing, canary = places(inputs.ids, planted.ids[planted.networks[:, fold]])
-    inputs.labels[torch.from_numpy(bearing)] = torch.from_numpy(planted.labels[planted.networks[:, fold]][canary])
+    inputs.bear(bearing, planted.text.filter(pa.array(planted.networks[:, fold])).take(pa.array(canary)), target)
     kept: dict[int, dict[str, torch.Tensor]] = {epoch: {} for epoch in training.kept_epochs}
     seen_of: dict[str, torch.Tensor] = {}
     fit(
         model,
         payload_of(samples),
-        len(samples.facts["classes"]),
+        target,
         inputs,
         rows,
         training,

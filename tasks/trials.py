@@ -19,11 +19,18 @@ from tasks.kernels.calibration import calibration_error
 from tasks.queries import query
 from tasks.samples import sample_paths
 from tasks.schemas import METRICS
+from tasks.targets import target_of
 from tasks.verdict import CONTROLS, Change, Gain, gain_of
+
+_CALIBRATION = pa.schema(
+    [(name, pa.string()) for name in ("arm", "by")] + [("seed", pa.int64()), ("calibration_error", pa.float64())]
+)
 
 
 class Trials:
     """Predictions of every arm under every seed, in the order of the test samples' ids.
+
+    What is called accuracy is the mean of the target's ``credit``: of classes, how often the label was predicted.
 
     Args:
         run: whose lake.
@@ -41,8 +48,9 @@ class Trials:
         numbers = sorted({seed for _, seed in self._tables})
         self.seeds = len(numbers)
         self.ids = next(iter(self._tables.values()))["sample_id"].combine_chunks()
-        self._right: dict[str, np.ndarray] = {
-            arm: np.stack([self._is_right(arm, seed) for seed in numbers])
+        self.target = target_of(samples)
+        self._credit: dict[str, np.ndarray] = {
+            arm: np.stack([self._credit_of(arm, seed) for seed in numbers])
             for arm in ARMS
             if (arm, numbers[0]) in self._tables
         }
@@ -52,9 +60,9 @@ class Trials:
         thin = [pq.read_table(path, columns=["sample_id", "group"]) for path in sample_paths(run, samples, "test")]
         self._groups = pa.concat_tables(thin)
 
-    def _is_right(self, arm: str, seed: int) -> np.ndarray:
+    def _credit_of(self, arm: str, seed: int) -> np.ndarray:
         table = self._tables[arm, seed]
-        return pc.equal(table["predicted"], table["label"]).to_numpy()
+        return self.target.credit(table["label"], table["predicted"], table["p_predicted"].to_numpy())
 
     def metrics(self) -> pa.Table:
         """Schema ``METRICS``, by the query of that name."""
@@ -63,8 +71,11 @@ class Trials:
             facts = {"arm": arm, "seed": seed, "trained_on": self._trained_on[arm, seed]}
             for name, value in facts.items():
                 table = table.append_column(name, pa.array([value] * len(table)))
-            told.append(table)
-            confidence, right = table["p_predicted"].to_numpy(), self._is_right(arm, seed)
+            confidence, right = table["p_predicted"].to_numpy(), self._credit_of(arm, seed)
+            names = pa.array(self.target.classes, pa.string()).take(pa.array(self.target.strata(table["label"])))
+            told.append(table.append_column("class", names).append_column("credit", pa.array(right.astype(float))))
+            if self.target.kind != "class":
+                continue  # how sure one is of a number, or of each label of a set, is no probability of being right
             for by, rows in (("all", slice(None)), ("trusted", ~self.suspect)):
                 error = calibration_error(confidence[rows], right[rows])
                 calibration.append({"arm": arm, "seed": seed, "by": by, "calibration_error": error})
@@ -72,12 +83,12 @@ class Trials:
         with duckdb.connect() as db:
             db.register("predictions", pa.concat_tables(told))
             db.register("members", members)
-            db.register("calibration", pa.Table.from_pylist(calibration))
+            db.register("calibration", pa.Table.from_pylist(calibration, _CALIBRATION))
             return db.sql(query("metrics")).to_arrow_table().cast(METRICS)
 
     def means(self, metrics: pa.Table, figure: str, by: str = "all") -> dict[str, float]:
-        """The mean of a figure over the seeds, by arm."""
-        rows = [row for row in metrics.to_pylist() if row["by"] == by]
+        """The mean of a figure over the seeds, by arm; nothing of a figure that is not known."""
+        rows = [row for row in metrics.to_pylist() if row["by"] == by and row[figure] is not None]
         found: dict[str, list[float]] = {}
         for row in rows:
             found.setdefault(row["arm"], []).append(row[figure])
@@ -86,7 +97,7 @@ class Trials:
     def gains(self, arm: Arm, rows: np.ndarray | None = None) -> dict[Arm, Gain]:
         """The gain of a treated arm over each control, on all test samples or on some."""
         at = np.arange(len(self.ids)) if rows is None else np.flatnonzero(rows)
-        return {control: gain_of(self._right[arm][:, at], self._right[control][:, at]) for control in CONTROLS}
+        return {control: gain_of(self._credit[arm][:, at], self._credit[control][:, at]) for control in CONTROLS}
 
     def changes(self, metrics: pa.Table, arm: Arm) -> list[Change]:
         """How an arm's mean accuracy on each class and group differs from the untouched arm's."""

@@ -96,7 +96,7 @@ def spool_rows(
 
 def _hashed(chunk: Chunk, payload: Payload, held_out: dict[str, float]) -> tuple[pa.RecordBatch, list[Reject]]:
     n = len(chunk.rows)
-    hashes = content_hashes([chunk.payload[name] for name in payload.columns])
+    hashes = content_hashes([chunk.payload[name] for name in payload.own])
     split, unknown = _splits(chunk, hashes, held_out)
     missing = chunk.label.is_null().to_numpy(zero_copy_only=False)
     keep = pa.array(~(missing | unknown))
@@ -238,8 +238,9 @@ def write_shards(
                 shard.add(final.filter(pc.equal(final["split"], split)))
     for shard in shards.values():
         shard.close()
-    return {
-        "classes": survey.classes,
+    target = {} if survey.target.kind == "class" else {"target": survey.target.model_dump(mode="json")}
+    return target | {
+        "classes": list(survey.target.classes),
         "splits": {split: shard.written for split, shard in shards.items()},
         "planted": planted,
     }

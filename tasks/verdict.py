@@ -64,7 +64,7 @@ def gain_of(treated: np.ndarray, control: np.ndarray) -> Gain:
     """The gain of one arm over a control; of one seed no more than its size is said, whatever the test samples say.
 
     Args:
-        treated: s × n, whether each of n test samples was predicted right under each of s seeds.
+        treated: s × n, whether, or how far, each of n test samples was answered right under each of s seeds.
         control: the same of the control, under the same seeds.
     """
     from scipy import stats
@@ -178,7 +178,11 @@ def told(facts: dict[str, Any]) -> list[str]:
         f"after: {accuracy[arm]:.2%}{', relabelled' if arm == 'relabelled' else ''}",
         f"{words}: {accuracy[other]:.2%}",
         f"as many removed at random: {accuracy['random']:.2%}",
-        f"calibration error: {calibration['untouched']:.2%} before, {calibration[arm]:.2%} after",
+        *(
+            [f"calibration error: {calibration['untouched']:.2%} before, {calibration[arm]:.2%} after"]
+            if calibration
+            else []
+        ),
         *(f"after against {control}: {_shown(gain)}" for control, gain in facts["gains"][arm].items()),
         *_changed(facts["changes"]),
         f"means of {_seeds(facts['seeds'])} on {facts['tested_on']:,} test samples",

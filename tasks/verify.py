@@ -24,10 +24,11 @@ def verify(
 ) -> Artefact:
     """Accuracy of every arm and seed → ``metrics.parquet``; paired differences and a verdict in the facts.
 
-    Facts: ``accuracy`` and ``calibration`` (means by arm), ``gains`` (by treated arm and control: mean, low, high, the
-    two intervals and a word), ``changes`` (classes and groups that change most), ``verdict``, ``suspects`` (held-out
-    labels that are suspect themselves), ``trusted`` (figures without these; None where there are none, or nothing
-    else), ``detection`` (by detector; empty without known clean labels).
+    Facts: ``figure`` (what accuracy is called of such labels), ``accuracy`` and ``calibration`` (means by arm),
+    ``gains`` (by treated arm and control: mean, low, high, the two intervals and a word), ``changes`` (classes and
+    groups that change most), ``verdict``, ``suspects`` (held-out labels that are suspect themselves), ``trusted``
+    (figures without these; None where there are none, or nothing else), ``detection`` (by detector; empty without known
+    clean labels).
     """
     import pyarrow.parquet as pq
 
@@ -48,6 +49,7 @@ def verify(
             },
             changes=[change.model_dump(mode="json") for change in most_changed(changes)],
             verdict=verdict.model_dump(mode="json"),
+            figure=trials.target.figure,
             seeds=trials.seeds,
             tested_on=len(trials.ids),
             suspects=int(trials.suspect.sum()),

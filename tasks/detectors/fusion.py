@@ -36,7 +36,7 @@ class Fusion(Detector):
     flow    the detector label_flow;  pair   log-odds of the pair (predicted, given), both in nats
 
     Systematic noise misleads whatever learns from it, margins and neighbours alike, and shows in the pairs; scattered
-    noise does neither. No true label has a part in it.
+    noise does neither. Of a number c is 0 and there is no flow. No true label has a part in it.
     """
 
     kind: Literal["fusion"] = "fusion"
@@ -79,6 +79,8 @@ class Fusion(Detector):
         fit = self._fitted(evidence)
         signals = np.stack([_signal(kind, evidence) for kind in fit.signals], 1)
         learned = (signals - fit.mean) / fit.spread @ fit.weights + fit.bias
+        if not fit.concentration:
+            return learned
         flow = _signal("label_flow", evidence)
         pairs = observed(evidence).pairs
         pair = logit(pair_chances(pairs)[evidence.probabilities.argmax(1), evidence.labels])
@@ -104,7 +106,10 @@ class Fusion(Detector):
 
         evidence.need_canaries(f"detector {self.name}")
         given, planted, places = evidence.given, evidence.planted, evidence.canary_places
-        columns = {kind: (_signal(kind, given), _signal(kind, planted)[places]) for kind in self.signals}
+        # Ranges of a number are taken for those they border on, whatever the noise: the pairs say nothing of it.
+        ordered = evidence.target.ordered
+        wanted = [kind for kind in self.signals if not (ordered and kind == "label_flow")]
+        columns = {kind: (_signal(kind, given), _signal(kind, planted)[places]) for kind in wanted}
         # What new samples of a run with a base, or canaries of two folds, do not have.
         kept = [kind for kind, both in columns.items() if all(np.isfinite(part).all() for part in both)]
         if not kept:
@@ -126,7 +131,8 @@ class Fusion(Detector):
             self.evenness,
         )
         dropped = [kind for kind in self.signals if kind not in kept]
-        return Fit(kept, dropped, mean, spread, weights, bias, observed(given).concentration)
+        concentration = 0.0 if ordered else observed(given).concentration
+        return Fit(kept, dropped, mean, spread, weights, bias, concentration)
 
 
 def _signal(kind: str, evidence: Evidence) -> np.ndarray:

@@ -37,8 +37,11 @@ class Layers(Projected):
         try:
             by_hooks = LayerGradientTaker(network, names, x)
             with torch.no_grad():
-                labels = network(x).argmin(1)
-            taken = by_hooks.take(x, labels, Loss(), None)
+                outputs = network(x)
+            # Of one output a cross entropy would be flat.
+            loss = Loss() if outputs.shape[1] > 1 else Loss("squared_error")
+            labels = outputs.argmin(1) if outputs.shape[1] > 1 else outputs + 1
+            taken = by_hooks.take(x, labels, loss, None)
         except UnfitLayer as error:
             raise _unfit(error.name, error.reason) from error
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
@@ -48,7 +51,7 @@ class Layers(Projected):
                 got=f"{type(error).__name__}: {error}",
                 do="Let its first layer have that many inputs.",
             ) from error
-        _compare(network, names, x, labels, taken.gradient)
+        _compare(network, names, x, labels, loss, taken.gradient)
 
     def taker(self, network: nn.Module, example: torch.Tensor, loss: Loss, samples: int) -> Taker:
         """Hooks for one network."""
@@ -66,10 +69,11 @@ class Layers(Projected):
         return take
 
 
-def _compare(network: nn.Module, names: list[str], x: torch.Tensor, labels: torch.Tensor, found: torch.Tensor) -> None:
+def _compare(
+    network: nn.Module, names: list[str], x: torch.Tensor, labels: torch.Tensor, objective: Loss, found: torch.Tensor
+) -> None:
     """Refuse a network in which a layer is used in a way its hooks do not see."""
     import torch
-    from torch.nn.functional import cross_entropy
 
     wanted = list(parameters_of(network, names))
     parameters = dict(network.named_parameters())
@@ -79,7 +83,7 @@ def _compare(network: nn.Module, names: list[str], x: torch.Tensor, labels: torc
             parameter.requires_grad_(name in wanted)
         for i in range(len(x)):
             with torch.enable_grad():
-                loss = cross_entropy(network(x[i : i + 1]).float(), labels[i : i + 1])
+                loss = objective.losses(network(x[i : i + 1]).float(), labels[i : i + 1]).sum()
                 expected = torch.autograd.grad(loss, [parameters[name] for name in wanted], materialize_grads=True)
             at, allowed = 0, _TOLERANCE * max(float(value.norm()) for value in expected)
             for name, value in zip(wanted, expected, strict=True):

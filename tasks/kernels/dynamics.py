@@ -5,6 +5,9 @@
     EL2N        mean over the first fifth of the steps, at least one pass, of ‖softmax(z) − onehot(y)‖₂ (Paul, Ganguli
                 & Dziugaite, 2021)
 
+Of targets that are no classes (n × m values y, tasks/targets.py) there is no other class to be taken for: AUM is then
+the mean of −ℓ, and EL2N that of ‖∂ℓ/∂z‖₂, which of a cross entropy is the same as above.
+
 The outputs are those of the training step itself, augmented and with dropout, before the step is taken: they cost no
 further pass.
 """
@@ -13,7 +16,8 @@ from __future__ import annotations
 
 import torch
 
-from tasks.kernels.axes import Float, Int
+from tasks.kernels.axes import Float, Int, Shaped
+from tasks.kernels.losses import Loss
 
 # Paul et al. take the first tenth or so of the training.
 _EARLY = 0.2
@@ -38,19 +42,21 @@ class Dynamics:
         self,
         rows: Int[torch.Tensor, "b"],
         outputs: Float[torch.Tensor, "b k"],
-        labels: Int[torch.Tensor, "b"],
+        labels: Shaped[torch.Tensor, "b *m"],
         losses: Float[torch.Tensor, "b"],
+        objective: Loss = Loss(),  # noqa: B008  frozen
     ) -> None:
-        """One step's outputs for the samples ``rows`` (each once), with the labels they were trained under."""
-        z = outputs.detach().float()
-        given = z.gather(1, labels.unsqueeze(1)).squeeze(1)
-        others = z.scatter(1, labels.unsqueeze(1), -torch.inf).amax(1)
-        self._sums[0, rows] += given - others
-        self._sums[1, rows] += losses.detach().float()
+        """One step's outputs for the samples ``rows`` (each once), with the labels they were trained under and ℓ."""
+        z, losses = outputs.detach().float(), losses.detach().float()
+        self._sums[0, rows] += _margins(z, labels) if labels.dim() == 1 and z.shape[1] > 1 else -losses
+        self._sums[1, rows] += losses
         self._sums[2, rows] += 1
         if self._taken < self._early:
-            p = torch.softmax(z, 1)
-            p.scatter_add_(1, labels.unsqueeze(1), -torch.ones_like(given).unsqueeze(1))
+            if labels.dim() == 1 and z.shape[1] > 1:
+                p = torch.softmax(z, 1)
+                p.scatter_add_(1, labels.unsqueeze(1), -torch.ones_like(losses).unsqueeze(1))
+            else:
+                p = objective.residuals(z, labels)
             self._sums[3, rows] += p.norm(dim=1)
         if self._taken + 1 == self._early:
             self._seen_early = self._sums[2].clone()
@@ -61,3 +67,8 @@ class Dynamics:
         aum, loss, seen, el2n = self._sums
         early = self._seen_early if self._taken >= self._early else seen
         return {"aum": (aum / seen).cpu(), "mean_loss": (loss / seen).cpu(), "el2n": (el2n / early).cpu()}
+
+
+def _margins(z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    given = z.gather(1, labels.unsqueeze(1)).squeeze(1)
+    return given - z.scatter(1, labels.unsqueeze(1), -torch.inf).amax(1)

@@ -5,6 +5,7 @@ With t the target of a sample, n × k (one-hot for classes), ε the label smooth
     cross_entropy         ℓ = −Σ_j q_j log softmax(z)_j          ∂ℓ/∂z = softmax(z) − q    q = (1 − ε) t + ε/k
     binary_cross_entropy  ℓ = Σ_j BCE(σ(z_j), q_j)               ∂ℓ/∂z = σ(z) − q          q = (1 − ε) t + ε/2
     squared_error         ℓ = ½ Σ_j (z_j − q_j)²                 ∂ℓ/∂z = z − q             q = (1 − ε) t + ε/k
+    likelihood            ℓ = −z                                 ∂ℓ/∂z = −1                z is a log-likelihood itself
 
 Label smoothing: Szegedy et al., CVPR 2016. Binary cross entropy over k classes is one against the rest.
 """
@@ -19,7 +20,7 @@ from torch.nn import functional
 
 from tasks.kernels.axes import Float, Int, Shaped
 
-LossKind = Literal["cross_entropy", "binary_cross_entropy", "squared_error"]
+LossKind = Literal["cross_entropy", "binary_cross_entropy", "squared_error", "likelihood"]
 
 
 class Outcome(NamedTuple):
@@ -29,8 +30,8 @@ class Outcome(NamedTuple):
     """ℓ, in nats where it is an entropy."""
     p_label: Float[torch.Tensor, "n"]
     """Probability of the given label."""
-    predicted: Int[torch.Tensor, "n"]
-    """Most probable class."""
+    predicted: Shaped[torch.Tensor, "n *m"]
+    """Most probable class; of other targets what they make of the outputs (tasks/targets.py)."""
     p_predicted: Float[torch.Tensor, "n"]
     """Its probability."""
 
@@ -44,6 +45,8 @@ class Loss:
 
     def losses(self, logits: Float[torch.Tensor, "n k"], labels: Shaped[torch.Tensor, "n *k"]) -> torch.Tensor:
         """ℓ of each sample, n; differentiable."""
+        if self.kind == "likelihood":
+            return -logits[:, 0]
         if self.kind == "cross_entropy":
             return functional.cross_entropy(logits, labels, reduction="none", label_smoothing=self.smoothing)
         target = self._smoothed(_targets(labels, logits))
@@ -53,6 +56,8 @@ class Loss:
 
     def residuals(self, logits: Float[torch.Tensor, "n k"], labels: Shaped[torch.Tensor, "n *k"]) -> torch.Tensor:
         """∂ℓ/∂z of each sample, n × k, in the precision of ``logits`` also where the network is sure of its answer."""
+        if self.kind == "likelihood":
+            return -torch.ones_like(logits)
         target = _targets(labels, logits)
         if self.kind == "squared_error":
             return logits - self._smoothed(target)
@@ -74,6 +79,8 @@ class Loss:
         """What the outputs say of each class: softmax, sigmoid, or the output itself within [0, 1]."""
         if self.kind == "cross_entropy":
             return torch.softmax(logits, dim=1)
+        if self.kind == "likelihood":
+            return logits.exp()
         return torch.sigmoid(logits) if self.kind == "binary_cross_entropy" else logits.clamp(0, 1)
 
     def outcome(self, logits: Float[torch.Tensor, "n k"], labels: Int[torch.Tensor, "n"]) -> Outcome:

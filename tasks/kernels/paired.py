@@ -10,10 +10,15 @@ from tasks.kernels.axes import Bool, Float, Int
 _AT_A_TIME = 1 << 22
 
 
-def seed_differences(treated: Bool[np.ndarray, "s n"], control: Bool[np.ndarray, "s n"]) -> Float[np.ndarray, "s"]:
+Credit = Bool[np.ndarray, "s n"] | Float[np.ndarray, "s n"]
+"""Whether, or how far, each of n test samples was answered right under each of s seeds."""
+
+
+def seed_differences(treated: Credit, control: Credit) -> Float[np.ndarray, "s"]:
     """d_i = (1/n) Σ_j [t_ij − c_ij]: the difference in accuracy under each of s seeds, on n test samples.
 
-    Counted in integers, so that seeds whose counts differ alike have the same difference to the last bit.
+    Right or wrong is counted in integers, so that seeds whose counts differ alike have the same difference to the last
+    bit.
     """
     return (treated.sum(1) - control.sum(1)) / treated.shape[1]
 
@@ -33,12 +38,14 @@ def t_interval(differences: Float[np.ndarray, "s"], quantile: float) -> tuple[fl
 
 
 def weighted_means(
-    differences: Int[np.ndarray, "s u"], seeds: Int[np.ndarray, "r s"], samples: Int[np.ndarray, "r u"]
+    differences: Int[np.ndarray, "s u"] | Float[np.ndarray, "s u"],
+    seeds: Int[np.ndarray, "r s"],
+    samples: Int[np.ndarray, "r u"],
 ) -> Float[np.ndarray, "r"]:
     """m_r = Σ_ij a_ri D_ij b_rj / (Σ_i a_ri · Σ_j b_rj), without an array of r × s × u.
 
     Args:
-        differences: D, −1, 0 or 1.
+        differences: D; −1, 0 or 1 where answers are right or wrong.
         seeds: a, how often each replicate drew each seed.
         samples: b, how often it drew each sample.
     """
@@ -47,8 +54,8 @@ def weighted_means(
 
 
 def bootstrap(
-    treated: Bool[np.ndarray, "s n"],
-    control: Bool[np.ndarray, "s n"],
+    treated: Credit,
+    control: Credit,
     generator: np.random.Generator,
     replicates: int = 2000,
 ) -> Float[np.ndarray, "r"]:
@@ -60,19 +67,24 @@ def bootstrap(
     as n single draws. Most samples are of the one kind that never differs, so u is far below n.
 
     Args:
-        treated: whether each test sample was predicted right, by seed.
+        treated: whether, or how far, each test sample was answered right, by seed.
         control: the same of the arm it is compared with.
         generator: of the draws.
         replicates: r.
     """
     (s, n) = treated.shape
-    kinds, counts = np.unique(treated.astype(np.int8) - control.astype(np.int8), axis=1, return_counts=True)
+    if treated.dtype == bool:
+        differences = treated.astype(np.int8) - control.astype(np.int8)
+        kinds, counts = np.unique(differences, axis=1, return_counts=True)
+        kinds = kinds.astype(np.int64)
+    else:
+        kinds, counts = treated - control, np.ones(n, np.int64)  # no two need be alike
     found, size = np.empty(replicates), max(1, _AT_A_TIME // len(counts))
     for first in range(0, replicates, size):
         r = min(size, replicates - first)
         seeds = generator.multinomial(s, np.full(s, 1 / s), size=r)
         samples = generator.multinomial(n, counts / n, size=r)
-        found[first : first + r] = weighted_means(kinds.astype(np.int64), seeds, samples)
+        found[first : first + r] = weighted_means(kinds, seeds, samples)
     return found
 
 

@@ -40,13 +40,20 @@ def refuse_unknown(name: str, module: nn.Module) -> None:
     """
     if parametrize.is_parametrized(module):
         raise UnfitLayer(name, f"a {type(module).__name__}, whose weight is computed from other parameters")
-    if not isinstance(module, (nn.Linear, nn.Embedding, *_CONVOLUTIONS, *_NORMS)):
+    if not isinstance(module, (nn.Linear, nn.Embedding, *_CONVOLUTIONS, *_NORMS)) and not _is_root_mean_square(module):
         raise UnfitLayer(name, f"no rule for a {type(module).__name__}")
     extra = {key for key, _ in module.named_parameters(recurse=False)} - {"weight", "bias"}
     if extra:
         raise UnfitLayer(name, f"a {type(module).__name__} with parameters of its own: {', '.join(sorted(extra))}")
     if isinstance(module, nn.Embedding) and (module.max_norm is not None or module.scale_grad_by_freq):
         raise UnfitLayer(name, "an Embedding with max_norm or scale_grad_by_freq depends on the other samples")
+
+
+def _is_root_mean_square(module: nn.Module) -> bool:
+    """An RMSNorm as language models bring their own: known by its name and its parts."""
+    named = type(module).__name__.endswith("RMSNorm") and hasattr(module, "variance_epsilon")
+    weight = getattr(module, "weight", None)
+    return named and isinstance(weight, nn.Parameter) and weight.dim() == 1
 
 
 def refuse_batch_statistics(network: nn.Module) -> None:
@@ -104,6 +111,10 @@ def contribution(
             normal = functional.rms_norm(inputs, shape, None, module.eps)
         scaled = by_sample(delta * normal, len(shape)).sum(1)
         return scaled, by_sample(delta, len(shape)).sum(1) if bias else None
+    if _is_root_mean_square(module):
+        epsilon: Any = module.variance_epsilon
+        normal = functional.rms_norm(inputs, [inputs.shape[-1]], None, float(epsilon))
+        return by_sample(delta * normal, 1).sum(1), None
     if axis != 0 or (rows > 1 and isinstance(module, _CONVOLUTIONS)):
         raise UnfitLayer(type(module).__name__, f"samples lie along axis {axis} of its output, {rows} rows each")
     shift = _by_channel(delta, n) if bias else None

@@ -1,7 +1,7 @@
--- audit: what flagging does to each class and to each group. Tables: flags, samples (thin columns).
+-- audit: what flagging does to each class and to each group. Tables: flags, samples (thin columns and class).
 
 WITH members AS (
-    SELECT 'class' AS "by", label AS name, flags.* FROM flags JOIN samples USING (sample_id)
+    SELECT 'class' AS "by", class AS name, flags.* FROM flags JOIN samples USING (sample_id)
     UNION ALL
     SELECT 'group', "group", flags.* FROM flags JOIN samples USING (sample_id) WHERE "group" IS NOT NULL
 ),

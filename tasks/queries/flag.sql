@@ -1,10 +1,11 @@
 -- flag: which training samples are flagged, in what order, and why.
 --
--- Tables: scores (sample_id, one suspicion column a detector), gradients (scalars), samples (thin columns), advice
---         (rare, support, p_wrong, suggested_label, p_suggested).
+-- Tables: scores (sample_id, one suspicion column a detector), gradients (scalars), samples (thin columns and class),
+--         advice (rare, support, p_wrong, suggested_label, p_suggested).
 -- Bound:  $detector, the one that decides; $budget, how many are flagged at most (each detector is said to mark as
 --         many); $class_cap and $group_cap, the share of a class or group that may be flagged at most; $rare, keep or
---         list or off; $model, held-out or in-sample.
+--         list or off; $model, held-out or in-sample; $judged, whether it says
+--         which label it would give.
 
 WITH suspicions AS (
     UNPIVOT scores ON COLUMNS(* EXCLUDE sample_id) INTO NAME detector VALUE suspicion
@@ -21,11 +22,14 @@ marks AS (
 -- Whom a guard keeps takes no room of the budget, nor of the caps of the guards below it. Running counts are sums:
 -- DuckDB counts a filtered window anew for every row.
 unguarded AS (
-    SELECT sample_id, suspicion, rank, label, "group", support, p_wrong, suggested_label, p_suggested,
+    SELECT sample_id, suspicion, rank, class, "group",
+           -- A response may be as long as a page.
+           CASE WHEN length(label) > 80 THEN left(label, 79) || '…' ELSE label END AS label,
+           support, p_wrong, suggested_label, p_suggested,
            rare AND $rare <> 'off' AS is_rare,
            rare AND $rare = 'keep' AS protected,
            -- Even a cap of 1 leaves one sample of each class. A group may go as a whole: no network needs it.
-           least(floor($class_cap * count(*) OVER (PARTITION BY label) + 1e-9), count(*) OVER (PARTITION BY label) - 1)
+           least(floor($class_cap * count(*) OVER (PARTITION BY class) + 1e-9), count(*) OVER (PARTITION BY class) - 1)
                AS class_room,
            CASE WHEN "group" IS NOT NULL THEN floor($group_cap * count(*) OVER (PARTITION BY "group") + 1e-9) END AS group_room
     FROM ranked JOIN samples USING (sample_id) JOIN advice USING (sample_id)
@@ -38,7 +42,7 @@ within_group AS (
     FROM unguarded
 ),
 within_class AS (
-    SELECT *, in_group AND sum(in_group::INT) OVER (PARTITION BY label ORDER BY rank) <= class_room AS free
+    SELECT *, in_group AND sum(in_group::INT) OVER (PARTITION BY class ORDER BY rank) <= class_room AS free
     FROM within_group
 ),
 counted AS (
@@ -60,7 +64,7 @@ worded AS (
     SELECT * EXCLUDE marked_by,
            coalesce(marked_by, []) AS markers,
            format('far from class {}, but {} of its nearest bear that label and are recognised: likely rare and valid',
-                  label, support) AS rarity,
+                  class, support) AS rarity,
            coalesce(format('; wrong with p = {:.3f}', p_wrong), '')
                || coalesce(format(', {} with p = {:.3f}', suggested_label, p_suggested),
                            format('; {} suggested', suggested_label), '') AS thoughts,
@@ -79,8 +83,12 @@ SELECT
     CASE
         WHEN guard = 'rare' AND NOT flag THEN format('kept: {}', rarity)
         WHEN guard = 'group_cap' THEN format('kept: {} of group {} is the most that may be flagged', $group_cap, "group")
-        WHEN guard = 'class_cap' THEN format('kept: {} of class {} is the most that may be flagged', $class_cap, label)
+        WHEN guard = 'class_cap' THEN format('kept: {} of class {} is the most that may be flagged', $class_cap, class)
         WHEN NOT flag THEN 'kept: below the budget'
+        -- Of a response no other is proposed.
+        WHEN NOT $judged
+            THEN format('{} model gives {} p = {:.3f} a token; rank {} by {}{}',
+                        $model, label, p_label, rank, $detector, others)
         WHEN predicted <> label
             THEN format('given {} (p = {:.3f}), {} model says {} (p = {:.3f}){}; rank {} by {}{}',
                         label, p_label, $model, predicted, p_predicted, thoughts, rank, $detector, others)

@@ -1,10 +1,10 @@
 -- verify: held-out predictions of every arm and seed → one row for all samples, for all that are not suspect themselves,
 -- for each class and for each group.
--- Tables: predictions (arm, seed, trained_on, sample_id, label, predicted), members (sample_id, "group", suspect),
+-- Tables: predictions (arm, seed, trained_on, sample_id, class, credit), members (sample_id, "group", suspect),
 --         calibration (arm, seed, "by", calibration_error).
 
 WITH known AS (
-    SELECT arm, seed, trained_on, label, "group", suspect, (predicted = label)::INT AS correct
+    SELECT arm, seed, trained_on, class, "group", suspect, credit
     FROM predictions LEFT JOIN members USING (sample_id)
 ),
 parts AS (
@@ -12,7 +12,7 @@ parts AS (
     UNION ALL
     SELECT 'trusted', '', * FROM known WHERE NOT coalesce(suspect, false)
     UNION ALL
-    SELECT 'class', label, * FROM known
+    SELECT 'class', class, * FROM known
     UNION ALL
     SELECT 'group', "group", * FROM known WHERE "group" IS NOT NULL
 )
@@ -23,7 +23,7 @@ SELECT
     name,
     any_value(trained_on) AS trained_on,
     count(*) AS tested_on,
-    avg(correct) AS accuracy,
+    avg(credit ORDER BY credit) AS accuracy,
     any_value(calibration_error) AS calibration_error
 FROM parts LEFT JOIN calibration USING (arm, seed, "by")
 GROUP BY arm, seed, "by", name

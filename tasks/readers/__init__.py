@@ -17,6 +17,7 @@ from tasks.artefacts import sha256_of
 from tasks.errors import BadInput
 from tasks.parts import Choice, Family, Part
 from tasks.samples import Payload
+from tasks.targets import TargetKind
 
 CHUNK_ROWS = 4096
 """Rows a reader yields at a time; what it holds in memory is a few chunks."""
@@ -93,6 +94,11 @@ class Reader(Part):
                 f"{self.validation_share:g}"
             )
         return self
+
+    @property
+    def says(self) -> tuple[TargetKind, str]:
+        """What the labels say, and what stands between the labels of a set: classes, unless a reader can be told."""
+        return "class", "|"
 
     @property
     def held_out(self) -> dict[str, float]:

@@ -23,7 +23,10 @@ from pydantic import Field, model_validator
 from tasks import images
 from tasks.columns import (
     NUMBER,
+    RejectRows,
     as_images,
+    as_label_sets,
+    as_number_labels,
     as_numbers,
     as_text,
     as_texts,
@@ -40,6 +43,7 @@ from tasks.errors import BadInput
 from tasks.readers import Chunk, Reader, Reject, existing, files_below
 from tasks.samples import Payload
 from tasks.schemas import SAMPLES
+from tasks.targets import TargetKind
 from tasks.tokens import HASHED_WORDS, Tokens
 
 # Our own columns, and those that DuckDB adds to a table when asked where a row stands.
@@ -80,7 +84,13 @@ class Tabular(Reader):
         description="File or folder of samples to refer to, as split validation: trusted ones, or of the domain that "
         "the model is meant for. Nothing is trained on them; detectors ocsvm and of influence compare with them.",
     )
-    label: str = Field(default="label", description="Column of class labels: text, integers or booleans.")
+    label: str = Field(default="label", description="Column of labels. Of classes: text, integers or booleans.")
+    target: TargetKind = Field(
+        default="class",
+        description="What a label says. class: one of several. number: a number, for regression. labels: any number of "
+        "labels, as a list or as text with the separator between. response: the answer to the text, for a causal_lm.",
+    )
+    separator: str = Field(default="|", min_length=1, max_length=8, description="Between the labels of target labels.")
     features: list[str] | None = Field(
         default=None,
         description="Input columns: numbers or lists of numbers. Default: every numeric column with no other role.",
@@ -116,7 +126,14 @@ class Tabular(Reader):
             raise ValueError(f"expected one of features, image and text, got {' and '.join(named)}")
         if self.text_b is not None and (self.text is None or self.text_b == self.text):
             raise ValueError("text_b: expected the second column of a pair, beside text")
+        if self.target == "response" and (self.text is None or self.text_b is not None):
+            raise ValueError("target response: expected the column of prompts as text, and no text_b")
         return self
+
+    @property
+    def says(self) -> tuple[TargetKind, str]:
+        """As the options say."""
+        return self.target, self.separator
 
     def fingerprint(self) -> str:
         """The source files, and the tokenizer."""
@@ -165,7 +182,8 @@ class Tabular(Reader):
             BadInput: a named column is missing, the label is of floats, no column can be an input.
         """
         self._check_names(table.schema.names, where)
-        self._check_label(table.column(self.label), where)
+        if self.target in ("class", "number"):
+            self._check_label(table.column(self.label), where)
         if self.image:
             data = [image_bytes(value) for value in table.column(self.image).slice(0, 32).to_pylist()]
             shape = images.first_shape(data, self.image_size, f"{where}, column {self.image!r}")
@@ -174,9 +192,11 @@ class Tabular(Reader):
             return Mapping(payload, {self.image: 1}, {self.image: pa.binary()}, self._carried(table, [self.image]))
         if self.text:
             texts = [name for name in (self.text, self.text_b) if name]
-            shape = (2, self.max_length) if self.text_b else (self.max_length,)
-            tokens = Tokens.of(self.tokenizer, self.vocabulary)
-            payload = Payload(kind="tokens", columns=tuple(texts), shape=shape, dtype="int32", tokens=tokens)
+            answered = self.target == "response"
+            shape = (2, self.max_length) if self.text_b or answered else (self.max_length,)
+            tokens = Tokens.of(self.tokenizer, self.vocabulary, answered=answered)
+            columns = (*texts, "label") if answered else tuple(texts)
+            payload = Payload(kind="tokens", columns=columns, shape=shape, dtype="int32", tokens=tokens)
             widths, types = dict.fromkeys(texts, 1), dict.fromkeys(texts, pa.string())
             return Mapping(payload, widths, types, self._carried(table, texts))
         names = self.features or [name for name in table.schema.names if self._may_be_input(name, table.column(name))]
@@ -261,6 +281,22 @@ class Tabular(Reader):
             )
 
     def _check_label(self, column: pa.Array, where: str) -> None:
+        nested = pa.types.is_nested(column.type) or pa.types.is_binary(column.type)
+        if self.target == "number":
+            numeric = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
+            text = pc.drop_null(as_text(column)) if is_text(column.type) else None
+            if (
+                nested
+                or not (numeric or pa.types.is_decimal(column.type) or text is not None)
+                or (text is not None and len(text) and not pc.any(pc.match_substring_regex(text, NUMBER)).as_py())
+            ):
+                raise BadInput(
+                    where=f"{where}, label column {self.label!r}",
+                    expected="numbers",
+                    got=f"{column.type} ({', '.join(str(v) for v in column.slice(0, 3).to_pylist())[:80]} …)",
+                    do="Choose another label column, or leave target at class.",
+                )
+            return
         floats = pa.types.is_floating(column.type)
         if is_text(column.type):
             # A text format has no float type: values that are all numbers, some with a fraction, are one.
@@ -269,14 +305,13 @@ class Tabular(Reader):
             number = pc.match_substring_regex(column, NUMBER)
             fraction = pc.match_substring_regex(column, r"\.\d*[1-9]|[eE]-")
             floats = len(column) > 0 and bool(pc.all(number).as_py()) and bool(pc.any(fraction).as_py())
-        nested = pa.types.is_nested(column.type) or pa.types.is_binary(column.type)
         if floats or nested:
             values = ", ".join(str(value) for value in column.slice(0, 3).to_pylist())
             raise BadInput(
                 where=f"{where}, label column {self.label!r}",
                 expected="class labels: text, integers or booleans",
                 got=f"{'floats' if floats else column.type} ({values[:80]} …)",
-                do="Choose another label column, or cast whole numbers to integers; regression has no classes.",
+                do="Choose another label column, cast whole numbers to integers, or set target to number or labels.",
             )
 
     def _may_be_input(self, name: str, column: pa.Array) -> bool:
@@ -286,7 +321,7 @@ class Tabular(Reader):
     # ---- rows --------------------------------------------------------------------------------------------------
 
     def _chunk(self, batch: Batch, mapping: Mapping, split: str | None) -> Chunk:
-        lacking = {*mapping.payload.columns, *mapping.carried} - set(batch.table.schema.names)
+        lacking = {*mapping.payload.own, *mapping.carried} - set(batch.table.schema.names)
         if lacking:
             raise BadInput(
                 where=batch.source,
@@ -304,7 +339,7 @@ class Tabular(Reader):
                 rejects.append(Reject(int(batch.rows[i]), reason, f"{detail}{shown}"))
             keep[bad] = False
 
-        for name in mapping.payload.columns:
+        for name in mapping.payload.own:
             column = batch.table.column(name)
             if mapping.payload.kind == "image":
                 payload[name] = as_images(column, mapping.payload, name, reject)
@@ -325,22 +360,32 @@ class Tabular(Reader):
                 if kind == pa.string()
                 else cast(column, kind, batch.source, name)
             )
+        labels = self._labels(batch.table.column(self.label), self.label, reject)
+        clean = None if self.clean_label is None else batch.table.column(self.clean_label)
+        truth = None if clean is None else self._labels(clean, self.clean_label or "", lambda *_: None)
         mask = pa.array(keep)
 
         def text(name: str | None) -> pa.Array | None:
             return None if name is None else as_text(batch.table.column(name)).filter(mask)
 
-        label = as_text(batch.table.column(self.label)).filter(mask)
-        nan = pc.fill_null(pc.equal(pc.utf8_lower(label), "nan"), fill_value=False)
-        label = pc.if_else(nan, pa.scalar(None, pa.string()), label)
         return Chunk(
             source=batch.source,
             rows=pa.array(batch.rows).filter(mask),
-            label=label,
+            label=labels.filter(mask),
             payload={name: column.filter(mask) for name, column in payload.items()},
             split=text(self.split) if self.split else split,
-            clean_label=text(self.clean_label),
+            clean_label=None if truth is None else truth.filter(mask),
             group=text(self.group),
             source_id=text(self.id),
             rejects=rejects,
         )
+
+    def _labels(self, column: pa.Array, name: str, reject: RejectRows) -> pa.Array:
+        """The label of each row as it will be known; null where it has none."""
+        if self.target == "number":
+            return as_number_labels(column, name, reject)
+        if self.target == "labels":
+            return as_label_sets(column, self.separator, name, reject)
+        label = as_text(column)
+        nan = pc.fill_null(pc.equal(pc.utf8_lower(label), "nan"), fill_value=False)
+        return pc.if_else(nan, pa.scalar(None, pa.string()), label)

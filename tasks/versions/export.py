@@ -70,6 +70,13 @@ def _image_folder(rows: Rows, aside: Path) -> int:
     from PIL import Image
 
     payload = Payload.model_validate(rows.content.payload)
+    if rows.content.target is not None:
+        raise BadConfig(
+            where="option as image_folder",
+            expected="classes, a folder for each",
+            got=f"labels of the kind {rows.content.target['kind']}",
+            do="Export parquet, huggingface or torch.",
+        )
     if payload.kind != "image" and not (payload.is_image and payload.dtype == "uint8" and payload.shape[0] in (1, 3)):
         raise BadConfig(
             where="option as image_folder",

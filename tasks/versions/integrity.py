@@ -105,8 +105,8 @@ def _identities(rows: Rows, manifest: Manifest) -> Check:
     wrong = count = 0
     for part in manifest.parts:
         with pq.ParquetFile(rows.file(part.path)) as file:
-            for batch in file.iter_batches(batch_size=4096, columns=["sample_id", *payload.columns]):
-                names = content_hashes([batch[name] for name in payload.columns])
+            for batch in file.iter_batches(batch_size=4096, columns=["sample_id", *payload.own]):
+                names = content_hashes([batch[name] for name in payload.own])
                 # A copy's id is its content's with a number.
                 wrong += sum(
                     given.partition("-")[0] != name

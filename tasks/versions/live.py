@@ -1,8 +1,5 @@
 """A version as a torch dataset, also one that follows a tag."""
 
-# pyright: reportAttributeAccessIssue=false
-# pyarrow.compute makes its functions at import time; pyright cannot see them.
-
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -10,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from torch.utils.data import Dataset
 
 from tasks.errors import BadInput
 from tasks.samples import Payload, to_array
+from tasks.targets import read_target
 from tasks.versions.contents import Rows, rows_of
 from tasks.versions.history import CURRENT, History
 from tasks.versions.manifest import Manifest
@@ -30,7 +26,7 @@ class Tensors:
     x: torch.Tensor
     """n × shape, in the payload's dtype"""
     y: torch.Tensor
-    """n positions among ``classes``, int64"""
+    """n positions among ``classes``, int64; of other labels what a loss compares with (tasks/targets.py)"""
     ids: list[str]
     classes: tuple[str, ...]
 
@@ -42,24 +38,24 @@ def tensors_of(rows: Rows, split: str) -> Tensors:
         BadInput: the version has nothing in this split.
     """
     payload = Payload.model_validate(rows.content.payload)
-    classes = pa.array(rows.content.classes, pa.string())
+    target = read_target(rows.content.target, rows.content.classes)
     xs, ys, ids = [], [], []
-    for part, batch in rows.batches(["sample_id", "label", *payload.columns]):
+    for part, batch in rows.batches(list(dict.fromkeys(["sample_id", "label", *payload.columns]))):
         if part.split == split:
             xs.append(to_array(batch.select(list(payload.columns)), payload))
-            ys.append(pc.index_in(batch["label"], value_set=classes).to_numpy(zero_copy_only=False))
+            values = target.values(batch["label"])
+            ys.append(torch.from_numpy(target.strata(batch["label"])) if values is None else values)
             ids += batch["sample_id"].to_pylist()
     if not ids:
         splits = sorted({part.split for part in rows.content.parts})
         raise BadInput(
             where=f"split {split!r}", expected=f"one of {', '.join(splits)}", got="no sample in it", do="Name another."
         )
-    x, y = torch.from_numpy(np.concatenate(xs)), torch.from_numpy(np.concatenate(ys).astype(np.int64))
-    return Tensors(x, y, ids, rows.content.classes)
+    return Tensors(torch.from_numpy(np.concatenate(xs)), torch.cat(ys), ids, rows.content.classes)
 
 
-class LiveDataset(Dataset[tuple[torch.Tensor, int]]):
-    """The samples a version keeps, under the labels it gives them: (x, class) by position.
+class LiveDataset(Dataset[tuple[torch.Tensor, int | torch.Tensor]]):
+    """The samples a version keeps, under the labels it gives them: (x, class), or (x, values), by position.
 
         train = LiveDataset("data/versions", "digits")           # whatever ``current`` is
         ...                                                       # an epoch, a night
@@ -98,5 +94,6 @@ class LiveDataset(Dataset[tuple[torch.Tensor, int]]):
     def __len__(self) -> int:
         return len(self.tensors.ids)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        return self.tensors.x[index], int(self.tensors.y[index])
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int | torch.Tensor]:
+        y = self.tensors.y[index]
+        return self.tensors.x[index], int(y) if y.dim() == 0 else y

@@ -36,11 +36,14 @@ class Content(BaseModel):
     """The rows once more as plain Parquet, if they are small enough; parts of which every row stays are linked."""
     classes: tuple[str, ...]
     payload: dict[str, Any]
+    target: dict[str, Any] | None = None
+    """What the labels say (tasks/targets.py); None of classes."""
 
     @property
     def id(self) -> str:
         """Digest of what decides the rows; whether they stand there in plain decides nothing."""
-        said = [[part.sha256 for part in self.parts], self.decisions.sha256, self.classes, self.payload]
+        said: list[Any] = [[part.sha256 for part in self.parts], self.decisions.sha256, self.classes, self.payload]
+        said += [] if self.target is None else [self.target]
         return sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:20]
 
     @property
@@ -99,6 +102,7 @@ class Manifest(BaseModel):
     plain: tuple[File, ...] | None
     classes: tuple[str, ...]
     payload: dict[str, Any]
+    target: dict[str, Any] | None = None
 
     @property
     def rows_of(self) -> Content:
@@ -109,6 +113,7 @@ class Manifest(BaseModel):
             plain=self.plain,
             classes=self.classes,
             payload=self.payload,
+            target=self.target,
         )
 
     @classmethod

@@ -118,6 +118,7 @@ class Publication:
             plain=plain,
             classes=tuple(self.samples.facts["classes"]),
             payload=self.samples.facts["payload"],
+            target=self.samples.facts.get("target"),
         )
 
     def _put(self, content: Content, aside: Path) -> None:

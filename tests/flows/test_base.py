@@ -28,6 +28,7 @@ from tasks.neighbourhood import Neighbourhood
 from tasks.plan import plan
 from tasks.plant import plant
 from tasks.readers.csv import Csv
+from tasks.targets import target_of
 from tasks.train import train
 from tasks.validation import Ingestion
 from tasks.vote import vote
@@ -78,7 +79,7 @@ class Later:
         return plant.fn(self.run, self.samples, folds, votes, Canaries(**options), self.base)
 
     def planted(self, artefact):
-        return planted_of(self.run, artefact, self.samples.facts["classes"])
+        return planted_of(self.run, artefact, target_of(self.samples))
 
     def extract(self, gradient=None, training=TRAINING, share=0.05):
         folds = self.plan()

@@ -31,6 +31,7 @@ from tasks.readers.digits import Digits
 from tasks.samples import load, payload_of
 from tasks.schemas import DYNAMICS, GRADIENTS, gradient_shard
 from tasks.shards import About
+from tasks.targets import target_of
 from tasks.train import train
 from tasks.validation import Ingestion
 from tasks.vote import vote
@@ -77,7 +78,7 @@ class Chain:
 
     @property
     def planted(self):
-        return planted_of(self.run, self.canaries, self.samples.facts["classes"])
+        return planted_of(self.run, self.canaries, target_of(self.samples))
 
     def borne(self, fold):
         """Inputs with the labels that the fold's network was trained under, and which of them are planted."""
@@ -117,7 +118,9 @@ class Chain:
             found[name] = []
             for network in networks[fold_of[name]]:
                 network.zero_grad()
-                self.training.objective.losses(network(inputs.x[i : i + 1]), inputs.labels[i : i + 1]).sum().backward()
+                self.training.objective(target_of(self.samples)).losses(
+                    network(inputs.x[i : i + 1]), inputs.labels[i : i + 1]
+                ).sum().backward()
                 parameters = [p for module in modules(network) for p in module.parameters()]
                 found[name].append(torch.cat([p.grad.flatten() for p in parameters]).numpy())
         return found
@@ -167,9 +170,8 @@ def test_a_checkpoint_is_trained_on_exactly_the_other_folds(chain):
         inputs, _ = chain.borne(held_out)
         fold = np.array([chain.fold_of()[name] for name in inputs.ids])
         rows = np.arange(len(fold)) if folds == 1 else np.flatnonzero(fold != held_out)
-        twin = fit(
-            MODEL, payload_of(chain.samples), 10, inputs, rows, TRAINING, seed=TRAINING.seed + held_out, label="twin"
-        )
+        about = (MODEL, payload_of(chain.samples), target_of(chain.samples))
+        twin = fit(*about, inputs, rows, TRAINING, seed=TRAINING.seed + held_out, label="twin")
         assert checkpoint.facts == {"fold": held_out, "trained_on": len(rows), "epochs": [2]}
         state = chain.network(held_out).state_dict()
         assert all(torch.equal(value, state[name]) for name, value in twin.state_dict().items())
@@ -306,7 +308,17 @@ def test_the_dynamics_of_a_canary_are_those_of_the_label_it_bore(chain):
         told, own = {}, np.array([chain.fold_of()[name] for name in inputs.ids])
         rows = np.arange(len(own)) if len(chain.checkpoints) == 1 else np.flatnonzero(own != fold)
         payload = payload_of(chain.samples)
-        fit(MODEL, payload, 10, inputs, rows, TRAINING, seed=TRAINING.seed + fold, label="twin", dynamics=told)
+        fit(
+            MODEL,
+            payload,
+            target_of(chain.samples),
+            inputs,
+            rows,
+            TRAINING,
+            seed=TRAINING.seed + fold,
+            label="twin",
+            dynamics=told,
+        )
         for row in dynamics_of(chain, fold):
             at = int(np.flatnonzero(inputs.ids == row["sample_id"])[0])
             assert {name: row[name] for name in told} == {name: float(values[at]) for name, values in told.items()}
@@ -471,7 +483,7 @@ def test_a_fold_that_leaves_one_class_is_refused_whatever_is_planted(tmp_path, f
     votes = vote.fn(run, samples, Neighbourhood(), TRAINING.device)
     canaries = plant.fn(run, samples, held_out, votes, Canaries(share=0.3), base)
     if folds == 3:
-        assert planted_of(run, canaries, samples.facts["classes"]).networks[:, 0].any()
+        assert planted_of(run, canaries, target_of(samples)).networks[:, 0].any()
     with pytest.raises(BadInput, match="fold 0: expected at least two classes to train on, got 1 in"):
         train.fn(run, samples, held_out, canaries, 0, MODEL, TRAINING, base)
     trained = train.fn(run, samples, held_out, canaries, 1, MODEL, TRAINING, base)

@@ -18,10 +18,12 @@ from tasks.models.logistic import Logistic
 from tasks.models.mlp import Mlp
 from tasks.networks import Standardize
 from tasks.samples import Inputs, Payload
+from tasks.targets import Target
 
 VECTOR = Payload(kind="array", columns=("x",), shape=(4,), dtype="float32")
 IMAGE = Payload(kind="array", columns=("x",), shape=(1, 8, 8), dtype="uint8")
 CPU = {"device": "cpu"}
+THREE = Target(classes=("a", "b", "c"))
 
 
 def inputs_of(x, classes=3):
@@ -49,7 +51,7 @@ def fitted(
     return fit(
         model or Mlp(hidden=[6], dropout=0.3),
         payload,
-        3,
+        THREE,
         inputs,
         rows,
         training,
@@ -168,7 +170,8 @@ def test_a_fitted_network_is_in_evaluation_mode_on_the_cpu_and_has_learned():
     network = fitted(Logistic(), inputs, epochs=30)
     assert not any(module.training for module in network.modules())
     assert {p.device.type for p in network.parameters()} == {"cpu"}
-    predicted, _ = predict(network, inputs.x, torch.device("cpu"), Loss())
+    said = predict(network, inputs.x, torch.device("cpu"), THREE, Loss())
+    predicted = torch.from_numpy(THREE.strata(said.label))
     assert (predicted == inputs.labels).float().mean() > 0.9
 
 
@@ -433,8 +436,8 @@ def test_predictions_are_the_most_probable_class_of_each_row_beyond_one_batch():
     network = fitted()
     x = torch.randn(EVALUATION_BATCH + 7, 4)
     network.train()
-    predicted, p = predict(network, x, torch.device("cpu"), Loss())
+    said = predict(network, x, torch.device("cpu"), THREE, Loss())
     with torch.no_grad():
         twin = network(x).softmax(1)
-    assert predicted.tolist() == twin.argmax(1).tolist()
-    torch.testing.assert_close(p, twin.max(1).values)
+    assert THREE.strata(said.label).tolist() == twin.argmax(1).tolist()
+    torch.testing.assert_close(said.p, twin.max(1).values)

@@ -9,8 +9,10 @@ import torch
 
 from tasks.decision import Flagging, audit, decide
 from tasks.guards import ADVICE, advised
+from tasks.kernels.losses import Loss
 from tasks.kernels.neighbours import nearest, votes
 from tasks.schemas import GRADIENTS, scores
+from tasks.targets import Target
 
 A, B, RARE, WRONG = range(60), range(60, 120), range(120, 126), 126
 N = 127
@@ -43,6 +45,9 @@ def evidence_of(**other):
         "ids": pa.array(IDS),
         "labels": labels,
         "logits": np.log(p),
+        "outputs": torch.from_numpy(np.log(p)),
+        "objective": Loss(),
+        "target": Target(classes=("a", "b")),
         "probabilities": p,
         "votes": votes(found, torch.from_numpy(labels), 2).numpy(),
         "neighbours": found.numpy().astype(np.int32),

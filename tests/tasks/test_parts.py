@@ -38,7 +38,9 @@ def test_options_without_a_kind_belong_to_the_default():
 
 
 def test_an_unknown_kind_is_refused_with_the_known_ones():
-    with pytest.raises(ValidationError, match="'mpl' is not one of: cnn, custom, logistic, mlp, resnet18, resnet34"):
+    with pytest.raises(
+        ValidationError, match="'mpl' is not one of: causal_lm, cnn, custom, logistic, mlp, resnet18, resnet34"
+    ):
         ModelChoice.model_validate("mpl")
 
 

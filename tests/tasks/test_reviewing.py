@@ -13,8 +13,9 @@ from tasks.artefacts import Run
 from tasks.errors import BadInput
 from tasks.reviewing import ROWS, home_of, read_sheet, write_sheet
 from tasks.schemas import SUSPECTS
+from tasks.targets import Target
 
-CLASSES = ["ape", "bee", "0"]
+TARGET = Target(classes=("ape", "bee", "0"))
 NAMES = ["a", "b", "c", "d"]
 
 
@@ -44,7 +45,7 @@ def test_the_sheet_as_it_is_approves_all_that_is_flagged(flags):
     sheet = write_sheet(run, artefact)
     expected = [("a", True, "0"), ("b", True, None), ("c", True, None)]
     for path in (sheet, sheet.with_suffix(".parquet")):
-        assert rows(read_sheet(path, table, CLASSES)) == expected
+        assert rows(read_sheet(path, table, TARGET)) == expected
 
 
 def test_a_sheet_that_has_been_edited_is_never_written_over(flags):
@@ -56,7 +57,7 @@ def test_a_sheet_that_has_been_edited_is_never_written_over(flags):
 
 def test_labels_that_look_like_numbers_stay_labels(flags, tmp_path):
     (tmp_path / "s.csv").write_text("sample_id,decision,new_label\na,flag,0\nb,KEEP,\n")
-    assert rows(read_sheet(tmp_path / "s.csv", flags[2], CLASSES)) == [("a", True, "0"), ("b", False, None)]
+    assert rows(read_sheet(tmp_path / "s.csv", flags[2], TARGET)) == [("a", True, "0"), ("b", False, None)]
 
 
 def test_label_studio_gives_back_what_it_was_given_and_what_was_chosen(flags):
@@ -70,7 +71,7 @@ def test_label_studio_gives_back_what_it_was_given_and_what_was_chosen(flags):
         task["annotations"] = [{"result": result}]
     exported = home_of(run, artefact) / "export.json"
     exported.write_text(json.dumps(tasks))
-    assert rows(read_sheet(exported, table, CLASSES)) == [("a", True, "bee"), ("b", False, None)]
+    assert rows(read_sheet(exported, table, TARGET)) == [("a", True, "bee"), ("b", False, None)]
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ def test_label_studio_gives_back_what_it_was_given_and_what_was_chosen(flags):
 def test_a_sheet_that_says_what_cannot_be_is_refused_with_the_place(flags, tmp_path, text, words):
     (tmp_path / "s.csv").write_text(text)
     with pytest.raises(BadInput) as caught:
-        read_sheet(tmp_path / "s.csv", flags[2], CLASSES)
+        read_sheet(tmp_path / "s.csv", flags[2], TARGET)
     assert words in str(caught.value)
 
 
@@ -95,10 +96,10 @@ def test_a_sheet_that_says_what_cannot_be_is_refused_with_the_place(flags, tmp_p
 def test_a_file_of_another_kind_or_none_is_refused(flags, tmp_path, name):
     (tmp_path / "s.txt").write_text("")
     with pytest.raises(BadInput, match=name):
-        read_sheet(tmp_path / name, flags[2], CLASSES)
+        read_sheet(tmp_path / name, flags[2], TARGET)
 
 
 def test_a_file_that_is_no_parquet_is_refused(flags, tmp_path):
     pa_csv.write_csv(pa.table({"sample_id": ["a"], "decision": ["keep"]}), tmp_path / "s.parquet")
     with pytest.raises(BadInput, match="review sheet"):
-        read_sheet(tmp_path / "s.parquet", flags[2], CLASSES)
+        read_sheet(tmp_path / "s.parquet", flags[2], TARGET)

@@ -81,7 +81,15 @@ def trial(run, seed, correct):
     predicted = ["a"] * correct + ["b"] * (TESTED - correct)
     columns = [[str(i) for i in range(TESTED)], ["a"] * TESTED, predicted, np.full(TESTED, 0.5, np.float32)]
     table = pa.table([pa.array(column) for column in columns], schema=PREDICTIONS)
-    return stored(run, "predictions", table, f"predictions/cleaned-{seed}.parquet", seed=seed, split="validation")
+    return stored(
+        run,
+        "predictions",
+        table,
+        f"predictions/cleaned-{seed}.parquet",
+        seed=seed,
+        split="validation",
+        credit=correct / TESTED,
+    )
 
 
 def test_two_rungs_leave_one_and_a_table_of_all_that_was_tried(run):

@@ -42,6 +42,7 @@ from tasks.kernels.rarity import confirmed_neighbours, far_from_class
 from tasks.kernels.rules import UnfitLayer, refuse_unknown
 from tasks.kernels.suggestion import suggested
 from tasks.kernels.tokens import bag, rarity
+from tasks.kernels.tracing import shares_alike, traced
 from tasks.kernels.transfer import Arriving, send
 from tasks.kernels.transitions import label_flow, pairs_of, transitions
 from tasks.kernels.wrongness import chances, strata_of, tally
@@ -74,6 +75,8 @@ else:
     raise AssertionError("not refused")
 words = bag(torch.tensor([[5, 5, 0], [7, 0, 0]]), pad=0, width=64)
 assert torch.allclose(words.abs().sum(1), torch.tensor([2**0.5, 1.0])) and rarity(words).max() > 0
+assert traced(torch.eye(2), torch.eye(2), damping=None, cosine=True).equal(torch.eye(2))
+assert shares_alike(np.eye(2), np.eye(2, dtype=bool))[0].tolist() == [1, 1]
 assert torch.equal(Arriving({"x": send(x, cpu)}).wait()["x"], x)
 assert crop_flip(torch.ones(2, 1, 4, 4), pad=1, generator=torch.Generator().manual_seed(0)).shape == (2, 1, 4, 4)
 assert sorted(assign_folds(np.array(["a", "b"]), np.array([0, 0]), 2)) == [0, 1]

@@ -17,6 +17,7 @@ IMAGE = Payload(kind="array", columns=("x",), shape=(3, 8, 8), dtype="uint8")
 WORDS = Tokens(tokenizer="words", digest="", vocabulary=50, pad=0)
 TEXT = Payload(kind="tokens", columns=("t",), shape=(6,), dtype="int32", tokens=WORDS)
 PAIR = Payload(kind="tokens", columns=("t", "u"), shape=(2, 6), dtype="int32", tokens=WORDS)
+ANSWERED = PAIR.model_copy(update={"tokens": WORDS.model_copy(update={"end": 2})})
 
 # kind → (options, the payloads it takes)
 CASES = {
@@ -26,6 +27,7 @@ CASES = {
     "resnet18": ({}, [IMAGE]),
     "resnet34": ({}, [IMAGE]),
     "transformer": ({"width": 8, "heads": 2, "depth": 1}, [TEXT, PAIR]),
+    "causal_lm": ({"width": 8, "heads": 2, "depth": 1, "tuning": "full"}, [ANSWERED]),
     "custom": ({"factory": "conformance_nets:small", "arguments": {"width": 4}}, [VECTOR, IMAGE]),
 }
 NETS = """
@@ -74,14 +76,14 @@ def test_every_model_has_a_case():
 
 
 @pytest.mark.parametrize(("kind", "payload"), BUILDS)
-def test_a_network_gives_one_finite_logit_for_each_class(kind, payload):
-    for classes in (2, 5):
+def test_a_network_gives_one_finite_output_for_each_class_or_one_for_a_response(kind, payload):
+    for classes in (2, 5) if payload is not ANSWERED else (1,):
         logits = built(kind, payload, classes)(inputs(payload, 4))
         assert logits.shape == (4, classes)
         assert torch.isfinite(logits).all()
 
 
-@pytest.mark.parametrize(("kind", "payload"), BUILDS)
+@pytest.mark.parametrize(("kind", "payload"), [case for case in BUILDS if case.values[1] is not ANSWERED])
 def test_the_head_is_found(kind, payload):
     GRADIENTS.parts["head"]().check(built(kind, payload), torch.zeros_like(inputs(payload, 2)))
 

@@ -1,0 +1,71 @@
+"""Which training samples shaped the answers to a set of queries: the samples of the validation split."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from tasks.errors import BadArtefact, BadConfig
+from tasks.evidence import Evidence
+from tasks.parts import Part
+
+
+class Tracing(Part):
+    """For each query of the validation split (the reader's reference_path), the training samples that shaped it most.
+
+    Query and sample are compared by the network of the sample's fold, which saw neither; with folds 1, by the one that
+    was trained on all samples, as TracIn and DataInf have it.
+    """
+
+    top: int = Field(
+        default=0, ge=0, description="Samples that are named for each query; 0 traces none, whatever split there is."
+    )
+    curvature: Literal["fisher", "none"] = Field(
+        default="fisher", description="fisher: what many samples have in common counts less. none: inner products."
+    )
+    cosine: bool = Field(default=True, description="Leave the gradients' lengths out: hard samples answer no query.")
+    damping: float = Field(default=0.1, gt=0, description="Of the Fisher, as a share of its mean eigenvalue.")
+    max_gib: float = Field(default=4.0, gt=0, description="Refuse gradients that take more memory.")
+    max_parameters: int = Field(default=8192, ge=1, description="Refuse longer gradients: the Fisher is a matrix.")
+
+    def traces(self, evidence: Evidence) -> tuple[pa.Array, np.ndarray]:
+        """(sorted ids of the queries; q × n, how much each training sample, in ``evidence``'s order, shaped each).
+
+        Raises:
+            BadConfig: there are no queries.
+            BadArtefact: the gradients are too long.
+        """
+        import torch
+
+        from tasks.kernels.tracing import traced
+
+        split = evidence.reference
+        if split is None or not len(split):
+            raise BadConfig(
+                where="option tracing.top",
+                expected="queries: a validation split",
+                got="a run without one",
+                do="Name queries with the reader's reference_path (or a split column), or set tracing.top to 0.",
+            )
+        if evidence.gradients.dimensions > self.max_parameters:
+            raise BadArtefact(
+                where="the gradients",
+                expected=f"at most {self.max_parameters:,} values each, to trace queries by",
+                got=f"{evidence.gradients.dimensions:,}",
+                do="Project them (gradient.projection-dim), or choose fewer layers.",
+            )
+        damping = self.damping if self.curvature == "fisher" else None
+        folds, of_query = evidence.folds, split.scalar("fold")
+        largest = int(self.max_gib * 2**30)
+        samples, queries = (torch.from_numpy(each.dense(largest)) for each in (evidence.gradients, split))
+        # Every query was asked of every fold's network.
+        names = split.ids().filter(pa.array(of_query == folds[0]))
+        found = np.empty((len(names), len(evidence)), np.float32)
+        for fold in np.unique(folds):
+            members, asked = np.flatnonzero(folds == fold), np.flatnonzero(of_query == fold)
+            sides = samples[torch.from_numpy(members)], queries[torch.from_numpy(asked)]
+            found[:, members] = traced(*sides, damping=damping, cosine=self.cosine).numpy()
+        return names, found

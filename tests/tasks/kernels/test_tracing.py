@@ -1,0 +1,79 @@
+"""A trace is the fall of a query's loss for a unit of a training sample's weight, pair by pair."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from tasks.kernels.tracing import shares_alike, traced
+
+
+def gradients(n, p, seed):
+    return torch.randn(n, p, generator=torch.Generator().manual_seed(seed))
+
+
+def naive(g, q, damping, cosine):
+    n, p = g.shape
+    inverse = np.eye(p)
+    if damping is not None:
+        fisher = sum(np.outer(row, row) for row in g.double().numpy()) / n
+        inverse = np.linalg.inv(fisher + damping * np.trace(fisher) / p * np.eye(p))
+    found = np.empty((len(q), n))
+    for j, b in enumerate(q.double().numpy()):
+        for i, a in enumerate(g.double().numpy()):
+            lengths = np.sqrt((a @ inverse @ a) * (b @ inverse @ b)) if cosine else 1.0
+            found[j, i] = a @ inverse @ b / lengths
+    return found
+
+
+@pytest.mark.parametrize("damping", [None, 0.1, 10.0])
+@pytest.mark.parametrize("cosine", [False, True])
+def test_every_pair_is_what_the_formula_says(damping, cosine):
+    g, q = gradients(9, 5, 0), gradients(4, 5, 1)
+    found = traced(g, q, damping=damping, cosine=cosine)
+    np.testing.assert_allclose(found.numpy(), naive(g, q, damping, cosine), rtol=1e-4, atol=1e-5)
+
+
+def test_a_trace_is_the_fall_of_the_querys_loss_when_the_sample_weighs_more():
+    """Of a regression, fitted again: the derivative by a sample's weight."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(400, 3)), rng.normal(size=400)
+    query, answer = rng.normal(size=3), 0.7
+
+    def fitted(weights):
+        return np.linalg.solve((x * weights[:, None]).T @ x, (x * weights[:, None]).T @ y)
+
+    even, more = np.full(400, 1 / 400), np.full(400, 1 / 400)
+    more[5] += 1e-6
+    w = fitted(even)
+    fall = ((query @ w - answer) ** 2 - (query @ fitted(more) - answer) ** 2) / 2 / 1e-6
+    g, q = (x @ w - y)[:, None] * x, (query @ w - answer) * query
+    # Of normal residuals of variance s² the Fisher is s² times the Hessian.
+    variance = ((x @ w - y) ** 2).mean()
+    found = traced(torch.from_numpy(g), torch.from_numpy(q[None]), damping=1e-9, cosine=False)[0, 5] * variance
+    assert float(found) == pytest.approx(fall, rel=0.15)
+
+
+def test_a_sample_like_the_query_is_on_top_and_lengths_do_not_matter_to_a_cosine():
+    g = gradients(50, 8, 0)
+    q = 3 * g[7:8] + 0.1 * gradients(1, 8, 1)
+    assert int(traced(g, q, damping=0.1, cosine=True).argmax()) == 7
+    scaled = g.clone()
+    scaled[3] *= 100
+    plain = traced(g, q, damping=None, cosine=True)
+    torch.testing.assert_close(traced(scaled, q, damping=None, cosine=True), plain)
+
+
+def test_shares_alike_are_sklearns_auc_and_the_counted_share_and_nothing_of_all_or_none():
+    rng = np.random.default_rng(0)
+    traces, alike = rng.normal(size=(5, 40)).astype(np.float32), rng.random((5, 40)) < 0.3
+    alike[3], alike[4] = True, False
+    auc, recall = shares_alike(traces, alike)
+    for j in range(3):
+        assert auc[j] == pytest.approx(roc_auc_score(alike[j], traces[j]))
+        top = np.argsort(-traces[j])[: alike[j].sum()]
+        assert recall[j] == alike[j][top].mean()
+    assert np.isnan(auc[3:]).all()
+    assert np.isnan(recall[3:]).all()
