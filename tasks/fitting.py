@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -33,13 +34,22 @@ class Training(Part):
 
     epochs: int = Field(default=60, ge=1, description="Passes over the training samples.")
     batch_size: int = Field(default=64, ge=1, description="Samples per optimisation step.")
-    optimizer: Literal["adamw", "sgd"] = Field(default="adamw", description="AdamW, or SGD with Nesterov momentum.")
+    optimizer: Literal["adamw", "sgd"] = Field(default="adamw", description="AdamW, or SGD with momentum.")
     lr: float | None = Field(default=None, gt=0, description="Peak learning rate; default 3e-3 for adamw, 0.1 for sgd.")
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="Momentum of sgd.")
-    weight_decay: float = Field(default=5e-4, ge=0, description="Weight decay.")
-    augment: Literal["none", "crop_flip"] = Field(
-        default="none", description="crop_flip: pad 4, random crop, mirror (images)."
+    schedule: Literal["one_cycle", "step"] = Field(
+        default="one_cycle",
+        description="one_cycle rises to lr and falls to nothing; step is lr, and a tenth after 60 %.",
     )
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="Momentum of sgd.")
+    nesterov: bool = Field(default=True, description="Nesterov's momentum; without, the classical one.")
+    weight_decay: float = Field(default=5e-4, ge=0, description="Weight decay.")
+    decay: Literal["all", "weights"] = Field(
+        default="all", description="What weight decay is for: weights leaves biases and normalisations out."
+    )
+    augment: Literal["none", "crop_flip"] = Field(
+        default="none", description="crop_flip: pad, random crop, mirror (images)."
+    )
+    augment_pad: int = Field(default=4, ge=0, description="Pixels that crop_flip pads; short trainings want fewer.")
     loss: Literal["cross_entropy", "binary_cross_entropy", "squared_error", "likelihood"] = Field(
         default="cross_entropy",
         description="What is minimised, and what gradients are taken of; of other targets than classes what fits them "
@@ -52,6 +62,7 @@ class Training(Part):
         "or several, as TracIn does) instead of after the last.",
     )
     precision: Literal["fp32", "bf16"] = Field(default="fp32", description="bf16: autocast while training.")
+    compile: bool = Field(default=False, description="torch.compile: slow to start, then faster; above all on a GPU.")
     device: Device = Field(default="auto", description="auto takes CUDA, then MPS, then the CPU.")
     seed: int = Field(default=0, description="Seed of initialisation, order and augmentation.")
 
@@ -81,7 +92,7 @@ class Training(Part):
 
     @property
     def peak_lr(self) -> float:
-        """The learning rate at the top of the one-cycle schedule."""
+        """The highest learning rate of the schedule."""
         return self.lr or (3e-3 if self.optimizer == "adamw" else 0.1)
 
 
@@ -117,8 +128,8 @@ def fit(
 ) -> nn.Module:
     """Train a network on the samples ``rows`` of ``inputs`` and return it in evaluation mode, on the CPU.
 
-    AdamW or SGD (momentum, Nesterov) under a one-cycle learning rate (Smith & Topin, 2018); shuffled without
-    replacement by ``seed``. The same arguments give the same weights.
+    AdamW or SGD under a learning rate of one cycle or one step (tasks/optimising.py); shuffled without replacement by
+    ``seed``. The same arguments give the same weights.
 
     Args:
         rows: positions in ``inputs``.
@@ -186,26 +197,29 @@ def _optimise(
 
     from tasks.kernels.augment import crop_flip
     from tasks.kernels.dynamics import Dynamics
+    from tasks.optimising import forward_pass, optimizer_of, resident
 
     generator = torch.Generator().manual_seed(seed)
     members = torch.from_numpy(rows)
     per_epoch = -(-len(rows) // training.batch_size)
     steps = steps or per_epoch * training.epochs
     last = min(steps, per_epoch * max(kept)) if kept else steps
-    optimizer, schedule = _optimizer(network, training, steps)
+    optimizer, schedule = optimizer_of(network, training, steps)
+    inputs = replace(inputs, x=resident(inputs.x, device))
+    usual = min(training.batch_size, len(rows))
     augmented = training.augment == "crop_flip" and inputs.x.dim() == 4
     batches = _batches(members, training.batch_size, generator)
     noted = Dynamics(len(inputs.ids), last, per_epoch, device) if dynamics is not None else None
     network.train()
     taken, running = 0, torch.zeros((), device=device)
-    with Progress(label, -(-last // per_epoch)) as progress:
+    with Progress(label, -(-last // per_epoch)) as progress, forward_pass(network, training, usual) as forward:
         for batch in batches:
             check()
             x, y = inputs.x[batch].to(device), inputs.y[batch].to(device)
             if augmented:
-                x = crop_flip(x, pad=4, generator=generator)
+                x = crop_flip(x, pad=training.augment_pad, generator=generator)
             with torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bf16"):
-                outputs = network(x).float()
+                outputs = forward(x).float()
                 losses = objective.losses(outputs, y)
                 loss = losses.mean()
             if noted is not None:
@@ -257,28 +271,6 @@ def _batches(members: torch.Tensor, size: int, generator: torch.Generator) -> An
             joined = torch.cat([batches[-2], batches[-1]])
             batches = (*batches[:-2], *(joined.chunk(2) if len(joined) > 3 else [joined]))
         yield from batches
-
-
-def _optimizer(network: nn.Module, training: Training, steps: int) -> tuple[Any, Any]:
-    import torch
-
-    if training.optimizer == "adamw":
-        optimizer: Any = torch.optim.AdamW(
-            network.parameters(), lr=training.peak_lr, weight_decay=training.weight_decay
-        )
-    else:
-        optimizer = torch.optim.SGD(
-            network.parameters(),
-            lr=training.peak_lr,
-            momentum=training.momentum,
-            weight_decay=training.weight_decay,
-            nesterov=training.momentum > 0,
-        )
-    # One step more than is taken: the last update would otherwise have a learning rate of nearly zero.
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=training.peak_lr, total_steps=steps + 1, cycle_momentum=False
-    )
-    return optimizer, schedule
 
 
 def predict(network: nn.Module, x: torch.Tensor, device: torch.device, target: Target, objective: Loss) -> Said:

@@ -1,5 +1,6 @@
 """The same arguments give the same weights, every sample takes part, and a training that failed says so."""
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
@@ -17,6 +18,7 @@ from tasks.models.cnn import Cnn
 from tasks.models.logistic import Logistic
 from tasks.models.mlp import Mlp
 from tasks.networks import Standardize
+from tasks.optimising import optimizer_of, resident
 from tasks.samples import Inputs, Payload
 from tasks.targets import Target
 
@@ -336,11 +338,12 @@ def test_bf16_trains_to_about_the_same_weights():
 
 
 def test_augmentation_changes_what_images_teach_and_repeats():
-    def run(augment):
-        return fitted(Cnn(width=2), pictures(), payload=IMAGE, epochs=1, augment=augment)
+    def run(augment, pad=4):
+        return fitted(Cnn(width=2), pictures(), payload=IMAGE, epochs=1, augment=augment, augment_pad=pad)
 
     assert same(run("crop_flip"), run("crop_flip"))
     assert not same(run("crop_flip"), run("none"))
+    assert not same(run("crop_flip"), run("crop_flip", 2))
 
 
 def test_augmentation_leaves_vectors_alone():
@@ -357,6 +360,114 @@ def test_the_learning_rate_falls_back_on_that_of_the_optimizer():
 def test_a_device_that_is_not_there_is_a_bad_option():
     with pytest.raises(BadConfig, match="got cuda"):
         fitted(device="cuda")
+
+
+# ---- the vision recipe's own -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_the_recipe_of_the_paper_is_the_plain_loop_with_one_fall_after_sixty_of_a_hundred_epochs(optimizer):
+    inputs, options = vectors(20), {"optimizer": optimizer, "schedule": "step", "nesterov": False, "lr": 0.05}
+    found = fitted(Mlp(hidden=[6]), inputs, epochs=10, decay="weights", weight_decay=0.1, **options)
+
+    torch.manual_seed(0)
+    twin = build(Mlp(hidden=[6]), VECTOR, 3)
+    twin[0].fit(inputs.x, torch.arange(20))
+    generator = torch.Generator().manual_seed(0)
+    state: dict = {}
+    for step in range(30):
+        if step % 3 == 0:
+            order = torch.randperm(20, generator=generator).split(8)
+        batch = order[step % 3]
+        lr = 0.05 if step < 18 else 0.005
+        twin.zero_grad()
+        nn.functional.cross_entropy(twin(inputs.x[batch]), inputs.labels[batch]).backward()
+        for name, p in twin.named_parameters():
+            g, decay = p.grad, 0.1 if p.dim() > 1 else 0.0
+            with torch.no_grad():
+                if optimizer == "sgd":
+                    state[name] = 0.9 * state.get(name, 0) + g + decay * p
+                    p -= lr * state[name]
+                else:
+                    m, v = state.get(name, (0, 0))
+                    state[name] = m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+                    p *= 1 - lr * decay
+                    p -= lr * m / (1 - 0.9 ** (step + 1)) / ((v / (1 - 0.999 ** (step + 1))).sqrt() + 1e-8)
+    for a, b in zip(found[1].parameters(), twin[1].parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
+
+
+def test_biases_and_normalisations_are_left_out_of_the_decay_only_where_that_is_asked_for():
+    network = build(Cnn(width=2), IMAGE, 3)
+    optimizer, _ = optimizer_of(network, Training(decay="weights", weight_decay=0.1), 5)
+    decays = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    assert all(decays[id(p)] == (0.1 if p.dim() > 1 else 0.0) for p in network.parameters())
+    (everything,) = optimizer_of(network, Training(weight_decay=0.1), 5)[0].param_groups
+    assert everything["weight_decay"] == 0.1
+    assert [id(p) for p in everything["params"]] == [id(p) for p in network.parameters()]
+
+
+def test_inputs_go_to_the_device_at_once_if_they_fit_and_else_stay(monkeypatch):
+    x = torch.zeros(10, 4)
+    assert resident(x, torch.device("meta")).device.type == "meta"
+    assert resident(x, torch.device("cpu")) is x
+    monkeypatch.setattr("tasks.optimising.RESIDENT_BYTES", x.nbytes - 1)
+    assert resident(x, torch.device("meta")) is x
+
+
+compiles = pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
+
+
+@compiles
+def test_compiled_it_learns_the_same_and_its_states_bear_the_same_names():
+    plain, fast = ({"kept": {1: {}}, "dynamics": {}} for _ in range(2))
+    options = {"epochs": 2, "optimizer": "sgd"}
+    expected = fitted(Mlp(hidden=[6]), **options, **plain)
+    found = fitted(Mlp(hidden=[6]), **options, **fast, compile=True)
+    for a, b in ((found.state_dict(), expected.state_dict()), (fast["kept"][1], plain["kept"][1])):
+        assert list(a) == list(b)
+        assert all(torch.allclose(a[name], b[name], rtol=1e-4, atol=1e-6) for name in a)
+    assert all(torch.allclose(fast["dynamics"][name], plain["dynamics"][name], rtol=1e-4) for name in plain["dynamics"])
+
+
+@compiles
+def test_compiled_the_same_arguments_give_the_same_weights_and_networks_alike_share_a_compilation():
+    from torch._dynamo.utils import counters
+
+    first = fitted(compile=True, seed=1)
+    graphs = counters["stats"]["unique_graphs"]
+    assert same(fitted(compile=True, seed=1), first)
+    assert not same(fitted(compile=True, seed=2), first)
+    assert counters["stats"]["unique_graphs"] == graphs
+
+
+class Breaking(nn.Linear):
+    """A network that looks at its numbers: what it does next cannot be compiled before they are there."""
+
+    def forward(self, x):
+        return super().forward(x) * (2 if float(x.sum()) > 0 else 1)
+
+
+class BreakingModel(Model):
+    kind: Literal["breaking"] = "breaking"
+
+    def build(self, payload, classes):
+        return Breaking(4, classes)
+
+
+def test_what_cannot_be_compiled_is_refused_and_not_quietly_run_as_it_is():
+    with pytest.raises(BadConfig, match=r"training\.compile: expected a network that torch\.compile takes whole"):
+        fitted(BreakingModel(), compile=True)
+
+
+@compiles
+def test_without_a_compiler_a_compiled_training_says_so(monkeypatch):
+    import torch._inductor.config as inductor
+
+    monkeypatch.setattr(inductor.cpp, "cxx", ("no-such-compiler",))
+    torch.compiler.reset()
+    with pytest.raises(BadConfig, match="a C\\+\\+ compiler"):
+        fitted(Logistic(), compile=True)
 
 
 # ---- standardisation ---------------------------------------------------------------------------------------------
