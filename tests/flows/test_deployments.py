@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tasks.config import CleanConfig
 from tasks.serve_command import check_deployments
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deployments"
+RECIPES = {path.stem: path for path in sorted((FOLDER / "recipes").glob("*.yaml"))}
 POOLS = sorted((FOLDER / "work-pools").glob("*.json"))
 
 
@@ -44,6 +46,22 @@ def test_every_entrypoint_is_there_and_what_changed_data_start_waits_for_the_eve
     (trigger,) = [trigger for deployment in deployments for trigger in deployment.get("triggers", [])]
     assert trigger["expect"] == [DATA_CHANGED]
     assert sum("schedules" in deployment for deployment in deployments) == 2
+
+
+@pytest.mark.parametrize("path", RECIPES.values(), ids=lambda path: path.stem)
+def test_a_recipe_is_a_model_and_its_training_that_clean_takes_beside_any_data(path):
+    read = yaml.safe_load(path.read_text())
+    assert set(read) == {"model", "training"}
+    recipe = CleanConfig.model_validate(read | {"dataset": "plants"})
+    assert recipe.training.model_dump(mode="json", include=set(read["training"])) == read["training"]
+
+
+def test_the_fast_recipe_has_the_papers_network_and_a_tenth_of_its_epochs():
+    paper, fast = (
+        CleanConfig.model_validate(yaml.safe_load(RECIPES[f"cifar-{n}"].read_text())) for n in ("paper", "fast")
+    )
+    assert fast.model == paper.model
+    assert fast.training.epochs * 10 == paper.training.epochs
 
 
 @pytest.mark.parametrize("path", POOLS, ids=lambda path: path.stem)
