@@ -3,7 +3,7 @@
     python tests/benchmarks/fast_retraining.py --bench FOLDER [--label aggre] [--seeds 2] [--scale small|paper]
 
 Both recipes are the files in deployments/recipes, their epochs scaled. ``small`` is for one thread of a CPU: 5,000 +
-1,000 images of CIFAR-10 (cifar10n-mini) at 16 × 16 pixels, and a ResNet-18 of an eighth of the channels; what the recipes
+1,000 images of CIFAR-10 (cifar10n-mini) at 16 × 16 pixels, a ResNet-18 of an eighth of the channels; what the recipes
 adapt to that is printed. ``paper`` is ResNet-34, 50,000 + 10,000 images, 100 epochs, for a GPU.
 Accuracy is of the last epoch on the true labels of the test images, after training under the labels people gave.
 ``--held-out`` instead trains on four fifths of the training images and tests on the others under their *given* labels:
