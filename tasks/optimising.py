@@ -88,13 +88,13 @@ def forward_pass(network: nn.Module, training: Training, size: int) -> Iterator[
         yield network
         return
     import torch
-    from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
+    from torch._dynamo import exc
     from torch._inductor.exc import CppCompileError, InvalidCxxCompiler
 
     compiled = torch.compile(network, fullgraph=True, dynamic=False)
     try:
         yield lambda x: compiled(x) if len(x) == size else network(x)
-    except (TorchDynamoException, FailOnRecompileLimitHit, CppCompileError, InvalidCxxCompiler) as error:
+    except (exc.TorchDynamoException, exc.FailOnRecompileLimitHit, CppCompileError, InvalidCxxCompiler) as error:
         raise BadConfig(
             where="option training.compile",
             expected="a network that torch.compile takes whole, and a C++ compiler (on a GPU, Triton)",

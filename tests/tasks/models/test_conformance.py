@@ -124,6 +124,13 @@ def test_the_resnets_have_the_published_size(model, millions):
     assert round(sum(p.numel() for p in network.parameters()) / 1e6, 2) == millions
 
 
+def test_a_narrow_resnet_has_the_depth_and_the_head_of_its_width():
+    wide, narrow = (ResNet18(width=width).build(IMAGE, 10) for width in (64, 8))
+    kinds = [[type(module) for module in network.modules()] for network in (wide, narrow)]
+    assert kinds[0] == kinds[1]
+    assert narrow[-1].weight.shape == (10, 64)
+
+
 def test_the_resnet_stem_keeps_the_resolution_and_four_stages_halve_it_three_times():
     sizes = []
     network = built("resnet18", IMAGE)
