@@ -89,7 +89,7 @@ def split_of(path: Path, label: str, pixels: int) -> Split:
 def recipe(name: str, epochs: int, own: dict[str, Any]) -> Training:
     """The recipe of a file, with the scale's epochs and whatever else is its own."""
     read = yaml.safe_load((RECIPES / f"cifar-{name}.yaml").read_text())["training"]
-    return Training.model_validate(read | own | {"epochs": epochs})
+    return Training.model_validate(read | {"epochs": epochs} | own)
 
 
 def trained(model: Model, training: Training, train: Split, test: Split, seed: int) -> Trained:
