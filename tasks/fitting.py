@@ -46,9 +46,7 @@ class Training(Part):
     decay: Literal["all", "weights"] = Field(
         default="all", description="What weight decay is for: weights leaves biases and normalisations out."
     )
-    augment: Literal["none", "crop_flip"] = Field(
-        default="none", description="crop_flip: pad, random crop, mirror (images)."
-    )
+    augment: Literal["none", "crop_flip"] = Field(default="none", description="crop_flip: pad, crop, mirror (images).")
     augment_pad: int = Field(default=4, ge=0, description="Pixels that crop_flip pads; short trainings want fewer.")
     loss: Literal["cross_entropy", "binary_cross_entropy", "squared_error", "likelihood"] = Field(
         default="cross_entropy",
