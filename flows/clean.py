@@ -25,6 +25,7 @@ from tasks.review import reviewed
 from tasks.samples import observed_shards
 from tasks.score import score
 from tasks.search import chosen, contenders
+from tasks.trace import trace
 from tasks.train import train
 from tasks.turn import Turn
 from tasks.verify import verify
@@ -73,6 +74,7 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
             search.append(halve(run, config.counted, candidates, trials, rung.number, search))
         flags = reviewed(run, samples, chosen(candidates, search), config.review, turn)
         drifted = drift(run, folds, scores, flags, config.drifting)
+        traced = trace(*evidence, config.tracing)
         arms, seeds = config.verification.pairs()
         trials = pool.map(retrain, here, data, unmapped(flags), arms, seeds, network, how).result()
         metrics = verify(run, samples, scores, flags, examination, trials, config.verification)
@@ -88,6 +90,7 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
             *search[-1:],
             flags,
             drifted,
+            traced,
         ]
         stages = [*seen, *trials, metrics]
         recorded = record(run, config.name, config.yaml(), stages)

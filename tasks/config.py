@@ -36,6 +36,7 @@ from tasks.reviewing import Review
 from tasks.runner import Runner
 from tasks.search import Search
 from tasks.stores import StoreChoice
+from tasks.tracing import Tracing
 from tasks.validation import Ingestion
 
 # What is compared unless told otherwise, as far as it is there: all that serve every model, and in seconds.
@@ -240,6 +241,9 @@ class CleanConfig(Observing):
     )
     drifting: Drifting = Field(
         default=Drifting(), description="When new samples count as drifted, and when base auto trains anew."
+    )
+    tracing: Tracing = Field(
+        default=Tracing(), description="Which training samples shaped the answers to a set of queries."
     )
     budget: BudgetChoice = Field(default=BudgetChoice(), description="How many samples are flagged.")
     search: Search = Field(default=Search(), description="Other budgets to try on a validation split.")

@@ -10,7 +10,7 @@ from tasks.errors import BadArtefact
 from tasks.step import step
 
 # Stages a run has one of; their facts make its summary.
-_TOLD = ("samples", "folds", "scores", "examination", "search", "flags", "drift", "metrics")
+_TOLD = ("samples", "folds", "scores", "examination", "search", "flags", "drift", "traced", "metrics")
 
 
 @step("record")

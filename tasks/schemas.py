@@ -76,6 +76,16 @@ DRIFT = pa.schema(
     ]
 )
 
+# Of each query, the training samples that shaped its answer most; rank 1 is the first, positive made it likelier.
+TRACED = pa.schema(
+    [
+        pa.field("query_id", pa.string(), nullable=False),
+        pa.field("sample_id", pa.string(), nullable=False),
+        pa.field("rank", pa.int64(), nullable=False),
+        pa.field("influence", pa.float32(), nullable=False),
+    ]
+)
+
 # What one fold's training saw of each sample it was trained on; means over steps.
 DYNAMICS = pa.schema(
     [

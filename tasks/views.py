@@ -31,6 +31,7 @@ from tasks.schemas import (
     SAMPLES,
     SEARCH,
     SUSPECTS,
+    TRACED,
 )
 from tasks.versions.history import History, datasets
 from tasks.versions.manifest import Manifest
@@ -104,6 +105,7 @@ def _of_runs(lake: Path) -> Iterable[str]:
         "flags": ("flags.parquet", FLAGS, "*"),
         "suspects": ("flags.parquet", SUSPECTS, "*"),
         "drift": ("drift.parquet", DRIFT, "*"),
+        "traced": ("traced.parquet", TRACED, "*"),
         "audit": ("audit.parquet", AUDIT, "*"),
         "examination": ("examination.parquet", EXAMINATION, "*"),
         "search": ("search.parquet", SEARCH, "*"),

@@ -45,6 +45,7 @@ def test_a_verb_is_a_file_with_one_task_of_its_name():
         "score",
         "flag",
         "drift",
+        "trace",
         "review",
         "halve",
         "retrain",

@@ -178,7 +178,7 @@ def copy(tmp_path_factory, gradsieve, small):
             "kernels/norms.py",
             "l1 = (residual.abs().sum(2) * features.abs().sum(2)).sum(1)",
             "l1 = (residual.abs().sum(2) * features.abs().sum(2)).sum(1) * 1.5",
-            {"gradients", "scores", "flags", "drift", "metrics", "version"},
+            {"gradients", "scores", "flags", "drift", "traced", "metrics", "version"},
         ),
         # The same numbers by other code: gradients are recomputed, come out the same, and nothing follows. (The plan
         # asks the gradient kind whether it can serve the network, so it is asked again.)

@@ -1,0 +1,139 @@
+"""The samples that shaped the answers to queries are those that are like them, by gradients of the same network."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from tasks.artefacts import Run
+from tasks.canaries import Canaries
+from tasks.earlier import base_of
+from tasks.errors import BadArtefact, BadConfig
+from tasks.evidence import Evidence
+from tasks.extract import extract
+from tasks.fitting import Training
+from tasks.gradients.layers import Layers
+from tasks.ingest import ingest
+from tasks.models.mlp import Mlp
+from tasks.neighbourhood import Neighbourhood
+from tasks.plan import plan
+from tasks.plant import plant
+from tasks.readers.parquet import Parquet
+from tasks.samples import observed_shards
+from tasks.trace import trace
+from tasks.tracing import Tracing
+from tasks.train import train
+from tasks.validation import Ingestion
+from tasks.vote import vote
+
+KINDS = 4
+
+
+def written(path, n, seed, groups):
+    """Samples of four kinds; which class they are depends on the kind's own direction."""
+    rng = np.random.default_rng(seed)
+    kind = np.arange(n) % KINDS
+    x = rng.normal(size=(n, 8)).astype(np.float32) * 0.3
+    x[np.arange(n), kind] += 3
+    y = (x[np.arange(n), 4 + kind] > 0).astype(int)
+    columns = {f"x{i}": x[:, i] for i in range(8)} | {"y": [f"c{one}" for one in y]}
+    pq.write_table(pa.table(columns | ({"kind": [f"k{one}" for one in kind]} if groups else {})), path)
+    return path
+
+
+class World:
+    """What a run has made before it traces."""
+
+    def __init__(self, home, folds, *, groups=True, queries=True, projection="none"):
+        run = self.run = Run.start(home / "lake", "tracing")
+        reader = Parquet(
+            path=written(home / "a.parquet", 120, 0, groups),
+            test_path=written(home / "b.parquet", 20, 1, groups),
+            reference_path=written(home / "c.parquet", 24, 2, groups) if queries else None,
+            label="y",
+            group="kind" if groups else None,
+        )
+        model, training = Mlp(hidden=[16]), Training(epochs=10, batch_size=16, device="cpu")
+        gradient = Layers(projection=projection, projection_dim=64)
+        self.samples = ingest.fn(run, reader, Ingestion())
+        base = base_of(run, None, "tracing")
+        self.folds = plan.fn(run, self.samples, folds, model, gradient, base)
+        votes = vote.fn(run, self.samples, Neighbourhood(), "cpu")
+        canaries = plant.fn(run, self.samples, self.folds, votes, Canaries(share=0.0), base)
+        checkpoints = [
+            train.fn(run, self.samples, self.folds, canaries, f, model, training, base) for f in range(folds)
+        ]
+        gradients = [
+            extract.fn(run, shard, self.folds, canaries, checkpoints, model, gradient, training, base)
+            for shard in observed_shards(self.samples)
+        ]
+        self.parts = (run, self.samples, self.folds, gradients, votes, checkpoints, canaries)
+
+    def traced(self, **options):
+        artefact = trace.fn(*self.parts, Tracing(**options))
+        return pq.read_table(self.run.path(artefact)).to_pandas(), artefact.facts
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return World(tmp_path_factory.mktemp("whole"), 1)
+
+
+def test_each_query_names_as_many_samples_as_asked_for_the_likeliest_first(whole):
+    table, facts = whole.traced(top=7)
+    assert facts["queries"] == table["query_id"].nunique() == 24
+    for _, rows in table.groupby("query_id"):
+        assert rows["rank"].tolist() == list(range(1, 8))
+        assert rows["sample_id"].is_unique
+        assert rows["influence"].is_monotonic_decreasing
+
+
+def test_what_shaped_an_answer_is_of_the_querys_own_kind_though_nobody_told_the_kinds(whole):
+    _, facts = whole.traced(top=1)
+    assert facts["alike"]["roc_auc"] > 0.8
+    assert facts["alike"]["recall"] > 0.6
+
+
+@pytest.mark.parametrize("curvature", ["none", "fisher"])
+def test_influences_are_those_of_the_gradients_of_both(whole, curvature):
+    evidence = Evidence(*whole.parts)
+    table, _ = whole.traced(top=120, curvature=curvature, cosine=False, damping=0.5)
+    g, q = (shards.matrix("gradient").astype(float) for shards in (evidence.gradients, evidence.reference))
+    inverse = np.eye(g.shape[1])
+    if curvature == "fisher":
+        fisher = g.T @ g / len(g)
+        inverse = np.linalg.inv(fisher + 0.5 * np.trace(fisher) / len(fisher) * np.eye(len(fisher)))
+    wanted = q @ inverse @ g.T
+    queries, samples = evidence.reference.ids().to_pylist(), evidence.ids.to_pylist()
+    found = table.pivot(index="query_id", columns="sample_id", values="influence").loc[queries, samples].to_numpy()
+    np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4 * np.abs(wanted).max())
+
+
+def test_with_folds_query_and_sample_are_compared_by_the_network_that_saw_neither(tmp_path):
+    world = World(tmp_path, 3, groups=False)
+    evidence = Evidence(*world.parts)
+    table, facts = world.traced(top=120, curvature="none", cosine=False)
+    assert facts["alike"] is None
+    reference, fold_of = evidence.reference, evidence.reference.scalar("fold")
+    rows = {(name, f): row for row, (name, f) in enumerate(zip(reference.ids().to_pylist(), fold_of, strict=True))}
+    q, g = (torch.from_numpy(shards.matrix("gradient")) for shards in (reference, evidence.gradients))
+    for one in table.sample(10, random_state=0).itertuples():
+        rank = evidence.ids.to_pylist().index(one.sample_id)
+        query = q[rows[one.query_id, evidence.folds[rank]]]
+        assert one.influence == pytest.approx(float(query @ g[rank]), rel=1e-3, abs=1e-4)
+
+
+def test_nothing_is_traced_unless_asked_for_and_queries_are_needed_then(tmp_path):
+    world = World(tmp_path, 1, groups=False, queries=False)
+    table, facts = world.traced()
+    assert (len(table), facts) == (0, {})
+    with pytest.raises(BadConfig, match="reference_path"):
+        world.traced(top=3)
+
+
+def test_gradients_too_long_for_a_matrix_are_refused_with_what_to_do(whole):
+    with pytest.raises(BadArtefact, match="Project them"):
+        whole.traced(top=3, max_parameters=10)
