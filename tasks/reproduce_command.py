@@ -42,7 +42,7 @@ class ReproduceCommand(BaseModel):
         if self.name is None:
             for name in names():
                 about = experiment(name)
-                print(f"{name:<20} {about.title}{f' (not yet: {about.missing})' if about.missing else ''}")
+                print(f"{name:<20} {about.title}")
             return
         about = experiment(self.name)
         scale = about.scale(self.scale)

@@ -31,6 +31,8 @@ _WORDS: dict[str, str] = {
     "random": "as many at random",
     "over_untouched": "over untouched",
     "over_random": "over random",
+    "query_roc_auc": "ROC AUC by query",
+    "query_recall": "of its kind on top",
     "seconds": "seconds",
     "seconds_over_l2": "times l2",
 }
@@ -41,7 +43,10 @@ _COMPARED = {
     "detection": "recall",
     "precision": "precision",
 }
-_SHARES = {"detection", "precision", "average_precision", "roc_auc", "accuracy", "untouched", "random"}
+_SHARES = {
+    "detection", "precision", "average_precision", "roc_auc", "accuracy", "untouched", "random", "query_roc_auc",
+    "query_recall",
+}  # fmt: skip
 _TIMED = 3
 
 
@@ -289,6 +294,8 @@ def _cleaned(lake: Path, run_id: str, measures: list[Measure]) -> dict[str, floa
         if flags["flagged"]:
             known["precision"] = 100 * flags["found"] / flags["flagged"]
         figures |= {name: value for name, value in known.items() if name in measures}
+    alike = (facts.get("traced") or {}).get("alike") or {}
+    figures |= {f"query_{name}": 100 * value for name, value in alike.items() if f"query_{name}" in measures}
     treated = 100 * accuracy["cleaned"]
     controls = {name: 100 * accuracy[name] for name in ("untouched", "random")}
     return (

@@ -82,7 +82,7 @@ def test_the_tables_of_detectors_and_budgets_name_what_there_is():
 
 def test_the_configuration_is_a_configuration():
     for block in blocks("yaml"):
-        assert CleanConfig.model_validate(yaml.safe_load(block)).name in ("plants", "notes")
+        assert CleanConfig.model_validate(yaml.safe_load(block)).name in ("plants", "notes", "answers")
 
 
 def test_a_training_script_reads_the_live_version(home, monkeypatch):

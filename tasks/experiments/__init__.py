@@ -17,7 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from tasks.errors import BadConfig, BadInput
 
 ScaleName = Literal["small", "paper"]
-Measure = Literal["detection", "precision", "average_precision", "roc_auc", "accuracy", "seconds", "seconds_over_l2"]
+Measure = Literal[
+    "detection", "precision", "average_precision", "roc_auc", "accuracy", "seconds", "seconds_over_l2",
+    "query_roc_auc", "query_recall",
+]  # fmt: skip
 
 
 class _Strict(BaseModel):
@@ -106,15 +109,7 @@ class Experiment(_Strict):
     flow: Literal["clean", "compare"] = "clean"
     measures: list[Measure] = Field(min_length=1)
     paper: Paper
-    missing: str = ""
-    """Why it cannot be run yet, in words."""
-    scales: dict[ScaleName, Scale] = {}
-
-    @model_validator(mode="after")
-    def _there_is_something_to_run(self) -> Self:
-        if bool(self.missing) == bool(self.scales):
-            raise ValueError("expected scales, or missing, which says why there are none")
-        return self
+    scales: dict[ScaleName, Scale] = Field(min_length=1)
 
     def scale(self, name: ScaleName) -> Scale:
         """What one scale runs.
@@ -125,9 +120,9 @@ class Experiment(_Strict):
         if name not in self.scales:
             raise BadConfig(
                 where=f"experiment {self.name}",
-                expected=f"one of the scales {', '.join(self.scales) or 'that will be there'}",
-                got=f"{name}{f', and {self.missing}' if self.missing else ''}",
-                do="Name another scale." if self.scales else "gradsieve reproduce lists the experiments that run.",
+                expected=f"one of the scales {', '.join(self.scales)}",
+                got=name,
+                do="Name another scale.",
             )
         return self.scales[name]
 

@@ -63,6 +63,25 @@ def linear(folder: Path, bench: Path) -> None:
         _write(points.append_column("clean", pa.array(clean)), folder / f"linear-{split}.parquet")
 
 
+def _prompts(part: str, name: str, train: int = 90, test: int = 10) -> Callable[[Path, Path], None]:
+    """Prompts and responses apart: the authors' texts have both in one, and an end. The first so many of each kind."""
+
+    def write(folder: Path, bench: Path) -> None:
+        for split, each in (("train", train), ("test", test)):
+            table = pq.read_table(bench / "datainf" / f"{part}_{split}.parquet")
+            kinds = table["variation"].to_pylist()
+            table = table.take([row for row, kind in enumerate(kinds) if kinds[:row].count(kind) < each])
+            prompts, texts = (table[column].to_pylist() for column in ("prompt", "text"))
+            answers = [
+                text.removeprefix(prompt).removesuffix("</s>").strip()
+                for prompt, text in zip(prompts, texts, strict=True)
+            ]
+            columns = {"prompt": prompts, "response": answers, "variation": table["variation"].to_pylist()}
+            _write(pa.table(columns), folder / f"{name}-{split}.parquet")
+
+    return write
+
+
 def _under_every_name(part: str, truth: str) -> Callable[[Path, Path], None]:
     """A test file whose true labels stand under the names of the training file's noisy ones, as the reader wants it."""
 
@@ -80,6 +99,12 @@ GENERATED: dict[str, Callable[[Path, Path], None]] = {
     "shift": shift,
     "hundred": hundred,
     "linear": linear,
+    "llm-sentences": _prompts("grammars", "llm-sentences"),
+    "llm-sentences-few": _prompts("grammars", "llm-sentences-few", 20, 4),
+    "llm-math": _prompts("math_without_reason", "llm-math"),
+    "llm-math-few": _prompts("math_without_reason", "llm-math-few", 20, 4),
+    "llm-math-reasoning": _prompts("math_with_reason", "llm-math-reasoning"),
+    "llm-math-reasoning-few": _prompts("math_with_reason", "llm-math-reasoning-few", 20, 4),
     "cifar10n-embeddings": _under_every_name("cifar10n-embeddings", "clean"),
     "cifar10n-images": _under_every_name("cifar10n-images", "clean"),
     "cifar10n-mini": _under_every_name("cifar10n-mini", "label"),

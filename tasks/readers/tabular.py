@@ -362,7 +362,7 @@ class Tabular(Reader):
             )
         labels = self._labels(batch.table.column(self.label), self.label, reject)
         clean = None if self.clean_label is None else batch.table.column(self.clean_label)
-        truth = None if clean is None else self._labels(clean, self.clean_label or "", lambda *_: None)
+        truth = None if clean is None else self._labels(clean, self.clean_label or "", _unjudged)
         mask = pa.array(keep)
 
         def text(name: str | None) -> pa.Array | None:
@@ -389,3 +389,7 @@ class Tabular(Reader):
         label = as_text(column)
         nan = pc.fill_null(pc.equal(pc.utf8_lower(label), "nan"), fill_value=False)
         return pc.if_else(nan, pa.scalar(None, pa.string()), label)
+
+
+def _unjudged(bad: np.ndarray, reason: str, detail: str, values: pa.Array | None = None) -> None:
+    """A clean label that cannot be read is one that is not known: no reason to reject its row."""

@@ -12,7 +12,7 @@ import yaml
 
 from flows.__main__ import main
 from tasks.config import CleanConfig, CompareConfig
-from tasks.errors import BadConfig, BadInput
+from tasks.errors import BadInput
 from tasks.experiments import Scale, bench_folder, experiment, names
 from tasks.experiments.generated import GENERATED
 from tasks.reproduction import Figure
@@ -75,9 +75,6 @@ def test_an_experiment_is_valid_and_its_flow_takes_its_parameters(name):
             config = FLOWS[about.flow].model_validate(given)
             assert config.training.seed == 3000
             assert "{" not in yaml.safe_dump(config.reader.options, default_flow_style=False)
-    if not about.scales:
-        with pytest.raises(BadConfig, match="causal language models"):
-            about.scale("small")
 
 
 def test_the_paper_row_of_the_half_moons_is_the_papers():
@@ -176,7 +173,6 @@ def test_an_experiment_may_be_a_comparison(gradsieve, tmp_path):
     ("arguments", "code", "words"),
     [
         (["nothing"], 2, "expected one of acs-shift"),
-        (["llm-math"], 2, "causal language models"),
         (["half-moons", "--scale=huge"], 2, "scale"),
         (["half-moons", "--seeds=0"], 2, "seeds"),
         (["cifar10n"], 3, "cifar-10-100n"),
@@ -197,4 +193,3 @@ def test_without_a_name_it_says_which_there_are(capsys):
     assert main(["reproduce"]) == 0
     listed = capsys.readouterr().out
     assert all(name in listed for name in WANTED)
-    assert "not yet: it needs causal language models" in listed
