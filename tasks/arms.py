@@ -57,7 +57,13 @@ class Verification(Part):
 
 
 def treated(
-    ids: np.ndarray, labels: np.ndarray, flagged: np.ndarray, suggested: np.ndarray, arm: Arm, seed: int = 0
+    ids: np.ndarray,
+    labels: np.ndarray,
+    flagged: np.ndarray,
+    suggested: np.ndarray,
+    arm: Arm,
+    seed: int = 0,
+    differs: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """What an arm keeps of n samples, and the labels they then bear.
 
@@ -74,6 +80,8 @@ def treated(
         suggested: n suggested classes, −1 where there is none.
         arm: which arm.
         seed: of the draw; the other arms draw nothing.
+        differs: n, whether the suggested label is another than the given one, where classes do not say all (two
+            numbers of one range); by default whether the classes differ.
 
     Returns:
         (n, whether the sample is kept; n classes, those of samples that are not kept as they were given).
@@ -82,7 +90,8 @@ def treated(
         return np.ones(len(flagged), bool), labels.copy()
     if arm == "random":
         return ~_drawn(ids, labels, flagged, seed), labels.copy()
-    mended = flagged & (suggested >= 0) & (suggested != labels) & (arm == "relabelled")
+    differs = suggested != labels if differs is None else differs
+    mended = flagged & (suggested >= 0) & differs & (arm == "relabelled")
     return ~flagged | mended, np.where(mended, suggested, labels)
 
 

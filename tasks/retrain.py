@@ -1,5 +1,8 @@
 """retrain: samples + flags → held-out predictions of one arm under one seed."""
 
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
@@ -37,6 +40,7 @@ def retrain(
     """
     import numpy as np
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     from tasks import devices
@@ -44,8 +48,11 @@ def retrain(
     inputs, held_out = remembered(run, samples, "train"), remembered(run, samples, split)
     target = target_of(samples)
     flagged, suggested, text = flagged_among(pq.read_table(run.path(flags)), inputs.ids, target)
-    kept, labels = treated(inputs.ids, inputs.labels.numpy(), flagged, suggested, arm, seed)
-    mended = np.flatnonzero(labels != inputs.labels.numpy())
+    differs = pc.fill_null(pc.not_equal(text, inputs.text(list(target.classes))), False)
+    about = (inputs.ids, inputs.labels.numpy(), flagged, suggested)
+    kept, _ = treated(*about, arm, seed, differs.to_numpy(zero_copy_only=False))
+    # Of the flagged that arm keeps none but those under another label.
+    mended = np.flatnonzero(kept & flagged & (arm == "relabelled"))
     inputs.bear(mended, text.take(pa.array(mended)), target)
     rows = np.flatnonzero(kept)
     network = fit(

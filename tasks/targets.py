@@ -339,12 +339,12 @@ class Response(Target):
 
     @property
     def told(self) -> str:
-        """Text."""
-        return "text"
+        """Nothing: a response is part of the inputs, and none is put into another's place."""
+        return "nothing"
 
     def reads(self, label: str) -> bool:
-        """Whether there is any."""
-        return bool(label.strip())
+        """Never."""
+        return False
 
     def strata(self, labels: pa.Array | pa.ChunkedArray) -> np.ndarray:
         """All alike."""

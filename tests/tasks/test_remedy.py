@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.arms import Verification, flagged_among, treated
@@ -18,6 +18,7 @@ ROWS = st.lists(
 
 
 @pytest.mark.parametrize("remedy", ["remove", "relabel"])
+@settings(deadline=None)
 @given(rows=ROWS)
 def test_an_arm_and_a_version_keep_the_same_rows_under_the_same_labels(remedy, rows):
     ids = [f"{i * 37 % 101:03d}" for i in range(len(rows))]

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import hamming_loss, r2_score
 
@@ -69,6 +69,7 @@ def test_ranges_of_a_number_hold_equally_many_and_their_lower_end():
     assert NUMBER.strata(pa.array([repr(edge), repr(float(np.nextafter(edge, 0))), None])).tolist() == [1, 0, -1]
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=4, max_size=30).filter(lambda y: np.std(y) > 1e-3))
 def test_a_number_learned_and_said_again_is_the_same_to_six_digits(numbers):
     target = number_from(np.array(numbers), "here")
@@ -107,6 +108,7 @@ def test_the_credit_of_numbers_is_r_squared_and_of_sets_one_less_the_hamming_los
     assert classes.credit(pa.array(["x", "y"]), pa.array(["x", "x"]), np.ones(2)).tolist() == [True, False]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sets(st.sampled_from("abc")), min_size=1, max_size=8))
 def test_a_set_of_labels_learned_and_said_again_is_the_same(sets):
     text = ["|".join(sorted(each)) or NOTHING for each in sets]
@@ -145,6 +147,26 @@ def test_numbers_that_are_all_alike_and_sets_that_are_all_alike_are_refused():
         number_from(np.ones(9), "here")
     with pytest.raises(BadInput, match="two different sets"):
         labels_from({"a": 9}, "|", "here")
+
+
+def test_a_number_that_a_person_gives_is_trained_on_though_its_range_is_the_same(numbers):
+    run, table = numbers.run, numbers.table("train")
+    flags = pq.read_table(run.path(numbers.flags))
+    chosen = flags.filter(flags["flag"])["sample_id"][0].as_py()
+    label = float(table.filter(pc.field("sample_id") == chosen)["label"][0].as_py())
+    near = repr(label + 1e-3)
+    rows = flags.to_pylist()
+    for row in rows:
+        row["flag"], row["suggested_label"] = row["sample_id"] == chosen, near if row["sample_id"] == chosen else None
+    with run.draft("flags") as draft:
+        pq.write_table(pa.Table.from_pylist(rows, schema=flags.schema), draft.path("flags.parquet", len(rows)))
+        mended = draft.commit(flagged=1)
+    assert numbers.target.strata(pa.array([near])).tolist() == numbers.target.strata(pa.array([repr(label)])).tolist()
+    counts = [
+        retrain.fn(run, numbers.samples, mended, arm, 0, numbers.model, numbers.training).facts["trained_on"]
+        for arm in ("cleaned", "relabelled")
+    ]
+    assert counts == [table.num_rows - 1, table.num_rows]
 
 
 # ---- a run of each --------------------------------------------------------------------------------------------------
