@@ -7,6 +7,7 @@ import os
 # Two processes with two spinning threads each make two processors slower than one: before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import json
 import signal
 import socket
 import subprocess
@@ -16,10 +17,13 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory, TemporaryFile
 
 import pytest
+from filelock import FileLock
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
@@ -96,35 +100,74 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     log.close()
 
 
-@pytest.fixture(scope="session")
-def gradsieve(server: str) -> Command:
-    """The command line as a subprocess, against the test server (a run then costs five seconds instead of fifteen)."""
+class Nursery:
+    """A process that has everything imported and forks a child for each command: see ``nursery.py``."""
 
-    def command(*arguments: str, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "flows", *arguments],
-            cwd=cwd or Path.cwd(),
-            env=_environment(PREFECT_API_URL=server, **variables),
-            capture_output=True,
-            text=True,
-            timeout=280,
-            check=False,
+    def __init__(self, home: Path, **variables: str) -> None:
+        self.home, self.variables = home, _environment(**variables)
+        self.process = subprocess.Popen(
+            [sys.executable, str(REPOSITORY / "tests" / "nursery.py"), str(home)],
+            env=self.variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
         )
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == b"ready\n"
 
-    return command
+    def run(self, arguments: tuple[str, ...], cwd: Path | None, **more: str) -> subprocess.CompletedProcess[str]:
+        """As ``subprocess.run`` would; in a folder that is named, with the code that is there."""
+        asked = {"arguments": arguments, "folder": str(cwd or Path.cwd()), "environment": self.variables | more}
+        with TemporaryFile() as out, TemporaryFile() as errors, socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(280)
+            connection.connect(str(self.home / ("other" if cwd else "ours")))
+            line = json.dumps(asked).encode() + b"\n"
+            sent = socket.send_fds(connection, [line], [out.fileno(), errors.fileno()])
+            connection.sendall(line[sent:])
+            code = int(connection.recv(16))
+            said = []
+            for stream in (out, errors):
+                stream.seek(0)
+                said.append(stream.read().decode())
+        return subprocess.CompletedProcess(["gradsieve", *arguments], code, *said)
+
+    def stop(self) -> None:
+        """It and all that came from it."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
 
 @pytest.fixture(scope="session")
-def cleaned(tmp_path_factory: pytest.TempPathFactory) -> Cleaned:
-    """The main job as a user runs it: no server, no options but where to."""
-    lake = tmp_path_factory.mktemp("main") / "lake"
-    process = subprocess.run(
-        [sys.executable, "-m", "flows", "clean", "--lake", str(lake)],
-        env=_environment(PREFECT_HOME=str(lake.parent / "prefect")),
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
-    assert process.returncode == 0, process.stderr
-    return Cleaned(lake, process)
+def gradsieve(server: str) -> Iterator[Command]:
+    """The command line in a process of its own, against the test server (a run then costs two seconds, not fifteen)."""
+    # The name of a socket is short; that of a test's folder may not be.
+    with TemporaryDirectory(prefix="gradsieve-") as home:
+        nursery = Nursery(Path(home), PREFECT_API_URL=server)
+
+        def command(*arguments: str, cwd: Path | None = None, **more: str) -> subprocess.CompletedProcess[str]:
+            return nursery.run(arguments, cwd, **more)
+
+        yield command
+        nursery.stop()
+
+
+@pytest.fixture(scope="session")
+def cleaned(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Cleaned:
+    """The main job as a user runs it: no server, no options but where to. Done once, by whichever worker is first."""
+    home = tmp_path_factory.getbasetemp()
+    home = (home if worker_id == "master" else home.parent) / "main"
+    home.mkdir(exist_ok=True)
+    lake, said = home / "lake", home / "said.json"
+    with FileLock(home / "lock"):
+        if not said.exists():
+            process = subprocess.run(
+                [sys.executable, "-m", "flows", "clean", "--lake", str(lake)],
+                env=_environment(PREFECT_HOME=str(home / "prefect")),
+                capture_output=True,
+                text=True,
+                timeout=280,
+                check=False,
+            )
+            assert process.returncode == 0, process.stderr
+            said.write_text(json.dumps([process.args, process.returncode, process.stdout, process.stderr]))
+    return Cleaned(lake, subprocess.CompletedProcess(*json.loads(said.read_text())))

@@ -28,9 +28,14 @@ def free_port() -> int:
 
 def environment(**more: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    # So that tests need not wait: the scheduler looks every minute, and who waits for a turn every half.
-    quick = {"SERVICES_SCHEDULER_LOOP_SECONDS": "3", "DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "2"}
-    return kept | {"OMP_NUM_THREADS": "1"} | {f"PREFECT_SERVER_{name}": value for name, value in quick.items()} | more
+    # So that tests need not wait: the scheduler looks every minute, who waits for a turn every half, a worker for runs
+    # every ten seconds.
+    quick = {
+        "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "3",
+        "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "2",
+        "PREFECT_WORKER_QUERY_SECONDS": "2",
+    }
+    return kept | {"OMP_NUM_THREADS": "1"} | quick | more
 
 
 class Serving:
@@ -126,9 +131,9 @@ def unused_port() -> Callable[[], int]:
     return free_port
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def serve() -> Iterator[Callable[..., Serving]]:
-    """Start one and wait for it: ``serve(lake, *options, **variables of its environment)``. Stopped at the end."""
+    """Start one and wait for it: ``serve(lake, *options, **variables of its environment)``. Stopped with the file."""
     started: list[Serving] = []
 
     def start(lake: Path, *options: str, port: int | None = None, **variables: str) -> Serving:

@@ -1,0 +1,132 @@
+"""``python -m flows`` without the wait: everything is imported once, and each command is a child forked from there.
+
+A command's own seconds are mostly those in which Prefect, torch and scikit-learn are imported. What a test gets is a
+process of its own all the same: with arguments, a folder, an environment, two streams and an exit code.
+
+Started as ``nursery.py FOLDER``, it listens there on two sockets: ``ours`` has the repository's code imported already,
+of ``other`` a child imports its code itself, from the folder it is to run in. A command is a connection: arguments,
+folder and environment in one line of JSON, beside it the two streams' descriptors; the answer is the exit code.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from pathlib import Path
+
+Main = Callable[[list[str]], int]
+# What a run imports of others when it comes to it.
+LIBRARIES = (
+    "duckdb", "httpx", "jinja2", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg",
+    "matplotlib.figure", "prefect", "prefect.artifacts", "prefect.events", "prefect.flow_engine", "prefect.flows",
+    "prefect.futures", "prefect.input", "prefect.main", "prefect.states", "prefect.task_engine",
+    "prefect.task_runners", "pyarrow.dataset", "pyarrow.parquet", "pydantic_settings", "rich.progress", "scipy.stats",
+    "sklearn.datasets", "sklearn.ensemble", "sklearn.neighbors", "torch", "torch.func", "yaml",
+)  # fmt: skip
+# prepare_prefect's, of a quiet run whatever its lake is: Prefect reads them when it is imported.
+SETTINGS = {
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "gradsieve",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+}
+
+
+def command() -> Main:
+    """Import the command line, ready to be called once in each child."""
+    from prefect.context import refresh_global_settings_context
+
+    from tasks import foreground
+
+    prepared = foreground.prepare_prefect
+
+    def prepare_prefect(lake: Path, *, verbose: bool) -> None:
+        prepared(lake, verbose=verbose)
+        # Elsewhere Prefect is imported only now.
+        refresh_global_settings_context()
+
+    foreground.prepare_prefect = prepare_prefect
+    import flows.__main__
+
+    # Where processes are spawned, they are told what python -m would tell them.
+    sys.modules["__main__"] = flows.__main__
+    return flows.__main__.main
+
+
+def work(main: Main | None, asked: dict, streams: list[int]) -> int:
+    """Be the command; its exit code."""
+    for stream, descriptor in enumerate(streams, 1):
+        os.dup2(descriptor, stream)
+        os.close(descriptor)
+    os.chdir(asked["folder"])
+    os.environ.clear()
+    os.environ.update(asked["environment"])
+    sys.argv = ["gradsieve", *asked["arguments"]]
+    if main is None:
+        sys.path.insert(0, asked["folder"])
+        main = command()
+    return main(asked["arguments"])
+
+
+def serve(listening: socket.socket, main: Main | None) -> None:
+    """Fork for whoever connects, for ever."""
+    assert threading.active_count() == 1, threading.enumerate()  # who forks must be alone
+    # Nobody waits for those who wait for the commands.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while True:
+        connection, _ = listening.accept()
+        if os.fork():
+            connection.close()
+            continue
+        listening.close()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        line, streams, _, _ = socket.recv_fds(connection, 1 << 20, 2)
+        while not line.endswith(b"\n"):
+            line += connection.recv(1 << 20)
+        child = os.fork()
+        if child == 0:
+            connection.close()
+            # A command ends as a process does, with what it registered for its end.
+            sys.exit(work(main, json.loads(line), streams))
+        for descriptor in streams:
+            os.close(descriptor)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        connection.sendall(str(code).encode())
+        os._exit(0)
+
+
+def listen(path: Path) -> socket.socket:
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(path))
+    listening.listen(64)
+    return listening
+
+
+if __name__ == "__main__":
+    home = Path(sys.argv[1])
+    os.environ.update(SETTINGS)
+    # The script's own folder.
+    del sys.path[0]
+    for name in LIBRARIES:
+        importlib.import_module(name)
+    other, ours = listen(home / "other"), listen(home / "ours")
+    if os.fork() == 0:
+        ours.close()
+        serve(other, None)
+    other.close()
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    main = command()
+    for name in ("clean", "compare", "maintain"):
+        importlib.import_module(f"flows.{name}")
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+        main(["--help"])
+    print("ready", flush=True)
+    serve(ours, main)
