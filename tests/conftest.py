@@ -26,6 +26,23 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+# Files that take a minute and more, the longest first: begun last, one of them would run when all else is done.
+LONG = (
+    "flows/test_operate.py", "flows/test_browser.py", "flows/test_serve.py", "flows/test_clean.py",
+    "flows/test_runners.py", "flows/test_resume.py", "flows/test_gate.py", "flows/test_review.py",
+    "flows/test_main.py", "flows/test_base.py", "flows/test_incremental.py", "flows/test_compare.py",
+    "flows/test_secrets.py", "flows/test_prefect.py", "flows/test_search.py", "flows/test_canaries.py",
+    "flows/test_maintain.py", "flows/test_deployments.py", "tasks/test_catalogue.py", "tasks/test_reproduce.py",
+    "tasks/kernels/test_influence.py", "tasks/versions/test_versions.py", "tasks/versions/test_publication.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bring the long files to the front, in their order."""
+    place = {REPOSITORY / "tests" / name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path, len(LONG)))
+
+
 @dataclass(frozen=True)
 class Cleaned:
     """A finished ``gradsieve clean``."""

@@ -164,7 +164,7 @@ def copy(tmp_path_factory, gradsieve, small):
     home = tmp_path_factory.mktemp("copy")
     for package in ("flows", "tasks"):
         shutil.copytree(REPOSITORY / package, home / package, ignore=shutil.ignore_patterns("__pycache__"))
-    first = gradsieve("clean", "--lake", str(home / "lake"), *small, cwd=home, PYTHONPATH=str(home))
+    first = gradsieve("clean", "--lake", str(home / "lake"), *small, cwd=home)
     assert first.returncode == 0, first.stderr
     return home
 
@@ -207,7 +207,7 @@ def test_a_changed_kernel_recomputes_exactly_what_depends_on_it(copy, gradsieve,
     assert original.count(old) == 1
     path.write_text(original.replace(old, new))
     try:
-        done = gradsieve("clean", "--lake", str(copy / "lake"), *small, cwd=copy, PYTHONPATH=str(copy))
+        done = gradsieve("clean", "--lake", str(copy / "lake"), *small, cwd=copy)
     finally:
         path.write_text(original)
     assert done.returncode == 0, done.stderr

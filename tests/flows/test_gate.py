@@ -57,7 +57,7 @@ def clean(tmp_path_factory, gradsieve):
 
     def run(lake: Path, detector: str, *options: str) -> tuple[History, str]:
         arguments = ["clean", "--lake", str(lake), *OPTIONS, f"--detectors={detector}", *options]
-        done = gradsieve(*arguments, cwd=home, PYTHONPATH=str(home))
+        done = gradsieve(*arguments, cwd=home)
         assert done.returncode == 0, done.stderr
         return History(Objects(lake / "versions"), "digits"), done.stdout
 
