@@ -13,9 +13,10 @@ import importlib.metadata
 import importlib.util
 import json
 import sys
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from tasks.artefacts import Artefact, Run, sha256_of
 from tasks.parts import Choice, Part
@@ -105,15 +106,15 @@ def code_digest(modules: list[str]) -> str:
             continue
         ours.add(name)
         root = name.partition(".")[0]
-        for imported in _imports(path, name, path.stat().st_mtime_ns):
+        for imported in _read(path, name, path.stat().st_mtime_ns).imports:
             other = imported.partition(".")[0]
             if other == root or _is_own(other):
                 waiting.append(imported)
             else:
                 libraries.add(other)
-    sources = {name: path for name in sorted(ours) if (path := _source(name))}
-    content = [[name, _tree(path, path.stat().st_mtime_ns)] for name, path in sources.items()]
-    content += [[path.name, sha256_of(path)] for path in _queries(list(sources.values()))]
+    sources = {name: _read(path, name, path.stat().st_mtime_ns) for name in sorted(ours) if (path := _source(name))}
+    content = [[name, source.tree] for name, source in sources.items()]
+    content += [[path.name, sha256_of(path)] for path in _queries(sources.values())]
     versions = [[name, _version(name)] for name in sorted(libraries - sys.stdlib_module_names - _NOT_RESULTS)]
     return hashlib.sha256(json.dumps([content, versions]).encode()).hexdigest()
 
@@ -126,24 +127,11 @@ def _is_own(root: str) -> bool:
     return path is not None and not {"site-packages", "dist-packages"} & set(path.parts)
 
 
-def _queries(sources: list[Path]) -> list[Path]:
+def _queries(sources: Iterable[_Code]) -> list[Path]:
     """The SQL files that modules name in ``query("name")``: a decision written in SQL is code too."""
     home = _source("tasks.queries")
-    names = {name for path in sources for name in _query_names(path, path.stat().st_mtime_ns)}
+    names = {name for source in sources for name in source.queries}
     return [home.parent / f"{name}.sql" for name in sorted(names)] if home else []
-
-
-@cache
-def _query_names(path: Path, changed: int) -> list[str]:  # noqa: ARG001  changed: only to miss the cache
-    return [
-        str(node.args[0].value)
-        for node in ast.walk(ast.parse(path.read_bytes()))
-        if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id == "query"
-        and node.args
-        and isinstance(node.args[0], ast.Constant)
-    ]
 
 
 def _source(module: str) -> Path | None:
@@ -167,33 +155,39 @@ def _source(module: str) -> Path | None:
     return here
 
 
+class _Code(NamedTuple):
+    """What is asked of a module's source."""
+
+    imports: list[str]
+    """Every module that it imports, at its top or inside a function; ``from a import b`` may name a.b."""
+    queries: list[str]
+    """What it names in ``query("name")``."""
+    tree: str
+    """Digest of its syntax tree, without comments, layout and docstrings."""
+
+
 @cache
-def _imports(path: Path, module: str, changed: int) -> list[str]:  # noqa: ARG001  changed: only to miss the cache
-    """Every module that ``path`` imports, at its top or inside a function; ``from a import b`` may name a.b."""
+def _read(path: Path, module: str, changed: int) -> _Code:  # noqa: ARG001  changed: only to miss the cache
+    """Read and parsed once for all of it: a run asks of a hundred modules."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    found = []
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    imports, queries, tree = [], [], ast.parse(path.read_bytes())
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
+            imports += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
                 base = importlib.util.resolve_name("." * node.level + base, package)
-            found += [base, *(f"{base}.{alias.name}" for alias in node.names)]
-    return found
-
-
-@cache
-def _tree(path: Path, changed: int) -> str:  # noqa: ARG001  changed: only to miss the cache
-    """Digest of a module's syntax tree, without comments, layout and docstrings."""
-    tree = ast.parse(path.read_bytes())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and (
+            imports += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Call):
+            if isinstance(node.func, ast.Name) and node.func.id == "query":
+                queries += [str(first.value) for first in node.args[:1] if isinstance(first, ast.Constant)]
+        elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and (
             isinstance(node.body[0] if node.body else None, ast.Expr)
             and ast.get_docstring(node, clean=False) is not None
         ):
             node.body = node.body[1:] or [ast.Pass()]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    return _Code(imports, queries, hashlib.sha256(ast.dump(tree).encode()).hexdigest())
 
 
 @cache
