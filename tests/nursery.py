@@ -24,7 +24,7 @@ from pathlib import Path
 Main = Callable[[list[str]], int]
 # What a run imports of others when it comes to it.
 LIBRARIES = (
-    "duckdb", "httpx", "jinja2", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg",
+    "duckdb", "fastapi", "httpx", "jinja2", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg",
     "matplotlib.figure", "prefect", "prefect.artifacts", "prefect.events", "prefect.flow_engine", "prefect.flows",
     "prefect.futures", "prefect.input", "prefect.main", "prefect.states", "prefect.task_engine",
     "prefect.task_runners", "pyarrow.dataset", "pyarrow.parquet", "pydantic_settings", "rich.progress", "scipy.stats",
@@ -127,6 +127,10 @@ if __name__ == "__main__":
     main = command()
     for name in ("clean", "compare", "maintain"):
         importlib.import_module(f"flows.{name}")
+    from tasks.caching import code_digest
+
+    # Sources that are read and parsed for a run's cache keys are kept, by their time of change.
+    code_digest([name for name in sys.modules if name.partition(".")[0] in ("flows", "tasks")])
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
         main(["--help"])
     print("ready", flush=True)
