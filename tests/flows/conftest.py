@@ -33,7 +33,7 @@ def environment(**more: str) -> dict[str, str]:
     quick = {
         "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "3",
         "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "2",
-        "PREFECT_WORKER_QUERY_SECONDS": "2",
+        "PREFECT_WORKER_QUERY_SECONDS": "5",
     }
     return kept | {"OMP_NUM_THREADS": "1"} | quick | more
 

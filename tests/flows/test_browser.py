@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 import urllib.parse
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -48,6 +49,8 @@ pytestmark = [
 
 # How long the UI is waited for, and a run.
 PAGE, RUN = 60, 240
+# Seconds after which a person presses a button again that a busy server did not answer, and how often.
+PATIENCE, ATTEMPTS = 5, 6
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
@@ -179,14 +182,15 @@ def done(page: Page, run: str) -> None:
 
 
 def submitted(page: Page) -> str:
-    """Press Submit; the run. Where the server was too busy to answer, once more, as a person would."""
-    before, again = by_hand(page.serving), []
+    """Press Submit; the run. Where the server was too busy to answer, again after a while, as a person would."""
+    before, again = by_hand(page.serving), [time.monotonic()]
 
     def made() -> set[str]:
         new = by_hand(page.serving).keys() - before.keys()
         button = page.all("//button[normalize-space()='Submit']")
-        if not new and not again and button and page.all("//*[contains(text(), 'Oops. Something went wrong')]"):
-            again.append(button[0])
+        oops = page.all("//*[contains(text(), 'Oops. Something went wrong')]")
+        if not new and oops and button and time.monotonic() - again[-1] > PATIENCE and len(again) <= ATTEMPTS:
+            again.append(time.monotonic())
             # What went wrong lies on the button.
             page.driver.execute_script("arguments[0].click()", button[0])
         return new
