@@ -36,6 +36,7 @@ from tasks.reviewing import Review
 from tasks.runner import Runner
 from tasks.search import Search
 from tasks.stores import StoreChoice
+from tasks.targets import kind_of
 from tasks.tracing import Tracing
 from tasks.validation import Ingestion
 
@@ -158,8 +159,7 @@ class Observing(Form):
     @model_validator(mode="after")
     def _labels_are_judged(self) -> Observing:
         """Of a response nothing says how likely another one is."""
-        kind, _ = self.reader.part.says
-        if kind == "response":
+        if not kind_of(self.reader.part.says[0]).judged:
             judges = {"probabilities", "votes"}
             unfit = [f"detector {part.name}" for part in self.parts if judges & set(part.sees)]
             unfit += [f"budget {budget.name}" for budget in self.counting if budget.needs_canaries]
@@ -206,7 +206,7 @@ class Observing(Form):
     @property
     def planting(self) -> Canaries:
         """The canaries of this run: none where every network has seen every sample, or where there are no classes."""
-        if self.folds > 1 and self.reader.part.says[0] != "response":
+        if self.folds > 1 and kind_of(self.reader.part.says[0]).judged:
             return self.canaries
         return self.canaries.model_copy(update={"share": 0.0})
 

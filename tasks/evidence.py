@@ -117,9 +117,14 @@ class Evidence:
         return self.gradients.ids()
 
     @cached_property
+    def _texts(self) -> pa.Array:
+        """The labels as they were given."""
+        return given_texts(self.run, self.samples, self.ids)
+
+    @cached_property
     def labels(self) -> np.ndarray:
         """The stratum of the label that each sample bears, n int64: its class (tasks/targets.py)."""
-        labels = self.target.strata(given_texts(self.run, self.samples, self.ids))
+        labels = self.target.strata(self._texts)
         if self.is_planted:
             labels[self.canary_places] = self.canaries.labels
         return labels
@@ -145,11 +150,11 @@ class Evidence:
 
     @cached_property
     def spread(self) -> float:
-        """Of the residuals of a number, under the labels that were given."""
+        """Of the residuals of a number, of the settled samples under the labels that were given."""
         if self.is_planted:
             return self.given.spread
-        values = self.target.values(given_texts(self.run, self.samples, self.ids))
-        return self.target.spread(self.outputs, values)
+        rows = np.flatnonzero(self.settled)
+        return self.target.spread(self.outputs[rows], self.target.values(self._texts.take(pa.array(rows))))
 
     @cached_property
     def logits(self) -> np.ndarray:

@@ -218,14 +218,7 @@ def table_of(run: Run, samples: Artefact, columns: list[str]) -> pa.Table:
 
 def classed(samples: Artefact, table: pa.Table) -> pa.Table:
     """The table with a column ``class``, the stratum of its labels."""
-    target = target_of(samples)
-    names = pa.array(target.classes, pa.string()).take(pa.array(target.strata(table["label"])))
-    return table.append_column("class", names)
-
-
-def given_labels(run: Run, samples: Artefact, ids: pa.Array) -> np.ndarray:
-    """The given stratum of each of ``ids``, int64; every one of them must be among the training samples."""
-    return target_of(samples).strata(given_texts(run, samples, ids))
+    return table.append_column("class", target_of(samples).named(table["label"]))
 
 
 def given_texts(run: Run, samples: Artefact, ids: pa.Array) -> pa.Array:

@@ -88,7 +88,11 @@ class Target(BaseModel):
     def strata(self, labels: pa.Array | pa.ChunkedArray) -> np.ndarray:
         """Stratum of each label, int64; −1 where it is null or unheard of."""
         place = pc.fill_null(pc.index_in(labels, value_set=pa.array(self.classes, pa.string())), -1)
-        return place.to_numpy(zero_copy_only=False).astype(np.int64) if isinstance(place, pa.Array) else _flat(place)
+        return _flat(place)
+
+    def named(self, labels: pa.Array | pa.ChunkedArray) -> pa.Array:
+        """Name of the stratum of each label."""
+        return pa.array(self.classes, pa.string()).take(pa.array(self.strata(labels)))
 
     def values(self, labels: pa.Array | pa.ChunkedArray) -> torch.Tensor | None:
         """What a loss compares with, n × outputs; None where that is the stratum."""

@@ -72,8 +72,8 @@ class Trials:
             for name, value in facts.items():
                 table = table.append_column(name, pa.array([value] * len(table)))
             confidence, right = table["p_predicted"].to_numpy(), self._credit_of(arm, seed)
-            names = pa.array(self.target.classes, pa.string()).take(pa.array(self.target.strata(table["label"])))
-            told.append(table.append_column("class", names).append_column("credit", pa.array(right.astype(float))))
+            table = table.append_column("class", self.target.named(table["label"]))
+            told.append(table.append_column("credit", pa.array(right.astype(float))))
             if self.target.kind != "class":
                 continue  # how sure one is of a number, or of each label of a set, is no probability of being right
             for by, rows in (("all", slice(None)), ("trusted", ~self.suspect)):
