@@ -19,7 +19,6 @@ import pyarrow.compute as pc
 from tasks import images
 from tasks.errors import BadInput
 from tasks.samples import Payload
-from tasks.targets import NOTHING
 
 # What text may be a number. pyarrow's own parser decides the value; this keeps one bad cell from failing its batch.
 NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$|^\s*[+-]?(?i:nan|inf|infinity)\s*$"
@@ -156,39 +155,6 @@ def as_texts(column: pa.Array, name: str, reject: RejectRows) -> pa.Array:
     column = as_text(column)
     reject(column.is_null().to_numpy(zero_copy_only=False), "missing value", f"column {name}")
     return column
-
-
-def as_number_labels(column: pa.Array, name: str, reject: RejectRows) -> pa.Array:
-    """Numbers as the shortest text that reads back the same, so that equal ones are equal; others are rejected."""
-    if not is_text(column.type):
-        numbers = column.cast(pa.float64(), safe=False)
-    else:
-        text = as_text(column)
-        fits = pc.fill_null(pc.match_substring_regex(text, NUMBER), fill_value=True)
-        reject(pc.invert(fits).to_numpy(zero_copy_only=False), "not a number", f"label column {name}", text)
-        numbers = pc.if_else(fits, text, pa.scalar(None, pa.string())).cast(pa.float64())
-    finite = pc.fill_null(pc.is_finite(numbers), fill_value=True)
-    reject(pc.invert(finite).to_numpy(zero_copy_only=False), "NaN or infinite", f"label column {name}")
-    # Minus zero is zero.
-    return pc.add(pc.if_else(finite, numbers, pa.scalar(None, pa.float64())), 0.0).cast(pa.string())
-
-
-def as_label_sets(column: pa.Array, separator: str, name: str, reject: RejectRows) -> pa.Array:
-    """Sets of labels, given as lists or as text, as sorted text with the separator between; an empty list is none.
-
-    A label that holds the separator would be read as two: its row is rejected.
-    """
-    if is_list(column.type):
-        given = column.to_pylist()
-    else:
-        given = [None if text is None else text.split(separator) for text in as_text(column).to_pylist()]
-    torn = np.array([any(separator in str(one) for one in labels or ()) for labels in given], bool)
-    reject(torn, "separator within a label", f"label column {name}", column)
-    sets: list[str | None] = []
-    for labels in given:
-        parts = None if labels is None else sorted({str(one).strip() for one in labels if one is not None} - {""})
-        sets.append(None if parts is None else separator.join(parts) or NOTHING)
-    return pa.array(sets, pa.string())
 
 
 def image_bytes(value: Any) -> bytes | None:

@@ -17,16 +17,11 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from tasks import images
 from tasks.columns import (
-    NUMBER,
-    RejectRows,
     as_images,
-    as_label_sets,
-    as_number_labels,
     as_numbers,
     as_text,
     as_texts,
@@ -36,10 +31,10 @@ from tasks.columns import (
     image_bytes,
     input_type,
     is_list,
-    is_text,
     width_of,
 )
 from tasks.errors import BadInput
+from tasks.labels import check_labels, labels_of, unjudged
 from tasks.readers import Chunk, Reader, Reject, existing, files_below
 from tasks.samples import Payload
 from tasks.schemas import SAMPLES
@@ -182,8 +177,7 @@ class Tabular(Reader):
             BadInput: a named column is missing, the label is of floats, no column can be an input.
         """
         self._check_names(table.schema.names, where)
-        if self.target in ("class", "number"):
-            self._check_label(table.column(self.label), where)
+        check_labels(table.column(self.label), self.target, self.label, where)
         if self.image:
             data = [image_bytes(value) for value in table.column(self.image).slice(0, 32).to_pylist()]
             shape = images.first_shape(data, self.image_size, f"{where}, column {self.image!r}")
@@ -280,40 +274,6 @@ class Tabular(Reader):
                 do=f"Rename them; reserved are {', '.join(_RESERVED)}.",
             )
 
-    def _check_label(self, column: pa.Array, where: str) -> None:
-        nested = pa.types.is_nested(column.type) or pa.types.is_binary(column.type)
-        if self.target == "number":
-            numeric = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
-            text = pc.drop_null(as_text(column)) if is_text(column.type) else None
-            if (
-                nested
-                or not (numeric or pa.types.is_decimal(column.type) or text is not None)
-                or (text is not None and len(text) and not pc.any(pc.match_substring_regex(text, NUMBER)).as_py())
-            ):
-                raise BadInput(
-                    where=f"{where}, label column {self.label!r}",
-                    expected="numbers",
-                    got=f"{column.type} ({', '.join(str(v) for v in column.slice(0, 3).to_pylist())[:80]} …)",
-                    do="Choose another label column, or leave target at class.",
-                )
-            return
-        floats = pa.types.is_floating(column.type)
-        if is_text(column.type):
-            # A text format has no float type: values that are all numbers, some with a fraction, are one.
-            column = pc.drop_null(as_text(column))
-            column = column.filter(pc.not_equal(pc.utf8_lower(column), "nan"))
-            number = pc.match_substring_regex(column, NUMBER)
-            fraction = pc.match_substring_regex(column, r"\.\d*[1-9]|[eE]-")
-            floats = len(column) > 0 and bool(pc.all(number).as_py()) and bool(pc.any(fraction).as_py())
-        if floats or nested:
-            values = ", ".join(str(value) for value in column.slice(0, 3).to_pylist())
-            raise BadInput(
-                where=f"{where}, label column {self.label!r}",
-                expected="class labels: text, integers or booleans",
-                got=f"{'floats' if floats else column.type} ({values[:80]} …)",
-                do="Choose another label column, cast whole numbers to integers, or set target to number or labels.",
-            )
-
     def _may_be_input(self, name: str, column: pa.Array) -> bool:
         taken = {self.label, self.id, self.split, self.group, self.clean_label, *_RESERVED}
         return name not in taken and width_of(column) > 0
@@ -360,9 +320,9 @@ class Tabular(Reader):
                 if kind == pa.string()
                 else cast(column, kind, batch.source, name)
             )
-        labels = self._labels(batch.table.column(self.label), self.label, reject)
+        labels = labels_of(batch.table.column(self.label), *self.says, self.label, reject)
         clean = None if self.clean_label is None else batch.table.column(self.clean_label)
-        truth = None if clean is None else self._labels(clean, self.clean_label or "", _unjudged)
+        truth = None if clean is None else labels_of(clean, *self.says, self.clean_label or "", unjudged)
         mask = pa.array(keep)
 
         def text(name: str | None) -> pa.Array | None:
@@ -379,17 +339,3 @@ class Tabular(Reader):
             source_id=text(self.id),
             rejects=rejects,
         )
-
-    def _labels(self, column: pa.Array, name: str, reject: RejectRows) -> pa.Array:
-        """The label of each row as it will be known; null where it has none."""
-        if self.target == "number":
-            return as_number_labels(column, name, reject)
-        if self.target == "labels":
-            return as_label_sets(column, self.separator, name, reject)
-        label = as_text(column)
-        nan = pc.fill_null(pc.equal(pc.utf8_lower(label), "nan"), fill_value=False)
-        return pc.if_else(nan, pa.scalar(None, pa.string()), label)
-
-
-def _unjudged(bad: np.ndarray, reason: str, detail: str, values: pa.Array | None = None) -> None:
-    """A clean label that cannot be read is one that is not known: no reason to reject its row."""
