@@ -90,8 +90,8 @@ def treated(
         return np.ones(len(flagged), bool), labels.copy()
     if arm == "random":
         return ~_drawn(ids, labels, flagged, seed), labels.copy()
-    differs = suggested != labels if differs is None else differs
-    mended = flagged & (suggested >= 0) & differs & (arm == "relabelled")
+    other = suggested != labels if differs is None else differs
+    mended = flagged & (suggested >= 0) & other & (arm == "relabelled")
     return ~flagged | mended, np.where(mended, suggested, labels)
 
 
