@@ -50,9 +50,10 @@ class Verification(Part):
         """The arm that the verdict is about."""
         return "cleaned" if self.remedy == "remove" else "relabelled"
 
-    def pairs(self) -> tuple[list[Arm], list[int]]:
-        """Every arm under every seed, as two lists of equal length."""
-        pairs: list[tuple[Arm, int]] = [(arm, seed) for seed in range(self.seeds) for arm in ARMS]
+    def pairs(self, flagged: int) -> tuple[list[Arm], list[int]]:
+        """Every arm under every seed, as two lists of equal length; where nothing is flagged, all arms are the first."""
+        arms = ARMS if flagged else ARMS[:1]
+        pairs: list[tuple[Arm, int]] = [(arm, seed) for seed in range(self.seeds) for arm in arms]
         return [arm for arm, _ in pairs], [seed for _, seed in pairs]
 
 

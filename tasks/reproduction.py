@@ -296,6 +296,8 @@ def _cleaned(lake: Path, run_id: str, measures: list[Measure]) -> dict[str, floa
         figures |= {name: value for name, value in known.items() if name in measures}
     alike = (facts.get("traced") or {}).get("alike") or {}
     figures |= {f"query_{name}": 100 * value for name, value in alike.items() if f"query_{name}" in measures}
+    if not facts["flags"]["flagged"]:
+        return figures  # nothing was cleaned
     treated = 100 * accuracy["cleaned"]
     controls = {name: 100 * accuracy[name] for name in ("untouched", "random")}
     return (

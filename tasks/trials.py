@@ -36,7 +36,7 @@ class Trials:
         run: whose lake.
         samples: as ingested; groups are theirs.
         examination: which of the test labels are suspect themselves.
-        predictions: what retrain left, one artefact an arm and a seed.
+        predictions: what retrain left, one artefact an arm and a seed; of the untouched arm alone if nothing is flagged.
     """
 
     def __init__(self, run: Run, samples: Artefact, examination: Artefact, predictions: list[Artefact]) -> None:
@@ -46,6 +46,10 @@ class Trials:
         }
         self._trained_on = {(p.facts["arm"], p.facts["seed"]): p.facts["trained_on"] for p in predictions}
         numbers = sorted({seed for _, seed in self._tables})
+        if {arm for arm, _ in self._tables} == {"untouched"}:
+            # Nothing was flagged, so that every arm would have trained the very same network.
+            for of in (self._tables, self._trained_on):
+                of |= {(arm, seed): of["untouched", seed] for seed in numbers for arm in ARMS}
         self.seeds = len(numbers)
         self.ids = next(iter(self._tables.values()))["sample_id"].combine_chunks()
         self.target = target_of(samples)

@@ -92,9 +92,13 @@ def test_random_is_uniform_within_a_class():
 
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_every_arm_meets_every_seed_once(seeds):
-    arms, numbers = Verification(seeds=seeds).pairs()
+    arms, numbers = Verification(seeds=seeds).pairs(flagged=1)
     assert len(arms) == len(numbers) == len(ARMS) * seeds
     assert set(zip(arms, numbers, strict=True)) == {(arm, seed) for arm in ARMS for seed in range(seeds)}
+
+
+def test_where_nothing_is_flagged_nothing_but_the_untouched_arm_is_trained():
+    assert Verification(seeds=2).pairs(flagged=0) == (["untouched", "untouched"], [0, 1])
 
 
 def test_the_verdict_is_about_what_is_published():

@@ -1,6 +1,7 @@
 """Trials differ in their data alone, decode it once, open no split but their own, and tell good cleaning from bad."""
 
 import shutil
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -63,7 +64,8 @@ def verified(run, samples, flags, seeds=3, **options):
     """The facts of a verification by real trainings."""
     verification = Verification(seeds=seeds, **options)
     training = Training(epochs=12, device="cpu")
-    trials = [retrain.fn(run, samples, flags, a, s, Logistic(), training) for a, s in zip(*verification.pairs())]  # noqa: B905
+    pairs = zip(*verification.pairs(flags.facts["flagged"]), strict=True)
+    trials = [retrain.fn(run, samples, flags, arm, seed, Logistic(), training) for arm, seed in pairs]
     ids = load(run, samples, "train").ids
     table = pa.table([pa.array(ids, pa.string()), pa.array(np.zeros(len(ids)))], schema=scores(["l2"]))
     scored = stored(run, "scores", table, "scores.parquet", detectors=["l2"])
@@ -100,6 +102,20 @@ def test_on_clean_data_there_is_no_evidence(tmp_path, draw):
     assert (verdict["word"], verdict["promote"]) == ("no evidence", False)
 
 
+def test_where_nothing_is_flagged_all_arms_are_the_untouched_one_trained_once_a_seed(digits, monkeypatch):
+    run, samples = digits
+    ids, wrong, _ = known(run, samples)
+    module, trained = sys.modules[retrain.fn.__module__], []
+    original = module.fit
+    monkeypatch.setattr(module, "fit", lambda *a, **k: trained.append(k["label"]) or original(*a, **k))
+    facts = verified(run, samples, flags_of(run, ids, wrong & False), seeds=2)
+    assert trained == ["retrain untouched, seed 0", "retrain untouched, seed 1"]
+    assert set(facts["accuracy"]) == set(ARMS)
+    assert len(set(facts["accuracy"].values())) == 1
+    assert {change["change"] for change in facts["changes"]} == {0.0}
+    assert (facts["verdict"]["word"], facts["verdict"]["promote"]) == ("no evidence", False)
+
+
 def test_relabelling_trains_on_the_suggested_labels(digits):
     run, samples = digits
     ids, wrong, truth = known(run, samples)
@@ -133,7 +149,7 @@ def test_twenty_trials_decode_the_samples_once_and_give_the_bytes_of_trials_that
     flags = flags_of(run, ids, wrong, truth)
     loaded, original = [], samples_module.load
     monkeypatch.setattr(samples_module, "load", lambda *a: loaded.append(a[2]) or original(*a))
-    pairs = list(zip(*Verification(seeds=5).pairs(), strict=True))
+    pairs = list(zip(*Verification(seeds=5).pairs(flagged=1), strict=True))
 
     def trials(anew):
         digests = []
