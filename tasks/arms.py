@@ -51,7 +51,7 @@ class Verification(Part):
         return "cleaned" if self.remedy == "remove" else "relabelled"
 
     def pairs(self, flagged: int) -> tuple[list[Arm], list[int]]:
-        """Every arm under every seed, as two lists of equal length; where nothing is flagged, all arms are the first."""
+        """Every arm under every seed, as two lists of equal length; of the first alone if nothing is flagged."""
         arms = ARMS if flagged else ARMS[:1]
         pairs: list[tuple[Arm, int]] = [(arm, seed) for seed in range(self.seeds) for arm in arms]
         return [arm for arm, _ in pairs], [seed for _, seed in pairs]

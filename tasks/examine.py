@@ -76,7 +76,7 @@ def _asked(
     with claimed(training.device) as device:
         # By fold, so that the sum does not depend on the order in which trainings finished.
         for checkpoint in sorted(checkpoints, key=lambda artefact: artefact.facts["fold"]):
-            outputs = outputs_of(restored(run, checkpoint, model, payload, target.outputs)[-1], inputs.x, device)
+            outputs = outputs_of(restored(run, checkpoint, model, payload, target.outputs)[-1], inputs, device)
             spread = target.spread(outputs, inputs.values)
             probabilities += target.probabilities(outputs, spread, objective).numpy()
         train = remembered(run, samples, "train")

@@ -144,12 +144,12 @@ def taken(
     from tasks.kernels.transfer import Arriving, send
 
     waiting: tuple[np.ndarray, Arriving] | None = None
-    at = 0
+    at, rows = 0, inputs.by_length(rows)
     while at < len(rows):
         check()
         batch = rows[at : at + size.size]
         try:
-            x = send(inputs.x[torch.from_numpy(batch)], device)
+            x = send(inputs.batch(torch.from_numpy(batch)), device)
             y = send(inputs.y[torch.from_numpy(batch)], device)
             each = [take(x, y) for take in takers]
             combined = combine([one.columns for one in each], [one.squares for one in each], how)

@@ -203,7 +203,8 @@ def _optimise(
     steps = steps or per_epoch * training.epochs
     last = min(steps, per_epoch * max(kept)) if kept else steps
     optimizer, schedule = optimizer_of(network, training, steps)
-    inputs = replace(inputs, x=resident(inputs.x, device))
+    # What is compiled is compiled for one shape.
+    inputs = replace(inputs, x=resident(inputs.x, device), lengths=None if training.compile else inputs.lengths)
     usual = min(training.batch_size, len(rows))
     augmented = training.augment == "crop_flip" and inputs.x.dim() == 4
     batches = _batches(members, training.batch_size, generator)
@@ -213,7 +214,7 @@ def _optimise(
     with Progress(label, -(-last // per_epoch)) as progress, forward_pass(network, training, usual) as forward:
         for batch in batches:
             check()
-            x, y = inputs.x[batch].to(device), inputs.y[batch].to(device)
+            x, y = inputs.batch(batch).to(device), inputs.y[batch].to(device)
             if augmented:
                 x = crop_flip(x, pad=training.augment_pad, generator=generator)
             with torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bf16"):
@@ -271,21 +272,23 @@ def _batches(members: torch.Tensor, size: int, generator: torch.Generator) -> An
         yield from batches
 
 
-def predict(network: nn.Module, x: torch.Tensor, device: torch.device, target: Target, objective: Loss) -> Said:
-    """The label that the network gives each row, in evaluation mode, and how likely it thinks that is."""
-    return target.said(outputs_of(network, x, device), objective)
+def predict(network: nn.Module, inputs: Inputs, device: torch.device, target: Target, objective: Loss) -> Said:
+    """The label that the network gives each sample, in evaluation mode, and how likely it thinks that is."""
+    return target.said(outputs_of(network, inputs, device), objective)
 
 
-def outputs_of(network: nn.Module, x: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """The outputs on each row, n × k float32 on the CPU, in evaluation mode."""
+def outputs_of(network: nn.Module, inputs: Inputs, device: torch.device) -> torch.Tensor:
+    """The outputs on each sample, n × k float32 on the CPU, in evaluation mode."""
     import torch
 
     network.to(device).eval()
+    size = EVALUATION_BATCH
+    if inputs.lengths is not None:
+        size = max(1, min(size, EVALUATION_TOKENS // inputs.x.shape[-1]))
+    order = torch.from_numpy(inputs.by_length(np.arange(len(inputs.ids))))
     with torch.inference_mode():
-        rows = EVALUATION_BATCH
-        if x.dtype == torch.int32:
-            rows = max(1, min(rows, EVALUATION_TOKENS // x.shape[-1]))
-        return torch.cat([network(batch.to(device)).float().cpu() for batch in x.split(rows)])
+        found = torch.cat([network(inputs.batch(rows).to(device)).float().cpu() for rows in order.split(size)])
+        return torch.empty_like(found).index_copy_(0, order, found)
 
 
 def restored(run: Run, checkpoint: Artefact, model: Model, payload: Payload, outputs: int) -> list[nn.Module]:

@@ -67,7 +67,7 @@ def retrain(
         steps=training.epochs * -(-len(inputs.ids) // training.batch_size),
     )
     with devices.exclusive(training.device) as device:
-        said = predict(network, held_out.x, device, target, training.objective(target))
+        said = predict(network, held_out, device, target, training.objective(target))
     table = _table(held_out, said, samples.facts["classes"])
     credit = target.credit(table["label"], table["predicted"], table["p_predicted"].to_numpy())
     with run.draft("predictions") as draft:

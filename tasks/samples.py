@@ -97,6 +97,17 @@ class Inputs:
     """n × outputs, what a loss compares with, where that is not the stratum (tasks/targets.py)."""
     given: pa.Array | None = None
     """n labels as text, where that is more than the stratum's name."""
+    lengths: torch.Tensor | None = None
+    """Of n texts, in tokens, int64 on the host; None of other inputs."""
+
+    def batch(self, rows: torch.Tensor) -> torch.Tensor:
+        """Inputs of some samples; of texts no more padding than the longest of them needs."""
+        x = self.x[rows]
+        return x if self.lengths is None else x[..., : int(self.lengths[rows].max())]
+
+    def by_length(self, rows: np.ndarray) -> np.ndarray:
+        """These samples, texts of one length side by side; other inputs in the order they came in."""
+        return rows if self.lengths is None else rows[np.argsort(self.lengths[rows].numpy(), kind="stable")]
 
     @property
     def y(self) -> torch.Tensor:
@@ -141,6 +152,8 @@ def load(run: Run, samples: Artefact, split: str) -> Inputs:
     """
     import torch
 
+    from tasks.kernels.tokens import lengths as token_lengths
+
     payload, target = payload_of(samples), target_of(samples)
     paths = sample_paths(run, samples, split)
     thin = [pq.read_table(path, columns=["sample_id", "label"]) for path in paths]
@@ -153,12 +166,14 @@ def load(run: Run, samples: Artefact, split: str) -> Inputs:
             for batch in file.iter_batches(batch_size=4096, columns=list(payload.columns)):
                 x[at : at + batch.num_rows] = to_array(batch.select(list(payload.columns)), payload)
                 at += batch.num_rows
+    tensor = torch.from_numpy(x)
     return Inputs(
         ids=np.array(ids, dtype=object),
         labels=torch.from_numpy(target.strata(labels)),
-        x=torch.from_numpy(x),
+        x=tensor,
         values=target.values(labels),
         given=None if target.kind == "class" else labels.combine_chunks(),
+        lengths=token_lengths(tensor, pad=payload.tokens.pad) if payload.tokens else None,
     )
 
 

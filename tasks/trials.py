@@ -36,7 +36,7 @@ class Trials:
         run: whose lake.
         samples: as ingested; groups are theirs.
         examination: which of the test labels are suspect themselves.
-        predictions: what retrain left, one artefact an arm and a seed; of the untouched arm alone if nothing is flagged.
+        predictions: what retrain left, one artefact an arm and a seed; only untouched if nothing is flagged.
     """
 
     def __init__(self, run: Run, samples: Artefact, examination: Artefact, predictions: list[Artefact]) -> None:

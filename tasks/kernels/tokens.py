@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tasks.kernels.axes import Float, Shaped
+from tasks.kernels.axes import Float, Int, Shaped
 
 _MULTIPLIER, _LOW = 0x45D9F3B, 0xFFFFFFFF
 _SEGMENT = 1_000_003
@@ -29,6 +29,17 @@ def bag(x: Shaped[torch.Tensor, "n *shape"], *, pad: int, width: int) -> Float[t
     bucket = (mixed >> 1) % width
     counts = torch.zeros(len(x), width, device=x.device).scatter_add(1, bucket, sign)
     return counts.sign() * counts.abs().sqrt()
+
+
+def lengths(x: Shaped[torch.Tensor, "n *shape"], *, pad: int) -> Int[torch.Tensor, "n"]:
+    """Places of each text up to its last that is not padding, int64, one at least.
+
+    Args:
+        x: n × length ids; or n × 2 × length, ids and segments: what a segment is marked at is no padding.
+        pad: the id that fills a text up.
+    """
+    used = (x[:, 0] != pad) | (x[:, 1] != 0) if x.dim() == 3 else x != pad
+    return (used * torch.arange(1, x.shape[-1] + 1, device=x.device)).amax(-1).clamp(min=1)
 
 
 def rarity(counts: Float[torch.Tensor, "n w"]) -> Float[torch.Tensor, "w"]:

@@ -172,7 +172,7 @@ def test_a_fitted_network_is_in_evaluation_mode_on_the_cpu_and_has_learned():
     network = fitted(Logistic(), inputs, epochs=30)
     assert not any(module.training for module in network.modules())
     assert {p.device.type for p in network.parameters()} == {"cpu"}
-    said = predict(network, inputs.x, torch.device("cpu"), THREE, Loss())
+    said = predict(network, inputs, torch.device("cpu"), THREE, Loss())
     predicted = torch.from_numpy(THREE.strata(said.label))
     assert (predicted == inputs.labels).float().mean() > 0.9
 
@@ -547,7 +547,7 @@ def test_predictions_are_the_most_probable_class_of_each_row_beyond_one_batch():
     network = fitted()
     x = torch.randn(EVALUATION_BATCH + 7, 4)
     network.train()
-    said = predict(network, x, torch.device("cpu"), THREE, Loss())
+    said = predict(network, inputs_of(x), torch.device("cpu"), THREE, Loss())
     with torch.no_grad():
         twin = network(x).softmax(1)
     assert THREE.strata(said.label).tolist() == twin.argmax(1).tolist()

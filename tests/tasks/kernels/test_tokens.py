@@ -1,8 +1,9 @@
 """Bags of tokens: counts, whatever the order, and inner products as of the counts themselves."""
 
+import pytest
 import torch
 
-from tasks.kernels.tokens import bag, rarity
+from tasks.kernels.tokens import bag, lengths, rarity
 
 
 def test_order_and_padding_change_nothing():
@@ -32,3 +33,19 @@ def test_what_every_text_has_weighs_nothing():
     counts = bag(torch.tensor([[4, 5], [4, 6], [4, 7]]), pad=0, width=1 << 16)
     weights = rarity(counts)
     assert sorted(set(weights[counts.any(0)].tolist())) == [0.0, float(torch.log(torch.tensor(2.0)))]
+
+
+@pytest.mark.parametrize("pair", [False, True])
+def test_a_text_is_as_long_as_its_last_place_that_is_no_padding(pair):
+    generator = torch.Generator().manual_seed(1)
+    ids = torch.randint(0, 2, (50, 7), generator=generator)
+    ids[0] = 0
+    segments = torch.randint(0, 2, (50, 7), generator=generator) * torch.randint(0, 2, (50, 1), generator=generator)
+    segments[0] = 0
+    naive = [
+        max([place + 1 for place in range(7) if row[place] or (pair and marked[place])], default=1)
+        for row, marked in zip(ids.tolist(), segments.tolist(), strict=True)
+    ]
+    assert lengths(torch.stack([ids, segments], 1) if pair else ids, pad=0).tolist() == naive
+    assert min(naive) == 1
+    assert max(naive) == 7

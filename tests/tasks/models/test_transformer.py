@@ -3,18 +3,20 @@
 import importlib.util
 import sys
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
 from tasks.errors import BadConfig, BadModel
-from tasks.fitting import build
+from tasks.fitting import build, outputs_of
 from tasks.gradients import GRADIENTS
 from tasks.gradients.lora import Lora
 from tasks.kernels.losses import Loss
+from tasks.kernels.tokens import lengths
 from tasks.models.mlp import Mlp
 from tasks.models.transformer import Transformer
-from tasks.samples import Payload
+from tasks.samples import Inputs, Payload
 from tasks.tokens import Tokens
 
 pytest.importorskip("transformers", reason="needs pip install -e '.[text]'")
@@ -91,6 +93,19 @@ def test_padding_says_nothing():
     short, long = payload_of(WORDS.tokens, 12), payload_of(WORDS.tokens, 16)
     network = built(long)
     torch.testing.assert_close(network(texts(short, 4)), network(texts(long, 4)), rtol=1e-4, atol=1e-5)
+
+
+def test_texts_are_taken_by_length_and_each_is_told_what_it_would_be_told_alone():
+    x = texts()
+    inputs = Inputs(np.array(list("abcde"), object), torch.zeros(5, dtype=torch.int64), x, lengths=lengths(x, pad=0))
+    rows = np.array([4, 1, 3, 0])
+    assert inputs.lengths.tolist() == [8, 4, 10, 2, 10]  # with the marks of start and end
+    assert inputs.by_length(rows).tolist() == [3, 1, 0, 4]
+    assert inputs.batch(torch.tensor([1, 0])).shape == (2, 8)
+    network = built()
+    with torch.no_grad():
+        alone = torch.cat([network(x[i : i + 1]) for i in range(5)])
+    torch.testing.assert_close(outputs_of(network, inputs, torch.device("cpu")), alone)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "first"])
