@@ -51,7 +51,7 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
         history = history_of(run, store, config.name)
         samples = ingest(run, reader, config.ingestion)
         base = base_for(run, config.base, config.name, samples, config.folds, model, config.training, config.drifting)
-        folds = plan(run, samples, config.folds, model, gradient, base, config.search.splits)
+        folds = plan(run, samples, config.folds, model, gradient, base, config.splits)
         votes = vote(run, samples, config.neighbourhood, config.training.device, folds)
         canaries = plant(run, samples, folds, votes, config.planting, base)
         here, data, held_out, birds, network, kind, how, before = map(
@@ -66,6 +66,7 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
         gradients = follow(shards, "Gradient shards extracted")
         evidence = (run, samples, folds, gradients, votes, checkpoints, canaries)
         scores = score(*evidence, config.parts)
+        traced = trace(*evidence, config.tracing)
         candidates = [flag(*evidence, scores, budget, config.flagging) for budget in config.counting]
         search, arm, split = [], unmapped(config.verification.treated), unmapped("validation")
         for rung in config.search.rungs:
@@ -74,7 +75,6 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
             search.append(halve(run, config.counted, candidates, trials, rung.number, search))
         flags = reviewed(run, samples, chosen(candidates, search), config.review, turn)
         drifted = drift(run, folds, scores, flags, config.drifting)
-        traced = trace(*evidence, config.tracing)
         arms, seeds = config.verification.pairs(flags.facts["flagged"])
         trials = pool.map(retrain, here, data, unmapped(flags), arms, seeds, network, how).result()
         metrics = verify(run, samples, scores, flags, examination, trials, config.verification)

@@ -19,9 +19,7 @@ import pyarrow.compute as pc
 from tasks import images
 from tasks.errors import BadInput
 from tasks.samples import Payload
-
-# What text may be a number. pyarrow's own parser decides the value; this keeps one bad cell from failing its batch.
-NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$|^\s*[+-]?(?i:nan|inf|infinity)\s*$"
+from tasks.targets import NUMBER
 
 
 class RejectRows(Protocol):
@@ -83,13 +81,14 @@ def width_of(column: pa.Array) -> int:
     return 1 if is_number(kind) or pa.types.is_boolean(kind) else 0
 
 
-def as_text(column: pa.Array) -> pa.Array:
+def as_text(column: pa.Array, *, trimmed: bool = True) -> pa.Array:
+    """Text, without the white space around it unless that counts; null where there is nothing else."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if is_text(column.type):
         column = column.cast(pa.string())
-        trimmed = pc.utf8_trim_whitespace(column)
-        return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed)
+        words = pc.utf8_trim_whitespace(column)
+        return pc.if_else(pc.equal(words, ""), pa.scalar(None, pa.string()), words if trimmed else column)
     if pa.types.is_nested(column.type):
         return pa.array([None if v is None else json.dumps(v, default=str) for v in column.to_pylist()], pa.string())
     return column.cast(pa.string())
@@ -150,9 +149,9 @@ def as_vectors(column: pa.Array, width: int, name: str, reject: RejectRows) -> p
     return pa.FixedSizeListArray.from_arrays(pa.array(clean.ravel(), target), width)
 
 
-def as_texts(column: pa.Array, name: str, reject: RejectRows) -> pa.Array:
-    """A column of text, without the white space around it; rows without a word are rejected."""
-    column = as_text(column)
+def as_texts(column: pa.Array, name: str, reject: RejectRows, *, trimmed: bool = True) -> pa.Array:
+    """A column of text, without the white space around it unless that counts; rows without a word are rejected."""
+    column = as_text(column, trimmed=trimmed)
     reject(column.is_null().to_numpy(zero_copy_only=False), "missing value", f"column {name}")
     return column
 

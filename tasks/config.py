@@ -161,13 +161,23 @@ class Observing(Form):
         """Of a response nothing says how likely another one is."""
         if not kind_of(self.reader.part.says[0]).judged:
             judges = {"probabilities", "votes"}
-            unfit = [f"detector {part.name}" for part in self.parts if judges & set(part.sees)]
+            unfit = [f"detector {part.name}" for part in self.parts if part.compares or judges & set(part.sees)]
             unfit += [f"budget {budget.name}" for budget in self.counting if budget.needs_canaries]
             if unfit:
                 raise ValueError(
                     f"{unfit[0]} goes by the classes there are, of which target response has none: name detectors that "
                     "see gradients or training alone (iforest, l2, mean_loss, lissa …), and budget mixture or share"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _the_target_can_be_learned(self) -> Observing:
+        kind = self.reader.part.says[0]
+        if self.model.part.answers != (kind == "response"):
+            needs = "model causal_lm" if kind == "response" else "another model, or target response"
+            raise ValueError(f"target {kind} with model {self.model.part.kind}: expected {needs}")
+        if self.training.label_smoothing and not kind_of(kind).smoothed:
+            raise ValueError(f"training.label_smoothing: of target {kind} nothing can be smoothed; expected 0")
         return self
 
     @model_validator(mode="after")
@@ -259,6 +269,11 @@ class CleanConfig(Observing):
                 f"flagging.detector: expected one of {', '.join(self.names)}, got {self.flagging.detector}"
             )
         return self
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Those that must not be empty."""
+        return tuple(dict.fromkeys(("train", "test", *self.search.splits, *self.tracing.splits)))
 
     @property
     def counting(self) -> list[Budget]:

@@ -117,14 +117,14 @@ class Evidence:
         return self.gradients.ids()
 
     @cached_property
-    def _texts(self) -> pa.Array:
+    def texts(self) -> pa.Array:
         """The labels as they were given."""
         return given_texts(self.run, self.samples, self.ids)
 
     @cached_property
     def labels(self) -> np.ndarray:
         """The stratum of the label that each sample bears, n int64: its class (tasks/targets.py)."""
-        labels = self.target.strata(self._texts)
+        labels = self.target.strata(self.texts)
         if self.is_planted:
             labels[self.canary_places] = self.canaries.labels
         return labels
@@ -154,7 +154,7 @@ class Evidence:
         if self.is_planted:
             return self.given.spread
         rows = np.flatnonzero(self.settled)
-        return self.target.spread(self.outputs[rows], self.target.values(self._texts.take(pa.array(rows))))
+        return self.target.spread(self.outputs[rows], self.target.values(self.texts.take(pa.array(rows))))
 
     @cached_property
     def logits(self) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     from tasks.kernels.losses import Loss
 
+# While transformers reads weights, modules are made on no device and initialisers do nothing, in every thread.
+_BUILDING = threading.RLock()
 # Rows a forward pass takes at once when no gradient is kept, and tokens in them where they are text.
 EVALUATION_BATCH, EVALUATION_TOKENS = 1024, 1 << 14
 
@@ -107,7 +110,8 @@ def build(model: Model, payload: Payload, outputs: int) -> nn.Module:
     else:
         first = BagOfTokens(payload.tokens.pad)
         payload = Payload(kind="array", columns=payload.columns, shape=(BagOfTokens.WIDTH,), dtype="float32")
-    return nn.Sequential(OrderedDict(standardize=first, network=model.build(payload, outputs)))
+    with _BUILDING:
+        return nn.Sequential(OrderedDict(standardize=first, network=model.build(payload, outputs)))
 
 
 def fit(

@@ -1,11 +1,15 @@
 """Beside its suspicion, of each sample: whether it is likely rare and valid, and which label it should bear."""
 
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tasks.decision import Flagging
 from tasks.kernels.rarity import confirmed_neighbours, far_from_class
@@ -43,8 +47,9 @@ def advised(evidence: Evidence, wrongness: Wrongness | None, options: Flagging) 
     support = confirmed_neighbours(evidence.neighbours, evidence.labels, predicted, 2 * options.rare_support - 1)
     far = far_from_class(evidence.votes, evidence.labels, predicted, options.rare_quantile)
     other, chance = suggested(evidence.probabilities, evidence.votes, evidence.labels)
-    nothing = other < 0
     names = evidence.target.suggestions(other, evidence.outputs, evidence.objective)
+    names = pc.if_else(pc.equal(names, evidence.texts), pa.scalar(None, pa.string()), names)
+    nothing = names.is_null().to_numpy(zero_copy_only=False)
     unknown = pa.nulls(len(evidence), pa.float64())
     wrong = unknown if wrongness is None else pa.array(wrongness.probability)
     right = unknown if wrongness is None else pa.array(wrongness.probability * chance, mask=nothing)

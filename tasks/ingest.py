@@ -27,7 +27,7 @@ def ingest(run: Run, reader: Reader, options: Ingestion) -> Artefact:
 
     Returns:
         Facts: payload, classes (given labels, sorted), target (what labels say, if not classes), splits, rows, rejects
-        by reason, duplicates, planted flips.
+        by reason, duplicates, planted flips, cut (texts longer than networks read, of text).
     """
     payload, chunks = reader.open()
     with run.draft("samples") as draft:
@@ -38,7 +38,7 @@ def ingest(run: Run, reader: Reader, options: Ingestion) -> Artefact:
         check_share(run, rejects, read, options.max_rejects)
         check_classes(survey, read, f"reader {reader.kind}")
         planting = planting_of(spool, survey, reader.noise, payload)
-        facts = write_shards(spool, survey, planting, draft.path, options.shard_rows)
+        facts = write_shards(spool, survey, payload, planting, draft.path, options.shard_rows)
         write_rejects(rejects, draft.path("rejects.parquet", len(rejects)))
         spool.unlink()
         return draft.commit(

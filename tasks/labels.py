@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.columns import NUMBER, RejectRows, as_text, is_list, is_text
+from tasks.columns import RejectRows, as_text, is_list, is_text
 from tasks.errors import BadInput
-from tasks.targets import NOTHING, TargetKind
+from tasks.targets import NUMBER, TargetKind, number_text, set_text
 
 
 def labels_of(column: pa.Array, target: TargetKind, separator: str, name: str, reject: RejectRows) -> pa.Array:
@@ -20,6 +20,8 @@ def labels_of(column: pa.Array, target: TargetKind, separator: str, name: str, r
         return _numbers(column, name, reject)
     if target == "labels":
         return _sets(column, separator, name, reject)
+    if target == "response":
+        return as_text(column, trimmed=False)  # every mark of it is what a model learns to write
     label = as_text(column)
     nan = pc.fill_null(pc.equal(pc.utf8_lower(label), "nan"), fill_value=False)
     return pc.if_else(nan, pa.scalar(None, pa.string()), label)
@@ -75,7 +77,7 @@ def _are_floats(column: pa.Array) -> bool:
 
 
 def _numbers(column: pa.Array, name: str, reject: RejectRows) -> pa.Array:
-    """Numbers as the shortest text that reads back the same, so that equal ones are equal; others are rejected."""
+    """Numbers as text; what is none is rejected."""
     if not is_text(column.type):
         numbers = column.cast(pa.float64(), safe=False)
     else:
@@ -83,10 +85,10 @@ def _numbers(column: pa.Array, name: str, reject: RejectRows) -> pa.Array:
         fits = pc.fill_null(pc.match_substring_regex(text, NUMBER), fill_value=True)
         reject(pc.invert(fits).to_numpy(zero_copy_only=False), "not a number", f"label column {name}", text)
         numbers = pc.if_else(fits, text, pa.scalar(None, pa.string())).cast(pa.float64())
-    finite = pc.fill_null(pc.is_finite(numbers), fill_value=True)
+    # Networks see float32: what overflows there is infinite.
+    finite = pc.fill_null(pc.is_finite(numbers.cast(pa.float32(), safe=False)), fill_value=True)
     reject(pc.invert(finite).to_numpy(zero_copy_only=False), "NaN or infinite", f"label column {name}")
-    # Minus zero is zero.
-    return pc.add(pc.if_else(finite, numbers, pa.scalar(None, pa.float64())), 0.0).cast(pa.string())
+    return number_text(pc.if_else(finite, numbers, pa.scalar(None, pa.float64())))
 
 
 def _sets(column: pa.Array, separator: str, name: str, reject: RejectRows) -> pa.Array:
@@ -100,8 +102,4 @@ def _sets(column: pa.Array, separator: str, name: str, reject: RejectRows) -> pa
         given = [None if text is None else text.split(separator) for text in as_text(column).to_pylist()]
     torn = np.array([any(separator in str(one) for one in labels or ()) for labels in given], bool)
     reject(torn, "separator within a label", f"label column {name}", column)
-    sets: list[str | None] = []
-    for labels in given:
-        parts = None if labels is None else sorted({str(one).strip() for one in labels if one is not None} - {""})
-        sets.append(None if parts is None else separator.join(parts) or NOTHING)
-    return pa.array(sets, pa.string())
+    return pa.array([None if labels is None else set_text(labels, separator) for labels in given], pa.string())

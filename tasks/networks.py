@@ -190,6 +190,6 @@ def _without_given(module: nn.Module, state: dict[str, torch.Tensor], prefix: st
 
 def _with_given(module: nn.Module, state: dict[str, torch.Tensor], prefix: str, *_rest: object) -> None:
     assert isinstance(module, TextClassifier | ResponseLikelihood)  # noqa: S101  the hook is set on these only
-    own = dict(module.encoder.named_parameters())
+    own = dict(module.encoder.named_parameters(remove_duplicate=False))
     for name in module.given:
         state.setdefault(f"{prefix}encoder.{name}", own[name].detach())

@@ -48,6 +48,10 @@ _SHARES = {
     "query_recall",
 }  # fmt: skip
 _TIMED = 3
+_CONTROLS = (
+    "controls the paper lacks: untouched by the same recipe, ours shuffled; as many of each class removed at random; "
+    "last epoch only"
+)
 
 
 class Figure(BaseModel):
@@ -137,8 +141,7 @@ class Reproduction(BaseModel):
             f"ours, {self.scale} scale: {self.data}",
             f"otherwise than in the paper: {self.differs}",
             "shares in per cent; in brackets 95 % intervals (Student's t over repetitions)",
-            "controls the paper lacks: untouched by the same recipe, ours shuffled; as many of each class removed at "
-            "random; last epoch only",
+            *([_CONTROLS] if "random" in self.columns else []),
         ]
 
     def text(self) -> str:
@@ -296,8 +299,8 @@ def _cleaned(lake: Path, run_id: str, measures: list[Measure]) -> dict[str, floa
         figures |= {name: value for name, value in known.items() if name in measures}
     alike = (facts.get("traced") or {}).get("alike") or {}
     figures |= {f"query_{name}": 100 * value for name, value in alike.items() if f"query_{name}" in measures}
-    if not facts["flags"]["flagged"]:
-        return figures  # nothing was cleaned
+    if "accuracy" not in measures:
+        return figures
     treated = 100 * accuracy["cleaned"]
     controls = {name: 100 * accuracy[name] for name in ("untouched", "random")}
     return (

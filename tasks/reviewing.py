@@ -129,11 +129,12 @@ def read_sheet(path: Path, flags: pa.Table, target: Target) -> pa.Table:
             raise _bad(path, "flag or keep as decision", f"{decision!r} in row {row}")
         if name not in known:
             raise _bad(path, "training samples of this run", f"{name!r} in row {row}")
-        if label is not None and not target.reads(label):
+        if label is not None and target.read(label) is None:
             raise _bad(path, f"{target.told} as new_label", f"{label!r} in row {row}")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise _bad(path, "each sample once", f"{twice} several times")
+    labels = [None if label is None else target.read(label) for label in labels]
     return pa.table([names, [decision == "flag" for decision in given], labels], schema=ROWS)
 
 

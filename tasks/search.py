@@ -44,7 +44,7 @@ class Search(Part):
     @property
     def splits(self) -> tuple[str, ...]:
         """What must not be empty."""
-        return ("train", "validation", "test") if self.budgets else ("train", "test")
+        return ("validation",) if self.budgets else ()
 
 
 def contenders(flags: list[Artefact], rung: Rung, found: list[Artefact]) -> tuple[list[Artefact], list[int]]:

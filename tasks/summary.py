@@ -99,6 +99,9 @@ class Summary:
             if rejects
             else "no row rejected"
         )
+        if facts.get("cut"):
+            length = payload["shape"][-1]
+            lines.append(f"{facts['cut']:,} texts are longer than {length} tokens and were cut (reader.max-length)")
         if facts["duplicates"]:
             leaking = facts["leaking_duplicates"]
             lines.append(

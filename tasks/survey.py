@@ -92,6 +92,7 @@ def survey_of(spool: Path, kind: TargetKind = "class", separator: str = "|", whe
             ).fetchall()
             survey.pool = [label for label, _ in counts]
             survey.target = _target(dict(counts), kind, separator, where)
+            _ask_held_out(db, survey)
         # Copies are numbered by what they say, not by where they stand, so that row order names nothing.
         copies = db.execute(
             """SELECT place,
@@ -126,13 +127,29 @@ def _ask_classes(db: duckdb.DuckDBPyConnection, survey: Survey) -> None:
     }
     learnable = sorted((label for label, *_ in counts if label not in unlearnable), key=_class_order)
     survey.target = Target(classes=tuple(learnable))
+    detail = "class {!r} cannot be learned from one sample and checked on another"
+    _drop(db, survey, unlearnable, detail)
+
+
+def _ask_held_out(db: duckdb.DuckDBPyConnection, survey: Survey) -> None:
+    """The held-out rows whose label no network can give, for it knows nothing of a part of it."""
+    held = [label for (label,) in db.execute("SELECT DISTINCT label FROM spool WHERE split <> 'train'").fetchall()]
+    unheard = {
+        label: "label without training samples"
+        for label in held
+        if survey.target.kind == "labels" and survey.target.read(label) is None
+    }
+    _drop(db, survey, unheard, "no training sample has all labels of {!r}")
+
+
+def _drop(db: duckdb.DuckDBPyConnection, survey: Survey, labels: dict[str, str], detail: str) -> None:
+    """Reject all rows of ``labels``, for the reason that stands there."""
     for place, source, row, label in db.execute(
-        'SELECT place, source, "row", label FROM spool WHERE list_contains($1, label) ORDER BY place',
-        [list(unlearnable)],
+        'SELECT place, source, "row", label FROM spool WHERE list_contains($1, label) ORDER BY place', [list(labels)]
     ).fetchall():
         survey.dropped.add(place)
-        detail = f"class {label!r} cannot be learned from one sample and checked on another"
-        survey.rejects.append({"source": source, "row": row, "reason": unlearnable[label], "detail": detail})
+        reject = {"source": source, "row": row, "reason": labels[label], "detail": detail.format(label)}
+        survey.rejects.append(reject)
 
 
 def _class_order(label: str) -> tuple[int, float, str]:

@@ -14,6 +14,8 @@ so that whatever is said of classes holds of the others as well, and only this f
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
@@ -43,6 +45,12 @@ NOTHING = "(none)"
 
 # Outliers do not widen it: 1.4826 · median |r| is the standard deviation where r is normal.
 _NORMAL = 1.4826
+# A number as far as that from the centre, in spreads, pulls a network no further: one typo must not be all it learns.
+_FAR = 10.0
+# Of the training labels' quantiles; what is beyond says nothing of centre and scale.
+_USUAL = (0.01, 0.99)
+# What a person may write for a number. Arrow's own parser decides the value; Python's knows more forms than Arrow's.
+NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$|^\s*[+-]?(?i:nan|inf|infinity)\s*$"
 
 
 class Said(NamedTuple):
@@ -68,6 +76,8 @@ class Target(BaseModel):
     """What a verification measures; the mean of ``credit``."""
     judged: ClassVar[bool] = True
     """Whether a network says how likely each stratum is."""
+    smoothed: ClassVar[bool] = True
+    """Whether a share of what a loss compares with may be spread over the outputs."""
     ordered: ClassVar[bool] = False
     """Whether strata border on one another: which of them are taken for which then tells of borders, not of noise."""
 
@@ -81,9 +91,9 @@ class Target(BaseModel):
         """What a label may be, in words."""
         return f"a class: {', '.join(self.classes[:10])}"
 
-    def reads(self, label: str) -> bool:
-        """Whether this is such a label."""
-        return label in self.classes
+    def read(self, label: str) -> str | None:
+        """A label that a person wrote as it is known here; None if it is none."""
+        return label if label in self.classes else None
 
     def strata(self, labels: pa.Array | pa.ChunkedArray) -> np.ndarray:
         """Stratum of each label, int64; −1 where it is null or unheard of."""
@@ -97,6 +107,12 @@ class Target(BaseModel):
     def values(self, labels: pa.Array | pa.ChunkedArray) -> torch.Tensor | None:
         """What a loss compares with, n × outputs; None where that is the stratum."""
         return None
+
+    def exported(self, labels: pa.Array | pa.ChunkedArray) -> tuple[torch.Tensor, tuple[str, ...]]:
+        """(labels for whoever trains on a version, what their numbers are about): n positions among the classes."""
+        import torch
+
+        return torch.from_numpy(self.strata(labels)), self.classes
 
     def outcome(self, outputs: torch.Tensor, values: torch.Tensor, loss: Loss) -> Outcome:
         """What a network says of n labelled samples; ``predicted`` is the class of the largest output."""
@@ -140,15 +156,19 @@ class Target(BaseModel):
 
 
 class Number(Target):
-    """A number, learned in units of the training labels' standard deviation and shown as a likelihood of ranges."""
+    """A number, learned in units of the training labels' spread and shown as a likelihood of ranges.
+
+    Centre and scale are mean and standard deviation of the training labels between their 1st and 99th percentile.
+    """
 
     kind: Literal["number"] = "number"
     edges: tuple[float, ...]
     """Between the ranges."""
-    mean: float
-    std: float
+    centre: float
+    scale: float
     losses: ClassVar[tuple[str, ...]] = ("squared_error",)
     figure: ClassVar[str] = "R²"
+    smoothed: ClassVar[bool] = False
     ordered: ClassVar[bool] = True
 
     @property
@@ -161,9 +181,11 @@ class Number(Target):
         """A number."""
         return "a number"
 
-    def reads(self, label: str) -> bool:
-        """Whether it is finite."""
-        return as_number(label) is not None
+    def read(self, label: str) -> str | None:
+        """As numbers are written here, if it is a finite one."""
+        if not re.match(NUMBER, label, re.ASCII) or not abs(float(label)) <= np.finfo(np.float32).max:
+            return None
+        return number_text(pa.array([float(label)]))[0].as_py()
 
     def strata(self, labels: pa.Array | pa.ChunkedArray) -> np.ndarray:
         """The range that each number is in, its lower end included."""
@@ -171,10 +193,17 @@ class Number(Target):
         return np.where(np.isnan(numbers), -1, np.searchsorted(self.edges, numbers, side="right"))
 
     def values(self, labels: pa.Array | pa.ChunkedArray) -> torch.Tensor:
-        """(y − mean) / std, n × 1."""
+        """(y − centre) / scale, n × 1, within ±10."""
         import torch
 
-        return torch.from_numpy(((_numbers(labels) - self.mean) / self.std).astype(np.float32)).unsqueeze(1)
+        values = np.clip((_numbers(labels) - self.centre) / self.scale, -_FAR, _FAR)
+        return torch.from_numpy(values.astype(np.float32)).unsqueeze(1)
+
+    def exported(self, labels: pa.Array | pa.ChunkedArray) -> tuple[torch.Tensor, tuple[str, ...]]:
+        """The numbers themselves, n × 1."""
+        import torch
+
+        return torch.from_numpy(_numbers(labels).astype(np.float32)).unsqueeze(1), ("number",)
 
     def said(self, outputs: torch.Tensor, loss: Loss) -> Said:
         """The output in the label's own unit; its likelihood is one by definition."""
@@ -190,15 +219,15 @@ class Number(Target):
 
     def words(self, predicted: np.ndarray) -> pa.Array:
         """In the label's own unit, to six digits: what float32 knows."""
-        numbers = predicted.astype(np.float64) * self.std + self.mean
+        numbers = predicted.astype(np.float64) * self.scale + self.centre
         scale = 10.0 ** (5 - np.floor(np.log10(np.maximum(np.abs(numbers), 1e-30))))
-        return pa.array(np.round(numbers * scale) / scale).cast(pa.string())
+        return number_text(pa.array(np.round(numbers * scale) / scale))
 
     def scores(self, outputs: torch.Tensor, spread: float) -> torch.Tensor:
         """log [Φ((b − z)/s) − Φ((a − z)/s)] of each range [a, b): residuals are taken as normal, of spread s."""
         import torch
 
-        edges = (torch.tensor(self.edges, dtype=torch.float64) - self.mean) / self.std
+        edges = (torch.tensor(self.edges, dtype=torch.float64) - self.centre) / self.scale
         ends = torch.cat([edges.new_tensor([-torch.inf]), edges, edges.new_tensor([torch.inf])])
         z = (ends - outputs.double()) / spread
         lower, upper = z[:, :-1], z[:, 1:]
@@ -218,13 +247,14 @@ class Number(Target):
         return self.scores(outputs, spread).softmax(1)
 
     def credit(self, labels: pa.Array | pa.ChunkedArray, said: pa.Array | pa.ChunkedArray, p: np.ndarray) -> np.ndarray:
-        """1 − (y − ŷ)² / var(y), var over these labels: its mean is R²."""
+        """1 − (y − ŷ)² / var(y), var over these labels (or the scale squared, if they are all one): its mean is R²."""
         y = _numbers(labels)
-        return 1 - (y - _numbers(said)) ** 2 / max(float(y.var()), np.finfo(np.float64).tiny)
+        return 1 - (y - _numbers(said)) ** 2 / (float(y.var()) or self.scale**2)
 
     def suggestions(self, strata: np.ndarray, outputs: torch.Tensor, loss: Loss) -> pa.Array:
-        """The output itself, where another range is suggested."""
-        return pc.if_else(pa.array(strata >= 0), self.said(outputs, loss).label, pa.scalar(None, pa.string()))
+        """The output itself, where it lies in the range that is suggested."""
+        label = self.said(outputs, loss).label
+        return pc.if_else(pa.array(strata == self.strata(label)), label, pa.scalar(None, pa.string()))
 
 
 class Labels(Target):
@@ -234,7 +264,7 @@ class Labels(Target):
     names: tuple[str, ...]
     """All labels there are."""
     separator: str
-    losses: ClassVar[tuple[str, ...]] = ("binary_cross_entropy", "squared_error")
+    losses: ClassVar[tuple[str, ...]] = ("binary_cross_entropy",)
     figure: ClassVar[str] = "labels right"
 
     @property
@@ -247,22 +277,34 @@ class Labels(Target):
         """Labels with the separator between."""
         return f"{NOTHING}, or with {self.separator!r} between them some of {', '.join(self.names[:10])}"
 
-    def reads(self, label: str) -> bool:
-        """Whether all of them are known, sorted, each once."""
-        parts = label.split(self.separator)
-        return label == NOTHING or (parts == sorted(set(parts)) and all(part in self.names for part in parts))
+    def read(self, label: str) -> str | None:
+        """Sorted, each once, if all of them are known."""
+        parts = set_text(label.split(self.separator), self.separator)
+        return parts if label == NOTHING or set(parts.split(self.separator)) <= {*self.names, NOTHING} else None
 
     def strata(self, labels: pa.Array | pa.ChunkedArray) -> np.ndarray:
-        """The set's own stratum, or that of the others."""
+        """The set's own stratum, or that of the others; without others, of the set that fewest labels tell it from."""
         place = super().strata(labels)
-        others = self.classes.index(OTHERS) if OTHERS in self.classes else -1
-        return np.where((place < 0) & _bools(pc.is_valid(labels)), others, place)
+        unheard = np.flatnonzero((place < 0) & _bools(pc.is_valid(labels)))
+        if not len(unheard):
+            return place
+        if OTHERS in self.classes:
+            place[unheard] = self.classes.index(OTHERS)
+        else:
+            sets = self._members(pa.array(self.classes, pa.string())).astype(np.float32)
+            these = self._members(labels.take(pa.array(unheard))).astype(np.float32)
+            place[unheard] = (sets.sum(1) - 2 * these @ sets.T).argmin(1)
+        return place
 
     def values(self, labels: pa.Array | pa.ChunkedArray) -> torch.Tensor:
         """Ones and zeros, n × outputs."""
         import torch
 
         return torch.from_numpy(self._members(labels).astype(np.float32))
+
+    def exported(self, labels: pa.Array | pa.ChunkedArray) -> tuple[torch.Tensor, tuple[str, ...]]:
+        """Ones and zeros, n × labels."""
+        return self.values(labels), self.names
 
     def said(self, outputs: torch.Tensor, loss: Loss) -> Said:
         """The labels more likely than not; Π of how likely each of all is to be as said."""
@@ -308,8 +350,13 @@ class Labels(Target):
         return (self._members(labels) == self._members(said)).mean(1)
 
     def suggestions(self, strata: np.ndarray, outputs: torch.Tensor, loss: Loss) -> pa.Array:
-        """The labels more likely than not, where another stratum is suggested."""
-        return pc.if_else(pa.array(strata >= 0), self.said(outputs, loss).label, pa.scalar(None, pa.string()))
+        """The set itself; for the others the labels more likely than not, if they are one of those."""
+        sets = super().suggestions(strata, outputs, loss)
+        if OTHERS not in self.classes:
+            return sets
+        label, others = self.said(outputs, loss).label, self.classes.index(OTHERS)
+        other = pc.if_else(pa.array(self.strata(label) == others), label, pa.scalar(None, pa.string()))
+        return pc.if_else(pa.array(strata == others), other, sets)
 
     @cached_property
     def _index(self) -> dict[str, int]:
@@ -334,6 +381,7 @@ class Response(Target):
     kind: Literal["response"] = "response"
     losses: ClassVar[tuple[str, ...]] = ("likelihood",)
     figure: ClassVar[str] = "token probability"
+    smoothed: ClassVar[bool] = False
     judged: ClassVar[bool] = False
 
     @property
@@ -346,9 +394,9 @@ class Response(Target):
         """Nothing: a response is part of the inputs, and none is put into another's place."""
         return "nothing"
 
-    def reads(self, label: str) -> bool:
-        """Never."""
-        return False
+    def read(self, label: str) -> str | None:
+        """None."""
+        return None
 
     def strata(self, labels: pa.Array | pa.ChunkedArray) -> np.ndarray:
         """All alike."""
@@ -407,13 +455,14 @@ def read_target(said: dict[str, Any] | None, classes: list[str] | tuple[str, ...
     return _KINDS[said["kind"]].model_validate(said)
 
 
-def as_number(label: str) -> float | None:
-    """The finite number that a text is, if it is one."""
-    try:
-        number = float(label)
-    except ValueError:
-        return None
-    return number if np.isfinite(number) else None
+def number_text(numbers: pa.Array) -> pa.Array:
+    """float64 as the shortest text that reads back the same, so that equal ones are equal; minus zero is zero."""
+    return pc.add(numbers, 0.0).cast(pa.string())
+
+
+def set_text(labels: Iterable[Any], separator: str) -> str:
+    """A set of labels as it is known: sorted, each once, or ``NOTHING``."""
+    return separator.join(sorted({str(label).strip() for label in labels if label is not None} - {""})) or NOTHING
 
 
 def number_from(labels: np.ndarray, where: str) -> Number:
@@ -441,7 +490,12 @@ def number_from(labels: np.ndarray, where: str) -> Number:
     ends = ["−∞", *(f"{edge:.6g}" for edge in edges), "∞"]
     names = [f"{low} … {high}" for low, high in pairwise(ends)]
     names = names if len(set(names)) == len(names) else [f"range {i + 1}" for i in range(len(names))]
-    return Number(classes=tuple(names), edges=tuple(edges.tolist()), mean=float(labels.mean()), std=float(labels.std()))
+    low, high = np.quantile(labels, _USUAL)
+    usual = labels[(labels >= low) & (labels <= high)]
+    usual = usual if usual.std() else labels
+    return Number(
+        classes=tuple(names), edges=tuple(edges.tolist()), centre=float(usual.mean()), scale=float(usual.std())
+    )
 
 
 def labels_from(counts: dict[str, int], separator: str, where: str) -> Labels:
@@ -459,10 +513,11 @@ def labels_from(counts: dict[str, int], separator: str, where: str) -> Labels:
     common = [text for text, n in sorted(counts.items(), key=lambda item: (-item[1], item[0])) if n > 1][:SETS]
     others = len(counts) > len(common)
     if len(common) + others < 2 or not names:
+        shown = ", ".join(sorted(counts)[:5]) + (" …" if len(counts) > 5 else "")
         raise BadInput(
             where=where,
-            expected="at least two different sets of labels",
-            got=", ".join(counts) or "no usable label",
+            expected="at least two different sets of labels, one of them on two training samples",
+            got=f"{len(counts):,} sets ({shown or 'no usable label'}), {len(common):,} of them on two",
             do="Check the label column, its separator and the split column.",
         )
     classes = (*sorted(common), *([OTHERS] if others else []))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,9 @@ HASHED_WORDS = "words"
 
 _PAD, _START, _END, _FIRST = 0, 1, 2, 3
 _WORD = re.compile(r"\w+|[^\w\s]")
-# What tokenizers call padding where their files do not say.
-# And what they end a text with.
-_ENDS = ("<|im_end|>", "<|eot_id|>", "</s>", "<|endoftext|>", "<|end_of_text|>", "[SEP]")
+# What tokenizers call padding where their files do not say, and what they end a text with.
 _PADS = ("[PAD]", "<pad>", "<|endoftext|>", "</s>", "<|end_of_text|>")
+_ENDS = ("<|im_end|>", "<|eot_id|>", "</s>", "<|endoftext|>", "<|end_of_text|>", "[SEP]")
 _FILE = "tokenizer.json"
 
 
@@ -41,35 +41,43 @@ class Tokens(BaseModel):
     """Fills a text up to the length; a model does not look at it."""
     end: int | None = None
     """Of prompts and responses: what a response ends with. None of other texts."""
+    start: int | None = None
+    """Of prompts: what one begins with, if the tokenizer sets such a mark."""
+    between: str | None = None
+    """Of prompts and responses: what stands between the two, as part of the prompt."""
 
     @model_serializer(mode="wrap")
     def _without_what_it_lacks(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         said: dict[str, Any] = serialize(self)
-        return {name: value for name, value in said.items() if name != "end" or value is not None}
+        lacking = ("end", "start", "between")
+        return {name: value for name, value in said.items() if name not in lacking or value is not None}
 
     @classmethod
-    def of(cls, tokenizer: str, vocabulary: int, *, answered: bool = False) -> Tokens:
+    def of(cls, tokenizer: str, vocabulary: int, *, between: str | None = None) -> Tokens:
         """The named tokenizer as it is now.
 
         Args:
             tokenizer: as the field has it.
             vocabulary: of ``words``; other tokenizers have their own.
-            answered: whether texts are prompts with responses to them.
+            between: prompts and responses, where texts are those; None of other texts.
 
         Raises:
             BadConfig: there is none of this name, or it cannot be read.
         """
         if tokenizer == HASHED_WORDS:
-            end = _END if answered else None
-            return cls(tokenizer=tokenizer, digest="", vocabulary=vocabulary, pad=_PAD, end=end)
+            marks = {} if between is None else {"start": _START, "end": _END, "between": between}
+            return cls(tokenizer=tokenizer, digest="", vocabulary=vocabulary, pad=_PAD, **marks)
         folder = located(tokenizer, _FILE)
         reads = _opened(folder / _FILE)
         vocabulary = 1 + max(reads.get_vocab(with_added_tokens=True).values())
         digest = digest_of(folder, _FILE)
-        pad, end = _named(folder, reads, "pad_token", _PADS), None
-        if answered:
+        pad, marks = _named(folder, reads, "pad_token", _PADS), {}
+        if between is not None:
             end = _named(folder, reads, "eos_token", _ENDS)
-        return cls(tokenizer=tokenizer, digest=digest, vocabulary=vocabulary, pad=pad, end=end)
+            # What it sets around nothing: of causal models a mark of the start, if anything.
+            around = [mark for mark in reads.encode("").ids[:1] if mark != end]
+            marks = {"start": around[0] if around else None, "end": end, "between": between}
+        return cls(tokenizer=tokenizer, digest=digest, vocabulary=vocabulary, pad=pad, **marks)
 
     def encode(self, columns: list[list[str]], shape: tuple[int, ...]) -> np.ndarray:
         """Ids of n texts, int32, cut or padded to one length.
@@ -96,13 +104,34 @@ class Tokens(BaseModel):
         segments = np.array([segments for _, segments in found], np.int32).reshape(-1, length)
         return np.stack([ids, segments], axis=1)
 
+    def cut(self, columns: list[list[str]], shape: tuple[int, ...]) -> int:
+        """How many of n texts, as ``encode`` is given them, lose something for their length."""
+        length = shape[-1]
+        if self.end is not None:
+            return sum(len(asked) + len(answer) > length for asked, answer in self._dialogues(columns))
+        if self.tokenizer == HASHED_WORDS:
+            marks = 1 + len(columns)
+            return sum(
+                marks + sum(len(_WORD.findall(text)) for text in texts) > length for texts in zip(*columns, strict=True)
+            )
+        given: Any = list(zip(*columns, strict=True)) if len(shape) == 2 else columns[0]
+        return sum(len(encoding.ids) > length for encoding in self._tokenizer(None).encode_batch(given))
+
+    def _dialogues(self, columns: list[list[str]]) -> Iterator[tuple[list[int], list[int]]]:
+        """(ids of the prompt and what stands before and behind it, ids of the response and its end) of each."""
+        prompts, responses = columns
+        asked = self._plain([f"{prompt}{self.between}" for prompt in prompts])
+        start = [] if self.start is None else [self.start]
+        for prompt, response in zip(asked, self._plain(responses), strict=True):
+            yield start + prompt, [*response, self.end]  # type: ignore[list-item]  only called where there is an end
+
     def _answered(self, columns: list[list[str]], length: int) -> np.ndarray:
-        """Prompt, response, end. Too long a response loses its end, too long a prompt its beginning."""
-        prompts, responses = (self._plain(texts) for texts in columns)
-        out = np.zeros((len(prompts), 2, length), np.int32)
+        """Prompt, response, end. Too long a response loses its end, but leaves the prompt a quarter of the length; too
+        long a prompt loses its beginning."""
+        out = np.zeros((len(columns[0]), 2, length), np.int32)
         out[:, 0] = self.pad
-        for row, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
-            answer = [*response, self.end][: length - 1]
+        for row, (prompt, response) in enumerate(self._dialogues(columns)):
+            answer = response[: length - min(len(prompt), length // 4)]
             asked = prompt[max(0, len(prompt) + len(answer) - length) :]
             both = len(asked) + len(answer)
             out[row, 0, :both] = asked + answer
@@ -115,10 +144,7 @@ class Tokens(BaseModel):
             room = self.vocabulary - _FIRST
             words = ([_FIRST + zlib.crc32(w.encode()) % room for w in _WORD.findall(text.lower())] for text in texts)
             return list(words)
-        folder = located(self.tokenizer, _FILE)
-        self._check(folder)
-        reads = _fitted(folder / _FILE, self.digest, None, self.pad)
-        return [encoding.ids for encoding in reads.encode_batch(texts, add_special_tokens=False)]
+        return [e.ids for e in self._tokenizer(None).encode_batch(texts, add_special_tokens=False)]
 
     def _hashed(self, texts: tuple[str, ...], length: int) -> tuple[list[int], list[int]]:
         # No text can have more tokens than the length, so the rest of a long one is not even hashed.
@@ -135,7 +161,7 @@ class Tokens(BaseModel):
         missing = length - len(ids)
         return ids + [self.pad] * missing, segments + [0] * missing
 
-    def _tokenizer(self, length: int) -> Any:
+    def _tokenizer(self, length: int | None) -> Any:
         folder = located(self.tokenizer, _FILE)
         self._check(folder)
         return _fitted(folder / _FILE, self.digest, length, self.pad)
@@ -187,7 +213,8 @@ def _named(folder: Path, reads: Any, role: str, usual: tuple[str, ...]) -> int:
     beside = folder / "tokenizer_config.json"
     if beside.is_file():
         said = json.loads(beside.read_text(encoding="utf-8")).get(role)
-        names.insert(0, str(said.get("content") if isinstance(said, dict) else said))
+        named = said.get("content") if isinstance(said, dict) else said
+        names = [named, *usual] if named else names
     known = (reads.token_to_id(name) for name in names)
     found = next((number for number in known if number is not None), None)
     if found is None:

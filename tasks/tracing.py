@@ -31,6 +31,11 @@ class Tracing(Part):
     max_gib: float = Field(default=4.0, gt=0, description="Refuse gradients that take more memory.")
     max_parameters: int = Field(default=8192, ge=1, description="Refuse longer gradients: the Fisher is a matrix.")
 
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """What must not be empty."""
+        return ("validation",) if self.top else ()
+
     def traces(self, evidence: Evidence) -> tuple[pa.Array, np.ndarray]:
         """(sorted ids of the queries; q × n, how much each training sample, in ``evidence``'s order, shaped each).
 
@@ -59,13 +64,24 @@ class Tracing(Part):
             )
         damping = self.damping if self.curvature == "fisher" else None
         folds, of_query = evidence.folds, split.scalar("fold")
-        largest = int(self.max_gib * 2**30)
-        samples, queries = (torch.from_numpy(each.dense(largest)) for each in (evidence.gradients, split))
         # Every query was asked of every fold's network.
         names = split.ids().filter(pa.array(of_query == folds[0]))
+        self._check_memory(len(evidence), len(split), len(names), evidence.gradients.dimensions)
+        largest = int(self.max_gib * 2**30)
+        samples, queries = (torch.from_numpy(each.dense(largest)) for each in (evidence.gradients, split))
         found = np.empty((len(names), len(evidence)), np.float32)
         for fold in np.unique(folds):
             members, asked = np.flatnonzero(folds == fold), np.flatnonzero(of_query == fold)
             sides = samples[torch.from_numpy(members)], queries[torch.from_numpy(asked)]
             found[:, members] = traced(*sides, damping=damping, cosine=self.cosine).numpy()
         return names, found
+
+    def _check_memory(self, samples: int, asked: int, queries: int, dimensions: int) -> None:
+        size = 4 * ((samples + asked) * dimensions + queries * samples)
+        if size > self.max_gib * 2**30:
+            raise BadArtefact(
+                where="tracing queries",
+                expected=f"at most {self.max_gib:g} GiB for gradients and traces",
+                got=f"{size / 2**30:.1f} GiB of {samples:,} samples, {queries:,} queries, {dimensions:,} values each",
+                do="Project the gradients (gradient.projection-dim), ask fewer queries, or raise tracing.max-gib.",
+            )

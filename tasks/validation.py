@@ -213,37 +213,50 @@ class _Shards:
 
 
 def write_shards(
-    spool: Path, survey: Survey, planting: Planting | None, path: Callable[[str, int], Path], shard_rows: int
+    spool: Path,
+    survey: Survey,
+    payload: Payload,
+    planting: Planting | None,
+    path: Callable[[str, int], Path],
+    shard_rows: int,
 ) -> dict[str, Any]:
     """Write ``samples/<split>-00000.parquet`` … of ``shard_rows`` rows each, in the source's order.
 
     Args:
         spool: what the first pass wrote.
         survey: what the whole dataset told.
+        payload: of the samples.
         planting: label flips to plant on the training split, if any.
         path: gives the place of a file of so many rows.
         shard_rows: rows a file.
 
     Returns:
-        Facts: classes, samples by split, planted flips.
+        Facts: classes, samples by split, planted flips, texts that are longer than networks read.
     """
     shards = {split: _Shards(split, shard_rows, path) for split in SPLITS}
-    planted, place = 0, 0
+    planted, place, cut = 0, 0, 0
     with pq.ParquetFile(spool) as source:
         for batch in source.iter_batches(batch_size=4096):
             final, flips = _finalise(batch, place, survey, planting)
             place += batch.num_rows
             planted += flips
+            if payload.tokens:
+                cut += payload.tokens.cut([final[name].to_pylist() for name in payload.columns], payload.shape)
             for split, shard in shards.items():
                 shard.add(final.filter(pc.equal(final["split"], split)))
     for shard in shards.values():
         shard.close()
     target = {} if survey.target.kind == "class" else {"target": survey.target.model_dump(mode="json")}
-    return target | {
-        "classes": list(survey.target.classes),
-        "splits": {split: shard.written for split, shard in shards.items()},
-        "planted": planted,
-    }
+    texts = {"cut": cut} if payload.tokens else {}
+    return (
+        target
+        | texts
+        | {
+            "classes": list(survey.target.classes),
+            "splits": {split: shard.written for split, shard in shards.items()},
+            "planted": planted,
+        }
+    )
 
 
 def _finalise(

@@ -19,6 +19,9 @@ class Detector(Part):
     """What it looks at beside the given labels, for the comparison's table: gradients, probabilities, votes, dynamics,
     canaries, reference, nothing. No detector sees a true label or a test sample."""
 
+    compares: ClassVar[bool] = False
+    """Whether it says nothing of a label beside which no other is thought of (a response), though it sees none."""
+
     @property
     def name(self) -> str:
         """Its column in the scores table."""

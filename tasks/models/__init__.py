@@ -20,6 +20,8 @@ class Model(Part):
     kind: Any
     reads_tokens: ClassVar[bool] = False
     """Whether it takes token ids; one that does not is given standardised counts of tokens instead."""
+    answers: ClassVar[bool] = False
+    """Whether its one output is how likely it thinks a response, and so nothing it can be trained on but those."""
 
     def build(self, payload: Payload, classes: int) -> nn.Module:
         """A freshly initialised network from n × payload.shape standardised floats to n × classes logits.

@@ -24,6 +24,7 @@ class CausalLM(Language):
 
     kind: Literal["causal_lm"] = "causal_lm"
     loader: ClassVar[str] = "AutoModelForCausalLM"
+    answers: ClassVar[bool] = True
     tuning: Literal["full", "lora", "frozen"] = Field(
         default="lora", description="full: everything is trained. lora: low-rank changes beside the chosen layers."
     )

@@ -87,7 +87,9 @@ class Language(Model):
             self._adapt(encoder)
         elif self.tuning == "frozen":
             encoder.requires_grad_(False)
-        fixed = {name for name, parameter in encoder.named_parameters() if not parameter.requires_grad}
+        # A tied weight has two names, and a state holds it under both.
+        parameters = encoder.named_parameters(remove_duplicate=False)
+        fixed = {name for name, parameter in parameters if not parameter.requires_grad}
         return encoder, frozenset(fixed if self.weights else ())
 
     def _random(self, payload: Payload, tokens: Tokens) -> nn.Module:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -34,9 +35,10 @@ class Jsonl(Tabular):
     def batches(self, path: Path) -> Iterator[Batch]:
         """Batches with the columns of the first one; numbers and lists of numbers keep their types."""
         names: list[str] = []
+        sets = {self.label, self.clean_label} if self.target == "labels" else set()
         for file in files_below(path):
             try:
-                yield from _read(file, names)
+                yield from _read(file, names, lambda name: partial(_sets, self.separator) if name in sets else _column)
             except (OSError, EOFError, zlib.error) as error:
                 raise BadInput(
                     where=str(file),
@@ -46,7 +48,7 @@ class Jsonl(Tabular):
                 ) from error
 
 
-def _read(file: Path, names: list[str]) -> Iterator[Batch]:
+def _read(file: Path, names: list[str], how: Callable[[str], Callable[[list[Any]], pa.Array]]) -> Iterator[Batch]:
     with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as lines:
         numbered = enumerate(lines)
         while block := list(islice(numbered, CHUNK_ROWS)):
@@ -60,7 +62,7 @@ def _read(file: Path, names: list[str]) -> Iterator[Batch]:
                     got=rejects[0].detail if rejects else "blank lines",
                     do="A file that is one JSON array must be rewritten, one element a line.",
                 )
-            columns = [_column([item.get(name) for item in objects]) for name in names]
+            columns = [how(name)([item.get(name) for item in objects]) for name in names]
             yield Batch(file.name, pa.RecordBatch.from_arrays(columns, names=names), rows, rejects)
 
 
@@ -100,6 +102,19 @@ def _column(values: list[Any]) -> pa.Array:
         pass  # beyond 64 bits: text
     text = [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
     return pa.array(text, pa.string())
+
+
+def _sets(separator: str, values: list[Any]) -> pa.Array:
+    """Lists of labels, each as text, whatever it is; a text lists them with the separator between."""
+
+    def listed(value: Any) -> list[str | None] | None:
+        if isinstance(value, str):
+            return [*value.split(separator)]
+        if not isinstance(value, list):
+            return None if value is None else [json.dumps(value)]
+        return [one if one is None or isinstance(one, str) else json.dumps(one) for one in value]
+
+    return pa.array([listed(value) for value in values], pa.list_(pa.string()))
 
 
 def _is_vector(value: Any) -> bool:

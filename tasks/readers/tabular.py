@@ -101,6 +101,9 @@ class Tabular(Reader):
     )
     max_length: int = Field(default=128, ge=4, le=8192, description="Tokens a text is cut or padded to.")
     vocabulary: int = Field(default=32_768, ge=16, le=1 << 24, description="Numbers that words are hashed to.")
+    between: str = Field(
+        default="\n", max_length=200, description="What a model reads between a prompt and its response."
+    )
     shape: list[int] | None = Field(
         default=None,
         description="Shape of one input when the features are the pixels of an image: channels, height, width.",
@@ -188,7 +191,7 @@ class Tabular(Reader):
             texts = [name for name in (self.text, self.text_b) if name]
             answered = self.target == "response"
             shape = (2, self.max_length) if self.text_b or answered else (self.max_length,)
-            tokens = Tokens.of(self.tokenizer, self.vocabulary, answered=answered)
+            tokens = Tokens.of(self.tokenizer, self.vocabulary, between=self.between if answered else None)
             columns = (*texts, "label") if answered else tuple(texts)
             payload = Payload(kind="tokens", columns=columns, shape=shape, dtype="int32", tokens=tokens)
             widths, types = dict.fromkeys(texts, 1), dict.fromkeys(texts, pa.string())
@@ -304,7 +307,7 @@ class Tabular(Reader):
             if mapping.payload.kind == "image":
                 payload[name] = as_images(column, mapping.payload, name, reject)
             elif mapping.payload.kind == "tokens":
-                payload[name] = as_texts(column, name, reject)
+                payload[name] = as_texts(column, name, reject, trimmed=self.target != "response")
             elif is_list(mapping.types[name]):
                 payload[name] = as_vectors(column, mapping.widths[name], name, reject)
             else:

@@ -26,9 +26,10 @@ class Tensors:
     x: torch.Tensor
     """n × shape, in the payload's dtype"""
     y: torch.Tensor
-    """n positions among ``classes``, int64; of other labels what a loss compares with (tasks/targets.py)"""
+    """n positions among ``classes``, int64; n × 1 numbers; or n × labels ones and zeros, in the order of ``classes``"""
     ids: list[str]
     classes: tuple[str, ...]
+    """What ``y`` is about: the classes, the labels, or ``number``."""
 
 
 def tensors_of(rows: Rows, split: str) -> Tensors:
@@ -39,19 +40,19 @@ def tensors_of(rows: Rows, split: str) -> Tensors:
     """
     payload = Payload.model_validate(rows.content.payload)
     target = read_target(rows.content.target, rows.content.classes)
-    xs, ys, ids = [], [], []
+    xs, ys, ids, about = [], [], [], rows.content.classes
     for part, batch in rows.batches(list(dict.fromkeys(["sample_id", "label", *payload.columns]))):
         if part.split == split:
             xs.append(to_array(batch.select(list(payload.columns)), payload))
-            values = target.values(batch["label"])
-            ys.append(torch.from_numpy(target.strata(batch["label"])) if values is None else values)
+            y, about = target.exported(batch["label"])
+            ys.append(y)
             ids += batch["sample_id"].to_pylist()
     if not ids:
         splits = sorted({part.split for part in rows.content.parts})
         raise BadInput(
             where=f"split {split!r}", expected=f"one of {', '.join(splits)}", got="no sample in it", do="Name another."
         )
-    return Tensors(torch.from_numpy(np.concatenate(xs)), torch.cat(ys), ids, rows.content.classes)
+    return Tensors(torch.from_numpy(np.concatenate(xs)), torch.cat(ys), ids, about)
 
 
 class LiveDataset(Dataset[tuple[torch.Tensor, int | torch.Tensor]]):

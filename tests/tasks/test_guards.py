@@ -42,6 +42,7 @@ def evidence_of(**other):
     p[np.arange(N), predicted] = 0.95
     seen = {
         "classes": ["a", "b"],
+        "texts": pa.array(np.array(["a", "b"])[labels]),
         "ids": pa.array(IDS),
         "labels": labels,
         "logits": np.log(p),

@@ -15,7 +15,7 @@ from tasks.config import CleanConfig, CompareConfig
 from tasks.errors import BadInput
 from tasks.experiments import Scale, bench_folder, experiment, names
 from tasks.experiments.generated import GENERATED
-from tasks.reproduction import Figure
+from tasks.reproduction import Figure, _cleaned
 
 WANTED = {
     "toy-linear", "half-moons", "cifar10n", "cifar100n", "resnet18", "budget-sweep", "trees-sweep", "glue",
@@ -146,13 +146,27 @@ def test_the_command_lays_our_figures_and_the_controls_beside_the_papers(gradsie
 
 def test_seconds_have_a_row_for_each_detector(gradsieve, tmp_path):
     lake = tmp_path / "lake"
-    path = written(tmp_path, measures=["seconds", "seconds_over_l2"])
+    path = written(tmp_path, measures=["seconds", "seconds_over_l2", "accuracy"])
     done = gradsieve("reproduce", path, "--lake", str(lake))
     assert done.returncode == 0, done.stderr
     rows = {row["method"]: row for row in json.loads((lake / "reproductions" / "tiny-small.json").read_text())["rows"]}
     assert rows["l2"]["figures"]["seconds_over_l2"]["mean"] == 1
     assert rows["random"]["figures"]["seconds"]["mean"] > 0
     assert "accuracy" in rows["L2"]["figures"]
+
+
+def test_a_repetition_in_which_nothing_is_flagged_counts_as_one_that_gained_nothing(tmp_path):
+    facts = {
+        "metrics": {"accuracy": dict.fromkeys(("untouched", "cleaned", "random"), 0.9), "detection": {}},
+        "flags": {"flagged": 0, "detector": "l2"},
+        "traced": {"alike": {"roc_auc": 0.8, "recall": 0.5}},
+    }
+    home = tmp_path / "runs" / "r"
+    home.mkdir(parents=True)
+    (home / "run.json").write_text(json.dumps({"facts": facts}))
+    gained = {"accuracy": 90, "untouched": 90, "random": 90, "over_untouched": 0, "over_random": 0}
+    assert _cleaned(tmp_path, "r", ["accuracy"]) == pytest.approx({"removed": 0} | gained)
+    assert _cleaned(tmp_path, "r", ["query_recall"]) == pytest.approx({"removed": 0, "query_recall": 50})
 
 
 def test_an_experiment_may_be_a_comparison(gradsieve, tmp_path):

@@ -127,8 +127,10 @@ def test_without_a_search_the_only_candidate_is_chosen(run):
 
 
 def test_a_search_needs_a_validation_split_and_its_absence_does_not():
-    assert CleanConfig().search.splits == ("train", "test")
-    assert search(1).splits == ("train", "validation", "test")
+    assert CleanConfig().splits == ("train", "test")
+    assert search(1).splits == ("validation",)
+    tried = {"search": {"budgets": [{"kind": "share", "share": 0.2}]}}
+    assert CleanConfig.model_validate(tried).splits == ("train", "test", "validation")
 
 
 def test_budgets_of_one_kind_are_told_apart_by_their_options_and_twice_the_same_is_refused():

@@ -10,6 +10,7 @@ import torch
 
 from tasks.artefacts import Run
 from tasks.canaries import Canaries
+from tasks.config import CleanConfig
 from tasks.earlier import base_of
 from tasks.errors import BadArtefact, BadConfig
 from tasks.evidence import Evidence
@@ -132,8 +133,11 @@ def test_nothing_is_traced_unless_asked_for_and_queries_are_needed_then(tmp_path
     assert (len(table), facts) == (0, {})
     with pytest.raises(BadConfig, match="reference_path"):
         world.traced(top=3)
+    assert CleanConfig.model_validate({"tracing": {"top": 3}}).splits == ("train", "test", "validation")
 
 
 def test_gradients_too_long_for_a_matrix_are_refused_with_what_to_do(whole):
     with pytest.raises(BadArtefact, match="Project them"):
         whole.traced(top=3, max_parameters=10)
+    with pytest.raises(BadArtefact, match="ask fewer queries"):
+        whole.traced(top=3, max_gib=1e-6)

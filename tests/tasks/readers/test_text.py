@@ -123,6 +123,24 @@ def test_a_tokenizer_from_a_file_cuts_pads_and_pairs(read, tmp_path, tokenizer):
     assert short.tolist() == [[7, 10, 11, 8]]
 
 
+@pytest.mark.parametrize("said", [{}, {"pad_token": None}, {"pad_token": "", "eos_token": None}])
+def test_a_mark_that_is_not_named_is_looked_for_by_its_usual_name_and_is_not_the_word_none(tokenizer, said):
+    file = tokenizer / "tokenizer.json"
+    file.write_text(file.read_text().replace('"sentence"', '"None"'))
+    (tokenizer / "tokenizer_config.json").write_text(json.dumps(said))
+    tokens = Tokens.of(str(tokenizer), 0, between=" ")
+    assert (tokens.pad, tokens.end, tokens.start) == (5, 8, 7)
+
+
+def test_what_is_cut_of_texts_and_pairs_is_counted(tokenizer):
+    long, short = "the answer to the answer", "the answer"
+    for tokens in (Tokens.of("words", 1000), Tokens.of(str(tokenizer), 0)):
+        assert tokens.cut([[long, short]], (6,)) == 1
+        assert tokens.cut([[long, short]], (7,)) == 0
+        assert tokens.cut([[long, short], [short, short]], (2, 9)) == 1
+        assert tokens.cut([[long, short], [short, short]], (2, 10)) == 0
+
+
 def test_a_changed_tokenizer_is_noticed(read, tmp_path, tokenizer):
     reader = _csv(tmp_path / "a.csv", tokenizer=str(tokenizer))
     before, ingested = reader.fingerprint(), read(reader)
