@@ -181,8 +181,8 @@ def waits(subject: Subject, projection: Projection) -> Row:
     torch.cuda.synchronize()
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as seen, record_function("take"):
         taker.take(subject.x, subject.labels, Loss(), projection)
-    events = list(seen.events())
-    inside = next(e.time_range for e in events if e.name == "take" and e.device_type == torch.autograd.DeviceType.CPU)
+    events = list(seen.events() or [])
+    inside = next(e.time_range for e in events if e.name == "take" and e.device_type.name == "CPU")
     calls = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize", "cudaMemcpy")
     # Copies back are told by the device's own events, which may run late: their names count wherever they are.
     found = [e.name for e in events if e.name in calls and inside.start <= e.time_range.start <= inside.end]

@@ -10,6 +10,9 @@ Each run appends one line of JSON to --results and is skipped when it stands the
 plain functions, without Prefect. Nothing here is chosen by true labels: they are only counted against, at the end.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
 from __future__ import annotations
 
 import argparse
@@ -57,7 +60,7 @@ CNN = {
 }
 
 
-def settings(name: str, folder: Path | None, seeds: int) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+def settings(name: str, folder: Path, seeds: int) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """(what it is, its configuration) of every run of one benchmark."""
     for seed in range(1, seeds + 1):
         common = {"canaries": {"seed": seed}}
@@ -269,12 +272,14 @@ def main() -> None:
     parser.add_argument("--lake", type=Path, help="keep networks and gradients here, and take them from here")
     parser.add_argument("--observe", action="store_true", help="only make what --lake keeps")
     asked = parser.parse_args()
+    if asked.folder is None and asked.name in ("cifar10n", "fashion"):
+        parser.error(f"{asked.name} FOLDER: the folder that holds its files")
     logging.disable(logging.INFO)
     done = [json.loads(line) for line in asked.results.read_text().splitlines()] if asked.results.exists() else []
     if asked.name == "report":
         report(done)
         return
-    for what, config in settings(asked.name, asked.folder, asked.seeds):
+    for what, config in settings(asked.name, asked.folder or Path(), asked.seeds):
         if any((line["set"], line["seed"]) == (what["set"], what["seed"]) for line in done):
             continue
         start = time.perf_counter()

@@ -29,9 +29,11 @@ from tasks.fitting import Training, fit, predict
 from tasks.models import Model
 from tasks.models.resnet import ResNet18, ResNet34
 from tasks.samples import Inputs, Payload
+from tasks.targets import Target
 
 RECIPES = Path(__file__).resolve().parents[2] / "deployments" / "recipes"
-CLASSES, TENTH = 10, 10
+TARGET = Target(classes=tuple(str(i) for i in range(10)))
+TENTH = 10
 
 
 class Scale(NamedTuple):
@@ -66,6 +68,11 @@ class Split(NamedTuple):
     x: torch.Tensor
     y: torch.Tensor
 
+    @property
+    def inputs(self) -> Inputs:
+        """As training and prediction take them."""
+        return Inputs(np.array([f"{i:05d}" for i in range(len(self.y))], dtype=object), self.y, self.x)
+
 
 class Trained(NamedTuple):
     """What one training came to."""
@@ -99,17 +106,15 @@ def trained(model: Model, training: Training, train: Split, test: Split, seed: i
     that what else the machine does is not counted.
     """
     payload = Payload(kind="array", columns=("image",), shape=tuple(train.x.shape[1:]), dtype="uint8")
-    ids = np.array([f"{i:05d}" for i in range(len(train.y))], dtype=object)
     rows = np.arange(len(train.y))
     device = devices.resolve(training.device)
     clock = time.process_time if device.type == "cpu" else time.perf_counter
     start = clock()
-    network = fit(
-        model, payload, CLASSES, Inputs(ids, train.y, train.x), rows, training, seed=seed, label=f"seed {seed}"
-    )
+    network = fit(model, payload, TARGET, train.inputs, rows, training, seed=seed, label=f"seed {seed}")
     seconds = clock() - start
-    predicted, _ = predict(network, test.x, device, training.objective)
-    return Trained(float((predicted == test.y).double().mean()), len(rows) * training.epochs, seconds)
+    said = predict(network, test.inputs, device, TARGET, training.objective(TARGET))
+    right = TARGET.strata(said.label) == test.y.numpy()
+    return Trained(float(right.mean()), len(rows) * training.epochs, seconds)
 
 
 def told(values: list[float], unit: str) -> str:

@@ -58,7 +58,7 @@ def batch_of(generator: np.random.Generator, n: int, k: int, h1: int, schema: pa
     text = LETTERS[generator.integers(0, 16, (n, 32), np.uint8)]
     columns: dict[str, Any] = {
         "sample_id": pa.StringArray.from_buffers(
-            n, pa.py_buffer(np.arange(0, 32 * n + 1, 32, np.int32)), pa.py_buffer(text)
+            n, pa.py_buffer(np.arange(0, 32 * n + 1, 32, dtype=np.int32)), pa.py_buffer(text)
         ),
         "fold": pa.array(generator.integers(0, 5, n).astype(np.int16)),
         "predicted": pa.array(["a"] * n),
@@ -105,6 +105,7 @@ def one(what: str, lake: Path, threads: int, some: int) -> None:
     if what == "pyod":
         forest = pyod.models.iforest.IForest(random_state=0).fit(gradients.dense(1 << 40))
         scores = forest.decision_scores_
+        assert scores is not None
     else:
         scores = forest_scores(gradients, None, trees=100, max_samples=256, seed=0, on="raw")
         if what == "ours and l2":

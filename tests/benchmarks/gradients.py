@@ -28,7 +28,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -212,8 +212,8 @@ class Bench:
         features_only: bool = False,
     ) -> Iterator[Row]:
         """One row for each candidate, ``ours`` first; a candidate that could not be prepared is its error."""
-        usable = {name: step for name, step in steps.items() if callable(step)}
-        timed = interleave(usable, self.device, (self.budget / 4 if features_only else self.budget))  # type: ignore[arg-type]
+        usable: dict[str, Candidate] = {name: step for name, step in steps.items() if callable(step)}
+        timed = interleave(usable, self.device, self.budget / 4 if features_only else self.budget)
         timed |= {name: Timed(error=_said(step)) for name, step in steps.items() if not callable(step)}
         ours = timed["ours"]
         rivals = [t.seconds for name, t in timed.items() if not name.startswith("ours") and not t.error]
@@ -225,12 +225,12 @@ class Bench:
             ratio = t.seconds / ours.seconds
             if name.startswith("ours"):
                 note = f"batch of {len(s.x)}" if name == "ours" else ""
-            elif name in (wanted or {}):
-                note = agreement(t.output, wanted[name]) + " (its own matrix × our whole gradients)"  # type: ignore[index]
-            elif wanted is not None:
-                note = "its own matrix, which exists nowhere to compare with"
-            else:
+            elif wanted is None:
                 note = agreement(t.output, ours.output)
+            elif name in wanted:
+                note = agreement(t.output, wanted[name]) + " (its own matrix × our whole gradients)"
+            else:
+                note = "its own matrix, which exists nowhere to compare with"
             goal = t.seconds == fastest
             yield Row(
                 what,
@@ -274,7 +274,7 @@ def _taker(s: Subject, names: list[str] | None = None) -> Callable:
     return lambda projection: taker.take(s.x, s.labels, Loss(), projection)
 
 
-def _prepared(ways: dict[str, Callable[[], object]]) -> dict[str, object]:
+def _prepared(ways: Mapping[str, Callable[[], object]]) -> dict[str, object]:
     """Each candidate, or the error that it was prepared with."""
     ready: dict[str, object] = {}
     for name, way in ways.items():
@@ -291,7 +291,7 @@ def _said(error: object) -> str:
 
 def _head_factors(s: Subject, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     with torch.no_grad():
-        return tuple(head_gradient(s.head(features), features, s.labels, Loss(), bias=True))
+        return head_gradient(s.head(features), features, s.labels, Loss(), bias=True)
 
 
 def _outer(residual: torch.Tensor, features: torch.Tensor) -> torch.Tensor:

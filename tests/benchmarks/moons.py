@@ -8,6 +8,9 @@ which can. The paper's variants take in-sample gradients of the last layer of it
 of gradsieve's default run with 64 hidden units. The points' spread is not in the paper.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
 from __future__ import annotations
 
 import argparse
@@ -16,6 +19,8 @@ import tempfile
 from itertools import pairwise
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from detection import observe
 from scipy import stats
@@ -23,7 +28,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
 from tasks.config import CleanConfig
 from tasks.detectors import DetectorChoice
+from tasks.evidence import Evidence
 from tasks.readers.half_moons import HalfMoons
+from tasks.samples import load
 
 OURS = ["fusion", "label_flow", "margin", "neighbours", "l2", "self_confidence"]
 TRIMMED = 0.1
@@ -86,28 +93,29 @@ def ours(spread: float, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, 
         return x, evidence.labels, wrong, {k: evidence.score(DetectorChoice(kind=k).part) for k in OURS}
 
 
-def inputs_of(evidence: object) -> np.ndarray:
+def inputs_of(evidence: Evidence) -> np.ndarray:
     """The points, in the order of the evidence."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    from tasks.samples import load
-
-    inputs = load(evidence.run, evidence.samples, "train")  # type: ignore[attr-defined]
-    place = pc.index_in(evidence.ids, value_set=pa.array(inputs.ids, pa.string()))  # type: ignore[attr-defined]
+    inputs = load(evidence.run, evidence.samples, "train")
+    place = pc.index_in(evidence.ids, value_set=pa.array(inputs.ids, pa.string()))
     return inputs.x.numpy()[place.to_numpy()]
 
 
 def theirs(network: Networks, x: torch.Tensor, y: torch.Tensor) -> dict[str, np.ndarray]:
     """The paper's variants, M × n each: in-sample gradients of the last layer, L1, L2, PyOD's forest."""
-    from pyod.models.iforest import IForest
-
     with torch.no_grad():
         residual = torch.sigmoid(network.logits(x)) - y
         features = torch.cat([network.features(x), torch.ones(*x.shape[:2], 1)], 2)
         gradients = (residual.unsqueeze(2) * features).numpy()
-    forest = np.stack([IForest(random_state=i).fit(g).decision_scores_ for i, g in enumerate(gradients)])
+    forest = np.stack([_forest(g, i) for i, g in enumerate(gradients)])
     return {"L1": np.abs(gradients).sum(2), "L2": (gradients**2).sum(2), "iForest": forest}
+
+
+def _forest(gradients: np.ndarray, seed: int) -> np.ndarray:
+    from pyod.models.iforest import IForest
+
+    scores = IForest(random_state=seed).fit(gradients).decision_scores_
+    assert scores is not None
+    return scores
 
 
 def main() -> None:

@@ -68,6 +68,9 @@ class FrozenNorm(nn.Module):
     """BatchNorm in evaluation mode as a module that has no training mode: Opacus takes no gradients of one that is in
     evaluation mode, and refuses BatchNorm in training mode."""
 
+    mean: torch.Tensor
+    std: torch.Tensor
+
     def __init__(self, norm: nn.BatchNorm2d) -> None:
         super().__init__()
         self.weight, self.bias = norm.weight, norm.bias

@@ -4,6 +4,9 @@ What a peer gives as whole gradients (parameter name → n × its shape) is proj
 below with the same matrices as ours, the cheapest way there is for a built gradient; so that outputs can be compared.
 """
 
+# pyright: reportMissingImports=false
+# Peers are installed only where one is measured beside them.
+
 from __future__ import annotations
 
 import copy

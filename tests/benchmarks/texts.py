@@ -1,5 +1,8 @@
 """Hook-based peers that project in the Kronecker way, on the Linear layers of one small random Llama."""
 
+# pyright: reportMissingImports=false
+# Peers are installed only where one is measured beside them.
+
 from __future__ import annotations
 
 import copy
@@ -43,10 +46,10 @@ class Text:
             num_hidden_layers=6,
             num_attention_heads=4,
             num_key_value_heads=4,
-            num_labels=10,
             pad_token_id=0,
             use_cache=False,
         )
+        config.num_labels = 10  # a property, and in the annotations of transformers 5 no argument
         self.network = Logits(LlamaForSequenceClassification(config)).eval().to(device)
         self.ids = torch.randint(1, 5000, (n, tokens), device=device)
         self.labels = torch.randint(10, (n,), device=device)
@@ -57,8 +60,9 @@ class Text:
 
     def factors(self, name: str) -> tuple[torch.Tensor, torch.Tensor]:
         """Our matrices of one layer, d_out × o and d_in × i."""
-        weight = self.network.get_submodule(name).weight
-        return self.projection.factors(f"{name}.weight", *weight.shape)
+        layer = self.network.get_submodule(name)
+        assert isinstance(layer, nn.Linear)
+        return self.projection.factors(f"{name}.weight", layer.out_features, layer.in_features)
 
     def copied(self) -> nn.Module:
         """A copy that differentiates with respect to its token table alone, as Bergson itself sets a model up: hooks
