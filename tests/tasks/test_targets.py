@@ -588,20 +588,19 @@ def test_a_checkpoint_of_a_language_model_holds_lora_and_not_the_weights_it_bega
 
 
 def test_networks_are_built_one_at_a_time(answers, tmp_path):
-    """The library that reads weights switches initialisers off for every thread while it does."""
+    """While the library reads weights it ties none, in any thread: a tied one would have no values at all."""
     import transformers
 
     tokens = payload_of(answers.samples).tokens
     config = transformers.LlamaConfig(
         vocab_size=tokens.vocabulary, hidden_size=8, num_hidden_layers=4, num_attention_heads=2, num_key_value_heads=2,
-        intermediate_size=16, pad_token_id=tokens.pad,
+        intermediate_size=16, pad_token_id=tokens.pad, tie_word_embeddings=True,
     )  # fmt: skip
     transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / "saved")
     model = CausalLM(weights=str(tmp_path / "saved"), tuning="full")
     with ThreadPoolExecutor(4) as pool:
-        made = list(pool.map(lambda _: build(model, payload_of(answers.samples), 1).state_dict(), range(12)))
-    assert all(value.device.type == "cpu" for state in made for value in state.values())
-    assert all(torch.equal(value, made[0][name]) for state in made for name, value in state.items())
+        made = list(pool.map(lambda _: build(model, payload_of(answers.samples), 1), range(12)))
+    assert {p.device.type for network in made for p in network.parameters()} == {"cpu"}
 
 
 def test_a_published_version_of_numbers_gives_numbers(numbers, tmp_path):
