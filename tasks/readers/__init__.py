@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tasks.artefacts import sha256_of
 from tasks.errors import BadInput
@@ -85,6 +85,12 @@ class Reader(Part):
     validation_share: float = Field(
         default=0.0, ge=0, lt=1, description="The same for a validation split; a search for a budget needs one."
     )
+
+    @field_validator("noise", mode="before")
+    @classmethod
+    def _the_rest_of_the_noise_stays(cls, value: Any) -> Any:
+        """Of a reader with noise of its own: another seed is not less noise."""
+        return cls.model_fields["noise"].default.model_dump() | value if isinstance(value, dict) else value
 
     @model_validator(mode="after")
     def _something_is_left_to_train_on(self) -> Self:

@@ -71,3 +71,13 @@ def test_a_toy_of_many_points_comes_in_small_chunks(kind):
 def test_a_toy_that_cannot_be_is_refused(kind, bad):
     with pytest.raises(ValidationError):
         READERS.parts[kind](**bad)
+
+
+@pytest.mark.parametrize(
+    ("kind", "share"), [("blobs", 10 / 150), ("half_moons", 20 / 250), ("digits", 0.1), ("csv", 0)]
+)
+def test_noise_of_ones_own_keeps_what_nobody_said_otherwise(kind, share):
+    options = {"path": "a.csv"} if kind == "csv" else {}
+    reader = READERS.parts[kind].model_validate(options | {"noise": {"seed": 3}})
+    assert (reader.noise.seed, reader.noise.share) == (3, share)
+    assert READERS.parts[kind].model_validate(options | {"noise": {"share": 0.3}}).noise.share == 0.3
