@@ -62,8 +62,10 @@ class ReproduceCommand(BaseModel):
         flow = self.flows()[about.flow]
         with watched(verbose=self.verbose):
             found = reproduce(about, self.scale, (flow[0], flow[1]()), lake, folders, self.seeds)
+        # Kept before anybody is told: who listens may have gone after an hour.
+        kept = found.put_down(home)
         print(found.text())
-        print("\nKept", *(f"  {path}" for path in found.put_down(home)), sep="\n")
+        print("\nKept", *(f"  {path}" for path in kept), sep="\n")
 
     @classmethod
     def flows(cls) -> dict[str, tuple[type[BaseModel], Callable[[], Callable[[Any], str]]]]:
