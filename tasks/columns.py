@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from tasks import images
 from tasks.errors import BadInput
 from tasks.samples import Payload
-from tasks.targets import NUMBER
+from tasks.targets.number import NUMBER
 
 
 class RejectRows(Protocol):

@@ -123,7 +123,7 @@ class Evidence:
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """The stratum of the label that each sample bears, n int64: its class (tasks/targets.py)."""
+        """The stratum of the label that each sample bears, n int64: its class (tasks/targets)."""
         labels = self.target.strata(self.texts)
         if self.is_planted:
             labels[self.canary_places] = self.canaries.labels

@@ -1,4 +1,4 @@
-"""A label column as the text that labels are known by, and what cannot be such a column (tasks/targets.py)."""
+"""A label column as the text that labels are known by, and what cannot be such a column (tasks/targets)."""
 
 # pyright: reportAttributeAccessIssue=false
 # pyarrow.compute makes its functions at import time; pyright cannot see them.
@@ -11,7 +11,9 @@ import pyarrow.compute as pc
 
 from tasks.columns import RejectRows, as_text, is_list, is_text
 from tasks.errors import BadInput
-from tasks.targets import NUMBER, TargetKind, number_text, set_text
+from tasks.targets import TargetKind
+from tasks.targets.labels import set_text
+from tasks.targets.number import NUMBER, number_text
 
 
 def labels_of(column: pa.Array, target: TargetKind, separator: str, name: str, reject: RejectRows) -> pa.Array:

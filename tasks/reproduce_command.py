@@ -50,7 +50,7 @@ class ReproduceCommand(BaseModel):
         home = self.lake.expanduser().resolve() / FOLDER
         lake = home / "lake"
         prepare_prefect(lake, verbose=self.verbose)
-        from tasks.reproduction import reproduce
+        from tasks.reproducing import reproduce
 
         folders["made"] = home / "made"
         if scale.made:

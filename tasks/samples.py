@@ -94,7 +94,7 @@ class Inputs:
     x: torch.Tensor
     """n × shape, in the payload's dtype: networks standardise, so pixels travel as bytes."""
     values: torch.Tensor | None = None
-    """n × outputs, what a loss compares with, where that is not the stratum (tasks/targets.py)."""
+    """n × outputs, what a loss compares with, where that is not the stratum (tasks/targets)."""
     given: pa.Array | None = None
     """n labels as text, where that is more than the stratum's name."""
     lengths: torch.Tensor | None = None

@@ -11,7 +11,10 @@ import numpy as np
 
 from tasks.errors import BadInput
 from tasks.queries import literal
-from tasks.targets import Response, Target, TargetKind, labels_from, number_from
+from tasks.targets import Target, TargetKind
+from tasks.targets.labels import labels_from
+from tasks.targets.number import number_from
+from tasks.targets.response import Response
 
 
 class Survey:

@@ -37,7 +37,7 @@ class Content(BaseModel):
     classes: tuple[str, ...]
     payload: dict[str, Any]
     target: dict[str, Any] | None = None
-    """What the labels say (tasks/targets.py); None of classes."""
+    """What the labels say (tasks/targets); None of classes."""
 
     @property
     def id(self) -> str:

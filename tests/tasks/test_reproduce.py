@@ -15,7 +15,8 @@ from tasks.config import CleanConfig, CompareConfig
 from tasks.errors import BadInput
 from tasks.experiments import Scale, bench_folder, experiment, names
 from tasks.experiments.generated import GENERATED
-from tasks.reproduction import Figure, _cleaned
+from tasks.reproducing import _cleaned
+from tasks.reproduction import Figure
 
 WANTED = {
     "toy-linear", "half-moons", "cifar10n", "cifar100n", "resnet18", "budget-sweep", "trees-sweep", "glue",

@@ -47,7 +47,9 @@ from tasks.readers.parquet import Parquet
 from tasks.retrain import retrain
 from tasks.samples import load, observed_shards, payload_of, sample_paths
 from tasks.score import score
-from tasks.targets import NOTHING, OTHERS, Target, labels_from, number_from, target_of
+from tasks.targets import Target, target_of
+from tasks.targets.labels import NOTHING, OTHERS, labels_from
+from tasks.targets.number import number_from
 from tasks.train import train
 from tasks.validation import Ingestion
 from tasks.verify import verify
