@@ -24,12 +24,14 @@ class Tracing(Part):
         default=0, ge=0, description="Samples that are named for each query; 0 traces none, whatever split there is."
     )
     curvature: Literal["fisher", "none"] = Field(
-        default="fisher", description="fisher: what many samples have in common counts less. none: inner products."
+        default="none",
+        description="none: inner products. fisher: what many samples have in common counts less, which needs more of "
+        "them than gradients have values.",
     )
     cosine: bool = Field(default=True, description="Leave the gradients' lengths out: hard samples answer no query.")
     damping: float = Field(default=0.1, gt=0, description="Of the Fisher, as a share of its mean eigenvalue.")
     max_gib: float = Field(default=4.0, gt=0, description="Refuse gradients that take more memory.")
-    max_parameters: int = Field(default=8192, ge=1, description="Refuse longer gradients: the Fisher is a matrix.")
+    max_parameters: int = Field(default=8192, ge=1, description="Refuse a Fisher of longer gradients: it is a matrix.")
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -55,7 +57,7 @@ class Tracing(Part):
                 got="a run without one",
                 do="Name queries with the reader's reference_path (or a split column), or set tracing.top to 0.",
             )
-        if evidence.gradients.dimensions > self.max_parameters:
+        if self.curvature == "fisher" and evidence.gradients.dimensions > self.max_parameters:
             raise BadArtefact(
                 where="the gradients",
                 expected=f"at most {self.max_parameters:,} values each, to trace queries by",

@@ -138,6 +138,6 @@ def test_nothing_is_traced_unless_asked_for_and_queries_are_needed_then(tmp_path
 
 def test_gradients_too_long_for_a_matrix_are_refused_with_what_to_do(whole):
     with pytest.raises(BadArtefact, match="Project them"):
-        whole.traced(top=3, max_parameters=10)
+        whole.traced(top=3, curvature="fisher", max_parameters=10)
     with pytest.raises(BadArtefact, match="ask fewer queries"):
         whole.traced(top=3, max_gib=1e-6)
