@@ -37,11 +37,6 @@ LONG = (
 )  # fmt: skip
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """One more than processors: much of the long tests is waiting for a server or a browser."""
-    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Bring the long files to the front, in their order."""
     place = {REPOSITORY / "tests" / name: number for number, name in enumerate(LONG)}
