@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from tasks.kernels.losses import Loss
 
-# While transformers reads weights, modules are made on no device and initialisers do nothing, in every thread.
+# While transformers reads weights, initialisers do nothing and no weights are tied, in every thread.
 _BUILDING = threading.RLock()
 # Rows a forward pass takes at once when no gradient is kept, and tokens in them where they are text.
 EVALUATION_BATCH, EVALUATION_TOKENS = 1024, 1 << 14

@@ -95,7 +95,8 @@ def survey_of(spool: Path, kind: TargetKind = "class", separator: str = "|", whe
             ).fetchall()
             survey.pool = [label for label, _ in counts]
             survey.target = _target(dict(counts), kind, separator, where)
-            _ask_held_out(db, survey)
+            if kind == "labels":
+                _ask_held_out(db, survey)
         # Copies are numbered by what they say, not by where they stand, so that row order names nothing.
         copies = db.execute(
             """SELECT place,
@@ -135,13 +136,9 @@ def _ask_classes(db: duckdb.DuckDBPyConnection, survey: Survey) -> None:
 
 
 def _ask_held_out(db: duckdb.DuckDBPyConnection, survey: Survey) -> None:
-    """The held-out rows whose label no network can give, for it knows nothing of a part of it."""
+    """The held-out rows whose set of labels no network can give, for it knows nothing of one of them."""
     held = [label for (label,) in db.execute("SELECT DISTINCT label FROM spool WHERE split <> 'train'").fetchall()]
-    unheard = {
-        label: "label without training samples"
-        for label in held
-        if survey.target.kind == "labels" and survey.target.read(label) is None
-    }
+    unheard = {label: "label without training samples" for label in held if survey.target.read(label) is None}
     _drop(db, survey, unheard, "no training sample has all labels of {!r}")
 
 

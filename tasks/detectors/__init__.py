@@ -20,7 +20,7 @@ class Detector(Part):
     canaries, reference, nothing. No detector sees a true label or a test sample."""
 
     compares: ClassVar[bool] = False
-    """Whether it says nothing of a label beside which no other is thought of (a response), though it sees none."""
+    """Whether it compares a label with others, though it sees neither probabilities nor votes: a response has none."""
 
     @property
     def name(self) -> str:

@@ -35,10 +35,11 @@ class Jsonl(Tabular):
     def batches(self, path: Path) -> Iterator[Batch]:
         """Batches with the columns of the first one; numbers and lists of numbers keep their types."""
         names: list[str] = []
-        sets = {self.label, self.clean_label} if self.target == "labels" else set()
+        sets = partial(_sets, self.separator)
+        columns = dict.fromkeys((self.label, self.clean_label or self.label), sets) if self.target == "labels" else {}
         for file in files_below(path):
             try:
-                yield from _read(file, names, lambda name: partial(_sets, self.separator) if name in sets else _column)
+                yield from _read(file, names, columns)
             except (OSError, EOFError, zlib.error) as error:
                 raise BadInput(
                     where=str(file),
@@ -48,7 +49,8 @@ class Jsonl(Tabular):
                 ) from error
 
 
-def _read(file: Path, names: list[str], how: Callable[[str], Callable[[list[Any]], pa.Array]]) -> Iterator[Batch]:
+def _read(file: Path, names: list[str], others: dict[str, Callable[[list[Any]], pa.Array]]) -> Iterator[Batch]:
+    """Batches of one file; ``others`` are columns that are made otherwise than by what stands in them."""
     with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as lines:
         numbered = enumerate(lines)
         while block := list(islice(numbered, CHUNK_ROWS)):
@@ -62,7 +64,7 @@ def _read(file: Path, names: list[str], how: Callable[[str], Callable[[list[Any]
                     got=rejects[0].detail if rejects else "blank lines",
                     do="A file that is one JSON array must be rewritten, one element a line.",
                 )
-            columns = [how(name)([item.get(name) for item in objects]) for name in names]
+            columns = [others.get(name, _column)([item.get(name) for item in objects]) for name in names]
             yield Batch(file.name, pa.RecordBatch.from_arrays(columns, names=names), rows, rejects)
 
 

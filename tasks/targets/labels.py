@@ -50,8 +50,8 @@ class Labels(Target):
 
     def read(self, label: str) -> str | None:
         """Sorted, each once, if all of them are known."""
-        parts = set_text(label.split(self.separator), self.separator)
-        return parts if label == NOTHING or set(parts.split(self.separator)) <= {*self.names, NOTHING} else None
+        text = set_text(label.split(self.separator), self.separator)
+        return text if text == NOTHING or set(text.split(self.separator)) <= set(self.names) else None
 
     def strata(self, labels: pa.Array | pa.ChunkedArray) -> np.ndarray:
         """The set's own stratum, or that of the others; without others, of the set that fewest labels tell it from."""

@@ -162,7 +162,11 @@ def test_a_set_that_nobody_was_trained_on_goes_with_the_one_that_fewest_labels_t
     ("target", "good", "bad"),
     [
         (NUMBER, {"3": "3", "-1e4": "-10000", " 5.0 ": "5", "-0": "0"}, ["x", "nan", "", "1_000", "５", "1e99"]),
-        (LABELS, {"a": "a", "c|a|a": "a|c", " b | a": "a|b", NOTHING: NOTHING, "": NOTHING}, ["d", "a|d"]),
+        (LABELS, {"a": "a", "c|a|a": "a|c", " b | a": "a|b", NOTHING: NOTHING, "": NOTHING}, ["d", "a|d", "a|(none)"]),
+            LABELS,
+            {"a": "a", "c|a|a": "a|c", " b | a": "a|b", NOTHING: NOTHING, "": NOTHING},
+            ["d", "a|d", f"a|{NOTHING}"],
+        ),
         (Target(classes=("x", "y")), {"x": "x"}, ["z", ""]),
     ],
 )
@@ -568,18 +572,23 @@ def test_a_model_of_responses_is_refused_of_classes_and_needs_something_to_train
         CausalLM(tuning="frozen")
 
 
-@pytest.mark.parametrize("tied", [False, True])
-def test_a_checkpoint_of_a_language_model_holds_lora_and_not_the_weights_it_began_with(answers, tmp_path, tied):
+def saved(answers, folder, tied, layers=1):
+    """A folder as save_pretrained writes it, for the samples of ``answers``."""
     import transformers
 
-    pytest.importorskip("peft")
     tokens = payload_of(answers.samples).tokens
     config = transformers.LlamaConfig(
-        vocab_size=tokens.vocabulary, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2,
-        intermediate_size=16, pad_token_id=tokens.pad, tie_word_embeddings=tied,
+        vocab_size=tokens.vocabulary, hidden_size=8, num_hidden_layers=layers, num_attention_heads=2,
+        num_key_value_heads=2, intermediate_size=16, pad_token_id=tokens.pad, tie_word_embeddings=tied,
     )  # fmt: skip
-    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / "saved")
-    model = CausalLM(weights=str(tmp_path / "saved"))
+    transformers.LlamaForCausalLM(config).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_checkpoint_of_a_language_model_holds_lora_and_not_the_weights_it_began_with(answers, tmp_path, tied):
+    pytest.importorskip("peft")
+    model = CausalLM(weights=saved(answers, tmp_path / "saved", tied))
     network, other = (build(model, payload_of(answers.samples), 1) for _ in range(2))
     state = network.state_dict()
     assert state
@@ -591,15 +600,7 @@ def test_a_checkpoint_of_a_language_model_holds_lora_and_not_the_weights_it_bega
 
 def test_networks_are_built_one_at_a_time(answers, tmp_path):
     """While the library reads weights it ties none, in any thread: a tied one would have no values at all."""
-    import transformers
-
-    tokens = payload_of(answers.samples).tokens
-    config = transformers.LlamaConfig(
-        vocab_size=tokens.vocabulary, hidden_size=8, num_hidden_layers=4, num_attention_heads=2, num_key_value_heads=2,
-        intermediate_size=16, pad_token_id=tokens.pad, tie_word_embeddings=True,
-    )  # fmt: skip
-    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / "saved")
-    model = CausalLM(weights=str(tmp_path / "saved"), tuning="full")
+    model = CausalLM(weights=saved(answers, tmp_path / "saved", tied=True, layers=4), tuning="full")
     with ThreadPoolExecutor(4) as pool:
         made = list(pool.map(lambda _: build(model, payload_of(answers.samples), 1), range(12)))
     assert {p.device.type for network in made for p in network.parameters()} == {"cpu"}
