@@ -162,7 +162,7 @@ def test_a_set_that_nobody_was_trained_on_goes_with_the_one_that_fewest_labels_t
     ("target", "good", "bad"),
     [
         (NUMBER, {"3": "3", "-1e4": "-10000", " 5.0 ": "5", "-0": "0"}, ["x", "nan", "", "1_000", "５", "1e99"]),
-        (LABELS, {"a": "a", "c|a|a": "a|c", " b | a": "a|b", NOTHING: NOTHING, "": NOTHING}, ["d", "a|d", "a|(none)"]),
+        (
             LABELS,
             {"a": "a", "c|a|a": "a|c", " b | a": "a|b", NOTHING: NOTHING, "": NOTHING},
             ["d", "a|d", f"a|{NOTHING}"],
