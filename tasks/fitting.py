@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -60,7 +61,8 @@ class Training(Part):
     checkpoint_epochs: list[int] = Field(
         default=[],
         description="Take gradients from the network as it was after these epochs (1, 2, …; before it memorises noise, "
-        "or several, as TracIn does) instead of after the last.",
+        "or several, as TracIn does) instead of after the last. 0 is before the first step: the weights a fine-tuning "
+        "begins with.",
     )
     precision: Literal["fp32", "bf16"] = Field(default="fp32", description="bf16: autocast while training.")
     compile: bool = Field(default=False, description="torch.compile: slow to start, then faster; above all on a GPU.")
@@ -70,8 +72,8 @@ class Training(Part):
     @field_validator("checkpoint_epochs")
     @classmethod
     def _in_order(cls, value: list[int]) -> list[int]:
-        if any(epoch < 1 for epoch in value) or len(set(value)) < len(value):
-            raise ValueError("expected different epochs from 1 on")
+        if any(epoch < 0 for epoch in value) or len(set(value)) < len(value):
+            raise ValueError("expected different epochs from 0 on")
         return sorted(value)
 
     @model_validator(mode="after")
@@ -138,7 +140,8 @@ def fit(
         seed: of initialisation, order, dropout and augmentation.
         label: what the progress display calls this.
         steps: optimisation steps in all; default: epochs × batches. Arms that are compared get the same number.
-        kept: epoch → None, filled with the network's state after that epoch; training stops after the last of them.
+        kept: epoch → None, filled with the network's state after that epoch; training stops after the last of them, and
+            is none at all where that is 0.
         dynamics: filled with what the steps saw of each of ``inputs`` (tasks/kernels/dynamics.py).
 
     Raises:
@@ -206,12 +209,14 @@ def _optimise(
     per_epoch = -(-len(rows) // training.batch_size)
     steps = steps or per_epoch * training.epochs
     last = min(steps, per_epoch * max(kept)) if kept else steps
+    if kept is not None and 0 in kept:
+        kept[0] = _state(network)
     optimizer, schedule = optimizer_of(network, training, steps)
     # What is compiled is compiled for one shape.
     inputs = replace(inputs, x=resident(inputs.x, device), lengths=None if training.compile else inputs.lengths)
     usual = min(training.batch_size, len(rows))
     augmented = training.augment == "crop_flip" and inputs.x.dim() == 4
-    batches = _batches(members, training.batch_size, generator)
+    batches = islice(_batches(members, training.batch_size, generator), last)
     noted = Dynamics(len(inputs.ids), last, per_epoch, device) if dynamics is not None else None
     network.train()
     taken, running = 0, torch.zeros((), device=device)
@@ -240,8 +245,6 @@ def _optimise(
                 epoch = -(-taken // per_epoch)
                 if kept is not None and epoch in kept:
                     kept[epoch] = _state(network)
-            if taken == last:
-                break
     if noted is not None and dynamics is not None:
         dynamics.update(noted.means())
     if not all(torch.isfinite(p).all() for p in network.parameters()):

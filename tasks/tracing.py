@@ -29,6 +29,13 @@ class Tracing(Part):
         "them than gradients have values.",
     )
     cosine: bool = Field(default=True, description="Leave the gradients' lengths out: hard samples answer no query.")
+    neighbours: int = Field(
+        default=0,
+        ge=0,
+        description="Rank by a walk over the graph of each sample's so many nearest gradients, from the query's nearest "
+        "on: what teaches the same is found as a whole. 0 compares the query with each sample alone.",
+    )
+    restart: float = Field(default=0.1, gt=0, le=1, description="Probability with which the walk goes back.")
     damping: float = Field(default=0.1, gt=0, description="Of the Fisher, as a share of its mean eigenvalue.")
     max_gib: float = Field(default=4.0, gt=0, description="Refuse gradients that take more memory.")
     max_parameters: int = Field(default=8192, ge=1, description="Refuse a Fisher of longer gradients: it is a matrix.")
@@ -75,7 +82,8 @@ class Tracing(Part):
         for fold in np.unique(folds):
             members, asked = np.flatnonzero(folds == fold), np.flatnonzero(of_query == fold)
             sides = samples[torch.from_numpy(members)], queries[torch.from_numpy(asked)]
-            found[:, members] = traced(*sides, damping=damping, cosine=self.cosine).numpy()
+            how = {"cosine": self.cosine, "neighbours": self.neighbours, "restart": self.restart}
+            found[:, members] = traced(*sides, damping=damping, **how).numpy()
         return names, found
 
     def _check_memory(self, samples: int, asked: int, queries: int, dimensions: int) -> None:

@@ -68,6 +68,7 @@ class Functional(Projected):
     def taker(self, network: nn.Module, example: torch.Tensor, loss: Loss, samples: int) -> Taker:
         """One vectorised gradient function for one network."""
 
+        from tasks.kernels.factors import inverse_length
         from tasks.kernels.functional import sample_gradients
         from tasks.kernels.precision import loss_scale, running_in
 
@@ -85,6 +86,9 @@ class Functional(Projected):
             squares = whole.new_zeros(len(x), len(layers))
             for layer, block in zip(layer_of.values(), blocks, strict=True):
                 squares[:, layer] += block.square().sum(1)
+            if self.normalize == "parameters":
+                for block in blocks:
+                    block.mul_(inverse_length(block.square().sum(1), squares.sum(1)).unsqueeze(1))
             if projection is None:
                 return Taken({"gradient": whole}, logits, squares)
             out = whole.new_zeros(len(x), projection.d)

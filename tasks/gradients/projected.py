@@ -35,6 +35,11 @@ class Projected(Gradient):
         description="Values stored a sample. auto: Johnson-Lindenstrauss, distances kept within a tenth (less so by "
         "kronecker, which is best with a square or a power of two).",
     )
+    normalize: Literal["none", "parameters"] = Field(
+        default="none",
+        description="parameters: divide the gradient of each weight matrix and bias by its length first, so that an "
+        "inner product is the sum of their cosines and none drowns another. Norms are told as they were.",
+    )
     seed: int = Field(default=0, description="Seed of the projection.")
 
     @model_validator(mode="after")

@@ -5,6 +5,7 @@ loss's gradient at the layer's output and a its input. Each class below holds δ
 
     sketch     Σ_t (P_out δ_t) ⊗ (P_in a_t)
     gradient   G itself, n × o × i
+    scaled     the factors of s_i G_i
     squares    ‖G‖² by the ghost-norm identity Σ_{t,t'} ⟨δ_t, δ_t'⟩ ⟨a_t, a_t'⟩ (Goodfellow, arXiv 1510.01799; Li et
                al., ICLR 2022), never below zero, where rounding would have it; or from G in slices of samples where
                that is cheaper (Bu et al., NeurIPS 2022)
@@ -23,6 +24,8 @@ from tasks.kernels.axes import Float, Int
 # Values of a temporary (unfolded inputs, built gradients) that are made at a time: large enough for the matrix
 # product, small enough for the cache.
 _AT_A_TIME = 1 << 21
+# A gradient of 1e-5 of the length of another is rounding.
+_ROUNDING = 1e-10
 
 
 @runtime_checkable
@@ -40,6 +43,20 @@ class Factors(Protocol):
     def squares(self) -> torch.Tensor:
         """‖G‖², n."""
         ...
+
+    def scaled(self, by: Float[torch.Tensor, "n"]) -> Factors:
+        """Those of by_i G_i."""
+        ...
+
+
+def inverse_length(squares: Float[torch.Tensor, "n"], beside: Float[torch.Tensor, "n"]) -> Float[torch.Tensor, "n"]:
+    """1 / ‖G‖ of ‖G‖²; 0 where that is what rounding leaves of nothing (as of the bias of attention's keys).
+
+    Args:
+        squares: ‖G‖².
+        beside: ‖·‖² of the other gradients of the same samples, as far as they are known.
+    """
+    return torch.where(squares > _ROUNDING * beside, squares.rsqrt(), 0.0)
 
 
 class Dense(NamedTuple):
@@ -82,6 +99,10 @@ class Dense(NamedTuple):
         slices = _slices(len(self.delta), o * i)
         return torch.cat([(self.delta[s].transpose(1, 2) @ self.inputs[s]).square().sum((1, 2)) for s in slices])
 
+    def scaled(self, by: Float[torch.Tensor, "n"]) -> Dense:
+        """Through δ."""
+        return self._replace(delta=_rows_times(self.delta, by))
+
 
 class LookedUp(NamedTuple):
     """Rows of a table: a is one-hot, so G has δ_t added to the row that position t looked up."""
@@ -104,6 +125,10 @@ class LookedUp(NamedTuple):
         """Ghost norm: positions that looked up the same row share it."""
         same = self.indices.unsqueeze(1) == self.indices.unsqueeze(2)
         return ((self.delta @ self.delta.transpose(1, 2)) * same).sum((1, 2)).clamp_min(0)
+
+    def scaled(self, by: Float[torch.Tensor, "n"]) -> LookedUp:
+        """Through δ."""
+        return self._replace(delta=_rows_times(self.delta, by))
 
 
 class Convolution(NamedTuple):
@@ -162,6 +187,10 @@ class Convolved(NamedTuple):
                 found.append((delta @ patches.transpose(2, 3)).square().sum((1, 2, 3)))
         return torch.cat(found)
 
+    def scaled(self, by: Float[torch.Tensor, "n"]) -> Convolved:
+        """Through δ."""
+        return self._replace(delta=_rows_times(self.delta, by))
+
     def _grouped_delta(self) -> torch.Tensor:
         n, o = self.delta.shape[:2]
         return self.delta.reshape(n, self.how.groups, o // self.how.groups, -1)
@@ -179,6 +208,10 @@ class Convolved(NamedTuple):
     def _slices(self) -> list[slice]:
         t = self.delta.shape[2] * self.delta.shape[3]
         return _slices(len(self.delta), self.inputs.shape[1] * math.prod(self.how.kernel) * t)
+
+
+def _rows_times(delta: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
+    return delta * by.view(-1, *[1] * (delta.dim() - 1))
 
 
 def _slices(n: int, values: int) -> list[slice]:

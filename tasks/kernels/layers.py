@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from tasks.kernels.attention import attend, input_weights
 from tasks.kernels.axes import Float
-from tasks.kernels.factors import Dense, Factors
+from tasks.kernels.factors import Dense, Factors, inverse_length
 from tasks.kernels.losses import Loss
 from tasks.kernels.projections import Projection, split_dimension
 from tasks.kernels.rules import UnfitLayer, contribution, joined, refuse_batch_statistics, refuse_unknown
@@ -74,14 +74,16 @@ class LayerGradientTaker:
         network: in evaluation mode.
         names: of the layers (modules with parameters of their own), as ``named_modules`` has them.
         example: inputs of two samples or more, to see how samples lie in each layer's output.
+        unit: whether each parameter's gradient g becomes g / ‖g‖; 0 stays 0. The rows of a packed weight count as one
+            parameter each for queries, keys and values.
 
     Raises:
         UnfitLayer: a layer of an unknown type, or one in which samples meet.
     """
 
-    def __init__(self, network: nn.Module, names: list[str], example: torch.Tensor) -> None:
+    def __init__(self, network: nn.Module, names: list[str], example: torch.Tensor, *, unit: bool = False) -> None:
         refuse_batch_statistics(network)
-        self.network, self.names = network, names
+        self.network, self.names, self.unit = network, names, unit
         self.parameters: list[_Parameter] = []
         self.size = 0
         self._sites = self._find_sites()
@@ -295,8 +297,9 @@ class LayerGradientTaker:
         if projection is None or projection.kind != "kronecker" or together is None:
             if projection is None and isinstance(together, Dense):
                 # Written where it belongs: whole gradients are bound by memory, and each copy is one more pass.
+                scale = self._measured(parameter, together.squares())
+                together = together if scale is None else together.scaled(scale)
                 together.write(self._whole(parameter).view(self._n, *matrix))
-                self._squares[:, parameter.layer] += together.squares()
                 return
             gradient = parameter.factors[0].gradient()
             for factors in parameter.factors[1:]:
@@ -307,11 +310,18 @@ class LayerGradientTaker:
             squares = gradient.square().sum((1, 2))
         else:
             squares = together.squares()
-        self._squares[:, parameter.layer] += squares
         p_out, p_in = projection.factors(parameter.name, *matrix)
         out = self._out.view(self._n, *split_dimension(projection.d))
+        scale = self._measured(parameter, squares)
         for factors in parameter.factors if together is None else [together]:
-            factors.sketch(p_out, p_in, out)
+            (factors if scale is None else factors.scaled(scale)).sketch(p_out, p_in, out)
+
+    def _measured(self, parameter: _Parameter, squares: torch.Tensor) -> torch.Tensor | None:
+        """Note a parameter's ‖g‖²; what its gradients are to be multiplied by, or None."""
+        # Biases, whose gradients may be rounding alone, are finished after all matrices.
+        scale = inverse_length(squares, self._squares.sum(1)) if self.unit else None
+        self._squares[:, parameter.layer] += squares
+        return scale
 
     def _whole(self, parameter: _Parameter) -> torch.Tensor:
         """Where a parameter's whole gradient goes, n × its size."""
@@ -319,7 +329,9 @@ class LayerGradientTaker:
         return self._out[:, parameter.offset : parameter.offset + parameter.size]
 
     def _place(self, parameter: _Parameter, gradient: torch.Tensor) -> None:
-        self._squares[:, parameter.layer] += gradient.square().sum(1)
+        scale = self._measured(parameter, gradient.square().sum(1))
+        if scale is not None:
+            gradient = gradient * scale.unsqueeze(1)
         if self._projection is None:
             self._whole(parameter).copy_(gradient)
         else:

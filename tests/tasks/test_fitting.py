@@ -194,6 +194,8 @@ def test_only_the_given_rows_are_trained_on():
     [
         ({}, 6),
         ({"kept": {1: {}}}, 3),
+        ({"kept": {0: {}}}, 0),
+        ({"kept": {0: {}, 1: {}}}, 3),
         ({"kept": {9: {}}}, 6),
         ({"steps": 5}, 5),
         ({"steps": 11}, 11),
@@ -212,7 +214,7 @@ def test_stopping_early_keeps_the_schedule_of_the_whole_training():
 
 
 def test_each_kept_state_is_that_of_a_training_that_stopped_there():
-    kept = {1: {}, 3: {}}
+    kept = {0: {}, 1: {}, 3: {}}
     last = fitted(Logistic(), epochs=4, kept=kept)
     for epoch, state in kept.items():
         alone = fitted(Logistic(), epochs=4, kept={epoch: {}}).state_dict()
@@ -224,7 +226,7 @@ def test_each_kept_state_is_that_of_a_training_that_stopped_there():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"checkpoint_epochs": [0]}, "from 1 on"),
+        ({"checkpoint_epochs": [-1]}, "from 0 on"),
         ({"checkpoint_epochs": [2, 2]}, "different epochs"),
         ({"checkpoint_epochs": [9], "epochs": 8}, "9 is after the last epoch, 8"),
     ],

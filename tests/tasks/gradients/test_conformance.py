@@ -221,6 +221,28 @@ def test_the_gradient_is_that_of_autograd_for_each_sample_alone(kind, name, loss
     torch.testing.assert_close(taken.logits, network(x).detach(), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(("kind", "name"), [pair for pair in PAIRS if pair[0] != "head"])
+def test_normalized_each_parameters_gradient_has_length_one_and_norms_are_told_as_they_were(kind, name, device):
+    network, x, y = ready(name, device)
+    part = KINDS[kind].model_copy(update={"normalize": "parameters"})
+    taken = part.taker(network, x, Loss(), 100)(x, y)
+    layers, modules = part.layers(network), dict(network.named_modules())
+    whole, squares = one_by_one(network, layers, x, y, Loss())
+    owned = {id(p) for layer in layers for p in modules[layer].parameters(recurse=False)}
+    expected, at = [], 0
+    for parameter_name, parameter in network.named_parameters():
+        if id(parameter) in owned:
+            # Hooks see the three projections that attention packs into one parameter.
+            packed = 3 if kind != "functional" and "in_proj" in parameter_name else 1
+            for gradient in whole[:, at : at + parameter.numel()].chunk(packed, 1):
+                length = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
+                # What rounding leaves of a gradient that is nothing (of a key's bias) stays nothing.
+                expected.append(torch.where(length > 1e-5, gradient / length, 0))
+            at += parameter.numel()
+    torch.testing.assert_close(taken.columns["gradient"], torch.cat(expected, 1), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(taken.squares, squares, rtol=1e-3, atol=1e-6)
+
+
 @pytest.mark.parametrize(("kind", "name"), PAIRS)
 def test_a_network_that_can_be_served_passes_the_check(kind, name):
     network, x, _ = ready(name)

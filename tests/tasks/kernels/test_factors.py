@@ -27,7 +27,7 @@ def normal(device, *shape):
 
 
 def agrees(found, expected):
-    """All three of ``found``, factors of n samples, against the matrices ``expected``."""
+    """All four of ``found``, factors of n samples, against the matrices ``expected``."""
     torch.testing.assert_close(found.gradient(), expected, **EXACT)
     torch.testing.assert_close(found.squares(), torch.stack([g.square().sum() for g in expected]), **EXACT)
     p_out, p_in = normal(expected.device, 3, expected.shape[1]), normal(expected.device, 4, expected.shape[2])
@@ -35,6 +35,9 @@ def agrees(found, expected):
     out = start.clone()
     found.sketch(p_out, p_in, out)
     torch.testing.assert_close(out, start + torch.stack([p_out @ g @ p_in.T for g in expected]), **EXACT)
+    by = normal(expected.device, len(expected))
+    scaled = torch.stack([s * g for s, g in zip(by, expected, strict=True)])
+    torch.testing.assert_close(found.scaled(by).gradient(), scaled, **EXACT)
 
 
 # One position; few (ghost norm, 2t² < o·i); many (built).

@@ -125,11 +125,13 @@ def test_one_taker_serves_batches_of_any_size_and_an_example_of_one(device):
             torch.testing.assert_close(joined, getattr(whole, field), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("unit", [False, True])
 @pytest.mark.parametrize("kind", ["kronecker", "random", "sparse", "countsketch"])
-def test_a_projected_gradient_is_the_projection_of_the_whole_one(device, kind):
+def test_a_projected_gradient_is_the_projection_of_the_whole_one(device, kind, unit):
     network, x, labels = block(device)
     whole, squares = one_by_one(network, OWNERS, x, labels)
-    taken = LayerGradientTaker(network, OWNERS, x).take(x, labels, Loss(), Projection(kind, 12, 3, device))
+    taker = LayerGradientTaker(network, OWNERS, x, unit=unit)
+    taken = taker.take(x, labels, Loss(), Projection(kind, 12, 3, device))
     torch.testing.assert_close(taken.squares, squares, rtol=1e-4, atol=1e-8)
     projection, expected, at = Projection(kind, 12, 3, device), torch.zeros(len(x), 12, device=device), 0
     for name, parameter in network.named_parameters():
@@ -140,6 +142,9 @@ def test_a_projected_gradient_is_the_projection_of_the_whole_one(device, kind):
         pieces = part.split(rows * parameter[0].numel(), 1)
         for first, piece in zip(range(0, len(parameter), rows), pieces, strict=True):
             of = f"{name}[{first}:]" if "in_proj" in name else name
+            if unit:
+                length = piece.norm(dim=1, keepdim=True)
+                piece = torch.where(length > 1e-5, piece / length, 0)
             if kind == "kronecker" and parameter.dim() > 1:
                 p_out, p_in = projection.factors(of, rows, parameter.shape[1])
                 product = torch.tensor(np.kron(p_out.cpu().numpy(), p_in.cpu().numpy()), device=device)

@@ -66,6 +66,49 @@ def test_a_sample_like_the_query_is_on_top_and_lengths_do_not_matter_to_a_cosine
     torch.testing.assert_close(traced(scaled, q, damping=None, cosine=True), plain)
 
 
+@pytest.mark.parametrize("cosine", [False, True])
+@pytest.mark.parametrize(("neighbours", "restart"), [(1, 0.1), (4, 0.1), (4, 0.5), (4, 1.0), (99, 0.3)])
+def test_a_walk_ends_where_the_equation_of_manifold_ranking_does(neighbours, restart, cosine):
+    g, q = gradients(12, 5, 0), gradients(6, 5, 1)
+    found = traced(g, q, damping=None, cosine=cosine, neighbours=neighbours, restart=restart)
+    k, n = min(neighbours, 11), 12
+    unit = (g / g.norm(dim=1, keepdim=True)).double().numpy()
+    graph = np.zeros((n, n))
+    for i in range(n):
+        cosines = [(-np.inf if j == i else float(unit[i] @ unit[j])) for j in range(n)]
+        for j in np.argsort(cosines)[-k:]:
+            graph[i, j] += max(cosines[j], 0) / 2
+            graph[j, i] += max(cosines[j], 0) / 2
+    degree = graph.sum(1)
+    s = np.array(
+        [[graph[i, j] / np.sqrt(degree[i] * degree[j]) if graph[i, j] else 0 for j in range(n)] for i in range(n)]
+    )
+    for row, pairs in zip(found.double().numpy(), naive(g, q, None, cosine), strict=True):
+        y = np.zeros(n)
+        for i in np.argsort(pairs)[-((k + 1) // 2) :]:
+            y[i] = max(pairs[i], 0)
+        y /= y.sum()
+        np.testing.assert_allclose(row, restart * np.linalg.solve(np.eye(n) - (1 - restart) * s, y), atol=1e-5)
+
+
+def test_a_walk_finds_what_is_like_the_querys_nearest_and_not_like_the_query():
+    """Two rings that come near each other: the far side of the query's own lies farther off than the other ring."""
+    angle = torch.linspace(0, 2 * torch.pi, 41)[:-1]
+    ring = torch.stack([angle.cos(), angle.sin()], 1)
+    g = torch.cat([torch.cat([ring + torch.tensor([shift, 0.0]), torch.full((40, 1), 9.0)], 1) for shift in (0.0, 2.5)])
+    q, alike = torch.tensor([[1.0, 0.0, 9.0]]), np.repeat([True, False], 40)[None]
+    assert shares_alike(traced(g, q, damping=None, cosine=True).numpy(), alike)[1][0] < 0.8
+    assert shares_alike(traced(g, q, damping=None, cosine=True, neighbours=4).numpy(), alike)[1][0] == 1.0
+
+
+def test_a_query_that_nothing_answers_and_a_sample_without_a_gradient_leave_noughts():
+    g = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 0.0]])
+    found = traced(g, torch.tensor([[-1.0, -0.1], [1.0, 0.0]]), damping=None, cosine=True, neighbours=1)
+    assert found.isfinite().all()
+    assert found[0].tolist() == [0.0, 0.0, 0.0]
+    assert found[1, :2].min() > 0 == found[1, 2]
+
+
 def test_shares_alike_are_sklearns_auc_and_the_counted_share_and_nothing_of_all_or_none():
     rng = np.random.default_rng(0)
     traces, alike = rng.normal(size=(5, 40)).astype(np.float32), rng.random((5, 40)) < 0.3
