@@ -56,8 +56,8 @@ def score(
                     where=f"detector {detector.name}",
                     expected=f"{len(evidence):,} finite scores",
                     got=f"{np.isfinite(suspicion).sum():,} finite of shape {suspicion.shape}",
-                    do="Check its parameters. Samples that are new since the base have no training dynamics: run "
-                    "without a base.",
+                    do="Check its parameters. Training dynamics are not known of samples that are new since the base "
+                    "(run without one), nor where gradients are of epoch 0 alone (training.checkpoint-epochs).",
                 )
             columns.append(pa.array(suspicion, pa.float64()))
             facts[detector.name] = detector.facts(evidence)

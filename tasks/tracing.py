@@ -32,8 +32,8 @@ class Tracing(Part):
     neighbours: int = Field(
         default=0,
         ge=0,
-        description="Rank by a walk over the graph of each sample's so many nearest gradients, from the query's nearest "
-        "on: what teaches the same is found as a whole. 0 compares the query with each sample alone.",
+        description="Rank by a walk over the graph of each sample's so many nearest gradients, from the query's "
+        "nearest on: what teaches the same is found as a whole. 0 compares the query with each sample alone.",
     )
     restart: float = Field(default=0.1, gt=0, le=1, description="Probability with which the walk goes back.")
     damping: float = Field(default=0.1, gt=0, description="Of the Fisher, as a share of its mean eigenvalue.")

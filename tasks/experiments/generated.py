@@ -65,13 +65,13 @@ def linear(folder: Path, bench: Path) -> None:
 
 
 def _prompts(part: str, name: str, train: int = 90, test: int = 10) -> Callable[[Path, Path], None]:
-    """Prompts and responses apart: the authors' texts have both in one, and an end. The first so many of each kind."""
+    """Prompts and responses apart: the authors' texts have both in one, and an end. The last so many of each kind."""
 
     def write(folder: Path, bench: Path) -> None:
         for split, each in (("train", train), ("test", test)):
             table = pq.read_table(bench / "datainf" / f"{part}_{split}.parquet")
             kinds = table["variation"].to_pylist()
-            table = table.take([row for row, kind in enumerate(kinds) if kinds[:row].count(kind) < each])
+            table = table.take([row for row, kind in enumerate(kinds) if kinds[row + 1 :].count(kind) < each])
             prompts, texts = (table[column].to_pylist() for column in ("prompt", "text"))
             answers = [
                 text.removeprefix(prompt).removesuffix("</s>").strip()

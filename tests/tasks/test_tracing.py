@@ -15,7 +15,7 @@ from tasks.earlier import base_of
 from tasks.errors import BadArtefact, BadConfig
 from tasks.evidence import Evidence
 from tasks.extract import extract
-from tasks.fitting import Training
+from tasks.fitting import Training, build, restored
 from tasks.gradients.layers import Layers
 from tasks.ingest import ingest
 from tasks.models.mlp import Mlp
@@ -23,7 +23,7 @@ from tasks.neighbourhood import Neighbourhood
 from tasks.plan import plan
 from tasks.plant import plant
 from tasks.readers.parquet import Parquet
-from tasks.samples import observed_shards
+from tasks.samples import observed_shards, payload_of
 from tasks.trace import trace
 from tasks.tracing import Tracing
 from tasks.train import train
@@ -48,7 +48,7 @@ def written(path, n, seed, groups):
 class World:
     """What a run has made before it traces."""
 
-    def __init__(self, home, folds, *, groups=True, queries=True, projection="none"):
+    def __init__(self, home, folds, *, groups=True, queries=True, projection="none", **trained):
         run = self.run = Run.start(home / "lake", "tracing")
         reader = Parquet(
             path=written(home / "a.parquet", 120, 0, groups),
@@ -57,7 +57,7 @@ class World:
             label="y",
             group="kind" if groups else None,
         )
-        model, training = Mlp(hidden=[16]), Training(epochs=10, batch_size=16, device="cpu")
+        model, training = Mlp(hidden=[16]), Training(epochs=10, batch_size=16, device="cpu", **trained)
         gradient = Layers(projection=projection, projection_dim=64)
         self.samples = ingest.fn(run, reader, Ingestion())
         base = base_of(run, None, "tracing")
@@ -96,6 +96,29 @@ def test_what_shaped_an_answer_is_of_the_querys_own_kind_though_nobody_told_the_
     _, facts = whole.traced(top=1)
     assert facts["alike"]["roc_auc"] > 0.8
     assert facts["alike"]["recall"] > 0.6
+
+
+def test_a_walk_over_the_samples_neighbours_tells_the_kinds_better_than_pairs_do(whole):
+    told = whole.traced(top=1)[1]["alike"]
+    table, facts = whole.traced(top=15, neighbours=5)
+    assert facts["alike"]["roc_auc"] > told["roc_auc"]
+    assert facts["alike"]["recall"] > told["recall"]
+    assert table["influence"].min() >= 0
+    again, _ = whole.traced(top=15, neighbours=5)
+    assert table.equals(again)
+
+
+def test_gradients_may_be_those_of_the_weights_that_training_begins_with(tmp_path):
+    """As of a pretrained network, before it has learned what a fine-tuning's samples have in common."""
+    world = World(tmp_path, 1, checkpoint_epochs=[0])
+    run, samples, *_, checkpoints, _ = world.parts
+    network = restored(run, checkpoints[0], Mlp(hidden=[16]), payload_of(samples), 2)[0]
+    torch.manual_seed(0)
+    blank = build(Mlp(hidden=[16]), payload_of(samples), 2)
+    assert all(torch.equal(a, b) for a, b in zip(network[1].parameters(), blank[1].parameters(), strict=True))
+    assert checkpoints[0].facts["epochs"] == [0]
+    table, _ = world.traced(top=3)
+    assert table["influence"].notna().all()
 
 
 @pytest.mark.parametrize("curvature", ["none", "fisher"])
