@@ -74,7 +74,7 @@ def traced(
 
 
 def _graph(gradients: Float[torch.Tensor, "n p"], neighbours: int) -> torch.Tensor:
-    """S, n × n in CSR form."""
+    """S, n × n, sparse."""
     n = len(gradients)
     unit, themselves = functional.normalize(gradients, dim=1), torch.arange(n, device=gradients.device)
     found = list(nearest(unit, unit, themselves, neighbours))
@@ -89,7 +89,7 @@ def _graph(gradients: Float[torch.Tensor, "n p"], neighbours: int) -> torch.Tens
     degree = torch.zeros(n, device=weights.device).index_add_(0, places[0], weights)
     scale = torch.where(degree > 0, degree.rsqrt(), 0.0)
     scaled = weights * scale[places[0]] * scale[places[1]]
-    return torch.sparse_coo_tensor(places, scaled, (n, n), check_invariants=True, is_coalesced=True).to_sparse_csr()
+    return torch.sparse_coo_tensor(places, scaled, (n, n), check_invariants=True, is_coalesced=True)
 
 
 def _walked(
