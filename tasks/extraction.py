@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -118,7 +118,7 @@ def _budget(gradient: Gradient, device: torch.device) -> float:
 
 def taken(
     takers: list[Taker],
-    how: Literal["average", "stack"],
+    gradient: Gradient,
     inputs: Inputs,
     rows: np.ndarray,
     size: BatchSize,
@@ -130,7 +130,7 @@ def taken(
 
     Args:
         takers: one for each checkpoint; what is said of loss and probabilities is the last's.
-        how: their gradients are joined.
+        gradient: how their gradients are joined.
         inputs: the shard's samples.
         rows: which of them.
         size: of the batches.
@@ -152,7 +152,9 @@ def taken(
             x = send(inputs.batch(torch.from_numpy(batch)), device)
             y = send(inputs.y[torch.from_numpy(batch)], device)
             each = [take(x, y) for take in takers]
-            combined = combine([one.columns for one in each], [one.squares for one in each], how)
+            combined = combine(
+                [one.columns for one in each], [one.squares for one in each], gradient.checkpoints, unit=gradient.unit
+            )
             outcome = target.outcome(each[-1].logits, y, loss)
             columns = outcome._asdict() | combined.columns | {"l1": combined.l1, "l2": combined.l2}
             columns["logits"] = each[-1].logits.float()
@@ -271,9 +273,7 @@ class Shard:
         example = inputs.x[:1].to(device)
         takers = [self.gradient.taker(network, example, self.loss, self.dataset) for network in networks]
         size = BatchSize(batch_rows(self.gradient, networks[0], example))
-        for of_batch, columns in taken(
-            takers, self.gradient.checkpoints, inputs, rows, size, device, self.loss, self.target
-        ):
+        for of_batch, columns in taken(takers, self.gradient, inputs, rows, size, device, self.loss, self.target):
             writer.write(record_batch(inputs, of_batch, fold, columns, self.target, self.about))
 
     def _blank(self) -> nn.Module:
@@ -287,6 +287,8 @@ class Shard:
 def about_of(gradient: Gradient, loss: Loss, checkpoints: list[Artefact], layers: list[str]) -> About:
     """What the shards of one run have in common."""
     options = gradient.model_dump(mode="json", exclude={"batch_size", "batch_gib"})
+    if not gradient.unit:
+        options.pop("normalize", None)  # as shards told it before there was the option
     return About(
         gradient=options,
         loss=(loss.kind, loss.smoothing),

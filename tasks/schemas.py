@@ -77,6 +77,8 @@ DRIFT = pa.schema(
 )
 
 # Of each query, the training samples that shaped its answer most; rank 1 is the first, positive made it likelier.
+# Ranked along their neighbours the influence is a pair's share in those of the query's nearest, never below nought by
+# more than a millionth.
 TRACED = pa.schema(
     [
         pa.field("query_id", pa.string(), nullable=False),

@@ -17,7 +17,7 @@ class Tracing(Part):
     """For each query of the validation split (the reader's reference_path), the training samples that shaped it most.
 
     Query and sample are compared by the network of the sample's fold, which saw neither; with folds 1, by the one that
-    was trained on all samples, as TracIn and DataInf have it.
+    was trained on all samples, as TracIn and DataInf have it; at epoch 0, by the one that training begins with.
     """
 
     top: int = Field(
@@ -32,10 +32,15 @@ class Tracing(Part):
     neighbours: int = Field(
         default=0,
         ge=0,
-        description="Rank by a walk over the graph of each sample's so many nearest gradients, from the query's "
-        "nearest on: what teaches the same is found as a whole. 0 compares the query with each sample alone.",
+        description="Rank along the graph of each sample's so many nearest gradients, from the query's nearest on "
+        "(manifold ranking): what teaches the same is found as a whole. 0 compares the query with each sample alone.",
     )
-    restart: float = Field(default=0.1, gt=0, le=1, description="Probability with which the walk goes back.")
+    restart: float = Field(
+        default=0.1,
+        ge=0.01,
+        le=1,
+        description="1 − α: how much of a rank is the pair's own and not the neighbours'; 1 spreads nothing.",
+    )
     damping: float = Field(default=0.1, gt=0, description="Of the Fisher, as a share of its mean eigenvalue.")
     max_gib: float = Field(default=4.0, gt=0, description="Refuse gradients that take more memory.")
     max_parameters: int = Field(default=8192, ge=1, description="Refuse a Fisher of longer gradients: it is a matrix.")
@@ -87,7 +92,9 @@ class Tracing(Part):
         return names, found
 
     def _check_memory(self, samples: int, asked: int, queries: int, dimensions: int) -> None:
-        size = 4 * ((samples + asked) * dimensions + queries * samples)
+        # Ranked along the graph there are unit gradients, and what it starts with, spreads and becomes.
+        sides, ranks = (2 * samples + asked, 5) if self.neighbours else (samples + asked, 1)
+        size = 4 * (sides * dimensions + ranks * queries * samples)
         if size > self.max_gib * 2**30:
             raise BadArtefact(
                 where="tracing queries",

@@ -53,6 +53,11 @@ class Gradient(Part):
         "inner products are TracIn's mean over checkpoints).",
     )
 
+    @property
+    def unit(self) -> bool:
+        """Whether what is stored has lengths of its own making, so that norms must be told from ``squares``."""
+        return False
+
     def values(self, network: nn.Module) -> int:
         """Values that making one sample's gradient takes in memory, beside the network's own outputs."""
         return 0

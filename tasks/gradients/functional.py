@@ -77,18 +77,19 @@ class Functional(Projected):
         names = list(layer_of)
         take_whole = sample_gradients(network, names, loss, self.chunk, loss_scale(self.precision))
         projection = self.projector(samples, example.device)
-        sizes = [dict(network.named_parameters())[name].numel() for name in names]
+        parameters = dict(network.named_parameters())
+        sizes = [parameters[name].numel() for name in names]
 
         def take(x: torch.Tensor, labels: torch.Tensor) -> Taken:
             with running_in(self.precision, x.device):
                 whole, logits = take_whole(x, labels)
             blocks = whole.split(sizes, dim=1)
             squares = whole.new_zeros(len(x), len(layers))
-            for layer, block in zip(layer_of.values(), blocks, strict=True):
-                squares[:, layer] += block.square().sum(1)
-            if self.normalize == "parameters":
-                for block in blocks:
-                    block.mul_(inverse_length(block.square().sum(1), squares.sum(1)).unsqueeze(1))
+            for name, block in zip(names, blocks, strict=True):
+                of_block = block.square().sum(1)
+                squares[:, layer_of[name]] += of_block
+                if self.unit:
+                    block.mul_(inverse_length(of_block).unsqueeze(1) if parameters[name].dim() > 1 else 0)
             if projection is None:
                 return Taken({"gradient": whole}, logits, squares)
             out = whole.new_zeros(len(x), projection.d)

@@ -58,7 +58,7 @@ class Layers(Projected):
         from tasks.kernels.layers import LayerGradientTaker
         from tasks.kernels.precision import loss_scale, running_in
 
-        by_hooks = LayerGradientTaker(network, self.layers(network), example, unit=self.normalize == "parameters")
+        by_hooks = LayerGradientTaker(network, self.layers(network), example, unit=self.unit)
         projection = self.projector(samples, example.device)
 
         def take(x: torch.Tensor, labels: torch.Tensor) -> Taken:

@@ -35,10 +35,11 @@ class Projected(Gradient):
         description="Values stored a sample. auto: Johnson-Lindenstrauss, distances kept within a tenth (less so by "
         "kronecker, which is best with a square or a power of two).",
     )
-    normalize: Literal["none", "parameters"] = Field(
+    normalize: Literal["none", "matrices"] = Field(
         default="none",
-        description="parameters: divide the gradient of each weight matrix and bias by its length first, so that an "
-        "inner product is the sum of their cosines and none drowns another. Norms are told as they were.",
+        description="matrices: divide the gradient of each weight matrix by its length first (functional: of packed "
+        "attention's three as one) and leave vectors out, biases above all, so that an inner product is the sum of the "
+        "matrices' cosines and none drowns another. L2 norms are told as they were.",
     )
     seed: int = Field(default=0, description="Seed of the projection.")
 
@@ -54,6 +55,11 @@ class Projected(Gradient):
                     f"got {outer} × {inner}; its inner products would hardly be kept"
                 )
         return self
+
+    @property
+    def unit(self) -> bool:
+        """As ``normalize`` has it."""
+        return self.normalize != "none"
 
     def values(self, network: nn.Module) -> int:
         """Whole gradients, and a copy of them; none where only their Kronecker projection is made."""
@@ -80,6 +86,14 @@ class Projected(Gradient):
                 expected=f"names or patterns of its layers: {', '.join(there[:20])}{' …' if len(there) > 20 else ''}",
                 got=f"{', '.join(idle) or 'a network without parameters'}, which names none",
                 do="Choose among these; * is all of them.",
+            )
+        modules = dict(network.named_modules())
+        if self.unit and all(p.dim() == 1 for name in chosen for p in modules[name].parameters(recurse=False)):
+            raise BadModel(
+                where=f"gradient kind {self.kind}, normalize",
+                expected="a weight matrix in the chosen layers",
+                got=f"none in {', '.join(told(name) for name in chosen[:20])}",
+                do="Choose layers with one, or set gradient.normalize to none.",
             )
         return chosen
 

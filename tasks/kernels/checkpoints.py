@@ -24,7 +24,7 @@ class Combined(NamedTuple):
     l1: Float[torch.Tensor, "n"]
     """L1 norm of the gradient, or of its projection where that is what is stored."""
     l2: Float[torch.Tensor, "n"]
-    """L2 norm of the gradient; exact but for the average of several projected ones."""
+    """L2 norm of the gradient; exact but for the average of several projected ones, which is that of what is stored."""
     layer_norms: Float[torch.Tensor, "n l"] | None
     """L2 norm by layer; of several checkpoints the root mean square."""
 
@@ -33,6 +33,8 @@ def combine(
     columns: list[dict[str, torch.Tensor]],
     squares: list[torch.Tensor | None],
     how: Literal["average", "stack"],
+    *,
+    unit: bool = False,
 ) -> Combined:
     """Join the gradients (or factors) of c checkpoints, and take their norms.
 
@@ -40,6 +42,8 @@ def combine(
         columns: for each checkpoint ``gradient``, or ``residual`` and ``features``, n × width.
         squares: for each checkpoint the exact ‖g‖² by layer, n × l; or None.
         how: one of the above; of one checkpoint both are itself.
+        unit: the gradients are normalised, so that L2 norms are those of the squares: of several checkpoints the root
+            mean square, also where they are averaged.
     """
     c = len(columns)
     known = [square for square in squares if square is not None]
@@ -58,7 +62,7 @@ def combine(
         gradient = torch.cat(gradients, 1) / math.sqrt(c)
     else:
         gradient = torch.stack(gradients).mean(0)
-    if mean_squares is not None and (c == 1 or how == "stack"):
+    if mean_squares is not None and (c == 1 or how == "stack" or unit):
         l2 = mean_squares.sum(1).sqrt()
     else:
         l2 = torch.linalg.vector_norm(gradient, dim=1)

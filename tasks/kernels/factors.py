@@ -24,8 +24,6 @@ from tasks.kernels.axes import Float, Int
 # Values of a temporary (unfolded inputs, built gradients) that are made at a time: large enough for the matrix
 # product, small enough for the cache.
 _AT_A_TIME = 1 << 21
-# A gradient of 1e-5 of the length of another is rounding.
-_ROUNDING = 1e-10
 
 
 @runtime_checkable
@@ -49,14 +47,9 @@ class Factors(Protocol):
         ...
 
 
-def inverse_length(squares: Float[torch.Tensor, "n"], beside: Float[torch.Tensor, "n"]) -> Float[torch.Tensor, "n"]:
-    """1 / ‖G‖ of ‖G‖²; 0 where that is what rounding leaves of nothing (as of the bias of attention's keys).
-
-    Args:
-        squares: ‖G‖².
-        beside: ‖·‖² of the other gradients of the same samples, as far as they are known.
-    """
-    return torch.where(squares > _ROUNDING * beside, squares.rsqrt(), 0.0)
+def inverse_length(squares: Float[torch.Tensor, "n"]) -> Float[torch.Tensor, "n"]:
+    """1 / ‖G‖ of ‖G‖²; 0 of 0, so that what is nothing stays nothing."""
+    return torch.where(squares > 0, squares.rsqrt(), 0.0)
 
 
 class Dense(NamedTuple):

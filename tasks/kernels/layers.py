@@ -74,8 +74,9 @@ class LayerGradientTaker:
         network: in evaluation mode.
         names: of the layers (modules with parameters of their own), as ``named_modules`` has them.
         example: inputs of two samples or more, to see how samples lie in each layer's output.
-        unit: whether each parameter's gradient g becomes g / ‖g‖; 0 stays 0. The rows of a packed weight count as one
-            parameter each for queries, keys and values.
+        unit: whether the gradient G of each weight matrix becomes G / ‖G‖ (0 stays 0) and that of each vector 0: what
+            sums to nothing, as the bias of attention's keys does, would else be rounding of length one. Of a packed
+            weight the parts for queries, keys and values are matrices of their own.
 
     Raises:
         UnfitLayer: a layer of an unknown type, or one in which samples meet.
@@ -318,10 +319,10 @@ class LayerGradientTaker:
 
     def _measured(self, parameter: _Parameter, squares: torch.Tensor) -> torch.Tensor | None:
         """Note a parameter's ‖g‖²; what its gradients are to be multiplied by, or None."""
-        # Biases, whose gradients may be rounding alone, are finished after all matrices.
-        scale = inverse_length(squares, self._squares.sum(1)) if self.unit else None
         self._squares[:, parameter.layer] += squares
-        return scale
+        if not self.unit:
+            return None
+        return inverse_length(squares) if parameter.matrix else torch.zeros_like(squares)
 
     def _whole(self, parameter: _Parameter) -> torch.Tensor:
         """Where a parameter's whole gradient goes, n × its size."""
@@ -331,7 +332,7 @@ class LayerGradientTaker:
     def _place(self, parameter: _Parameter, gradient: torch.Tensor) -> None:
         scale = self._measured(parameter, gradient.square().sum(1))
         if scale is not None:
-            gradient = gradient * scale.unsqueeze(1)
+            gradient.mul_(scale.unsqueeze(1))
         if self._projection is None:
             self._whole(parameter).copy_(gradient)
         else:

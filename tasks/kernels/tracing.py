@@ -12,14 +12,14 @@ empirical Fisher for the Hessian); without F, TracIn's inner product (Pruthi et 
 long gradients of samples that are hard for any reason do not answer every query (RelatIF; Barshan et al., 2020).
 
 Pairs alone overlook a sample that teaches the same as those nearest to the query but shares few words with it. Samples
-are therefore ranked along their own neighbourhood, too (manifold ranking; Zhou et al., NeurIPS 2003; for queries from
-outside Iscen et al., CVPR 2017): a walk over the graph of each sample's nearest, which goes back to the query's nearest
-with probability 1 − α,
+may therefore be ranked along their own neighbourhood (manifold ranking; Zhou et al., NeurIPS 2003; for queries from
+outside Iscen et al., CVPR 2017): what the query's nearest have spreads over the graph of each sample's nearest,
 
     f = (1 − α) (I − α S)⁻¹ y,   S = D^(−1/2) A D^(−1/2)
 
 with A the positive cosines of neighbours (half where only one has the other for a neighbour), D its row sums, and y the
-query's positive traces of its nearest samples, which sum to 1.
+query's positive traces of its nearest samples, 0 elsewhere. f is linear in y, so that what several networks say of one
+query can be ranked together. A millionth of T is added: what nothing spreads to is ranked by the pairs.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ from tasks.kernels.axes import Float
 from tasks.kernels.neighbours import nearest
 
 _PRECISION = 1e-6
+# A smaller cosine is rounding, which a sample that has no neighbour but such must not be tied by.
+_ORTHOGONAL = 1e-5
 
 
 def traced(
@@ -52,8 +54,8 @@ def traced(
         queries: of the queries, by the same network.
         damping: λ as a share of the mean eigenvalue tr F / p; None leaves F out.
         cosine: whether lengths count for nothing.
-        neighbours: of each sample in the graph, at most n − 1; half as many, rounded up, are where a query's walk
-            begins. 0: pairs alone.
+        neighbours: of each sample in the graph, as far as there are so many; half as many, rounded up, are where it
+            spreads from. 0: pairs alone.
         restart: 1 − α.
     """
     if damping is not None:
@@ -69,8 +71,10 @@ def traced(
     if cosine:
         gradients, queries = (functional.normalize(side, dim=1) for side in (gradients, queries))
     traces = (queries @ gradients.T).float()
+    if not neighbours:
+        return traces
     neighbours = min(neighbours, len(gradients) - 1)
-    return _walked(traces, _graph(gradients.float(), neighbours), neighbours, restart) if neighbours > 0 else traces
+    return _spread(traces, _graph(gradients.float(), neighbours), max(1, -(-neighbours // 2)), restart)
 
 
 def _graph(gradients: Float[torch.Tensor, "n p"], neighbours: int) -> torch.Tensor:
@@ -82,7 +86,8 @@ def _graph(gradients: Float[torch.Tensor, "n p"], neighbours: int) -> torch.Tens
     rows = themselves.repeat_interleave(neighbours)
     # 2⟨a, b⟩ = ‖a‖² + ‖b‖² − ‖a − b‖², where a gradient that is nothing has no direction.
     lengths, apart = unit.square().sum(1), torch.cat([distances for *_, distances in found]).flatten()
-    cosines = ((lengths[rows] + lengths[columns] - apart.square()) / 2).clamp_min(0)
+    cosines = (lengths[rows] + lengths[columns] - apart.square()) / 2
+    cosines = torch.where(cosines > _ORTHOGONAL, cosines, 0.0)
     both = torch.stack([torch.cat([rows, columns]), torch.cat([columns, rows])])
     adjacent = torch.sparse_coo_tensor(both, cosines.repeat(2) / 2, (n, n), check_invariants=True).coalesce()
     places, weights = adjacent.indices(), adjacent.values()
@@ -92,20 +97,18 @@ def _graph(gradients: Float[torch.Tensor, "n p"], neighbours: int) -> torch.Tens
     return torch.sparse_coo_tensor(places, scaled, (n, n), check_invariants=True, is_coalesced=True)
 
 
-def _walked(
-    traces: Float[torch.Tensor, "q n"], graph: torch.Tensor, neighbours: int, restart: float
+def _spread(
+    traces: Float[torch.Tensor, "q n"], graph: torch.Tensor, begun: int, restart: float
 ) -> Float[torch.Tensor, "q n"]:
-    """f, by its own equation f = α S f + (1 − α) y, until nothing changes in the sixth digit."""
-    top = traces.topk(-(-neighbours // 2), dim=1)
-    start = torch.zeros_like(traces).scatter_(1, top.indices, top.values.clamp_min(0))
-    # A query that no sample answers stays without a trace.
-    start = (start / start.sum(1, keepdim=True).clamp_min(torch.finfo(start.dtype).tiny)).T.contiguous()
+    """f, by its own equation f = α S f + (1 − α) y, to a millionth of y; and what ranks what has none."""
+    top = traces.topk(begun, dim=1)
+    start = torch.zeros_like(traces).scatter_(1, top.indices, top.values.clamp_min(0)).T.contiguous()
     # The error falls by α a step, for the eigenvalues of S lie between −1 and 1.
     steps = math.ceil(math.log(_PRECISION) / math.log1p(-restart)) if restart < 1 else 1
-    walked = start
+    spread = start
     for _ in range(steps):
-        walked = torch.addmm(start, graph, walked, beta=restart, alpha=1 - restart)
-    return walked.T.contiguous()
+        spread = torch.addmm(start, graph, spread, beta=restart, alpha=1 - restart)
+    return torch.add(spread.T, traces, alpha=_PRECISION)
 
 
 def shares_alike(

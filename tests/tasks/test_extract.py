@@ -12,12 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from tasks.about import difference
 from tasks.artefacts import Run
 from tasks.canaries import Canaries, places, planted_of
 from tasks.earlier import base_of
 from tasks.errors import BadInput, BadModel
 from tasks.extract import extract
-from tasks.extraction import BatchSize, batch_rows
+from tasks.extraction import BatchSize, about_of, batch_rows
 from tasks.fitting import Training, build, fit
 from tasks.gradients.functional import Functional
 from tasks.gradients.head import Head
@@ -233,6 +234,22 @@ def test_whole_gradients_of_several_checkpoints_are_averaged_or_stacked(epochs, 
         if how == "stack":
             assert rows[name]["l2"] == pytest.approx(np.linalg.norm(expected), rel=1e-3)
             assert np.linalg.norm(rows[name]["layer_norms"]) == pytest.approx(np.linalg.norm(expected), rel=1e-3)
+
+
+@pytest.mark.parametrize("how", ["average", "stack"])
+def test_norms_of_normalized_gradients_are_those_of_the_gradients_at_all_checkpoints(epochs, how):
+    rows = epochs.rows(Layers(normalize="matrices", projection_dim=64, checkpoints=how))
+    for name, each in epochs.expected().items():
+        expected = np.sqrt(np.mean([np.square(g).sum() for g in each]))
+        assert rows[name]["l2"] == pytest.approx(expected, rel=1e-3)
+        assert rows[name]["l1"] == pytest.approx(np.abs(rows[name]["gradient"]).sum(), rel=1e-3)
+
+
+def test_shards_of_normalized_gradients_are_others_than_those_without_and_older_ones_are_these(epochs):
+    loss, checkpoints = TRAINING.objective(target_of(epochs.samples)), epochs.checkpoints
+    plain, unit = (about_of(Layers(normalize=how), loss, checkpoints, ["1.0"]) for how in ("none", "matrices"))
+    assert "normalize" not in plain.gradient
+    assert difference(plain, unit)[0].startswith("gradient")
 
 
 @pytest.mark.parametrize("how", ["average", "stack"])

@@ -18,6 +18,7 @@ from tasks.extract import extract
 from tasks.fitting import Training, build, restored
 from tasks.gradients.layers import Layers
 from tasks.ingest import ingest
+from tasks.kernels.tracing import traced
 from tasks.models.mlp import Mlp
 from tasks.neighbourhood import Neighbourhood
 from tasks.plan import plan
@@ -98,14 +99,30 @@ def test_what_shaped_an_answer_is_of_the_querys_own_kind_though_nobody_told_the_
     assert facts["alike"]["recall"] > 0.6
 
 
-def test_a_walk_over_the_samples_neighbours_tells_the_kinds_better_than_pairs_do(whole):
+def test_ranks_along_the_samples_neighbours_tell_the_kinds_better_than_pairs_do(whole):
     told = whole.traced(top=1)[1]["alike"]
     table, facts = whole.traced(top=15, neighbours=5)
     assert facts["alike"]["roc_auc"] > told["roc_auc"]
     assert facts["alike"]["recall"] > told["recall"]
-    assert table["influence"].min() >= 0
+    assert table["influence"].min() > 0
     again, _ = whole.traced(top=15, neighbours=5)
     assert table.equals(again)
+
+
+def test_what_several_networks_say_along_neighbours_is_ranked_together(tmp_path):
+    """A fold in which nothing is like the query must not put as many on top as one in which much is."""
+    world = World(tmp_path, 3)
+    evidence = Evidence(*world.parts)
+    table, _ = world.traced(top=120, neighbours=4, restart=0.2)
+    reference, of_query = evidence.reference, evidence.reference.scalar("fold")
+    names = np.array(reference.ids().to_pylist())
+    q, g = (torch.from_numpy(shards.matrix("gradient")) for shards in (reference, evidence.gradients))
+    found = table.pivot(index="query_id", columns="sample_id", values="influence")
+    ids = np.array(evidence.ids.to_pylist())
+    for fold in range(3):
+        asked, members = of_query == fold, evidence.folds == fold
+        alone = traced(g[members], q[asked], damping=None, cosine=True, neighbours=4, restart=0.2)
+        np.testing.assert_allclose(found.loc[names[asked], ids[members]].to_numpy(), alone, rtol=1e-4, atol=1e-7)
 
 
 def test_gradients_may_be_those_of_the_weights_that_training_begins_with(tmp_path):

@@ -222,9 +222,9 @@ def test_the_gradient_is_that_of_autograd_for_each_sample_alone(kind, name, loss
 
 
 @pytest.mark.parametrize(("kind", "name"), [pair for pair in PAIRS if pair[0] != "head"])
-def test_normalized_each_parameters_gradient_has_length_one_and_norms_are_told_as_they_were(kind, name, device):
+def test_normalized_each_matrix_has_a_gradient_of_length_one_and_norms_are_told_as_they_were(kind, name, device):
     network, x, y = ready(name, device)
-    part = KINDS[kind].model_copy(update={"normalize": "parameters"})
+    part = KINDS[kind].model_copy(update={"normalize": "matrices"})
     taken = part.taker(network, x, Loss(), 100)(x, y)
     layers, modules = part.layers(network), dict(network.named_modules())
     whole, squares = one_by_one(network, layers, x, y, Loss())
@@ -236,8 +236,8 @@ def test_normalized_each_parameters_gradient_has_length_one_and_norms_are_told_a
             packed = 3 if kind != "functional" and "in_proj" in parameter_name else 1
             for gradient in whole[:, at : at + parameter.numel()].chunk(packed, 1):
                 length = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
-                # What rounding leaves of a gradient that is nothing (of a key's bias) stays nothing.
-                expected.append(torch.where(length > 1e-5, gradient / length, 0))
+                matrix = parameter.dim() > 1
+                expected.append(torch.where(length > 0, gradient / length, 0) if matrix else torch.zeros_like(gradient))
             at += parameter.numel()
     torch.testing.assert_close(taken.columns["gradient"], torch.cat(expected, 1), rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(taken.squares, squares, rtol=1e-3, atol=1e-6)

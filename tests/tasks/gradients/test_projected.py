@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from tasks.errors import BadModel
 from tasks.gradients.functional import Functional
 from tasks.gradients.layers import Layers
 from tasks.gradients.lora import Lora
@@ -42,6 +43,14 @@ def ready(n=7):
     network = nn.Sequential()
     network.add_module("network", Lowered())
     return network.eval(), torch.randn(n, 2, 6), torch.arange(n) % CLASSES
+
+
+@pytest.mark.parametrize("kind", [Layers, Functional])
+def test_layers_without_a_matrix_cannot_be_normalized(kind):
+    network = nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3), nn.Linear(3, CLASSES))
+    with pytest.raises(BadModel, match=r"normalize.*weight matrix"):
+        kind(layers_like=["1"], normalize="matrices").layers(network)
+    assert kind(layers_like=["1", "2"], normalize="matrices").layers(network) == ["1", "2"]
 
 
 def squares_one_by_one(network, layers, x, labels):

@@ -144,7 +144,7 @@ def test_a_projected_gradient_is_the_projection_of_the_whole_one(device, kind, u
             of = f"{name}[{first}:]" if "in_proj" in name else name
             if unit:
                 length = piece.norm(dim=1, keepdim=True)
-                piece = torch.where(length > 1e-5, piece / length, 0)
+                piece = torch.where(length > 0, piece / length, 0) if parameter.dim() > 1 else torch.zeros_like(piece)
             if kind == "kronecker" and parameter.dim() > 1:
                 p_out, p_in = projection.factors(of, rows, parameter.shape[1])
                 product = torch.tensor(np.kron(p_out.cpu().numpy(), p_in.cpu().numpy()), device=device)

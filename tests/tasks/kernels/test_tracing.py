@@ -68,7 +68,7 @@ def test_a_sample_like_the_query_is_on_top_and_lengths_do_not_matter_to_a_cosine
 
 @pytest.mark.parametrize("cosine", [False, True])
 @pytest.mark.parametrize(("neighbours", "restart"), [(1, 0.1), (4, 0.1), (4, 0.5), (4, 1.0), (99, 0.3)])
-def test_a_walk_ends_where_the_equation_of_manifold_ranking_does(neighbours, restart, cosine):
+def test_ranks_along_neighbours_are_what_the_equation_of_manifold_ranking_says(neighbours, restart, cosine):
     g, q = gradients(12, 5, 0), gradients(6, 5, 1)
     found = traced(g, q, damping=None, cosine=cosine, neighbours=neighbours, restart=restart)
     k, n = min(neighbours, 11), 12
@@ -87,11 +87,10 @@ def test_a_walk_ends_where_the_equation_of_manifold_ranking_does(neighbours, res
         y = np.zeros(n)
         for i in np.argsort(pairs)[-((k + 1) // 2) :]:
             y[i] = max(pairs[i], 0)
-        y /= y.sum()
         np.testing.assert_allclose(row, restart * np.linalg.solve(np.eye(n) - (1 - restart) * s, y), atol=1e-5)
 
 
-def test_a_walk_finds_what_is_like_the_querys_nearest_and_not_like_the_query():
+def test_along_neighbours_is_found_what_is_like_the_querys_nearest_and_not_like_the_query():
     """Two rings that come near each other: the far side of the query's own lies farther off than the other ring."""
     angle = torch.linspace(0, 2 * torch.pi, 41)[:-1]
     ring = torch.stack([angle.cos(), angle.sin()], 1)
@@ -101,11 +100,25 @@ def test_a_walk_finds_what_is_like_the_querys_nearest_and_not_like_the_query():
     assert shares_alike(traced(g, q, damping=None, cosine=True, neighbours=4).numpy(), alike)[1][0] == 1.0
 
 
-def test_a_query_that_nothing_answers_and_a_sample_without_a_gradient_leave_noughts():
+def test_what_nothing_spreads_to_is_ranked_by_the_pairs():
+    near, far = torch.eye(8)[:1], torch.eye(8)[[4, 5, 6, 7]]
+    g = torch.cat([near + 0.01 * torch.eye(8)[[1, 2, 3]], far])
+    q = near + 0.1 * torch.tensor([[0, 0, 0, 0, 0.1, 0.4, 0.2, 0.3]])
+    found = traced(g, q, damping=None, cosine=True, neighbours=2)[0]
+    assert found[:3].min() > 0.1
+    assert found[3:].argsort(descending=True).tolist() == [1, 3, 2, 0]
+
+
+def test_the_only_sample_of_a_network_has_what_is_its_own():
+    found = traced(torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.0]]), damping=None, cosine=True, neighbours=5)
+    assert found.item() == pytest.approx(0.1 * 0.6, rel=1e-4)
+
+
+def test_a_query_that_nothing_answers_and_a_sample_without_a_gradient_are_ranked_last():
     g = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 0.0]])
     found = traced(g, torch.tensor([[-1.0, -0.1], [1.0, 0.0]]), damping=None, cosine=True, neighbours=1)
     assert found.isfinite().all()
-    assert found[0].tolist() == [0.0, 0.0, 0.0]
+    assert found[0, 2] == 0 > found[0, :2].max() > -1e-5
     assert found[1, :2].min() > 0 == found[1, 2]
 
 
