@@ -94,6 +94,8 @@ def _code_of(part: Part) -> str:
 
 def code_digest(modules: list[str]) -> str:
     """Digest of the named modules, of all they import within their own top-level packages, and of library versions."""
+    # Most names are imported by many modules, and looked up on the disk once.
+    source_of = cache(_source)
     ours: set[str] = set()
     libraries: set[str] = set()
     waiting = list(modules)
@@ -101,29 +103,28 @@ def code_digest(modules: list[str]) -> str:
         name = waiting.pop()
         if name in ours or name in _NOT_RESULTS:
             continue
-        path = _source(name)
+        path = source_of(name)
         if path is None:
             continue
         ours.add(name)
         root = name.partition(".")[0]
         for imported in _read(path, name, path.stat().st_mtime_ns).imports:
             other = imported.partition(".")[0]
-            if other == root or _is_own(other):
+            if other == root or _is_own(other, source_of(other)):
                 waiting.append(imported)
             else:
                 libraries.add(other)
-    sources = {name: _read(path, name, path.stat().st_mtime_ns) for name in sorted(ours) if (path := _source(name))}
+    sources = {name: _read(path, name, path.stat().st_mtime_ns) for name in sorted(ours) if (path := source_of(name))}
     content = [[name, source.tree] for name, source in sources.items()]
     content += [[path.name, sha256_of(path)] for path in _queries(sources.values())]
     versions = [[name, _version(name)] for name in sorted(libraries - sys.stdlib_module_names - _NOT_RESULTS)]
     return hashlib.sha256(json.dumps([content, versions]).encode()).hexdigest()
 
 
-def _is_own(root: str) -> bool:
+def _is_own(root: str, path: Path | None) -> bool:
     """Whether a top-level name is the user's own file (a module beside a custom model's) and no installed library."""
     if root in sys.stdlib_module_names:
         return False
-    path = _source(root)
     return path is not None and not {"site-packages", "dist-packages"} & set(path.parts)
 
 
