@@ -16,7 +16,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tasks.experiments import names
+from tasks.experiments import experiment, names
 from tasks.reproduction import Reproduction
 
 
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--bench", type=Path, help="default: GRADSIEVE_BENCH")
     parser.add_argument("--lake", type=Path, default=Path("reproduced"))
     parser.add_argument("--only", help="names, with commas; default: all")
-    parser.add_argument("--seeds", type=int)
+    parser.add_argument("--seeds", type=int, help="at most so many repetitions of each; default: its own number")
     parser.add_argument("--report", action="store_true", help="only print the table of what has been run")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="at once, each with its share of the threads")
     asked = parser.parse_args()
@@ -46,7 +46,7 @@ def run(name: str, lake: Path, seeds: int | None, environment: dict[str, str]) -
     """Run one of them; why it failed, if it did."""
     began = time.monotonic()
     command = [sys.executable, "-m", "flows", "reproduce", name, "--lake", str(lake)]
-    command += ["--seeds", str(seeds)] if seeds else []
+    command += ["--seeds", str(min(seeds, experiment(name).scale("small").seeds))] if seeds else []
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     print(f"{name}: {time.monotonic() - began:.0f} s, exit code {done.returncode}", file=sys.stderr, flush=True)
     return "\n".join(done.stderr.strip().splitlines()[-8:]) if done.returncode else ""
