@@ -5,7 +5,6 @@ loss's gradient at the layer's output and a its input. Each class below holds δ
 
     sketch     Σ_t (P_out δ_t) ⊗ (P_in a_t)
     gradient   G itself, n × o × i
-    scaled     the factors of s_i G_i
     squares    ‖G‖² by the ghost-norm identity Σ_{t,t'} ⟨δ_t, δ_t'⟩ ⟨a_t, a_t'⟩ (Goodfellow, arXiv 1510.01799; Li et
                al., ICLR 2022), never below zero, where rounding would have it; or from G in slices of samples where
                that is cheaper (Bu et al., NeurIPS 2022)
@@ -14,7 +13,7 @@ loss's gradient at the layer's output and a its input. Each class below holds δ
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch.nn import functional
@@ -25,10 +24,17 @@ from tasks.kernels.axes import Float, Int
 # product, small enough for the cache.
 _AT_A_TIME = 1 << 21
 
+F = TypeVar("F", bound="Factors")
+
 
 @runtime_checkable
 class Factors(Protocol):
     """δ and a of n samples."""
+
+    @property
+    def delta(self) -> torch.Tensor:
+        """δ, samples along its first axis."""
+        ...
 
     def sketch(self, p_out: torch.Tensor, p_in: torch.Tensor, out: torch.Tensor) -> None:
         """``out`` (n × d_out × d_in) += Σ_t (P_out δ_t) ⊗ (P_in a_t)."""
@@ -42,14 +48,9 @@ class Factors(Protocol):
         """‖G‖², n."""
         ...
 
-    def scaled(self, by: Float[torch.Tensor, "n"]) -> Factors:
-        """Those of by_i G_i."""
+    def _replace(self, **changes: Any) -> Any:
+        """As every named tuple has it."""
         ...
-
-
-def inverse_length(squares: Float[torch.Tensor, "n"]) -> Float[torch.Tensor, "n"]:
-    """1 / ‖G‖ of ‖G‖²; 0 of 0, so that what is nothing stays nothing."""
-    return torch.where(squares > 0, squares.rsqrt(), 0.0)
 
 
 class Dense(NamedTuple):
@@ -92,10 +93,6 @@ class Dense(NamedTuple):
         slices = _slices(len(self.delta), o * i)
         return torch.cat([(self.delta[s].transpose(1, 2) @ self.inputs[s]).square().sum((1, 2)) for s in slices])
 
-    def scaled(self, by: Float[torch.Tensor, "n"]) -> Dense:
-        """Through δ."""
-        return self._replace(delta=_rows_times(self.delta, by))
-
 
 class LookedUp(NamedTuple):
     """Rows of a table: a is one-hot, so G has δ_t added to the row that position t looked up."""
@@ -118,10 +115,6 @@ class LookedUp(NamedTuple):
         """Ghost norm: positions that looked up the same row share it."""
         same = self.indices.unsqueeze(1) == self.indices.unsqueeze(2)
         return ((self.delta @ self.delta.transpose(1, 2)) * same).sum((1, 2)).clamp_min(0)
-
-    def scaled(self, by: Float[torch.Tensor, "n"]) -> LookedUp:
-        """Through δ."""
-        return self._replace(delta=_rows_times(self.delta, by))
 
 
 class Convolution(NamedTuple):
@@ -180,10 +173,6 @@ class Convolved(NamedTuple):
                 found.append((delta @ patches.transpose(2, 3)).square().sum((1, 2, 3)))
         return torch.cat(found)
 
-    def scaled(self, by: Float[torch.Tensor, "n"]) -> Convolved:
-        """Through δ."""
-        return self._replace(delta=_rows_times(self.delta, by))
-
     def _grouped_delta(self) -> torch.Tensor:
         n, o = self.delta.shape[:2]
         return self.delta.reshape(n, self.how.groups, o // self.how.groups, -1)
@@ -203,8 +192,14 @@ class Convolved(NamedTuple):
         return _slices(len(self.delta), self.inputs.shape[1] * math.prod(self.how.kernel) * t)
 
 
-def _rows_times(delta: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
-    return delta * by.view(-1, *[1] * (delta.dim() - 1))
+def inverse_length(squares: Float[torch.Tensor, "n"]) -> Float[torch.Tensor, "n"]:
+    """1 / ‖G‖ of ‖G‖²; 0 of 0, so that what is nothing stays nothing."""
+    return torch.where(squares > 0, squares.rsqrt(), 0.0)
+
+
+def of_unit_length(factors: F, squares: Float[torch.Tensor, "n"]) -> F:
+    """Those of G_i / ‖G_i‖, by ``squares`` ‖G_i‖²: δ is divided."""
+    return factors._replace(delta=factors.delta * inverse_length(squares).view(-1, *[1] * (factors.delta.dim() - 1)))
 
 
 def _slices(n: int, values: int) -> list[slice]:

@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from tasks.kernels.attention import attend, input_weights
 from tasks.kernels.axes import Float
-from tasks.kernels.factors import Dense, Factors, inverse_length
+from tasks.kernels.factors import Dense, Factors, inverse_length, of_unit_length
 from tasks.kernels.losses import Loss
 from tasks.kernels.projections import Projection, split_dimension
 from tasks.kernels.rules import UnfitLayer, contribution, joined, refuse_batch_statistics, refuse_unknown
@@ -298,8 +298,9 @@ class LayerGradientTaker:
         if projection is None or projection.kind != "kronecker" or together is None:
             if projection is None and isinstance(together, Dense):
                 # Written where it belongs: whole gradients are bound by memory, and each copy is one more pass.
-                scale = self._measured(parameter, together.squares())
-                together = together if scale is None else together.scaled(scale)
+                squares = together.squares()
+                self._squares[:, parameter.layer] += squares
+                together = of_unit_length(together, squares) if self.unit else together
                 together.write(self._whole(parameter).view(self._n, *matrix))
                 return
             gradient = parameter.factors[0].gradient()
@@ -311,18 +312,11 @@ class LayerGradientTaker:
             squares = gradient.square().sum((1, 2))
         else:
             squares = together.squares()
+        self._squares[:, parameter.layer] += squares
         p_out, p_in = projection.factors(parameter.name, *matrix)
         out = self._out.view(self._n, *split_dimension(projection.d))
-        scale = self._measured(parameter, squares)
         for factors in parameter.factors if together is None else [together]:
-            (factors if scale is None else factors.scaled(scale)).sketch(p_out, p_in, out)
-
-    def _measured(self, parameter: _Parameter, squares: torch.Tensor) -> torch.Tensor | None:
-        """Note a parameter's ‖g‖²; what its gradients are to be multiplied by, or None."""
-        self._squares[:, parameter.layer] += squares
-        if not self.unit:
-            return None
-        return inverse_length(squares) if parameter.matrix else torch.zeros_like(squares)
+            (of_unit_length(factors, squares) if self.unit else factors).sketch(p_out, p_in, out)
 
     def _whole(self, parameter: _Parameter) -> torch.Tensor:
         """Where a parameter's whole gradient goes, n × its size."""
@@ -330,9 +324,12 @@ class LayerGradientTaker:
         return self._out[:, parameter.offset : parameter.offset + parameter.size]
 
     def _place(self, parameter: _Parameter, gradient: torch.Tensor) -> None:
-        scale = self._measured(parameter, gradient.square().sum(1))
-        if scale is not None:
-            gradient.mul_(scale.unsqueeze(1))
+        squares = gradient.square().sum(1)
+        self._squares[:, parameter.layer] += squares
+        if self.unit:
+            if not parameter.matrix:
+                return
+            gradient.mul_(inverse_length(squares).unsqueeze(1))
         if self._projection is None:
             self._whole(parameter).copy_(gradient)
         else:
