@@ -29,8 +29,10 @@ def optimizer_of(network: nn.Module, training: Training, steps: int) -> tuple[An
     import torch
 
     groups = _groups(network, training)
+    # Fused, a step is one call: as separate ones it was a third of training a small network.
+    fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in network.parameters())
     if training.optimizer == "adamw":
-        optimizer: Any = torch.optim.AdamW(groups, lr=training.peak_lr, weight_decay=training.weight_decay)
+        optimizer: Any = torch.optim.AdamW(groups, lr=training.peak_lr, weight_decay=training.weight_decay, fused=fused)
     else:
         optimizer = torch.optim.SGD(
             groups,
@@ -38,6 +40,7 @@ def optimizer_of(network: nn.Module, training: Training, steps: int) -> tuple[An
             momentum=training.momentum,
             weight_decay=training.weight_decay,
             nesterov=training.nesterov and training.momentum > 0,
+            fused=fused,
         )
     if training.schedule == "step":
         falls = max(1, round(_STEP_AFTER * steps))

@@ -64,6 +64,11 @@ class Trials:
         thin = [pq.read_table(path, columns=["sample_id", "group"]) for path in sample_paths(run, samples, "test")]
         self._groups = pa.concat_tables(thin)
 
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """Those that there are."""
+        return tuple(arm for arm in ARMS if arm in self._credit)
+
     def _credit_of(self, arm: str, seed: int) -> np.ndarray:
         table = self._tables[arm, seed]
         return self.target.credit(table["label"], table["predicted"], table["p_predicted"].to_numpy())

@@ -176,7 +176,7 @@ def told(facts: dict[str, Any]) -> list[str]:
     lines = [
         f"before: {accuracy['untouched']:.2%}",
         f"after: {accuracy[arm]:.2%}{', relabelled' if arm == 'relabelled' else ''}",
-        f"{words}: {accuracy[other]:.2%}",
+        *([f"{words}: {accuracy[other]:.2%}"] if other in accuracy else []),
         f"as many removed at random: {accuracy['random']:.2%}",
         *(
             [f"calibration error: {calibration['untouched']:.2%} before, {calibration[arm]:.2%} after"]

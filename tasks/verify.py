@@ -25,10 +25,10 @@ def verify(
     """Accuracy of every arm and seed → ``metrics.parquet``; paired differences and a verdict in the facts.
 
     Facts: ``figure`` (what accuracy is called of such labels), ``accuracy`` and ``calibration`` (means by arm),
-    ``gains`` (by treated arm and control: mean, low, high, the two intervals and a word), ``changes`` (classes and
-    groups that change most), ``verdict``, ``suspects`` (held-out labels that are suspect themselves), ``trusted``
-    (figures without these; None where there are none, or nothing else), ``detection`` (by detector; empty without known
-    clean labels).
+    ``gains`` (by treated arm that was trained, and control: mean, low, high, the two intervals and a word),
+    ``changes`` (classes and groups that change most), ``verdict``, ``suspects`` (held-out labels that are suspect
+    themselves), ``trusted`` (figures without these; None where there are none, or nothing else), ``detection`` (by
+    detector; empty without known clean labels).
     """
     import pyarrow.parquet as pq
 
@@ -37,7 +37,8 @@ def verify(
 
     trials = Trials(run, samples, examination, arms)
     metrics, arm = trials.metrics(), verification.treated
-    gains, changes = {each: trials.gains(each) for each in TREATED}, trials.changes(metrics, arm)
+    gains = {each: trials.gains(each) for each in TREATED if each in trials.arms}
+    changes = trials.changes(metrics, arm)
     verdict = verdict_of(gains[arm], changes, trials.seeds, flags.facts["flagged"], verification, _held(flags))
     with run.draft("metrics") as draft:
         pq.write_table(metrics, draft.path("metrics.parquet", metrics.num_rows), compression="zstd")

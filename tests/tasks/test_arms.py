@@ -97,6 +97,12 @@ def test_every_arm_meets_every_seed_once(seeds):
     assert set(zip(arms, numbers, strict=True)) == {(arm, seed) for arm in ARMS for seed in range(seeds)}
 
 
+@pytest.mark.parametrize(("remedy", "left"), [("remove", "relabelled"), ("relabel", "cleaned")])
+def test_the_remedy_that_is_not_published_need_not_be_tried(remedy, left):
+    arms, _ = Verification(seeds=1, remedy=remedy, other_remedy=False).pairs(flagged=1)
+    assert arms == [arm for arm in ARMS if arm != left]
+
+
 def test_where_nothing_is_flagged_nothing_but_the_untouched_arm_is_trained():
     assert Verification(seeds=2).pairs(flagged=0) == (["untouched", "untouched"], [0, 1])
 

@@ -221,6 +221,12 @@ def test_where_relabelled_data_are_published_the_other_arm_is_named_for_what_it_
     assert lines[-1].startswith("stays a candidate because class cat loses more")
 
 
+def test_an_arm_that_was_not_trained_is_not_told_of():
+    accuracy = facts()["accuracy"]
+    del accuracy["relabelled"]
+    assert told(facts(accuracy=accuracy)) == [line for line in told(facts()) if not line.startswith("relabelled")]
+
+
 def test_a_run_of_an_earlier_version_is_told_as_it_was():
     earlier = {
         "accuracy": {"untouched": 0.9, "cleaned": 0.91, "random": 0.9},

@@ -214,6 +214,19 @@ def test_the_verdict_is_about_the_arm_that_is_published(run):
     assert (found["verdict"]["arm"], found["verdict"]["word"]) == ("relabelled", "no evidence")
 
 
+@pytest.mark.parametrize(
+    ("remedy", "arm", "left"), [("remove", "cleaned", "relabelled"), ("relabel", "relabelled", "cleaned")]
+)
+def test_without_the_other_remedy_all_else_is_the_same(run, remedy, arm, left):
+    whole = verified(run, COUNTS, remedy=remedy)
+    found = verified(run, {a: c for a, c in COUNTS.items() if a != left}, remedy=remedy, other_remedy=False)
+    for name in ("accuracy", "calibration", "gains"):
+        assert found.facts[name] == {key: value for key, value in whole.facts[name].items() if key != left}
+    assert found.facts["verdict"] == whole.facts["verdict"]
+    arms = pq.read_table(run.path(found))["arm"].to_pylist()
+    assert set(arms) == set(ARMS) - {left}
+
+
 def test_one_seed_and_nothing_flagged_are_no_evidence(run):
     alone = verified(run, {arm: counts[:1] for arm, counts in COUNTS.items()}).facts
     assert alone["gains"]["cleaned"]["random"]["t"] is None
