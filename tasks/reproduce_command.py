@@ -42,7 +42,8 @@ class ReproduceCommand(BaseModel):
         if self.name is None:
             for name in names():
                 about = experiment(name)
-                print(f"{name:<20} {about.title}")
+                minutes = about.scales["small"].minutes if "small" in about.scales else None
+                print(f"{name:<20} {about.title}{f' ({minutes} min)' if minutes else ''}")
             return
         about = experiment(self.name)
         scale = about.scale(self.scale)

@@ -68,6 +68,8 @@ class Scale(_Strict):
     """Where they come from, in words."""
     made: str | None = None
     """The generated data set that it reads (tasks/experiments/generated.py)."""
+    minutes: int | None = Field(default=None, ge=1)
+    """What it takes on one of two cores; None where nobody has run it."""
     seeds: int = Field(ge=1)
     seeded: dict[str, int] = Field(min_length=1)
     """Options that repetition i = 1, 2, … sets, to its number times the factor."""

@@ -36,6 +36,8 @@ def main() -> None:
     wanted = [] if asked.report else (asked.only.split(",") if asked.only else names())
     began = time.monotonic()
     with ThreadPoolExecutor(asked.jobs) as pool:
+        # The longest first, so that none is left alone with one core at the end.
+        wanted.sort(key=lambda name: -(experiment(name).scale("small").minutes or 0))
         said = list(pool.map(lambda name: run(name, asked.lake, asked.seeds, environment), wanted))
     print(table(asked.lake / "reproductions"))
     print(*(f"{name}: {why}" for name, why in zip(wanted, said, strict=True) if why), sep="\n")

@@ -40,6 +40,7 @@ from tasks.kernels.projections import Projection, johnson_lindenstrauss
 from tasks.kernels.ranking import average_precision, precision_at, roc_auc
 from tasks.kernels.rarity import confirmed_neighbours, far_from_class
 from tasks.kernels.rules import UnfitLayer, refuse_unknown
+from tasks.kernels.sites import Sites
 from tasks.kernels.suggestion import suggested
 from tasks.kernels.tokens import bag, rarity
 from tasks.kernels.tracing import shares_alike, traced
@@ -58,6 +59,8 @@ assert torch.allclose(held.squares().float(), l2.square()) and exact(held, Fishe
 assert (self_influence(held, Fisher(held), 0.1) > 0).all()
 assert torch.allclose(combine([taken._asdict()], [None], "average").l2, l2)
 network = nn.Sequential(nn.Linear(4, 3)).eval()
+sites = Sites(network, ["0"], x)
+assert sites.size == 15 and list(sites.by_key) == ["0"] and sites.layouts == {"0": [(0, 1)]}
 with running_in("fp32", cpu):
     whole = LayerGradientTaker(network, ["0"], x).take(x, y, Loss(), None).gradient
     sketch = LayerGradientTaker(network, ["0"], x).take(x, y, Loss(), Projection("kronecker", 4, 0, cpu)).gradient
