@@ -152,7 +152,7 @@ GENERATED: dict[str, Callable[[Path, Path], None]] = {
     "hundred": hundred,
     "linear": linear,
     "llm-sentences": _prompts("grammars", "llm-sentences"),
-    "llm-sentences-few": _prompts("grammars", "llm-sentences-few", 20, 4),
+    "llm-sentences-few": _prompts("grammars", "llm-sentences-few", 15, 4),
     "llm-math": _prompts("math_without_reason", "llm-math"),
     "llm-math-few": _prompts("math_without_reason", "llm-math-few", 10, 3),
     "llm-math-reasoning": _prompts("math_with_reason", "llm-math-reasoning"),
