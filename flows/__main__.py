@@ -87,7 +87,9 @@ class Runs(_Lake):
         print_answer(
             self.lake,
             """SELECT run_id, recorded, version, verdict, train_samples AS train, rejected, flagged, detector AS "by",
-                      round(accuracy_untouched, 4) AS before, round(accuracy_cleaned, 4) AS after,
+                      round(accuracy_untouched, 4) AS before,
+                      round(CASE facts ->> '$.metrics.verdict.arm' WHEN 'relabelled' THEN accuracy_relabelled
+                            ELSE accuracy_cleaned END, 4) AS after,
                       round(accuracy_random, 4) AS random
                FROM runs ORDER BY recorded DESC""",
         )

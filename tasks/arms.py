@@ -55,10 +55,14 @@ class Verification(Part):
         """The arm that the verdict is about."""
         return "cleaned" if self.remedy == "remove" else "relabelled"
 
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """Those that are put to the test, the untouched one first."""
+        return tuple(arm for arm in ARMS if arm not in TREATED or arm == self.treated or self.other_remedy)
+
     def pairs(self, flagged: int) -> tuple[list[Arm], list[int]]:
         """Every arm under every seed, as two lists of equal length; of the first alone if nothing is flagged."""
-        asked: list[Arm] = [arm for arm in ARMS if arm not in TREATED or arm == self.treated or self.other_remedy]
-        arms = asked if flagged else asked[:1]
+        arms = self.arms if flagged else self.arms[:1]
         pairs: list[tuple[Arm, int]] = [(arm, seed) for seed in range(self.seeds) for arm in arms]
         return [arm for arm, _ in pairs], [seed for _, seed in pairs]
 

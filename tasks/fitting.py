@@ -239,7 +239,7 @@ def _optimise(
             running += loss.detach()
             taken += 1
             if taken % per_epoch == 0 or taken == last:
-                # The only synchronisation with the device: once an epoch.
+                # The only synchronisation with the device here: once an epoch.
                 progress.step(f"loss {float(running) / (taken % per_epoch or per_epoch):.3f}")
                 running.zero_()
                 epoch = -(-taken // per_epoch)

@@ -158,8 +158,9 @@ class ResponseLikelihood(nn.Module):
         z = (1/|R|) Σ_{t ∈ R} log p(x_t | x_<t),   R the places of the response and its end
 
     So a loss is −z, and what is known of networks with one output is known of it. Padding stands behind the response,
-    where nothing looks back from. Places before the batch's first response are given no logits, where the library can
-    leave them out (``logits_to_keep``): over a whole vocabulary, they are a third of a small model's work.
+    where nothing looks back from. Places before the earliest response of a batch are given no logits, where the
+    library can leave them out (``logits_to_keep``) and nothing is compiled: over a whole vocabulary they are a fifth
+    of a small model's work. On a GPU that is one synchronisation a batch.
 
     Args:
         encoder: called with input_ids; its ``logits`` are n × places × vocabulary.

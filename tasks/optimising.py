@@ -29,9 +29,11 @@ def optimizer_of(network: nn.Module, training: Training, steps: int) -> tuple[An
     import torch
 
     groups = _groups(network, training)
-    # Fused, a step is one call: as separate ones it was a third of training a small network.
-    fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in network.parameters())
     if training.optimizer == "adamw":
+        # Fused, a step is one call: as separate ones it was a third of training a small network. (Not SGD: torch's
+        # cannot take a parameter whose first gradient comes later than the others'.)
+        trained = [p for p in network.parameters() if p.requires_grad]
+        fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in trained) or None
         optimizer: Any = torch.optim.AdamW(groups, lr=training.peak_lr, weight_decay=training.weight_decay, fused=fused)
     else:
         optimizer = torch.optim.SGD(
@@ -40,7 +42,6 @@ def optimizer_of(network: nn.Module, training: Training, steps: int) -> tuple[An
             momentum=training.momentum,
             weight_decay=training.weight_decay,
             nesterov=training.nesterov and training.momentum > 0,
-            fused=fused,
         )
     if training.schedule == "step":
         falls = max(1, round(_STEP_AFTER * steps))

@@ -156,7 +156,7 @@ def _cleaned(lake: Path, run_id: str, measures: list[Measure]) -> dict[str, floa
     figures |= {f"query_{name}": 100 * value for name, value in alike.items() if f"query_{name}" in measures}
     if "accuracy" not in measures:
         return figures
-    treated = 100 * accuracy["cleaned"]
+    treated = 100 * accuracy[facts["metrics"]["verdict"]["arm"]]
     controls = {name: 100 * accuracy[name] for name in ("untouched", "random")}
     return (
         figures | {"accuracy": treated} | controls | {f"over_{name}": treated - was for name, was in controls.items()}

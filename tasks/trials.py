@@ -37,9 +37,12 @@ class Trials:
         samples: as ingested; groups are theirs.
         examination: which of the test labels are suspect themselves.
         predictions: what retrain left, one artefact an arm and a seed; only untouched if nothing is flagged.
+        arms: that are put to the test.
     """
 
-    def __init__(self, run: Run, samples: Artefact, examination: Artefact, predictions: list[Artefact]) -> None:
+    def __init__(
+        self, run: Run, samples: Artefact, examination: Artefact, predictions: list[Artefact], arms: tuple[Arm, ...]
+    ) -> None:
         self._tables = {
             (artefact.facts["arm"], artefact.facts["seed"]): pq.read_table(run.path(artefact)).sort_by("sample_id")
             for artefact in predictions
@@ -49,7 +52,7 @@ class Trials:
         if {arm for arm, _ in self._tables} == {"untouched"}:
             # Nothing was flagged, so that every arm would have trained the very same network.
             for of in (self._tables, self._trained_on):
-                of |= {(arm, seed): of["untouched", seed] for seed in numbers for arm in ARMS}
+                of |= {(arm, seed): of["untouched", seed] for seed in numbers for arm in arms}
         self.seeds = len(numbers)
         self.ids = next(iter(self._tables.values()))["sample_id"].combine_chunks()
         self.target = target_of(samples)
@@ -63,11 +66,6 @@ class Trials:
         self.suspect = pc.is_in(self.ids, value_set=doubted).to_numpy(zero_copy_only=False)
         thin = [pq.read_table(path, columns=["sample_id", "group"]) for path in sample_paths(run, samples, "test")]
         self._groups = pa.concat_tables(thin)
-
-    @property
-    def arms(self) -> tuple[Arm, ...]:
-        """Those that there are."""
-        return tuple(arm for arm in ARMS if arm in self._credit)
 
     def _credit_of(self, arm: str, seed: int) -> np.ndarray:
         table = self._tables[arm, seed]

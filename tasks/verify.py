@@ -35,9 +35,9 @@ def verify(
     from tasks.trials import Trials
     from tasks.verdict import most_changed, verdict_of
 
-    trials = Trials(run, samples, examination, arms)
+    trials = Trials(run, samples, examination, arms, verification.arms)
     metrics, arm = trials.metrics(), verification.treated
-    gains = {each: trials.gains(each) for each in TREATED if each in trials.arms}
+    gains = {each: trials.gains(each) for each in TREATED if each in verification.arms}
     changes = trials.changes(metrics, arm)
     verdict = verdict_of(gains[arm], changes, trials.seeds, flags.facts["flagged"], verification, _held(flags))
     with run.draft("metrics") as draft:

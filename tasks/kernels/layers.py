@@ -41,7 +41,7 @@ class LayerGradientTaker:
     Args:
         network: in evaluation mode.
         names: of the layers (modules with parameters of their own), as ``named_modules`` has them.
-        example: inputs of two samples or more, to see how samples lie in each layer's output.
+        example: inputs of one sample or more, to see how samples lie in each layer's output.
         unit: whether the gradient G of each weight matrix becomes G / ‖G‖ (0 stays 0) and that of each vector 0: what
             sums to nothing, as the bias of attention's keys does, would else be rounding of length one. Of a packed
             weight the parts for queries, keys and values are matrices of their own.

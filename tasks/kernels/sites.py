@@ -53,7 +53,7 @@ class Sites:
     Args:
         network: in evaluation mode.
         names: of the layers (modules with parameters of their own), as ``named_modules`` has them.
-        example: inputs of two samples or more, to see how samples lie in each layer's output.
+        example: inputs of one sample or more, to see how samples lie in each layer's output.
 
     Raises:
         UnfitLayer: a layer of an unknown type, or one in which samples meet.
@@ -156,7 +156,8 @@ class Sites:
                 seen[site.key].append(tuple(output.shape))
                 return output
 
-            rows = torch.arange(n, device=example.device) % len(example)
+            # Of one sample: another might let the network do with less of an output, and more than one axis would grow.
+            rows = torch.zeros(n, dtype=torch.int64, device=example.device)
             with self.hooked(watch), torch.no_grad():
                 self.network(example[rows])
             shapes.append(seen)

@@ -37,7 +37,8 @@ def main() -> None:
     began = time.monotonic()
     with ThreadPoolExecutor(asked.jobs) as pool:
         # The longest first, so that none is left alone with one core at the end.
-        wanted.sort(key=lambda name: -(experiment(name).scale("small").minutes or 0))
+        minutes = {name: experiment(name).scales["small"].minutes or 0 for name in names()}
+        wanted.sort(key=lambda name: -minutes.get(name, 0))
         said = list(pool.map(lambda name: run(name, asked.lake, asked.seeds, environment), wanted))
     print(table(asked.lake / "reproductions"))
     print(*(f"{name}: {why}" for name, why in zip(wanted, said, strict=True) if why), sep="\n")

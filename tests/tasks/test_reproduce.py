@@ -158,7 +158,11 @@ def test_seconds_have_a_row_for_each_detector(gradsieve, tmp_path):
 
 def test_a_repetition_in_which_nothing_is_flagged_counts_as_one_that_gained_nothing(tmp_path):
     facts = {
-        "metrics": {"accuracy": dict.fromkeys(("untouched", "cleaned", "random"), 0.9), "detection": {}},
+        "metrics": {
+            "accuracy": dict.fromkeys(("untouched", "cleaned", "random"), 0.9),
+            "detection": {},
+            "verdict": {"arm": "cleaned"},
+        },
         "flags": {"flagged": 0, "detector": "l2"},
         "traced": {"alike": {"roc_auc": 0.8, "recall": 0.5}},
     }

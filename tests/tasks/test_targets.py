@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +36,7 @@ from tasks.flag import flag
 from tasks.gradients.head import Head
 from tasks.gradients.layers import Layers
 from tasks.ingest import ingest
+from tasks.kernels.layers import LayerGradientTaker
 from tasks.kernels.losses import Loss
 from tasks.models.causal_lm import CausalLM
 from tasks.models.mlp import Mlp
@@ -387,6 +389,36 @@ def test_only_the_tokens_of_a_response_count_and_all_of_them_do(answers):
     swapped = x.clone()
     swapped[:, 0, 0] += 1  # the prompt matters to the answer, and is not itself asked for
     assert not torch.allclose(network(swapped)[:, 0], found)
+
+
+def test_the_vocabulary_is_asked_from_the_batchs_first_response_on_and_no_earlier(answers):
+    network = answers.network(0)
+    likelihood: Any = network[1]
+    x = load(answers.run, answers.samples, "train").x[:3].clone()
+    shorter = x[:1].clone()  # a prompt of two words less
+    shorter[..., :-2], shorter[..., -2:] = x[:1, :, 2:], 0
+    mixed = torch.cat([x, shorter])
+    seen: list[int] = []
+    hook = likelihood.encoder.lm_head.register_forward_hook(lambda _layer, _x, logits: seen.append(logits.shape[1]))
+    with torch.no_grad():
+        together = network(mixed)
+        alone = torch.cat([network(mixed[i : i + 1]) for i in range(4)])
+        likelihood._sparing = False  # as of a library's model that cannot leave them out
+        whole = network(mixed)
+        likelihood._sparing = True
+        nothing = network(torch.zeros_like(mixed))
+    hook.remove()
+    torch.testing.assert_close(together, whole)
+    torch.testing.assert_close(alone, whole)
+    first = [int(row[1].nonzero()[0]) for row in mixed]
+    length = mixed.shape[2]
+    assert seen == [length + 1 - min(first), *(length + 1 - place for place in first), length, length]
+    assert min(first) == first[3] < first[0]
+    head = next(name for name, layer in network.named_modules() if layer is likelihood.encoder.lm_head)
+    # The sample whose response comes earliest is the third: it must not be taken for samples that meet.
+    taken = LayerGradientTaker(network, [head], mixed[[0, 1, 3]])
+    assert taken.take(mixed, torch.zeros(4), Loss("likelihood"), None).gradient.isfinite().all()
+    assert (nothing == 0).all()
 
 
 def test_gradients_of_a_response_are_autograds_one_sample_at_a_time(answers):
