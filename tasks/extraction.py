@@ -272,10 +272,7 @@ class Shard:
         networks = [network.to(device) for network in self._networks(fold)]
         example = inputs.x[:1].to(device)
         takers = [self.gradient.taker(network, example, self.loss, self.dataset) for network in networks]
-        counted = example.clone()
-        if self.model.answers:
-            counted[:, 1] = 1  # whatever the first response's length: a batch with an early one needs all logits
-        size = BatchSize(batch_rows(self.gradient, networks[0], counted))
+        size = BatchSize(batch_rows(self.gradient, networks[0], self.model.largest(example)))
         for of_batch, columns in taken(takers, self.gradient, inputs, rows, size, device, self.loss, self.target):
             writer.write(record_batch(inputs, of_batch, fold, columns, self.target, self.about))
 

@@ -42,8 +42,7 @@ class ReproduceCommand(BaseModel):
         if self.name is None:
             for name in names():
                 about = experiment(name)
-                minutes = about.scales["small"].minutes if "small" in about.scales else None
-                print(f"{name:<20} {about.title}{f' ({minutes} min)' if minutes else ''}")
+                print(f"{name:<20} {about.title}{f' ({about.minutes} min)' if about.minutes else ''}")
             return
         about = experiment(self.name)
         scale = about.scale(self.scale)

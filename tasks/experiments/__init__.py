@@ -113,6 +113,11 @@ class Experiment(_Strict):
     paper: Paper
     scales: dict[ScaleName, Scale] = Field(min_length=1)
 
+    @property
+    def minutes(self) -> int | None:
+        """What the small scale takes, as far as that is known."""
+        return self.scales["small"].minutes if "small" in self.scales else None
+
     def scale(self, name: ScaleName) -> Scale:
         """What one scale runs.
 

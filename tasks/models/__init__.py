@@ -11,6 +11,7 @@ from tasks.parts import Choice, Family, Part
 from tasks.samples import Payload
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 
@@ -32,6 +33,10 @@ class Model(Part):
             BadModel: the model cannot take such inputs.
         """
         raise TypeError(f"{type(self).__name__} must define build()")
+
+    def largest(self, example: torch.Tensor) -> torch.Tensor:
+        """Inputs of the same shape of which the network makes as much as of any, to count memory by."""
+        return example
 
 
 MODELS: Family[Model] = Family(__name__, Model)

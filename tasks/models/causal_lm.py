@@ -12,6 +12,7 @@ from tasks.samples import Payload
 from tasks.tokens import Tokens
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 
@@ -51,6 +52,12 @@ class CausalLM(Language):
             )
         encoder, given = self._network(payload)
         return ResponseLikelihood(encoder, given=given)
+
+    def largest(self, example: torch.Tensor) -> torch.Tensor:
+        """All response: places before one are given no logits."""
+        widest = example.clone()
+        widest[:, 1] = 1
+        return widest
 
     def _random(self, payload: Payload, tokens: Tokens) -> nn.Module:
         transformers = transformers_library(self.kind)

@@ -33,12 +33,11 @@ def main() -> None:
     environment = os.environ | {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // asked.jobs))}
     if asked.bench:
         environment["GRADSIEVE_BENCH"] = str(asked.bench.resolve())
-    wanted = [] if asked.report else (asked.only.split(",") if asked.only else names())
+    # The longest first, so that none is left alone with one core at the end.
+    every = sorted(names(), key=lambda name: -(experiment(name).minutes or 0))
+    wanted = [] if asked.report else (asked.only.split(",") if asked.only else every)
     began = time.monotonic()
     with ThreadPoolExecutor(asked.jobs) as pool:
-        # The longest first, so that none is left alone with one core at the end.
-        minutes = {name: experiment(name).scales["small"].minutes or 0 for name in names()}
-        wanted.sort(key=lambda name: -minutes.get(name, 0))
         said = list(pool.map(lambda name: run(name, asked.lake, asked.seeds, environment), wanted))
     print(table(asked.lake / "reproductions"))
     print(*(f"{name}: {why}" for name, why in zip(wanted, said, strict=True) if why), sep="\n")

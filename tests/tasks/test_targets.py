@@ -31,6 +31,7 @@ from tasks.errors import BadConfig, BadInput
 from tasks.evidence import Evidence
 from tasks.examine import examine
 from tasks.extract import extract
+from tasks.extraction import batch_rows
 from tasks.fitting import Training, build, restored
 from tasks.flag import flag
 from tasks.gradients.head import Head
@@ -415,6 +416,10 @@ def test_the_vocabulary_is_asked_from_the_batchs_first_response_on_and_no_earlie
     assert seen == [length + 1 - min(first), *(length + 1 - place for place in first), length, length]
     assert min(first) == first[3] < first[0]
     head = next(name for name, layer in network.named_modules() if layer is likelihood.encoder.lm_head)
+    # Memory for a batch does not go by the response of whichever sample is counted by.
+    kind, model = Layers(batch_gib=2**-6), CausalLM()
+    sizes = {batch_rows(kind, network, model.largest(mixed[i : i + 1])) for i in range(4)}
+    assert sizes == {batch_rows(kind, network, torch.ones_like(mixed[:1]))}
     # The sample whose response comes earliest is the third: it must not be taken for samples that meet.
     taken = LayerGradientTaker(network, [head], mixed[[0, 1, 3]])
     assert taken.take(mixed, torch.zeros(4), Loss("likelihood"), None).gradient.isfinite().all()
