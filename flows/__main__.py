@@ -29,17 +29,17 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, CliApp, CliPositionalArg, CliSubCommand, SettingsConfigDict
 
-from tasks.answers import print_answer
+from flows.command_line.answers import print_answer
+from flows.command_line.foreground import prepare_prefect, watched
+from flows.command_line.options import Options, from_file, opened
+from flows.command_line.reproduce import ReproduceCommand
+from flows.command_line.review import ReviewCommand
+from flows.command_line.serve import ServeCommand
+from flows.command_line.versions import VersionsCommand
+from flows.command_line.watch import WatchCommand
 from tasks.config import CleanConfig, CompareConfig
-from tasks.errors import BadConfig, BadInput, GradsieveError
-from tasks.foreground import prepare_prefect, watched
-from tasks.maintenance import MaintainConfig
-from tasks.options import Options, from_file, opened
-from tasks.reproduce_command import ReproduceCommand
-from tasks.review_command import ReviewCommand
-from tasks.serve_command import ServeCommand
-from tasks.versions.commands import VersionsCommand
-from tasks.watch_command import WatchCommand
+from tasks.core.errors import BadConfig, BadInput, GradsieveError
+from tasks.versions.maintenance import MaintainConfig
 
 
 class _Lake(BaseModel):
@@ -68,7 +68,7 @@ class Sql(_Lake):
     def cli_cmd(self) -> None:
         """Run the query."""
         if self.query is None:
-            from tasks.prompt import prompt
+            from flows.command_line.prompt import prompt
 
             prompt(self.lake, self.run)
             return
@@ -100,7 +100,7 @@ class Index(_Lake):
 
     def cli_cmd(self) -> None:
         """Rebuild it if need be."""
-        from tasks.catalogue import NAME, build
+        from tasks.catalogue.database import NAME, build
 
         lake = self.lake.expanduser().resolve()
         if not lake.is_dir():
@@ -115,8 +115,8 @@ class Show(_Lake):
 
     def cli_cmd(self) -> None:
         """Print its summary."""
-        from tasks.catalogue import connect
-        from tasks.summary import Summary
+        from tasks.catalogue.database import connect
+        from tasks.report.summary import Summary
 
         run_id = self.run
         if run_id == "latest":

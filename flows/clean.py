@@ -4,34 +4,34 @@ from __future__ import annotations
 
 from prefect import flow, unmapped
 
-from tasks.artefacts import Run
+from tasks.catalogue.index import index
 from tasks.config import CleanConfig
-from tasks.drift import drift
-from tasks.earlier import base_for
-from tasks.examine import examine
-from tasks.extract import extract
-from tasks.flag import flag
-from tasks.halve import halve
-from tasks.index import index
-from tasks.ingest import ingest
-from tasks.plan import plan
-from tasks.plant import plant
-from tasks.promote import promote
-from tasks.publish import publish
-from tasks.record import record
-from tasks.report import follow, report
-from tasks.retrain import retrain
-from tasks.review import reviewed
-from tasks.samples import observed_shards
-from tasks.score import score
-from tasks.search import chosen, contenders
-from tasks.trace import trace
-from tasks.train import train
-from tasks.turn import Turn
-from tasks.verify import verify
+from tasks.dataset.samples import observed_shards
+from tasks.decision.budget_search import chosen, contenders
+from tasks.decision.drift import drift
+from tasks.decision.flag import flag
+from tasks.decision.halve import halve
+from tasks.decision.review import reviewed
+from tasks.gradients.extract import extract
+from tasks.ingestion.ingest import ingest
+from tasks.pipeline.artefacts import Run
+from tasks.pipeline.dataset_lock import Turn
+from tasks.pipeline.record import record
+from tasks.pipeline.workers import workers
+from tasks.planning.make_folds import plan
+from tasks.planning.plant import plant
+from tasks.planning.vote import vote
+from tasks.proof.examine import examine
+from tasks.proof.retrain import retrain
+from tasks.proof.verify import verify
+from tasks.report.report import follow, report
+from tasks.scoring.score import score
+from tasks.scoring.trace import trace
+from tasks.training.base_run import base_for
+from tasks.training.train import train
+from tasks.versions.promote import promote
 from tasks.versions.publication import history_of
-from tasks.vote import vote
-from tasks.workers import workers
+from tasks.versions.publish import publish
 
 
 @flow(name="clean", flow_run_name="clean {config.name}")

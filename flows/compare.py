@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from prefect import flow, unmapped
 
-from tasks.artefacts import Run
+from tasks.catalogue.index import index
 from tasks.config import CompareConfig
-from tasks.earlier import base_of
-from tasks.extract import extract
-from tasks.index import index
-from tasks.ingest import ingest
-from tasks.measure import measure
-from tasks.plan import plan
-from tasks.plant import plant
-from tasks.present import present
-from tasks.report import follow
-from tasks.samples import observed_shards
-from tasks.score import score
-from tasks.tabulate import tabulate
-from tasks.train import train
-from tasks.truth import need_truth
-from tasks.vote import vote
-from tasks.workers import workers
+from tasks.dataset.samples import observed_shards
+from tasks.evaluation.measure import measure
+from tasks.evaluation.present import present
+from tasks.evaluation.tabulate import tabulate
+from tasks.evaluation.truth import need_truth
+from tasks.gradients.extract import extract
+from tasks.ingestion.ingest import ingest
+from tasks.pipeline.artefacts import Run
+from tasks.pipeline.workers import workers
+from tasks.planning.make_folds import plan
+from tasks.planning.plant import plant
+from tasks.planning.vote import vote
+from tasks.report.report import follow
+from tasks.scoring.score import score
+from tasks.training.base_run import base_of
+from tasks.training.train import train
 
 
 @flow(name="compare", flow_run_name="compare {config.name}")

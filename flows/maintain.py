@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from prefect import flow
 
-from tasks.artefacts import Run
-from tasks.index import index
-from tasks.maintenance import MaintainConfig
-from tasks.tidy import tidy
+from tasks.catalogue.index import index
+from tasks.pipeline.artefacts import Run
 from tasks.versions.history import histories
+from tasks.versions.maintain import tidy
+from tasks.versions.maintenance import MaintainConfig
 
 
 @flow(name="maintain", flow_run_name="maintain {config.lake}")

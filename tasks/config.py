@@ -21,24 +21,24 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from tasks.arms import Verification
-from tasks.budgets import Budget, BudgetChoice
-from tasks.canaries import Canaries
-from tasks.decision import Flagging
-from tasks.detectors import DETECTORS, Detector, DetectorChoice
-from tasks.drifting import Drifting
-from tasks.fitting import Training
-from tasks.gradients import GradientChoice
-from tasks.models import ModelChoice
-from tasks.neighbourhood import Neighbourhood
-from tasks.readers import ReaderChoice
-from tasks.reviewing import Review
-from tasks.runner import Runner
-from tasks.search import Search
-from tasks.stores import StoreChoice
-from tasks.targets import kind_of
-from tasks.tracing import Tracing
-from tasks.validation import Ingestion
+from tasks.core.runner import Runner
+from tasks.dataset.targets import kind_of
+from tasks.decision.budget_search import Search
+from tasks.decision.budgets import Budget, BudgetChoice
+from tasks.decision.flagging import Flagging
+from tasks.decision.review_sheet import Review
+from tasks.gradients.kinds import GradientChoice
+from tasks.ingestion.readers import ReaderChoice
+from tasks.ingestion.two_passes import Ingestion
+from tasks.planning.canaries import Canaries
+from tasks.planning.neighbours import Neighbourhood
+from tasks.proof.arms import Verification
+from tasks.scoring.detectors import DETECTORS, Detector, DetectorChoice
+from tasks.scoring.influence_traces import Tracing
+from tasks.training.drift_policy import Drifting
+from tasks.training.fit import Training
+from tasks.training.models import ModelChoice
+from tasks.versions.stores import StoreChoice
 
 # What is compared unless told otherwise, as far as it is there: all that serve every model, and in seconds.
 _COMPARED = (

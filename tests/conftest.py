@@ -32,7 +32,8 @@ LONG = (
     "flows/test_runners.py", "flows/test_resume.py", "flows/test_gate.py", "flows/test_review.py",
     "flows/test_main.py", "flows/test_base.py", "flows/test_incremental.py", "flows/test_compare.py",
     "flows/test_secrets.py", "flows/test_prefect.py", "flows/test_search.py", "flows/test_canaries.py",
-    "flows/test_maintain.py", "flows/test_deployments.py", "tasks/test_catalogue.py", "tasks/test_reproduce.py",
+    "flows/test_maintain.py", "flows/test_deployments.py", "tasks/catalogue/test_catalogue.py",
+    "tasks/evaluation/test_reproduce.py",
     "tasks/kernels/test_influence.py", "tasks/versions/test_versions.py", "tasks/versions/test_publication.py",
 )  # fmt: skip
 

@@ -44,7 +44,7 @@ def command() -> Main:
     """Import the command line, ready to be called once in each child."""
     from prefect.context import refresh_global_settings_context
 
-    from tasks import foreground
+    from flows.command_line import foreground
 
     prepared = foreground.prepare_prefect
 
@@ -127,7 +127,7 @@ if __name__ == "__main__":
     main = command()
     for name in ("clean", "compare", "maintain"):
         importlib.import_module(f"flows.{name}")
-    from tasks.caching import code_digest
+    from tasks.pipeline.cache_keys import code_digest
 
     # Sources that are read and parsed for a run's cache keys are kept, by their time of change.
     code_digest([name for name in sys.modules if name.partition(".")[0] in ("flows", "tasks")])

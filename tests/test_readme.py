@@ -12,12 +12,12 @@ import duckdb
 import pytest
 import yaml
 
-from tasks.budgets import BUDGETS
-from tasks.catalogue import connect
+from tasks.catalogue.database import connect
 from tasks.config import CleanConfig
-from tasks.detectors import DETECTORS
-from tasks.gradients import GRADIENTS
-from tasks.readers import READERS
+from tasks.decision.budgets import BUDGETS
+from tasks.gradients.kinds import GRADIENTS
+from tasks.ingestion.readers import READERS
+from tasks.scoring.detectors import DETECTORS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = (REPOSITORY / "README.md").read_text()
@@ -97,14 +97,14 @@ def test_a_training_script_reads_the_live_version(home, monkeypatch):
 def test_the_example_of_a_detector_is_one(tmp_path, monkeypatch):
     import numpy as np
 
-    from tasks.parts import Family
+    from tasks.core.plugins import Family
 
     (code,) = [code for code in blocks("python") if "Detector" in code]
     (tmp_path / "added").mkdir()
     (tmp_path / "added" / "__init__.py").write_text("")
     (tmp_path / "added" / "linf.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
-    from tasks.detectors import Detector
+    from tasks.scoring.detectors import Detector
 
     class Shown:
         gradients = property(lambda self: self)

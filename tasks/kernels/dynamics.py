@@ -5,8 +5,8 @@
     EL2N        mean over the first fifth of the steps, at least one pass, of ‖softmax(z) − onehot(y)‖₂ (Paul, Ganguli
                 & Dziugaite, 2021)
 
-Of targets that are no classes (n × m values y, tasks/targets) there is no other class to be taken for: AUM is then
-the mean of −ℓ, and EL2N that of ‖∂ℓ/∂z‖₂, which of a cross entropy is the same as above.
+Of targets that are no classes (n × m values y, tasks/dataset/targets) there is no other class to be taken for: AUM is
+then the mean of −ℓ, and EL2N that of ‖∂ℓ/∂z‖₂, which of a cross entropy is the same as above.
 
 The outputs are those of the training step itself, augmented and with dropout, before the step is taken: they cost no
 further pass.

@@ -31,7 +31,7 @@ class Outcome(NamedTuple):
     p_label: Float[torch.Tensor, "n"]
     """Probability of the given label."""
     predicted: Shaped[torch.Tensor, "n *m"]
-    """Most probable class; of other targets what they make of the outputs (tasks/targets)."""
+    """Most probable class; of other targets what they make of the outputs (tasks/dataset/targets)."""
     p_predicted: Float[torch.Tensor, "n"]
     """Its probability."""
 

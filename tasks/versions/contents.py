@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tasks.artefacts import File, sha256_of
-from tasks.queries import query
-from tasks.schemas import DECISIONS
+from tasks.core.sql import query
+from tasks.pipeline.artefacts import File, sha256_of
+from tasks.pipeline.schemas import DECISIONS
 from tasks.versions.history import History
 from tasks.versions.manifest import Content, Part
 
@@ -34,7 +34,7 @@ _ROWS = 4096
 
 
 def decide(flags: pa.Table, samples: pa.Table, scores: pa.Table, remedy: Remedy, rule: str) -> pa.Table:
-    """Flags to decisions (tasks/queries/decisions.sql).
+    """Flags to decisions (tasks/versions/decisions.sql).
 
     Args:
         flags: schema ``FLAGS``.
@@ -49,7 +49,7 @@ def decide(flags: pa.Table, samples: pa.Table, scores: pa.Table, remedy: Remedy,
     with duckdb.connect() as db:
         for name, table in {"flags": flags, "samples": samples, "scores": scores}.items():
             db.register(name, table)
-        decided = db.sql(query("decisions"), params={"remedy": remedy, "rule": rule}).to_arrow_table()
+        decided = db.sql(query("versions/decisions"), params={"remedy": remedy, "rule": rule}).to_arrow_table()
     return decided.cast(DECISIONS)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
-from tasks.queries import query
+from tasks.core.sql import query
 from tasks.versions.contents import rows_of
 from tasks.versions.history import History
 from tasks.versions.manifest import Manifest
@@ -42,7 +42,7 @@ class Difference:
 
 
 def difference(history: History, a: Manifest, b: Manifest) -> Difference:
-    """Compare two versions' members and decisions (tasks/queries/difference.sql)."""
+    """Compare two versions' members and decisions (tasks/versions/difference.sql)."""
     with rows_of(history, a.rows_of) as before, rows_of(history, b.rows_of) as after, duckdb.connect() as db:
         tables = {
             "a": before.members(),
@@ -52,4 +52,4 @@ def difference(history: History, a: Manifest, b: Manifest) -> Difference:
         }
         for name, table in tables.items():
             db.register(name, table)
-        return Difference(a, b, db.sql(query("difference")).to_arrow_table())
+        return Difference(a, b, db.sql(query("versions/difference")).to_arrow_table())

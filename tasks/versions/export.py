@@ -13,9 +13,9 @@ from typing import Any, Literal, get_args
 
 import pyarrow.parquet as pq
 
-from tasks.artefacts import partial_folder, rename_folder, write_durably
-from tasks.errors import BadConfig, needing
-from tasks.samples import Payload, to_array
+from tasks.core.errors import BadConfig, needing
+from tasks.dataset.samples import Payload, to_array
+from tasks.pipeline.artefacts import partial_folder, rename_folder, write_durably
 from tasks.versions.contents import Rows, rows_of
 from tasks.versions.history import History
 from tasks.versions.live import tensors_of

@@ -18,9 +18,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tasks.errors import BadArtefact, BadConfig
+from tasks.core.errors import BadArtefact, BadConfig
 from tasks.versions.manifest import NAMED, Content, Manifest, Move
-from tasks.versions.objects import Objects
+from tasks.versions.object_store import Objects
 
 CURRENT, CANDIDATE = "current", "candidate"
 _TAG = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")

@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from tasks.artefacts import Artefact, sha256_of
-from tasks.errors import GradsieveError
-from tasks.identity import content_hashes
-from tasks.readers import ReaderChoice
-from tasks.samples import Payload
-from tasks.schemas import FLAGS
+from tasks.core.errors import GradsieveError
+from tasks.dataset.sample_ids import content_hashes
+from tasks.dataset.samples import Payload
+from tasks.ingestion.readers import ReaderChoice
+from tasks.pipeline.artefacts import Artefact, sha256_of
+from tasks.pipeline.schemas import FLAGS
 from tasks.versions.contents import THIN, Rows, decide, members_digest, rows_of
 from tasks.versions.history import History
 from tasks.versions.manifest import Manifest

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from tasks.errors import BadInput
-from tasks.samples import Payload, to_array
-from tasks.targets import read_target
+from tasks.core.errors import BadInput
+from tasks.dataset.samples import Payload, to_array
+from tasks.dataset.targets import read_target
 from tasks.versions.contents import Rows, rows_of
 from tasks.versions.history import CURRENT, History
 from tasks.versions.manifest import Manifest
-from tasks.versions.objects import Objects
+from tasks.versions.object_store import Objects
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tasks.artefacts import File
-from tasks.errors import BadArtefact
+from tasks.core.errors import BadArtefact
+from tasks.pipeline.artefacts import File
 
 NAMED = re.compile(r"v(\d{4,})\.json")
 
@@ -37,7 +37,7 @@ class Content(BaseModel):
     classes: tuple[str, ...]
     payload: dict[str, Any]
     target: dict[str, Any] | None = None
-    """What the labels say (tasks/targets); None of classes."""
+    """What the labels say (tasks/dataset/targets); None of classes."""
 
     @property
     def id(self) -> str:

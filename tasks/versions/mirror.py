@@ -6,9 +6,9 @@ import re
 import tempfile
 from pathlib import Path
 
-from tasks.errors import BadArtefact, BadConfig
+from tasks.core.errors import BadArtefact, BadConfig
 from tasks.versions.history import CURRENT, History
-from tasks.versions.objects import Objects
+from tasks.versions.object_store import Objects
 
 # In this order: what a manifest names is there before it is.
 _SHOWN = (r"contents/[0-9a-f]+/decisions\.parquet", r"v\d{4,}\.json", r"tags/[^/]+/\d{6}\.json")

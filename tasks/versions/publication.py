@@ -13,14 +13,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.artefacts import Artefact, Run, fsync, partial_folder
-from tasks.samples import sample_paths
-from tasks.schemas import DECISIONS
-from tasks.stores import Store
+from tasks.dataset.samples import sample_paths
+from tasks.pipeline.artefacts import Artefact, Run, fsync, partial_folder
+from tasks.pipeline.schemas import DECISIONS
 from tasks.versions.contents import Decided, described, members_digest, rows_of, write_plain
 from tasks.versions.history import CANDIDATE, CURRENT, History
 from tasks.versions.manifest import Content, Manifest, Part
 from tasks.versions.mirror import check
+from tasks.versions.stores import Store
 
 
 def history_of(run: Run, store: Store, dataset: str) -> History:

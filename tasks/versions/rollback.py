@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.errors import BadArtefact
+from tasks.core.errors import BadArtefact
 from tasks.versions.history import CURRENT, History
 from tasks.versions.manifest import Manifest
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tasks.artefacts import Artefact
+from tasks.pipeline.artefacts import Artefact
 from tasks.versions.history import History
 from tasks.versions.manifest import Manifest
-from tasks.versions.objects import Found
+from tasks.versions.object_store import Found
 
 # Of a run whose versions are all gone: what is large. Scores, flags and metrics stay, for SQL.
 _LARGE = ("checkpoints/*", "gradients/*.arrow", "canaries/*")

@@ -30,21 +30,21 @@ import pyarrow.compute as pc
 from pydantic import TypeAdapter
 from scipy import stats
 
-from tasks.artefacts import Artefact, Run
-from tasks.budgets import Budget, BudgetChoice, Standing
 from tasks.config import CleanConfig
-from tasks.detectors import DetectorChoice
-from tasks.earlier import base_of
-from tasks.evidence import Evidence
-from tasks.extract import extract
-from tasks.ingest import ingest
+from tasks.dataset.samples import table_of
+from tasks.decision.budget_view import standing_of
+from tasks.decision.budgets import Budget, BudgetChoice, Standing
+from tasks.gradients.extract import extract
+from tasks.ingestion.ingest import ingest
 from tasks.kernels.ranking import average_precision, precision_at, roc_auc
-from tasks.plan import plan
-from tasks.plant import plant
-from tasks.samples import table_of
-from tasks.standing import standing_of
-from tasks.train import train
-from tasks.vote import vote
+from tasks.pipeline.artefacts import Artefact, Run
+from tasks.planning.make_folds import plan
+from tasks.planning.plant import plant
+from tasks.planning.vote import vote
+from tasks.scoring.detectors import DetectorChoice
+from tasks.scoring.evidence import Evidence
+from tasks.training.base_run import base_of
+from tasks.training.train import train
 
 CLEANLAB = ["self_confidence", "normalized_margin", "confidence_weighted_entropy"]
 QUICK = [

@@ -30,19 +30,19 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
-from tasks.artefacts import Artefact, Run
-from tasks.earlier import base_of
-from tasks.extract import extract
-from tasks.fitting import Training
-from tasks.gradients.layers import Layers
-from tasks.models import Model
-from tasks.models.cnn import Cnn
-from tasks.models.mlp import Mlp
-from tasks.plan import plan
-from tasks.samples import Payload
-from tasks.schemas import FOLDS, SAMPLES, canaries
-from tasks.shards import GradientShards, ShardWriter
-from tasks.train import train
+from tasks.dataset.samples import Payload
+from tasks.gradients.extract import extract
+from tasks.gradients.kinds.layers import Layers
+from tasks.gradients.shards import GradientShards, ShardWriter
+from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.schemas import FOLDS, SAMPLES, canaries
+from tasks.planning.make_folds import plan
+from tasks.training.base_run import base_of
+from tasks.training.fit import Training
+from tasks.training.models import Model
+from tasks.training.models.cnn import Cnn
+from tasks.training.models.mlp import Mlp
+from tasks.training.train import train
 
 CLASSES, SHARD = [str(i) for i in range(10)], 5000
 TRAINING = Training(epochs=1, batch_size=512, device="cpu")
@@ -225,8 +225,8 @@ def workers_of(kind: Cluster) -> tuple[str, str, str, float]:
     """Twelve shards of 1,000 images on two workers against one, the cluster and torch already up."""
     from prefect import flow, unmapped
 
-    from tasks.runner import Runner
-    from tasks.workers import workers
+    from tasks.core.runner import Runner
+    from tasks.pipeline.workers import workers
 
     seconds = {}
     for count in (1, 2):

@@ -24,12 +24,13 @@ import torch
 import yaml
 from timing import machine
 
-from tasks import devices, images
-from tasks.fitting import Training, fit, predict
-from tasks.models import Model
-from tasks.models.resnet import ResNet18, ResNet34
-from tasks.samples import Inputs, Payload
-from tasks.targets import Target
+from tasks.core import devices
+from tasks.dataset import images
+from tasks.dataset.samples import Inputs, Payload
+from tasks.dataset.targets import Target
+from tasks.training.fit import Training, fit, predict
+from tasks.training.models import Model
+from tasks.training.models.resnet import ResNet18, ResNet34
 
 RECIPES = Path(__file__).resolve().parents[2] / "deployments" / "recipes"
 TARGET = Target(classes=tuple(str(i) for i in range(10)))

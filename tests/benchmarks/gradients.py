@@ -44,7 +44,7 @@ from timing import Candidate, Row, Timed, agreement, interleave, machine, show
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from tasks.gradients.head import Head
+from tasks.gradients.kinds.head import Head
 from tasks.kernels.head import head_gradient
 from tasks.kernels.layers import LayerGradientTaker
 from tasks.kernels.losses import Loss

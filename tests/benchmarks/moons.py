@@ -27,10 +27,10 @@ from scipy import stats
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
 from tasks.config import CleanConfig
-from tasks.detectors import DetectorChoice
-from tasks.evidence import Evidence
-from tasks.readers.half_moons import HalfMoons
-from tasks.samples import load
+from tasks.dataset.samples import load
+from tasks.ingestion.readers.half_moons import HalfMoons
+from tasks.scoring.detectors import DetectorChoice
+from tasks.scoring.evidence import Evidence
 
 OURS = ["fusion", "label_flow", "margin", "neighbours", "l2", "self_confidence"]
 TRIMMED = 0.1

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tasks.models.resnet import ResNet18
-from tasks.samples import Payload
+from tasks.dataset.samples import Payload
+from tasks.training.models.resnet import ResNet18
 
 CLASSES, WORDS, TOKENS, WIDTH = 10, 5000, 128, 256
 

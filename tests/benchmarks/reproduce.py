@@ -16,8 +16,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tasks.experiments import experiment, names
-from tasks.reproduction import Reproduction
+from tasks.evaluation.experiments import experiment, names
+from tasks.evaluation.reproduction import Reproduction
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from timing import machine
 
-from tasks.catalogue import NAME, build
+from tasks.catalogue.database import NAME, build
 
 RUN = "made-up-20261125T000000-0000"
 FILES = {"flags": "flags.parquet", "suspects": "flags.parquet", "samples": "samples/*.parquet"}

@@ -20,16 +20,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.artefacts import Run
-from tasks.ingest import ingest
-from tasks.readers import ReaderChoice
-from tasks.samples import table_of
-from tasks.schemas import FLAGS, SAMPLES
-from tasks.schemas import scores as scores_schema
-from tasks.validation import Ingestion
+from tasks.dataset.samples import table_of
+from tasks.ingestion.ingest import ingest
+from tasks.ingestion.readers import ReaderChoice
+from tasks.ingestion.two_passes import Ingestion
+from tasks.pipeline.artefacts import Run
+from tasks.pipeline.schemas import FLAGS, SAMPLES
+from tasks.pipeline.schemas import scores as scores_schema
 from tasks.versions.contents import decide
 from tasks.versions.history import History
-from tasks.versions.objects import Objects
+from tasks.versions.object_store import Objects
 from tasks.versions.publication import Publication
 
 

@@ -13,25 +13,25 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.datasets import load_digits
 
-from tasks.artefacts import Run
-from tasks.canaries import Canaries, planted_of
-from tasks.earlier import base_of, stages_of
-from tasks.errors import BadArtefact, BadConfig, BadInput
-from tasks.extract import extract
-from tasks.fitting import Training
-from tasks.gradients.head import Head
-from tasks.gradients.layers import Layers
-from tasks.ingest import ingest
+from tasks.core.errors import BadArtefact, BadConfig, BadInput
+from tasks.dataset.targets import target_of
+from tasks.gradients.extract import extract
+from tasks.gradients.kinds.head import Head
+from tasks.gradients.kinds.layers import Layers
+from tasks.ingestion.ingest import ingest
+from tasks.ingestion.readers.csv import Csv
+from tasks.ingestion.two_passes import Ingestion
 from tasks.kernels.folds import extend_folds
-from tasks.models.mlp import Mlp
-from tasks.neighbourhood import Neighbourhood
-from tasks.plan import plan
-from tasks.plant import plant
-from tasks.readers.csv import Csv
-from tasks.targets import target_of
-from tasks.train import train
-from tasks.validation import Ingestion
-from tasks.vote import vote
+from tasks.pipeline.artefacts import Run
+from tasks.planning.canaries import Canaries, planted_of
+from tasks.planning.make_folds import plan
+from tasks.planning.neighbours import Neighbourhood
+from tasks.planning.plant import plant
+from tasks.planning.vote import vote
+from tasks.training.base_run import base_of, stages_of
+from tasks.training.fit import Training
+from tasks.training.models.mlp import Mlp
+from tasks.training.train import train
 
 MODEL, TRAINING = Mlp(hidden=[6]), Training(epochs=1, device="cpu")
 OPTIONS = ["--model.kind=mlp", "--model.hidden=6", "--training.epochs=1", "--training.device=cpu", "--folds=2"]

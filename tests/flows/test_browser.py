@@ -21,7 +21,7 @@ import pytest
 
 from tasks.config import CleanConfig
 from tasks.versions.history import History
-from tasks.versions.objects import Objects
+from tasks.versions.object_store import Objects
 
 pytest.importorskip("selenium", reason="selenium is not installed: pip install '.[test]'")
 

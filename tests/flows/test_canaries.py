@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tasks.versions.history import History
-from tasks.versions.objects import Objects
+from tasks.versions.object_store import Objects
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from tasks.artefacts import sha256_of
 from tasks.config import CleanConfig
+from tasks.pipeline.artefacts import sha256_of
 from tasks.versions.history import History
-from tasks.versions.objects import Objects
+from tasks.versions.object_store import Objects
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from flows.command_line.serve import check_deployments
 from tasks.config import CleanConfig
-from tasks.serve_command import check_deployments
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deployments"
@@ -37,7 +37,7 @@ def test_every_deployment_has_parameters_its_flow_takes_and_no_cleaning_has_a_li
 
 
 def test_every_entrypoint_is_there_and_what_changed_data_start_waits_for_the_event_that_is_sent():
-    from tasks.events import DATA_CHANGED
+    from tasks.core.events import DATA_CHANGED
 
     deployments = yaml.safe_load((FOLDER / "prefect.yaml").read_text())["deployments"]
     for deployment in deployments:

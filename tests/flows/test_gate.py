@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tasks.versions.history import History
-from tasks.versions.objects import Objects
+from tasks.versions.object_store import Objects
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -30,7 +30,7 @@ INVERTED = '''"""The margin turned upside down: the surest labels look most susp
 
 from typing import ClassVar, Literal
 
-from tasks.detectors import Detector
+from tasks.scoring.detectors import Detector
 
 
 class Inverted(Detector):

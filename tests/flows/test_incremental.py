@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.datasets import load_digits
 
-from tasks.artefacts import Run
-from tasks.drifting import Drifting
-from tasks.earlier import base_for, base_of, stages_of
-from tasks.fitting import Training
-from tasks.models.mlp import Mlp
+from tasks.pipeline.artefacts import Run
+from tasks.training.base_run import base_for, base_of, stages_of
+from tasks.training.drift_policy import Drifting
+from tasks.training.fit import Training
+from tasks.training.models.mlp import Mlp
 
 OPTIONS = [
     "--reader.label=digit", "--model.kind=mlp", "--model.hidden=32", "--training.epochs=8", "--training.device=cpu",

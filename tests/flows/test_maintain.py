@@ -12,7 +12,7 @@ import pytest
 def lake(cleaned, tmp_path):
     """The main job's lake, three times rolled back to its first version: the first of these three may go."""
     from tasks.versions.history import History
-    from tasks.versions.objects import Objects
+    from tasks.versions.object_store import Objects
     from tasks.versions.rollback import rolled_back
 
     lake = shutil.copytree(cleaned.lake, tmp_path / "lake")
@@ -63,7 +63,7 @@ def test_old_versions_go_and_the_catalogue_says_so(gradsieve, lake):
 
 def test_of_a_damaged_dataset_nothing_goes_and_the_others_are_kept_in_order_all_the_same(gradsieve, lake):
     from tasks.versions.history import History
-    from tasks.versions.objects import Objects
+    from tasks.versions.object_store import Objects
 
     objects = Objects(lake / "versions")
     shutil.copytree(lake / "versions" / "digits", lake / "versions" / "whole")

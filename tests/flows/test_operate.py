@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tasks.versions.history import History
-from tasks.versions.objects import Objects
+from tasks.versions.object_store import Objects
 
 pytestmark = pytest.mark.server
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text()

@@ -207,7 +207,7 @@ def test_a_wrong_parameter_is_refused_with_a_message_that_says_what_is_right():
 
 
 def test_retries_are_for_errors_that_pass():
-    from tasks.step import _transient
+    from tasks.pipeline.step import _transient
 
     class State:
         def __init__(self, error: BaseException) -> None:

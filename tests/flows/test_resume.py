@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.artefacts import sha256_of
+from tasks.pipeline.artefacts import sha256_of
 
 KILLS = 20
 # A process that has everything imported and forks one child for each run: a life then begins at once.
@@ -21,7 +21,7 @@ import os, sys
 from pathlib import Path
 import torch, pyarrow.parquet, sklearn.datasets
 from tasks.config import CleanConfig
-from tasks.foreground import prepare_prefect
+from flows.command_line.foreground import prepare_prefect
 lake, log = Path(sys.argv[1]), sys.argv[2]
 config = CleanConfig.model_validate({
     "lake": lake, "reader": {"kind": "digits", "limit": 1797}, "ingestion": {"shard_rows": 16}, "folds": 2,

@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.server_api import ServerApi
+from flows.operations.server_api import ServerApi
 from tasks.versions.history import History
-from tasks.versions.objects import Objects
+from tasks.versions.object_store import Objects
 
 BUDGET = ["--canaries.share=0", "--budget.kind=share", "--budget.share=0.05"]
 END = 60

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.artefacts import sha256_of
-from tasks.runner import Runner
+from tasks.core.runner import Runner
+from tasks.pipeline.artefacts import sha256_of
 
 # What is computed; the rest of a run folder names the run or the time.
 FOLDERS = ("checkpoints", "dynamics", "gradients", "canaries", "predictions")

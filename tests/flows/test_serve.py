@@ -67,7 +67,7 @@ def serving(receiver, mails, serve, tmp_path_factory):
 
 def test_its_deployments_are_there_scheduled_with_parameters_that_the_form_takes(serving):
     from tasks.config import CleanConfig, CompareConfig
-    from tasks.maintenance import MaintainConfig
+    from tasks.versions.maintenance import MaintainConfig
 
     flows = {flow["id"]: flow["name"] for flow in serving.ask("flows/filter")}
     found = {f"{flows[d['flow_id']]}/{d['name']}": d for d in serving.ask("deployments/filter")}
@@ -183,8 +183,8 @@ def test_what_would_hang_lie_open_or_be_read_is_refused(gradsieve, tmp_path, opt
     ],
 )
 def test_deployments_that_could_not_run_are_refused_before_anything_starts(tmp_path, text, words):
-    from tasks.errors import BadConfig
-    from tasks.serve_command import check_deployments
+    from flows.command_line.serve import check_deployments
+    from tasks.core.errors import BadConfig
 
     file = tmp_path / "prefect.yaml"
     file.write_text(text)

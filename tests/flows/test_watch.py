@@ -10,8 +10,8 @@ import urllib.request
 
 import pytest
 
-from tasks.errors import BadConfig
-from tasks.watch_command import WatchCommand, look
+from flows.command_line.watch import WatchCommand, look
+from tasks.core.errors import BadConfig
 
 
 def told(server: str) -> list[str]:

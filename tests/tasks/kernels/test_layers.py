@@ -1,6 +1,6 @@
 """One backward pass of the batch gives each chosen layer's gradient of each sample, and asks nothing else of a network.
 
-The specification is the loop of batch-of-one backward passes; tests/tasks/gradients has more networks.
+The specification is the loop of batch-of-one backward passes; tests/tasks/gradients/kinds has more networks.
 """
 
 import copy

@@ -16,12 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.artefacts import Artefact, Run
-from tasks.schemas import FLAGS, scores
-from tasks.stores import Store
-from tasks.stores.bucket import BucketStore
-from tasks.stores.lake import LakeStore
+from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.schemas import FLAGS, scores
 from tasks.versions.history import History
+from tasks.versions.stores import Store
+from tasks.versions.stores.bucket import BucketStore
+from tasks.versions.stores.lake import LakeStore
 
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "someone",
@@ -82,12 +82,12 @@ class Prepared:
         return self.given["metrics"].facts["verdict"]
 
     def publish(self) -> Artefact:
-        from tasks.publish import publish
+        from tasks.versions.publish import publish
 
         return publish.fn(run=self.run, history=self.history, store=self.store, **self.given)
 
     def promote(self, version: Artefact) -> str:
-        from tasks.promote import promote
+        from tasks.versions.promote import promote
 
         return promote.fn(self.run, self.history, version, self.given["metrics"])
 
@@ -112,7 +112,7 @@ class Source:
 def flags_of(run: Run, samples: Artefact, flagged: int, relabelled: int, first: int) -> tuple[Artefact, Artefact]:
     """Scores and flags: ``flagged`` training samples from the ``first`` on, the last ``relabelled`` of them with a
     suggestion, and one more that a guard kept."""
-    from tasks.samples import sample_paths
+    from tasks.dataset.samples import sample_paths
 
     thin = pa.concat_tables(
         [pq.read_table(path, columns=["sample_id", "label"]) for path in sample_paths(run, samples, "train")]
@@ -172,8 +172,8 @@ def prepare(tmp_path: Path) -> Callable[..., Prepared]:
         shard_rows: int = 64,
     ) -> Prepared:
         from tasks.config import CleanConfig
-        from tasks.ingest import ingest
-        from tasks.record import record
+        from tasks.ingestion.ingest import ingest
+        from tasks.pipeline.record import record
 
         run = Run.start(lake or tmp_path / "lake", dataset)
         source = source or Source(tmp_path / "source.npz")

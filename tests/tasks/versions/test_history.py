@@ -13,11 +13,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from tasks.artefacts import File
-from tasks.errors import BadConfig, GradsieveError
+from tasks.core.errors import BadConfig, GradsieveError
+from tasks.pipeline.artefacts import File
 from tasks.versions.history import CURRENT, History
 from tasks.versions.mirror import mirrored
-from tasks.versions.objects import Objects
+from tasks.versions.object_store import Objects
 from tasks.versions.publication import promoted
 from tasks.versions.vacuum import Clearance, clear
 
@@ -142,7 +142,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from test_history import facts
 from tasks.versions.history import History
-from tasks.versions.objects import Objects
+from tasks.versions.object_store import Objects
 from tasks.versions.publication import promoted
 history = History(Objects(sys.argv[2]), "pets")
 print("ready", flush=True)

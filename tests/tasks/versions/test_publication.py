@@ -19,12 +19,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.artefacts import sha256_of
-from tasks.errors import BadArtefact, BadConfig
-from tasks.stores.lake import LakeStore
+from tasks.core.errors import BadArtefact, BadConfig
+from tasks.pipeline.artefacts import sha256_of
 from tasks.versions.contents import members_digest, rows_of
 from tasks.versions.history import History
-from tasks.versions.objects import Objects
+from tasks.versions.object_store import Objects
+from tasks.versions.stores.lake import LakeStore
 
 KILLS = 20
 
@@ -254,21 +254,21 @@ import sys
 sys.path.insert(0, sys.argv[1])
 import json, os, signal, time
 from pathlib import Path
-from tasks.artefacts import Artefact, Run
+from tasks.pipeline.artefacts import Artefact, Run
 from tasks.versions.history import History
-from tasks.versions.objects import Objects
-from tasks.publish import publish
-from tasks.promote import promote
-from tasks.readers import ReaderChoice
-from tasks.stores.lake import LakeStore
+from tasks.versions.object_store import Objects
+from tasks.versions.publish import publish
+from tasks.versions.promote import promote
+from tasks.ingestion.readers import ReaderChoice
+from tasks.versions.stores.lake import LakeStore
 
 about = json.loads(Path(sys.argv[2]).read_text())
 run = Run.model_validate(about["run"])
 given = {n: Artefact.model_validate(v) for n, v in about["artefacts"].items()}
 given["checkpoints"] = [Artefact.model_validate(v) for v in about["checkpoints"]]
 given["reader"] = ReaderChoice.model_validate(about["reader"]).part
-import tasks.versions.publication, tasks.versions.mirror, tasks.samples, pyarrow.dataset
-from tasks.provenance import code_version
+import tasks.versions.publication, tasks.versions.mirror, tasks.dataset.samples, pyarrow.dataset
+from tasks.pipeline.provenance import code_version
 code_version()
 taken = step = 0
 
@@ -403,7 +403,7 @@ def test_twenty_kills_at_random_moments_leave_no_half_state_and_the_next_one_goe
 
 
 def test_what_a_killed_process_left_half_written_is_swept_by_the_next_run(described):
-    from tasks.artefacts import PARTIAL, Run
+    from tasks.pipeline.artefacts import PARTIAL, Run
 
     ready, _ = described
     import socket
@@ -424,7 +424,7 @@ def test_what_a_killed_process_left_half_written_is_swept_by_the_next_run(descri
 
 
 def test_the_lake_shows_what_is_published_elsewhere(prepare, bucket):
-    from tasks.catalogue import NAME, build
+    from tasks.catalogue.database import NAME, build
 
     ready = prepare(store=bucket, promote=True)
     ready.promote(ready.publish())

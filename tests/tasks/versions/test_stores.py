@@ -17,17 +17,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.artefacts import PARTIAL
-from tasks.errors import BadArtefact, BadConfig
-from tasks.stores import STORES
-from tasks.versions import objects as places
-from tasks.versions.objects import Objects
+from tasks.core.errors import BadArtefact, BadConfig
+from tasks.pipeline.artefacts import PARTIAL
+from tasks.versions import object_store as places
+from tasks.versions.object_store import Objects
+from tasks.versions.stores import STORES
 
 WRITERS = 16
 
 RACE = """
 import os, sys
-from tasks.versions.objects import Objects
+from tasks.versions.object_store import Objects
 objects = Objects(sys.argv[1], **({"endpoint": sys.argv[2]} if len(sys.argv) > 2 else {}))
 print(sum(objects.create(f"pets/v{i:04d}.json", f"{os.getpid()} {i}".encode()) for i in range(40)))
 """
@@ -156,8 +156,8 @@ def test_a_place_that_is_none_is_refused(where):
 FULL = """
 import resource, signal, sys
 from pathlib import Path
-from tasks.errors import GradsieveError
-from tasks.versions.objects import Objects
+from tasks.core.errors import GradsieveError
+from tasks.versions.object_store import Objects
 objects = Objects(sys.argv[1])
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))

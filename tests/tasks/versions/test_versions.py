@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flows.__main__ import main
-from tasks.errors import BadArtefact, BadConfig
+from tasks.core.errors import BadArtefact, BadConfig
 from tasks.versions.contents import rows_of
 from tasks.versions.difference import CHANGES, difference
 from tasks.versions.history import History
@@ -156,7 +156,7 @@ def test_as_a_folder_of_images_which_our_own_reader_takes(three, tmp_path):
         found = {path.stem: path.parent.name for path in (out / split).glob("*/*.png")}
         assert found == expected
     (out / "version.json").unlink()
-    code = "from tasks.readers import ReaderChoice as C; import sys; "
+    code = "from tasks.ingestion.readers import ReaderChoice as C; import sys; "
     code += "print(sum(len(c.label) for c in C(kind='image_folder', options={'path': sys.argv[1]}).part.open()[1]))"
     read = subprocess.run([sys.executable, "-c", code, str(out)], capture_output=True, text=True, check=False)
     assert read.stdout.strip() == str(three.history.resolve("v0003").rows), read.stderr
@@ -288,7 +288,7 @@ def test_ids_that_are_not_those_of_their_inputs_are_found(prepare):
     swapped = [names[1], names[0], *names[2:]]
     path.unlink()
     pq.write_table(table.set_column(0, table.schema.field(0), pa.array(swapped)), path)
-    from tasks.artefacts import sha256_of
+    from tasks.pipeline.artefacts import sha256_of
 
     lying = part.model_copy(update={"sha256": sha256_of(path), "size": path.stat().st_size})
     path.rename(path.with_name(f"{lying.sha256}.parquet"))
@@ -360,7 +360,7 @@ def test_a_version_that_is_tagged_meanwhile_is_spared(many):
 
 
 def test_a_kill_in_the_middle_leaves_versions_that_are_whole_and_the_next_vacuum_finishes(many, monkeypatch):
-    from tasks.versions.objects import Objects
+    from tasks.versions.object_store import Objects
 
     history, lake = many[-1].history, many[-1].run.lake
     delete = Objects.delete

@@ -1,0 +1,1 @@
+"""The ``gradsieve`` command: options, answers, one file for each subcommand."""

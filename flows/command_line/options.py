@@ -1,0 +1,170 @@
+"""A flow's configuration as command-line options: every choice of a part opened into the options of all its parts.
+
+A flow's parameters hold a part's options in one free mapping (``tasks/core/plugins.py``). On a command line each
+option of each part has its own name and words, a kind may be left out where the other options tell it, and a YAML file
+may lie under it all.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Union, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
+
+from tasks.core.errors import BadConfig, BadInput
+from tasks.core.plugins import Choice, Part
+
+# Formats told by a file's suffix, so that --reader.path alone is enough.
+_KINDS_BY_SUFFIX = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".npz": "npz",
+}
+
+
+class Options(BaseModel):
+    """Base of a command whose options are a configuration's, opened by ``opened``."""
+
+    model_config = ConfigDict(extra="forbid")
+    of: ClassVar[type[BaseModel]]
+    """The configuration."""
+    config: Path | None = Field(
+        default=None, description="YAML file of these options; what stands on the line overrides it."
+    )
+    verbose: bool = Field(default=False, description="Show Prefect's own log.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, values: Any) -> Any:
+        """Fill in the kind of a part of which only options were given."""
+        if isinstance(values, dict):
+            for name, field in cls.of.model_fields.items():
+                choice = _choice(field.annotation)
+                given = values.get(name)
+                if choice is not None and isinstance(given, dict) and not given.get("kind"):
+                    values[name] = given | {"kind": _kind_of(given, choice)}
+        return values
+
+    def configuration(self) -> Any:
+        """What was given, as the configuration itself."""
+        given = self.model_dump(mode="json", exclude_unset=True, exclude={"config", "verbose"})
+        return self.of.model_validate(given)
+
+
+def opened(command: type[Options]) -> type[Options]:
+    """``command`` with the options of its configuration as fields."""
+    fields: dict[str, Any] = {}
+    for name, field in command.of.model_fields.items():
+        choice = _choice(field.annotation)
+        if choice is None:
+            several = next((c for c in map(_choice, get_args(field.annotation)) if c is not None), None)
+            if several is not None:
+                field = copy(field)
+                field.description = f"{field.description} {_kinds(several, '; ')}."
+            fields[name] = (field.annotation, field)
+            continue
+        default: Part = field.get_default().part
+        # The default's part comes last: of options that several parts share, --help shows the last one's defaults.
+        parts = (*(p for p in choice.family.parts.values() if p is not type(default)), type(default))
+        options = Annotated[Union[parts], Field(discriminator="kind")] if len(parts) > 1 else parts[0]  # noqa: UP007
+        words = f"{field.description}\n  {_kinds(choice, chr(10) + '  ')}"
+        fields[name] = (options, Field(default=default, description=words))
+    return create_model(command.__name__, __base__=command, __doc__=command.__doc__, **fields)
+
+
+def from_file(arguments: list[str], commands: dict[str, type[BaseModel]]) -> dict[str, Any]:
+    """The values of ``--config FILE``, to be laid under those of the command line.
+
+    Args:
+        arguments: the command line.
+        commands: the configuration of each command that has one.
+
+    Raises:
+        BadInput: no such file, or no mapping in it.
+        BadConfig: a part in it is neither a name nor a mapping.
+    """
+    names = [i for i, word in enumerate(arguments) if word == "--config" or word.startswith("--config=")]
+    configuration = commands.get(arguments[0]) if arguments else None
+    if configuration is None or not names:
+        return {}
+    word = arguments[names[-1]]
+    name = word.partition("=")[2] if "=" in word else (arguments[names[-1] + 1 :] or [""])[0]
+    path = Path(name).expanduser()
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise BadInput(
+            where=f"--config {path}", expected="a YAML file", got=str(error), do="Check the path and the file."
+        ) from error
+    if not isinstance(values, dict):
+        raise BadInput(where=f"--config {path}", expected="a mapping", got=type(values).__name__, do="See the README.")
+    for name, value in list(values.items()):
+        field = configuration.model_fields.get(name)
+        if value is None:
+            del values[name]  # a key with nothing behind it is the default
+        elif field is not None and _choice(field.annotation) is not None:
+            values[name] = _flat(value, f"--config {path}, {name}")
+    return {arguments[0]: values}
+
+
+def _flat(value: Any, where: str) -> dict[str, Any]:
+    """A part as a file may write it, as the command line has it: its options beside its kind."""
+    if not isinstance(value, str | dict):
+        raise BadConfig(
+            where=where,
+            expected="a name, or a mapping with kind and options",
+            got=f"a {type(value).__name__}",
+            do="See the README's example.",
+        )
+    flat: dict[str, Any] = {"kind": value} if isinstance(value, str) else dict(value)
+    options = flat.pop("options", None) or {}
+    return flat | options
+
+
+def _choice(annotation: Any) -> type[Choice[Any]] | None:
+    return annotation if isinstance(annotation, type) and issubclass(annotation, Choice) else None
+
+
+def _kinds(choice: type[Choice[Any]], between: str) -> str:
+    """What there is to choose from, each with the first line of its docstring."""
+    parts = choice.family.parts.items()
+    return between.join(f"{kind}: {(part.__doc__ or '').strip().splitlines()[0].rstrip('.')}" for kind, part in parts)
+
+
+def _kind_of(given: dict[str, Any], choice: type[Choice[Any]]) -> str:
+    if given.get("path") and "csv" in choice.family.parts:
+        return _format_of(Path(str(given["path"])).expanduser())
+    fitting = [kind for kind, part in choice.family.parts.items() if set(given) <= set(part.model_fields)]
+    default = choice.model_fields["kind"].default
+    return default if default in fitting or not fitting else fitting[0]
+
+
+def _format_of(path: Path) -> str:
+    """The reader for a path, told by its suffix, or by what a folder holds.
+
+    Raises:
+        BadConfig: nothing tells.
+    """
+    if path.is_dir():
+        inside = sorted(p for p in path.iterdir() if not p.name.startswith("."))
+        if any(p.is_dir() for p in inside):
+            return "image_folder"
+        path = next(iter(inside), path)
+    name = path.name.lower().removesuffix(".gz")
+    kind = _KINDS_BY_SUFFIX.get(Path(name).suffix)
+    if kind is None:
+        raise BadConfig(
+            where=f"option reader.path {path}",
+            expected=f"one of the suffixes {', '.join(_KINDS_BY_SUFFIX)}",
+            got=Path(name).suffix or "none",
+            do="Say what it is with --reader.kind.",
+        )
+    return kind

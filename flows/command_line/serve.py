@@ -1,0 +1,139 @@
+"""``gradsieve serve``: Prefect's server, a worker and our deployments with one command."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tasks.core.errors import BadArtefact, BadConfig
+
+if TYPE_CHECKING:
+    from flows.operations.server import Served
+
+# A worker that ends is begun again, each time after a longer wait; one that has lived so long has all its lives back.
+_WAITS_SECONDS = (1, 5, 30)
+_LIVED_SECONDS = 600
+# How often it is looked for runs whose process is gone.
+_LOOK_SECONDS = 30
+
+
+class ServeCommand(BaseModel):
+    """Start Prefect's server, a worker and the deployments, and keep them until Ctrl-C.
+
+    What they know is kept in the lake (.prefect), and there again after a restart. Set PREFECT_SERVER_API_AUTH_STRING
+    to user:password to close the API; where others can reach it, it must be. With GRADSIEVE_WEBHOOK set to an address
+    (of Slack, or of what takes {"text": …}) it is called when a run has failed or a cleaning harms.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    lake: Path = Field(default=Path("data"), description="Folder that holds runs, versions and the catalogue.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=4200, ge=1, le=65535, description="Port to listen on.")
+    workers: int = Field(default=1, ge=1, le=64, description="Runs start on one of them; more need PostgreSQL.")
+    database: str | None = Field(
+        default=None,
+        description="postgresql+asyncpg://user@host/name, its password in PGPASSWORD; default: SQLite in the lake, or "
+        "what PREFECT_SERVER_DATABASE_CONNECTION_URL names.",
+    )
+
+    deployments: Path | None = Field(
+        default=None,
+        description="YAML file with the deployments: a copy of deployments/prefect.yaml with your data in it, which is "
+        "looked at before anything starts. Default: that one.",
+    )
+
+    def cli_cmd(self) -> None:
+        """Serve until a signal comes."""
+        from flows.operations.deployments import scheduled
+        from flows.operations.server import DEPLOYMENTS, Stopped, served
+
+        stopped = threading.Event()
+
+        def stop(_signal: int, _frame: Any) -> None:
+            stopped.set()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
+        lake = self.lake.expanduser().resolve()
+        deployments = (self.deployments or DEPLOYMENTS).expanduser().resolve()
+        check_deployments(deployments)
+        try:
+            with served(lake, self.host, self.port, self.workers, self.database, deployments, stopped) as running:
+                print(f"gradsieve: {running.address}, lake {lake}; logs in {running.home}")
+                for line in scheduled(running.api):
+                    print(f"  {line}")
+                print(f"For gradsieve review and gradsieve watch: export PREFECT_API_URL={running.address}/api")
+                print("Ctrl-C stops it.", flush=True)
+                _watch_over(running, stopped)
+        except Stopped:
+            pass
+        print("gradsieve: stopped")
+
+
+def _watch_over(running: Served, stopped: threading.Event) -> None:
+    """Begin workers again that end, and runs whose process is gone.
+
+    Raises:
+        BadArtefact: the server has ended, or a worker too often.
+    """
+    ends: dict[str, list[float]] = {}
+    looked = time.monotonic()
+    while not stopped.wait(1):
+        if running.alone and time.monotonic() - looked > _LOOK_SECONDS:
+            looked = time.monotonic()
+            running.resume_later()
+        name = running.ended()
+        if name is None:
+            continue
+        ends[name] = [at for at in ends.get(name, []) if time.monotonic() - at < _LIVED_SECONDS] + [time.monotonic()]
+        if name == "server" or len(ends[name]) > len(_WAITS_SECONDS):
+            raise BadArtefact(
+                where=name,
+                expected="to run until it is stopped",
+                got=f"it ended with {running.children[name].returncode}",
+                do=f"See {running.home / name}.log.",
+            )
+        wait = _WAITS_SECONDS[len(ends[name]) - 1]
+        print(f"gradsieve: {name} ended with {running.children[name].returncode}, again in {wait} s", flush=True)
+        if not stopped.wait(wait):
+            running.start_worker(name)
+
+
+def check_deployments(path: Path) -> None:
+    """Look at every deployment's parameters as its run would, so that a wrong word is found now and not at night.
+
+    Raises:
+        BadConfig: there is no such file, it is no list of deployments, or a flow would refuse its parameters.
+    """
+    from tasks.config import CleanConfig, CompareConfig
+    from tasks.versions.maintenance import MaintainConfig
+
+    kinds: dict[str, type[BaseModel]] = {"clean": CleanConfig, "compare": CompareConfig, "maintain": MaintainConfig}
+    try:
+        told = yaml.safe_load(path.read_text(encoding="utf-8"))["deployments"]
+        found = [(each["entrypoint"].rpartition(":")[2], each["name"], each.get("parameters") or {}) for each in told]
+        configs = [(f"{flow}/{name}", kinds[flow], given.get("config", {})) for flow, name, given in found]
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        raise BadConfig(
+            where=f"{path}",
+            expected=f"deployments, each with a name and an entrypoint of one of {', '.join(kinds)}",
+            got=f"{type(error).__name__}: {error}",
+            do="Begin with a copy of deployments/prefect.yaml.",
+        ) from error
+    for name, kind, config in configs:
+        try:
+            kind.model_validate(config)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            raise BadConfig(
+                where=f"{path}, deployment {name}",
+                expected="parameters as the form takes them",
+                got=f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}",
+                do="Correct the file.",
+            ) from error

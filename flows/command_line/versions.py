@@ -1,0 +1,301 @@
+"""``gradsieve versions``: list, show, diff, tag, rollback, export, verify, vacuum."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import CliPositionalArg, CliSubCommand, get_subcommand
+from rich.console import Console
+
+from tasks.core.errors import BadArtefact, BadConfig, BadInput
+from tasks.versions.history import CURRENT, History, histories
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Versions(BaseModel):
+    """Base of the commands: which dataset's versions, and where they lie."""
+
+    model_config = ConfigDict(extra="forbid")
+    lake: Path = Field(default=Path("data"), description="Folder that holds runs, versions and the catalogue.")
+    store: str | None = Field(
+        default=None, description="Where the versions are: a folder or s3://bucket/prefix; default: the lake's own."
+    )
+    endpoint: str | None = Field(default=None, description="Address of an object store of one's own.")
+    dataset: str | None = Field(default=None, description="Whose versions; default: the only one's there are.")
+
+    def histories(self) -> list[History]:
+        """Of every dataset that was asked for.
+
+        Raises:
+            BadInput: there is none.
+        """
+        from tasks.versions.object_store import Objects
+
+        home = self.lake.expanduser().resolve() / "versions"
+        if self.store is None and not home.is_dir():
+            raise _nothing(str(home))
+        options = {} if self.endpoint is None else {"endpoint": self.endpoint}
+        # To look for versions makes no folder.
+        if self.store is not None and "://" not in self.store and not Path(self.store).expanduser().is_dir():
+            raise _nothing(self.store)
+        objects = Objects(home if self.store is None else self.store, **options)
+        found = histories(objects, self.dataset)
+        if not found:
+            raise _nothing(objects.where if self.dataset is None else f"{objects.where}, dataset {self.dataset}")
+        return found
+
+    @property
+    def history(self) -> History:
+        """Of the one dataset that is meant.
+
+        Raises:
+            BadConfig: there are several.
+        """
+        found = self.histories()
+        if len(found) > 1:
+            raise BadConfig(
+                where="option dataset",
+                expected=f"one of {', '.join(history.dataset for history in found)}",
+                got="none",
+                do="Say whose versions are meant with --dataset.",
+            )
+        return found[0]
+
+    def changed(self, history: History) -> None:
+        """Bring up to date what the lake shows of the dataset: its copy of what lies elsewhere, and the catalogue."""
+        from tasks.catalogue.database import build
+        from tasks.versions.mirror import mirrored, shows
+
+        lake = self.lake.expanduser().resolve()
+        if shows(history, lake):
+            mirrored(history, lake)
+            build(lake)
+
+
+def _nothing(where: str) -> BadInput:
+    return BadInput(where=where, expected="a published version", got="none", do="Run gradsieve clean first.")
+
+
+def _say(*what: Any) -> None:
+    # As wide as it needs to be in a pipe.
+    console = Console()
+    Console(width=None if console.is_terminal else 240, soft_wrap=not console.is_terminal).print(*what)
+
+
+class List(Versions):
+    """The versions, newest first."""
+
+    def cli_cmd(self) -> None:
+        """List them."""
+        from tasks.report.version_views import listed
+
+        for history in self.histories():
+            _say(listed(history.manifests(), history.tags()))
+
+
+class Show(Versions):
+    """All that one version knows of itself."""
+
+    version: CliPositionalArg[str] = Field(description="v0002, a tag, latest, or a time: 2026-11-25T04:00.")
+
+    def cli_cmd(self) -> None:
+        """Print it."""
+        from tasks.report.version_views import shown
+
+        history = self.history
+        _say(shown(history.resolve(self.version), history.tags(), history))
+
+
+class Diff(Versions):
+    """What changed between two versions: rows removed, relabelled, restored, each with its reason."""
+
+    a: CliPositionalArg[str] = Field(description="The version before: v0001, a tag, a time.")
+    b: CliPositionalArg[str] = Field(description="The version after.")
+    rows: int = Field(default=20, ge=0, description="Rows of each kind of change that are printed.")
+    output: Path | None = Field(
+        default=None, description="All rows to a file: .parquet, .csv, .json, or .html with pictures."
+    )
+
+    def cli_cmd(self) -> None:
+        """Compare them."""
+        from tasks.report.version_views import as_page, compared
+        from tasks.versions.difference import difference
+
+        history = self.history
+        found = difference(history, history.resolve(self.a), history.resolve(self.b))
+        if self.output is None:
+            _say(compared(found, self.rows))
+        elif self.output.suffix == ".html":
+            _write(self.output, as_page(found, history))
+        else:
+            _write_rows(found.rows, self.output)
+        if self.output is not None:
+            _say(f"{found.title}: {self.output}")
+
+
+def _write_rows(rows: pa.Table, path: Path) -> None:
+    import duckdb
+
+    with duckdb.connect() as db:
+        relation = db.from_arrow(rows)
+        writers = {
+            ".parquet": lambda: relation.write_parquet(str(path)),
+            ".csv": lambda: relation.write_csv(str(path)),
+            ".json": lambda: _write(path, "".join(f"{json.dumps(row, default=str)}\n" for row in rows.to_pylist())),
+        }
+        if path.suffix not in writers:
+            raise BadConfig(
+                where=f"option output {path}",
+                expected=f"a file ending in {', '.join(writers)} or .html",
+                got=path.suffix or "no suffix",
+                do="Name another.",
+            )
+        try:
+            writers[path.suffix]()
+        except duckdb.IOException as error:
+            raise _unwritable(path, str(error)) from error
+
+
+def _unwritable(path: Path, why: str) -> BadConfig:
+    return BadConfig(where=f"option output {path}", expected="a file that can be written", got=why, do="Name another.")
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise _unwritable(path, str(error)) from error
+
+
+class Tag(Versions):
+    """Point a tag at a version, or show the moves of one."""
+
+    tag: CliPositionalArg[str] = Field(description="current, candidate, or a name of your own.")
+    version: str | None = Field(default=None, description="Where it shall point; without it the tag's moves are shown.")
+    delete: bool = Field(default=False, description="Point it at nothing.")
+    reason: str = Field(default="by hand", description="Why; it is kept with the move.")
+
+    def cli_cmd(self) -> None:
+        """Move it."""
+        history = self.history
+        if self.version is None and not self.delete:
+            for move in history.moves(self.tag):
+                _say(f"{move.at[:19]} {move.version or 'nothing'} by {move.by}: {move.reason}")
+            return
+        version = None if self.delete or self.version is None else history.resolve(self.version).version
+        moved = history.move(self.tag, version, getpass.getuser(), self.reason)
+        self.changed(history)
+        _say(f"{self.tag} {'points' if moved else 'pointed already'} at {version or 'nothing'}")
+
+
+class Rollback(Versions):
+    """Go back to an earlier version: a new version with its rows, and the tag current on it. Nothing is deleted."""
+
+    version: CliPositionalArg[str] = Field(description="v0001, a tag, a time.")
+    reason: str = Field(default="rolled back by hand", description="Why; it is kept with the move.")
+
+    def cli_cmd(self) -> None:
+        """Go back."""
+        from tasks.versions.rollback import rolled_back
+
+        history = self.history
+        made = rolled_back(history, history.resolve(self.version), getpass.getuser(), self.reason)
+        self.changed(history)
+        _say(f"{made.version} holds the rows of {made.rollback_of}, and current points at it")
+
+
+class Export(Versions):
+    """Write a version as a dataset of another kind into a new folder."""
+
+    version: CliPositionalArg[str] = Field(default=CURRENT, description="v0002, a tag, a time; default: current.")
+    to: Path = Field(description="The folder, which must not be there yet.")
+    form: Literal["parquet", "image_folder", "huggingface", "torch"] = Field(
+        default="parquet", description="What is written."
+    )
+
+    def cli_cmd(self) -> None:
+        """Write it."""
+        from tasks.versions.export import export
+
+        history = self.history
+        manifest = history.resolve(self.version)
+        count = export(history, manifest, self.form, self.to)
+        _say(f"{count:,} rows of {manifest.dataset} {manifest.version} in {self.to}")
+
+
+class Verify(Versions):
+    """Recompute every digest of a version, from raw data to published rows."""
+
+    version: CliPositionalArg[str] = Field(default="all", description="v0002, a tag, a time; default: all of them.")
+
+    def cli_cmd(self) -> None:
+        """Recompute; exit code 6 if something is wrong."""
+        from tasks.versions.integrity import checks
+
+        wrong = 0
+        for history in self.histories() if self.version == "all" else [self.history]:
+            manifests = history.manifests() if self.version == "all" else [history.resolve(self.version)]
+            for manifest in manifests:
+                found = list(checks(history, manifest, self.lake.expanduser().resolve()))
+                wrong += sum(check.state == "wrong" for check in found)
+                _say(f"{manifest.dataset} {manifest.version}")
+                for check in found:
+                    _say(f"  {check.state:8} {check.what}: {check.detail}")
+        if wrong:
+            raise BadArtefact(
+                where="versions",
+                expected="every digest as it was recorded",
+                got=f"{wrong:,} that differ",
+                do="Restore what is named above from a copy, or go back to a version that is whole.",
+            )
+
+
+class Vacuum(Versions):
+    """Clear old versions away, with the shards and checkpoints of their runs. Only told, unless --no-dry-run."""
+
+    keep: int = Field(default=10, ge=1, description="The newest versions that stay; tagged ones stay besides.")
+    dry_run: bool = Field(default=True, description="Only say what would go.")
+    grace_hours: float = Field(
+        default=24.0, ge=0, description="Files no version names stay so long: a run may be about to name them."
+    )
+
+    def cli_cmd(self) -> None:
+        """Clear them away."""
+        from tasks.versions.vacuum import clear, clearance
+
+        lake = self.lake.expanduser().resolve()
+        for history in self.histories():
+            found = clearance(history, lake, self.keep, self.grace_hours)
+            if not self.dry_run:
+                found = clear(history, lake, found)
+                self.changed(history)
+            names = ", ".join(manifest.version for manifest in found.versions) or "no version"
+            _say(
+                f"{history.dataset}: {names}, {len(found.objects):,} objects and {len(found.files):,} files of runs, "
+                f"{found.size / 1e6:,.1f} MB, {'would go: --no-dry-run' if self.dry_run else 'are gone'}"
+            )
+
+
+class VersionsCommand(BaseModel):
+    """The versions of a lake's datasets."""
+
+    model_config = ConfigDict(extra="forbid")
+    list: CliSubCommand[List] = Field(description="The versions, newest first.")
+    show: CliSubCommand[Show] = Field(description="All that one version knows of itself.")
+    diff: CliSubCommand[Diff] = Field(description="What changed between two versions, and why.")
+    tag: CliSubCommand[Tag] = Field(description="Point a tag at a version.")
+    rollback: CliSubCommand[Rollback] = Field(description="Go back to an earlier version.")
+    export: CliSubCommand[Export] = Field(description="Parquet, image folder, Hugging Face dataset, torch.")
+    verify: CliSubCommand[Verify] = Field(description="Recompute every digest.")
+    vacuum: CliSubCommand[Vacuum] = Field(description="Clear old versions away.")
+
+    def cli_cmd(self) -> None:
+        """Run the one that was named; of none, list the versions."""
+        command: Any = get_subcommand(self, is_required=False) or List()
+        command.cli_cmd()

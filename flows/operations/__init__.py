@@ -1,0 +1,1 @@
+"""A Prefect server of one's own: its processes, deployments, automations."""

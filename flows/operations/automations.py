@@ -1,0 +1,84 @@
+"""Automations that tell somebody: a run has failed, a cleaning harms, new samples have drifted.
+
+    python -m flows.operations.automations        with PREFECT_API_URL and one of these in the environment
+
+    GRADSIEVE_WEBHOOK   an address that takes {"text": …}, Slack's for example
+    GRADSIEVE_NOTIFY    an Apprise address: e-mail and whatever else Apprise knows
+
+``gradsieve serve`` runs it. The addresses are kept as Prefect blocks, encrypted, and nowhere else. Plumbing that speaks
+Prefect's API.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Mapping
+
+from prefect.automations import Automation
+from prefect.blocks.webhook import Webhook
+from prefect.client.orchestration import get_client
+from prefect.events.actions import CallWebhook, SendNotification
+from prefect.events.schemas.automations import EventTrigger, Posture
+from pydantic import SecretStr
+
+from flows.operations.apprise_block import AppriseAddress
+from tasks.core.events import DRIFT, VERDICT
+
+BLOCK = "gradsieve"
+WEBHOOK, NOTIFY = "GRADSIEVE_WEBHOOK", "GRADSIEVE_NOTIFY"
+
+
+async def automate(addresses: Mapping[str, str]) -> list[str]:
+    """Make the automations, or make them anew; their names.
+
+    Args:
+        addresses: those of ``GRADSIEVE_WEBHOOK`` and ``GRADSIEVE_NOTIFY`` that there are.
+    """
+    webhook = notify = None
+    if url := addresses.get(WEBHOOK):
+        webhook = await Webhook(url=SecretStr(url), allow_private_urls=True).save(BLOCK, overwrite=True)  # pyright: ignore
+    if url := addresses.get(NOTIFY):
+        notify = await AppriseAddress(url=SecretStr(url)).save(BLOCK, overwrite=True)  # pyright: ignore
+    for name, (trigger, text) in _wanted().items():
+        async with get_client() as client:
+            for there in await client.read_automations_by_name(name):
+                await client.delete_automation(there.id)
+        actions = []
+        if webhook:
+            actions.append(CallWebhook(block_document_id=webhook, payload=json.dumps({"text": text})))
+        if notify:
+            actions.append(SendNotification(block_document_id=notify, subject=name, body=text))
+        await Automation(name=name, trigger=trigger, actions=actions).acreate()
+    return list(_wanted())
+
+
+def _wanted() -> dict[str, tuple[EventTrigger, str]]:
+    """Name → (when, what is said)."""
+    return {
+        "gradsieve: a run has failed": (
+            EventTrigger(
+                expect={"prefect.flow-run.Failed", "prefect.flow-run.Crashed"},
+                match_related={
+                    "prefect.resource.role": "flow",
+                    "prefect.resource.name": ["clean", "compare", "maintain"],
+                },  # pyright: ignore
+                posture=Posture.Reactive,
+                threshold=1,
+            ),
+            "{{ flow.name }} run {{ flow_run.name }}: {{ flow_run.state.name }}. {{ flow_run.state.message }}",
+        ),
+        "gradsieve: a cleaning harms": (
+            EventTrigger(expect={f"{VERDICT}.harms"}, posture=Posture.Reactive, threshold=1),
+            "{{ event.payload.dataset }} {{ event.payload.version }} harms: {{ event.payload.sentence }}",
+        ),
+        "gradsieve: new samples have drifted": (
+            EventTrigger(expect={DRIFT}, posture=Posture.Reactive, threshold=1),
+            "{{ event.payload.dataset }}, run {{ event.payload.run_id }}: {{ event.payload.sentence }}",
+        ),
+    }
+
+
+if __name__ == "__main__":
+    print("; ".join(asyncio.run(automate(os.environ))))

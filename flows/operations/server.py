@@ -1,0 +1,280 @@
+"""A Prefect server, its workers and our deployments on one machine: started together, watched, and stopped together."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from filelock import FileLock, Timeout
+
+from flows.operations import orphans
+from flows.operations.server_api import ServerApi
+from tasks.core.errors import BadArtefact, BadConfig
+
+POOL = "gradsieve"
+ROOT = Path(__file__).resolve().parents[2]
+DEPLOYMENTS = ROOT / "deployments" / "prefect.yaml"
+_TEMPLATE = ROOT / "deployments" / "work-pools" / "process.json"
+# By Prefect's own names, the newer first.
+_DATABASE = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL")
+_PASSWORD = "PREFECT_SERVER_API_AUTH_STRING"  # noqa: S105  its name
+# A new database takes a dozen seconds to be made.
+_PATIENCE_SECONDS = 120
+# A worker ends its own runs first; a server has nothing to wait for.
+_STOP_SECONDS = 10
+
+
+class Stopped(Exception):
+    """Somebody asked to stop while it was still starting."""
+
+
+@dataclass
+class Served:
+    """What runs, and where it says what it does."""
+
+    address: str
+    home: Path
+    environment: dict[str, str]
+    stopped: threading.Event
+    alone: bool = True
+    """Nobody else starts runs from this database: it lies in the lake."""
+    children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def start(self, name: str, *command: str) -> None:
+        """Begin a child, whose output goes to ``<home>/<name>.log``."""
+        self.children[name] = self._begin(self.home / f"{name}.log", ("prefect", *command))
+
+    def start_worker(self, name: str) -> None:
+        """Begin a worker. It brings no pool into being: a pool of another kind under this name is an error."""
+        self.start(name, "worker", "start", "--pool", POOL, "--type", "process", "--no-create-pool-if-not-found")
+
+    def prefect(self, *command: str) -> None:
+        """Run a command of Prefect's to its end."""
+        self.module("prefect", *command)
+
+    def module(self, *command: str) -> None:
+        """Run a module to its end, as one that asks this server.
+
+        Raises:
+            BadArtefact: it fails.
+            Stopped: by a signal.
+        """
+        log = self.home / "deploy.log"
+        begun = log.stat().st_size if log.exists() else 0
+        child = self.children["deploy"] = self._begin(log, command)
+        while child.poll() is None:
+            self._wait(0.1)
+        del self.children["deploy"]
+        if child.returncode:
+            raise BadArtefact(
+                where=" ".join(command[:4]),
+                expected="success",
+                got=" ".join(log.read_bytes()[begun:].decode(errors="replace").split())[-500:],
+                do=f"See {self.home}/server.log.",
+            )
+
+    def _begin(self, log: Path, command: tuple[str, ...]) -> subprocess.Popen[bytes]:
+        with log.open("ab") as output:
+            return subprocess.Popen(  # noqa: S603  our own commands
+                [sys.executable, "-m", *command],
+                cwd=ROOT,
+                env=os.environ | self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                # Not the terminal's Ctrl-C, which we pass on in order; and SIGINT must not be ignored, as it is in
+                # the background of a shell: Prefect stops itself by it.
+                start_new_session=True,
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            )
+
+    def _wait(self, seconds: float) -> None:
+        if self.stopped.wait(seconds):
+            raise Stopped
+
+    @property
+    def api(self) -> ServerApi:
+        """Its own API."""
+        return ServerApi(self.environment["PREFECT_API_URL"], self.environment.get("PREFECT_API_AUTH_STRING"))
+
+    def until_it_answers(self) -> None:
+        """Wait for the server.
+
+        Raises:
+            BadArtefact: it ends, or takes too long.
+            Stopped: by a signal.
+        """
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while not self.api.answers():
+            if self.ended() or time.monotonic() > deadline:
+                raise BadArtefact(
+                    where="the Prefect server",
+                    expected=f"an answer within {_PATIENCE_SECONDS} seconds",
+                    got=" ".join((self.home / "server.log").read_text(errors="replace").split())[-400:],
+                    do=f"See {self.home}/server.log.",
+                )
+            self._wait(0.3)
+
+    def deploy(self, deployments: Path) -> None:
+        """Create the pool and all deployments of a file."""
+        template = ("--overwrite", "--base-job-template", str(_TEMPLATE))
+        self.prefect("--no-prompt", "work-pool", "create", POOL, "--type", "process", *template)
+        self.prefect("--no-prompt", "deploy", "--all", "--prefect-file", str(deployments))
+
+    def resume_later(self, runs: set[str] | None = None) -> None:
+        """See ``orphans.resume_later``."""
+        orphans.resume_later(self.api, POOL, runs)
+
+    def ended(self) -> str | None:
+        """The name of a child that is over, though it should not be."""
+        return next((name for name, child in self.children.items() if child.poll() is not None), None)
+
+    def stop(self) -> None:
+        """Workers first, then the server; who does not go by itself is made to."""
+        working = orphans.alive(self.api, POOL) if "worker-1" in self.children and self.api.answers() else set()
+        names = sorted(self.children, reverse=True)
+        _end([self.children[name] for name in names if name != "server"])
+        if working and self.api.answers():
+            self.resume_later(working)
+        _end([self.children[name] for name in names if name == "server"])
+
+
+def _end(children: list[subprocess.Popen[bytes]]) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for child in children:
+            if child.poll() is None:
+                child.send_signal(number)
+        deadline = time.monotonic() + _STOP_SECONDS
+        for child in children:
+            try:
+                child.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                continue
+
+
+def settings(lake: Path, host: str, port: int, database: str | None) -> dict[str, str]:
+    """Environment variables of the server, of workers, and of the runs they start."""
+    home = lake / ".prefect"
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104  to be told apart from an address
+    found = {
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_API_HOST": host,
+        "PREFECT_SERVER_API_PORT": str(port),
+        "PREFECT_API_URL": f"http://{shown}:{port}/api",
+        # The UI asks whom it came from, whatever name that has in the browser.
+        "PREFECT_SERVER_UI_API_URL": "/api",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "GRADSIEVE_LAKE": str(lake),
+    }
+    if database:
+        found[_DATABASE[1]] = found[_DATABASE[0]] = database
+    if password := os.environ.get(_PASSWORD):
+        found["PREFECT_API_AUTH_STRING"] = password
+    return found
+
+
+@contextmanager
+def served(
+    lake: Path,
+    host: str,
+    port: int,
+    workers: int,
+    database: str | None,
+    deployments: Path,
+    stopped: threading.Event,
+) -> Iterator[Served]:
+    """Start all of it and deploy; stop all of it at the end.
+
+    Args:
+        lake: with the runs and, in ``.prefect``, what Prefect knows of them.
+        host: address to listen on.
+        port: port to listen on.
+        workers: how many.
+        database: as SQLAlchemy writes it; None for SQLite in the lake, or for what Prefect's own setting names.
+        deployments: the file with them.
+        stopped: set to stop while it starts.
+
+    Raises:
+        BadConfig: the lake is served already, the port is taken, or several workers would share SQLite.
+        BadArtefact: a child does not start.
+        Stopped: while it started.
+    """
+    named = database or next((os.environ[name] for name in _DATABASE if os.environ.get(name)), None)
+    check(host, port, workers, database, named)
+    home = lake / ".prefect"
+    home.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(home / "serve.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise BadConfig(
+            where=f"lake {lake}", expected="one gradsieve serve", got="another at work", do="Stop that one first."
+        ) from error
+    environment = settings(lake, host, port, database)
+    running = Served(environment["PREFECT_API_URL"].removesuffix("/api"), home, environment, stopped, named is None)
+    try:
+        running.start("server", "server", "start")
+        running.until_it_answers()
+        running.deploy(deployments)
+        if any(os.environ.get(name) for name in ("GRADSIEVE_WEBHOOK", "GRADSIEVE_NOTIFY")):
+            running.module("flows.operations.automations")
+        if running.alone:
+            running.resume_later()
+        for number in range(1, workers + 1):
+            running.start_worker(f"worker-{number}")
+        yield running
+    finally:
+        running.stop()
+        lock.release()
+
+
+def check(host: str, port: int, workers: int, database: str | None, named: str | None) -> None:
+    """Refuse what would hang, lie open or tell a secret.
+
+    Args:
+        host: address to listen on.
+        port: port to listen on.
+        workers: how many.
+        database: as the option names it.
+        named: as the option or the environment names it.
+    """
+    if database and urlsplit(database).password:
+        raise BadConfig(
+            where="option database",
+            expected="a URL without a password, which every user of this machine could read in the list of processes",
+            got="one with a password",
+            do=f"Put the password into PGPASSWORD, or the whole URL into {_DATABASE[0]}.",
+        )
+    if workers > 1 and not (named or "").startswith("postgresql"):
+        raise BadConfig(
+            where="option workers",
+            expected="1 with SQLite, which several workers lock each other out of",
+            got=str(workers),
+            do="Name a database: --database postgresql+asyncpg://user@host/name, the password in PGPASSWORD.",
+        )
+    if host not in ("127.0.0.1", "localhost", "::1") and not os.environ.get(_PASSWORD):
+        raise BadConfig(
+            where=f"option host {host}",
+            expected="a password where others can reach the API, for it runs what it is told",
+            got=f"none in {_PASSWORD}",
+            do="Set it to user:password, or stay on 127.0.0.1.",
+        )
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise BadConfig(
+                where=f"option port {port}", expected="a free one", got=str(error.strerror), do="Name another."
+            ) from error

@@ -1,0 +1,1 @@
+"""All runs and versions in one DuckDB file of views."""

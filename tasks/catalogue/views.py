@@ -1,0 +1,224 @@
+"""The catalogue's text: which views a lake has, and over which of its files.
+
+Every view is always there, with all its columns. It names files by absolute glob patterns and tells DuckDB their
+columns, so that a new run shows in it by itself, a run older than a column shows null there, and asking for one run
+opens no file of another. What cannot be said by a pattern is in the text, which then changes: which run is a dataset's
+newest (``data``), which versions and tags there are, which detectors have scored.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.core.sql import literal, query
+from tasks.pipeline.schemas import (
+    AUDIT,
+    COMPARISON,
+    DECISIONS,
+    DRIFT,
+    EXAMINATION,
+    FLAGS,
+    GRADIENTS,
+    METRICS,
+    REJECTS,
+    SAMPLES,
+    SEARCH,
+    SUSPECTS,
+    TRACED,
+)
+from tasks.versions.history import History, datasets
+from tasks.versions.manifest import Manifest
+from tasks.versions.object_store import Objects
+
+# Folders that are still being written begin with a dot.
+WHOLE = "[!.]*"
+RUNS, COMPARISONS = f"runs/{WHOLE}/run.json", f"comparisons/{WHOLE}/comparison.parquet"
+
+_RUN = {
+    "run_id": "VARCHAR", "dataset": "VARCHAR", "recorded": "TIMESTAMP", "version": "VARCHAR", "verdict": "VARCHAR",
+    "train_samples": "BIGINT", "test_samples": "BIGINT", "rejected": "BIGINT", "flagged": "BIGINT",
+    "detector": "VARCHAR", "accuracy_untouched": "DOUBLE", "accuracy_cleaned": "DOUBLE", "accuracy_random": "DOUBLE",
+    "accuracy_relabelled": "DOUBLE", "facts": "JSON",
+}  # fmt: skip
+_VERSION = {
+    "dataset": "VARCHAR", "version": "VARCHAR", "number": "BIGINT", "kind": "VARCHAR", "parent": "VARCHAR",
+    "rollback_of": "VARCHAR", "published": "TIMESTAMP", "by": "VARCHAR", "run_id": "VARCHAR", "code": "VARCHAR",
+    "model": "VARCHAR", "detectors": "VARCHAR[]", "budget": "JSON", "remedy": "VARCHAR", "verdict": "JSON",
+    "config": "VARCHAR", "source": "VARCHAR", "samples": "VARCHAR", "flags": "VARCHAR", "metrics": "VARCHAR",
+    "rows": "BIGINT", "removed": "BIGINT", "relabelled": "BIGINT", "members": "VARCHAR", "content": "VARCHAR",
+}  # fmt: skip
+_MOVE = {"tag": "VARCHAR", "version": "VARCHAR", "at": "TIMESTAMP", "by": "VARCHAR", "reason": "VARCHAR"}
+# What gradsieve 0.3 and older published beside each version's rows.
+_REMOVED = pa.schema(
+    [DECISIONS.field(name) for name in ("sample_id", "reason", "rank", "suspicion", "source", "row", "source_id")]
+    + [pa.field(name, pa.string()) for name in ("label", "detector")]
+)
+# The Arrow file whose scalars a Parquet file of the same name holds.
+_SHARD = "'gradients/' || parse_filename(__file, true) || '.arrow'"
+# Rows of so many of a dataset's newest versions have views of their own, and of those a tag points at.
+_SHOWN = 50
+
+
+def definition(lake: Path) -> str:
+    """The catalogue of a lake as SQL text."""
+    text = query("catalogue/catalogue")
+    for name, source in _sources(lake).items():
+        text = text.replace(f"{{{name}}}", source)
+    return text + "".join(_of_runs(lake)) + "".join(_of_datasets(lake)) + "".join(_of_versions(lake))
+
+
+def has(lake: Path, pattern: str) -> bool:
+    """Whether any file of a lake is so named."""
+    return next(lake.glob(pattern), None) is not None
+
+
+def _sources(lake: Path) -> dict[str, str]:
+    """What stands for the braces of catalogue.sql."""
+    new, old = (_json(lake, f"versions/{WHOLE}/{name}", _VERSION) for name in ("v*.json", "v*/manifest.json"))
+    return {
+        "runs": _json(lake, RUNS, _RUN),
+        "versions": f"(FROM {new} UNION ALL BY NAME FROM {old})",
+        "moves": _json(lake, f"versions/{WHOLE}/tags/*/*.json", _MOVE),
+        "decisions": _parquet(lake, f"versions/{WHOLE}/contents/*/decisions.parquet", DECISIONS),
+        "removed": _parquet(lake, f"versions/{WHOLE}/v*/removed.parquet", _REMOVED),
+        "comparisons": _parquet(lake, COMPARISONS, COMPARISON),
+        "checkpoints": literal(lake, f"runs/{WHOLE}/checkpoints/*.pt"),
+    }
+
+
+def _of_runs(lake: Path) -> Iterable[str]:
+    """Views over the tables that every run has, and the same of each dataset's newest run."""
+    detectors = [name for name in _columns_of(lake, f"runs/{WHOLE}/scores.parquet") if name != "sample_id"]
+    scores = pa.schema([SAMPLES.field("sample_id"), *(pa.field(name, pa.float64()) for name in detectors)])
+    tables = {
+        "samples": ("samples/*.parquet", SAMPLES, "*"),
+        "rejects": ("rejects.parquet", REJECTS, "*"),
+        "gradients": ("gradients/*.parquet", GRADIENTS, f"*, {_SHARD} AS shard"),
+        "scores": ("scores.parquet", scores, "*"),
+        "flags": ("flags.parquet", FLAGS, "*"),
+        "suspects": ("flags.parquet", SUSPECTS, "*"),
+        "drift": ("drift.parquet", DRIFT, "*"),
+        "traced": ("traced.parquet", TRACED, "*"),
+        "audit": ("audit.parquet", AUDIT, "*"),
+        "examination": ("examination.parquet", EXAMINATION, "*"),
+        "search": ("search.parquet", SEARCH, "*"),
+        # Before 0.4 a row was about all test samples.
+        "metrics": ("metrics.parquet", METRICS, "* REPLACE (coalesce(\"by\", 'all') AS \"by\")"),
+    }  # fmt: skip
+    for view, (pattern, schema, columns) in tables.items():
+        place = -2 - pattern.count("/")
+        listed = columns.replace("*", "* EXCLUDE __file", 1)
+        files = _parquet(lake, f"runs/{WHOLE}/{pattern}", schema)
+        yield f"""
+            CREATE VIEW {view} AS
+                SELECT parse_path(__file)[{place}] AS run_id, {listed} FROM {files};
+            CREATE VIEW latest.{view} AS
+                SELECT * FROM main.{view} WHERE run_id IN (SELECT run_id FROM main.runs WHERE latest);
+        """
+
+
+def _of_datasets(lake: Path) -> Iterable[str]:
+    newest: dict[str, tuple[str, str]] = {}
+    for path in lake.glob(RUNS):
+        about = json.loads(path.read_text(encoding="utf-8"))
+        newest[about["dataset"]] = max(newest.get(about["dataset"], ("", "")), (about["recorded"], about["run_id"]))
+    for dataset, (_, run_id) in sorted(newest.items()):
+        files = literal(lake / "runs" / run_id, "samples/*.parquet")
+        yield f"CREATE VIEW data.{quoted(dataset)} AS SELECT * FROM read_parquet({files});\n"
+
+
+def _of_versions(lake: Path) -> Iterable[str]:
+    """The rows of versions and of what tags point at, where their files are in the lake."""
+    if not has(lake, f"versions/{WHOLE}/v*.json"):
+        return
+    objects = Objects(lake / "versions")
+    for dataset in datasets(objects):
+        history = History(objects, dataset)
+        tags = history.tags()
+        wanted = {f"v{number:04d}" for number in history.numbers()[-_SHOWN:]} | set(tags.values())
+        for version in sorted(wanted):
+            manifest = history.manifest(int(version[1:]))
+            rows = _rows(lake / "versions" / dataset, manifest)
+            names = [version, *sorted(tag for tag, there in tags.items() if there == version)] if rows else []
+            yield from (f"CREATE VIEW data.{quoted(f'{dataset}@{name}')} AS {rows};\n" for name in names)
+
+
+def _rows(home: Path, manifest: Manifest) -> str | None:
+    """The rows of a version: its plain files, or its parts under its decisions; None where they are not all here."""
+    content = manifest.rows_of
+    if not all((home / name).is_file() for name in content.objects):
+        return None
+    if content.plain is not None:
+        return (
+            f"SELECT * FROM read_parquet([{_listed(home, (f'{content.folder}/data/{f.name}' for f in content.plain))}])"
+        )
+    return f"""
+        SELECT p.* REPLACE (coalesce(d.new_label, p.label) AS label)
+        FROM read_parquet([{_listed(home, (part.path for part in content.parts))}]) p
+        LEFT JOIN read_parquet({literal(home, content.decided)}) d ON p.sample_id = d.sample_id
+        WHERE d.decision IS DISTINCT FROM 'remove'"""
+
+
+def _listed(home: Path, names: Iterable[str]) -> str:
+    return ", ".join(literal(home, name) for name in names)
+
+
+def _json(lake: Path, pattern: str, columns: dict[str, str]) -> str:
+    """JSON documents as a table with the columns ``columns`` and ``__file``; no rows where there is none yet."""
+    if not has(lake, pattern):
+        return _nothing(columns)
+    listed = ", ".join(f"{quoted(name)}: '{kind}'" for name, kind in columns.items())
+    return f"read_json({literal(lake, pattern)}, format = 'auto', filename = '__file', columns = {{{listed}}})"
+
+
+def _parquet(lake: Path, pattern: str, schema: pa.Schema) -> str:
+    """Parquet files as a table with the columns of ``schema`` and ``__file``; no rows where there is none yet."""
+    columns = _types(schema)
+    if not has(lake, pattern):
+        return _nothing(columns)
+    listed = ", ".join(
+        f"{_text(name)}: {{name: {_text(name)}, type: '{kind}', default_value: NULL}}" for name, kind in columns.items()
+    )
+    return f"read_parquet({literal(lake, pattern)}, filename = '__file', schema = MAP {{{listed}}})"
+
+
+def _nothing(columns: dict[str, str]) -> str:
+    listed = ", ".join(f"NULL::{kind} AS {quoted(name)}" for name, kind in columns.items())
+    return f"(SELECT {listed}, NULL::VARCHAR AS __file WHERE false)"
+
+
+def _types(schema: pa.Schema) -> dict[str, str]:
+    return _types_of(schema.serialize().to_pybytes())
+
+
+@cache
+def _types_of(serialized: bytes) -> dict[str, str]:
+    """Column → DuckDB's own name for its type."""
+    schema = pa.ipc.read_schema(pa.py_buffer(serialized))
+    with duckdb.connect() as db:
+        relation = db.from_arrow(schema.empty_table())
+        return {name: str(kind) for name, kind in zip(relation.columns, relation.types, strict=True)}
+
+
+def _columns_of(lake: Path, pattern: str) -> list[str]:
+    """Columns that some file has, in the order they were first seen."""
+    columns: dict[str, None] = {}
+    for path in sorted(lake.glob(pattern)):
+        columns |= dict.fromkeys(pq.read_schema(path).names)
+    return list(columns)
+
+
+def quoted(name: str) -> str:
+    """A name of SQL, whatever it holds."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

@@ -1,0 +1,81 @@
+"""A search for a budget by successive halving: which are tried, in how many rungs, under which seeds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pydantic import Field
+
+from tasks.core.plugins import Part
+from tasks.decision.budgets import BudgetChoice
+
+if TYPE_CHECKING:
+    from tasks.pipeline.artefacts import Artefact
+
+# The networks that choose a budget are not those that it is then verified by: their luck would count twice.
+_FIRST_SEED = 10_000
+
+
+class Rung(NamedTuple):
+    """One round: those that are left are retrained under so many seeds, and the better half goes on."""
+
+    number: int
+    seeds: list[int]
+
+
+class Search(Part):
+    """Budgets that are tried on the validation split before the test split is read, once, for the one that is left.
+
+    Each rung takes twice the seeds of the one before it, whose retrainings it reuses, and keeps the better half
+    (Jamieson & Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter Optimization", AISTATS 2016).
+    """
+
+    budgets: list[BudgetChoice] = Field(
+        default=[], max_length=31, description="Others that are tried beside budget; none: there is nothing to search."
+    )
+    seeds: int = Field(default=2, ge=1, le=100, description="Retrainings of each budget in the first round.")
+
+    @property
+    def rungs(self) -> list[Rung]:
+        """⌈log₂ m⌉ rounds leave one of m; none where there is one from the start."""
+        count = (len(self.budgets)).bit_length()
+        return [Rung(i + 1, list(range(_FIRST_SEED, _FIRST_SEED + self.seeds * 2**i))) for i in range(count)]
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """What must not be empty."""
+        return ("validation",) if self.budgets else ()
+
+
+def contenders(flags: list[Artefact], rung: Rung, found: list[Artefact]) -> tuple[list[Artefact], list[int]]:
+    """Each that is left under each seed of a rung, as two lists of equal length.
+
+    Args:
+        flags: of all candidates.
+        rung: which round.
+        found: what the rounds before it left, if any.
+    """
+    pairs = [(flags[place], seed) for place in surviving(flags, found) for seed in rung.seeds]
+    return [one for one, _ in pairs], [seed for _, seed in pairs]
+
+
+def surviving(flags: list[Artefact], found: list[Artefact]) -> list[int]:
+    """The places of those that are left after the last round; of all where there was none."""
+    return found[-1].facts["survivors"] if found else list(range(len(flags)))
+
+
+def chosen(flags: list[Artefact], found: list[Artefact]) -> Artefact:
+    """The one that is left."""
+    return flags[surviving(flags, found)[0]]
+
+
+def better_half(accuracy: dict[int, float], flagged: dict[int, int]) -> list[int]:
+    """Of m places the ⌈m/2⌉ with the highest accuracy, in their own order; of equals those that flag less, then first.
+
+    Args:
+        accuracy: place → mean accuracy.
+        flagged: place → how many samples it flags.
+    """
+    # Equal counts give equal means but for the last bits.
+    ranked = sorted(accuracy, key=lambda place: (-round(accuracy[place], 12), flagged[place], place))
+    return sorted(ranked[: -(-len(ranked) // 2)])

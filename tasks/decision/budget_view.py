@@ -1,0 +1,19 @@
+"""What budgets look at, gathered from a run's evidence."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tasks.decision.budgets import Standing
+from tasks.scoring.evidence import Evidence
+from tasks.scoring.wrongness import observed, wrongness_of
+
+
+def standing_of(evidence: Evidence, suspicion: np.ndarray) -> Standing:
+    """The standing of all samples under one detector's suspicion."""
+    return Standing(
+        suspicion=suspicion,
+        labels=evidence.labels,
+        predicted=evidence.logits.argmax(1),
+        wrongness=wrongness_of(observed(evidence)) if len(evidence.canaries) else None,
+    )

@@ -1,0 +1,79 @@
+"""Budgets: each says how many samples are flagged. To add one, add a file here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from tasks.core.plugins import Choice, Family, Part
+from tasks.scoring.wrongness import Wrongness
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a budget may look at; n training samples."""
+
+    suspicion: np.ndarray
+    """n, of the deciding detector"""
+    labels: np.ndarray
+    """n given classes"""
+    predicted: np.ndarray
+    """n classes, by the network that never saw the sample"""
+    wrongness: Wrongness | None
+    """The chance that each label is wrong; None in a run without canaries."""
+
+
+class Estimate(BaseModel):
+    """A figure with its 95 % interval."""
+
+    model_config = ConfigDict(frozen=True)
+    value: float
+    low: float
+    high: float
+
+
+class Found(BaseModel):
+    """How many to flag, and what is thought of them."""
+
+    model_config = ConfigDict(frozen=True)
+    count: int
+    wrong: Estimate | None = None
+    """Share of wrong labels among all."""
+    precision: Estimate | None = None
+    """Share of wrong labels among the flagged."""
+    recall: Estimate | None = None
+    """Share of the wrong labels that is flagged."""
+    note: str | None = None
+    """What a reader should know before relying on it."""
+
+
+class Budget(Part):
+    """Base of all budgets."""
+
+    kind: Any
+
+    @property
+    def needs_canaries(self) -> bool:
+        """Whether a run without canaries has no use for it."""
+        return False
+
+    @property
+    def name(self) -> str:
+        """What the comparison's table calls it."""
+        return str(self.kind)
+
+    def find(self, standing: Standing) -> Found:
+        """How many of these samples to flag, at most."""
+        raise TypeError(f"{type(self).__name__} must define find()")
+
+
+BUDGETS: Family[Budget] = Family(__name__, Budget)
+
+
+class BudgetChoice(Choice[Budget], family=BUDGETS):
+    """How many samples are flagged."""
+
+    kind: str = Field(default="canary", description="How it is found.")

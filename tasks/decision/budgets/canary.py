@@ -1,0 +1,107 @@
+"""A budget that finds itself, and says what it expects of the samples it flags."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from tasks.core.errors import BadConfig
+from tasks.decision.budgets import Budget, Estimate, Found, Standing
+from tasks.scoring.wrongness import Wrongness
+
+# Numbers of flagged samples that are looked at.
+_CUTOFFS = 2000
+
+
+class Canary(Budget):
+    """As many as labels are wrong, or as many as keep a wished-for precision (tasks/scoring/wrongness.py).
+
+    With P_i the chance that label i is wrong, and samples in the order of suspicion, the first m hold Σ_{i≤m} P_i wrong
+    labels: precision is that over m, recall over Σ P_i. Intervals are 95 %, over bootstrap replicates of samples and
+    canaries and over which of the flagged really are wrong. They do not cover that the two observers of
+    tasks/kernels/wrongness.py may err alike.
+    """
+
+    kind: Literal["canary"] = "canary"
+    precision: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Flag as many as have at least this precision at the lower end of its interval; default: as many "
+        "as there are wrong labels.",
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of the replicates.")
+
+    @property
+    def needs_canaries(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def name(self) -> str:
+        """With the wished-for precision."""
+        return "canary" if self.precision is None else f"canary_{self.precision:g}"
+
+    def find(self, standing: Standing) -> Found:
+        """round(Σ P), or the largest m whose precision is at least the one wished for, with 97.5 % confidence.
+
+        Raises:
+            BadConfig: the run has no canaries.
+        """
+        wrongness = standing.wrongness
+        if wrongness is None:
+            raise BadConfig(
+                where="option budget.kind canary",
+                expected="a run with canaries",
+                got="none",
+                do="Set canaries.share above 0 and folds to 2 or more, or choose another budget.",
+            )
+        order = np.argsort(-standing.suspicion, kind="stable")
+        n = len(order)
+        everyone = round(float(wrongness.told.sum()))
+        cutoffs = np.unique(np.append(np.linspace(1, n, min(n, _CUTOFFS)).astype(np.int64), max(everyone, 1)))
+        hits, again = _hits(wrongness, order, cutoffs, self.seed)
+        count = everyone
+        if self.precision is not None:
+            low = np.quantile(again / cutoffs[:, None], 0.025, axis=1)
+            good = cutoffs[low >= self.precision]
+            count = int(good.max()) if len(good) else 0
+        total = _hits(wrongness, order, np.array([n]), self.seed)[1][0]
+        wrong = _estimate(wrongness.share, total / n)
+        if not count:
+            return Found(count=0, wrong=wrong)
+        at = int(np.searchsorted(cutoffs, count))
+        everywhere = np.maximum(np.maximum(total, again[at]), 1e-9)
+        return Found(
+            count=count,
+            wrong=wrong,
+            precision=_estimate(hits[at] / count, again[at] / count),
+            recall=_estimate(hits[at] / max(float(wrongness.told.sum()), 1e-9), again[at] / everywhere),
+        )
+
+
+def _hits(wrongness: Wrongness, order: np.ndarray, cutoffs: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Wrong labels among the first m, for each cutoff: expected, and in r replicates (cutoffs × r)."""
+    cells = wrongness.cells()[order]
+    chance = wrongness.told[order]
+    which = np.searchsorted(cutoffs, np.arange(1, len(order) + 1))
+    inside = which < len(cutoffs)
+    kinds = 2 * wrongness.replicates.shape[1]
+
+    def summed(values: np.ndarray) -> np.ndarray:
+        flat = np.bincount(which[inside] * kinds + cells[inside], values[inside], len(cutoffs) * kinds)
+        return np.cumsum(flat.reshape(len(cutoffs), kinds), axis=0)
+
+    hits, variance = summed(chance).sum(1), summed(chance * (1 - chance)).sum(1)
+    changes = wrongness.replicates.reshape(-1, kinds)
+    expected = np.clip(hits[:, None] + summed(np.ones_like(chance)) @ changes.T, 0, cutoffs[:, None])
+    # One draw for each replicate: which of the flagged really are wrong goes up and down together for all cutoffs.
+    luck = np.random.default_rng([seed, 1]).standard_normal(len(changes))
+    return hits, np.clip(expected + np.sqrt(variance)[:, None] * luck, 0, cutoffs[:, None])
+
+
+def _estimate(value: float, replicates: np.ndarray) -> Estimate:
+    low, high = np.quantile(replicates, [0.025, 0.975])
+    return Estimate(value=float(value), low=float(min(low, value)), high=float(max(high, value)))

@@ -1,0 +1,17 @@
+"""As many as the held-out networks disagree with."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from tasks.decision.budgets import Budget, Found, Standing
+
+
+class Disagreement(Budget):
+    """The number of samples whose label is not what the held-out network predicts."""
+
+    kind: Literal["disagreement"] = "disagreement"
+
+    def find(self, standing: Standing) -> Found:
+        """#{argmax p ≠ y}: too many by the network's own errors, too few by the noise it has learned."""
+        return Found(count=int((standing.predicted != standing.labels).sum()))

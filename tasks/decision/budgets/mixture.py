@@ -1,0 +1,39 @@
+"""Two populations in the suspicions."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from tasks.decision.budgets import Budget, Estimate, Found, Standing
+
+# Points the fit is made on, at most: quantiles, so that the order of samples plays no part.
+_POINTS = 20_000
+
+
+class Mixture(Budget):
+    """Two Gaussians on the suspicions; as many as the upper one is expected to have made (Arazo et al., ICML 2019)."""
+
+    kind: Literal["mixture"] = "mixture"
+    seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of the fit's start.")
+
+    def find(self, standing: Standing) -> Found:
+        """Σ P(upper | s); 0 where the suspicions are all the same. Precision is the mean of the flagged ones' P."""
+        from sklearn.mixture import GaussianMixture
+
+        suspicion = np.sort(standing.suspicion)
+        n = len(suspicion)
+        points = suspicion if n <= _POINTS else np.quantile(suspicion, (np.arange(_POINTS) + 0.5) / _POINTS)
+        if n < 4 or np.ptp(points) == 0:
+            return Found(count=0, note="the suspicions are all the same")
+        spread = points.std()
+        fit = GaussianMixture(2, random_state=self.seed, reg_covar=1e-4).fit((points[:, None] - points.mean()) / spread)
+        upper = int(np.argmax(np.asarray(fit.means_)[:, 0]))
+        chance = fit.predict_proba((suspicion[:, None] - points.mean()) / spread)[:, upper]
+        # A wide lower Gaussian may claim the far end as well: nobody above a suspect is less so.
+        chance = np.maximum.accumulate(chance)
+        count = round(float(chance.sum()))
+        precision = float(chance[n - count :].mean()) if count else 1.0
+        return Found(count=count, precision=Estimate(value=precision, low=0.0, high=1.0) if count else None)

@@ -1,0 +1,25 @@
+"""A fixed share."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from tasks.decision.budgets import Budget, Found, Standing
+
+
+class Share(Budget):
+    """The paper's budget: the same share k of every dataset."""
+
+    kind: Literal["share"] = "share"
+    share: float = Field(default=0.1, ge=0, lt=1, description="Share of the training samples to flag.")
+
+    @property
+    def name(self) -> str:
+        """With its value."""
+        return f"share_{self.share:g}"
+
+    def find(self, standing: Standing) -> Found:
+        """round(share · n)"""
+        return Found(count=round(self.share * len(standing.suspicion)))

@@ -1,0 +1,25 @@
+"""All above a fixed suspicion."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from tasks.decision.budgets import Budget, Found, Standing
+
+
+class Threshold(Budget):
+    """Every sample more suspect than a value, in the deciding detector's own units."""
+
+    kind: Literal["threshold"] = "threshold"
+    value: float = Field(default=0.0, description="Suspicion above which a sample is flagged.")
+
+    @property
+    def name(self) -> str:
+        """With its value."""
+        return f"threshold_{self.value:g}"
+
+    def find(self, standing: Standing) -> Found:
+        """#{s > value}"""
+        return Found(count=int((standing.suspicion > self.value).sum()))

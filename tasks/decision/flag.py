@@ -1,0 +1,54 @@
+"""flag: samples + scores + evidence → flags.parquet and audit.parquet, decided in SQL."""
+
+from __future__ import annotations
+
+from tasks.dataset.samples import classed, table_of
+from tasks.decision.budgets import Budget
+from tasks.decision.flagging import Flagging, audit, counted, decide, described
+from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.schemas import GRADIENTS
+from tasks.pipeline.step import step
+
+
+@step("flag")
+def flag(
+    run: Run,
+    samples: Artefact,
+    folds: Artefact,
+    gradients: list[Artefact],
+    votes: Artefact,
+    checkpoints: list[Artefact],
+    canaries: Artefact,
+    scores: Artefact,
+    budget: Budget,
+    options: Flagging,
+) -> Artefact:
+    """Decide which training samples are flagged, and why; say what that does to each class and group."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from tasks.decision.budget_view import standing_of
+    from tasks.decision.guards import advised
+    from tasks.scoring.evidence import Evidence
+
+    detector = options.deciding(scores.facts["detectors"])
+    evidence = Evidence(run, samples, folds, gradients, votes, checkpoints, canaries)
+    table = pq.read_table(run.path(scores))
+    standing = standing_of(evidence, table[detector].to_numpy())
+    found = budget.find(standing)
+    scalars = [
+        pq.read_table(path, schema=GRADIENTS) for g in gradients for path in run.paths(g, ".parquet", "gradients")
+    ]
+    # One checkpoint is one fold: trained on the very samples it is asked about.
+    model = "in-sample" if len(checkpoints) == 1 else "held-out"
+    thin = classed(samples, table_of(run, samples, ["sample_id", "label", "group", "source", "row", "source_id"]))
+    advice = advised(evidence, standing.wrongness, options)
+    judged = evidence.target.judged
+    flags = decide(table, thin, pa.concat_tables(scalars), advice, found.count, options, model, judged=judged)
+    audited = audit(flags, thin)
+    with run.draft("flags") as draft:
+        pq.write_table(described(flags, thin), draft.path("flags.parquet", flags.num_rows), compression="zstd")
+        pq.write_table(audited, draft.path("audit.parquet", audited.num_rows), compression="zstd")
+        return draft.commit(
+            detector=detector, budget=found.count, found=found.model_dump(mode="json"), **counted(flags, audited)
+        )

@@ -1,0 +1,176 @@
+"""Scores to flags: the rule, in SQL (tasks/decision/flag.sql), and what it does to whom (tasks/decision/audit.sql)."""
+
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field
+
+from tasks.core.errors import BadConfig
+from tasks.core.plugins import Part
+from tasks.core.sql import query
+from tasks.pipeline.schemas import AUDIT, FLAGS, SUSPECTS
+
+# Classes that are named in the facts: those that lose most beyond their share.
+_MOST_FLAGGED = 3
+
+
+class Flagging(Part):
+    """How scores become flags."""
+
+    detector: str | None = Field(default=None, description="The detector that decides; default: the first of the list.")
+    class_cap: float = Field(default=0.5, gt=0, le=1, description="At most this share of a class's samples is flagged.")
+    group_cap: float = Field(
+        default=1.0, gt=0, le=1, description="At most this share of a group's samples is flagged; 1 caps none."
+    )
+    rare: Literal["keep", "list", "off"] = Field(
+        default="keep",
+        description="A sample far from its class whose own neighbours bear its label and are recognised is kept, or "
+        "flagged all the same and only listed, or not looked for.",
+    )
+    rare_quantile: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="Far: its neighbours of its own class are fewer than this quantile of the class.",
+    )
+    rare_support: int = Field(
+        default=3, ge=1, description="Neighbours s that must confirm a rare one, of the nearest 2s − 1."
+    )
+
+    def deciding(self, detectors: list[str]) -> str:
+        """The detector that decides, out of those that scored.
+
+        Raises:
+            BadConfig: the one named is not among them.
+        """
+        detector = self.detector or detectors[0]
+        if detector not in detectors:
+            raise BadConfig(
+                where="option flagging.detector",
+                expected=f"one of {', '.join(detectors)}",
+                got=detector,
+                do="Name a detector of the list, or leave it to the first.",
+            )
+        return detector
+
+
+def decide(
+    scores: pa.Table,
+    samples: pa.Table,
+    gradients: pa.Table,
+    advice: pa.Table,
+    count: int,
+    options: Flagging,
+    model: str = "held-out",
+    *,
+    judged: bool = True,
+) -> pa.Table:
+    """Rank by the deciding detector, flag up to the budget whom no guard keeps, and give every row its reason.
+
+    Guards, one after the other: rare ones are kept; then at most ``group_cap`` of each group and, of what is left, at
+    most ``class_cap`` of each class may go. A sample without a group has no group's cap; a class keeps one at least.
+
+    Args:
+        scores: schema ``scores``, every training sample.
+        samples: sample_id, label, group and class (where that is not the label), at least of those samples.
+        gradients: the scalars of ``GRADIENTS`` of those samples.
+        advice: schema ``ADVICE`` of tasks/decision/guards.py, of those samples.
+        count: how many are flagged at most.
+        options: who decides, and the guards.
+        model: what the reasons call the model whose gradients these are: held-out or in-sample.
+        judged: whether it says which label it would give.
+
+    Returns:
+        Schema ``FLAGS``, by rank. Its length and order do not depend on the order of any input's rows.
+    """
+    detector = options.deciding(scores.column_names[1:])
+    guards = options.model_dump(include={"class_cap", "group_cap", "rare"})
+    bound = {"detector": detector, "budget": count, "model": model, "judged": judged} | guards
+    with duckdb.connect() as db:
+        for name, table in {
+            "scores": scores,
+            "samples": _classed(samples),
+            "gradients": gradients,
+            "advice": advice,
+        }.items():
+            db.register(name, table)
+        return db.sql(query("decision/flag"), params=bound).to_arrow_table().cast(FLAGS)
+
+
+def audit(flags: pa.Table, samples: pa.Table) -> pa.Table:
+    """What flagging does to each class, and to each group where there are any.
+
+    Args:
+        flags: schema ``FLAGS``.
+        samples: sample_id, label, group and class (where that is not the label), at least of those samples.
+
+    Returns:
+        Schema ``AUDIT``, by class or group, then by name. Counts of the classes sum to those of ``flags``.
+    """
+    with duckdb.connect() as db:
+        db.register("flags", flags)
+        db.register("samples", _classed(samples))
+        return db.sql(query("decision/audit")).to_arrow_table().cast(AUDIT)
+
+
+def _classed(samples: pa.Table) -> pa.Table:
+    return samples if "class" in samples.column_names else samples.append_column("class", samples["label"])
+
+
+def described(flags: pa.Table, samples: pa.Table) -> pa.Table:
+    """Flags beside what identifies each sample to a person.
+
+    Args:
+        flags: schema ``FLAGS``, by rank.
+        samples: sample_id, label, source, row, group and source_id, at least of those samples.
+
+    Returns:
+        Schema ``SUSPECTS``, by rank.
+    """
+    place = pc.index_in(flags["sample_id"], value_set=samples["sample_id"].combine_chunks())
+    for name in SUSPECTS.names[len(FLAGS) :]:
+        flags = flags.append_column(name, samples[name].take(place))
+    return flags.cast(SUSPECTS)
+
+
+def counted(flags: pa.Table, audited: pa.Table) -> dict[str, Any]:
+    """Counts, the wrong labels expected among the flagged (None without canaries), and who loses most."""
+    chosen = flags.filter(flags["flag"])
+    classes = audited.filter(pc.equal(audited["by"], "class")).to_pylist()
+    most = sorted((row for row in classes if row["flagged"]), key=lambda row: (-row["lift"], row["name"]))
+    told = ("name", "samples", "flagged", "lift")
+    return {
+        "flagged": chosen.num_rows,
+        "of": flags.num_rows,
+        "expected_wrong": None if flags["p_wrong"].null_count else pc.sum(chosen["p_wrong"]).as_py() or 0.0,
+        "capped": sum(row["capped"] for row in classes),
+        "protected": sum(row["protected"] for row in classes),
+        "most_flagged": [{name: row[name] for name in told} for row in most[:_MOST_FLAGGED]],
+    }
+
+
+def reviewed_flags(flags: pa.Table, rows: pa.Table, reviewer: str, note: str, at: str) -> pa.Table:
+    """Flags as a person wants them (tasks/decision/review.sql).
+
+    Args:
+        flags: schema ``SUSPECTS``.
+        rows: sample_id, flag and new_label of the samples that were decided about.
+        reviewer: who decided.
+        note: why, in the person's words.
+        at: when, UTC.
+
+    Returns:
+        Schema ``SUSPECTS``, by rank.
+    """
+    with duckdb.connect() as db:
+        db.register("flags", flags)
+        db.register("rows", rows)
+        bound = {"reviewer": reviewer, "note": note, "at": at}
+        return db.sql(query("decision/review"), params=bound).to_arrow_table().cast(SUSPECTS)

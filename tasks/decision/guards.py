@@ -1,0 +1,58 @@
+"""Beside its suspicion, of each sample: whether it is likely rare and valid, and which label it should bear."""
+
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.decision.flagging import Flagging
+from tasks.kernels.rarity import confirmed_neighbours, far_from_class
+from tasks.kernels.suggestion import suggested
+from tasks.scoring.wrongness import Wrongness
+
+if TYPE_CHECKING:
+    from tasks.scoring.evidence import Evidence
+
+ADVICE = pa.schema(
+    [
+        pa.field("sample_id", pa.string(), nullable=False),
+        pa.field("rare", pa.bool_(), nullable=False),
+        pa.field("support", pa.int64(), nullable=False),
+        pa.field("p_wrong", pa.float64()),
+        pa.field("suggested_label", pa.string()),
+        pa.field("p_suggested", pa.float64()),
+    ]
+)
+"""``support``: confirmed neighbours; ``p_suggested``: that the label is wrong and the suggested one is right."""
+
+
+def advised(evidence: Evidence, wrongness: Wrongness | None, options: Flagging) -> pa.Table:
+    """Advice on every training sample, from held-out evidence alone.
+
+    rare         far from its class, but of the nearest 2s − 1 at least s are confirmed (tasks/kernels/rarity.py),
+                 s = ``rare_support``. A cluster that is mislabelled as a whole looks just so.
+    p_wrong      P(wrong) of tasks/scoring/wrongness.py; None in a run without canaries
+    p_suggested  p_wrong · P(truly the suggested class | wrong)
+
+    Returns:
+        Schema ``ADVICE``, by sample_id.
+    """
+    predicted = evidence.logits.argmax(1)
+    support = confirmed_neighbours(evidence.neighbours, evidence.labels, predicted, 2 * options.rare_support - 1)
+    far = far_from_class(evidence.votes, evidence.labels, predicted, options.rare_quantile)
+    other, chance = suggested(evidence.probabilities, evidence.votes, evidence.labels)
+    names = evidence.target.suggestions(other, evidence.outputs, evidence.objective)
+    names = pc.if_else(pc.equal(names, evidence.texts), pa.scalar(None, pa.string()), names)
+    nothing = names.is_null().to_numpy(zero_copy_only=False)
+    unknown = pa.nulls(len(evidence), pa.float64())
+    wrong = unknown if wrongness is None else pa.array(wrongness.probability)
+    right = unknown if wrongness is None else pa.array(wrongness.probability * chance, mask=nothing)
+    rare = far & (support >= options.rare_support)
+    columns = [evidence.ids, pa.array(rare), pa.array(support.astype(np.int64)), wrong, names, right]
+    return pa.table(columns, schema=ADVICE)

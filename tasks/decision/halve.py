@@ -1,0 +1,55 @@
+"""halve: one rung's validation predictions → the better half of the candidates."""
+
+from __future__ import annotations
+
+from tasks.decision.budget_search import better_half, surviving
+from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.step import step
+
+
+@step("halve, rung {rung}")
+def halve(
+    run: Run,
+    names: list[str],
+    flags: list[Artefact],
+    trials: list[Artefact],
+    rung: int,
+    before: list[Artefact],
+) -> Artefact:
+    """Compare the candidates that are left on the validation split → ``search.parquet``, the rungs before included.
+
+    Args:
+        run: where to write.
+        names: of all candidates.
+        flags: of all candidates.
+        trials: what retrain left of those that are left: one after the other, each under the same number of seeds.
+        rung: number of this round, from 1.
+        before: what the rounds before this one left.
+
+    Returns:
+        Facts: ``survivors``, their places among the candidates, ``names``, what they are called, and ``rung``.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from tasks.pipeline.schemas import SEARCH
+
+    places = surviving(flags, before)
+    each = len(trials) // len(places)
+    rows, means = [], {}
+    flagged = {place: flags[place].facts["flagged"] for place in places}
+    for i, place in enumerate(places):
+        of_place = [
+            {"seed": trial.facts["seed"], "accuracy": trial.facts["credit"]}
+            for trial in trials[i * each : (i + 1) * each]
+        ]
+        means[place] = sum(row["accuracy"] for row in of_place) / each
+        about = {"rung": rung, "budget": names[place], "flagged": flagged[place], "place": place}
+        rows += [about | row for row in of_place]
+    kept = better_half(means, flagged)
+    table = pa.Table.from_pylist([row | {"kept": row["place"] in kept} for row in rows], SEARCH)
+    earlier = [pq.read_table(run.path(artefact), schema=SEARCH) for artefact in before[-1:]]
+    table = pa.concat_tables([*earlier, table])
+    with run.draft("search") as draft:
+        pq.write_table(table, draft.path("search.parquet", table.num_rows), compression="zstd")
+        return draft.commit(survivors=kept, names=[names[place] for place in kept], rung=rung)

@@ -1,0 +1,202 @@
+"""review: flags + a person's answer → the flags as the person wants them; and the question itself."""
+
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import anyio
+from prefect.client.orchestration import get_client
+from prefect.context import FlowRunContext
+from prefect.flow_runs import apause_flow_run
+from prefect.input import RunInput
+from prefect.settings import get_current_settings
+from prefect.states import Running
+from pydantic import BaseModel, Field, create_model
+from pydantic.fields import FieldInfo
+
+from tasks.core.errors import BadConfig, BadInput
+from tasks.dataset.targets import target_of
+from tasks.decision.review_sheet import (
+    Answer,
+    Decision,
+    Review,
+    earlier_answer,
+    home_of,
+    keep_answer,
+    read_sheet,
+    write_sheet,
+)
+from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.step import step
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tasks.pipeline.dataset_lock import Turn
+
+# Prefect fails a pause that has expired; ours ends before.
+_LONGER_SECONDS = 86_400
+_LOOK_SECONDS = 2
+# Rows of the sheet that stand in the question itself.
+_SHOWN = 20
+
+
+class Reviewed(RunInput):
+    """What the reviewer fills in."""
+
+    decision: Decision = Field(
+        default="approve",
+        description="approve: as flagged. reject: nothing is flagged. rows: as the edited sheet says, row by row.",
+    )
+    at_most: int | None = Field(default=None, ge=0, description="Approve no more than so many, the most suspect.")
+    sheet: str = Field(default="", description="The edited sheet (.csv, .parquet, or Label Studio's .json), for rows.")
+    reviewer: str = Field(default="", description="Who you are.")
+    note: str = Field(default="", description="Anything to be remembered with the decision.")
+
+    @classmethod
+    def filled_in(cls, question: str, **values: Any) -> type[Reviewed]:
+        """The form with some fields filled in. Prefect's ``with_initial_data`` drops what explains them."""
+        fields = {name: (cls.model_fields[name].annotation, _with_default(cls, name, values[name])) for name in values}
+        form = create_model(cls.__name__, __base__=cls, **cast("dict[str, Any]", fields))
+        form._description = question
+        return form
+
+
+def _with_default(form: type[BaseModel], name: str, value: Any) -> FieldInfo:
+    return Field(default=value, description=form.model_fields[name].description)
+
+
+@step("review")
+def review(run: Run, samples: Artefact, flags: Artefact, answer: Answer) -> Artefact:
+    """Apply the answer; the facts are those of the flags as they are then, and who decided."""
+    import pyarrow.parquet as pq
+
+    from tasks.dataset.samples import classed, table_of
+    from tasks.decision.flagging import audit, counted, reviewed_flags
+    from tasks.pipeline.schemas import FLAGS
+
+    table = pq.read_table(run.path(flags))
+    rows = _rows_of(run, flags, table, answer)
+    table = reviewed_flags(table, rows, answer.reviewer, answer.note, answer.at) if rows is not None else table
+    thin = classed(samples, table_of(run, samples, ["sample_id", "label", "group"]))
+    audited = audit(table.select(FLAGS.names), thin)
+    told = answer.model_dump(mode="json") | {"rows": 0 if rows is None else rows.num_rows}
+    with run.draft("flags") as draft:
+        pq.write_table(table, draft.path("flags.parquet", table.num_rows), compression="zstd")
+        pq.write_table(audited, draft.path("audit.parquet", audited.num_rows), compression="zstd")
+        return draft.commit(**flags.facts | counted(table, audited) | {"review": told})
+
+
+def _rows_of(run: Run, flags: Artefact, table: pa.Table, answer: Answer) -> pa.Table | None:
+    """Schema ``ROWS``: of whom the reviewer decided; None where nobody came."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from tasks.decision.review_sheet import ROWS
+
+    if answer.decision == "nobody":
+        return None
+    if answer.decision == "rows":
+        return pq.read_table(home_of(run, flags) / "rows.parquet").cast(ROWS)
+    names = table.filter(table["flag"])["sample_id"]
+    approved = 0 if answer.decision == "reject" else len(names) if answer.at_most is None else answer.at_most
+    kept = [place < approved for place in range(len(names))]
+    return pa.table([names, pa.array(kept), pa.nulls(len(names), pa.string())], schema=ROWS)
+
+
+def reviewed(run: Run, samples: Artefact, flags: Artefact, options: Review, turn: Turn) -> Artefact:
+    """The flags as they are, or, where a review is required, as somebody wants them.
+
+    Called by the flow itself: the run is *Paused* meanwhile, and is resumed by the form in the Prefect UI (Resume) or
+    by ``gradsieve review``; other runs of the dataset have their turn. If nobody comes in time, the flags stay, and
+    verification promotes nothing.
+
+    Raises:
+        BadConfig: nobody could answer, for there is no Prefect server.
+    """
+    if not options.required or not flags.facts["flagged"]:
+        return flags
+    answer = earlier_answer(run, flags)
+    if answer is None:
+        with turn.given_up():
+            answer = _asked(run, samples, flags, options)
+    return review(run, samples, flags, answer)
+
+
+def _asked(run: Run, samples: Artefact, flags: Artefact, options: Review) -> Answer:
+    import pyarrow.parquet as pq
+
+    if not get_current_settings().api.url:
+        raise BadConfig(
+            where="option review.required",
+            expected="a Prefect server, so that somebody can answer",
+            got="none: PREFECT_API_URL is not set",
+            do="Start one with gradsieve serve, and set PREFECT_API_URL to its address.",
+        )
+    sheet = write_sheet(run, flags)
+    table = pq.read_table(run.path(flags))
+    problem = ""
+    while True:
+        given = asyncio.run(_paused(_question(table, sheet, options, problem), sheet, options))
+        if given is None:
+            return Answer(decision="nobody", hours=options.hours)
+        try:
+            rows = (
+                read_sheet(Path(given.sheet or sheet), table, target_of(samples)) if given.decision == "rows" else None
+            )
+        except BadInput as error:
+            problem = f"**That did not work:** {error}\n\n"
+            continue
+        answer = Answer(
+            decision=given.decision,
+            at_most=given.at_most,
+            reviewer=given.reviewer.strip() or "somebody",
+            note=given.note.strip(),
+            at=datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds"),
+        )
+        return keep_answer(run, flags, answer, rows)
+
+
+async def _paused(question: str, sheet: Path, options: Review) -> Reviewed | None:
+    """Wait for an answer; None if there is none in time."""
+    form = Reviewed.filled_in(question, sheet=str(sheet), reviewer=getpass.getuser())
+    seconds = int(options.hours * 3600)
+    with anyio.move_on_after(seconds):
+        waiting = apause_flow_run(
+            wait_for_input=form, timeout=seconds + _LONGER_SECONDS, poll_interval=_LOOK_SECONDS, key=None
+        )
+        return cast("Reviewed", await waiting)
+    context = FlowRunContext.get()
+    if context is not None and context.flow_run is not None:
+        async with get_client() as client:
+            await client.set_flow_run_state(
+                context.flow_run.id, Running(message="Nobody reviewed it in time."), force=True
+            )
+    return None
+
+
+def _question(table: pa.Table, sheet: Path, options: Review, problem: str) -> str:
+    """What the form says above its fields, as Markdown."""
+    flagged: list[dict[str, Any]] = table.filter(table["flag"]).to_pylist()
+    lines = [
+        f"{problem}**{len(flagged):,} of {table.num_rows:,} training samples are flagged.** Decide within "
+        f"{options.hours:g} {'hour' if options.hours == 1 else 'hours'}.",
+        "",
+        "| rank | sample | label | suggested | reason |",
+        "|---|---|---|---|---|",
+    ]
+    for row in flagged[:_SHOWN]:
+        cells = (row["rank"], row["sample_id"][:12], row["label"], row["suggested_label"] or "", row["reason"])
+        lines.append("| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
+    if len(flagged) > _SHOWN:
+        lines.append(f"\nand {len(flagged) - _SHOWN:,} more")
+    # The path is long, and what is flagged should meet the eye first.
+    lines.append(f"\nAll of them, to be edited row by row: `{sheet}` (and `.parquet`, `label_studio.json` beside it).")
+    return "\n".join(lines)

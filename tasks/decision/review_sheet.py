@@ -1,0 +1,203 @@
+"""What a person is asked about flagged samples, and what is made of the answer.
+
+    <lake>/reviews/<digest of the flags>/flagged.csv, flagged.parquet    the sheet, to be edited and handed in
+    <lake>/reviews/<digest of the flags>/label_studio.json               the same as tasks for Label Studio
+    <lake>/reviews/<digest of the flags>/rows.parquet, answer.json       what was decided, by whom and when
+
+By the digest of the flags and not of the run: who has answered is not asked the same again.
+"""
+
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+from pydantic import Field, ValidationError
+
+from tasks.core.errors import BadInput
+from tasks.core.plugins import Part
+from tasks.dataset.targets import Target
+from tasks.pipeline.artefacts import Artefact, Run, sha256_of, write_durably
+
+Decision = Literal["approve", "reject", "rows"]
+
+# What the sheet shows of each flagged sample; decision and new_label are what is edited.
+SHEET = (
+    "rank", "decision", "sample_id", "label", "new_label", "p_wrong", "suspicion", "source", "row", "group", "reason",
+)  # fmt: skip
+ROWS = pa.schema(
+    [
+        pa.field("sample_id", pa.string(), nullable=False),
+        pa.field("flag", pa.bool_(), nullable=False),
+        pa.field("new_label", pa.string()),
+    ]
+)
+
+
+class Review(Part):
+    """Whether a person looks at what is flagged before anything is made of it."""
+
+    required: bool = Field(
+        default=False, description="Pause with the flagged samples until somebody has decided about them."
+    )
+    hours: float = Field(
+        default=72.0,
+        gt=0,
+        le=8760,
+        description="How long somebody is waited for; then the run goes on, and its version stays a candidate.",
+    )
+
+
+class Answer(Part):
+    """What a reviewer decided; of nobody, if nobody came."""
+
+    decision: Decision | Literal["nobody"]
+    at_most: int | None = None
+    """Of those approved, so many most suspect ones."""
+    reviewer: str = ""
+    note: str = ""
+    at: str = ""
+    rows: str | None = None
+    """SHA-256 of rows.parquet"""
+    hours: float | None = None
+    """How long nobody came."""
+
+
+def home_of(run: Run, flags: Artefact) -> Path:
+    """The folder of a review."""
+    return run.lake / "reviews" / flags.digest[:20]
+
+
+def write_sheet(run: Run, flags: Artefact) -> Path:
+    """Put the flagged samples down as CSV, as Parquet and for Label Studio; the CSV's place."""
+    home = home_of(run, flags)
+    home.mkdir(parents=True, exist_ok=True)
+    flagged = pq.read_table(run.path(flags), filters=pc.field("flag"))
+    decision = pa.array(["flag"] * flagged.num_rows, pa.string())
+    sheet = flagged.append_column("decision", decision).rename_columns({"suggested_label": "new_label"}).select(SHEET)
+    if not (home / "flagged.csv").exists():
+        pq.write_table(sheet, home / "flagged.parquet")
+        write_durably(home / "label_studio.json", json.dumps([_task(row) for row in sheet.to_pylist()], indent=1))
+        sink = pa.BufferOutputStream()
+        pa_csv.write_csv(sheet, sink)
+        # Last: an edited sheet is never written over.
+        write_durably(home / "flagged.csv", sink.getvalue().to_pybytes().decode())
+    return home / "flagged.csv"
+
+
+def _task(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as Label Studio's task, our decision as its prediction."""
+    choice = {"from_name": "decision", "to_name": "reason", "type": "choices", "value": {"choices": [row["decision"]]}}
+    return {"data": row, "predictions": [{"model_version": "gradsieve", "result": [choice]}]}
+
+
+def read_sheet(path: Path, flags: pa.Table, target: Target) -> pa.Table:
+    """An edited sheet: CSV, Parquet, or JSON as Label Studio exports it.
+
+    Args:
+        path: of the file.
+        flags: schema ``SUSPECTS``.
+        target: what labels there are.
+
+    Returns:
+        Schema ``ROWS``; samples that the sheet does not list are decided as they were.
+
+    Raises:
+        BadInput: it cannot be read, lacks a column, names an unknown sample or class, or decides otherwise than by
+            flag or keep.
+    """
+    path = path.expanduser()
+    table = _read(path)
+    missing = [name for name in ("sample_id", "decision") if name not in table.column_names]
+    if missing:
+        raise _bad(path, "columns sample_id and decision", f"{', '.join(table.column_names)}")
+    given = [str(value or "").strip().lower() for value in table["decision"].to_pylist()]
+    names = [str(value) for value in table["sample_id"].to_pylist()]
+    labels = table["new_label"].to_pylist() if "new_label" in table.column_names else [None] * len(names)
+    labels = [None if label is None or label == "" else str(label) for label in labels]
+    known = set(flags["sample_id"].to_pylist())
+    for row, (name, decision, label) in enumerate(zip(names, given, labels, strict=True), 1):
+        if decision not in ("flag", "keep"):
+            raise _bad(path, "flag or keep as decision", f"{decision!r} in row {row}")
+        if name not in known:
+            raise _bad(path, "training samples of this run", f"{name!r} in row {row}")
+        if label is not None and target.read(label) is None:
+            raise _bad(path, f"{target.told} as new_label", f"{label!r} in row {row}")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _bad(path, "each sample once", f"{twice} several times")
+    labels = [None if label is None else target.read(label) for label in labels]
+    return pa.table([names, [decision == "flag" for decision in given], labels], schema=ROWS)
+
+
+def _read(path: Path) -> pa.Table:
+    readers = {
+        ".csv": lambda: pa_csv.read_csv(path, convert_options=_AS_TEXT),
+        ".parquet": lambda: pq.read_table(path),
+        ".json": lambda: _from_label_studio(json.loads(path.read_text(encoding="utf-8"))),
+    }
+    if path.suffix not in readers:
+        raise _bad(path, "a .csv, .parquet or .json file", path.suffix or "no suffix")
+    try:
+        return readers[path.suffix]()
+    except (OSError, ValueError, KeyError, TypeError, IndexError, pa.ArrowException) as error:
+        raise _bad(path, "a review sheet", f"{type(error).__name__}: {str(error).partition(chr(10))[0]}") from error
+
+
+_AS_TEXT = pa_csv.ConvertOptions(
+    column_types={"sample_id": pa.string(), "decision": pa.string(), "label": pa.string(), "new_label": pa.string()},
+    strings_can_be_null=True,
+)
+
+
+def _from_label_studio(tasks: list[dict[str, Any]]) -> pa.Table:
+    rows = []
+    for task in tasks:
+        results = [result for annotation in task["annotations"][-1:] for result in annotation["result"]]
+        chosen = [result["value"]["choices"][0] for result in results if result["from_name"] == "decision"]
+        label = [result["value"]["choices"][0] for result in results if result["from_name"] == "new_label"]
+        if chosen:
+            new = label[0] if label else task["data"].get("new_label")
+            rows.append({"sample_id": task["data"]["sample_id"], "decision": chosen[0], "new_label": new})
+    return pa.Table.from_pylist(
+        rows, pa.schema([(name, pa.string()) for name in ("sample_id", "decision", "new_label")])
+    )
+
+
+def _bad(path: Path, expected: str, got: str) -> BadInput:
+    return BadInput(where=str(path), expected=expected, got=got, do="Mend the sheet and hand it in again.")
+
+
+def earlier_answer(run: Run, flags: Artefact) -> Answer | None:
+    """What was decided about just these flags before."""
+    path = home_of(run, flags) / "answer.json"
+    if not path.is_file():
+        return None
+    try:
+        answer = Answer.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise BadInput(
+            where=str(path),
+            expected="an answer",
+            got=str(error).replace("\n", " ")[:200],
+            do="Delete it, and decide anew.",
+        ) from error
+    return answer
+
+
+def keep_answer(run: Run, flags: Artefact, answer: Answer, rows: pa.Table | None) -> Answer:
+    """Keep who decided what, and when, for the record and for runs that come to the same flags."""
+    home = home_of(run, flags)
+    if rows is not None:
+        pq.write_table(rows, home / "rows.parquet")
+        answer = answer.model_copy(update={"rows": sha256_of(home / "rows.parquet")})
+    write_durably(home / "answer.json", answer.model_dump_json(indent=1))
+    return answer

@@ -1,0 +1,1 @@
+"""Detectors and budgets against labels known to be wrong, and the paper's experiments."""

@@ -1,0 +1,29 @@
+"""present: a comparison → its tables as text, and its artifacts in the Prefect UI."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+
+from prefect import task
+from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
+
+from tasks.evaluation.comparison import Comparison
+from tasks.pipeline.artefacts import Artefact, Run
+from tasks.report.summary import recomputed
+
+
+@task(name="present", task_run_name="present")
+def present(run: Run, compared: Artefact, stages: list[Artefact]) -> str:
+    """Say which detectors and budgets found most, and what was recomputed; returns the text."""
+    comparison = Comparison.read(run.lake, compared)
+    work = recomputed([(stage.stage, stage.made_by) for stage in stages], run.run_id)
+    create_markdown_artifact(f"{comparison.markdown()}\n\n_{work}_", key="comparison", description="What found most")
+    create_table_artifact(comparison.detectors(), key="detectors", description="How well each detector ranks")
+    create_table_artifact(comparison.budgets(), key="budgets", description="How well each budget counts, by detector")
+    # As a data URI: the UI then shows it from anywhere, and nobody has to serve files.
+    image = b64encode((comparison.folder / "plot.png").read_bytes()).decode()
+    create_image_artifact(
+        f"data:image/png;base64,{image}", key="precision-recall", description="Precision against recall"
+    )
+    run.log({"run_id": compared.made_by, "dataset": compared.facts["dataset"], "state": "completed", "work": work})
+    return f"{comparison.text()}\n\n{work}"

@@ -1,0 +1,206 @@
+"""An experiment of the paper run by our flows, with the controls that the paper lacks."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from pydantic import BaseModel
+
+from tasks.core.errors import BadArtefact
+from tasks.core.progress import LOGGER
+from tasks.evaluation.experiments import Experiment, Measure, Scale, ScaleName, Variant
+from tasks.evaluation.reproduction import FIGURES, Figure, Reproduction, Row
+
+Flow = tuple[type[BaseModel], Callable[[Any], str]]
+"""A flow's configuration, and the flow."""
+
+# What compare calls the measures.
+_COMPARED = {
+    "average_precision": "average_precision",
+    "roc_auc": "roc_auc",
+    "detection": "recall",
+    "precision": "precision",
+}
+_TIMED = 3
+
+
+def reproduce(
+    experiment: Experiment, name: ScaleName, flow: Flow, lake: Path, folders: dict[str, Path], seeds: int | None
+) -> Reproduction:
+    """Run every variant as often as its scale says, or ``seeds`` times, and lay the figures beside the paper's.
+
+    Args:
+        experiment: which.
+        name: of the scale.
+        flow: that the experiment names.
+        lake: the runs' own.
+        folders: of the data.
+        seeds: repetitions, if not as many as the scale says.
+    """
+    scale, began = experiment.scale(name), time.monotonic()
+    rows = _of_paper(experiment)
+    for variant in scale.variants:
+        rows += _of_variant(experiment, name, scale, variant, flow, lake, folders, seeds or scale.seeds)
+    return Reproduction(
+        experiment=experiment.name,
+        title=experiment.title,
+        scale=name,
+        paper=experiment.paper.source,
+        protocol=experiment.paper.protocol,
+        data=scale.data,
+        differs=scale.differs,
+        recorded=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=time.monotonic() - began,
+        rows=rows,
+    )
+
+
+def _of_paper(experiment: Experiment) -> list[Row]:
+    rows = []
+    for row in experiment.paper.rows:
+        said = dict(row.figures) | {"untouched": row.untouched}
+        figures = {name: Figure(mean=value) for name, value in said.items() if value is not None}
+        epoch = experiment.paper.epoch if "accuracy" in figures else "–"
+        rows.append(Row(set=row.set, method=row.method, source="paper", epoch=epoch, seeds=None, figures=figures))
+    return rows
+
+
+def _of_variant(
+    experiment: Experiment,
+    name: ScaleName,
+    scale: Scale,
+    variant: Variant,
+    flow: Flow,
+    lake: Path,
+    folders: dict[str, Path],
+    repetitions: int,
+) -> list[Row]:
+    """The variant's row; where seconds are asked for, one more for each of its detectors."""
+    runs: list[str] = []
+    seen: dict[str, list[dict[str, float]]] = {variant.method: []}
+    for i in range(1, repetitions + 1):
+        of = f" on {variant.set}" if variant.set else ""
+        LOGGER.info("reproduce %s: %s%s, %d of %d", experiment.name, variant.method, of, i, repetitions)
+        dataset = f"{experiment.name}-{name}"
+        config = flow[0].model_validate(
+            {"dataset": dataset} | scale.parameters_of(variant, i, folders) | {"lake": str(lake)}
+        )
+        run_id = _run(flow[1], config, lake, dataset)
+        runs.append(run_id)
+        reading = _compared if experiment.flow == "compare" else _cleaned
+        seen[variant.method].append(reading(lake, run_id, experiment.measures))
+        if "seconds" in experiment.measures:
+            for detector, figures in _timed(lake, run_id, config).items():
+                seen.setdefault(detector, []).append(figures)
+    rows = []
+    for method, several in seen.items():
+        kept = [figure for figure in FIGURES if any(figure in one for one in several)]
+        means = {figure: Figure.of(one[figure] for one in several if figure in one) for figure in kept}
+        rows.append(
+            Row(
+                set=variant.set,
+                method=method,
+                source=f"ours, {name}",
+                epoch="last",
+                seeds=repetitions,
+                figures=means,
+                runs=runs,
+            )
+        )
+    return rows
+
+
+def _run(flow: Callable[[Any], str], config: BaseModel, lake: Path, dataset: str) -> str:
+    """Run the flow; the id of its run, as it stands in the lake's log.
+
+    Raises:
+        BadArtefact: nothing was entered there.
+    """
+    log = lake / "log.jsonl"
+    before = log.stat().st_size if log.exists() else 0
+    text = flow(config)
+    with log.open(encoding="utf-8") as file:
+        file.seek(before)
+        lines = [json.loads(line) for line in file]
+    # Another process may work on the same experiment in the same lake: the flow's words tell whose run is whose.
+    done = [line["run_id"] for line in lines if line["state"] == "completed" and line["run_id"] in text]
+    if not done:
+        raise BadArtefact(
+            where=str(log), expected=f"a completed run of {dataset}", got="none", do="Look at the log, and run again."
+        )
+    return done[-1]
+
+
+def _cleaned(lake: Path, run_id: str, measures: list[Measure]) -> dict[str, float]:
+    """What a run of clean found, in per cent."""
+    facts = json.loads((lake / "runs" / run_id / "run.json").read_text(encoding="utf-8"))["facts"]
+    accuracy, found = facts["metrics"]["accuracy"], facts["metrics"]["detection"]
+    figures = {"removed": float(facts["flags"]["flagged"])}
+    if found:
+        flags, ranking = found["flags"], found[facts["flags"]["detector"]]
+        known = {
+            "detection": 100 * flags["found"] / flags["wrong"],
+            "average_precision": 100 * ranking["average_precision"],
+            "roc_auc": 100 * ranking["roc_auc"],
+        }
+        if flags["flagged"]:
+            known["precision"] = 100 * flags["found"] / flags["flagged"]
+        figures |= {name: value for name, value in known.items() if name in measures}
+    alike = (facts.get("traced") or {}).get("alike") or {}
+    figures |= {f"query_{name}": 100 * value for name, value in alike.items() if f"query_{name}" in measures}
+    if "accuracy" not in measures:
+        return figures
+    treated = 100 * accuracy[facts["metrics"]["verdict"]["arm"]]
+    controls = {name: 100 * accuracy[name] for name in ("untouched", "random")}
+    return (
+        figures | {"accuracy": treated} | controls | {f"over_{name}": treated - was for name, was in controls.items()}
+    )
+
+
+def _compared(lake: Path, run_id: str, measures: list[Measure]) -> dict[str, float]:
+    """What a run of compare measured of its first detector, and its first budget, in per cent."""
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(lake / "comparisons" / run_id / "comparison.parquet").to_pylist()
+    detector = rows[0]["detector"]
+    budget = next((row["budget"] for row in rows if row["budget"]), None)
+    mine = {
+        row["measure"]: row["mean"] for row in rows if row["detector"] == detector and row["budget"] in (None, budget)
+    }
+    return {name: 100 * mine[_COMPARED[name]] for name in measures if _COMPARED.get(name) in mine}
+
+
+def _timed(lake: Path, run_id: str, config: BaseModel) -> dict[str, dict[str, float]]:
+    """Seconds each detector of a recorded run takes from its shards to its scores, and how many times those of l2.
+
+    The median of three, each on evidence that has read nothing yet.
+    """
+    from tasks.pipeline.artefacts import Run
+    from tasks.scoring.evidence import Evidence
+    from tasks.training.base_run import base_of, stages_of
+
+    run = Run(lake=lake, run_id=run_id)
+    base = base_of(run, run_id, "")
+    samples, folds, gradients, votes, checkpoints, canaries = (
+        stages_of(run, base, stage) for stage in ("samples", "folds", "gradients", "votes", "checkpoints", "canaries")
+    )
+    seconds = {}
+    for detector in cast("Any", config).parts:
+        several = []
+        for _ in range(_TIMED):
+            evidence = Evidence(run, samples[0], folds[0], gradients, votes[0], checkpoints, canaries[0])
+            began = time.perf_counter()
+            evidence.score(detector)
+            several.append(time.perf_counter() - began)
+        seconds[detector.name] = float(np.median(several))
+    unit = seconds.get("l2")
+    return {
+        name: {"seconds": value} | ({"seconds_over_l2": value / unit} if unit else {})
+        for name, value in seconds.items()
+    }

@@ -1,0 +1,76 @@
+"""extract: a shard of samples + the checkpoints → gradients/00017.arrow, each sample by the model that never saw it."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+
+from tasks.core.devices import claimed
+from tasks.dataset.samples import fold_of, load
+from tasks.dataset.targets import target_of
+from tasks.gradients.kinds import Gradient
+from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.step import step
+from tasks.planning.canaries import places, planted_of
+from tasks.training.fit import Training
+from tasks.training.models import Model
+
+
+@step("extract {samples.files[0].name}")
+def extract(
+    run: Run,
+    samples: Artefact,
+    folds: Artefact,
+    canaries: Artefact,
+    checkpoints: list[Artefact],
+    model: Model,
+    gradient: Gradient,
+    training: Training,
+    base: Artefact,
+) -> Artefact:
+    """Gradients of one shard's samples: evaluation mode, no augmentation.
+
+    Of a training shard, ``gradients/<shard>.arrow`` (scalars and gradients, written batch by batch) and
+    ``gradients/<shard>.parquet`` (scalars): each sample by the network that never saw it, under its given label; and
+    ``canaries/<shard>.arrow`` the same of the canaries under their planted labels. Of a validation shard,
+    ``reference/<shard>.arrow``: every sample by every fold's network, to compare with. What a base has of the same
+    samples, labels and networks is taken over, only the rest is computed.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    from tasks.gradients.extraction import Shard
+    from tasks.gradients.reuse import Earlier
+    from tasks.gradients.shards import ShardWriter
+
+    name, target = PurePath(samples.files[0].name).stem, target_of(samples)
+    shard = Shard(run, samples, checkpoints, model, gradient, training.objective(target), folds.facts["samples"])
+    with run.draft("gradients") as draft, claimed(training.device) as device:
+        if not name.startswith("train"):
+            inputs = load(run, samples, "validation")
+            with ShardWriter(draft, name, "reference") as writer:
+                for fold in sorted(shard.by_fold):
+                    shard.take(writer, inputs, np.arange(len(inputs.ids)), fold, device)
+            return draft.commit(**shard.facts)
+        inputs = load(run, samples, "train")
+        fold, planted = fold_of(run, folds, inputs.ids), planted_of(run, canaries, target)
+        rows, canary = places(inputs.ids, planted.ids)
+        earlier = Earlier(run, base, shard.about, inputs, samples.facts["classes"])
+        whole = earlier.shard(name)
+        if whole is not None:
+            for file in whole.files:
+                if file.name.startswith("gradients/"):
+                    draft.adopt(file, run.path(whole, file))
+        else:
+            todo = np.ones(len(inputs.ids), bool)
+            with ShardWriter(draft, name) as writer:
+                for known, batch in earlier.rows():
+                    writer.write(batch)
+                    todo[known] = False
+                for one in np.unique(fold[todo]).tolist():
+                    shard.take(writer, inputs, np.flatnonzero(todo & (fold == one)), one, device)
+        if len(rows):
+            inputs.bear(rows, planted.text.take(pa.array(canary)), target)
+            with ShardWriter(draft, name, "canaries") as writer:
+                for one in np.unique(fold[rows]).tolist():
+                    shard.take(writer, inputs, rows[fold[rows] == one], one, device)
+        return draft.commit(**shard.facts)

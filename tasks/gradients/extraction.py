@@ -1,0 +1,299 @@
+"""Gradients of one shard of samples: how large a batch is, and what is stored of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from tasks.core.errors import BadModel
+from tasks.core.progress import LOGGER, check
+from tasks.dataset.samples import Inputs, payload_of
+from tasks.dataset.targets import Target, target_of
+from tasks.gradients.kinds import Gradient, Taker
+from tasks.gradients.kinds.projected import told
+from tasks.gradients.shard_metadata import About
+from tasks.gradients.shards import ShardWriter
+from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.schemas import gradient_shard
+from tasks.training.fit import build, restored
+from tasks.training.models import Model
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from tasks.kernels.losses import Loss
+    from tasks.kernels.transfer import Arriving
+
+_LARGEST_BATCH = 4096
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")
+# Batches that must go well before a size that ran out of memory is tried again.
+_PATIENCE = 8
+
+
+class BatchSize:
+    """How many samples are taken at a time: halved when memory runs out, doubled again when it has not for a while.
+
+    Args:
+        target: the size to begin with and to return to.
+    """
+
+    def __init__(self, target: int) -> None:
+        self.target = self.size = target
+        self._well = 0
+
+    def went_well(self) -> None:
+        """One more batch came back."""
+        self._well += 1
+        if self._well >= _PATIENCE and self.size < self.target:
+            self.size, self._well = min(self.target, 2 * self.size), 0
+
+    def ran_out(self, error: BaseException) -> None:
+        """Memory did not suffice.
+
+        Raises:
+            BadModel: not even for one sample.
+        """
+        if self.size == 1:
+            raise BadModel(
+                where="extract",
+                expected="memory for the gradient of one sample",
+                got=str(error).partition("\n")[0],
+                do="Project the gradients, choose fewer layers, or a larger device.",
+            ) from error
+        self.size, self._well = self.size // 2, 0
+        LOGGER.warning("out of memory; going on with batches of %d", self.size)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device or the host had no memory left."""
+    import torch
+
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
+    )
+
+
+def batch_rows(gradient: Gradient, network: nn.Module, example: torch.Tensor) -> int:
+    """The batch size: as asked for, or the largest power of two that ``batch_gib`` holds.
+
+    Counted and not tried out: the outputs of all layers of one sample, thrice (they, their gradients, and temporaries),
+    and what the gradient kind itself makes. So it depends on the network and the option alone, and a run that goes on
+    after a kill writes the same bytes as one that was never killed.
+    """
+    import torch
+
+    if gradient.batch_size is not None:
+        return gradient.batch_size
+    sizes: list[int] = []
+
+    def note(_module: nn.Module, _inputs: object, output: object) -> None:
+        if isinstance(output, torch.Tensor):
+            sizes.append(output.numel() * output.element_size())
+
+    hooks = [m.register_forward_hook(note) for m in network.modules() if not list(m.children())]
+    try:
+        with torch.no_grad():
+            network(example[:1])
+    finally:
+        for hook in hooks:
+            hook.remove()
+    sample = 3 * sum(sizes) + 4 * gradient.values(network) + example[:1].numel() * example.element_size()
+    fitting = max(1, int(_budget(gradient, example.device)) // max(1, sample))
+    return min(_LARGEST_BATCH, 1 << (fitting.bit_length() - 1))
+
+
+def _budget(gradient: Gradient, device: torch.device) -> float:
+    """Bytes a batch may take; by default half a GiB, or a quarter of a CUDA device (of all it has, not of what is free:
+    that would not be the same again)."""
+    import torch
+
+    if gradient.batch_gib is not None:
+        return gradient.batch_gib * 2**30
+    return torch.cuda.get_device_properties(device).total_memory / 4 if device.type == "cuda" else 2**29
+
+
+def taken(
+    takers: list[Taker],
+    gradient: Gradient,
+    inputs: Inputs,
+    rows: np.ndarray,
+    size: BatchSize,
+    device: torch.device,
+    loss: Loss,
+    target: Target,
+) -> Iterator[tuple[np.ndarray, dict[str, torch.Tensor]]]:
+    """(rows, their columns on the host) in batches; the device already works on the next while one is handed out.
+
+    Args:
+        takers: one for each checkpoint; what is said of loss and probabilities is the last's.
+        gradient: how their gradients are joined.
+        inputs: the shard's samples.
+        rows: which of them.
+        size: of the batches.
+        device: where the networks are.
+        loss: ℓ.
+        target: what the labels say.
+    """
+    import torch
+
+    from tasks.kernels.checkpoints import combine
+    from tasks.kernels.transfer import Arriving, send
+
+    waiting: tuple[np.ndarray, Arriving] | None = None
+    at, rows = 0, inputs.by_length(rows)
+    while at < len(rows):
+        check()
+        batch = rows[at : at + size.size]
+        try:
+            x = send(inputs.batch(torch.from_numpy(batch)), device)
+            y = send(inputs.y[torch.from_numpy(batch)], device)
+            each = [take(x, y) for take in takers]
+            combined = combine(
+                [one.columns for one in each], [one.squares for one in each], gradient.checkpoints, unit=gradient.unit
+            )
+            outcome = target.outcome(each[-1].logits, y, loss)
+            columns = outcome._asdict() | combined.columns | {"l1": combined.l1, "l2": combined.l2}
+            columns["logits"] = each[-1].logits.float()
+            if combined.layer_norms is not None:
+                columns["layer_norms"] = combined.layer_norms
+            arriving = Arriving(columns)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            size.ran_out(error)
+            if device.type == "cuda":
+                torch.cuda.empty_cache()
+            continue
+        size.went_well()
+        at += len(batch)
+        if waiting is not None:
+            yield waiting[0], waiting[1].wait()
+        waiting = (batch, arriving)
+    if waiting is not None:
+        yield waiting[0], waiting[1].wait()
+
+
+def record_batch(
+    inputs: Inputs,
+    rows: np.ndarray,
+    fold: int,
+    columns: dict[str, torch.Tensor],
+    target: Target,
+    about: About,
+) -> pa.RecordBatch:
+    """One batch as it is stored.
+
+    Raises:
+        BadModel: a gradient is not finite.
+    """
+    values = {name: value.numpy() for name, value in columns.items()}
+    if not np.isfinite(values["l2"]).all():
+        worst = inputs.ids[rows[int(np.argmin(np.isfinite(values["l2"])))]]
+        raise BadModel(
+            where=f"the gradient of sample {worst}",
+            expected="finite values",
+            got="NaN or infinity",
+            do="If precision is fp16 use bf16 or fp32; else the sample's inputs or the network's weights overflow.",
+        )
+    vectors = {name: values[name] for name in ("gradient", "residual", "features", "logits") if name in values}
+    store = about.gradient["store"]
+    schema = about.on(gradient_shard({n: v.shape[1] for n, v in vectors.items()}, len(about.layers), store))
+    arrays: dict[str, pa.Array] = {
+        "sample_id": pa.array(inputs.ids[rows], pa.string()),
+        "fold": pa.array(np.full(len(rows), fold, np.int16)),
+        "predicted": target.words(values["predicted"]),
+    }
+    for name in schema.names:
+        if name in ("layer_norms", "logits"):
+            arrays[name] = _listed(values[name])
+        elif name in vectors:
+            arrays[name] = _listed(_stored(vectors[name], store, inputs.ids[rows]))
+        elif name not in arrays:
+            arrays[name] = pa.array(values[name])
+    return pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
+
+
+def _stored(values: np.ndarray, store: str, ids: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        stored = values.astype(store, copy=False)
+    if not np.isfinite(stored).all():
+        raise BadModel(
+            where=f"the gradient of sample {ids[int(np.argmin(np.isfinite(stored).all(1)))]}",
+            expected=f"values that {store} can hold",
+            got=f"one as large as {np.nanmax(np.abs(values)):.3g}",
+            do="Use --gradient.store float32.",
+        )
+    return stored
+
+
+def _listed(values: np.ndarray) -> pa.FixedSizeListArray:
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
+
+
+class Shard:
+    """What is the same for all samples of a shard, and how their gradients are written.
+
+    Args:
+        run: whose lake.
+        samples: the shard.
+        checkpoints: one for each fold.
+        model: that they are of.
+        gradient: how it is taken.
+        loss: ℓ.
+        dataset: how many samples the whole dataset has.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        samples: Artefact,
+        checkpoints: list[Artefact],
+        model: Model,
+        gradient: Gradient,
+        loss: Loss,
+        dataset: int,
+    ) -> None:
+        self.run, self.samples, self.model, self.gradient = run, samples, model, gradient
+        self.loss, self.dataset, self.target = loss, dataset, target_of(samples)
+        self.by_fold = {checkpoint.facts["fold"]: checkpoint for checkpoint in checkpoints}
+        self.about = about_of(gradient, loss, checkpoints, gradient.layers(self._blank()))
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Of the artefact."""
+        return {"gradient": self.about.gradient, "loss": self.about.loss, "checkpoints": self.about.checkpoints}
+
+    def take(self, writer: ShardWriter, inputs: Inputs, rows: np.ndarray, fold: int, device: torch.device) -> None:
+        """Write the gradients of the samples ``rows`` by the networks of one fold."""
+        networks = [network.to(device) for network in self._networks(fold)]
+        example = inputs.x[:1].to(device)
+        takers = [self.gradient.taker(network, example, self.loss, self.dataset) for network in networks]
+        size = BatchSize(batch_rows(self.gradient, networks[0], self.model.largest(example)))
+        for of_batch, columns in taken(takers, self.gradient, inputs, rows, size, device, self.loss, self.target):
+            writer.write(record_batch(inputs, of_batch, fold, columns, self.target, self.about))
+
+    def _blank(self) -> nn.Module:
+        return build(self.model, payload_of(self.samples), self.target.outputs).eval()
+
+    def _networks(self, fold: int) -> list[nn.Module]:
+        payload = payload_of(self.samples)
+        return restored(self.run, self.by_fold[fold], self.model, payload, self.target.outputs)
+
+
+def about_of(gradient: Gradient, loss: Loss, checkpoints: list[Artefact], layers: list[str]) -> About:
+    """What the shards of one run have in common."""
+    options = gradient.model_dump(mode="json", exclude={"batch_size", "batch_gib"})
+    if not gradient.unit:
+        options.pop("normalize", None)  # as shards told it before there was the option
+    return About(
+        gradient=options,
+        loss=(loss.kind, loss.smoothing),
+        checkpoints=tuple(checkpoint.digest for checkpoint in checkpoints),
+        epochs=tuple(checkpoints[0].facts["epochs"]),
+        layers=tuple(told(name) for name in layers),
+        joined="sum" if gradient.checkpoints == "average" else "stack",
+    )

@@ -1,0 +1,85 @@
+"""What a base run knows of one shard's samples, so that it need not be computed again."""
+
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tasks.dataset.samples import Inputs, sample_paths
+from tasks.gradients.shard_metadata import About
+from tasks.pipeline.arrow_files import mapped
+from tasks.pipeline.artefacts import Artefact, Run
+from tasks.training.base_run import stages_of
+
+
+class Earlier:
+    """What a base run has of one shard's samples.
+
+    A sample counts as known if the base has its gradient, made as ``about`` says, under the same label: a relabelled
+    one has another. Shards of other models, losses, projections or options are passed over.
+
+    Args:
+        run: whose lake.
+        base: the reference to it; to none.
+        about: what the gradients have to be.
+        inputs: the shard's samples.
+        classes: names of their labels.
+    """
+
+    def __init__(self, run: Run, base: Artefact, about: About, inputs: Inputs, classes: list[str]) -> None:
+        self.run, self.about = run, about
+        self.shards = stages_of(run, base, "gradients")
+        self.ids = pa.array(inputs.ids, pa.string())
+        labels = inputs.text(classes)
+        self.same = np.zeros(len(inputs.ids), bool)
+        for before in stages_of(run, base, "samples"):
+            for path in sample_paths(run, before, "train"):
+                with pq.ParquetFile(path) as file:
+                    for batch in file.iter_batches(columns=["sample_id", "label"]):
+                        rows, places = self._matched(batch)
+                        equal = pc.equal(batch["label"].take(rows), labels.take(places))
+                        self.same[places.filter(equal).to_numpy()] = True
+
+    def _matched(self, batch: pa.RecordBatch) -> tuple[pa.Array, pa.Array]:
+        """(rows of ``batch`` that are samples of this shard, their places in it)."""
+        place = pc.index_in(batch["sample_id"], value_set=self.ids)
+        return pc.indices_nonzero(pc.is_valid(place)), place.drop_null()
+
+    def shard(self, name: str) -> Artefact | None:
+        """The base's shard of this name, if it holds just these samples."""
+        for artefact in self.shards if self.same.all() else []:
+            paths = self.run.paths(artefact, ".arrow", "gradients")
+            if paths and paths[0].name == f"{name}.arrow":
+                tables = [mapped(path) for path in paths]
+                ids = pa.concat_arrays([c for table in tables for c in table["sample_id"].chunks])
+                same = len(ids) == len(self.ids) and pc.all(pc.is_in(ids, value_set=self.ids)).as_py()
+                if same and self._alike(tables[0].schema):
+                    return artefact
+        return None
+
+    def _alike(self, schema: pa.Schema) -> bool:
+        """Whether a shard holds what would be written now; before 0.3 there were no logits."""
+        return "logits" in schema.names and About.of(schema) == self.about
+
+    def rows(self) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
+        """(places in the shard, their gradients as they were stored)."""
+        missing = int(self.same.sum())
+        for artefact in self.shards:
+            for path in self.run.paths(artefact, ".arrow", "gradients") if missing else []:
+                table = mapped(path)
+                if not self._alike(table.schema):
+                    continue
+                for batch in table.to_batches():
+                    rows, places = self._matched(batch)
+                    known = pa.array(self.same[places.to_numpy()])
+                    rows, places = rows.filter(known), places.filter(known).to_numpy()
+                    if len(rows):
+                        yield places, batch if len(rows) == batch.num_rows else batch.take(rows)
+                        missing -= len(rows)

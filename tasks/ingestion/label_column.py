@@ -1,0 +1,107 @@
+"""A label column as the text that labels are known by, and what cannot be such a column (tasks/dataset/targets)."""
+
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.core.errors import BadInput
+from tasks.dataset.targets import TargetKind
+from tasks.dataset.targets.labels import set_text
+from tasks.dataset.targets.number import NUMBER, number_text
+from tasks.ingestion.columns import RejectRows, as_text, is_list, is_text
+
+
+def labels_of(column: pa.Array, target: TargetKind, separator: str, name: str, reject: RejectRows) -> pa.Array:
+    """The label of each row as it will be known; null where it has none."""
+    if target == "number":
+        return _numbers(column, name, reject)
+    if target == "labels":
+        return _sets(column, separator, name, reject)
+    if target == "response":
+        return as_text(column, trimmed=False)  # every mark of it is what a model learns to write
+    label = as_text(column)
+    nan = pc.fill_null(pc.equal(pc.utf8_lower(label), "nan"), fill_value=False)
+    return pc.if_else(nan, pa.scalar(None, pa.string()), label)
+
+
+def unjudged(bad: np.ndarray, reason: str, detail: str, values: pa.Array | None = None) -> None:
+    """A clean label that cannot be read is one that is not known: no reason to reject its row."""
+
+
+def check_labels(column: pa.Array, target: TargetKind, name: str, where: str) -> None:
+    """Refuse a column that says something else than ``target``, by its first rows.
+
+    Raises:
+        BadInput: it does.
+    """
+    nested = pa.types.is_nested(column.type) or pa.types.is_binary(column.type)
+    shown = ", ".join(str(value) for value in column.slice(0, 3).to_pylist())[:80]
+    if target == "number" and not _may_be_numbers(column):
+        raise BadInput(
+            where=f"{where}, label column {name!r}",
+            expected="numbers",
+            got=f"{column.type} ({shown} …)",
+            do="Choose another label column, or leave target at class.",
+        )
+    floats = _are_floats(column)
+    if target == "class" and (floats or nested):
+        raise BadInput(
+            where=f"{where}, label column {name!r}",
+            expected="class labels: text, integers or booleans",
+            got=f"{'floats' if floats else column.type} ({shown} …)",
+            do="Choose another label column, cast whole numbers to integers, or set target to number or labels.",
+        )
+
+
+def _may_be_numbers(column: pa.Array) -> bool:
+    """Numbers, or text of which some is one."""
+    if is_text(column.type):
+        text = pc.drop_null(as_text(column))
+        return not len(text) or bool(pc.any(pc.match_substring_regex(text, NUMBER)).as_py())
+    kind = column.type
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+
+
+def _are_floats(column: pa.Array) -> bool:
+    if not is_text(column.type):
+        return pa.types.is_floating(column.type)
+    # A text format has no float type: values that are all numbers, some with a fraction, are one.
+    column = pc.drop_null(as_text(column))
+    column = column.filter(pc.not_equal(pc.utf8_lower(column), "nan"))
+    number = pc.match_substring_regex(column, NUMBER)
+    fraction = pc.match_substring_regex(column, r"\.\d*[1-9]|[eE]-")
+    return len(column) > 0 and bool(pc.all(number).as_py()) and bool(pc.any(fraction).as_py())
+
+
+def _numbers(column: pa.Array, name: str, reject: RejectRows) -> pa.Array:
+    """Numbers as text; what is none is rejected."""
+    if not is_text(column.type):
+        numbers = column.cast(pa.float64(), safe=False)
+    else:
+        text = as_text(column)
+        fits = pc.fill_null(pc.match_substring_regex(text, NUMBER), fill_value=True)
+        reject(pc.invert(fits).to_numpy(zero_copy_only=False), "not a number", f"label column {name}", text)
+        numbers = pc.if_else(fits, text, pa.scalar(None, pa.string())).cast(pa.float64())
+    # Networks see float32: what overflows there is infinite.
+    finite = pc.fill_null(pc.is_finite(numbers.cast(pa.float32(), safe=False)), fill_value=True)
+    reject(pc.invert(finite).to_numpy(zero_copy_only=False), "NaN or infinite", f"label column {name}")
+    return number_text(pc.if_else(finite, numbers, pa.scalar(None, pa.float64())))
+
+
+def _sets(column: pa.Array, separator: str, name: str, reject: RejectRows) -> pa.Array:
+    """Sets of labels, given as lists or as text, as sorted text with the separator between; an empty list is none.
+
+    A label that holds the separator would be read as two: its row is rejected.
+    """
+    if is_list(column.type):
+        given = column.to_pylist()
+    else:
+        given = [None if text is None else text.split(separator) for text in as_text(column).to_pylist()]
+    torn = np.array([any(separator in str(one) for one in labels or ()) for labels in given], bool)
+    reject(torn, "separator within a label", f"label column {name}", column)
+    return pa.array([None if labels is None else set_text(labels, separator) for labels in given], pa.string())

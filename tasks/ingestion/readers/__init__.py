@@ -1,0 +1,207 @@
+"""Readers: each opens one kind of source and yields it in chunks. To add a format, add a file here."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from tasks.core.errors import BadInput
+from tasks.core.plugins import Choice, Family, Part
+from tasks.dataset.samples import Payload
+from tasks.dataset.targets import TargetKind
+from tasks.pipeline.artefacts import sha256_of
+
+CHUNK_ROWS = 4096
+"""Rows a reader yields at a time; what it holds in memory is a few chunks."""
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A row that cannot be a sample, and why."""
+
+    row: int | None
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive rows of one source. Arrays have equal length; nulls are allowed and judged by ingest."""
+
+    source: str
+    rows: pa.Array
+    """int64 row numbers in the source, from 0."""
+    label: pa.Array
+    """string"""
+    payload: dict[str, pa.Array]
+    split: pa.Array | str | None = None
+    """A split for each row, one for all, or None: ingest then splits by content hash."""
+    clean_label: pa.Array | None = None
+    group: pa.Array | None = None
+    source_id: pa.Array | None = None
+    rejects: list[Reject] = field(default_factory=list)
+
+
+class Noise(BaseModel):
+    """Label flips planted on the training split, to measure detection on data whose labels are trusted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    share: float = Field(default=0.0, ge=0, lt=1, description="Share of training labels to flip; 0 plants nothing.")
+    kind: Literal["symmetric", "asymmetric", "instance"] = Field(
+        default="symmetric",
+        description="symmetric: to any other class, uniformly. asymmetric: each class to the next one (pair flip). "
+        "instance: to the class that the sample's own inputs suggest, at a rate of its own around the share.",
+    )
+    exact: bool = Field(
+        default=False,
+        description="Flip exactly round(share · n) of the n training labels, those with the smallest draws; otherwise "
+        "each flips by itself and the share is what to expect.",
+    )
+    seed: int = Field(
+        default=0,
+        ge=-(2**63),
+        lt=2**63,
+        description="Seed of the flips; the same sample flips the same way in every run.",
+    )
+
+
+class Reader(Part):
+    """Base of all readers."""
+
+    kind: Any
+    noise: Noise = Field(default=Noise(), description="Label noise to plant; for trials and benchmarks.")
+    limit: int | None = Field(default=None, ge=1, description="Read at most this many rows of the training source.")
+    test_share: float = Field(
+        default=0.2, ge=0, lt=1, description="Share set aside as test by content hash, when the source names no split."
+    )
+    validation_share: float = Field(
+        default=0.0, ge=0, lt=1, description="The same for a validation split; a search for a budget needs one."
+    )
+
+    @field_validator("noise", mode="before")
+    @classmethod
+    def _the_rest_of_the_noise_stays(cls, value: Any) -> Any:
+        """Of a reader with noise of its own: another seed is not less noise."""
+        return cls.model_fields["noise"].default.model_dump() | value if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _something_is_left_to_train_on(self) -> Self:
+        if self.test_share + self.validation_share >= 1:
+            raise ValueError(
+                f"test_share and validation_share: expected less than 1 together, got {self.test_share:g} and "
+                f"{self.validation_share:g}"
+            )
+        return self
+
+    @property
+    def says(self) -> tuple[TargetKind, str]:
+        """What the labels say, and what stands between the labels of a set: classes, unless a reader can be told."""
+        return "class", "|"
+
+    @property
+    def held_out(self) -> dict[str, float]:
+        """The share of each split that is set aside where the source names none; the first ones' samples stay theirs
+        whatever the later ones take."""
+        return {"test": self.test_share, "validation": self.validation_share}
+
+    def open(self) -> tuple[Payload, Iterator[Chunk]]:
+        """Check the source and start to read it.
+
+        Raises:
+            BadInput: the source is missing, unreadable or lacks what the options name.
+        """
+        raise TypeError(f"{type(self).__name__} must define open()")
+
+    def files(self) -> list[Path]:
+        """The files whose content decides what is read."""
+        raise TypeError(f"{type(self).__name__} must define files()")
+
+    def fingerprint(self) -> str:
+        """Digest of the source files' names and bytes; a missing file is left for ``open`` to report."""
+        digest = hashlib.sha256()
+        for path in self.files():
+            if path.is_file():
+                about = path.stat()
+                digest.update(f"{path.name}:{_sha256_of(path, about.st_size, about.st_mtime_ns)}\n".encode())
+        return digest.hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def _sha256_of(path: Path, _size: int, _changed: int) -> str:
+    """A run asks twice: to know what it has read already, and to say what it has published."""
+    return sha256_of(path)
+
+
+READERS: Family[Reader] = Family(__name__, Reader)
+
+
+class ReaderChoice(Choice[Reader], family=READERS):
+    """Where the samples come from."""
+
+    kind: str = Field(default="digits", description="Format of the source.")
+
+
+def existing(path: Path, what: str) -> Path:
+    """``path`` itself when it exists.
+
+    Raises:
+        BadInput: it does not.
+    """
+    path = path.expanduser()
+    if not path.exists():
+        near = path.parent if path.parent.is_dir() else None
+        inside = ", ".join(sorted(p.name for p in near.iterdir())[:8]) if near else ""
+        raise BadInput(
+            where=str(path),
+            expected=what,
+            got="no such file or folder" + (f" (its folder holds: {inside})" if inside else ""),
+            do="Check the path; relative paths are taken from the working directory.",
+        )
+    return path
+
+
+def existing_file(path: Path, what: str) -> Path:
+    """``path`` itself when it is a file.
+
+    Raises:
+        BadInput: it does not exist, or is a folder.
+    """
+    path = existing(path, what)
+    if path.is_dir():
+        raise BadInput(where=str(path), expected=what, got="a folder", do="Name the file in it.")
+    return path
+
+
+def array_chunk(source: str, first: int, x: np.ndarray, labels: list[str], split: str | None, dtype: str) -> Chunk:
+    """Rows of a plain array as a chunk with the one payload column ``x``; rows that are not finite are rejected."""
+    with np.errstate(over="ignore"):
+        flat = np.ascontiguousarray(x.reshape(len(x), -1).astype(dtype, copy=False))
+    finite = np.asarray(np.isfinite(flat).all(axis=1))
+    rows = np.arange(first, first + len(x))
+    width = flat.shape[1]
+    return Chunk(
+        source=source,
+        rows=pa.array(rows[finite]),
+        label=pa.array([label or None for label, good in zip(labels, finite, strict=True) if good], pa.string()),
+        payload={"x": pa.FixedSizeListArray.from_arrays(pa.array(flat[finite].ravel()), width)},
+        split=split,
+        rejects=[Reject(int(row), "NaN or infinite", "a value that float32 cannot hold") for row in rows[~finite]],
+    )
+
+
+def files_below(path: Path | None) -> list[Path]:
+    """The file itself, or every file below a folder in a fixed order; hidden files do not count."""
+    if path is None:
+        return []
+    path = path.expanduser()
+    if path.is_dir():
+        return sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+    return [path]

@@ -1,0 +1,55 @@
+"""Arrow IPC, file or stream format, memory-mapped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+
+from tasks.core.errors import BadInput
+from tasks.ingestion.readers import CHUNK_ROWS, files_below
+from tasks.ingestion.readers.tabular import Batch, Tabular
+
+_FILE_MAGIC = b"ARROW1"
+
+
+class Arrow(Tabular):
+    """One Arrow IPC file (Feather v2) or stream, or a folder of them with one schema."""
+
+    kind: Literal["arrow"] = "arrow"
+
+    def batches(self, path: Path) -> Iterator[Batch]:
+        """Batches in file order, large ones sliced without a copy."""
+        for file in files_below(path):
+            try:
+                with pa.memory_map(str(file)) as source:
+                    yield from _read(file, source)
+            except (pa.ArrowInvalid, OSError) as error:
+                raise BadInput(
+                    where=str(file),
+                    expected="an Arrow IPC file or stream",
+                    got=str(error).partition("\n")[0],
+                    do="Fetch or write the file again.",
+                ) from error
+
+
+def _read(file: Path, source: pa.MemoryMappedFile) -> Iterator[Batch]:
+    in_file_format = source.read(len(_FILE_MAGIC)) == _FILE_MAGIC
+    source.seek(0)
+    if in_file_format:
+        reader = pa.ipc.open_file(source)
+        batches = (reader.get_batch(i) for i in range(reader.num_record_batches))
+    else:
+        reader = pa.ipc.open_stream(source)
+        batches = iter(reader)
+    first = 0
+    for batch in batches:
+        for at in range(0, batch.num_rows, CHUNK_ROWS):
+            part = batch.slice(at, CHUNK_ROWS)
+            yield Batch(file.name, part, np.arange(first, first + part.num_rows))
+            first += part.num_rows
+    if first == 0:
+        yield Batch(file.name, pa.RecordBatch.from_pylist([], schema=reader.schema), np.zeros(0, np.int64))

@@ -1,0 +1,165 @@
+"""NumPy .npz archives: arrays ``x`` and ``y`` (and ``x_test``, ``y_test``), read row by row out of the zip."""
+
+from __future__ import annotations
+
+import math
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Literal
+
+import numpy as np
+from pydantic import Field
+
+from tasks.core.errors import BadInput
+from tasks.dataset.samples import Payload
+from tasks.ingestion.readers import CHUNK_ROWS, Chunk, Reader, array_chunk, existing_file
+
+# What a damaged archive can do to zipfile and to NumPy's header parser.
+_BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    tokenize.TokenError,
+    EOFError,
+    OSError,
+    ValueError,
+    TypeError,
+    SyntaxError,
+    RuntimeError,
+    LookupError,
+    OverflowError,
+    MemoryError,
+)
+
+
+class Npz(Reader):
+    """An archive written by ``np.savez``. Object arrays (pickles) are refused: data is never code."""
+
+    kind: Literal["npz"] = "npz"
+    path: Path = Field(description="The .npz file.")
+    inputs: str = Field(default="x", description="Name of the array of inputs (n × …).")
+    label: str = Field(default="y", description="Name of the array of n labels.")
+    test_inputs: str = Field(default="x_test", description="Name of the array of test inputs; used when present.")
+    test_label: str = Field(default="y_test", description="Name of the array of test labels.")
+    channels_last: bool = Field(default=False, description="Inputs are n × H × W × C rather than n × C × H × W.")
+
+    def open(self) -> tuple[Payload, Iterator[Chunk]]:
+        """Compare the arrays' headers; the values are read chunk by chunk."""
+        path = existing_file(self.path, "an .npz archive")
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = {name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")}
+        except _BROKEN as error:
+            raise BadInput(where=str(path), expected="an .npz archive", got=str(error), do="Write it again.") from error
+        pairs: list[tuple[str, str, str | None]] = [(self.inputs, self.label, None)]
+        if self.test_inputs in names:
+            pairs = [(self.inputs, self.label, "train"), (self.test_inputs, self.test_label, "test")]
+        for name in (name for pair in pairs for name in pair[:2]):
+            if name not in names:
+                raise BadInput(
+                    where=str(path),
+                    expected=f"an array named {name!r}",
+                    got=f"arrays {', '.join(sorted(names))}",
+                    do="Name the arrays with inputs and label (test_inputs and test_label).",
+                )
+        shape = self._check_pairs(path, pairs)
+        types = set()
+        for inputs, _, _ in pairs:
+            with _member(path, inputs) as (_, dtype, _):
+                types.add(dtype)
+        kind = "uint8" if types == {np.dtype(np.uint8)} else "float32"
+        return Payload(kind="array", columns=("x",), shape=shape, dtype=kind), self._chunks(path, pairs, kind)
+
+    def _check_pairs(self, path: Path, pairs: list[tuple[str, str, str | None]]) -> tuple[int, ...]:
+        shapes = set()
+        for inputs, label, _ in pairs:
+            with _member(path, inputs) as (axes, x_type, _), _member(path, label) as (label_axes, label_type, _):
+                fit = len(axes) > 0 and min(axes[1:], default=1) > 0 and label_axes == axes[:1]
+                if not fit or label_type.kind not in "iubU" or x_type.kind not in "iubf":
+                    raise BadInput(
+                        where=f"{path}, arrays {inputs} and {label}",
+                        expected=f"numbers, and {axes[0] if axes else 0:,} labels that are integers or text",
+                        got=f"{x_type} inputs of {axes} and {label_type} labels of {label_axes}",
+                        do="Save one class label for each input; cast whole-number floats to integers.",
+                    )
+                shapes.add(axes[1:])
+        if len(shapes) > 1:
+            raise BadInput(
+                where=str(path),
+                expected="test inputs shaped like the training inputs",
+                got=" and ".join(map(str, sorted(shapes))),
+                do="Save arrays of one dataset together.",
+            )
+        shape = shapes.pop() or (1,)
+        if len(shape) == 3 and self.channels_last:
+            return (shape[2], *shape[:2])
+        return (1, *shape) if len(shape) == 2 else shape
+
+    def _chunks(self, path: Path, pairs: list[tuple[str, str, str | None]], dtype: str) -> Iterator[Chunk]:
+        for inputs, label, split in pairs:
+            first = 0
+            for x, y in zip(_rows(path, inputs), _rows(path, label), strict=True):
+                if x.ndim == 4 and self.channels_last:
+                    x = x.transpose(0, 3, 1, 2)
+                labels = [str(value) for value in y.tolist()]
+                yield array_chunk(f"{path.name}/{inputs}", first, x, labels, split, dtype)
+                first += len(x)
+
+    def files(self) -> list[Path]:
+        """The archive."""
+        return [self.path.expanduser()]
+
+
+@contextmanager
+def _member(path: Path, name: str) -> Iterator[tuple[tuple[int, ...], np.dtype, IO[bytes]]]:
+    """(axes, dtype, stream at the first value) of one array; the stream is row-major whatever the archive says."""
+    with ExitStack() as stack:
+        try:
+            archive = stack.enter_context(zipfile.ZipFile(path))
+            file = stack.enter_context(archive.open(f"{name}.npy"))
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            axes, fortran, dtype = read(file)
+        except _BROKEN as error:
+            raise BadInput(
+                where=f"{path}/{name}",
+                expected="a NumPy array",
+                got=str(error) or "nothing",
+                do="Write it with np.savez.",
+            ) from error
+        if min(axes, default=0) < 0:
+            raise BadInput(
+                where=f"{path}/{name}", expected="axes of 0 or more", got=str(axes), do="Write it with np.savez."
+            )
+        if dtype.hasobject or (fortran and len(axes) > 1):
+            raise BadInput(
+                where=f"{path}/{name}",
+                expected="an array of numbers or text in C order",
+                got="Python objects (a pickle)" if dtype.hasobject else "Fortran order",
+                do="Save np.ascontiguousarray(array) with a plain dtype.",
+            )
+        yield axes, dtype, file
+
+
+def _rows(path: Path, name: str) -> Iterator[np.ndarray]:
+    with _member(path, name) as (axes, dtype, file):
+        width = math.prod(axes[1:]) * dtype.itemsize
+        for first in range(0, axes[0], CHUNK_ROWS):
+            rows = min(CHUNK_ROWS, axes[0] - first)
+            try:
+                data = file.read(rows * width)
+            except _BROKEN as error:
+                raise BadInput(
+                    where=f"{path}/{name}", expected="a whole array", got=str(error) or "nothing", do="Write it again."
+                ) from error
+            if len(data) < rows * width:
+                raise BadInput(
+                    where=f"{path}/{name}",
+                    expected=f"{axes[0]:,} rows",
+                    got=f"{first + len(data) // max(width, 1):,}",
+                    do="The archive is truncated; write it again.",
+                )
+            yield np.frombuffer(data, dtype).reshape(rows, *axes[1:])

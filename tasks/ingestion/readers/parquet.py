@@ -1,0 +1,41 @@
+"""Parquet files, streamed row group by row group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.core.errors import BadInput
+from tasks.ingestion.readers import CHUNK_ROWS, files_below
+from tasks.ingestion.readers.tabular import Batch, Tabular
+
+
+class Parquet(Tabular):
+    """One Parquet file or a folder of them with one schema."""
+
+    kind: Literal["parquet"] = "parquet"
+
+    def batches(self, path: Path) -> Iterator[Batch]:
+        """Batches in file order."""
+        for file in files_below(path):
+            try:
+                with pq.ParquetFile(file) as table:
+                    first = 0
+                    for batch in table.iter_batches(batch_size=CHUNK_ROWS):
+                        yield Batch(file.name, batch, np.arange(first, first + batch.num_rows))
+                        first += batch.num_rows
+                    if first == 0:
+                        empty = pa.RecordBatch.from_pylist([], schema=table.schema_arrow)
+                        yield Batch(file.name, empty, np.zeros(0, np.int64))
+            except (pa.ArrowInvalid, OSError) as error:
+                raise BadInput(
+                    where=str(file),
+                    expected="a whole Parquet file",
+                    got=str(error).partition("\n")[0],
+                    do="Fetch or write the file again; a Parquet file cut short has lost its footer.",
+                ) from error

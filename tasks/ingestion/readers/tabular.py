@@ -1,0 +1,344 @@
+"""Tables to samples: which column is the label, which are the inputs, and which rows cannot be used.
+
+Shared by every reader whose source is a table. A format brings its schema and its record batches; the mapping is
+here, once, and the conversions in tasks/ingestion/columns.py.
+"""
+
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field, model_validator
+
+from tasks.core.errors import BadInput
+from tasks.dataset import images
+from tasks.dataset.samples import Payload
+from tasks.dataset.targets import TargetKind
+from tasks.dataset.tokenizer import HASHED_WORDS, Tokens
+from tasks.ingestion.columns import (
+    as_images,
+    as_numbers,
+    as_text,
+    as_texts,
+    as_vectors,
+    cast,
+    element_type,
+    image_bytes,
+    input_type,
+    is_list,
+    width_of,
+)
+from tasks.ingestion.label_column import check_labels, labels_of, unjudged
+from tasks.ingestion.readers import Chunk, Reader, Reject, existing, files_below
+from tasks.pipeline.schemas import SAMPLES
+
+# Our own columns, and those that DuckDB adds to a table when asked where a row stands.
+_RESERVED = (*SAMPLES.names, "filename", "file_row_number", "__file")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Consecutive rows of a table, as a format reads them."""
+
+    source: str
+    table: pa.RecordBatch
+    rows: np.ndarray
+    rejects: list[Reject] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """The roles of a table's columns, checked against its schema."""
+
+    payload: Payload
+    widths: dict[str, int]
+    """Values a row has in each payload column; 1 for a number."""
+    types: dict[str, pa.DataType]
+    """The type each payload column has in every batch, as the first one has it."""
+    carried: dict[str, pa.DataType]
+    """Columns without a role: they go along untouched into the samples and every published version."""
+
+
+class Tabular(Reader):
+    """Base of the readers of tables."""
+
+    kind: Any
+    path: Path = Field(description="The file, or a folder of files of this format.")
+    test_path: Path | None = Field(default=None, description="File or folder of test samples.")
+    reference_path: Path | None = Field(
+        default=None,
+        description="File or folder of samples to refer to, as split validation: trusted ones, or of the domain that "
+        "the model is meant for. Nothing is trained on them; detectors ocsvm and of influence compare with them.",
+    )
+    label: str = Field(default="label", description="Column of labels. Of classes: text, integers or booleans.")
+    target: TargetKind = Field(
+        default="class",
+        description="What a label says. class: one of several. number: a number, for regression. labels: any number of "
+        "labels, as a list or as text with the separator between. response: the answer to the text, for a causal_lm.",
+    )
+    separator: str = Field(default="|", min_length=1, max_length=8, description="Between the labels of target labels.")
+    features: list[str] | None = Field(
+        default=None,
+        description="Input columns: numbers or lists of numbers. Default: every numeric column with no other role.",
+    )
+    image: str | None = Field(default=None, description="Column of encoded images, instead of features.")
+    image_size: int | None = Field(default=None, ge=4, description="Resize images to squares of this many pixels.")
+    text: str | None = Field(default=None, description="Column of text, instead of features.")
+    text_b: str | None = Field(default=None, description="Column of the text that each text is read with, as a pair.")
+    tokenizer: str = Field(
+        default=HASHED_WORDS,
+        description="words: words in lower case, hashed, which needs no file. Else a folder with tokenizer.json, or an "
+        "installed package that carries one.",
+    )
+    max_length: int = Field(default=128, ge=4, le=8192, description="Tokens a text is cut or padded to.")
+    vocabulary: int = Field(default=32_768, ge=16, le=1 << 24, description="Numbers that words are hashed to.")
+    between: str = Field(
+        default="\n", max_length=200, description="What a model reads between a prompt and its response."
+    )
+    shape: list[int] | None = Field(
+        default=None,
+        description="Shape of one input when the features are the pixels of an image: channels, height, width.",
+    )
+    id: str | None = Field(default=None, description="Column of your own ids, carried along as source_id.")
+    split: str | None = Field(default=None, description="Column that says train, validation or test.")
+    group: str | None = Field(
+        default=None, description="Column of groups (patient, site …): a group is never torn across folds."
+    )
+    clean_label: str | None = Field(
+        default=None, description="Column of known true labels; only ever used to measure detection."
+    )
+
+    @model_validator(mode="after")
+    def _one_kind_of_input(self) -> Self:
+        named = [name for name in ("features", "image", "text") if getattr(self, name) is not None]
+        if self.text is not None and len(named) > 1:
+            raise ValueError(f"expected one of features, image and text, got {' and '.join(named)}")
+        if self.text_b is not None and (self.text is None or self.text_b == self.text):
+            raise ValueError("text_b: expected the second column of a pair, beside text")
+        if self.target == "response" and (self.text is None or self.text_b is not None):
+            raise ValueError("target response: expected the column of prompts as text, and no text_b")
+        return self
+
+    @property
+    def says(self) -> tuple[TargetKind, str]:
+        """As the options say."""
+        return self.target, self.separator
+
+    def fingerprint(self) -> str:
+        """The source files, and the tokenizer."""
+        files = super().fingerprint()
+        if self.text is None or self.tokenizer == HASHED_WORDS:
+            return files
+        return f"{files} {Tokens.of(self.tokenizer, self.vocabulary).digest}"
+
+    def batches(self, path: Path) -> Iterator[Batch]:
+        """The source's rows, in order. At least one batch, with the source's columns, even when it has no rows."""
+        raise TypeError(f"{type(self).__name__} must define batches()")
+
+    def open(self) -> tuple[Payload, Iterator[Chunk]]:
+        """Map the columns by the first batch and stream the rest."""
+        path = existing(self.path, f"a {self.kind} file or folder")
+        batches = self.batches(path)
+        first = next((batch for batch in batches if batch.table.num_rows or batch.rejects), None)
+        if first is None:
+            raise BadInput(where=str(path), expected="rows", got="none", do="The source is empty; check the path.")
+        mapping = self.map_columns(first.table, str(path))
+        return mapping.payload, self._chunks(first, batches, mapping)
+
+    def files(self) -> list[Path]:
+        """Every source file, training first."""
+        return files_below(self.path) + files_below(self.test_path) + files_below(self.reference_path)
+
+    def _chunks(self, first: Batch, rest: Iterator[Batch], mapping: Mapping) -> Iterator[Chunk]:
+        split = None if self.test_path is None else "train"
+        yield self._chunk(first, mapping, split)
+        for batch in rest:
+            yield self._chunk(batch, mapping, split)
+        for split, named in (("test", self.test_path), ("validation", self.reference_path)):
+            if named is None:
+                continue
+            path = existing(named, f"a {self.kind} file or folder")
+            for batch in self.batches(path):
+                self._check_names(batch.table.schema.names, str(path))
+                yield self._chunk(batch, mapping, split)
+
+    # ---- roles -------------------------------------------------------------------------------------------------
+
+    def map_columns(self, table: pa.RecordBatch, where: str) -> Mapping:
+        """Check every named column against the source and settle the payload.
+
+        Raises:
+            BadInput: a named column is missing, the label is of floats, no column can be an input.
+        """
+        self._check_names(table.schema.names, where)
+        check_labels(table.column(self.label), self.target, self.label, where)
+        if self.image:
+            data = [image_bytes(value) for value in table.column(self.image).slice(0, 32).to_pylist()]
+            shape = images.first_shape(data, self.image_size, f"{where}, column {self.image!r}")
+            resize = self.image_size is not None
+            payload = Payload(kind="image", columns=(self.image,), shape=shape, dtype="uint8", resize=resize)
+            return Mapping(payload, {self.image: 1}, {self.image: pa.binary()}, self._carried(table, [self.image]))
+        if self.text:
+            texts = [name for name in (self.text, self.text_b) if name]
+            answered = self.target == "response"
+            shape = (2, self.max_length) if self.text_b or answered else (self.max_length,)
+            tokens = Tokens.of(self.tokenizer, self.vocabulary, between=self.between if answered else None)
+            columns = (*texts, "label") if answered else tuple(texts)
+            payload = Payload(kind="tokens", columns=columns, shape=shape, dtype="int32", tokens=tokens)
+            widths, types = dict.fromkeys(texts, 1), dict.fromkeys(texts, pa.string())
+            return Mapping(payload, widths, types, self._carried(table, texts))
+        names = self.features or [name for name in table.schema.names if self._may_be_input(name, table.column(name))]
+        widths = {name: width_of(table.column(name)) for name in names}
+        odd = next((name for name, width in widths.items() if width == 0), None)
+        if odd or not names:
+            raise BadInput(
+                where=where if odd is None else f"{where}, column {odd!r}",
+                expected="numbers, or lists of numbers, as input columns",
+                got=str(table.schema.field(odd).type) if odd else f"none among {', '.join(table.schema.names)}",
+                do="List the input columns with features, or name a column of text or of images.",
+            )
+        payload = self._array_payload(table, names, widths, where)
+        types = {name: self.input_type(table.schema.field(name).type, widths[name]) for name in names}
+        return Mapping(payload, widths, types, self._carried(table, names))
+
+    def input_type(self, kind: pa.DataType, width: int) -> pa.DataType:
+        """The type an input column has in every batch; formats without a schema settle on float64."""
+        if is_list(kind):
+            return pa.list_(input_type(kind.value_type), width)
+        return input_type(kind)
+
+    def _array_payload(self, table: pa.RecordBatch, names: list[str], widths: dict[str, int], where: str) -> Payload:
+        width = sum(widths.values())
+        shape = tuple(self.shape or (width,))
+        if int(np.prod(shape)) != width:
+            raise BadInput(
+                where=f"{where}, option shape",
+                expected=f"a shape of {width:,} values, as many as the features have",
+                got=" × ".join(map(str, shape)),
+                do="Give channels, height and width whose product is the number of features.",
+            )
+        kinds = {element_type(table.column(name).type) for name in names}
+        dtype = "uint8" if kinds == {pa.uint8()} else "int8" if kinds == {pa.int8()} else "float32"
+        return Payload(kind="array", columns=tuple(names), shape=shape, dtype=dtype)
+
+    def _carried(self, table: pa.RecordBatch, inputs: list[str]) -> dict[str, pa.DataType]:
+        taken = {*inputs, self.label, self.id, self.split, self.group, self.clean_label}
+        return {field.name: self.carried_type(field.type) for field in table.schema if field.name not in taken}
+
+    def carried_type(self, kind: pa.DataType) -> pa.DataType:
+        """The type a carried column has in every batch; formats without a schema settle on text."""
+        return pa.string() if pa.types.is_null(kind) else kind
+
+    def _check_names(self, present: list[str], where: str) -> None:
+        if len(set(present)) < len(present):
+            raise BadInput(
+                where=where,
+                expected="distinct column names",
+                got=", ".join(sorted({name for name in present if present.count(name) > 1})) + " more than once",
+                do="Rename the columns.",
+            )
+        roles = [self.label, self.id, self.split, self.group, self.clean_label]
+        named = [*roles, self.image, self.text, self.text_b, *(self.features or [])]
+        for name in named:
+            if name is not None and name not in present:
+                near = difflib.get_close_matches(name, present, n=1)
+                raise BadInput(
+                    where=where,
+                    expected=f"a column {name!r}",
+                    got=f"columns {', '.join(present[:20])}{' …' if len(present) > 20 else ''}",
+                    do=f"Did you mean {near[0]!r}?"
+                    if near
+                    else "Map the columns by name (label, features, image, text …).",
+                )
+        inputs = self.features or [name for name in (self.text, self.text_b) if name]
+        wrong = sorted({name for name in inputs if inputs.count(name) > 1 or name in {*roles, self.image}})
+        if wrong:
+            raise BadInput(
+                where=f"{where}, option {'text' if self.text else 'features'}",
+                expected="each column once, and none that has another role",
+                got=", ".join(wrong),
+                do="Drop it: a label among the inputs would tell the model what it is asked.",
+            )
+        clash = sorted(set(inputs or [self.image or ""]) & set(_RESERVED))
+        if clash:
+            raise BadInput(
+                where=where,
+                expected="input columns whose names are not gradsieve's own",
+                got=", ".join(clash),
+                do=f"Rename them; reserved are {', '.join(_RESERVED)}.",
+            )
+
+    def _may_be_input(self, name: str, column: pa.Array) -> bool:
+        taken = {self.label, self.id, self.split, self.group, self.clean_label, *_RESERVED}
+        return name not in taken and width_of(column) > 0
+
+    # ---- rows --------------------------------------------------------------------------------------------------
+
+    def _chunk(self, batch: Batch, mapping: Mapping, split: str | None) -> Chunk:
+        lacking = {*mapping.payload.own, *mapping.carried} - set(batch.table.schema.names)
+        if lacking:
+            raise BadInput(
+                where=batch.source,
+                expected=f"columns {', '.join(sorted(lacking))}, as the first file has",
+                got=", ".join(batch.table.schema.names[:20]),
+                do="Give every file the same columns.",
+            )
+        keep = np.ones(batch.table.num_rows, bool)
+        rejects = list(batch.rejects)
+        payload: dict[str, pa.Array] = {}
+
+        def reject(bad: np.ndarray, reason: str, detail: str, values: pa.Array | None = None) -> None:
+            for i in np.flatnonzero(bad & keep):
+                shown = "" if values is None else f": {str(values[int(i)].as_py())[:80]!r}"
+                rejects.append(Reject(int(batch.rows[i]), reason, f"{detail}{shown}"))
+            keep[bad] = False
+
+        for name in mapping.payload.own:
+            column = batch.table.column(name)
+            if mapping.payload.kind == "image":
+                payload[name] = as_images(column, mapping.payload, name, reject)
+            elif mapping.payload.kind == "tokens":
+                payload[name] = as_texts(column, name, reject, trimmed=self.target != "response")
+            elif is_list(mapping.types[name]):
+                payload[name] = as_vectors(column, mapping.widths[name], name, reject)
+            else:
+                payload[name] = as_numbers(column, name, reject)
+            payload[name] = cast(payload[name], mapping.types[name], batch.source, name)
+        for name, kind in mapping.carried.items():
+            column = batch.table.column(name)
+            # A column of the source's own that bears one of our names, and no role, keeps its values under another.
+            payload[f"original_{name}" if name in _RESERVED else name] = (
+                column
+                if column.type == kind
+                else as_text(column)
+                if kind == pa.string()
+                else cast(column, kind, batch.source, name)
+            )
+        labels = labels_of(batch.table.column(self.label), *self.says, self.label, reject)
+        clean = None if self.clean_label is None else batch.table.column(self.clean_label)
+        truth = None if clean is None else labels_of(clean, *self.says, self.clean_label or "", unjudged)
+        mask = pa.array(keep)
+
+        def text(name: str | None) -> pa.Array | None:
+            return None if name is None else as_text(batch.table.column(name)).filter(mask)
+
+        return Chunk(
+            source=batch.source,
+            rows=pa.array(batch.rows).filter(mask),
+            label=labels.filter(mask),
+            payload={name: column.filter(mask) for name, column in payload.items()},
+            split=text(self.split) if self.split else split,
+            clean_label=None if truth is None else truth.filter(mask),
+            group=text(self.group),
+            source_id=text(self.id),
+            rejects=rejects,
+        )

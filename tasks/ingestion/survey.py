@@ -1,0 +1,161 @@
+"""Between the passes of ingest: what only the whole dataset can tell, asked in SQL of the spool's thin columns."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+
+from tasks.core.errors import BadInput
+from tasks.core.sql import literal
+from tasks.dataset.targets import Target, TargetKind
+from tasks.dataset.targets.labels import labels_from
+from tasks.dataset.targets.number import number_from
+from tasks.dataset.targets.response import Response
+
+
+class Survey:
+    """Labels, duplicates and rejects of the whole spool."""
+
+    def __init__(self) -> None:
+        self.target = Target(classes=())
+        self.pool: list[str] = []
+        """The different labels of the training samples, sorted, where they are no classes."""
+        self.duplicates = 0
+        self.leaking = 0
+        self.copies: dict[int, int] = {}
+        """Position in the spool → which copy of its content it is (1, 2 …); originals are not listed."""
+        self.dropped: set[int] = set()
+        self.rejects: list[dict[str, Any]] = []
+
+    def names(self, first: int, contents: list[str]) -> list[str]:
+        """Final ids of consecutive rows of the spool, ``first`` the first one's position: a copy's carries its number.
+
+        Args:
+            first: position of the first row.
+            contents: the rows' content hashes.
+        """
+        return [
+            f"{content}-{self.copies[place]}" if place in self.copies else content
+            for place, content in enumerate(contents, first)
+        ]
+
+    def kept(self, first: int, rows: int) -> np.ndarray:
+        """Which of ``rows`` consecutive rows from position ``first`` stay: not those of classes nobody can learn."""
+        return np.array([place not in self.dropped for place in range(first, first + rows)], bool)
+
+
+def check_classes(survey: Survey, read: int, where: str) -> None:
+    """Refuse what is no classification.
+
+    Args:
+        survey: of the whole spool.
+        read: rows read in all, for the message.
+        where: the source, for the message.
+
+    Raises:
+        BadInput: fewer than two classes to tell apart.
+    """
+    classes = survey.target.classes
+    if survey.target.kind == "class" and len(classes) < 2:
+        raise BadInput(
+            where=where,
+            expected="at least two classes with two training samples each",
+            got=f"{len(classes)} ({', '.join(classes) or 'no usable label'}) in {read:,} rows",
+            do="Check the label column and the split column.",
+        )
+
+
+def survey_of(spool: Path, kind: TargetKind = "class", separator: str = "|", where: str = "the source") -> Survey:
+    """Labels, duplicates and late rejects of a spool, as the first pass wrote it.
+
+    Args:
+        spool: the first pass's file.
+        kind: what its labels say.
+        separator: between the labels of a set.
+        where: the source, for messages.
+
+    Raises:
+        BadInput: nothing can be learned from such labels.
+    """
+    survey = Survey()
+    with duckdb.connect() as db:
+        db.execute(
+            f"""CREATE VIEW spool AS SELECT file_row_number AS place, sample_id, source, "row", split, label
+                FROM read_parquet({literal(spool)}, file_row_number = true)"""
+        )
+        if kind == "class":
+            _ask_classes(db, survey)
+        else:
+            counts = db.execute(
+                "SELECT label, count(*) FROM spool WHERE split = 'train' GROUP BY label ORDER BY label"
+            ).fetchall()
+            survey.pool = [label for label, _ in counts]
+            survey.target = _target(dict(counts), kind, separator, where)
+            if kind == "labels":
+                _ask_held_out(db, survey)
+        # Copies are numbered by what they say, not by where they stand, so that row order names nothing.
+        copies = db.execute(
+            """SELECT place,
+                      row_number() OVER (PARTITION BY sample_id ORDER BY split DESC, label, source, "row") - 1 AS nth
+               FROM spool QUALIFY nth > 0"""
+        ).fetchall()
+        survey.copies = dict(copies)
+        survey.duplicates = len(copies)
+        survey.leaking = db.execute(
+            """SELECT count(*) FROM (FROM spool SELECT sample_id GROUP BY sample_id
+               HAVING count(*) FILTER (split = 'train') > 0 AND count(*) FILTER (split <> 'train') > 0)"""
+        ).fetchall()[0][0]
+    return survey
+
+
+def _target(counts: dict[str, int], kind: TargetKind, separator: str, where: str) -> Target:
+    if kind == "number":
+        return number_from(np.repeat(np.array(list(counts), np.float64), list(counts.values())), where)
+    if kind == "labels":
+        return labels_from(counts, separator, where)
+    return Response(classes=("response",))
+
+
+def _ask_classes(db: duckdb.DuckDBPyConnection, survey: Survey) -> None:
+    """The classes that can be learned, and the rows of those that cannot."""
+    by_label = "SELECT label, count(*) FILTER (split = 'train'), count(*) FROM spool GROUP BY label"
+    counts = db.execute(by_label).fetchall()
+    unlearnable = {
+        label: "class seen once" if total == 1 else "class with fewer than two training samples"
+        for label, train, total in counts
+        if train < 2
+    }
+    learnable = sorted((label for label, *_ in counts if label not in unlearnable), key=_class_order)
+    survey.target = Target(classes=tuple(learnable))
+    detail = "class {!r} cannot be learned from one sample and checked on another"
+    _drop(db, survey, unlearnable, detail)
+
+
+def _ask_held_out(db: duckdb.DuckDBPyConnection, survey: Survey) -> None:
+    """The held-out rows whose set of labels no network can give, for it knows nothing of one of them."""
+    held = [label for (label,) in db.execute("SELECT DISTINCT label FROM spool WHERE split <> 'train'").fetchall()]
+    unheard = {label: "label without training samples" for label in held if survey.target.read(label) is None}
+    _drop(db, survey, unheard, "no training sample has all labels of {!r}")
+
+
+def _drop(db: duckdb.DuckDBPyConnection, survey: Survey, labels: dict[str, str], detail: str) -> None:
+    """Reject all rows of ``labels``, for the reason that stands there."""
+    for place, source, row, label in db.execute(
+        'SELECT place, source, "row", label FROM spool WHERE list_contains($1, label) ORDER BY place', [list(labels)]
+    ).fetchall():
+        survey.dropped.add(place)
+        reject = {"source": source, "row": row, "reason": labels[label], "detail": detail.format(label)}
+        survey.rejects.append(reject)
+
+
+def _class_order(label: str) -> tuple[int, float, str]:
+    """Numbers in their own order before text in its."""
+    try:
+        number = float(label)
+    except ValueError:
+        return (1, 0.0, label)
+    return (0, number, label) if math.isfinite(number) else (1, 0.0, label)

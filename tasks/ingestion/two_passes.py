@@ -1,0 +1,279 @@
+"""Rows to samples in two streaming passes: which rows are usable, what they are called, what they say in the end.
+
+The first pass validates, hashes and spools; between the passes SQL asks what only the whole dataset can tell
+(duplicates, classes nobody can learn); the second gives final ids and labels and writes the shards.
+"""
+
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pydantic import Field
+
+from tasks.core.errors import BadInput, TooManyRejects
+from tasks.core.plugins import Part
+from tasks.dataset.sample_ids import content_hashes
+from tasks.dataset.samples import Payload
+from tasks.ingestion.label_noise import Planting
+from tasks.ingestion.readers import Chunk, Reject
+from tasks.ingestion.survey import Survey
+from tasks.pipeline.artefacts import Run, fsync
+from tasks.pipeline.schemas import REJECTS, SAMPLES, SPLIT_NAMES, SPLITS
+
+
+class Ingestion(Part):
+    """How samples are checked and laid out."""
+
+    max_rejects: float = Field(
+        default=0.05, ge=0, le=1, description="Fail the run when more than this share is rejected."
+    )
+    shard_rows: int = Field(default=8192, ge=16, description="Samples per file; one extraction task works on one file.")
+
+
+# ---- first pass: validate, hash, spool ---------------------------------------------------------------------------
+
+
+def limited(chunks: Iterator[Chunk], limit: int | None) -> Iterator[Chunk]:
+    """At most ``limit`` rows of the training source; a separate test source is read whole."""
+    taken = 0
+    for chunk in chunks:
+        if limit is None or chunk.split in ("test", "validation"):
+            yield chunk
+            continue
+        room = limit - taken
+        if room <= 0:
+            if isinstance(chunk.split, str):
+                continue  # a separate test source may follow
+            return
+        taken += min(len(chunk.rows), room)
+        yield chunk if len(chunk.rows) <= room else _head(chunk, room)
+
+
+def _head(chunk: Chunk, rows: int) -> Chunk:
+
+    def cut(array: Any) -> Any:
+        return array.slice(0, rows) if isinstance(array, pa.Array) else array
+
+    last = chunk.rows[rows - 1].as_py()
+    fields = {
+        name: cut(getattr(chunk, name)) for name in ("rows", "label", "split", "clean_label", "group", "source_id")
+    }
+    payload = {name: cut(array) for name, array in chunk.payload.items()}
+    rejects = [reject for reject in chunk.rejects if reject.row is not None and reject.row <= last]
+    return Chunk(source=chunk.source, payload=payload, rejects=rejects, **fields)
+
+
+def spool_rows(
+    chunks: Iterator[Chunk], payload: Payload, held_out: dict[str, float], spool: Path
+) -> tuple[list[dict[str, Any]], int]:
+    """Write every usable row, hashed, to one file; return the others and the number of rows read."""
+    rejects: list[dict[str, Any]] = []
+    read, writer = 0, None
+    try:
+        for chunk in chunks:
+            read += len(chunk.rows) + len(chunk.rejects)
+            batch, bad = _hashed(chunk, payload, held_out)
+            rejects += [{"source": chunk.source} | vars(reject) for reject in [*chunk.rejects, *bad]]
+            writer = writer or pq.ParquetWriter(spool, batch.schema, compression="lz4")
+            writer.write_batch(batch)
+    finally:
+        if writer is not None:
+            writer.close()
+    if writer is None:
+        raise BadInput(where="the source", expected="rows", got="none", do="Check the path and the format.")
+    return rejects, read
+
+
+def _hashed(chunk: Chunk, payload: Payload, held_out: dict[str, float]) -> tuple[pa.RecordBatch, list[Reject]]:
+    n = len(chunk.rows)
+    hashes = content_hashes([chunk.payload[name] for name in payload.own])
+    split, unknown = _splits(chunk, hashes, held_out)
+    missing = chunk.label.is_null().to_numpy(zero_copy_only=False)
+    keep = pa.array(~(missing | unknown))
+    rows = chunk.rows.to_numpy()
+    bad = [Reject(int(rows[i]), "missing label", "the label is empty") for i in np.flatnonzero(missing)]
+    bad += [
+        Reject(int(rows[i]), "unknown split", f"{chunk.split[int(i)]} is none of {', '.join(SPLITS)}")  # type: ignore[index]
+        for i in np.flatnonzero(unknown & ~missing)
+    ]
+
+    def text(array: pa.Array | None) -> pa.Array:
+        return pa.nulls(n, pa.string()) if array is None else array
+
+    ours = {
+        "sample_id": pa.array(hashes, pa.string()),
+        "source": pa.array([chunk.source] * n, pa.string()),
+        "row": chunk.rows.cast(pa.int64()),
+        "split": pa.array(split, pa.string()),
+        "label": pc.fill_null(chunk.label, ""),
+        "clean_label": text(chunk.clean_label),
+        "group": text(chunk.group),
+        "source_id": text(chunk.source_id),
+    }
+    fields = [*SAMPLES, *(pa.field(name, array.type) for name, array in chunk.payload.items())]
+    batch = pa.RecordBatch.from_arrays([*ours.values(), *chunk.payload.values()], schema=pa.schema(fields))
+    return batch.filter(keep), bad
+
+
+def _splits(chunk: Chunk, hashes: list[str], held_out: dict[str, float]) -> tuple[list[str], np.ndarray]:
+    """The split of each row, and which rows name one that does not exist."""
+    n = len(hashes)
+    if isinstance(chunk.split, str):
+        return [chunk.split] * n, np.zeros(n, bool)
+    if chunk.split is None:
+        # By content, or by group: copies and members of a group land together, and new rows move no old ones.
+        groups = [None] * n if chunk.group is None else chunk.group.to_pylist()
+        keys = [
+            h if group is None else hashlib.blake2b(group.encode(), digest_size=16).hexdigest()
+            for h, group in zip(hashes, groups, strict=True)
+        ]
+        names = [*held_out, "train"]
+        ends = np.cumsum(list(held_out.values())) * 2**32
+        places = np.searchsorted(ends, [int(key[:8], 16) for key in keys], side="right")
+        return [names[place] for place in places], np.zeros(n, bool)
+    named = [None if name is None else SPLIT_NAMES.get(name.lower()) for name in chunk.split.to_pylist()]
+    return [name or "" for name in named], np.array([name is None for name in named], bool)
+
+
+# ---- too many ----------------------------------------------------------------------------------------------------
+
+
+def check_share(run: Run, rejects: list[dict[str, Any]], read: int, allowed: float) -> None:
+    """Stop a run that would go on with what is left of a broken source.
+
+    Raises:
+        TooManyRejects: more than ``allowed`` of the ``read`` rows; all of them then stand in a file of their own.
+    """
+    if len(rejects) <= allowed * read:
+        return
+    kept = run.lake / "rejected" / f"{run.run_id}.parquet"
+    kept.parent.mkdir(exist_ok=True)
+    write_rejects(rejects, kept)
+    fsync(kept)
+    reasons = ", ".join(f"{reason} {n:,}" for reason, n in by_reason(rejects).items())
+    raise TooManyRejects(
+        where=str(kept),
+        expected=f"at most {allowed:.1%} of {read:,} rows to be rejected",
+        got=f"{len(rejects):,} ({len(rejects) / max(read, 1):.1%}): {reasons}",
+        do="Every rejected row stands there with its reason. Mend the source, or raise max_rejects.",
+    )
+
+
+def by_reason(rejects: list[dict[str, Any]]) -> dict[str, int]:
+    """Rejected rows by reason, most first."""
+    counts: dict[str, int] = {}
+    for reject in rejects:
+        counts[reject["reason"]] = counts.get(reject["reason"], 0) + 1
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+# ---- second pass: final ids, final labels, final shards ----------------------------------------------------------
+
+
+class _Shards:
+    """The files of one split, cut to equal numbers of rows."""
+
+    def __init__(self, split: str, rows: int, path: Callable[[str, int], Path]) -> None:
+        self.split, self.rows, self.path = split, rows, path
+        self.written = 0
+        self._shard = 0
+        self._pending: list[pa.RecordBatch] = []
+        self._held = 0
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Write as many whole files as there are rows for."""
+        self._pending.append(batch)
+        self._held += batch.num_rows
+        while self._held >= self.rows:
+            self._write()
+
+    def close(self) -> None:
+        """Write the rest."""
+        if self._held:
+            self._write()
+
+    def _write(self) -> None:
+        table = pa.Table.from_batches(self._pending)
+        part, rest = table.slice(0, self.rows).combine_chunks(), table.slice(self.rows)
+        target = self.path(f"samples/{self.split}-{self._shard:05d}.parquet", part.num_rows)
+        pq.write_table(part, target, compression="zstd", row_group_size=4096)
+        self.written += part.num_rows
+        self._shard += 1
+        self._pending, self._held = rest.to_batches(), rest.num_rows
+
+
+def write_shards(
+    spool: Path,
+    survey: Survey,
+    payload: Payload,
+    planting: Planting | None,
+    path: Callable[[str, int], Path],
+    shard_rows: int,
+) -> dict[str, Any]:
+    """Write ``samples/<split>-00000.parquet`` … of ``shard_rows`` rows each, in the source's order.
+
+    Args:
+        spool: what the first pass wrote.
+        survey: what the whole dataset told.
+        payload: of the samples.
+        planting: label flips to plant on the training split, if any.
+        path: gives the place of a file of so many rows.
+        shard_rows: rows a file.
+
+    Returns:
+        Facts: classes, samples by split, planted flips, texts that are longer than networks read.
+    """
+    shards = {split: _Shards(split, shard_rows, path) for split in SPLITS}
+    planted, place, cut = 0, 0, 0
+    with pq.ParquetFile(spool) as source:
+        for batch in source.iter_batches(batch_size=4096):
+            final, flips = _finalise(batch, place, survey, planting)
+            place += batch.num_rows
+            planted += flips
+            if payload.tokens:
+                cut += payload.tokens.cut([final[name].to_pylist() for name in payload.columns], payload.shape)
+            for split, shard in shards.items():
+                shard.add(final.filter(pc.equal(final["split"], split)))
+    for shard in shards.values():
+        shard.close()
+    target = {} if survey.target.kind == "class" else {"target": survey.target.model_dump(mode="json")}
+    texts = {"cut": cut} if payload.tokens else {}
+    return (
+        target
+        | texts
+        | {
+            "classes": list(survey.target.classes),
+            "splits": {split: shard.written for split, shard in shards.items()},
+            "planted": planted,
+        }
+    )
+
+
+def _finalise(
+    batch: pa.RecordBatch, first: int, survey: Survey, planting: Planting | None
+) -> tuple[pa.RecordBatch, int]:
+    ids = survey.names(first, batch["sample_id"].to_pylist())
+    keep = survey.kept(first, batch.num_rows)
+    columns = dict(zip(batch.schema.names, batch.columns, strict=True)) | {"sample_id": pa.array(ids, pa.string())}
+    flips = 0
+    if planting is not None:
+        labels, clean_labels, flips = planting.planted(batch, ids, keep)
+        columns |= {"label": labels, "clean_label": clean_labels}
+    final = pa.RecordBatch.from_arrays(list(columns.values()), schema=batch.schema)
+    return final.filter(pa.array(keep)), flips
+
+
+def write_rejects(rejects: list[dict[str, Any]], path: Path) -> None:
+    """Write schema ``REJECTS``, by source and row."""
+    rows = sorted(rejects, key=lambda reject: (reject["source"], reject["row"] if reject["row"] is not None else -1))
+    pq.write_table(pa.Table.from_pylist(rows, schema=REJECTS), path)

@@ -1,0 +1,207 @@
+"""Cache keys by content: a stage is recomputed exactly when its inputs, its options or its code changed.
+
+Prefect hashes a task's own source and nothing it calls; here the key covers every module the stage imports,
+transitively, within its own package (as syntax trees without docstrings, so that a comment costs nothing), and the
+versions of the libraries they import.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import sys
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from tasks.core.plugins import Choice, Part
+from tasks.pipeline.artefacts import Artefact, Run, sha256_of
+
+# Import names that are not the names of their distributions.
+_DISTRIBUTIONS = {"sklearn": "scikit-learn", "PIL": "pillow", "yaml": "pyyaml"}
+# What decides how a stage is run, retried, shown or refused, and not what comes out of it.
+_NOT_RESULTS = {
+    "prefect",
+    "rich",
+    "pydantic",
+    "jaxtyping",
+    "tasks.pipeline.step",
+    "tasks.core.progress",
+    "tasks.core.errors",
+}
+
+
+class _Store(Protocol):
+    def exists(self, key: str) -> bool: ...
+    def read(self, key: str) -> Any: ...
+
+
+class _Task(Protocol):
+    name: str
+    fn: Any
+
+
+class TaskContext(Protocol):
+    """What is used of Prefect's task run context."""
+
+    @property
+    def task(self) -> _Task: ...
+    @property
+    def result_store(self) -> _Store: ...
+
+
+def content_key(context: TaskContext, parameters: dict[str, Any]) -> str:
+    """The cache key of one task call.
+
+    A reference whose files have been deleted does not count: the key then moves on to its next generation, so the
+    stage is recomputed instead of failing later.
+    """
+    run = next(value for value in parameters.values() if isinstance(value, Run))
+    content = {
+        "task": context.task.name,
+        "code": code_digest([context.task.fn.__module__]),
+        "inputs": {name: _content(value) for name, value in sorted(parameters.items())},
+    }
+    key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    generation = 0
+    while True:
+        candidate = f"{context.task.name}-{key}-{generation}"
+        store = context.result_store
+        if not store.exists(candidate) or run.intact(store.read(candidate).result):
+            return candidate
+        generation += 1
+
+
+def _content(value: Any) -> Any:
+    """The part of an argument that decides the result, as JSON."""
+    match value:
+        case Run():
+            return None
+        case Artefact():
+            return value.digest
+        case Choice():
+            return _content(value.part)
+        case Part():
+            # The nested parts' code is reached through the imports of the outer one's module.
+            return [type(value).__qualname__, value.model_dump(mode="json"), value.fingerprint(), _code_of(value)]
+        case list() | tuple():
+            return [_content(item) for item in value]
+        case None | bool() | int() | float() | str():
+            return value
+        case _:
+            raise TypeError(f"a {type(value).__name__} cannot be part of a cache key; pass an Artefact, Part or scalar")
+
+
+def _code_of(part: Part) -> str:
+    return code_digest([type(part).__module__])
+
+
+def code_digest(modules: list[str]) -> str:
+    """Digest of the named modules, of all they import within their own top-level packages, and of library versions."""
+    # Most names are imported by many modules, and looked up on the disk once.
+    source_of = cache(_source)
+    ours: set[str] = set()
+    libraries: set[str] = set()
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name in ours or name in _NOT_RESULTS:
+            continue
+        path = source_of(name)
+        if path is None:
+            continue
+        ours.add(name)
+        root = name.partition(".")[0]
+        for imported in _read(path, name, path.stat().st_mtime_ns).imports:
+            other = imported.partition(".")[0]
+            if other == root or _is_own(other, source_of(other)):
+                waiting.append(imported)
+            else:
+                libraries.add(other)
+    sources = {name: _read(path, name, path.stat().st_mtime_ns) for name in sorted(ours) if (path := source_of(name))}
+    content = [[name, source.tree] for name, source in sources.items()]
+    content += [[path.name, sha256_of(path)] for path in _queries(sources.values())]
+    versions = [[name, _version(name)] for name in sorted(libraries - sys.stdlib_module_names - _NOT_RESULTS)]
+    return hashlib.sha256(json.dumps([content, versions]).encode()).hexdigest()
+
+
+def _is_own(root: str, path: Path | None) -> bool:
+    """Whether a top-level name is the user's own file (a module beside a custom model's) and no installed library."""
+    if root in sys.stdlib_module_names:
+        return False
+    return path is not None and not {"site-packages", "dist-packages"} & set(path.parts)
+
+
+def _queries(sources: Iterable[_Code]) -> list[Path]:
+    """The SQL files that modules name in ``query("name")``: a decision written in SQL is code too."""
+    home = _source("tasks")
+    names = {name for source in sources for name in source.queries}
+    return [home.parent / f"{name}.sql" for name in sorted(names)] if home else []
+
+
+def _source(module: str) -> Path | None:
+    """The source file of a module, or of the package it names; None for a name inside a module.
+
+    Found on the path and not by ``find_spec``, which imports every parent of a dotted name, torch and all.
+    """
+    root, *rest = module.split(".")
+    spec = importlib.util.find_spec(root)
+    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
+        return None
+    here = Path(spec.origin)
+    for name in rest:
+        if here.name != "__init__.py":
+            return None
+        candidates = (here.parent / f"{name}.py", here.parent / name / "__init__.py")
+        found = next((path for path in candidates if path.is_file()), None)
+        if found is None:
+            return None
+        here = found
+    return here
+
+
+class _Code(NamedTuple):
+    """What is asked of a module's source."""
+
+    imports: list[str]
+    """Every module that it imports, at its top or inside a function; ``from a import b`` may name a.b."""
+    queries: list[str]
+    """What it names in ``query("name")``."""
+    tree: str
+    """Digest of its syntax tree, without comments, layout and docstrings."""
+
+
+@cache
+def _read(path: Path, module: str, changed: int) -> _Code:  # noqa: ARG001  changed: only to miss the cache
+    """Read and parsed once for all of it: a run asks of a hundred modules."""
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    imports, queries, tree = [], [], ast.parse(path.read_bytes())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imports += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                base = importlib.util.resolve_name("." * node.level + base, package)
+            imports += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Call):
+            if isinstance(node.func, ast.Name) and node.func.id == "query":
+                queries += [str(first.value) for first in node.args[:1] if isinstance(first, ast.Constant)]
+        elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and (
+            isinstance(node.body[0] if node.body else None, ast.Expr)
+            and ast.get_docstring(node, clean=False) is not None
+        ):
+            node.body = node.body[1:] or [ast.Pass()]
+    return _Code(imports, queries, hashlib.sha256(ast.dump(tree).encode()).hexdigest())
+
+
+@cache
+def _version(library: str) -> str:
+    try:
+        return importlib.metadata.version(_DISTRIBUTIONS.get(library, library))
+    except importlib.metadata.PackageNotFoundError:
+        return ""

@@ -1,0 +1,63 @@
+"""record: everything a run made → one whole, immutable run folder."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+from tasks.core.errors import BadArtefact
+from tasks.pipeline.artefacts import MANIFEST, Artefact, Run, link_or_copy, partial_folder, rename_folder, write_durably
+from tasks.pipeline.step import step
+
+# Stages a run has one of; their facts make its summary.
+_TOLD = ("samples", "folds", "scores", "examination", "search", "flags", "drift", "traced", "metrics")
+
+
+@step("record")
+def record(run: Run, dataset: str, config: str, stages: list[Artefact]) -> Artefact:
+    """Link every stage's files into ``runs/<run_id>/``, and write config.yaml and, last, run.json.
+
+    Hard links where the file system has them: stages shared between runs take space once, and no run depends on
+    another's folder or on the cache.
+    """
+    home = run.lake / "runs"
+    final = home / run.run_id
+    facts = {stage.stage: stage.facts for stage in stages if stage.stage in _TOLD}
+    summary = {
+        "run_id": run.run_id,
+        "dataset": dataset,
+        "recorded": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "train_samples": facts["samples"]["splits"]["train"],
+        "test_samples": facts["samples"]["splits"]["test"],
+        "rejected": sum(facts["samples"]["rejects"].values()),
+        "flagged": facts["flags"]["flagged"],
+        "detector": facts["flags"]["detector"],
+        "accuracy_untouched": facts["metrics"]["accuracy"]["untouched"],
+        "accuracy_cleaned": facts["metrics"]["accuracy"].get("cleaned"),
+        "accuracy_random": facts["metrics"]["accuracy"]["random"],
+        "accuracy_relabelled": facts["metrics"]["accuracy"].get("relabelled"),
+        "verdict": facts["metrics"]["verdict"]["word"],
+        "facts": facts,
+        "stages": [stage.model_dump(mode="json") for stage in stages],
+    }
+    files = [file for stage in stages for file in stage.files]
+    artefact = Artefact(
+        stage="run",
+        folder=str(final.relative_to(run.lake)),
+        files=tuple(files),
+        facts={"dataset": dataset},
+        digest=run.run_id,
+        made_by=run.run_id,
+    )
+    with partial_folder(home) as aside:
+        for stage in stages:
+            for file in stage.files:
+                link_or_copy(run.path(stage, file), aside / file.name)
+        write_durably(aside / "config.yaml", config)
+        write_durably(aside / MANIFEST, artefact.model_dump_json(indent=1))
+        write_durably(aside / "run.json", json.dumps(summary, indent=1))
+        if not rename_folder(aside, final):
+            raise BadArtefact(
+                where=str(final), expected="a new run folder", got="one that exists", do="Run again: ids are unique."
+            )
+    return artefact

@@ -1,0 +1,77 @@
+"""The workers that a flow's mapped tasks run on. Plumbing like step.py: the one other place in tasks/ for Prefect."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from prefect import Task
+from prefect.futures import PrefectFutureList
+from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
+from prefect.utilities.callables import get_call_parameters
+
+from tasks.core.errors import BadConfig
+from tasks.core.runner import Runner
+from tasks.pipeline.artefacts import Artefact
+
+
+class Workers:
+    """Maps tasks over a started task runner."""
+
+    def __init__(self, runner: TaskRunner[Any]) -> None:
+        self._runner = runner
+
+    def map(self, task: Task[..., Any], *arguments: Any) -> PrefectFutureList[Artefact]:
+        """One task run for each element of the arguments that are not ``unmapped``, as ``Task.map`` has it."""
+        return self._runner.map(task, get_call_parameters(task.fn, arguments, {}))
+
+
+@contextmanager
+def workers(runner: Runner) -> Iterator[Workers]:
+    """Start what the runner says, and stop it at the end.
+
+    Raises:
+        BadConfig: its extra is not installed, or no cluster answers at its address.
+    """
+    try:
+        chosen = _chosen(runner)
+    except ImportError as error:
+        raise BadConfig(
+            where=f"option runner.kind {runner.kind}",
+            expected=f"prefect-{runner.kind}",
+            got=str(error),
+            do=f"pip install -e '.[{runner.kind}]', or choose threads or processes.",
+        ) from error
+    with ExitStack() as stop:
+        try:
+            started = stop.enter_context(chosen)
+        except OSError as error:
+            raise BadConfig(
+                where="option runner.address",
+                expected=f"a running {runner.kind} cluster" if runner.address else f"{runner.kind} to start here",
+                got=f"{runner.address or ''} ({str(error).partition(chr(10))[0]})",
+                do="Check the address, or leave it out to start one here.",
+            ) from error
+        yield Workers(started)
+
+
+def _chosen(runner: Runner) -> TaskRunner[Any]:
+    half = max(1, (os.cpu_count() or 2) // 2)
+    match runner.kind:
+        case "threads":
+            # Threads share one device and one torch; the heavy stages take turns on it (tasks/core/devices.py).
+            return ThreadPoolTaskRunner(max_workers=runner.workers or 4)
+        case "processes":
+            return ProcessPoolTaskRunner(max_workers=runner.workers or half)
+        case "dask":
+            from prefect_dask.task_runners import DaskTaskRunner
+
+            local = {"n_workers": runner.workers or half, "threads_per_worker": 1, "dashboard_address": None}
+            return DaskTaskRunner(address=runner.address) if runner.address else DaskTaskRunner(cluster_kwargs=local)
+        case "ray":
+            from prefect_ray.task_runners import RayTaskRunner
+
+            local = {"num_cpus": runner.workers or half, "include_dashboard": False}
+            return RayTaskRunner(address=runner.address) if runner.address else RayTaskRunner(init_kwargs=local)

@@ -1,0 +1,1 @@
+"""What is fixed before training: folds, neighbours' votes, canaries."""

@@ -1,0 +1,149 @@
+"""plan: samples → a cross-fitting fold for each; and a look at the network before any time is spent on it."""
+
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tasks.core.devices import exclusive
+from tasks.core.errors import BadConfig, BadInput
+from tasks.dataset.samples import check_split, known_folds, payload_of, table_of
+from tasks.dataset.targets import target_of
+from tasks.gradients.kinds import Gradient
+from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.schemas import FOLDS
+from tasks.pipeline.step import step
+from tasks.training.base_run import networks_of, stages_of
+from tasks.training.fit import build
+from tasks.training.models import Model
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+
+@step("plan {folds} folds")
+def plan(
+    run: Run,
+    samples: Artefact,
+    folds: int,
+    model: Model,
+    gradient: Gradient,
+    base: Artefact,
+    needed: tuple[str, ...] = ("train", "test"),
+) -> Artefact:
+    """Assign folds to the training samples, stratified by label; duplicates and groups stay together.
+
+    The network is built once and refused here if the gradient kind cannot serve it. With a base, its samples keep their
+    folds and new ones are dealt among them: no model of the base has seen those. ``needed`` are the splits that must
+    not be empty.
+
+    Raises:
+        BadModel: the network does not fit the inputs or the gradient kind.
+        BadInput: nothing to train on, nothing to verify with, or other classes or inputs than the base's.
+        BadConfig: more folds than the data allows, or than the base has.
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+    import torch
+
+    from tasks.dataset.sample_ids import inseparable, uniforms
+    from tasks.kernels.folds import assign_folds, extend_folds
+
+    payload, target = payload_of(samples), target_of(samples)
+    for split in needed:
+        check_split(samples, split)
+    with exclusive("cpu"), torch.random.fork_rng(devices=[]):
+        gradient.check(build(model, payload, target.outputs), payload.blank(2))
+    table = table_of(run, samples, ["sample_id", "split", "label", "group"])
+    table = table.filter(pc.equal(table["split"], "train"))
+    ids = table["sample_id"].to_pylist()
+    units = inseparable(ids, table["group"].to_pylist())
+    strata = target.strata(table["label"])
+    distinct = len(np.unique(units))
+    if folds > distinct:
+        raise BadConfig(
+            where="option folds",
+            expected=f"at most {distinct}, one for each distinct training sample or group",
+            got=str(folds),
+            do="Use fewer folds, or 1 for in-sample gradients.",
+        )
+    earlier = stages_of(run, base, "folds")
+    if earlier:
+        before = stages_of(run, base, "samples")[0]
+        _check_base(samples, folds, before, earlier[0])
+        # Dealt beside what the base's models were trained on and has left the source since: a copy may have stayed.
+        gone = table_of(run, before, ["sample_id", "split", "group"])
+        gone = gone.filter(pc.equal(gone["split"], "train"))
+        gone = gone.filter(pc.invert(pc.is_in(gone["sample_id"], value_set=pa.array(ids, pa.string()))))
+        every = ids + gone["sample_id"].to_pylist()
+        units = inseparable(every, table["group"].to_pylist() + gone["group"].to_pylist())
+        known = known_folds(run, earlier[0], np.array(every, dtype=object))
+        _check_units(units, known)
+        fold = extend_folds(units, known, *uniforms(every, 0), folds)[: len(ids)]
+    else:
+        fold = assign_folds(units, strata, folds)
+    with run.draft("folds") as draft:
+        new = _new(run, base, table) if earlier else np.zeros(len(ids), bool)
+        out = pa.table([pa.array(ids, pa.string()), pa.array(fold, pa.int16()), pa.array(new)], schema=FOLDS)
+        pq.write_table(out, draft.path("folds.parquet", out.num_rows), compression="zstd")
+        dimensions_for = earlier[0].facts["samples"] if earlier else len(ids)
+        return draft.commit(folds=folds, samples=dimensions_for, new=int(new.sum()), networks_of=networks_of(run, base))
+
+
+def _new(run: Run, base: Artefact, table: pa.Table) -> np.ndarray:
+    """Who is new since the base's networks were trained, as it says itself or because it does not know them so."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    (before,), (folds,) = stages_of(run, base, "samples"), stages_of(run, base, "folds")
+    known = table_of(run, before, ["sample_id", "split", "label"])
+    known = known.filter(pc.equal(known["split"], "train"))
+    place = pc.index_in(table["sample_id"], value_set=known["sample_id"].combine_chunks())
+    same = pc.equal(known["label"].combine_chunks().take(place.combine_chunks()), table["label"].combine_chunks())
+    said = pq.read_table(run.path(folds))
+    # Before 0.5 nothing was said: all of the base's samples count as those of its networks.
+    said = said.filter(said["new"]) if "new" in said.column_names else said.slice(0, 0)
+    since = pc.is_in(table["sample_id"], value_set=said["sample_id"].combine_chunks().cast(pa.string()))
+    return pc.or_(pc.invert(pc.fill_null(same, fill_value=False)), since.combine_chunks()).to_numpy(
+        zero_copy_only=False
+    )
+
+
+def _check_units(units: np.ndarray, known: np.ndarray) -> None:
+    """Refuse groups that join samples of several folds: whichever is taken, its model has seen one of them."""
+    import numpy as np
+
+    old = known >= 0
+    pairs = np.unique(np.stack([units[old], known[old].astype(units.dtype)]), axis=1)
+    names, folds = np.unique(pairs[0], return_counts=True)
+    if (folds > 1).any():
+        raise BadInput(
+            where="the samples' groups",
+            expected="groups and copies that the base has in one fold each",
+            got=f"{int((folds > 1).sum()):,} of {len(names):,} that now join samples of several folds",
+            do="The groups have changed since: run without a base.",
+        )
+
+
+def _check_base(samples: Artefact, folds: int, before: Artefact, earlier: Artefact) -> None:
+    if folds != earlier.facts["folds"]:
+        raise BadConfig(
+            where="option folds",
+            expected=f"{earlier.facts['folds']}, as the base has",
+            got=str(folds),
+            do="Keep the number of folds, or run without a base.",
+        )
+    for fact in ("classes", "payload", "target"):
+        if samples.facts.get(fact) != before.facts.get(fact):
+            raise BadInput(
+                where=f"the samples' {fact}",
+                expected=f"{before.facts.get(fact)}, as the base's models were trained on",
+                got=str(samples.facts.get(fact)),
+                do="Train anew: run without a base.",
+            )

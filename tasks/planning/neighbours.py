@@ -1,0 +1,141 @@
+"""How samples are compared with one another: which space, which distance, how many neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pydantic import Field
+
+from tasks.core.plugins import Part
+
+if TYPE_CHECKING:
+    import torch
+
+    from tasks.dataset.samples import Inputs, Payload
+    from tasks.dataset.tokenizer import Tokens
+
+# From so many dimensions on directions tell more than places.
+_DIRECTIONS_FROM = 16
+# Rows that are widened to float32 at a time.
+_BLOCK = 4096
+# Rows that mean and spread are taken of, at most, and values of them all (1 GB).
+_ROWS, _VALUES = 20_000, 1 << 28
+# Samples whose neighbours are looked for at a time.
+_QUERIES = 1 << 14
+# Buckets that the tokens of a text are counted in, before the projection to ``width``.
+_BUCKETS = 2048
+
+
+class Neighbourhood(Part):
+    """Whose labels are asked when a sample's own is doubted: those of the samples with the most similar inputs."""
+
+    neighbours: int | None = Field(
+        default=None, ge=1, description="How many; default 100, or √n in a small dataset, at least 5."
+    )
+    listed: int = Field(default=20, ge=1, description="How many of them are listed by name, for the guards.")
+    metric: Literal["auto", "cosine", "euclidean"] = Field(
+        default="auto", description="auto: cosine from 16 dimensions on, after centring (and scaling, for columns)."
+    )
+    references: int = Field(
+        default=100_000, ge=100, description="Neighbours are looked for among at most so many samples, drawn by id."
+    )
+    width: int = Field(default=512, ge=8, description="Wider inputs are projected to it by random signs.")
+    seed: int = Field(default=0, description="Seed of the draw and the projection.")
+
+    def count(self, samples: int) -> int:
+        """How many neighbours are asked among so many samples; fewer than there are."""
+        wanted = self.neighbours or min(100, max(5, round(samples**0.5)))
+        return max(1, min(wanted, samples - 1))
+
+    def space(
+        self, x: torch.Tensor, rows: np.ndarray, *, image: bool, tokens: Tokens | None = None
+    ) -> Callable[[torch.Tensor], torch.Tensor]:
+        """The map from inputs to the space of comparison, with statistics of the samples ``rows`` of ``x``.
+
+        Texts are compared by the tokens they have, the rarer a token the more.
+        """
+        import torch
+
+        from tasks.kernels.neighbours import comparable
+        from tasks.kernels.tokens import bag, rarity
+
+        def features(part: torch.Tensor) -> torch.Tensor:
+            return bag(part, pad=tokens.pad, width=_BUCKETS) if tokens else part.flatten(1).float()
+
+        wide = _BUCKETS if tokens else x[0].numel()
+        unit = self.metric == "cosine" or (self.metric == "auto" and wide >= _DIRECTIONS_FROM)
+        most = max(1, min(_ROWS, _VALUES // wide))
+        sample = features(x[torch.from_numpy(rows[:: -(-len(rows) // most)])])
+        weights = rarity(sample) if tokens else 1.0
+        scale = not image and not tokens
+        mapped = comparable(sample * weights, scale=scale, unit=unit, width=self.width, seed=self.seed)
+        return lambda block: torch.cat([mapped(features(part) * weights) for part in block.split(_BLOCK)])
+
+
+@dataclass(frozen=True)
+class Electorate:
+    """The training samples whose labels are asked, in the space of comparison."""
+
+    asked: np.ndarray
+    """Their places among the sorted ids of the training samples."""
+    count: int
+    """How many of them a sample asks."""
+    classes: int
+    space: Callable[[torch.Tensor], torch.Tensor]
+    references: torch.Tensor
+    labels: torch.Tensor
+
+    @classmethod
+    def of(
+        cls,
+        neighbourhood: Neighbourhood,
+        inputs: Inputs,
+        classes: int,
+        device: torch.device,
+        payload: Payload,
+        settled: np.ndarray | None = None,
+    ) -> Electorate:
+        """Those that a neighbourhood asks of the training samples ``inputs``: of all, or of the settled, n bool."""
+        import torch
+
+        from tasks.dataset.sample_ids import uniforms
+
+        order = np.argsort(inputs.ids, kind="stable")
+        # Which samples are asked where there are too many: by id, so that a row more moves few others.
+        eligible = np.arange(len(order)) if settled is None else np.flatnonzero(settled[order])
+        draws, _ = uniforms(inputs.ids[order[eligible]].tolist(), neighbourhood.seed)
+        asked = np.sort(eligible[np.argsort(draws)[: neighbourhood.references]])
+        space = neighbourhood.space(inputs.x, order[eligible], image=payload.is_image, tokens=payload.tokens)
+        places = torch.from_numpy(order[asked])
+        references, labels = space(inputs.x[places]).to(device), inputs.labels[places].to(device)
+        return cls(asked, neighbourhood.count(len(asked)), classes, space, references, labels)
+
+    def votes(
+        self, x: torch.Tensor, rows: np.ndarray, themselves: np.ndarray, listed: int
+    ) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+        """What the nearest of them say of some samples, in blocks.
+
+        Args:
+            x: inputs.
+            rows: which of them, in the order wanted.
+            themselves: n, which of the asked each sample is, −1 for none: nobody is asked about itself.
+            listed: how many of the nearest are named.
+
+        Yields:
+            (which of ``rows``, shares of the classes among their neighbours' labels b × k, places of the nearest).
+        """
+        import torch
+
+        from tasks.kernels.neighbours import nearest, votes
+
+        for first in range(0, len(rows), _QUERIES):
+            part = slice(first, first + _QUERIES)
+            queries = self.space(x[torch.from_numpy(rows[part])]).to(self.references.device)
+            own = torch.from_numpy(themselves[part]).to(queries.device)
+            for block, found, _ in nearest(queries, self.references, own, self.count):
+                at = slice(first + block.start, first + min(block.stop, len(queries)))
+                shares = votes(found, self.labels, self.classes)
+                yield at, shares.cpu().numpy(), self.asked[found[:, :listed].cpu().numpy()]

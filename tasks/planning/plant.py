@@ -1,0 +1,77 @@
+"""plant: samples + folds + votes → the canaries of this run."""
+
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
+from __future__ import annotations
+
+from tasks.dataset.samples import fold_of, given_texts
+from tasks.dataset.targets import target_of
+from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.step import step
+from tasks.planning.canaries import KINDS, Canaries
+from tasks.training.base_run import stages_of
+
+
+@step("plant")
+def plant(
+    run: Run, samples: Artefact, folds: Artefact, votes: Artefact, canaries: Canaries, base: Artefact
+) -> Artefact:
+    """Choose canaries and their planted labels, a third of each kind → ``canaries.parquet``, sorted by sample_id.
+
+    With a base, its canaries that are still among the samples (and have not been given their planted label since); if
+    there are none, new ones that no network is trained on.
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    from tasks.dataset.sample_ids import uniforms
+    from tasks.kernels.canaries import class_confusion, drawn_within, planted_labels, planting_networks
+    from tasks.pipeline.schemas import canaries as schema
+
+    target, classes, count = target_of(samples), samples.facts["classes"], folds.facts["folds"]
+    table = pq.read_table(run.path(votes))
+    ids = table["sample_id"].to_pylist()
+    given = given_texts(run, samples, table["sample_id"].combine_chunks())
+    labels = target.strata(given)
+    earlier = stages_of(run, base, "canaries")
+    if canaries.share and earlier and earlier[0].facts["canaries"]:
+        old = pq.read_table(run.path(earlier[0]))
+        now = given.take(pc.index_in(old["sample_id"], value_set=pa.array(ids, pa.string())).combine_chunks())
+        kept = old.filter(pc.not_equal(old["planted_label"], now))  # null, and so dropped, where the sample is gone
+        if kept.num_rows:
+            with run.draft("canaries") as draft:
+                pq.write_table(kept, draft.path("canaries.parquet", kept.num_rows), compression="zstd")
+                return draft.commit(canaries=kept.num_rows)
+    ballots = table["votes"].combine_chunks().flatten().to_numpy().reshape(len(ids), len(classes))
+    which, kind_draw = uniforms(ids, canaries.seed, b"canary")
+    rows = np.flatnonzero(canaries.chosen(which))
+    names = [ids[row] for row in rows]
+    kinds = np.floor(kind_draw[rows] * len(KINDS)).astype(np.int64)
+    label_draw, _ = uniforms(names, canaries.seed, b"canary label")
+    planted = planted_labels(
+        labels[rows], ballots[rows], class_confusion(labels, ballots, len(classes)), kinds, label_draw
+    )
+    # A stratum is drawn, then one of the labels that its samples bear.
+    within, _ = uniforms(names, canaries.seed, b"canary value")
+    if target.kind == "class":
+        text = pa.array(classes, pa.string()).take(pa.array(planted))
+    else:
+        text = given.take(pa.array(drawn_within(planted, labels, within)))
+    draws = np.stack([uniforms(names, canaries.seed, f"canary fold {f}".encode())[0] for f in range(count)], 1)
+    fold = fold_of(run, folds, np.array(names, dtype=object)).astype(np.int64)
+    networks = planting_networks(fold, draws)
+    if base.facts["run"] is not None:
+        networks[:] = False  # the base's networks are trained already
+    with run.draft("canaries") as draft:
+        columns = [
+            pa.array(names, pa.string()),
+            text,
+            pa.array(KINDS).take(pa.array(kinds)),
+            pa.FixedSizeListArray.from_arrays(pa.array(networks.ravel()), count),
+        ]
+        out = pa.table(columns, schema=schema(count))
+        pq.write_table(out, draft.path("canaries.parquet", out.num_rows), compression="zstd")
+        return draft.commit(canaries=out.num_rows)

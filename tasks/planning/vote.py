@@ -1,0 +1,51 @@
+"""vote: samples → what the labels of each training sample's nearest neighbours say about it."""
+
+from __future__ import annotations
+
+from tasks.core.devices import Device, claimed
+from tasks.dataset.samples import payload_of, remembered, settled_of
+from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.step import step
+from tasks.planning.neighbours import Electorate, Neighbourhood
+
+
+@step("vote")
+def vote(
+    run: Run, samples: Artefact, neighbourhood: Neighbourhood, where: Device, folds: Artefact | None = None
+) -> Artefact:
+    """Nearest neighbours of each training sample among the training samples, in the space of the inputs.
+
+    Leaves ``votes.parquet``, sorted by sample_id: ``votes``, the share of each class among the neighbours' given labels
+    (its own label is not asked), and ``neighbours``, the places of the nearest among the sorted ids. Samples that
+    ``folds`` calls new are told, but not asked.
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from tasks.core.progress import Progress
+    from tasks.pipeline.schemas import votes as schema
+
+    inputs = remembered(run, samples, "train")
+    order = np.argsort(inputs.ids, kind="stable")
+    n, classes = len(order), len(samples.facts["classes"])
+    with claimed(where) as device, Progress("vote", n) as progress:
+        settled = None if folds is None else settled_of(run, folds, inputs.ids)
+        electorate = Electorate.of(neighbourhood, inputs, classes, device, payload_of(samples), settled)
+        asked, count = electorate.asked, electorate.count
+        listed = min(neighbourhood.listed, count)
+        themselves = np.full(n, -1, np.int64)
+        themselves[asked] = np.arange(len(asked))
+        ballots, near = np.empty((n, classes), np.float32), np.empty((n, listed), np.int32)
+        for at, shares, places in electorate.votes(inputs.x, order, themselves, listed):
+            ballots[at], near[at] = shares, places
+            progress.step(steps=len(shares))
+    with run.draft("votes") as draft:
+        columns = [
+            pa.array(inputs.ids[order], pa.string()),
+            pa.FixedSizeListArray.from_arrays(pa.array(ballots.ravel()), classes),
+            pa.FixedSizeListArray.from_arrays(pa.array(near.ravel()), listed),
+        ]
+        table = pa.table(columns, schema=schema(classes, listed))
+        pq.write_table(table, draft.path("votes.parquet", n), compression="zstd")
+        return draft.commit(neighbours=count, among=len(asked))

@@ -1,0 +1,135 @@
+"""The retrained arms of a verification side by side: the same test samples under the same seeds."""
+
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
+from __future__ import annotations
+
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tasks.core.sql import query
+from tasks.dataset.samples import sample_paths
+from tasks.dataset.targets import target_of
+from tasks.kernels.calibration import calibration_error
+from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.schemas import METRICS
+from tasks.proof.arms import ARMS, Arm
+from tasks.proof.verdict import CONTROLS, Change, Gain, gain_of
+
+_CALIBRATION = pa.schema(
+    [(name, pa.string()) for name in ("arm", "by")] + [("seed", pa.int64()), ("calibration_error", pa.float64())]
+)
+
+
+class Trials:
+    """Predictions of every arm under every seed, in the order of the test samples' ids.
+
+    What is called accuracy is the mean of the target's ``credit``: of classes, how often the label was predicted.
+
+    Args:
+        run: whose lake.
+        samples: as ingested; groups are theirs.
+        examination: which of the test labels are suspect themselves.
+        predictions: what retrain left, one artefact an arm and a seed; only untouched if nothing is flagged.
+        arms: that are put to the test.
+    """
+
+    def __init__(
+        self, run: Run, samples: Artefact, examination: Artefact, predictions: list[Artefact], arms: tuple[Arm, ...]
+    ) -> None:
+        self._tables = {
+            (artefact.facts["arm"], artefact.facts["seed"]): pq.read_table(run.path(artefact)).sort_by("sample_id")
+            for artefact in predictions
+        }
+        self._trained_on = {(p.facts["arm"], p.facts["seed"]): p.facts["trained_on"] for p in predictions}
+        numbers = sorted({seed for _, seed in self._tables})
+        if {arm for arm, _ in self._tables} == {"untouched"}:
+            # Nothing was flagged, so that every arm would have trained the very same network.
+            for of in (self._tables, self._trained_on):
+                of |= {(arm, seed): of["untouched", seed] for seed in numbers for arm in arms}
+        self.seeds = len(numbers)
+        self.ids = next(iter(self._tables.values()))["sample_id"].combine_chunks()
+        self.target = target_of(samples)
+        self._credit: dict[str, np.ndarray] = {
+            arm: np.stack([self._credit_of(arm, seed) for seed in numbers])
+            for arm in ARMS
+            if (arm, numbers[0]) in self._tables
+        }
+        doubted = pq.read_table(run.path(examination), columns=["sample_id", "suspect"])
+        doubted = doubted.filter(doubted["suspect"])["sample_id"].combine_chunks()
+        self.suspect = pc.is_in(self.ids, value_set=doubted).to_numpy(zero_copy_only=False)
+        thin = [pq.read_table(path, columns=["sample_id", "group"]) for path in sample_paths(run, samples, "test")]
+        self._groups = pa.concat_tables(thin)
+
+    def _credit_of(self, arm: str, seed: int) -> np.ndarray:
+        table = self._tables[arm, seed]
+        return self.target.credit(table["label"], table["predicted"], table["p_predicted"].to_numpy())
+
+    def metrics(self) -> pa.Table:
+        """Schema ``METRICS``, by the query of that name."""
+        told, calibration = [], []
+        for (arm, seed), table in self._tables.items():
+            facts = {"arm": arm, "seed": seed, "trained_on": self._trained_on[arm, seed]}
+            for name, value in facts.items():
+                table = table.append_column(name, pa.array([value] * len(table)))
+            confidence, right = table["p_predicted"].to_numpy(), self._credit_of(arm, seed)
+            table = table.append_column("class", self.target.named(table["label"]))
+            told.append(table.append_column("credit", pa.array(right.astype(float))))
+            if self.target.kind != "class":
+                continue  # how sure one is of a number, or of each label of a set, is no probability of being right
+            for by, rows in (("all", slice(None)), ("trusted", ~self.suspect)):
+                error = calibration_error(confidence[rows], right[rows])
+                calibration.append({"arm": arm, "seed": seed, "by": by, "calibration_error": error})
+        members = self._groups.join(pa.table([self.ids, pa.array(self.suspect)], ["sample_id", "suspect"]), "sample_id")
+        with duckdb.connect() as db:
+            db.register("predictions", pa.concat_tables(told))
+            db.register("members", members)
+            db.register("calibration", pa.Table.from_pylist(calibration, _CALIBRATION))
+            return db.sql(query("proof/metrics")).to_arrow_table().cast(METRICS)
+
+    def means(self, metrics: pa.Table, figure: str, by: str = "all") -> dict[str, float]:
+        """The mean of a figure over the seeds, by arm; nothing of a figure that is not known."""
+        rows = [row for row in metrics.to_pylist() if row["by"] == by and row[figure] is not None]
+        found: dict[str, list[float]] = {}
+        for row in rows:
+            found.setdefault(row["arm"], []).append(row[figure])
+        return {arm: sum(found[arm]) / len(found[arm]) for arm in ARMS if arm in found}
+
+    def gains(self, arm: Arm, rows: np.ndarray | None = None) -> dict[Arm, Gain]:
+        """The gain of a treated arm over each control, on all test samples or on some."""
+        at = np.arange(len(self.ids)) if rows is None else np.flatnonzero(rows)
+        return {control: gain_of(self._credit[arm][:, at], self._credit[control][:, at]) for control in CONTROLS}
+
+    def changes(self, metrics: pa.Table, arm: Arm) -> list[Change]:
+        """How an arm's mean accuracy on each class and group differs from the untouched arm's."""
+        means: dict[tuple[str, str], dict[str, list[float]]] = {}
+        sizes: dict[tuple[str, str], int] = {}
+        for row in metrics.to_pylist():
+            if row["by"] in ("class", "group") and row["arm"] in (arm, "untouched"):
+                part = (row["by"], row["name"])
+                means.setdefault(part, {}).setdefault(row["arm"], []).append(row["accuracy"])
+                sizes[part] = row["tested_on"]
+        return [
+            Change.model_validate(
+                {"by": by, "name": name, "tested_on": sizes[by, name]}
+                | {"change": sum(of[arm]) / self.seeds - sum(of["untouched"]) / self.seeds}
+            )
+            for (by, name), of in means.items()
+        ]
+
+    def trusted(self, metrics: pa.Table, arm: Arm) -> dict[str, Any] | None:
+        """Figures without the suspect test samples; None where none is suspect, or all are."""
+        if not self.suspect.any() or self.suspect.all():
+            return None
+        gains = self.gains(arm, ~self.suspect)
+        return {
+            "tested_on": int((~self.suspect).sum()),
+            "accuracy": self.means(metrics, "accuracy", "trusted"),
+            "gains": {control: gain.model_dump(mode="json") for control, gain in gains.items()},
+        }

@@ -1,0 +1,86 @@
+"""examine: checkpoints + votes → how likely the labels of the held-out splits are wrong themselves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tasks.dataset.samples import payload_of, remembered
+from tasks.dataset.targets import target_of
+from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.step import step
+from tasks.planning.neighbours import Neighbourhood
+from tasks.training.fit import Training
+from tasks.training.models import Model
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tasks.dataset.samples import Inputs
+
+
+@step("examine")
+def examine(
+    run: Run,
+    samples: Artefact,
+    checkpoints: list[Artefact],
+    neighbourhood: Neighbourhood,
+    model: Model,
+    training: Training,
+) -> Artefact:
+    """Audit the splits that a verification counts by → ``examination.parquet``, most suspect first.
+
+    The observers are the folds' networks (the mean of their probabilities) and the nearest training samples (their
+    labels' shares); neither was told a held-out label. The networks are those trained on the untouched data, so no arm
+    chooses its own examiners; if anything the untouched arm is favoured, whose mistakes resemble theirs.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from tasks.pipeline.schemas import EXAMINATION
+    from tasks.proof.heldout_labels import examined
+
+    target = target_of(samples)
+    splits = [split for split in ("test", "validation") if samples.facts["splits"].get(split)]
+    tables = []
+    # Who is never told how likely another label is has no opinion of the given one.
+    for split in splits if target.judged else []:
+        inputs = remembered(run, samples, split)
+        probabilities, votes = _asked(run, samples, checkpoints, neighbourhood, model, training, inputs)
+        tables.append(examined(inputs.ids, split, inputs.labels.numpy(), probabilities, votes, list(target.classes)))
+    table = pa.concat_tables([EXAMINATION.empty_table(), *tables])
+    suspect = table.filter(table["suspect"])["split"].to_pylist()
+    with run.draft("examination") as draft:
+        pq.write_table(table, draft.path("examination.parquet", table.num_rows), compression="zstd")
+        return draft.commit(suspects={split: suspect.count(split) for split in splits})
+
+
+def _asked(
+    run: Run,
+    samples: Artefact,
+    checkpoints: list[Artefact],
+    neighbourhood: Neighbourhood,
+    model: Model,
+    training: Training,
+    inputs: Inputs,
+) -> tuple[np.ndarray, np.ndarray]:
+    """(mean probabilities of the folds' last networks, shares of the neighbours' labels), n × k each."""
+    import numpy as np
+
+    from tasks.core.devices import claimed
+    from tasks.planning.neighbours import Electorate
+    from tasks.training.fit import outputs_of, restored
+
+    payload, target, n = payload_of(samples), target_of(samples), len(inputs.ids)
+    k, objective = len(target.classes), training.objective(target)
+    probabilities, shares = np.zeros((n, k)), np.empty((n, k), np.float32)
+    with claimed(training.device) as device:
+        # By fold, so that the sum does not depend on the order in which trainings finished.
+        for checkpoint in sorted(checkpoints, key=lambda artefact: artefact.facts["fold"]):
+            outputs = outputs_of(restored(run, checkpoint, model, payload, target.outputs)[-1], inputs, device)
+            spread = target.spread(outputs, inputs.values)
+            probabilities += target.probabilities(outputs, spread, objective).numpy()
+        train = remembered(run, samples, "train")
+        electorate = Electorate.of(neighbourhood, train, k, device, payload)
+        for at, of_block, _ in electorate.votes(inputs.x, np.arange(n), np.full(n, -1), 1):
+            shares[at] = of_block
+    return (probabilities / len(checkpoints)).astype(np.float32), shares

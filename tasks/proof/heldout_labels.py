@@ -1,0 +1,82 @@
+"""Which labels of a held-out split are suspect, by two observers that were told none of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from tasks.kernels.suggestion import suggested
+from tasks.pipeline.schemas import EXAMINATION
+from tasks.scoring.wrongness import Observed, wrongness_of
+
+SUSPECT = 0.5
+"""From this P(wrong) on a label is suspect."""
+
+# Samples that another label is imagined for: enough to know how often one is caught, whatever the split's size.
+_IMAGINED = 2000
+
+
+def imagined(labels: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """(rows, another class for each): what canaries are among the training samples.
+
+    No label of these samples was ever shown to an observer, so to ask what they would say of another one nothing need
+    be planted: it is enough to imagine it. Drawn uniformly from the other classes.
+    """
+    generator = np.random.default_rng(0)
+    rows = np.sort(generator.permutation(len(labels))[:_IMAGINED])
+    return rows, (labels[rows] + generator.integers(1, classes, len(rows))) % classes
+
+
+def examined(
+    ids: np.ndarray, split: str, labels: np.ndarray, probabilities: np.ndarray, votes: np.ndarray, classes: list[str]
+) -> pa.Table:
+    """P(wrong) of each label of a split (tasks/scoring/wrongness.py), and why.
+
+    Args:
+        ids: n sample ids.
+        split: theirs.
+        labels: n given classes.
+        probabilities: n × k, of networks that were trained on none of them.
+        votes: n × k, shares of the labels of the nearest training samples.
+        classes: the names of the classes.
+
+    Returns:
+        Schema ``EXAMINATION``, most suspect first; equal ones by sample_id.
+    """
+    order = np.argsort(ids, kind="stable")  # which rows are imagined must not depend on how they came
+    ids, labels, probabilities, votes = (array[order] for array in (ids, labels, probabilities, votes))
+    places, planted = imagined(labels, len(classes))
+    observed = Observed(probabilities, votes, labels, places, planted)
+    wrong = wrongness_of(observed).probability
+    predicted, rows = observed.predicted, np.arange(len(labels))
+    other, _ = suggested(probabilities, votes, labels)
+    names = pa.array(classes, pa.string())
+    columns = {
+        "sample_id": pa.array(ids, pa.string()),
+        "split": pa.array([split] * len(ids), pa.string()),
+        "label": names.take(pa.array(labels)),
+        "predicted": names.take(pa.array(predicted)),
+        "p_label": pa.array(probabilities[rows, labels].astype(np.float64)),
+        "p_predicted": pa.array(probabilities[rows, predicted].astype(np.float64)),
+        "p_wrong": pa.array(wrong),
+        "suggested_label": names.take(pa.array(other, mask=other < 0)),
+        "suspect": pa.array(wrong >= SUSPECT),
+    }
+    columns["reason"] = pa.array(_reasons(columns, votes[rows, labels]), pa.string())
+    return pa.table(columns, schema=EXAMINATION).sort_by([("p_wrong", "descending"), ("sample_id", "ascending")])
+
+
+def _reasons(columns: dict[str, pa.Array], shares: np.ndarray) -> list[str]:
+    told = ("label", "p_label", "predicted", "p_predicted", "p_wrong", "suspect", "suggested_label")
+    reasons = []
+    for *row, share in zip(*(columns[name].to_pylist() for name in told), shares.tolist(), strict=True):
+        label, p_label, predicted, p_predicted, p_wrong, suspect, other = row
+        if not suspect:
+            reasons.append(f"believed: wrong with p = {p_wrong:.3f}")
+            continue
+        reasons.append(
+            f"given {label} (p = {p_label:.3f}), models that saw no held-out label say {predicted} "
+            f"(p = {p_predicted:.3f}), {share:.0%} of the nearest training samples bear {label}; "
+            f"wrong with p = {p_wrong:.3f}" + (f", {other} suggested" if other else "")
+        )
+    return reasons

@@ -1,0 +1,230 @@
+"""What the retrained arms say of a cleaning, in figures and in words: helps, harms, or no evidence; and the gate."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from tasks.kernels.paired import bootstrap, percentile_interval, seed_differences, t_interval
+from tasks.proof.arms import Arm, Verification
+
+Word = Literal["helps", "no evidence", "harms"]
+CONTROLS: tuple[Arm, ...] = ("untouched", "random")
+NAMES = {"untouched": "the untouched data", "random": "random removal"}
+
+# Classes and groups that are told of at each end: those that lose and those that gain most.
+_TOLD = 3
+# Accuracies are quotients: what is equal as a count may differ in its last bit.
+_EQUAL = 1e-12
+
+
+class Gain(BaseModel):
+    """The difference in accuracy of a treated arm to a control, with two 95 % intervals and the wider of both.
+
+    Student's interval over the seeds covers the noise of training, on this very test split; the bootstrap over seeds
+    and samples covers the draw of the test samples, but thinks too well of few seeds. Each alone would at times promote
+    by luck, so what decides is low = min, high = max.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    mean: float
+    low: float
+    high: float
+    t: tuple[float, float] | None
+    bootstrap: tuple[float, float]
+    word: Word
+
+
+class Change(BaseModel):
+    """How the treated arm's mean accuracy on one class or group differs from the untouched arm's."""
+
+    model_config = ConfigDict(frozen=True)
+    by: Literal["class", "group"]
+    name: str
+    tested_on: int
+    change: float
+
+
+class Verdict(BaseModel):
+    """What a person can decide by, and what the gate decided."""
+
+    model_config = ConfigDict(frozen=True)
+    word: Word
+    arm: Arm
+    sentence: str
+    """Why the word is the word."""
+    promote: bool
+    because: list[str]
+    """Why it may become the current version; or what stands against it, and nothing else."""
+
+
+def gain_of(treated: np.ndarray, control: np.ndarray) -> Gain:
+    """The gain of one arm over a control; of one seed no more than its size is said, whatever the test samples say.
+
+    Args:
+        treated: s × n, whether, or how far, each of n test samples was answered right under each of s seeds.
+        control: the same of the control, under the same seeds.
+    """
+    from scipy import stats
+
+    differences = seed_differences(treated, control)
+    s = len(differences)
+    student = t_interval(differences, float(stats.t.ppf(0.975, s - 1)) if s > 1 else float("nan"))
+    drawn = percentile_interval(bootstrap(treated, control, np.random.default_rng(0)))
+    low, high = (min(student[0], drawn[0]), max(student[1], drawn[1])) if student else drawn
+    word: Word = "no evidence"
+    if s > 1 and (low > _EQUAL or high < -_EQUAL):
+        word = "helps" if low > _EQUAL else "harms"
+    return Gain(mean=float(differences.mean()), low=low, high=high, t=student, bootstrap=drawn, word=word)
+
+
+def verdict_of(
+    gains: dict[Arm, Gain],
+    changes: list[Change],
+    seeds: int,
+    flagged: int,
+    verification: Verification,
+    held: str | None = None,
+) -> Verdict:
+    """Helps only if it helps against both controls, harms if it harms against either, else there is no evidence.
+
+    Args:
+        gains: of the treated arm, by control.
+        changes: of all classes, and of groups if one likes.
+        seeds: how many there were.
+        flagged: how many samples are.
+        verification: which arm is treated, and what the gate demands.
+        held: what stands against a promotion besides, in words.
+    """
+    words: dict[Arm, Word] = {control: gain.word for control, gain in gains.items()}
+    word: Word = "harms" if "harms" in words.values() else "no evidence"
+    if flagged and set(words.values()) == {"helps"}:
+        word = "helps"
+    against = _objections(gains["random"], changes, word, flagged, verification) + ([held] if held else [])
+    worst = min((c.change for c in changes if c.by == "class"), default=0.0)
+    passed = [
+        f"the lower bound against random removal, {gains['random'].low:+.2%}, is above the margin of "
+        f"{verification.margin:+.2%}",
+        f"no class loses more than {verification.class_loss:.2%} (most: {max(0.0, -worst):.2%})",
+    ]
+    return Verdict(
+        word=word,
+        arm=verification.treated,
+        sentence=_sentence(word, words, seeds, flagged, verification),
+        promote=not against,
+        because=against or passed,
+    )
+
+
+def _objections(
+    against_random: Gain, changes: list[Change], word: Word, flagged: int, verification: Verification
+) -> list[str]:
+    if not flagged:
+        return ["nothing was flagged, so there is nothing to promote"]
+    found = []
+    if not against_random.low > verification.margin + _EQUAL:
+        found.append(
+            f"the lower bound against random removal, {against_random.low:+.2%}, is not above the margin of "
+            f"{verification.margin:+.2%}"
+        )
+    losing = [c for c in changes if c.by == "class" and c.change < -verification.class_loss - _EQUAL]
+    if losing:
+        worst = min(losing, key=lambda c: (c.change, c.name))
+        others = f" and {len(losing) - 1:,} more" if len(losing) > 1 else ""
+        found.append(
+            f"class {worst.name}{others} loses more than the {verification.class_loss:.2%} allowed "
+            f"({worst.change:+.2%} on {worst.tested_on:,} samples)"
+        )
+    if word == "harms":
+        found.append("it harms")
+    return found
+
+
+def _sentence(word: Word, words: dict[Arm, Word], seeds: int, flagged: int, verification: Verification) -> str:
+    deed = "removing" if verification.remedy == "remove" else "relabelling"
+    if not flagged:
+        return "nothing was flagged, so no data differ from the untouched ones"
+    if seeds == 1:
+        return "one seed says nothing of the noise of training; let verification.seeds be 5 or more"
+    if word == "helps":
+        return f"{deed} the {flagged:,} flagged beats the untouched data and random removal alike"
+    if word == "harms":
+        worse = " and than ".join(NAMES[control] for control, said in words.items() if said == "harms")
+        return f"{deed} the {flagged:,} flagged is worse than {worse}"
+    unsure = " and ".join(NAMES[control] for control, said in words.items() if said != "helps")
+    return f"the difference to {unsure} may as well be nothing; more seeds or test samples may tell"
+
+
+def most_changed(changes: list[Change]) -> list[Change]:
+    """Of the classes and of the groups, those that lose and those that gain most; not all, there may be thousands."""
+    told = []
+    for by in ("class", "group"):
+        ranked = sorted((c for c in changes if c.by == by), key=lambda c: (c.change, c.name))
+        told += ranked if len(ranked) <= 2 * _TOLD else ranked[:_TOLD] + ranked[-_TOLD:]
+    return told
+
+
+def told(facts: dict[str, Any]) -> list[str]:
+    """The lines of a summary about the facts of a verification; of an earlier version's, what it knew."""
+    if "verdict" not in facts:
+        return _earlier(facts)
+    verdict, accuracy, calibration = facts["verdict"], facts["accuracy"], facts["calibration"]
+    arm = verdict["arm"]
+    other, words = ("relabelled", "relabelled") if arm == "cleaned" else ("cleaned", "removed instead")
+    lines = [
+        f"before: {accuracy['untouched']:.2%}",
+        f"after: {accuracy[arm]:.2%}{', relabelled' if arm == 'relabelled' else ''}",
+        *([f"{words}: {accuracy[other]:.2%}"] if other in accuracy else []),
+        f"as many removed at random: {accuracy['random']:.2%}",
+        *(
+            [f"calibration error: {calibration['untouched']:.2%} before, {calibration[arm]:.2%} after"]
+            if calibration
+            else []
+        ),
+        *(f"after against {control}: {_shown(gain)}" for control, gain in facts["gains"][arm].items()),
+        *_changed(facts["changes"]),
+        f"means of {_seeds(facts['seeds'])} on {facts['tested_on']:,} test samples",
+        *_suspects(facts),
+        f"verdict: {verdict['word']}: {verdict['sentence']}",
+    ]
+    gate = "promoted to current" if verdict["promote"] else "stays a candidate"
+    return [*lines, f"{gate} because {'; '.join(verdict['because'])}"]
+
+
+def _earlier(facts: dict[str, Any]) -> list[str]:
+    arms = {"untouched": "before", "cleaned": "after ", "random": "as many removed at random"}
+    lines = [f"{words}: {facts['accuracy'][arm]:.2%}" for arm, words in arms.items()]
+    for arm, gain in facts["gains"].items():
+        interval = "no interval" if gain["low"] is None else f"95 % [{gain['low']:+.2%}, {gain['high']:+.2%}]"
+        lines.append(f"after against {arm}: {gain['mean']:+.2%} ({interval})")
+    return [*lines, f"means of {_seeds(facts['seeds'])} on {facts['tested_on']:,} test samples"]
+
+
+def _seeds(count: int) -> str:
+    return f"{count} paired seeds" if count > 1 else "one seed"
+
+
+def _shown(gain: dict[str, Any]) -> str:
+    return f"{gain['mean']:+.2%} (95 % [{gain['low']:+.2%}, {gain['high']:+.2%}]), {gain['word']}"
+
+
+def _changed(changes: list[dict[str, Any]]) -> list[str]:
+    lines = []
+    for by, several in (("class", "classes"), ("group", "groups")):
+        moved = sorted((c for c in changes if c["by"] == by and c["change"]), key=lambda c: -abs(c["change"]))
+        most = [f"{c['name']} {c['change']:+.2%} (of {c['tested_on']:,})" for c in moved[:_TOLD]]
+        lines += [f"{several} that change most: {', '.join(most)}"] if most else []
+    return lines
+
+
+def _suspects(facts: dict[str, Any]) -> list[str]:
+    count, trusted = facts["suspects"], facts["trusted"]
+    if not count:
+        return []
+    line = f"{count:,} of {facts['tested_on']:,} test labels are suspect themselves (examination.parquet)"
+    if trusted is None:
+        return [line]
+    gains = "; ".join(f"against {control} {_shown(gain)}" for control, gain in trusted["gains"].items())
+    return [f"{line}; without them: {gains}"]

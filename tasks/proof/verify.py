@@ -1,0 +1,102 @@
+"""verify: what the retrained arms say, and, where the truth is known, how well the detectors found it."""
+
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
+from __future__ import annotations
+
+from typing import Any
+
+from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.step import step
+from tasks.proof.arms import TREATED, Verification
+
+
+@step("verify")
+def verify(
+    run: Run,
+    samples: Artefact,
+    scores: Artefact,
+    flags: Artefact,
+    examination: Artefact,
+    arms: list[Artefact],
+    verification: Verification,
+) -> Artefact:
+    """Accuracy of every arm and seed → ``metrics.parquet``; paired differences and a verdict in the facts.
+
+    Facts: ``figure`` (what accuracy is called of such labels), ``accuracy`` and ``calibration`` (means by arm),
+    ``gains`` (by treated arm that was trained, and control: mean, low, high, the two intervals and a word),
+    ``changes`` (classes and groups that change most), ``verdict``, ``suspects`` (held-out labels that are suspect
+    themselves), ``trusted`` (figures without these; None where there are none, or nothing else), ``detection`` (by
+    detector; empty without known clean labels).
+    """
+    import pyarrow.parquet as pq
+
+    from tasks.proof.arm_results import Trials
+    from tasks.proof.verdict import most_changed, verdict_of
+
+    trials = Trials(run, samples, examination, arms, verification.arms)
+    metrics, arm = trials.metrics(), verification.treated
+    gains = {each: trials.gains(each) for each in TREATED if each in verification.arms}
+    changes = trials.changes(metrics, arm)
+    verdict = verdict_of(gains[arm], changes, trials.seeds, flags.facts["flagged"], verification, _held(flags))
+    with run.draft("metrics") as draft:
+        pq.write_table(metrics, draft.path("metrics.parquet", metrics.num_rows), compression="zstd")
+        return draft.commit(
+            accuracy=trials.means(metrics, "accuracy"),
+            calibration=trials.means(metrics, "calibration_error"),
+            gains={
+                each: {name: gain.model_dump(mode="json") for name, gain in of.items()} for each, of in gains.items()
+            },
+            changes=[change.model_dump(mode="json") for change in most_changed(changes)],
+            verdict=verdict.model_dump(mode="json"),
+            figure=trials.target.figure,
+            seeds=trials.seeds,
+            tested_on=len(trials.ids),
+            suspects=int(trials.suspect.sum()),
+            trusted=trials.trusted(metrics, arm),
+            detection=_detection(run, samples, scores, flags),
+        )
+
+
+def _held(flags: Artefact) -> str | None:
+    """What stands against a promotion, whatever the figures: nobody has looked at it who should have."""
+    review = flags.facts.get("review")
+    if review is None or review["decision"] != "nobody":
+        return None
+    return f"nobody reviewed what is flagged within {review['hours']:g} hours"
+
+
+def _detection(run: Run, samples: Artefact, scores: Artefact, flags: Artefact) -> dict[str, dict[str, Any]]:
+    """Against known clean labels: average precision, ROC AUC, and the share found in a top as large as the noise."""
+    import numpy as np
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    from tasks.dataset.samples import table_of
+    from tasks.kernels.ranking import average_precision, precision_at, roc_auc
+
+    known = table_of(run, samples, ["sample_id", "split", "label", "clean_label"])
+    known = known.filter(pc.and_(pc.equal(known["split"], "train"), pc.is_valid(known["clean_label"])))
+    if not known.num_rows:
+        return {}
+    wrong_ids = known.filter(pc.not_equal(known["label"], known["clean_label"]))["sample_id"]
+    table = pq.read_table(run.path(scores))
+    table = table.filter(pc.is_in(table["sample_id"], value_set=known["sample_id"].combine_chunks()))
+    wrong = pc.is_in(table["sample_id"], value_set=wrong_ids.combine_chunks()).to_numpy()
+    if not wrong.any() or wrong.all():
+        return {}
+    found = {}
+    for name in scores.facts["detectors"]:
+        suspicion = table[name].to_numpy()
+        found[name] = {
+            "average_precision": average_precision(suspicion, wrong),
+            "roc_auc": roc_auc(suspicion, wrong),
+            "recall_at_noise_rate": precision_at(suspicion, wrong, int(wrong.sum())),
+        }
+    decided = pq.read_table(run.path(flags), columns=["sample_id", "flag"]).filter(pc.field("flag"))["sample_id"]
+    # Of a flag on a sample whose truth is unknown nothing can be said.
+    decided = decided.filter(pc.is_in(decided, value_set=known["sample_id"].combine_chunks()))
+    hits = int(np.sum(pc.is_in(decided, value_set=wrong_ids.combine_chunks()).to_numpy())) if len(decided) else 0
+    found["flags"] = {"wrong": int(wrong.sum()), "flagged": len(decided), "found": hits}
+    return found

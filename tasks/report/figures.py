@@ -1,0 +1,308 @@
+"""The evidence of a run, drawn: as SVG for pages, whose text takes the page's colour, and as PNG for the Prefect UI."""
+
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tasks.kernels.paired import t_interval
+from tasks.report.markdown import as_table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's blue and vermilion: told apart by the colour-blind, readable on light and on dark.
+_KEPT, _FLAGGED = "#0072B2", "#D55E00"
+# Stands for the colour of the text around it.
+_INK = "#010203"
+# Bars of classes; there may be thousands.
+_CLASSES = 20
+# Bins of the histogram in one row of its table.
+_BINS = 5
+# Points of a curve; there may be millions of samples.
+_POINTS = 1000
+
+
+class Figure(NamedTuple):
+    """One figure."""
+
+    name: str
+    alt: str
+    """What it shows, in words."""
+    draw: Callable[[Axes], None]
+    columns: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    """The numbers, for whom the drawing says nothing."""
+
+    def markdown(self) -> str:
+        """What it shows, and its numbers under it."""
+        return f"{self.alt}\n\n{as_table(self.columns, self.rows)}"
+
+    def svg(self) -> str:
+        """For a page; the same to the byte whenever it is drawn."""
+        import matplotlib as mpl
+
+        with mpl.rc_context({"svg.hashsalt": self.name, "svg.fonttype": "none", "font.family": "sans-serif"}):
+            text = self._drawn(
+                "svg", _INK, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+            ).decode()
+        # Groups of all figures have the same names, and a page has one of each at most; nothing refers to them.
+        text = re.sub(r'<g id="[^"]*">', "<g>", text[text.index("<svg") :])
+        return text.replace(_INK, "currentColor")
+
+    def png(self) -> bytes:
+        """For the Prefect UI, which is light or dark: on white."""
+        return self._drawn("png", "#1d2329", dpi=150, facecolor="white")
+
+    def _drawn(self, form: str, ink: str, **how: Any) -> bytes:
+        from matplotlib import rc_context
+
+        # A dollar sign in the name of a class is no formula.
+        with rc_context({"text.parse_math": False}):
+            return self._saved(form, ink, **how)
+
+    def _saved(self, form: str, ink: str, **how: Any) -> bytes:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure as Canvas
+
+        figure = Canvas(figsize=(5.4, 3.2), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        self.draw(axes)
+        axes.tick_params(colors=ink)
+        axes.xaxis.label.set_color(ink)
+        axes.yaxis.label.set_color(ink)
+        for name, spine in axes.spines.items():
+            spine.set_visible(name in ("left", "bottom"))
+            spine.set_color(ink)
+        for text in axes.texts:
+            text.set_color(ink)
+        legend = axes.get_legend()
+        for text in legend.get_texts() if legend else []:
+            text.set_color(ink)
+        sink = io.BytesIO()
+        figure.savefig(sink, format=form, transparent=form == "svg", **how)
+        return sink.getvalue()
+
+
+def figures(folder: Path, facts: dict[str, Any]) -> list[Figure]:
+    """Those of a recorded run: what it was worth, how suspicion is spread, how precise the flags are thought to be, and
+    what flagging takes of each class.
+
+    Args:
+        folder: of the run.
+        facts: of its run.json.
+    """
+    flags = pq.read_table(folder / "flags.parquet", columns=["suspicion", "flag", "guard", "p_wrong"])
+    judged = "verdict" in facts["metrics"]
+    found = [_accuracy(folder, facts["metrics"]), _worth(facts["metrics"])] if judged else []
+    found.append(_suspicion(flags, facts["flags"]))
+    # Only canaries tell how likely a label is wrong.
+    found += [] if flags["p_wrong"].null_count or not len(flags) else [_precision(flags, facts["flags"])]
+    return [*found, _classes(folder)]
+
+
+def _accuracy(folder: Path, metrics: dict[str, Any]) -> Figure:
+    """Of every arm: the mean over the seeds, and Student's interval where there are several."""
+    table = pq.read_table(folder / "metrics.parquet", columns=["arm", "by", "accuracy"])
+    table = table.filter(pc.equal(table["by"], "all"))
+    arms = {arm: table.filter(pc.equal(table["arm"], arm))["accuracy"].to_numpy() for arm in metrics["accuracy"]}
+    means = {arm: float(each.mean()) for arm, each in arms.items()}
+    bounds = {arm: _interval(each) for arm, each in arms.items()}
+    treated, figure = metrics["verdict"]["arm"], metrics.get("figure", "accuracy")
+
+    def draw(axes: Axes) -> None:
+        for place, arm in enumerate(reversed(arms)):
+            colour = _FLAGGED if arm == treated else _KEPT
+            if (bound := bounds[arm]) is not None:
+                axes.plot([100 * bound[0], 100 * bound[1]], [place, place], color=colour, linewidth=3)
+            axes.plot(100 * arms[arm], [place] * len(arms[arm]), "|", color=colour, markersize=12)
+            axes.plot([100 * means[arm]], [place], "o", color=colour, markersize=8)
+        axes.set_yticks(range(len(arms)), list(reversed(arms)))
+        axes.set_ylim(-0.6, len(arms) - 0.4)
+        axes.set_xlabel(f"test {figure}, %; seeds, mean" + (", 95 % interval" if any(bounds.values()) else ""))
+
+    rows = [
+        (
+            f"{arm} (treated)" if arm == treated else arm,
+            f"{means[arm]:.2%}",
+            "–" if bound is None else f"{bound[0]:.2%} to {bound[1]:.2%}",
+            str(len(arms[arm])),
+        )
+        for arm, bound in bounds.items()
+    ]
+    said = ", ".join(f"{arm} {mean:.2%}" for arm, mean in means.items())
+    return Figure("accuracy", f"Test {figure} by arm: {said}", draw, ("arm", figure, "95 % interval", "seeds"), rows)
+
+
+def _interval(values: np.ndarray) -> tuple[float, float] | None:
+    """Student's 95 % interval of a mean of shares; of a single value none."""
+    from scipy import stats
+
+    if len(values) < 2:
+        return None
+    found = t_interval(values, float(stats.t.ppf(0.975, len(values) - 1)))
+    return None if found is None else (max(min(0.0, *values), found[0]), min(1.0, found[1]))
+
+
+def _worth(metrics: dict[str, Any]) -> Figure:
+    """The treated arm over both controls, with its interval."""
+    arm = metrics["verdict"]["arm"]
+    gains = {
+        f"{each} over {control}": gain for each in metrics["gains"] for control, gain in metrics["gains"][each].items()
+    }
+
+    def draw(axes: Axes) -> None:
+        for place, (name, gain) in enumerate(reversed(gains.items())):
+            colour = _FLAGGED if name.startswith(arm) else _KEPT
+            axes.plot([100 * gain["low"], 100 * gain["high"]], [place, place], color=colour, linewidth=3)
+            axes.plot([100 * gain["mean"]], [place], "o", color=colour, markersize=8)
+        axes.axvline(0, color=_KEPT, linewidth=1, linestyle=":")
+        axes.set_yticks(range(len(gains)), list(reversed(gains)))
+        axes.set_ylim(-0.6, len(gains) - 0.4)
+        axes.set_xlabel(f"difference in test {metrics.get('figure', 'accuracy')}, points; 95 % interval")
+
+    said = "; ".join(f"{name} {g['mean']:+.2%} [{g['low']:+.2%}, {g['high']:+.2%}]" for name, g in gains.items())
+    rows = [
+        (name, f"{g['mean']:+.2%}", f"{g['low']:+.2%} to {g['high']:+.2%}", str(g.get("word", "")))
+        for name, g in gains.items()
+    ]
+    columns = ("arms", "difference", "95 % interval", "which")
+    return Figure("worth", f"What cleaning is worth: {said}", draw, columns, rows)
+
+
+def _suspicion(table: pa.Table, flags: dict[str, Any]) -> Figure:
+    """Histogram of the deciding detector's suspicion, the flagged apart."""
+    suspicion, flagged = table["suspicion"].to_numpy(), table["flag"].to_numpy()
+    edges = np.histogram_bin_edges(suspicion, bins=60)
+    counts = [np.histogram(suspicion[mask], edges)[0] for mask in (~flagged, flagged)]
+    # By rank: the last one within the budget is where the line is.
+    reached = _unguarded(table)["suspicion"].to_numpy()
+    budget = min(flags["budget"], len(reached))
+    line = float(reached[budget - 1]) if budget else None
+
+    def draw(axes: Axes) -> None:
+        width = np.diff(edges)
+        stacked = ((counts[0], 0 * counts[0], _KEPT, "kept"), (counts[1], counts[0], _FLAGGED, "flagged"))
+        for heights, bottom, colour, name in stacked:
+            # An edge of the bar's own colour hides the hairline between two of them.
+            how: dict[str, Any] = {"color": colour, "edgecolor": colour, "linewidth": 0.4, "label": name}
+            some = heights > 0
+            axes.bar(edges[:-1][some], heights[some], width[some], bottom[some], align="edge", **how)
+        if line is not None:
+            axes.axvline(line, color=_FLAGGED, linewidth=1.5, linestyle="--", label=f"budget: {budget:,}")
+        axes.set(xlabel=f"suspicion by {flags['detector']}", ylabel="training samples", yscale="symlog")
+        axes.yaxis.set_major_formatter("{x:,.0f}")
+        _legend(axes)
+
+    # Twelve of five bins each: what is read, not what is seen.
+    rows = [
+        (
+            f"{edges[first]:.4g} to {edges[first + _BINS]:.4g}",
+            f"{int(counts[0][first : first + _BINS].sum()):,}",
+            f"{int(counts[1][first : first + _BINS].sum()):,}",
+        )
+        for first in range(0, len(counts[0]), _BINS)
+    ]
+    alt = f"Suspicion of {len(suspicion):,} training samples by {flags['detector']}; {int(flagged.sum()):,} are flagged"
+    if line is not None:
+        alt += f"; the budget of {budget:,} ends at {line:.4g}"
+    return Figure("suspicion", alt, draw, ("suspicion", "kept", "flagged"), rows)
+
+
+def _unguarded(table: pa.Table) -> pa.Table:
+    """Whom no guard keeps; those kept take no room of the budget."""
+    return table.filter(pc.or_(table["flag"], pc.is_null(table["guard"])))
+
+
+def _legend(axes: Axes) -> None:
+    """Above the axes, where nothing is drawn."""
+    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, fontsize=9, borderaxespad=0.2)
+
+
+def expected_precision(p_wrong: np.ndarray) -> np.ndarray:
+    """Of the n most suspect, for n = 1, 2 …: the share expected to be wrong, P_n = (1/n) Σ_i≤n p_i.
+
+    Args:
+        p_wrong: p, by rank.
+    """
+    return np.cumsum(p_wrong) / np.arange(1, len(p_wrong) + 1)
+
+
+def _precision(table: pa.Table, flags: dict[str, Any]) -> Figure:
+    """How precise flags are thought to be, by how many there are: guards keep whom they keep."""
+    table = _unguarded(table)
+    chance, flagged = table["p_wrong"].to_numpy(), int(pc.sum(table["flag"]).as_py())
+    curve, wrong = expected_precision(chance), np.cumsum(chance)
+    budget, size = min(flags["budget"], len(curve)), len(curve)
+    # Beyond three budgets the curve says little of the flagged.
+    end = min(size, max(3 * budget, 100))
+    estimate = (flags.get("found") or {}).get("precision")
+
+    def draw(axes: Axes) -> None:
+        counts = np.unique(np.linspace(1, end, min(end, _POINTS)).round().astype(int))
+        axes.plot(counts, 100 * curve[counts - 1], color=_KEPT, linewidth=2, label="mean p(wrong)")
+        if budget:
+            axes.axvline(budget, color=_FLAGGED, linewidth=1.5, linestyle="--", label=f"budget: {budget:,}")
+        if estimate and flagged:
+            low, high = 100 * estimate["low"], 100 * estimate["high"]
+            axes.plot([flagged, flagged], [low, high], color=_FLAGGED, linewidth=3, label="its estimate, 95 %")
+            axes.plot([flagged], [100 * estimate["value"]], "o", color=_FLAGGED, markersize=7)
+        axes.set(xlabel="flagged, the most suspect first", ylabel="expected precision, %", xlim=(0, end), ylim=(0, 103))
+        _legend(axes)
+
+    marks = {step * 10**power for power in range(1, 9) for step in (1, 2, 5)}
+    counts = sorted({count for count in {*marks, budget, size} if 0 < count <= size})
+    rows = [
+        (
+            f"{count:,}{' (budget)' if count == budget else ''}",
+            f"{wrong[count - 1]:,.1f}",
+            f"{curve[count - 1]:.1%}",
+            f"{wrong[count - 1] / wrong[-1]:.1%}" if wrong[-1] else "–",
+        )
+        for count in counts
+    ]
+    alt = "Expected precision of the flagged by how many are flagged"
+    if budget:
+        alt += f": at the budget of {budget:,}, {curve[budget - 1]:.1%} or {wrong[budget - 1]:,.0f} wrong labels"
+    if estimate:
+        alt += f"; the budget itself expects {estimate['value']:.1%}"
+    columns = ("flagged", "expected wrong among them", "expected precision", "expected recall")
+    return Figure("precision", f"{alt}; of all {size:,} no guard keeps, {curve[-1]:.1%}", draw, columns, rows)
+
+
+def _classes(folder: Path) -> Figure:
+    """Share of each class that is flagged; the most flagged ones where there are many."""
+    audit = pq.read_table(folder / "audit.parquet")
+    every = audit.filter(pc.equal(audit["by"], "class")).to_pylist()
+    rows = sorted(every, key=lambda row: (-row["share_flagged"], row["name"]))[:_CLASSES]
+
+    def draw(axes: Axes) -> None:
+        names = [row["name"][:16] for row in rows]
+        axes.bar(range(len(rows)), [100 * row["share_flagged"] for row in rows], color=_FLAGGED)
+        if rows:
+            axes.axhline(100 * rows[0]["share_overall"], color=_KEPT, linestyle="--", label="of all")
+            _legend(axes)
+        slanted = max(map(len, names), default=0) > 3
+        axes.set_xticks(
+            range(len(rows)), names, rotation=45 if slanted else 0, ha="right" if slanted else "center",
+            rotation_mode="anchor",
+        )  # fmt: skip
+        axes.set_ylabel("flagged, % of the class")
+
+    most = ", ".join(f"{row['name']} {row['share_flagged']:.1%}" for row in rows[:5])
+    table = [(row["name"], f"{row['flagged']:,}", f"{row['samples']:,}", f"{row['share_flagged']:.1%}") for row in rows]
+    more = f"; the {_CLASSES} most flagged of {len(every):,}" if len(every) > len(rows) else ""
+    columns = ("class", "flagged", "of", "share")
+    return Figure("classes", f"Share of each class that is flagged: {most}{more}", draw, columns, table)

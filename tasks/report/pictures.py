@@ -1,0 +1,99 @@
+"""Samples that a person can look at: images small enough for a page, and texts cut to fit a card."""
+
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from PIL import Image
+
+from tasks.dataset.samples import Payload, to_array
+from tasks.versions.contents import Rows
+
+# Longer side of a picture, in pixels; characters of a text.
+_LONGEST, _CHARACTERS = 96, 400
+
+
+def has_pictures(payload: Payload) -> bool:
+    """Whether samples are images that a page can show: 1 or 3 channels by two axes."""
+    return payload.is_image and payload.shape[0] in (1, 3)
+
+
+def chosen(paths: Iterable[Path], ids: list[str], columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """The rows of ``ids`` in Parquet files; the other columns are read only of row groups where one of them is.
+
+    Args:
+        paths: of the files.
+        ids: wanted sample_ids.
+        columns: of the batches, sample_id among them.
+    """
+    wanted = pa.array(ids, pa.string())
+    for path in paths:
+        with pq.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                names = file.read_row_group(group, columns=["sample_id"])["sample_id"]
+                if not pc.any(pc.is_in(names, value_set=wanted)).as_py():
+                    continue
+                for batch in file.iter_batches(batch_size=1024, row_groups=[group], columns=columns):
+                    batch = batch.filter(pc.is_in(batch["sample_id"], value_set=wanted))
+                    if batch.num_rows:
+                        yield batch
+
+
+def pictures(rows: Rows, ids: list[str]) -> dict[str, str]:
+    """sample_id → its picture as a data URI, of those ``ids`` that are in a content's parts, removed ones too.
+
+    Nothing for samples that are no images.
+    """
+    payload = Payload.model_validate(rows.content.payload)
+    if not has_pictures(payload):
+        return {}
+    found: dict[str, str] = {}
+    paths = (rows.file(part.path) for part in rows.content.parts)
+    for batch in chosen(paths, ids, ["sample_id", *payload.columns]):
+        pixels = to_array(batch.select(list(payload.columns)), payload)
+        found |= zip(batch["sample_id"].to_pylist(), map(picture, pixels), strict=True)
+    return found
+
+
+def texts(rows: Rows, ids: list[str]) -> dict[str, list[str]]:
+    """sample_id → its text, or both texts of a pair, as ``pictures``; nothing for samples that are none."""
+    payload = Payload.model_validate(rows.content.payload)
+    if payload.tokens is None:
+        return {}
+    found: dict[str, list[str]] = {}
+    paths = (rows.file(part.path) for part in rows.content.parts)
+    for batch in chosen(paths, ids, ["sample_id", *payload.columns]):
+        columns = [[_cut(text) for text in batch[name].to_pylist()] for name in payload.columns]
+        found |= zip(batch["sample_id"].to_pylist(), map(list, zip(*columns, strict=True)), strict=True)
+    return found
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _CHARACTERS else f"{text[:_CHARACTERS].rstrip()} …"
+
+
+def picture(pixels: np.ndarray) -> str:
+    """C × H × W as a PNG in a data URI, small enough for a page."""
+    image = as_image(pixels)
+    image.thumbnail((_LONGEST, _LONGEST))
+    sink = io.BytesIO()
+    image.save(sink, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(sink.getvalue()).decode()}"
+
+
+def as_image(pixels: np.ndarray) -> Image.Image:
+    """C × H × W as an image; values that are no bytes, and dim bytes, are stretched to all of the range."""
+    low, high = float(pixels.min()), float(pixels.max())
+    if pixels.dtype != np.uint8 or high < 64:
+        pixels = ((pixels - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)
+    return Image.fromarray(pixels[0] if pixels.shape[0] == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))

@@ -1,0 +1,175 @@
+"""report: a recorded run → the summary, and its artifacts in the Prefect UI."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
+
+from prefect import task
+from prefect.artifacts import (
+    create_image_artifact,
+    create_link_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.events import emit_event
+from prefect.futures import PrefectFutureList, as_completed
+
+from tasks.core.events import DRIFT, VERDICT
+from tasks.pipeline.artefacts import Artefact, Run
+from tasks.report.summary import Summary, recomputed
+from tasks.versions.history import History
+
+if TYPE_CHECKING:
+    from tasks.report.gallery import Gallery
+
+# Rows of the table of suspects, and of the audit.
+SUSPECTS = 50
+AUDITED = 50
+
+
+@task(name="report", task_run_name="report")
+def report(
+    run: Run, recorded: Artefact, history: History, version: Artefact, promotion: str, stages: list[Artefact]
+) -> str:
+    """Say what was found, what became of it and what was recomputed: in the log, in the run log and as artifacts.
+
+    The page with all of it is put down in the lake besides.
+
+    Returns:
+        The text.
+    """
+    from tasks.report.figures import figures
+    from tasks.report.gallery import SHOWN, gallery
+    from tasks.report.run_page import put_down
+
+    page = put_down(run.lake, recorded.made_by, history, version.facts["version"])
+    summary = Summary.read(run.lake, recorded.made_by)
+    work = recomputed([(stage.stage, stage.made_by) for stage in stages], run.run_id)
+    create_markdown_artifact(f"{summary.markdown()}\n\n_{work}_", key="summary", description="What the run found")
+    create_table_artifact(_suspects(run, recorded), key="suspects", description=f"The {SUSPECTS} most suspect samples")
+    create_table_artifact(
+        _audit(run, recorded), key="audit", description="What flagging does to each class and group, most lift first"
+    )
+    create_table_artifact(
+        _held_out(run, recorded), key="held-out-suspects", description="Test and validation labels that are suspect"
+    )
+    _announce(summary, version, [stage for stage in stages if stage.made_by == run.run_id])
+    told = {"version": version.facts["version"], "promotion": promotion, "work": work}
+    for figure in figures(run.lake / recorded.folder, summary.facts):
+        _create_picture(figure.png(), figure.name, figure.markdown())
+    _show(gallery(run.lake / recorded.folder, summary.facts, SHOWN))
+    create_link_artifact(page.as_uri(), link_text=page.name, key="report", description="What changed, and why")
+    run.log({"run_id": recorded.made_by, "dataset": summary.dataset, "state": "completed"} | told)
+    return f"{summary.text()}\n\n{work}"
+
+
+def _announce(summary: Summary, version: Artefact, made: list[Artefact]) -> None:
+    """Tell automations of the verdict: ``gradsieve.verdict.helps``, ``.harms`` or ``.no-evidence``; and of a drift.
+
+    A drift is told once, by the run that found it.
+    """
+    verdict = summary.facts["metrics"]["verdict"]
+    payload = {"dataset": summary.dataset, "version": version.facts["version"], "run_id": summary.run_id}
+    resource = {"prefect.resource.id": f"gradsieve.dataset.{summary.dataset}"}
+    emit_event(
+        f"{VERDICT}.{verdict['word'].replace(' ', '-')}",
+        resource=resource,
+        payload=payload | {"sentence": verdict["sentence"], "promoted": verdict["promote"]},
+    )
+    for stage in made:
+        if stage.stage == "drift" and stage.facts["alarm"]:
+            emit_event(DRIFT, resource=resource, payload=payload | {"sentence": stage.facts["sentence"]})
+
+
+def _create_picture(png: bytes, key: str, description: str) -> None:
+    """As a data URI: the UI then shows it from anywhere, and nobody has to serve files."""
+    image = base64.b64encode(png).decode()
+    create_image_artifact(f"data:image/png;base64,{image}", key=key, description=description)
+
+
+def _show(most: Gallery) -> None:
+    """The most suspect: their pictures, or, of samples that are none, what stands in their columns."""
+    title = f"The {len(most.suspects)} most suspect samples, given → suggested label"
+    if most.are_pictures:
+        _create_picture(most.png(), "gallery", f"{title}\n\n{most.markdown()}")
+    else:
+        create_markdown_artifact(most.markdown(), key="gallery", description=title)
+
+
+def _suspects(run: Run, recorded: Artefact) -> list[dict[str, Any]]:
+    """The head of flags.parquet, beside the samples' own columns."""
+    import pyarrow.parquet as pq
+
+    folder = run.lake / recorded.folder
+    flags = pq.read_table(folder / "flags.parquet").slice(0, SUSPECTS)
+    samples = {}
+    wanted = set(flags["sample_id"].to_pylist())
+    for path in sorted((folder / "samples").glob("*.parquet")):
+        thin = pq.read_table(path, columns=["sample_id", "source", "row", "label"])
+        samples |= {row["sample_id"]: row for row in thin.to_pylist() if row["sample_id"] in wanted}
+    return [
+        {
+            "rank": flag["rank"],
+            "sample_id": flag["sample_id"],
+            "source": f"{samples[flag['sample_id']]['source']}, row {samples[flag['sample_id']]['row']}",
+            "label": samples[flag["sample_id"]]["label"],
+            "suggested": _suggestion(flag),
+            "suspicion": f"{flag['suspicion']:.4g}",
+            "flagged": "yes" if flag["flag"] else "no",
+            "reason": flag["reason"],
+        }
+        for flag in flags.to_pylist()
+    ]
+
+
+def _held_out(run: Run, recorded: Artefact) -> list[dict[str, Any]]:
+    """The suspect rows of examination.parquet, most suspect first within each split."""
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(run.lake / recorded.folder / "examination.parquet")
+    told = ("split", "sample_id", "label", "suggested_label", "p_wrong", "reason")
+    rows = table.filter(table["suspect"]).slice(0, SUSPECTS).to_pylist()
+    return [{name: row[name] for name in told} for row in rows]
+
+
+def _suggestion(flag: dict[str, Any]) -> str:
+    chance = "" if flag["p_suggested"] is None else f" (p = {flag['p_suggested']:.2f})"
+    return f"{flag['suggested_label'] or ''}{chance}"
+
+
+def _audit(run: Run, recorded: Artefact) -> list[dict[str, Any]]:
+    """The rows of audit.parquet with the most lift."""
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(run.lake / recorded.folder / "audit.parquet").to_pylist()
+    rows.sort(key=lambda row: (-(row["lift"] or 0), -row["samples"]))
+    return [
+        {
+            "by": row["by"],
+            "name": row["name"],
+            "flagged": f"{row['flagged']:,} of {row['samples']:,}",
+            "share": f"{row['share_flagged']:.1%}",
+            "lift": "" if row["lift"] is None else f"{row['lift']:.2f}",
+            "kept by a cap": row["capped"],
+            "kept as rare": row["protected"],
+            "expected wrong": "" if row["expected_wrong"] is None else f"{row['expected_wrong']:,.0f}",
+            "most suggested": row["most_suggested"] or "",
+        }
+        for row in rows[:AUDITED]
+    ]
+
+
+def follow(futures: PrefectFutureList[Artefact], label: str) -> list[Artefact]:
+    """Wait for mapped tasks while a progress artifact shows how many are done; results in the order of submission.
+
+    Updated from the flow alone: artifact updates from many tasks at once lock Prefect's SQLite database.
+    """
+    # Typed as possibly a coroutine; in a synchronous flow it is the id.
+    artifact = cast("UUID", create_progress_artifact(0.0, description=label))
+    for done, _ in enumerate(as_completed(list(futures)), 1):
+        update_progress_artifact(artifact, progress=100.0 * done / len(futures))
+    return futures.result()

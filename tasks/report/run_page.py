@@ -1,0 +1,62 @@
+"""report.html: what a run found, what it was worth, what it changed and how to do it again, on one page."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from tasks.pipeline.artefacts import write_durably
+from tasks.report.figures import figures
+from tasks.report.gallery import MOST, gallery
+from tasks.report.summary import Summary
+from tasks.report.version_views import as_page
+from tasks.versions.difference import difference
+from tasks.versions.history import History
+
+# Sections of the summary that the page tells in other ways.
+_TOLD = ("Published", "Ask")
+
+
+def run_page(lake: Path, run_id: str, history: History, version: str) -> str:
+    """The page of a recorded run and the version it made."""
+    summary = Summary.read(lake, run_id)
+    folder, made = lake / "runs" / run_id, history.resolve(version)
+    parent = history.resolve(made.parent) if made.parent is not None else made
+    found, suspects = difference(history, parent, made), gallery(folder, summary.facts, MOST)
+    changes = dict(zip(found.rows["sample_id"].to_pylist(), found.rows["change"].to_pylist(), strict=True))
+    about = f"--dataset {shlex.quote(history.dataset)}{summary.lake_option}"
+    return as_page(
+        found,
+        history,
+        "report",
+        elsewhere={suspect.sample_id for suspect in suspects.suspects},
+        verdict=summary.facts["metrics"]["verdict"],
+        summary=[(title, lines) for title, lines in summary.sections if title not in _TOLD],
+        figures=figures(folder, summary.facts),
+        gallery=suspects,
+        ranks={suspect.sample_id: suspect.rank for suspect in suspects.suspects},
+        # Flagged, but the same in the parent: it was decided about then.
+        became={
+            suspect.sample_id: changes.get(suspect.sample_id, "decided before" if suspect.flagged else "kept")
+            for suspect in suspects.suspects
+        },
+        missing=summary.asked(suspects.sql),
+        config=(folder / "config.yaml").read_text(encoding="utf-8"),
+        code=made.code,
+        commands=[
+            f"gradsieve clean --config run.yaml{summary.lake_option}",
+            f"gradsieve versions show {version} {about}",
+            f"gradsieve versions diff {parent.version} {version} {about}",
+            f"gradsieve versions verify {version} {about}",
+            summary.asked(summary.sql),
+        ],
+    )
+
+
+def put_down(lake: Path, run_id: str, history: History, version: str) -> Path:
+    """Write it to ``<lake>/reports/<run_id>.html``, unless it stands there already: a run does not change."""
+    path = lake / "reports" / f"{run_id}.html"
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        write_durably(path, run_page(lake, run_id, history, version))
+    return path

@@ -1,0 +1,253 @@
+"""What a run found, in words: the same for the terminal, the Prefect artifact and ``gradsieve show``."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks.core.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A recorded run's facts."""
+
+    facts: dict[str, Any]
+    run_id: str
+    dataset: str
+    lake: Path
+
+    @classmethod
+    def read(cls, lake: Path, run_id: str) -> Summary:
+        """The summary of a recorded run.
+
+        Raises:
+            BadInput: there is no such run.
+        """
+        path = lake / "runs" / run_id / "run.json"
+        if Path(run_id).name != run_id or not path.is_file():
+            raise BadInput(
+                where=str(lake / "runs"),
+                expected=f"a run {run_id!r}",
+                got="none of that name",
+                do="See gradsieve runs.",
+            )
+        about = json.loads(path.read_text(encoding="utf-8"))
+        return cls(facts=about["facts"], run_id=run_id, dataset=about["dataset"], lake=lake)
+
+    @property
+    def sections(self) -> list[tuple[str, list[str]]]:
+        """(title, lines) in the order of the pipeline."""
+        return [
+            ("Ingested", self._ingested()),
+            ("Flagged", self._flagged()),
+            (f"Test {self.facts['metrics'].get('figure', 'accuracy')}, last epoch", self._accuracy()),
+            ("Published", self._published()),
+            ("Ask", [self.asked(self.sql)]),
+        ]
+
+    @property
+    def lake_option(self) -> str:
+        """What a command says to find the lake; nothing where it is the usual one."""
+        return "" if self.lake == Path("data").resolve() else f" --lake {shlex.quote(str(self.lake))}"
+
+    @property
+    def sql(self) -> str:
+        """The query that shows this run's flagged samples."""
+        return (
+            "SELECT sample_id, label, suggested_label, rank, reason FROM flags JOIN samples USING (run_id, sample_id) "
+            f"WHERE flag AND run_id = '{self.run_id}' ORDER BY rank LIMIT 20"
+        )
+
+    def asked(self, sql: str) -> str:
+        """The command that puts a query of ours, which has no double quotes."""
+        return f'gradsieve sql{self.lake_option} "{sql}"'
+
+    def text(self) -> str:
+        """Plain text, for a terminal or a log."""
+        lines = [f"gradsieve: {self.dataset}, run {self.run_id}"]
+        for title, body in self.sections:
+            lines += ["", title, *(f"  {line}" for line in body)]
+        return "\n".join(lines)
+
+    def markdown(self) -> str:
+        """Markdown, for the Prefect UI."""
+        lines = [f"# {self.dataset}", f"Run `{self.run_id}`"]
+        for title, body in self.sections:
+            lines += [
+                "",
+                f"## {title}",
+                *([f"```\n{body[0]}\n```"] if title == "Ask" else [f"- {line}" for line in body]),
+            ]
+        return "\n".join(lines)
+
+    def _ingested(self) -> list[str]:
+        facts = self.facts["samples"]
+        splits = ", ".join(f"{n:,} {split}" for split, n in facts["splits"].items() if n)
+        payload = facts["payload"]
+        lines = [
+            f"{sum(facts['splits'].values()):,} samples ({splits}) in {len(facts['classes'])} classes, "
+            f"inputs {_told(payload)}{_columns(payload['columns'])}"
+        ]
+        rejects = facts["rejects"]
+        lines.append(
+            f"{sum(rejects.values()):,} of {facts['rows_read']:,} rows rejected: "
+            + ", ".join(f"{reason} {n:,}" for reason, n in rejects.items())
+            if rejects
+            else "no row rejected"
+        )
+        if facts.get("cut"):
+            length = payload["shape"][-1]
+            lines.append(f"{facts['cut']:,} texts are longer than {length} tokens and were cut (reader.max-length)")
+        if facts["duplicates"]:
+            leaking = facts["leaking_duplicates"]
+            lines.append(
+                f"{facts['duplicates']:,} exact duplicates"
+                + (f"; {leaking:,} samples stand both in train and in a held-out split" if leaking else "")
+            )
+        if facts["planted"]:
+            lines.append(f"{facts['planted']:,} training labels flipped on purpose, to measure detection")
+        return lines
+
+    def _flagged(self) -> list[str]:
+        facts = self.facts["flags"]
+        lines = [
+            f"{facts['flagged']:,} of {facts['of']:,} training samples, decided by {facts['detector']} "
+            f"(budget {facts['budget']:,})"
+        ]
+        lines += [*_found(facts.get("found") or {}), *_guards(facts), *self._fusion()]
+        lines += _review(facts.get("review"))
+        lines += _drift(self.facts.get("drift")) + _traced(self.facts.get("traced"))
+        detection = self.facts["metrics"]["detection"]
+        flags = detection.get("flags")
+        if flags:
+            lines.append(
+                f"{flags['found']:,} of them are among the {flags['wrong']:,} known wrong labels (precision "
+                f"{_share(flags['found'], flags['flagged'])}, recall {_share(flags['found'], flags['wrong'])})"
+            )
+        for name, figures in detection.items():
+            if name != "flags":
+                lines.append(
+                    f"{name}: average precision {figures['average_precision']:.3f}, ROC AUC {figures['roc_auc']:.3f}, "
+                    f"{figures['recall_at_noise_rate']:.1%} of the wrong labels in a top share of their size"
+                )
+        return lines
+
+    def _fusion(self) -> list[str]:
+        about = self.facts["scores"].get("about", {}).get("fusion")
+        if not about:
+            return []
+        weights = ", ".join(f"{name} {weight:.2f}" for name, weight in about["weights"].items())
+        dropped = f"; left out: {', '.join(about['dropped'])}" if about["dropped"] else ""
+        return [f"fusion: {weights}; concentration on few pairs of classes {about['concentration']:.2f}{dropped}"]
+
+    def _accuracy(self) -> list[str]:
+        from tasks.proof.verdict import told
+
+        search = self.facts.get("search")
+        chosen = [f"budget {search['names'][0]}, chosen on the validation split in {_rounds(search)}"] if search else []
+        return chosen + told(self.facts["metrics"])
+
+    def _published(self) -> list[str]:
+        from tasks.report.version_views import published
+
+        # Before 0.4 a run knew its version, and a version had no tags.
+        version = self.facts.get("version")
+        if version is None:
+            return published(self.lake, self.dataset, self.run_id)
+        home = self.lake / "versions" / version["dataset"] / version["version"]
+        return [
+            f"{version['dataset']} {version['version']}: {version['rows']:,} samples kept, "
+            f"{version['removed']:,} removed" + (f", parent {version['parent']}" if version["parent"] else ""),
+            str(home),
+        ]
+
+
+def _rounds(search: dict[str, Any]) -> str:
+    return f"{search['rung']} rounds" if search["rung"] > 1 else "one round"
+
+
+def _found(found: dict[str, Any]) -> list[str]:
+    """What the budget thinks of the labels and of those it would have flagged; nothing in a run that did not ask."""
+    told = {name: _estimate(found[name]) for name in ("wrong", "precision", "recall") if found.get(name)}
+    lines = [f"labels thought wrong: {told['wrong']}"] if "wrong" in told else []
+    expected = ", ".join(f"{name} {told[name]}" for name in ("precision", "recall") if name in told)
+    lines += [f"expected of the flagged: {expected}"] if expected else []
+    return lines + ([found["note"]] if found.get("note") else [])
+
+
+def _estimate(figure: dict[str, float]) -> str:
+    return f"{figure['value']:.1%} (95 % [{figure['low']:.1%}, {figure['high']:.1%}])"
+
+
+def _guards(facts: dict[str, Any]) -> list[str]:
+    """Whom the guards kept, and which classes lose most beyond their share."""
+    kept = {"as rare but valid": facts.get("protected"), "by a cap": facts.get("capped")}
+    told = [f"{count:,} {why}" for why, count in kept.items() if count]
+    lines = [f"kept all the same: {', '.join(told)}"] if told else []
+    most = [
+        f"{row['name']} ({row['flagged']:,} of {row['samples']:,}, lift {row['lift']:.2f})"
+        for row in facts.get("most_flagged", [])
+    ]
+    return lines + ([f"classes flagged most: {', '.join(most)}"] if most else [])
+
+
+def _review(review: dict[str, Any] | None) -> list[str]:
+    """Who looked at the flagged, and what came of it."""
+    if review is None:
+        return []
+    if review["decision"] == "nobody":
+        return [f"nobody reviewed them within {review['hours']:g} hours"]
+    words = {"approve": "approved", "reject": "rejected", "rows": f"decided row by row ({review['rows']:,})"}
+    cap = "" if review["at_most"] is None else f", at most {review['at_most']:,}"
+    note = f": {review['note']}" if review["note"] else ""
+    return [f"{words[review['decision']]}{cap} by {review['reviewer']} at {review['at']}{note}"]
+
+
+def _traced(traced: dict[str, Any] | None) -> list[str]:
+    """What shaped the answers to queries; nothing of a run that traced none."""
+    if not traced or not traced.get("queries"):
+        return []
+    lines = [f"traced: the samples that shaped the answers to {traced['queries']:,} queries most (traced.parquet)"]
+    if alike := traced["alike"]:
+        lines.append(
+            f"samples of the query's own group: ROC AUC {alike['roc_auc']:.3f}, {alike['recall']:.1%} of them among as "
+            "many on top"
+        )
+    return lines
+
+
+def _drift(drift: dict[str, Any] | None) -> list[str]:
+    """How the samples that are new since the base compare; nothing of a run without one."""
+    return [f"since the base: {drift['sentence']}"] if drift and drift["new"] else []
+
+
+def _told(payload: dict[str, Any]) -> str:
+    tokens = payload.get("tokens")
+    if tokens:
+        return f"text of at most {payload['shape'][-1]} tokens by {tokens['tokenizer']}"
+    return f"{' × '.join(map(str, payload['shape']))} {payload['dtype']}"
+
+
+def _columns(names: list[str]) -> str:
+    """Which columns are the inputs: an id or a row number taken for one should meet the eye."""
+    return f" ({', '.join(names[:8])}{' …' if len(names) > 8 else ''})"
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.1%}" if whole else "–"
+
+
+def recomputed(stages: list[tuple[str, str]], run_id: str) -> str:
+    """What this invocation computed, from (stage, run that made it) pairs."""
+    made = [stage for stage, made_by in stages if made_by == run_id]
+    if not made:
+        return f"nothing recomputed: all {len(stages)} stage results are unchanged"
+    kept = len(stages) - len(made)
+    counts = ", ".join(
+        f"{stage} × {made.count(stage)}" if made.count(stage) > 1 else stage for stage in dict.fromkeys(made)
+    )
+    return f"recomputed {counts}; {kept} of {len(stages)} stage results unchanged"

@@ -1,0 +1,1 @@
+"""From gradients to suspicion: evidence, detectors, the probability of a wrong label."""

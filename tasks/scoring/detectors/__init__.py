@@ -1,0 +1,45 @@
+"""Detectors: each turns evidence into one suspicion a sample, higher = more suspect. To add one, add a file here."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from tasks.core.plugins import Choice, Family, Part
+from tasks.scoring.evidence import Evidence
+
+
+class Detector(Part):
+    """Base of all detectors."""
+
+    kind: Any
+    sees: ClassVar[tuple[str, ...]] = ("gradients",)
+    """What it looks at beside the given labels, for the comparison's table: gradients, probabilities, votes, dynamics,
+    canaries, reference, nothing. No detector sees a true label or a test sample."""
+
+    compares: ClassVar[bool] = False
+    """Whether it compares a label with others, though it sees neither probabilities nor votes: a response has none."""
+
+    @property
+    def name(self) -> str:
+        """Its column in the scores table."""
+        return str(self.kind)
+
+    def score(self, evidence: Evidence) -> np.ndarray:
+        """Suspicion of each sample, float64, in the order of ``evidence`` (sorted sample_id)."""
+        raise TypeError(f"{type(self).__name__} must define score()")
+
+    def facts(self, evidence: Evidence) -> dict[str, Any]:
+        """What it learned and a reader should know, for the run's summary; asked after ``score``."""
+        return {}
+
+
+DETECTORS: Family[Detector] = Family(__name__, Detector)
+
+
+class DetectorChoice(Choice[Detector], family=DETECTORS):
+    """A detector."""
+
+    kind: str = Field(default="fusion", description="Which detector.")

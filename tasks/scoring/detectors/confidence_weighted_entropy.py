@@ -1,0 +1,23 @@
+"""cleanlab's confidence-weighted entropy."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from tasks.scoring.detectors import Detector
+from tasks.scoring.evidence import Evidence
+
+
+class ConfidenceWeightedEntropy(Detector):
+    """entropy over self-confidence of the held-out probabilities and the given label (tasks/kernels/margins.py)."""
+
+    kind: Literal["confidence_weighted_entropy"] = "confidence_weighted_entropy"
+    sees: ClassVar[tuple[str, ...]] = ("probabilities",)
+
+    def score(self, evidence: Evidence) -> np.ndarray:
+        """One minus cleanlab's quality."""
+        from tasks.kernels.margins import confidence_weighted_entropy
+
+        return confidence_weighted_entropy(evidence.probabilities, evidence.labels)

@@ -1,0 +1,139 @@
+"""Several signals as one score, weighted by what canaries show."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from tasks.core.errors import BadConfig
+from tasks.scoring.detectors import DETECTORS, Detector, DetectorChoice
+from tasks.scoring.evidence import Evidence
+
+
+class Fit(NamedTuple):
+    """What the fusion learned."""
+
+    signals: list[str]
+    dropped: list[str]
+    mean: np.ndarray
+    spread: np.ndarray
+    weights: np.ndarray
+    bias: float
+    concentration: float
+
+
+class Fusion(Detector):
+    """(1 − c) (w · z + b) + c (flow + pair), the log-odds that a label is wrong.
+
+    z       the signals, standardised
+    w, b    logistic regression, w ≥ 0, of canaries (wrong) and all other samples (wrong with the chance that
+            tasks/scoring/wrongness.py gives them), drawn towards equal weights
+    c       q⁵, q how few pairs of classes the noise keeps to (tasks/kernels/transitions.py): near 0 where any class is
+            taken for any other, near 1 where each is taken for one
+    flow    the detector label_flow;  pair   log-odds of the pair (predicted, given), both in nats
+
+    Systematic noise misleads whatever learns from it, margins and neighbours alike, and shows in the pairs; scattered
+    noise does neither. Of a number c is 0 and there is no flow. No true label has a part in it.
+    """
+
+    kind: Literal["fusion"] = "fusion"
+    sees: ClassVar[tuple[str, ...]] = ("gradients", "probabilities", "votes", "dynamics", "canaries")
+    signals: list[str] = Field(
+        default=["lissa", "margin", "aum", "neighbours", "label_flow"],
+        min_length=1,
+        description="Kinds of detectors to combine, each with its default options.",
+    )
+    canary_weight: float = Field(
+        default=0.2, ge=0, description="Weight of all canaries together; that of all other samples is 1."
+    )
+    evenness: float = Field(default=0.03, ge=0, description="How strongly weights are drawn towards one another.")
+
+    @field_validator("signals")
+    @classmethod
+    def _known(cls, value: list[str]) -> list[str]:
+        unknown = sorted(set(value) - set(DETECTORS.parts) | {kind for kind in value if kind == "fusion"})
+        if unknown or len(set(value)) < len(value):
+            raise ValueError(f"expected different detectors beside fusion, got {', '.join(unknown or value)}")
+        for kind in value:
+            DetectorChoice(kind=kind)  # one that needs options of its own is refused here and not after training
+        return value
+
+    def fingerprint(self) -> str:
+        """The signals are chosen by name, so that no import tells of their code."""
+        from tasks.pipeline.cache_keys import code_digest
+
+        parts = [DetectorChoice(kind=kind).part for kind in sorted({*self.signals, "label_flow"})]
+        return json.dumps(
+            [[p.model_dump(mode="json"), p.fingerprint(), code_digest([type(p).__module__])] for p in parts]
+        )
+
+    def score(self, evidence: Evidence) -> np.ndarray:
+        """In nats; above 0 where the label is more likely wrong than right."""
+        from tasks.kernels.transitions import pair_chances
+        from tasks.kernels.wrongness import logit
+        from tasks.scoring.wrongness import observed
+
+        fit = self._fitted(evidence)
+        signals = np.stack([_signal(kind, evidence) for kind in fit.signals], 1)
+        learned = (signals - fit.mean) / fit.spread @ fit.weights + fit.bias
+        if not fit.concentration:
+            return learned
+        flow = _signal("label_flow", evidence)
+        pairs = observed(evidence).pairs
+        pair = logit(pair_chances(pairs)[evidence.probabilities.argmax(1), evidence.labels])
+        c = fit.concentration**5
+        return (1 - c) * learned + c * (flow + pair)
+
+    def facts(self, evidence: Evidence) -> dict[str, Any]:
+        """The weights of the signals, those left out, and q."""
+        fit = self._fitted(evidence)
+        return {
+            "weights": dict(zip(fit.signals, fit.weights.round(4).tolist(), strict=True)),
+            "dropped": fit.dropped,
+            "concentration": round(fit.concentration, 4),
+        }
+
+    def _fitted(self, evidence: Evidence) -> Fit:
+        """The fit, made once whichever of the two evidences is shown, and however often."""
+        return evidence.once(f"fit {self.model_dump_json()}", lambda: self._fit(evidence))
+
+    def _fit(self, evidence: Evidence) -> Fit:
+        from tasks.scoring.fusion_weights import weigh
+        from tasks.scoring.wrongness import observed, wrongness_of
+
+        evidence.need_canaries(f"detector {self.name}")
+        given, planted, places = evidence.given, evidence.planted, evidence.canary_places
+        # Ranges of a number are taken for those they border on, whatever the noise: the pairs say nothing of it.
+        ordered = evidence.target.ordered
+        wanted = [kind for kind in self.signals if not (ordered and kind == "label_flow")]
+        columns = {kind: (_signal(kind, given), _signal(kind, planted)[places]) for kind in wanted}
+        # What new samples of a run with a base, or canaries of two folds, do not have.
+        kept = [kind for kind, both in columns.items() if all(np.isfinite(part).all() for part in both)]
+        if not kept:
+            raise BadConfig(
+                where=f"detector {self.name}, option signals",
+                expected="a signal that every sample and every canary has",
+                got=f"{', '.join(self.signals)}, which some lack",
+                do="Add a held-out signal such as margin, or run without a base and with three folds or more.",
+            )
+        own, canaries = (np.stack([columns[kind][side] for kind in kept], 1) for side in (0, 1))
+        mean, spread = own[given.settled].mean(0), np.maximum(own[given.settled].std(0), 1e-9)
+        rest = given.settled.copy()
+        rest[places] = False
+        weights, bias = weigh(
+            (own[rest] - mean) / spread,
+            wrongness_of(observed(given)).probability[rest],
+            (canaries - mean) / spread,
+            self.canary_weight,
+            self.evenness,
+        )
+        dropped = [kind for kind in self.signals if kind not in kept]
+        concentration = 0.0 if ordered else observed(given).concentration
+        return Fit(kept, dropped, mean, spread, weights, bias, concentration)
+
+
+def _signal(kind: str, evidence: Evidence) -> np.ndarray:
+    return evidence.score(DetectorChoice(kind=kind).part)

@@ -1,0 +1,20 @@
+"""L1 norm of the gradient."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from tasks.scoring.detectors import Detector
+from tasks.scoring.evidence import Evidence
+
+
+class L1(Detector):
+    """‖g‖₁, read off the shards."""
+
+    kind: Literal["l1"] = "l1"
+
+    def score(self, evidence: Evidence) -> np.ndarray:
+        """The stored norm."""
+        return evidence.gradients.scalar("l1").astype(np.float64)

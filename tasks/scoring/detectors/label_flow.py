@@ -1,0 +1,28 @@
+"""Log-odds that the label flowed in from another class."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from tasks.scoring.detectors import Detector
+from tasks.scoring.evidence import Evidence
+
+
+class LabelFlow(Detector):
+    """log P(wrong, y | x)/P(right, y | x) under noise transitions told from confusion (tasks/kernels/transitions.py).
+
+    What is thought of a sample is the mean of the held-out network's probabilities and the neighbours' votes.
+    """
+
+    kind: Literal["label_flow"] = "label_flow"
+    sees: ClassVar[tuple[str, ...]] = ("probabilities", "votes")
+
+    def score(self, evidence: Evidence) -> np.ndarray:
+        """In nats; above 0 where the label is more likely wrong than right."""
+        from tasks.kernels.transitions import label_flow, transitions
+        from tasks.scoring.wrongness import observed
+
+        noise = transitions(observed(evidence).pairs)
+        return label_flow((evidence.probabilities + evidence.votes) / 2, noise, evidence.labels)

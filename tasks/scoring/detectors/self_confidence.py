@@ -1,0 +1,23 @@
+"""cleanlab's self-confidence."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from tasks.scoring.detectors import Detector
+from tasks.scoring.evidence import Evidence
+
+
+class SelfConfidence(Detector):
+    """1 − p_y of the held-out probabilities and the given label (tasks/kernels/margins.py)."""
+
+    kind: Literal["self_confidence"] = "self_confidence"
+    sees: ClassVar[tuple[str, ...]] = ("probabilities",)
+
+    def score(self, evidence: Evidence) -> np.ndarray:
+        """One minus cleanlab's quality."""
+        from tasks.kernels.margins import self_confidence
+
+        return self_confidence(evidence.probabilities, evidence.labels)

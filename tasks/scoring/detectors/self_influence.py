@@ -1,0 +1,33 @@
+"""Self-influence with the exact inverse of the curvature, for small models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from tasks.scoring.detectors.influence import Inverted
+from tasks.scoring.evidence import Evidence
+
+if TYPE_CHECKING:
+    import torch
+
+    from tasks.kernels.gradients import Gradients
+
+
+class SelfInfluence(Inverted):
+    """gᵀ (H + λI)⁻¹ g: how far a sample's own weight lowers its own loss (Koh & Liang, ICML 2017)."""
+
+    kind: Literal["self_influence"] = "self_influence"
+
+    @property
+    def instead(self) -> str:
+        """A detector that needs no matrix."""
+        return "self_lissa"
+
+    def of_fold(self, gradients: Gradients, evidence: Evidence, members: np.ndarray) -> torch.Tensor:
+        """Cholesky of H + λI and a triangular solve, float64."""
+        from tasks.kernels.influence import self_influence
+
+        self._small(gradients)
+        return self_influence(gradients, *self._curvature(gradients, evidence, members))

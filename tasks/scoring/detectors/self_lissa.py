@@ -1,0 +1,33 @@
+"""Self-LiSSA: self-influence with the inverse of the curvature as a Neumann series."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pydantic import Field
+
+from tasks.scoring.detectors.influence import Summed
+from tasks.scoring.evidence import Evidence
+
+if TYPE_CHECKING:
+    import torch
+
+    from tasks.kernels.gradients import Gradients
+
+
+class SelfLiSSA(Summed):
+    """gᵀ x with x ≈ (H + λI)⁻¹ g, a series for each sample, all on the same mini-batches."""
+
+    kind: Literal["self_lissa"] = "self_lissa"
+    depth: int = Field(default=10, ge=1, description="Terms of the series.")
+    batch: int | None = Field(
+        default=32, ge=1, description="Samples that each term's curvature is estimated on; none takes all."
+    )
+
+    def of_fold(self, gradients: Gradients, evidence: Evidence, members: np.ndarray) -> torch.Tensor:
+        """In pieces of samples of a few million values."""
+        from tasks.kernels.influence import self_lissa
+
+        curvature, damping = self._curvature(gradients, evidence, members)
+        return self._summed(lambda series, generator: self_lissa(gradients, curvature, damping, series, generator))

@@ -1,0 +1,260 @@
+"""What a detector may look at: everything a run knows of its training samples, but no test sample and no true label.
+
+Every array is in the order of sorted sample_id, "rank" in tasks/gradients/shards.py. Nothing is read before it is
+asked for.
+
+A run with canaries has its evidence twice: as the labels were given, and with the canaries under their planted labels
+in the place of their own. A detector does not know which of the two it is shown.
+"""
+
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tasks.core.errors import BadConfig
+from tasks.dataset.samples import given_texts, settled_of
+from tasks.dataset.targets import target_of
+from tasks.gradients.shards import GradientShards
+from tasks.pipeline.artefacts import Artefact, Run
+from tasks.planning.canaries import Planted, planted_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from tasks.kernels.losses import Loss
+
+T = TypeVar("T")
+
+
+class Scoring(Protocol):
+    """A detector, as far as evidence knows of it."""
+
+    def score(self, evidence: Evidence) -> np.ndarray: ...
+    def model_dump_json(self) -> str: ...
+
+
+class Evidence:
+    """Of n training samples.
+
+    Args:
+        run: whose lake.
+        samples: as ingested.
+        folds: and who is new since the run whose networks these are.
+        gradients: what extract made of their shards.
+        votes: what the neighbours' labels say.
+        checkpoints: of all folds, with the dynamics of their training.
+        canaries: of this run.
+        planted: show the canaries under their planted labels.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        samples: Artefact,
+        folds: Artefact,
+        gradients: list[Artefact],
+        votes: Artefact,
+        checkpoints: list[Artefact],
+        canaries: Artefact,
+        *,
+        planted: bool = False,
+    ) -> None:
+        self._parts = (run, samples, folds, gradients, votes, checkpoints, canaries)
+        self.run, self.samples, self.target = run, samples, target_of(samples)
+        self.classes: list[str] = samples.facts["classes"]
+        self.is_planted = planted
+        self._scores: dict[str, np.ndarray] = {}
+        self._kept: dict[str, Any] = {}
+        self._twin: Evidence | None = None
+
+    def __len__(self) -> int:
+        return len(self.gradients)
+
+    @property
+    def twin(self) -> Evidence:
+        """The same samples seen the other way: under given labels, or with planted ones."""
+        if self._twin is None:
+            self._twin = Evidence(*self._parts, planted=not self.is_planted)
+            self._twin._twin = self
+        return self._twin
+
+    @property
+    def given(self) -> Evidence:
+        """As the labels were given."""
+        return self.twin if self.is_planted else self
+
+    @property
+    def planted(self) -> Evidence:
+        """With the canaries under their planted labels."""
+        return self if self.is_planted else self.twin
+
+    @cached_property
+    def gradients(self) -> GradientShards:
+        """Held-out gradients."""
+        run, _, _, shards, *_ = self._parts
+        own = [shard for shard in shards if not _is_reference(shard)]
+        return GradientShards(run, own, instead="canaries" if self.is_planted else None)
+
+    @cached_property
+    def reference(self) -> GradientShards | None:
+        """Gradients of the validation split, each sample by every fold's network; None where there is none."""
+        run, _, _, shards, *_ = self._parts
+        held = [shard for shard in shards if _is_reference(shard)]
+        return GradientShards(run, held, "reference") if held else None
+
+    @cached_property
+    def ids(self) -> pa.Array:
+        """Sorted sample ids."""
+        return self.gradients.ids()
+
+    @cached_property
+    def texts(self) -> pa.Array:
+        """The labels as they were given."""
+        return given_texts(self.run, self.samples, self.ids)
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """The stratum of the label that each sample bears, n int64: its class (tasks/dataset/targets)."""
+        labels = self.target.strata(self.texts)
+        if self.is_planted:
+            labels[self.canary_places] = self.canaries.labels
+        return labels
+
+    @cached_property
+    def folds(self) -> np.ndarray:
+        """The fold each sample is held out of, n int16."""
+        return self.gradients.scalar("fold")
+
+    @cached_property
+    def settled(self) -> np.ndarray:
+        """Who is not new, n bool: what a detector fits is fitted on these, so that a night's new samples are measured
+        by what was there before them, and move nobody else's score. Without a base all are settled."""
+        run, _, folds, *_ = self._parts
+        return settled_of(run, folds, self.ids)
+
+    @cached_property
+    def outputs(self) -> torch.Tensor:
+        """Of the network that never saw the sample, n × outputs float32."""
+        import torch
+
+        return torch.from_numpy(self.gradients.matrix("logits"))
+
+    @cached_property
+    def spread(self) -> float:
+        """Of the residuals of a number, of the settled samples under the labels that were given."""
+        if self.is_planted:
+            return self.given.spread
+        rows = np.flatnonzero(self.settled)
+        return self.target.spread(self.outputs[rows], self.target.values(self.texts.take(pa.array(rows))))
+
+    @cached_property
+    def logits(self) -> np.ndarray:
+        """Their scores of each class, n × k float32: the outputs themselves, where there is one for each class."""
+        return self.target.scores(self.outputs, self.spread).numpy()
+
+    @cached_property
+    def objective(self) -> Loss:
+        """What the networks were trained with."""
+        from tasks.kernels.losses import Loss
+
+        kind, smoothing = self.gradients.about.loss
+        return Loss(kind, smoothing)  # type: ignore[arg-type]
+
+    @cached_property
+    def probabilities(self) -> np.ndarray:
+        """What they say of each class, n × k float32; rows sum to one (of a cross entropy)."""
+        return self.target.probabilities(self.outputs, self.spread, self.objective).numpy()
+
+    @cached_property
+    def _votes(self) -> pa.Table:
+        run, _, _, _, votes, *_ = self._parts
+        return pq.read_table(run.path(votes))
+
+    @cached_property
+    def votes(self) -> np.ndarray:
+        """Shares of the neighbours' given labels, n × k float32."""
+        return self._listed("votes")
+
+    @cached_property
+    def neighbours(self) -> np.ndarray:
+        """Ranks of the nearest, n × j int32, nearest first."""
+        return self._listed("neighbours")
+
+    def _listed(self, name: str) -> np.ndarray:
+        column = self._votes[name].combine_chunks()
+        return column.flatten().to_numpy(zero_copy_only=False).reshape(len(self), column.type.list_size)
+
+    def dynamics(self, name: str) -> np.ndarray:
+        """``aum``, ``mean_loss`` or ``el2n``: mean over the networks trained on a sample under the label it bears here.
+
+        Returns:
+            n float64; NaN for a sample that no network was trained on so (one that is new or relabelled since the base,
+            canaries with fewer than three folds).
+        """
+        run, *_, checkpoints, _ = self._parts
+        sums, counts = np.zeros(len(self)), np.zeros(len(self))
+        for checkpoint in checkpoints:
+            for path in run.paths(checkpoint, ".parquet", "dynamics"):
+                seen = pq.read_table(path, columns=["sample_id", "label", name])
+                rank = pc.index_in(seen["sample_id"], value_set=self.ids)
+                there = pc.is_valid(rank).to_numpy()
+                place = rank.to_numpy(zero_copy_only=False)[there].astype(np.int64)
+                trained = pc.index_in(seen["label"], value_set=pa.array(self.classes, pa.string())).to_numpy()
+                as_borne = trained[there] == self.labels[place]
+                np.add.at(sums, place[as_borne], seen[name].to_numpy()[there][as_borne])
+                np.add.at(counts, place[as_borne], 1)
+        return np.divide(sums, counts, out=np.full(len(self), np.nan), where=counts > 0)
+
+    @cached_property
+    def canaries(self) -> Planted:
+        """The run's canaries; the same whichever way one looks."""
+        run, samples, *_, canaries = self._parts
+        return planted_of(run, canaries, target_of(samples))
+
+    @cached_property
+    def canary_places(self) -> np.ndarray:
+        """Ranks of the canaries, in their own order."""
+        ids = pa.array(self.canaries.ids, pa.string())
+        return pc.index_in(ids, value_set=self.ids).to_numpy(zero_copy_only=False).astype(np.int64)
+
+    def need_canaries(self, where: str) -> None:
+        """Refuse to go on without canaries.
+
+        Raises:
+            BadConfig: this run has none.
+        """
+        if not len(self.canaries):
+            raise BadConfig(
+                where=where,
+                expected="canaries to learn from",
+                got=f"none among {len(self):,} samples",
+                do="Set canaries.share above 0, or choose a detector and a budget that need none.",
+            )
+
+    def once(self, key: str, make: Callable[[], T]) -> T:
+        """What ``make`` gives, made once for this evidence and its twin."""
+        kept = self.given._kept
+        if key not in kept:
+            kept[key] = make()
+        return kept[key]
+
+    def score(self, detector: Scoring) -> np.ndarray:
+        """The detector's suspicions, kept for whoever asks again."""
+        key = f"{type(detector).__qualname__} {detector.model_dump_json()}"
+        if key not in self._scores:
+            self._scores[key] = detector.score(self)
+        return self._scores[key]
+
+
+def _is_reference(shard: Artefact) -> bool:
+    return shard.files[0].name.startswith("reference/")

@@ -1,0 +1,72 @@
+"""score: evidence → scores.parquet, one column of suspicion for each detector."""
+
+from __future__ import annotations
+
+from tasks.core.errors import BadArtefact, BadConfig
+from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.step import step
+from tasks.scoring.detectors import Detector
+
+
+@step("score")
+def score(
+    run: Run,
+    samples: Artefact,
+    folds: Artefact,
+    gradients: list[Artefact],
+    votes: Artefact,
+    checkpoints: list[Artefact],
+    canaries: Artefact,
+    detectors: list[Detector],
+) -> Artefact:
+    """Let every detector look at the same evidence.
+
+    How long each took is shown while it works and stands in no table: what several of them need (gradients, votes, the
+    signals of a fusion) is read and computed once, by whoever asks first.
+
+    Raises:
+        BadConfig: two detectors would write the same column.
+        BadArtefact: a detector gave a score that is no number.
+    """
+    import time
+
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from tasks.core.progress import Progress
+    from tasks.pipeline.schemas import scores
+    from tasks.scoring.evidence import Evidence
+
+    names = [detector.name for detector in detectors]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise BadConfig(
+            where="option detectors", expected="each detector once", got=f"{twice[0]} twice", do="Drop one."
+        )
+    evidence = Evidence(run, samples, folds, gradients, votes, checkpoints, canaries)
+    columns: list[pa.Array] = [evidence.ids]
+    facts = {}
+    with Progress("score", len(detectors)) as progress:
+        for detector in detectors:
+            began = time.monotonic()
+            suspicion = evidence.score(detector)
+            if suspicion.shape != (len(evidence),) or not np.isfinite(suspicion).all():
+                raise BadArtefact(
+                    where=f"detector {detector.name}",
+                    expected=f"{len(evidence):,} finite scores",
+                    got=f"{np.isfinite(suspicion).sum():,} finite of shape {suspicion.shape}",
+                    do="Check its parameters. Training dynamics are not known of samples that are new since the base "
+                    "(run without one), nor where gradients are of epoch 0 alone (training.checkpoint-epochs).",
+                )
+            columns.append(pa.array(suspicion, pa.float64()))
+            facts[detector.name] = detector.facts(evidence)
+            progress.step(f"{detector.name} {time.monotonic() - began:.1f} s")
+    with run.draft("scores") as draft:
+        table = pa.table(columns, schema=scores(names))
+        pq.write_table(table, draft.path("scores.parquet", table.num_rows), compression="zstd")
+        return draft.commit(
+            detectors=names,
+            sees={detector.name: list(detector.sees) for detector in detectors},
+            about={name: told for name, told in facts.items() if told},
+        )

@@ -1,0 +1,309 @@
+"""Training one network: the recipe shared by cross-fitting and by verification, so that both mean the same."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import Field, field_validator, model_validator
+
+from tasks.core import devices
+from tasks.core.devices import Device
+from tasks.core.errors import BadModel
+from tasks.core.plugins import Part
+from tasks.core.progress import Progress, check
+from tasks.dataset.samples import Inputs, Payload
+from tasks.dataset.targets import Said, Target
+from tasks.pipeline.artefacts import Artefact, Run
+from tasks.training.models import Model
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from tasks.kernels.losses import Loss
+
+# While transformers reads weights, initialisers do nothing and no weights are tied, in every thread.
+_BUILDING = threading.RLock()
+# Rows a forward pass takes at once when no gradient is kept, and tokens in them where they are text.
+EVALUATION_BATCH, EVALUATION_TOKENS = 1024, 1 << 14
+
+
+class Training(Part):
+    """How networks are trained. The last epoch is the one that counts; no split chooses another."""
+
+    epochs: int = Field(default=60, ge=1, description="Passes over the training samples.")
+    batch_size: int = Field(default=64, ge=1, description="Samples per optimisation step.")
+    optimizer: Literal["adamw", "sgd"] = Field(default="adamw", description="AdamW, or SGD with momentum.")
+    lr: float | None = Field(default=None, gt=0, description="Peak learning rate; default 3e-3 for adamw, 0.1 for sgd.")
+    schedule: Literal["one_cycle", "step"] = Field(
+        default="one_cycle",
+        description="one_cycle rises to lr and falls to nothing; step is lr, and a tenth after 60 %.",
+    )
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="Momentum of sgd.")
+    nesterov: bool = Field(default=True, description="Nesterov's momentum; without, the classical one.")
+    weight_decay: float = Field(default=5e-4, ge=0, description="Weight decay.")
+    decay: Literal["all", "weights"] = Field(
+        default="all", description="What weight decay is for: weights leaves biases and normalisations out."
+    )
+    augment: Literal["none", "crop_flip"] = Field(default="none", description="crop_flip: pad, crop, mirror (images).")
+    augment_pad: int = Field(default=4, ge=0, description="Pixels that crop_flip pads; short trainings want fewer.")
+    loss: Literal["cross_entropy", "binary_cross_entropy", "squared_error", "likelihood"] = Field(
+        default="cross_entropy",
+        description="What is minimised, and what gradients are taken of; of other targets than classes what fits them "
+        "(number: squared_error, labels: binary_cross_entropy, response: likelihood).",
+    )
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="Share of each target spread over all classes.")
+    checkpoint_epochs: list[int] = Field(
+        default=[],
+        description="Take gradients from the network as it was after these epochs (1, 2, …; before it memorises noise, "
+        "or several, as TracIn does) instead of after the last. 0 is before the first step: the weights a fine-tuning "
+        "begins with.",
+    )
+    precision: Literal["fp32", "bf16"] = Field(default="fp32", description="bf16: autocast while training.")
+    compile: bool = Field(default=False, description="torch.compile: slow to start, then faster; above all on a GPU.")
+    device: Device = Field(default="auto", description="auto takes CUDA, then MPS, then the CPU.")
+    seed: int = Field(default=0, description="Seed of initialisation, order and augmentation.")
+
+    @field_validator("checkpoint_epochs")
+    @classmethod
+    def _in_order(cls, value: list[int]) -> list[int]:
+        if any(epoch < 0 for epoch in value) or len(set(value)) < len(value):
+            raise ValueError("expected different epochs from 0 on")
+        return sorted(value)
+
+    @model_validator(mode="after")
+    def _within_the_training(self) -> Training:
+        if self.checkpoint_epochs and self.checkpoint_epochs[-1] > self.epochs:
+            raise ValueError(f"checkpoint_epochs: {self.checkpoint_epochs[-1]} is after the last epoch, {self.epochs}")
+        return self
+
+    @property
+    def kept_epochs(self) -> list[int]:
+        """Epochs after which the network gives gradients."""
+        return self.checkpoint_epochs or [self.epochs]
+
+    def objective(self, target: Target) -> Loss:
+        """The loss by sample: the one asked for, if the target can have it, else its own."""
+        from tasks.kernels.losses import Loss
+
+        return Loss(self.loss if self.loss in target.losses else target.losses[0], self.label_smoothing)  # type: ignore[arg-type]
+
+    @property
+    def peak_lr(self) -> float:
+        """The highest learning rate of the schedule."""
+        return self.lr or (3e-3 if self.optimizer == "adamw" else 0.1)
+
+
+def build(model: Model, payload: Payload, outputs: int) -> nn.Module:
+    """The model's network behind its standardisation, freshly initialised from torch's default generator."""
+    from torch import nn
+
+    from tasks.training.modules import BagOfTokens, Standardize, Verbatim
+
+    if payload.tokens is None:
+        first: nn.Module = Standardize(payload.shape)
+    elif model.reads_tokens:
+        first = Verbatim()
+    else:
+        first = BagOfTokens(payload.tokens.pad)
+        payload = Payload(kind="array", columns=payload.columns, shape=(BagOfTokens.WIDTH,), dtype="float32")
+    with _BUILDING:
+        return nn.Sequential(OrderedDict(standardize=first, network=model.build(payload, outputs)))
+
+
+def fit(
+    model: Model,
+    payload: Payload,
+    target: Target,
+    inputs: Inputs,
+    rows: np.ndarray,
+    training: Training,
+    *,
+    seed: int,
+    label: str,
+    steps: int | None = None,
+    kept: dict[int, dict[str, torch.Tensor]] | None = None,
+    dynamics: dict[str, torch.Tensor] | None = None,
+) -> nn.Module:
+    """Train a network on the samples ``rows`` of ``inputs`` and return it in evaluation mode, on the CPU.
+
+    AdamW or SGD under a learning rate of one cycle or one step (tasks/training/optimizer.py); shuffled without
+    replacement by ``seed``. The same arguments give the same weights.
+
+    Args:
+        rows: positions in ``inputs``.
+        seed: of initialisation, order, dropout and augmentation.
+        label: what the progress display calls this.
+        steps: optimisation steps in all; default: epochs × batches. Arms that are compared get the same number.
+        kept: epoch → None, filled with the network's state after that epoch; training stops after the last of them, and
+            is none at all where that is 0.
+        dynamics: filled with what the steps saw of each of ``inputs`` (tasks/kernels/dynamics.py).
+
+    Raises:
+        BadModel: the network does not give the target's outputs, or not finite ones.
+    """
+    import torch
+
+    with (
+        devices.exclusive(training.device) as device,
+        torch.random.fork_rng(devices=[device.index or 0] if device.type == "cuda" else []),
+    ):
+        torch.manual_seed(seed)
+        network = build(model, payload, target.outputs)
+        standardize: Any = network[0]  # type: ignore[index]
+        standardize.fit(inputs.x, torch.from_numpy(rows))
+        network.to(device)
+        _check_outputs(network, inputs, rows, target.outputs, device)
+        # Convolutions are 1.2 to 1.7 times faster on channels-last weights, also on a CPU. (Module.to's own annotation
+        # knows memory formats only beside a dtype.)
+        network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        _optimise(
+            network, inputs, rows, training, training.objective(target), device, seed, label, steps, kept, dynamics
+        )
+        network.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
+        return network.cpu().eval()
+
+
+def _check_outputs(network: nn.Module, inputs: Inputs, rows: np.ndarray, width: int, device: torch.device) -> None:
+    import torch
+
+    network.eval()
+    with torch.no_grad():
+        outputs = network(inputs.x[torch.from_numpy(rows[:2])].to(device))
+    if not isinstance(outputs, torch.Tensor) or outputs.shape != (len(rows[:2]), width):
+        got = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
+        raise BadModel(
+            where="the network's output",
+            expected=f"a tensor of {len(rows[:2])} × {width} logits for a batch of {len(rows[:2])}",
+            got=str(got),
+            do="Let the network end in a Linear layer with one output for each class (one in all for a number).",
+        )
+
+
+def _optimise(
+    network: nn.Module,
+    inputs: Inputs,
+    rows: np.ndarray,
+    training: Training,
+    objective: Loss,
+    device: torch.device,
+    seed: int,
+    label: str,
+    steps: int | None,
+    kept: dict[int, dict[str, torch.Tensor]] | None,
+    dynamics: dict[str, torch.Tensor] | None,
+) -> None:
+    import torch
+
+    from tasks.kernels.augment import crop_flip
+    from tasks.kernels.dynamics import Dynamics
+    from tasks.training.optimizer import forward_pass, optimizer_of, resident
+
+    generator = torch.Generator().manual_seed(seed)
+    members = torch.from_numpy(rows)
+    per_epoch = -(-len(rows) // training.batch_size)
+    steps = steps or per_epoch * training.epochs
+    last = min(steps, per_epoch * max(kept)) if kept else steps
+    if kept is not None and 0 in kept:
+        kept[0] = _state(network)
+    optimizer, schedule = optimizer_of(network, training, steps)
+    # What is compiled is compiled for one shape.
+    inputs = replace(inputs, x=resident(inputs.x, device), lengths=None if training.compile else inputs.lengths)
+    usual = min(training.batch_size, len(rows))
+    augmented = training.augment == "crop_flip" and inputs.x.dim() == 4
+    batches = islice(_batches(members, training.batch_size, generator), last)
+    noted = Dynamics(len(inputs.ids), last, per_epoch, device) if dynamics is not None else None
+    network.train()
+    taken, running = 0, torch.zeros((), device=device)
+    with Progress(label, -(-last // per_epoch)) as progress, forward_pass(network, training, usual) as forward:
+        for batch in batches:
+            check()
+            x, y = inputs.batch(batch).to(device), inputs.y[batch].to(device)
+            if augmented:
+                x = crop_flip(x, pad=training.augment_pad, generator=generator)
+            with torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bf16"):
+                outputs = forward(x).float()
+                losses = objective.losses(outputs, y)
+                loss = losses.mean()
+            if noted is not None:
+                noted.note(batch.to(device), outputs, y, losses, objective)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            running += loss.detach()
+            taken += 1
+            if taken % per_epoch == 0 or taken == last:
+                # The only synchronisation with the device here: once an epoch.
+                progress.step(f"loss {float(running) / (taken % per_epoch or per_epoch):.3f}")
+                running.zero_()
+                epoch = -(-taken // per_epoch)
+                if kept is not None and epoch in kept:
+                    kept[epoch] = _state(network)
+    if noted is not None and dynamics is not None:
+        dynamics.update(noted.means())
+    if not all(torch.isfinite(p).all() for p in network.parameters()):
+        raise BadModel(
+            where=f"training ({label})",
+            expected="finite weights",
+            got="NaN or infinity: the training diverged",
+            do="Lower training.lr, or use adamw.",
+        )
+
+
+def _state(network: nn.Module) -> dict[str, torch.Tensor]:
+    """A copy of the state, on the CPU and in the usual memory layout."""
+    import torch
+
+    return {
+        name: value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, value in network.state_dict().items()
+    }
+
+
+def _batches(members: torch.Tensor, size: int, generator: torch.Generator) -> Any:
+    """Batches without end, shuffled anew each epoch. BatchNorm cannot take a batch of one: the last two then share."""
+    import torch
+
+    while True:
+        order = members[torch.randperm(len(members), generator=generator)]
+        batches = order.split(size)
+        if size > 1 and len(batches) > 1 and len(batches[-1]) == 1:
+            joined = torch.cat([batches[-2], batches[-1]])
+            batches = (*batches[:-2], *(joined.chunk(2) if len(joined) > 3 else [joined]))
+        yield from batches
+
+
+def predict(network: nn.Module, inputs: Inputs, device: torch.device, target: Target, objective: Loss) -> Said:
+    """The label that the network gives each sample, in evaluation mode, and how likely it thinks that is."""
+    return target.said(outputs_of(network, inputs, device), objective)
+
+
+def outputs_of(network: nn.Module, inputs: Inputs, device: torch.device) -> torch.Tensor:
+    """The outputs on each sample, n × k float32 on the CPU, in evaluation mode."""
+    import torch
+
+    network.to(device).eval()
+    size = EVALUATION_BATCH
+    if inputs.lengths is not None:
+        size = max(1, min(size, EVALUATION_TOKENS // inputs.x.shape[-1]))
+    order = torch.from_numpy(inputs.by_length(np.arange(len(inputs.ids))))
+    with torch.inference_mode():
+        found = torch.cat([network(inputs.batch(rows).to(device)).float().cpu() for rows in order.split(size)])
+        return torch.empty_like(found).index_copy_(0, order, found)
+
+
+def restored(run: Run, checkpoint: Artefact, model: Model, payload: Payload, outputs: int) -> list[nn.Module]:
+    """The networks of one fold, by epoch, in evaluation mode on the CPU."""
+    import torch
+
+    networks = []
+    for path in run.paths(checkpoint, ".pt"):
+        networks.append(build(model, payload, outputs).eval())
+        networks[-1].load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return networks

@@ -1,0 +1,64 @@
+"""Models: each builds one network. To add one, add a file here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from tasks.core.errors import BadModel
+from tasks.core.plugins import Choice, Family, Part
+from tasks.dataset.samples import Payload
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+class Model(Part):
+    """Base of all models."""
+
+    kind: Any
+    reads_tokens: ClassVar[bool] = False
+    """Whether it takes token ids; one that does not is given standardised counts of tokens instead."""
+    answers: ClassVar[bool] = False
+    """Whether its one output is how likely it thinks a response, and so nothing it can be trained on but those."""
+
+    def build(self, payload: Payload, classes: int) -> nn.Module:
+        """A freshly initialised network from n × payload.shape standardised floats to n × classes logits.
+
+        Of a payload of tokens a model that reads them gets n × payload.shape int64 ids.
+
+        Raises:
+            BadModel: the model cannot take such inputs.
+        """
+        raise TypeError(f"{type(self).__name__} must define build()")
+
+    def largest(self, example: torch.Tensor) -> torch.Tensor:
+        """Inputs of the same shape of which the network makes as much as of any, to count memory by."""
+        return example
+
+
+MODELS: Family[Model] = Family(__name__, Model)
+
+
+class ModelChoice(Choice[Model], family=MODELS):
+    """The network that is trained and whose gradients are taken."""
+
+    kind: str = Field(default="mlp", description="Architecture.")
+
+
+def need_images(payload: Payload, model: str) -> int:
+    """Channels of an image payload.
+
+    Raises:
+        BadModel: the inputs are no images.
+    """
+    if not payload.is_image:
+        raise BadModel(
+            where=f"model {model}",
+            expected="images (channels, height, width)",
+            got=f"inputs of shape {' × '.join(map(str, payload.shape))}",
+            do="Give the reader's shape option, or choose logistic or mlp.",
+        )
+    return payload.shape[0]

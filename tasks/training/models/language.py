@@ -1,0 +1,189 @@
+"""What language models share: weights from this machine or drawn at random, and what is trained of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from tasks.core.errors import BadModel, needing
+from tasks.dataset.pretrained_files import digest_of, located
+from tasks.dataset.samples import Payload
+from tasks.dataset.tokenizer import Tokens
+from tasks.training.models import Model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import nn
+
+CONFIG = "config.json"
+_WEIGHTS = "*.safetensors"
+_MISSING = "pip install -e '.[text]'"
+
+
+class Language(Model):
+    """Base of the networks of the library transformers.
+
+    Weights are read from this machine, as safetensors; neither pickles nor code that comes with a model are.
+    """
+
+    reads_tokens: ClassVar[bool] = True
+    loader: ClassVar[str] = "AutoModel"
+    """Class of the library that reads them."""
+    weights: str | None = Field(
+        default=None,
+        description="Folder written by save_pretrained, or an installed package that carries one; default: random "
+        "weights of the sizes below.",
+    )
+    width: int = Field(default=64, ge=4, description="Values a token, of random weights.")
+    depth: int = Field(default=2, ge=1, description="Layers, of random weights.")
+    heads: int = Field(default=4, ge=1, description="Attention heads, of random weights; they divide the width.")
+    tuning: Literal["full", "lora", "frozen"] = Field(
+        default="full",
+        description="full: everything is trained. lora: low-rank changes beside the chosen layers, and the head. "
+        "frozen: the head alone.",
+    )
+    lora_rank: int = Field(default=8, ge=1, description="Rank of LoRA's changes.")
+    lora_alpha: float | None = Field(default=None, gt=0, description="Their scale is alpha / rank; default twice it.")
+    lora_targets: list[str] = Field(
+        default=["query", "value"], min_length=1, description="Layers they stand beside, by the end of their names."
+    )
+
+    @model_validator(mode="after")
+    def _heads_divide_the_width(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"heads: expected a divisor of the width {self.width}, got {self.heads}")
+        return self
+
+    def fingerprint(self) -> str:
+        """The weights and their configuration."""
+        return "" if self.weights is None else digest_of(located(self.weights, CONFIG), CONFIG, _WEIGHTS)
+
+    def _tokens(self, payload: Payload) -> Tokens:
+        """How the inputs' text became ids.
+
+        Raises:
+            BadModel: they are no text.
+        """
+        if payload.tokens is None:
+            raise BadModel(
+                where=f"model {self.kind}",
+                expected="text (token ids)",
+                got=f"inputs of shape {' × '.join(map(str, payload.shape))}",
+                do="Name a column of text with the reader's option text, or choose another model.",
+            )
+        return payload.tokens
+
+    def _network(self, payload: Payload) -> tuple[Any, frozenset[str]]:
+        """(the encoder, ready to be trained; names of its parameters that need not be kept, for they are given)."""
+        tokens = self._tokens(payload)
+        encoder: Any = (
+            self._random(payload, tokens) if self.weights is None else self._pretrained(payload, tokens, self.weights)
+        )
+        if getattr(encoder, "pooler", None) is not None:
+            encoder.pooler = None  # what it makes would be used by nothing
+        if self.tuning == "lora":
+            self._adapt(encoder)
+        elif self.tuning == "frozen":
+            encoder.requires_grad_(False)
+        # A tied weight has two names, and a state holds it under both.
+        parameters = encoder.named_parameters(remove_duplicate=False)
+        fixed = {name for name, parameter in parameters if not parameter.requires_grad}
+        return encoder, frozenset(fixed if self.weights else ())
+
+    def _random(self, payload: Payload, tokens: Tokens) -> nn.Module:
+        """The encoder with weights drawn at random, of the sizes that the options say."""
+        raise TypeError(f"{type(self).__name__} must define _random()")
+
+    def _pretrained(self, payload: Payload, tokens: Tokens, weights: str) -> nn.Module:
+        import torch
+
+        transformers = transformers_library(str(self.kind))
+        folder = located(weights, CONFIG)
+        offline: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+        try:
+            config = transformers.AutoConfig.from_pretrained(str(folder), **offline)
+            self._check(config, folder, payload, tokens)
+            encoder = getattr(transformers, self.loader).from_pretrained(
+                str(folder),
+                config=config,
+                use_safetensors=True,
+                dtype=torch.float32,
+                attn_implementation="eager",
+                **offline,
+            )
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise BadModel(
+                where=f"model {self.kind}, weights {folder}",
+                expected="config.json and safetensors of an architecture that the library transformers knows",
+                got=f"{type(error).__name__}: {(str(error).strip() or '-').splitlines()[0]}",
+                do="Write the model again with save_pretrained(folder, safe_serialization=True).",
+            ) from error
+        return encoder
+
+    def _check(self, config: Any, folder: Path, payload: Payload, tokens: Tokens) -> None:
+        """Ids that mean something else to the encoder, or nothing, would train without a word of complaint."""
+        where = f"model {self.kind}, weights {folder}"
+        if (folder / "tokenizer.json").is_file() and digest_of(folder, "tokenizer.json") != tokens.digest:
+            raise BadModel(
+                where=where,
+                expected="text in the tokens it was trained with",
+                got=f"those of the tokenizer {tokens.tokenizer}",
+                do=f"Set reader.tokenizer to {self.weights}.",
+            )
+        if tokens.vocabulary > config.vocab_size:
+            raise BadModel(
+                where=where,
+                expected=f"at most {config.vocab_size:,} different tokens",
+                got=f"{tokens.vocabulary:,}",
+                do="Set reader.tokenizer to the one the model was trained with.",
+            )
+        # RoBERTa and its kin count places from behind the padding's.
+        shift = config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta", "camembert") else 0
+        places = getattr(config, "max_position_embeddings", 0) - shift
+        if 0 < places < payload.shape[-1]:
+            raise BadModel(
+                where=where,
+                expected=f"texts of at most {places} tokens",
+                got=f"{payload.shape[-1]}",
+                do=f"Set reader.max-length to {places} or less.",
+            )
+
+    def _adapt(self, encoder: nn.Module) -> None:
+        with needing("peft", f"model {self.kind}, tuning lora", _MISSING):
+            from peft import LoraConfig, inject_adapter_in_model
+        config = LoraConfig(
+            r=self.lora_rank,
+            lora_alpha=self.lora_alpha or 2 * self.lora_rank,  # pyright: ignore[reportArgumentType]
+            target_modules=self.lora_targets,
+            lora_dropout=0.0,
+        )
+        try:
+            inject_adapter_in_model(config, encoder)
+        except ValueError as error:
+            linear = sorted({name.rpartition(".")[2] for name, layer in encoder.named_modules() if _is_linear(layer)})
+            raise BadModel(
+                where=f"model {self.kind}, lora-targets",
+                expected=f"ends of names of its layers: {', '.join(linear)}",
+                got=", ".join(self.lora_targets),
+                do="Choose among these.",
+            ) from error
+
+
+def _is_linear(layer: nn.Module) -> bool:
+    from torch import nn
+
+    return isinstance(layer, nn.Linear)
+
+
+def transformers_library(kind: str) -> Any:
+    """The library, quiet.
+
+    Raises:
+        BadConfig: it is not installed.
+    """
+    with needing("transformers", f"model {kind}", _MISSING):
+        import transformers
+    transformers.utils.logging.disable_progress_bar()
+    return transformers

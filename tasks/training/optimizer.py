@@ -1,0 +1,107 @@
+"""What a training step is made of: the pass forward, the rule that moves the weights, and how far it moves them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from tasks.core.errors import BadConfig
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from tasks.training.fit import Training
+
+# Inputs up to this size, and up to a quarter of what a GPU has free, are copied to the device once and not by batch.
+RESIDENT_BYTES = 2 << 30
+# The paper's step: .1 for 60 of 100 epochs, then .01.
+_STEP_AFTER, _STEP_BY = 0.6, 0.1
+
+
+def optimizer_of(network: nn.Module, training: Training, steps: int) -> tuple[Any, Any]:
+    """(optimizer, learning rate by step): AdamW or SGD, under one cycle or one step.
+
+    ``one_cycle`` rises to the peak in 30 % of the steps and falls to nothing, both along a cosine (Smith & Topin,
+    2018); ``step`` is lr for 60 % of the steps and lr / 10 for the rest.
+    """
+    import torch
+
+    groups = _groups(network, training)
+    if training.optimizer == "adamw":
+        # Fused, a step is one call: as separate ones it was a third of training a small network. (Not SGD: torch's
+        # cannot take a parameter whose first gradient comes later than the others'.)
+        trained = [p for p in network.parameters() if p.requires_grad]
+        fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in trained) or None
+        optimizer: Any = torch.optim.AdamW(groups, lr=training.peak_lr, weight_decay=training.weight_decay, fused=fused)
+    else:
+        optimizer = torch.optim.SGD(
+            groups,
+            lr=training.peak_lr,
+            momentum=training.momentum,
+            weight_decay=training.weight_decay,
+            nesterov=training.nesterov and training.momentum > 0,
+        )
+    if training.schedule == "step":
+        falls = max(1, round(_STEP_AFTER * steps))
+        return optimizer, torch.optim.lr_scheduler.MultiStepLR(optimizer, [falls], gamma=_STEP_BY)
+    # One step more than is taken: the last update would otherwise have a learning rate of nearly zero.
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=training.peak_lr, total_steps=steps + 1, cycle_momentum=False
+    )
+    return optimizer, schedule
+
+
+def _groups(network: nn.Module, training: Training) -> list[dict[str, Any]]:
+    """Parameters, with the decay of their own where it is not everybody's.
+
+    Of one axis are biases and what normalisations scale and shift by: to pull these to zero regularises nothing (He et
+    al., "Bag of Tricks", CVPR 2019).
+    """
+    parameters = list(network.parameters())
+    if training.decay == "all":
+        return [{"params": parameters}]
+    groups = {True: [p for p in parameters if p.dim() > 1], False: [p for p in parameters if p.dim() <= 1]}
+    own = {True: {}, False: {"weight_decay": 0.0}}
+    return [{"params": group, **own[decays]} for decays, group in groups.items() if group]
+
+
+def resident(x: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """``x`` on the device if it fits there beside a training, else where it is; the values are the same."""
+    import torch
+
+    budget = RESIDENT_BYTES
+    if device.type == "cuda":
+        budget = min(budget, torch.cuda.mem_get_info(device)[0] // 4)
+    return x.to(device) if x.nbytes <= budget else x
+
+
+@contextmanager
+def forward_pass(network: nn.Module, training: Training, size: int) -> Iterator[Callable[[torch.Tensor], torch.Tensor]]:
+    """The network's forward pass, for as long as it is trained; compiled, if asked for, and the backward pass with it.
+
+    The network itself stays what it is: its parameters, and their names in its state. Compiled are batches of
+    ``size``, which is nearly all; the last one of an epoch is not worth a compilation of its own. Networks of the same
+    shape share one, so that of many trainings in a process only the first waits.
+
+    Raises:
+        BadConfig: it cannot be compiled here. It is never silently run as it is.
+    """
+    if not training.compile:
+        yield network
+        return
+    import torch
+    from torch._dynamo import exc
+    from torch._inductor.exc import CppCompileError, InvalidCxxCompiler
+
+    compiled = torch.compile(network, fullgraph=True, dynamic=False)
+    try:
+        yield lambda x: compiled(x) if len(x) == size else network(x)
+    except (exc.TorchDynamoException, exc.FailOnRecompileLimitHit, CppCompileError, InvalidCxxCompiler) as error:
+        raise BadConfig(
+            where="option training.compile",
+            expected="a network that torch.compile takes whole, and a C++ compiler (on a GPU, Triton)",
+            got=f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}",
+            do="Train without it: the same recipe, slower.",
+        ) from error

@@ -1,0 +1,52 @@
+"""tidy: a dataset's versions → the same without the old ones, once what is current is found to be whole."""
+
+from __future__ import annotations
+
+from tasks.pipeline.artefacts import Run
+from tasks.pipeline.step import act
+from tasks.versions.history import CURRENT, History
+from tasks.versions.maintenance import MaintainConfig
+
+
+@act("tidy {history.dataset}")
+def tidy(run: Run, history: History, config: MaintainConfig) -> list[str]:
+    """Verify and clear away as configured; lines that say what was done.
+
+    In this order: of a dataset whose current version is damaged nothing goes, for an older version may be its cure.
+
+    Raises:
+        BadArtefact: a digest of the current version is not as it was recorded.
+    """
+    from tasks.versions.mirror import mirrored
+    from tasks.versions.vacuum import clear, clearance
+
+    lines = _verified(run, history) if config.verify else []
+    found = clearance(history, run.lake, config.keep, config.grace_hours)
+    if not config.dry_run:
+        found = clear(history, run.lake, found)
+        mirrored(history, run.lake)
+    names = ", ".join(manifest.version for manifest in found.versions) or "no version"
+    says = "would go" if config.dry_run else "are gone"
+    return [*lines, f"{history.dataset}: {names}, {found.size / 1e6:,.1f} MB {says}"]
+
+
+def _verified(run: Run, history: History) -> list[str]:
+    from tasks.core.errors import BadArtefact
+    from tasks.versions.integrity import checks
+
+    current = history.tagged(CURRENT)
+    if current is None:
+        return []
+    found = list(checks(history, history.resolve(CURRENT), run.lake))
+    # A source that has changed since is no damage: it is what the next cleaning is for.
+    changed = [check for check in found if check.what == "source" and check.state == "wrong"]
+    wrong = [f"{check.what}: {check.detail}" for check in found if check.state == "wrong" and check not in changed]
+    if wrong:
+        raise BadArtefact(
+            where=f"{history.dataset} {current}",
+            expected="every digest as it was recorded",
+            got="; ".join(wrong),
+            do="Restore what is named from a copy, or roll back to a version that is whole.",
+        )
+    whole = f"{history.dataset}: {current}, which is current, is whole ({len(found)} checks)"
+    return [whole, *(f"{history.dataset}: the source {check.detail}" for check in changed)]

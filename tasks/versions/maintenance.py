@@ -1,0 +1,22 @@
+"""Keeping a lake in order: what is cleared away, looked at again and brought up to date, at night."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tasks.versions.stores import StoreChoice
+
+
+class MaintainConfig(BaseModel):
+    """Clear old versions away, look whether what is current is whole, bring the catalogue up to date."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    lake: Path = Field(default=Path("data"), description="Folder that holds runs, versions and the catalogue.")
+    dataset: str | None = Field(default=None, description="Whose versions; default: every dataset's.")
+    store: StoreChoice = Field(default=StoreChoice(), description="Where the versions are.")
+    keep: int = Field(default=10, ge=1, description="The newest versions that stay; tagged ones stay besides.")
+    grace_hours: float = Field(default=24.0, ge=0, description="Files no version names stay so long.")
+    dry_run: bool = Field(default=False, description="Only say what would go.")
+    verify: bool = Field(default=True, description="Recompute every digest of what current points at.")

@@ -1,0 +1,225 @@
+"""Bytes under names, on a disk or in an object store: written whole, never changed, created by one writer alone.
+
+    create    succeeds for exactly one of any number of writers, and the name holds all bytes or none: the commit point
+    keep      puts a file under a name that says its content, unless it is there already
+
+Everything goes through obstore, so that a folder and a bucket behave alike. A folder needs two things more: that bytes
+are flushed before their name appears (obstore does not), and hard links, by which a file of the lake takes space once.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.store import LocalStore, ObjectStore, from_url
+
+from tasks.core.errors import BadArtefact, BadConfig
+from tasks.pipeline.artefacts import PARTIAL, fsync, link_or_copy
+
+# How long a store may say nothing, and how long it is asked again: busy ones answer within seconds. An upload or a
+# download of any length goes on as long as something moves.
+PATIENCE = timedelta(seconds=20)
+_LONGEST = timedelta(hours=6)
+# What the disk refuses for good; what passes by itself is left to whoever tries again.
+_LASTING = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR,
+}  # fmt: skip
+
+
+class Found(NamedTuple):
+    """One object of a listing."""
+
+    name: str
+    size: int
+    changed: datetime
+
+
+def _remote(url: str, options: dict[str, Any]) -> ObjectStore:
+    """An object store that gives up in seconds where nobody answers: its own patience is three minutes a request."""
+    endpoint = options.get("endpoint") or os.environ.get("AWS_ENDPOINT_URL", "")
+    client = {"connect_timeout": PATIENCE, "read_timeout": PATIENCE, "timeout": _LONGEST}
+    client |= {"allow_http": True} if endpoint.startswith("http://") else {}
+    retry = {"max_retries": 5, "retry_timeout": PATIENCE}
+    # Their types differ from cloud to cloud; all of them take these.
+    return cast("Any", from_url)(url, client_options=client, retry_config=retry, **options)
+
+
+class Objects:
+    """A folder, or a bucket's prefix.
+
+    Args:
+        where: a path, or a URL obstore knows (``s3://bucket/prefix``, ``gs://``, ``az://``).
+        options: of the object store, as obstore names them. Credentials come from the environment.
+    """
+
+    def __init__(self, where: str | Path, **options: Any) -> None:
+        self.local = "://" not in str(where)
+        self.folder = Path(where).expanduser().resolve() if self.local else Path()
+        self.where = str(self.folder if self.local else where)
+        try:
+            self.store = LocalStore(self.folder, mkdir=True) if self.local else _remote(self.where, options)
+        except (BaseError, ValueError, OSError) as error:
+            raise BadConfig(
+                where=f"store {where}",
+                expected="a folder, or a URL like s3://bucket/prefix",
+                got=str(error).partition("\n")[0],
+                do="Check the URL and the options of the store.",
+            ) from error
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Put ``data`` under ``name`` if nobody has taken it; False if somebody has."""
+        with self._refusals(name):
+            if self.local:
+                return self._create_durably(name, data)
+            try:
+                obstore.put(self.store, name, data, mode="create")
+            except AlreadyExistsError:
+                # A lost answer makes the client ask again, and then it finds its own bytes.
+                return self.read(name) == data
+            return True
+
+    def _create_durably(self, name: str, data: bytes) -> bool:
+        """On a disk: flushed aside, then linked to its name, which fails if the name is taken."""
+        with self._aside(name) as aside:
+            obstore.put(self.store, aside, data)
+            fsync(self._path(aside))
+            try:
+                obstore.copy(self.store, aside, name, overwrite=False)
+            except AlreadyExistsError:
+                return False
+            self._fsync_folders(name)
+            return True
+
+    def keep(self, name: str, source: Path) -> int:
+        """Put the file ``source`` under a name that says its content; bytes that were added: 0 if it is there."""
+        size = source.stat().st_size
+        if self.size(name) == size:
+            return 0
+        with self._refusals(name):
+            if not self.local:
+                obstore.put(self.store, name, source)
+                return size
+            with self._aside(name) as aside:
+                link_or_copy(source, self._path(aside))
+                fsync(self._path(aside))
+                obstore.rename(self.store, aside, name)
+                self._fsync_folders(name)
+        return size
+
+    def read(self, name: str) -> bytes:
+        """All bytes of ``name``.
+
+        Raises:
+            BadArtefact: there is no such object.
+        """
+        with self._refusals(name):
+            return bytes(obstore.get(self.store, name).bytes())
+
+    def size(self, name: str) -> int | None:
+        """Length in bytes, None where there is none."""
+        try:
+            with self._refusals(name):
+                return int(obstore.head(self.store, name)["size"])
+        except BadArtefact:
+            return None
+
+    def list(self, prefix: str = "") -> list[Found]:
+        """Everything below ``prefix``, by name; what is still being written is left out."""
+        with self._refusals(prefix):
+            found = [entry for batch in obstore.list(self.store, prefix or None) for entry in batch]
+        kept = (Found(entry["path"], int(entry["size"]), entry["last_modified"]) for entry in found)
+        return sorted(entry for entry in kept if PARTIAL not in entry.name)
+
+    def children(self, prefix: str = "") -> tuple[list[str], list[str]]:
+        """Names of the (objects, folders) directly in ``prefix``."""
+        with self._refusals(prefix):
+            found = obstore.list_with_delimiter(self.store, prefix or None)
+        objects = sorted(Path(entry["path"]).name for entry in found["objects"])
+        folders = sorted(Path(entry).name for entry in found["common_prefixes"])
+        return [name for name in objects if not name.startswith(PARTIAL)], folders
+
+    def delete(self, names: list[str]) -> None:
+        """Remove objects; one that is gone already is no error."""
+        for name in names:
+            try:
+                with self._refusals(name):
+                    obstore.delete(self.store, name)
+            except BadArtefact:
+                continue
+
+    def file(self, name: str, scratch: Path) -> Path:
+        """A local file with the bytes of ``name``: itself where it lies on a disk, else a copy below ``scratch``."""
+        if self.local:
+            path = self._path(name)
+            if not path.is_file():
+                raise self._missing(name)
+            return path
+        path = scratch / name
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with self._refusals(name), path.with_name(f"{PARTIAL}{path.name}").open("wb") as sink:
+                for chunk in obstore.get(self.store, name):
+                    sink.write(chunk)
+            path.with_name(f"{PARTIAL}{path.name}").replace(path)
+        return path
+
+    def _path(self, name: str) -> Path:
+        return self.folder / name
+
+    @contextmanager
+    def _aside(self, name: str) -> Iterator[str]:
+        """A name for what is not final yet, where a run sweeps after a process that was killed."""
+        home = name.partition("/")[0] if "/" in name else ""
+        aside = f"{PARTIAL}{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        aside = f"{home}/{aside}" if home else aside
+        self._path(aside).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield aside
+        finally:
+            self._path(aside).unlink(missing_ok=True)
+
+    def _fsync_folders(self, name: str) -> None:
+        """The name itself is only durable once its folder is, and a new folder once the one it is in."""
+        folder = self._path(name).parent
+        while folder != self.folder:
+            fsync(folder)
+            folder = folder.parent
+        fsync(folder)
+
+    @contextmanager
+    def _refusals(self, name: str) -> Iterator[None]:
+        """What the store says, in our own words; that a name is taken is not for here."""
+        try:
+            yield
+        except AlreadyExistsError:
+            raise
+        except FileNotFoundError as error:
+            raise self._missing(name) from error
+        except (BaseError, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in _LASTING:
+                raise
+            raise BadConfig(
+                where=f"store {self.where}",
+                expected="a store that reads and writes",
+                got=" ".join(str(error).split()).partition(" Debug source:")[0][:300],
+                do="Check the room on the disk; of a bucket the URL, endpoint, region and the credentials in the "
+                "environment.",
+            ) from error
+
+    def _missing(self, name: str) -> BadArtefact:
+        return BadArtefact(
+            where=f"{self.where}/{name}",
+            expected="an object that a manifest names",
+            got="none",
+            do="It was deleted or never copied; gradsieve versions verify says what else is missing.",
+        )

@@ -1,0 +1,21 @@
+"""promote: a published version → the tag it has earned."""
+
+from __future__ import annotations
+
+from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.step import act
+from tasks.versions.history import History
+
+
+@act("promote {history.dataset}")
+def promote(run: Run, history: History, version: Artefact, metrics: Artefact) -> str:
+    """Move ``current`` to the version if its verification says so, else ``candidate``; which of them, in words.
+
+    Then the lake shows what there is, wherever it lies.
+    """
+    from tasks.versions.mirror import mirrored
+    from tasks.versions.publication import promoted
+
+    done = promoted(history, version.facts["version"], metrics.facts["verdict"], by="run")
+    mirrored(history, run.lake)
+    return done

@@ -1,0 +1,75 @@
+"""publish: a recorded run → the version it makes of its dataset, and the dataset as it came, if that is new."""
+
+from __future__ import annotations
+
+from tasks.ingestion.readers import Reader
+from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.step import act
+from tasks.versions.history import History
+from tasks.versions.stores import Store
+
+
+@act("publish {history.dataset}")
+def publish(
+    run: Run,
+    recorded: Artefact,
+    history: History,
+    samples: Artefact,
+    checkpoints: list[Artefact],
+    scores: Artefact,
+    flags: Artefact,
+    metrics: Artefact,
+    reader: Reader,
+    store: Store,
+) -> Artefact:
+    """Commit the next version, unless the newest says just the same.
+
+    Not cached: what a store holds is asked of the store. Asked again, it writes nothing.
+    """
+    import pyarrow.parquet as pq
+
+    from tasks.dataset.samples import table_of
+    from tasks.pipeline.provenance import code_version
+    from tasks.pipeline.schemas import FLAGS
+    from tasks.versions.contents import THIN, decide
+    from tasks.versions.publication import Publication, models_digest
+
+    remedy = "relabel" if metrics.facts["verdict"]["arm"] == "relabelled" else "remove"
+    publication = Publication(run, history, samples, store.plain_mib << 20)
+    known = {
+        "by": "run",
+        "run_id": recorded.made_by,
+        "code": code_version(),
+        "config": (run.lake / recorded.folder / "config.yaml").read_text(encoding="utf-8"),
+        "source": reader.fingerprint(),
+    }
+    came = {"model": None, "flags": None, "metrics": None}
+    parent = publication.ingested(known | came)
+    facts = flags.facts
+    rule = f"{facts['detector']}, {facts['flagged']:,} flagged of a budget of {facts['budget']:,}; {remedy}"
+    decisions = decide(
+        pq.read_table(run.path(flags), columns=FLAGS.names),
+        table_of(run, samples, THIN),
+        pq.read_table(run.path(scores)),
+        remedy,
+        rule,
+    )
+    proof = {
+        "model": models_digest(checkpoints),
+        "detectors": scores.facts["detectors"],
+        "budget": facts["found"],
+        "remedy": remedy,
+        "verdict": metrics.facts["verdict"] | {"gains": metrics.facts["gains"]},
+        "flags": flags.digest,
+        "metrics": metrics.digest,
+    }
+    made = publication.cleaned(parent, decisions, known | proof)
+    told = ("version", "dataset", "parent", "rows", "removed", "relabelled", "content")
+    return Artefact(
+        stage="version",
+        folder=f"{history.objects.where}/{history.dataset}",
+        files=(),
+        facts=made.model_dump(include=set(told)) | {"plain": made.plain is not None},
+        digest=made.members,
+        made_by=made.run_id or "",
+    )

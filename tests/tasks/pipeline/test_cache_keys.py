@@ -1,0 +1,159 @@
+"""A cache key changes with inputs, options and code, and with nothing else."""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from tasks.ingestion.readers.csv import Csv
+from tasks.pipeline.artefacts import Run
+from tasks.pipeline.cache_keys import code_digest, content_key
+from tasks.scoring.detectors import DetectorChoice
+from tasks.scoring.detectors.iforest import IForest
+from tasks.scoring.detectors.l2 import L2
+from tasks.training.models.custom import Custom
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package pkg with a module that imports another inside a function."""
+    home = tmp_path / "pkg"
+    (home / "deep").mkdir(parents=True)
+    (home / "__init__.py").write_text("")
+    (home / "deep" / "__init__.py").write_text("")
+    (home / "verb.py").write_text(
+        "from pkg import noun\n\ndef verb():\n    from .deep.kernel import f\n    return f()\n"
+    )
+    (home / "noun.py").write_text("N = 1\n")
+    (home / "deep" / "kernel.py").write_text('def f():\n    """Doc."""\n    return 1\n')
+    (home / "unrelated.py").write_text("X = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield home
+    for name in [name for name in sys.modules if name.partition(".")[0] == "pkg"]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "changes"),
+    [
+        ("deep/kernel.py", 'def f():\n    """Doc."""\n    return 2\n', True),
+        ("noun.py", "N = 2\n", True),
+        ("verb.py", "from pkg import noun\n\ndef verb():\n    return noun.N\n", True),
+        ("deep/kernel.py", 'def f():\n    """Another doc."""\n    # and a comment\n    return 1\n', False),
+        ("noun.py", "N    =    1\n", False),
+        ("unrelated.py", "X = 2\n", False),
+    ],
+)
+def test_only_code_that_is_reached_counts(package, file, text, changes):
+    import os
+
+    before = code_digest(["pkg.verb"])
+    (package / file).write_text(text)
+    later = (package / file).stat().st_mtime_ns + 10_000_000
+    os.utime(package / file, ns=(later, later))
+    assert (code_digest(["pkg.verb"]) != before) == changes
+
+
+def test_hashing_code_imports_none_of_it(package):
+    (package / "noun.py").write_text("raise RuntimeError('imported')\n")
+    code_digest(["pkg.verb"])
+    assert "pkg.noun" not in sys.modules
+
+
+class Results:
+    """What is used of Prefect's result store."""
+
+    def __init__(self, kept: dict | None = None) -> None:
+        self.kept = kept or {}
+
+    def exists(self, key: str) -> bool:
+        return key in self.kept
+
+    def read(self, key: str) -> SimpleNamespace:
+        return SimpleNamespace(result=self.kept[key])
+
+
+def key(run: Run, store: Results | None = None, **parameters) -> str:
+    verb = SimpleNamespace(name="score", fn=SimpleNamespace(__module__="tasks.scoring.score"))
+    return content_key(SimpleNamespace(task=verb, result_store=store or Results()), {"run": run} | parameters)
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Run.start(tmp_path / "lake", "set")
+
+
+def stage(run: Run, text: str):
+    with run.draft("stage") as draft:
+        draft.path("a.txt").write_text(text)
+        return draft.commit()
+
+
+def test_the_run_is_no_part_of_the_key(run, tmp_path):
+    assert key(run, seed=1) == key(Run.start(tmp_path / "elsewhere", "other"), seed=1)
+
+
+def test_inputs_options_and_parts_are(run):
+    keys = [
+        key(run, x=stage(run, "one")),
+        key(run, x=stage(run, "two")),
+        key(run, x=[stage(run, "one")]),
+        key(run, x=1),
+        key(run, x="1"),
+        key(run, x=IForest()),
+        key(run, x=IForest(trees=10)),
+        key(run, x=L2()),
+        key(run, y=L2()),
+    ]
+    assert len(set(keys)) == len(keys)
+    assert key(run, x=IForest(trees=100)) == key(run, x=IForest()) == key(run, x=DetectorChoice(kind="iforest"))
+
+
+def test_the_content_of_a_readers_files_is(run, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("x,label\n1,a\n")
+    before = key(run, reader=Csv(path=path))
+    path.write_text("x,label\n2,a\n")
+    assert key(run, reader=Csv(path=path)) != before
+
+
+def test_the_code_of_a_custom_model_is(run, package):
+    import os
+
+    before = key(run, model=Custom(factory="pkg.noun:N"))
+    (package / "noun.py").write_text("N = 3\n")
+    os.utime(package / "noun.py", ns=(1, 1))
+    assert key(run, model=Custom(factory="pkg.noun:N")) != before
+
+
+def test_something_without_content_is_refused(run):
+    with pytest.raises(TypeError, match="cannot be part of a cache key"):
+        key(run, x=object())
+
+
+def test_a_reference_that_outlived_its_files_does_not_count(run):
+    artefact = stage(run, "one")
+    store = Results()
+    first = key(run, store, x=1)
+    store.kept[first] = artefact
+    assert key(run, store, x=1) == first
+    run.path(artefact).unlink()
+    second = key(run, store, x=1)
+    assert second != first
+    store.kept[second] = stage(run, "one")
+    assert key(run, store, x=1) in (first, second)
+
+
+def test_the_key_of_every_verb_can_be_made_without_torch():
+    import subprocess
+
+    script = (
+        "import sys; sys.modules['torch'] = None; sys.modules['sklearn'] = None\n"
+        "from flows.clean import clean\n"
+        "from tasks.pipeline.cache_keys import code_digest\n"
+        "print(code_digest(['tasks.training.train', 'tasks.gradients.extract', 'tasks.training.models.resnet']))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

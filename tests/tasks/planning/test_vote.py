@@ -1,0 +1,205 @@
+"""The vote is that of the nearest other samples, found by a loop over all pairs, whatever the order of the rows."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from pydantic import ValidationError
+
+from tasks.dataset.sample_ids import uniforms
+from tasks.dataset.samples import Payload
+from tasks.pipeline.artefacts import Run
+from tasks.pipeline.schemas import SAMPLES
+from tasks.pipeline.schemas import votes as votes_schema
+from tasks.planning.neighbours import Neighbourhood
+from tasks.planning.vote import vote
+
+CPU = "cpu"
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Run.start(tmp_path, "vote")
+
+
+def names(n):
+    return [f"{i * 7919 % 100_003:032x}" for i in range(n)]
+
+
+def stored(run, x, labels, ids=None, order=None, shape=None):
+    """Samples as ingest leaves them, in two shards, with test samples that nobody may ask."""
+    n, order = len(x), np.arange(len(x)) if order is None else order
+    ids = ids or names(n)
+    k = int(max(labels)) + 1
+    flat = pa.FixedSizeListArray.from_arrays(pa.array(x[order].reshape(-1)), x[0].size)
+    columns = {
+        "sample_id": [ids[i] for i in order],
+        "source": ["test"] * n,
+        "row": range(n),
+        "split": ["train"] * n,
+        "label": [str(labels[i]) for i in order],
+    }
+    table = pa.table([pa.array(columns.get(f.name, [None] * n), f.type) for f in SAMPLES], schema=SAMPLES)
+    table = table.append_column("x", flat)
+    payload = Payload(kind="array", columns=("x",), shape=shape or x.shape[1:], dtype=str(x.dtype))
+    with run.draft("samples") as draft:
+        half = n // 2
+        for i, part in enumerate((table.slice(0, half), table.slice(half))):
+            pq.write_table(part, draft.path(f"samples/train-{i:05d}.parquet", part.num_rows))
+        pq.write_table(table.slice(0, 3), draft.path("samples/test-00000.parquet", 3))
+        return draft.commit(payload=payload.model_dump(mode="json"), classes=[str(c) for c in range(k)])
+
+
+def voted(run, samples, **options):
+    """sample_id → (votes, ids of the listed neighbours)."""
+    artefact = vote.fn(run, samples, Neighbourhood(**options), CPU)
+    table = pq.read_table(run.path(artefact))
+    rows = table.to_pylist()
+    ids = [row["sample_id"] for row in rows]
+    assert ids == sorted(ids)
+    assert table.schema.equals(votes_schema(len(samples.facts["classes"]), len(rows[0]["neighbours"])))
+    return artefact, {row["sample_id"]: (row["votes"], [ids[j] for j in row["neighbours"]]) for row in rows}
+
+
+def by_loop(x, labels, ids, asked, count, scale=True, unit=False):
+    """The same in float64, one pair at a time."""
+    x = x.reshape(len(x), -1).astype(float)
+    spread = x.std(0)
+    x = (x - x.mean(0)) / (np.where(spread > 0, spread, 1) if scale else 1)
+    if unit:
+        x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    k, found = max(labels) + 1, {}
+    for i, name in enumerate(ids):
+        others = sorted((float(np.linalg.norm(x[i] - x[j])), ids[j], j) for j in asked if j != i)[:count]
+        found[name] = (
+            [sum(labels[j] == c for *_, j in others) / count for c in range(k)],
+            [who for _, who, _ in others],
+        )
+    return found
+
+
+def agree(found, expected, listed):
+    assert found.keys() == expected.keys()
+    for name, (ballots, near) in expected.items():
+        np.testing.assert_allclose(found[name][0], ballots, atol=1e-6)
+        assert found[name][1] == near[:listed]
+        assert name not in found[name][1]
+
+
+def table_data(n=60, d=4, k=3, seed=0):
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, k, n)
+    x = generator.normal(size=(n, d)).astype(np.float32)
+    x[:, 0] += labels
+    return x * np.array([1, 100, 0.01, 5][:d], np.float32), labels.tolist()
+
+
+@pytest.mark.parametrize("order", [None, "reversed"])
+def test_columns_vote_as_the_loop_says(run, order):
+    x, labels = table_data()
+    samples = stored(run, x, labels, order=None if order is None else np.arange(60)[::-1])
+    artefact, found = voted(run, samples)
+    assert artefact.facts == {"neighbours": 8, "among": 60}
+    agree(found, by_loop(x, labels, names(60), range(60), 8), 8)
+
+
+def test_wide_inputs_are_compared_by_direction(run):
+    generator = np.random.default_rng(1)
+    x, labels = generator.normal(2, 1, size=(40, 20)).astype(np.float32), generator.integers(0, 2, 40).tolist()
+    samples = stored(run, x, labels)
+    _, found = voted(run, samples, neighbours=5)
+    agree(found, by_loop(x, labels, names(40), range(40), 5, unit=True), 5)
+    _, found = voted(run, samples, neighbours=5, metric="euclidean")
+    agree(found, by_loop(x, labels, names(40), range(40), 5), 5)
+
+
+def test_images_are_centred_and_their_pixels_not_scaled(run):
+    generator = np.random.default_rng(2)
+    x = generator.integers(0, 256, (30, 2, 3, 4)).astype(np.uint8)
+    x[:, :, 0] //= 50
+    labels = generator.integers(0, 3, 30).tolist()
+    _, found = voted(run, stored(run, x, labels), neighbours=4)
+    agree(found, by_loop(x, labels, names(30), range(30), 4, scale=False, unit=True), 4)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 1e9])
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_a_constant_column_has_no_vote(run, value, metric):
+    x, labels = table_data()
+    with_it = np.concatenate([x, np.full((60, 1), value, np.float32)], 1)
+    _, expected = voted(run, stored(run, x, labels), metric=metric)
+    _, found = voted(run, stored(run, with_it, labels), metric=metric)
+    assert found == expected
+
+
+def test_nobody_asks_itself_and_copies_ask_each_other(run):
+    x = np.repeat(np.array([[0.0, 1.0], [5.0, 0.0], [9.0, 9.0]], np.float32), 2, axis=0)
+    ids = [f"{c * 32}{suffix}" for c in "abc" for suffix in ("", "-1")]
+    _, found = voted(run, stored(run, x, [0, 1, 0, 1, 0, 1], ids), neighbours=1)
+    for name, (ballots, near) in found.items():
+        assert near[0][:32] == name[:32]
+        assert near[0] != name
+        # The copy bears the other label, and its own is not asked.
+        assert ballots == ([0, 1] if "-" not in name else [1, 0])
+
+
+def test_its_own_label_does_not_change_a_vote(run):
+    x, labels = table_data()
+    _, before = voted(run, stored(run, x, labels))
+    labels[7] = (labels[7] + 1) % 3
+    _, after = voted(run, stored(run, x, labels))
+    own = names(60)[7]
+    assert after[own] == before[own]
+    assert after != before
+
+
+def test_of_many_only_some_are_asked_the_same_whatever_the_order(run):
+    x, labels = table_data(300)
+    ids = names(300)
+    order = np.random.default_rng(0).permutation(300)
+    artefact, found = voted(run, stored(run, x, labels), references=100, listed=3)
+    _, other = voted(run, stored(run, x, labels, order=order), references=100, listed=3)
+    assert artefact.facts == {"neighbours": 10, "among": 100}
+    assert other == found
+    asked = np.argsort(uniforms(ids, 0)[0])[:100].tolist()
+    agree(found, by_loop(x, labels, ids, asked, 10), 3)
+    assert {near for _, listed in found.values() for near in listed} <= {ids[j] for j in asked}
+
+
+def test_more_queries_than_are_taken_at_a_time_are_all_answered(run, monkeypatch):
+    monkeypatch.setattr("tasks.kernels.neighbours._AT_A_TIME", 130)
+    x, labels = table_data()
+    agree(voted(run, stored(run, x, labels))[1], by_loop(x, labels, names(60), range(60), 8), 8)
+
+
+@pytest.mark.parametrize(("n", "options", "count"), [(2, {}, 1), (3, {"neighbours": 100}, 2), (5, {"listed": 9}, 4)])
+def test_fewer_samples_than_neighbours_are_all_asked(run, n, options, count):
+    x, labels = table_data(n, k=2)
+    labels[:2] = [0, 1]
+    artefact, found = voted(run, stored(run, x, labels), **options)
+    assert artefact.facts["neighbours"] == count
+    agree(found, by_loop(x, labels, names(n), range(n), count), count)
+
+
+@pytest.mark.parametrize(
+    ("samples", "neighbours", "count"), [(10, None, 5), (400, None, 20), (10**6, None, 100), (50, 7, 7), (4, None, 3)]
+)
+def test_so_many_neighbours_are_asked(samples, neighbours, count):
+    assert Neighbourhood(neighbours=neighbours).count(samples) == count
+
+
+def test_statistics_are_of_no_more_samples_than_fit_however_many_and_wide_they_are(monkeypatch):
+    monkeypatch.setattr("tasks.planning.neighbours._VALUES", 400)
+    x = torch.arange(4000.0).view(1000, 4)
+    mapped = Neighbourhood(metric="euclidean").space(x, np.arange(1000), image=False)
+    few = x[::10]
+    torch.testing.assert_close(mapped(x), (x - few.mean(0)) / few.std(0, correction=0))
+
+
+@pytest.mark.parametrize(
+    "option", [{"neighbours": 0}, {"listed": 0}, {"references": 99}, {"width": 7}, {"metric": "l1"}]
+)
+def test_options_out_of_range_are_refused(option):
+    with pytest.raises(ValidationError, match=next(iter(option))):
+        Neighbourhood(**option)

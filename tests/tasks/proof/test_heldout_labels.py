@@ -1,0 +1,97 @@
+"""Wrong labels of a held-out split are told from right ones by observers that saw neither, and any split is valid."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.pipeline.schemas import EXAMINATION
+from tasks.proof.heldout_labels import SUSPECT, examined, imagined
+
+CLASSES = ["ape", "bee", "cat", "dog"]
+K = len(CLASSES)
+
+
+def world(n, share, seed=0, sure=0.9):
+    """(ids, truth, labels, probabilities, votes): two observers err independently, ``share`` of the labels is wrong."""
+    generator = np.random.default_rng(seed)
+    truth = generator.integers(0, K, n)
+
+    def observer():
+        seen = np.where(generator.random(n) < 0.05, generator.integers(0, K, n), truth)
+        p = np.full((n, K), (1 - sure) / (K - 1), np.float32)
+        p[np.arange(n), seen] = sure
+        return p
+
+    wrong = generator.random(n) < share
+    labels = np.where(wrong, (truth + generator.integers(1, K, n)) % K, truth)
+    return (
+        np.array([f"{i * 7919 % 100_003:06d}" for i in range(n)], dtype=object),
+        truth,
+        labels,
+        observer(),
+        observer(),
+    )
+
+
+def test_wrong_labels_are_suspect_and_right_ones_are_not():
+    ids, truth, labels, p, votes = world(2000, 0.1)
+    table = examined(ids, "test", labels, p, votes, CLASSES)
+    assert table.schema.equals(EXAMINATION)
+    rows = {row["sample_id"]: row for row in table.to_pylist()}
+    suspect = np.array([rows[name]["suspect"] for name in ids])
+    wrong = truth != labels
+    assert suspect[wrong].mean() > 0.7
+    assert wrong[suspect].mean() > 0.85
+    found = [row for row, bad in zip((rows[name] for name in ids), wrong, strict=True) if bad and row["suspect"]]
+    assert np.mean([row["suggested_label"] is not None for row in found]) > 0.9
+    assert all(row["suspect"] == (row["p_wrong"] >= SUSPECT) for row in rows.values())
+    # The chances are fair as a whole: they add up to what there is.
+    assert sum(row["p_wrong"] for row in rows.values()) == pytest.approx(wrong.sum(), rel=0.3)
+
+
+def test_of_a_clean_split_next_to_nothing_is_suspect():
+    ids, _, labels, p, votes = world(2000, 0.0)
+    assert sum(examined(ids, "test", labels, p, votes, CLASSES)["suspect"].to_pylist()) <= 20
+
+
+def test_the_most_suspect_come_first_whatever_the_order_of_the_rows():
+    ids, _, labels, p, votes = world(300, 0.2)
+    table = examined(ids, "test", labels, p, votes, CLASSES)
+    chances = table["p_wrong"].to_pylist()
+    assert chances == sorted(chances, reverse=True)
+    order = np.random.default_rng(1).permutation(300)
+    assert examined(ids[order], "test", labels[order], p[order], votes[order], CLASSES).equals(table)
+
+
+def test_a_reason_says_what_both_observers_say():
+    ids, _, labels, p, votes = world(300, 0.2)
+    (first, *_, last) = examined(ids, "test", labels, p, votes, CLASSES).to_pylist()
+    assert first["reason"] == (
+        f"given {first['label']} (p = {first['p_label']:.3f}), models that saw no held-out label say "
+        f"{first['predicted']} (p = {first['p_predicted']:.3f}), 3% of the nearest training samples bear "
+        f"{first['label']}; wrong with p = {first['p_wrong']:.3f}, {first['suggested_label']} suggested"
+    )
+    assert last["reason"] == f"believed: wrong with p = {last['p_wrong']:.3f}"
+
+
+@settings(deadline=None)
+@given(st.integers(1, 12), st.integers(2, 5), st.integers(0, 99))
+def test_a_handful_of_samples_is_examined_all_the_same(n, k, seed):
+    generator = np.random.default_rng(seed)
+    p = generator.dirichlet(np.ones(k), n).astype(np.float32)
+    votes = generator.dirichlet(np.ones(k), n).astype(np.float32)
+    ids = np.array([f"{i:02d}" for i in range(n)], dtype=object)
+    table = examined(ids, "validation", generator.integers(0, k, n), p, votes, [str(c) for c in range(k)])
+    chances = np.array(table["p_wrong"].to_pylist())
+    assert table.num_rows == n
+    assert ((chances >= 0) & (chances <= 1)).all()
+
+
+@given(st.integers(1, 3000), st.integers(2, 9))
+def test_what_is_imagined_is_always_another_class_and_never_of_too_many(n, k):
+    labels = np.arange(n) % k
+    rows, other = imagined(labels, k)
+    assert len(rows) == len(np.unique(rows)) == min(n, 2000)
+    assert (other != labels[rows]).all()
+    assert ((other >= 0) & (other < k)).all()

@@ -1,0 +1,169 @@
+"""A run's page is one file: it needs no network, says in words what it draws, and can be filtered by keyboard."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from html.parser import HTMLParser
+
+import pyarrow.parquet as pq
+import pytest
+
+from tasks.report.run_page import run_page
+from tasks.report.templates import page
+from tasks.report.version_views import Section
+from tasks.versions.history import History
+from tasks.versions.object_store import Objects
+
+
+class Tags(HTMLParser):
+    """Every tag of a page with its attributes."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+    def of(self, name):
+        return [attributes for tag, attributes in self.found if tag == name]
+
+
+@pytest.fixture(scope="module")
+def path(cleaned):
+    return next((cleaned.lake / "reports").iterdir())
+
+
+@pytest.fixture(scope="module")
+def flags(cleaned):
+    return pq.read_table(cleaned.run_folder / "flags.parquet").to_pylist()
+
+
+@pytest.fixture(scope="module")
+def shown(flags):
+    """The rows of flags.parquet that a gallery has."""
+    return [row for row in flags if row["rank"] <= max(row["rank"] for row in flags if row["flag"])]
+
+
+def test_the_page_is_the_same_whenever_it_is_made(cleaned, path):
+    history = History(Objects(cleaned.lake / "versions"), "digits")
+    again = [run_page(cleaned.lake, cleaned.run_folder.name, history, "v0002") for _ in range(2)]
+    assert again[0] == again[1] == path.read_text()
+
+
+def test_it_loads_nothing_and_every_picture_stands_in_it(path):
+    text = path.read_text()
+    tags = Tags(text)
+    assert "default-src 'none'" in text
+    assert tags.of("img")
+    assert all(image["src"].startswith("data:image/png;base64,") for image in tags.of("img"))
+    for name in ("link", "iframe", "object", "embed", "base"):
+        assert tags.of(name) == []
+    assert tags.of("script") == [{}]
+    assert all(each.get("href", "#").startswith("#") for _, each in tags.found)
+    assert not re.search(r"@import|url\((?!#)", text)
+    # Names of namespaces, which nobody looks up.
+    assert set(re.findall(r"https?://[^\"' )]+", text)) <= {
+        "http://www.w3.org/2000/svg",
+        "http://www.w3.org/1999/xlink",
+    }
+
+
+def test_whatever_is_drawn_is_said_in_words_and_numbers_too(path):
+    tags = Tags(path.read_text())
+    assert all(image["alt"] for image in tags.of("img"))
+    drawn = [each for each in tags.of("div") if each.get("role") == "img"]
+    assert len(drawn) == len(tags.of("svg")) == len(tags.of("figcaption")) == 5
+    assert all(each["aria-label"] for each in drawn)
+    assert len(tags.of("thead")) == 5
+
+
+def test_both_colour_schemes_and_paper_are_thought_of(path):
+    text = path.read_text()
+    assert "color-scheme: light dark" in text
+    assert "@media (prefers-color-scheme: dark)" in text
+    assert "@media print" in text
+    assert 'name="viewport"' in text
+
+
+def test_without_a_script_every_suspect_is_there_by_rank_and_no_control_that_does_nothing(path, shown):
+    tags = Tags(path.read_text())
+    cards = [each for each in tags.of("li") if each.get("id", "").startswith("rank-")]
+    assert [int(each["data-rank"]) for each in cards] == [row["rank"] for row in shown]
+    assert [each["data-label"] for each in cards] == [row["label"] for row in shown]
+    assert [each["data-suggested"] for each in cards] == [row["suggested_label"] or "" for row in shown]
+    assert all("hidden" in form for form in tags.of("form"))
+    # Every link leads somewhere.
+    there = {each["id"] for _, each in tags.found if "id" in each}
+    assert {each["href"][1:] for each in tags.of("a")} <= there
+
+
+def test_a_difference_names_what_it_does_not_show_and_takes_nothing_for_markup():
+    values = dict.fromkeys(("title", "b", "command"), "<script>alert(1)</script>")
+    row = dict.fromkeys(("sample_id", "old_label", "reason", "source", "split", "decided_by"), "<b>x</b>")
+    row |= {"new_label": None, "row": 1, "rank": 1, "picture": None, "texts": ["<b>x</b>"]}
+    sections = [Section("removed", 8, [row], [])]
+    text = page("difference", **values, facts=[], said=["<i>"], labels=["<u>"], sections=sections)
+    for markup in ("<script>alert", "<b>x", "<i>", "<u>"):
+        assert markup not in text
+    assert "and 7 more" in text
+
+
+@pytest.fixture
+def browser(tmp_path):
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    chromium, driver = (shutil.which(name) for name in ("chromium", "chromedriver"))
+    if chromium is None or driver is None:
+        pytest.skip("chromium and chromedriver are not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    flags = ("headless=new", "no-sandbox", "disable-gpu", "no-first-run", "disable-background-networking")
+    for flag in (*flags, f"user-data-dir={tmp_path / 'profile'}"):
+        options.add_argument(f"--{flag}")
+    started = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield started
+    started.quit()
+
+
+@pytest.mark.browser
+def test_in_a_browser_it_is_filtered_and_sorted_by_keyboard_in_either_colour_scheme(browser, path, flags, shown):
+    from selenium.webdriver.common.keys import Keys
+
+    browser.get(path.as_uri())
+    visible = "return [...document.querySelectorAll('#suspects > li')].filter(e => e.checkVisibility())"
+    ranks = f"{visible}.map(e => Number(e.dataset.rank))"
+    assert browser.execute_script(ranks) == [row["rank"] for row in shown]
+
+    chosen = shown[0]["label"]
+    browser.find_element("css selector", "select[data-filter=label]").send_keys(chosen)
+    of_label = [row for row in shown if row["label"] == chosen]
+    assert browser.execute_script(ranks) == [row["rank"] for row in of_label]
+    said = browser.find_element("css selector", "output").text
+    assert said == f"{len(of_label)} of {len(shown)} shown"
+
+    browser.find_element("css selector", "button[data-order=wrong]").send_keys(Keys.ENTER)
+    likeliest = sorted(of_label, key=lambda row: (-row["p_wrong"], row["rank"]))
+    assert browser.execute_script(ranks) == [row["rank"] for row in likeliest]
+    pressed = browser.find_elements("css selector", "button[aria-pressed=true]")
+    assert [button.get_attribute("data-order") for button in pressed] == ["wrong"]
+
+    # A link to one that is filtered away shows it, and with it all.
+    other = next(row["rank"] for row in shown if row["label"] != chosen)
+    browser.execute_script(f"location.hash = 'rank-{other}'")
+    browser.execute_async_script("setTimeout(arguments[0], 50)")
+    assert browser.execute_script(ranks) == [row["rank"] for row in shown]
+
+    colours = set()
+    for scheme in ("light", "dark"):
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+        colours.add(browser.execute_script("return getComputedStyle(document.body).backgroundColor"))
+    assert len(colours) == 2
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    )
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+    loaded = browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
+    assert [name for name in loaded if not name.startswith("data:")] == []

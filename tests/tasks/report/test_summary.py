@@ -1,0 +1,96 @@
+"""The summary says what the run stated, and nothing it did not ask; a run of an earlier version is shown too."""
+
+import json
+
+import pytest
+
+from tasks.report.summary import Summary
+
+EARLIER = {
+    "samples": {
+        "splits": {"train": 900, "validation": 0, "test": 100},
+        "classes": ["cat", "dog"],
+        "payload": {"shape": [4], "dtype": "float32", "columns": ["x"]},
+        "rejects": {},
+        "duplicates": 0,
+        "planted": 0,
+    },
+    "scores": {"detectors": ["l2"]},
+    "flags": {"flagged": 90, "of": 900, "detector": "l2", "budget": 90},
+    "metrics": {
+        "accuracy": {"untouched": 0.9, "cleaned": 0.91, "random": 0.9},
+        "gains": {},
+        "seeds": 1,
+        "tested_on": 100,
+        "detection": {},
+    },
+    "version": {"dataset": "pets", "version": "v0001", "rows": 910, "removed": 90, "parent": None},
+}
+
+
+def figure(value):
+    return {"value": value, "low": value - 0.1, "high": value + 0.1}
+
+
+def shown(lake, flags=None, about=None):
+    """The lines under Flagged of a recorded run."""
+    facts = json.loads(json.dumps(EARLIER))
+    facts["flags"] |= flags or {}
+    facts["scores"] |= {"about": about} if about else {}
+    (lake / "runs" / "r").mkdir(parents=True)
+    (lake / "runs" / "r" / "run.json").write_text(json.dumps({"facts": facts, "dataset": "pets"}))
+    summary = Summary.read(lake, "r")
+    assert "\n  ".join(dict(summary.sections)["Flagged"]) in summary.text()
+    return dict(summary.sections)["Flagged"]
+
+
+def test_a_run_of_an_earlier_version_is_shown_without_what_it_did_not_know(tmp_path):
+    assert shown(tmp_path) == ["90 of 900 training samples, decided by l2 (budget 90)"]
+
+
+def test_what_the_budget_states_stands_there_with_its_intervals(tmp_path):
+    found = {
+        "count": 90,
+        "wrong": figure(0.2),
+        "precision": figure(0.8),
+        "recall": figure(0.5),
+        "note": "Few canaries.",
+    }
+    assert shown(tmp_path, {"found": found})[1:] == [
+        "labels thought wrong: 20.0% (95 % [10.0%, 30.0%])",
+        "expected of the flagged: precision 80.0% (95 % [70.0%, 90.0%]), recall 50.0% (95 % [40.0%, 60.0%])",
+        "Few canaries.",
+    ]
+
+
+def test_a_budget_that_states_nothing_adds_no_line(tmp_path):
+    found = dict.fromkeys(("wrong", "precision", "recall", "note")) | {"count": 90}
+    assert len(shown(tmp_path, {"found": found, "capped": 0, "protected": 0, "most_flagged": []})) == 1
+
+
+@pytest.mark.parametrize(
+    ("kept", "words"),
+    [
+        ({"protected": 3, "capped": 1200}, "kept all the same: 3 as rare but valid, 1,200 by a cap"),
+        ({"protected": 0, "capped": 2}, "kept all the same: 2 by a cap"),
+    ],
+)
+def test_whom_the_guards_kept_is_counted(tmp_path, kept, words):
+    assert shown(tmp_path, kept)[1:] == [words]
+
+
+@pytest.mark.parametrize(("rounds", "words"), [(1, "one round"), (2, "2 rounds")])
+def test_a_budget_that_was_searched_for_is_named_before_the_figures_it_led_to(tmp_path, rounds, words):
+    facts = EARLIER | {"search": {"survivors": [1], "names": ["share_0.2"], "rung": rounds}}
+    lines = dict(Summary(facts, "r", "pets", tmp_path).sections)["Test accuracy, last epoch"]
+    assert lines[0] == f"budget share_0.2, chosen on the validation split in {words}"
+    assert lines[1].startswith("before:")
+
+
+def test_the_classes_flagged_most_and_what_fusion_weighs_are_a_line_each(tmp_path):
+    most = [{"name": "cat", "samples": 400, "flagged": 80, "lift": 2.0}]
+    fusion = {"weights": {"margin": 0.5, "aum": 0.25}, "dropped": ["neighbours"], "concentration": 0.125}
+    assert shown(tmp_path, {"most_flagged": most}, {"fusion": fusion})[1:] == [
+        "classes flagged most: cat (80 of 400, lift 2.00)",
+        "fusion: margin 0.50, aum 0.25; concentration on few pairs of classes 0.12; left out: neighbours",
+    ]

@@ -1,0 +1,105 @@
+"""Signals are weighed by what canaries and chances show, never against one; what samples lack is left out and told."""
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from tasks.core.errors import BadConfig
+from tasks.scoring.detectors import DetectorChoice
+
+N, OUTLIER = 180, 37
+# Signals that look at each sample by itself.
+POINTWISE = ["margin", "aum", "neighbours", "label_flow"]
+
+
+def fusion(**options):
+    return DetectorChoice.model_validate({"kind": "fusion"} | options).part
+
+
+def test_without_canaries_it_is_told_what_to_do(relabelled):
+    assert not len(relabelled.canaries)
+    with pytest.raises(BadConfig, match=r"detector fusion: expected canaries .* none among 180 .*canaries\.share"):
+        fusion().score(relabelled)
+
+
+def test_a_signal_that_some_samples_lack_is_dropped_and_told(evidence_of, evidence):
+    assert fusion().facts(evidence)["dropped"] == []
+    lacking = evidence_of(untrained=(5, 6))
+    assert np.isnan(lacking.dynamics("aum")[[5, 6]]).all()
+    suspicion, facts = fusion().score(lacking), fusion().facts(lacking)
+    assert facts["dropped"] == ["aum"]
+    assert list(facts["weights"]) == [kind for kind in fusion().signals if kind != "aum"]
+    assert np.isfinite(suspicion).all()
+    np.testing.assert_array_equal(suspicion, fusion(signals=list(facts["weights"])).score(lacking))
+
+
+def test_without_any_signal_it_says_which_were_asked_for(evidence_of):
+    with pytest.raises(BadConfig, match=r"option signals: expected a signal .* got aum, which some lack"):
+        fusion(signals=["aum"]).score(evidence_of(untrained=(5, 6)))
+
+
+def test_a_canary_that_lacks_a_signal_under_its_planted_label_drops_it_too(evidence_of, evidence):
+    places = evidence.canary_places
+    lacking = evidence_of(untrained=(int(places[0]),))
+    assert fusion().facts(lacking)["dropped"] == ["aum"]
+
+
+@pytest.mark.parametrize(
+    "signals",
+    [
+        ["margin"],
+        ["margin", "random"],
+        ["margin", "self_confidence", "normalized_margin", "l2"],
+        ["margin", "aum", "neighbours", "label_flow", "mean_loss", "el2n", "iforest"],
+    ],
+)
+@pytest.mark.parametrize("evenness", [0.0, 0.03, 10.0])
+def test_weights_are_never_negative(evidence, signals, evenness):
+    facts = fusion(signals=signals, evenness=evenness).facts(evidence)
+    assert list(facts["weights"]) == signals
+    assert all(weight >= 0 for weight in facts["weights"].values())
+    assert sum(facts["weights"].values()) > 0
+
+
+def test_strong_evenness_makes_weights_equal_and_none_leaves_chance_behind(evidence):
+    even = fusion(signals=["margin", "random"], evenness=1e3).facts(evidence)["weights"]
+    free = fusion(signals=["margin", "random"], evenness=0.0).facts(evidence)["weights"]
+    assert even["margin"] == pytest.approx(even["random"], abs=0.01)
+    assert free["random"] < 0.2 * free["margin"]
+
+
+@pytest.mark.parametrize(
+    ("signals", "told"),
+    [
+        (["margin", "nosuch"], "got nosuch"),
+        (["fusion"], "got fusion"),
+        (["margin", "margin"], "got margin, margin"),
+        ([], "at least 1 item"),
+    ],
+)
+def test_signals_that_do_not_exist_or_come_twice_are_refused(signals, told):
+    with pytest.raises(ValidationError, match=told):
+        fusion(signals=signals)
+
+
+def test_it_learns_the_same_whichever_evidence_it_is_shown(evidence):
+    one, other = (fusion()._fit(shown) for shown in (evidence.given, evidence.planted))
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert fusion().facts(evidence.given) == fusion().facts(evidence.planted)
+
+
+def test_canaries_are_scored_by_the_label_they_are_shown_with(evidence):
+    places = evidence.canary_places
+    given, planted = (fusion(signals=POINTWISE).score(shown) for shown in (evidence.given, evidence.planted))
+    assert (given[places] < 0).all()
+    assert (planted[places] > 0).all()
+    assert given[OUTLIER] > 0
+    rest = np.delete(np.arange(N), places)
+    np.testing.assert_array_equal(planted[rest], given[rest])
+
+
+def test_the_order_of_rows_and_of_classes_changes_nothing(evidence, shuffled, reordered):
+    expected = fusion().score(evidence)
+    np.testing.assert_array_equal(fusion().score(shuffled), expected)
+    np.testing.assert_allclose(fusion().score(reordered), expected, rtol=1e-3, atol=1e-3)

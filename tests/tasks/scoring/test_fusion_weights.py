@@ -1,0 +1,135 @@
+"""The weights are those of the stated loss: found where its gradient is nought, never below nought."""
+
+import numpy as np
+import pytest
+import scipy.optimize
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.scoring.fusion_weights import weigh
+
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
+
+
+def data(n=200, s=3, m=20, seed=0):
+    generator = np.random.default_rng(seed)
+    x = generator.normal(size=(n, s))
+    chances = 1 / (1 + np.exp(-(x @ [2.0, 1.0, 0.0][:s] - 1)))
+    return x, chances, generator.normal(1.0, 1.0, size=(m, s))
+
+
+def stated(parameters, x, chances, canaries, canary_weight, evenness):
+    """The loss as the docstring writes it, term by term."""
+    *w, b = parameters
+
+    def loss(target, row):
+        p = 1 / (1 + np.exp(-(np.dot(w, row) + b)))
+        return -target * np.log(p) - (1 - target) * np.log(1 - p)
+
+    value = np.mean([loss(t, row) for t, row in zip(chances, x, strict=True)])
+    if len(canaries):
+        value += canary_weight * np.mean([loss(1.0, row) for row in canaries])
+    return value + evenness / 2 * sum((v - np.mean(w)) ** 2 for v in w)
+
+
+def told(x, chances, canaries, canary_weight, evenness, monkeypatch):
+    """The function that is minimised, and where."""
+    seen, real = {}, scipy.optimize.minimize
+
+    def minimize(function, *arguments, **options):
+        seen["loss"] = function
+        return real(function, *arguments, **options)
+
+    monkeypatch.setattr(scipy.optimize, "minimize", minimize)
+    return seen, weigh(x, chances, canaries, canary_weight, evenness)
+
+
+@pytest.mark.parametrize("m", [0, 20])
+@pytest.mark.parametrize("evenness", [0.0, 0.03, 2.0])
+def test_what_is_minimised_is_the_stated_loss_and_its_slope_that_of_finite_differences(m, evenness, monkeypatch):
+    x, chances, canaries = data(m=m)
+    seen, _ = told(x, chances, canaries, 0.2, evenness, monkeypatch)
+    for at in ([0.5, 0.5, 0.5, -1.0], [0.0, 2.0, 1.0, 0.3], [3.0, 0.1, 0.2, -4.0]):
+        value, slope = seen["loss"](np.array(at))
+        assert value == pytest.approx(stated(at, x, chances, canaries, 0.2, evenness))
+        numeric = scipy.optimize.approx_fprime(at, lambda p: stated(p, x, chances, canaries, 0.2, evenness), 1e-6)
+        np.testing.assert_allclose(slope, numeric, atol=1e-5)
+
+
+@pytest.mark.parametrize("evenness", [0.0, 0.03, 2.0])
+def test_no_step_within_the_bounds_makes_the_loss_smaller(evenness):
+    x, chances, canaries = data()
+    w, b = weigh(x, chances, canaries, 0.2, evenness)
+    best = stated([*w, b], x, chances, canaries, 0.2, evenness)
+    for axis in range(4):
+        for step in (-0.05, 0.05):
+            at = np.append(w, b)
+            at[axis] += step
+            at[:3] = np.maximum(at[:3], 0)
+            assert stated(at, x, chances, canaries, 0.2, evenness) >= best - 1e-7
+
+
+@settings(deadline=None)
+@given(st.integers(0, 999), st.integers(1, 4), st.sampled_from([0.0, 0.03, 1.0]), st.booleans())
+def test_no_weight_is_below_nought_even_for_a_signal_that_points_the_other_way(seed, s, evenness, reverse):
+    generator = np.random.default_rng(seed)
+    x = generator.normal(size=(60, s))
+    chances = 1 / (1 + np.exp((1 if reverse else -1) * 3 * x[:, 0]))
+    w, b = weigh(x, chances, x[:5], 0.2, evenness)
+    assert (w >= 0).all()
+    assert np.isfinite([*w, b]).all()
+    if reverse and s == 1:
+        assert w[0] == pytest.approx(0, abs=1e-6)
+
+
+def test_the_weights_that_made_the_chances_are_found():
+    x, chances, _ = data(n=4000)
+    w, b = weigh(x, chances, x[:0], 0.2, 0.0)
+    np.testing.assert_allclose([*w, b], [2, 1, 0, -1], atol=2e-2)
+
+
+def test_the_more_evenness_the_more_even_the_weights():
+    x, chances, canaries = data()
+    spread = [np.ptp(weigh(x, chances, canaries, 0.2, evenness)[0]) for evenness in (0.0, 0.1, 1.0, 1e4, 1e8)]
+    assert spread == sorted(spread, reverse=True)
+    assert spread[0] > 1
+    assert spread[-2] < 1e-3
+    assert weigh(x, chances, canaries, 0.2, 1e4)[0][0] > 0.3
+
+
+def test_a_sample_that_stands_there_twice_counts_twice():
+    x, chances, canaries = data(n=100)
+    twice = weigh(np.tile(x, (2, 1)), np.tile(chances, 2), np.tile(canaries, (3, 1)), 0.2, 0.03)
+    once = weigh(x, chances, canaries, 0.2, 0.03)
+    np.testing.assert_allclose([*twice[0], twice[1]], [*once[0], once[1]], atol=1e-3)
+    # A hundred and one rows, one of them a hundred times: the same as the two kinds by weight.
+    heavy = np.r_[x, np.repeat(x[:1], 99, 0)], np.r_[chances, np.repeat(chances[:1], 99)]
+    found = weigh(*heavy, canaries, 0.2, 0.03)
+    weights = np.r_[100.0, np.ones(99)] / 199
+
+    def loss(parameters):
+        z = x @ parameters[:3] + parameters[3]
+        u, v = parameters[:3], canaries @ parameters[:3] + parameters[3]
+        return (
+            (weights * (np.logaddexp(0, z) - chances * z)).sum()
+            + 0.2 * (np.logaddexp(0, v) - v).mean()
+            + 0.015 * ((u - u.mean()) ** 2).sum()
+        )
+
+    best = scipy.optimize.minimize(loss, np.ones(4), bounds=[(0, None)] * 3 + [(None, None)]).x
+    np.testing.assert_allclose([*found[0], found[1]], best, atol=5e-3)
+
+
+def test_canaries_are_drawn_to_the_top_by_their_weight():
+    x, chances, canaries = data()
+    means = []
+    for weight in (0.0, 0.2, 5.0):
+        w, b = weigh(x, chances, canaries, weight, 0.03)
+        means.append((canaries @ w + b).mean())
+    assert means == sorted(means)
+
+
+def test_suspicions_that_are_all_alike_get_weights_that_are_finite():
+    w, b = weigh(np.zeros((50, 2)), np.full(50, 0.1), np.zeros((5, 2)), 0.2, 0.03)
+    assert np.isfinite([*w, b]).all()
+    assert w[0] == w[1]
