@@ -23,7 +23,7 @@ from pydantic_core import CoreSchema
 
 from tasks.core.runner import Runner
 from tasks.dataset.targets import kind_of
-from tasks.decision.budget_search import Search
+from tasks.decision.budget_search import BudgetSearch
 from tasks.decision.budgets import Budget, BudgetChoice
 from tasks.decision.flagging import Flagging
 from tasks.decision.review_sheet import Review
@@ -36,8 +36,8 @@ from tasks.proof.arms import Verification
 from tasks.scoring.detectors import DETECTORS, Detector, DetectorChoice
 from tasks.scoring.influence_traces import Tracing
 from tasks.training.drift_policy import Drifting
-from tasks.training.fit import Training
 from tasks.training.models import ModelChoice
+from tasks.training.recipe import Recipe, Training
 from tasks.versions.stores import StoreChoice
 
 # What is compared unless told otherwise, as far as it is there: all that serve every model, and in seconds.
@@ -194,6 +194,11 @@ class Observing(Form):
         return self
 
     @property
+    def recipe(self) -> Recipe:
+        """What every network of the run is and how it is trained."""
+        return Recipe(model=self.model.part, training=self.training)
+
+    @property
     def parts(self) -> list[Detector]:
         """The detectors."""
         return [choice.part for choice in self.detectors]
@@ -256,7 +261,7 @@ class CleanConfig(Observing):
         default=Tracing(), description="Which training samples shaped the answers to a set of queries."
     )
     budget: BudgetChoice = Field(default=BudgetChoice(), description="How many samples are flagged.")
-    search: Search = Field(default=Search(), description="Other budgets to try on a validation split.")
+    search: BudgetSearch = Field(default=BudgetSearch(), description="Other budgets to try on a validation split.")
     flagging: Flagging = Field(default=Flagging(), description="How scores become flags.")
     verification: Verification = Field(default=Verification(), description="How the cleaning is put to the test.")
     review: Review = Field(default=Review(), description="Whether a person looks at what is flagged.")
@@ -284,8 +289,7 @@ class CleanConfig(Observing):
 class Repetition(NamedTuple):
     """What one repetition of a comparison does otherwise than the others."""
 
-    name: str
-    training: Training
+    recipe: Recipe
     planting: Canaries
 
 
@@ -333,8 +337,10 @@ class CompareConfig(Observing):
         """The first is what ``clean`` does by the same options."""
         return [
             Repetition(
-                f"repetition {i + 1} of {self.seeds}",
-                self.training.model_copy(update={"seed": self.training.seed + 1000 * i}),
+                Recipe(
+                    model=self.model.part,
+                    training=self.training.model_copy(update={"seed": self.training.seed + 1000 * i}),
+                ),
                 self.planting.model_copy(update={"seed": self.planting.seed + i}),
             )
             for i in range(self.seeds)

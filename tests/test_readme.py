@@ -122,8 +122,8 @@ def test_the_example_of_a_detector_is_one(tmp_path, monkeypatch):
 def test_the_table_of_stages_is_the_flow():
     table = README.partition("## The stages")[2].partition("|---|")[2].partition("\n\n")[0]
     stages = re.findall(r"^\| (\w+) \|", table, flags=re.M)
-    flow = (REPOSITORY / "flows" / "clean.py").read_text().partition("with run.logged()")[2]
-    calls = re.findall(r"\.map\(\s*(\w+),|(?<![.\w])(\w+)\(", re.sub(r"Turn\(.*?\)|workers\(.*?\)", "", flow))
+    flow = (REPOSITORY / "flows" / "clean.py").read_text().partition("with Run.start(")[2]
+    calls = re.findall(r"\.map\(\s*(\w+),|(?<![.\w])(\w+)\(", re.sub(r"DatasetLock\(.*?\)|workers\(.*?\)", "", flow))
     # Who is asked for a review comes before the verb.
     called = dict.fromkeys({"reviewed": "review"}.get(name, mapped or name) for mapped, name in calls)
     assert stages == [name for name in called if (REPOSITORY / "tasks" / f"{name}.py").is_file()]

@@ -12,7 +12,7 @@ from pydantic_settings import CliPositionalArg
 
 from tasks.core.errors import BadConfig, BadInput
 from tasks.core.events import DATA_CHANGED
-from tasks.pipeline.artefacts import write_durably
+from tasks.pipeline.durable_files import write_durably
 
 
 class WatchCommand(BaseModel):

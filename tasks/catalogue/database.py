@@ -20,7 +20,7 @@ import pyarrow.dataset as ds
 
 from tasks.catalogue.views import COMPARISONS, RUNS, definition, has
 from tasks.core.errors import BadArtefact, BadInput
-from tasks.pipeline.artefacts import PARTIAL, fsync
+from tasks.pipeline.durable_files import PARTIAL, fsync
 
 NAME = "catalogue.duckdb"
 

@@ -8,7 +8,6 @@ newest (``data``), which versions and tags there are, which detectors have score
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -18,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.core.sql import literal, query
+from tasks.pipeline.recorded_run import RecordedRun
 from tasks.pipeline.schemas import (
     AUDIT,
     COMPARISON,
@@ -126,9 +126,8 @@ def _of_runs(lake: Path) -> Iterable[str]:
 
 def _of_datasets(lake: Path) -> Iterable[str]:
     newest: dict[str, tuple[str, str]] = {}
-    for path in lake.glob(RUNS):
-        about = json.loads(path.read_text(encoding="utf-8"))
-        newest[about["dataset"]] = max(newest.get(about["dataset"], ("", "")), (about["recorded"], about["run_id"]))
+    for recorded in RecordedRun.all_of(lake):
+        newest[recorded.dataset] = max(newest.get(recorded.dataset, ("", "")), (recorded.recorded, recorded.run_id))
     for dataset, (_, run_id) in sorted(newest.items()):
         files = literal(lake / "runs" / run_id, "samples/*.parquet")
         yield f"CREATE VIEW data.{quoted(dataset)} AS SELECT * FROM read_parquet({files});\n"

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from tasks.core.errors import BadConfig
-from tasks.pipeline.artefacts import sha256_of
+from tasks.pipeline.durable_files import sha256_of
 
 
 def located(where: str, file: str) -> Path:

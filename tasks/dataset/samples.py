@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 # Inputs up to this size are held in memory; larger ones in a scratch file that the operating system pages in and out.
 _IN_MEMORY_BYTES = 4 << 30
 
+# What labels and inputs mean is said of all splits together.
+_OF_EVERY_SPLIT = ("payload", "classes", "target")
+
 # What this process has decoded lately, by lake, content and split.
 _REMEMBERED: OrderedDict[tuple[str, str, str], Inputs] = OrderedDict()
 _REMEMBERING = threading.Lock()
@@ -136,10 +139,15 @@ def sample_paths(run: Run, samples: Artefact, split: str = "") -> list[Path]:
     return [run.path(samples, file) for file in samples.files if file.name.startswith(f"samples/{split}")]
 
 
+def split_of(samples: Artefact, *splits: str) -> Artefact:
+    """The samples of some splits alone: what a step is given that depends on no other."""
+    return samples.part(tuple(f"samples/{split}-" for split in splits), *_OF_EVERY_SPLIT)
+
+
 def observed_shards(samples: Artefact) -> list[Artefact]:
     """Shards that gradients are taken of, with what these depend on: the training ones, then the validation ones."""
     splits = ("train", "validation")
-    return [shard for split in splits for shard in samples.shards(f"samples/{split}-", "payload", "classes", "target")]
+    return [shard for split in splits for shard in samples.shards(f"samples/{split}-", *_OF_EVERY_SPLIT)]
 
 
 def load(run: Run, samples: Artefact, split: str) -> Inputs:
@@ -282,14 +290,16 @@ def known_folds(run: Run, folds: Artefact, ids: np.ndarray) -> np.ndarray:
     return fold
 
 
-def check_split(samples: Artefact, split: str) -> None:
-    """Refuse an artefact that has nothing in ``split``.
+def check_splits(samples: Artefact, splits: tuple[str, ...]) -> None:
+    """Refuse an ingested artefact that has nothing in one of ``splits``.
 
     Raises:
         BadInput: with the counts by split.
     """
     counts = samples.facts["splits"]
-    if not counts.get(split):
+    for split in splits:
+        if counts.get(split):
+            continue
         named = f"Name a split column or a {split} file"
         raise BadInput(
             where=f"split {split!r}",

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pydantic import Field
 
 from tasks.core.plugins import Part
 from tasks.decision.budgets import BudgetChoice
-
-if TYPE_CHECKING:
-    from tasks.pipeline.artefacts import Artefact
+from tasks.pipeline.artefacts import Artefact, Bundle
 
 # The networks that choose a budget are not those that it is then verified by: their luck would count twice.
 _FIRST_SEED = 10_000
@@ -23,7 +21,7 @@ class Rung(NamedTuple):
     seeds: list[int]
 
 
-class Search(Part):
+class BudgetSearch(Part):
     """Budgets that are tried on the validation split before the test split is read, once, for the one that is left.
 
     Each rung takes twice the seeds of the one before it, whose retrainings it reuses, and keeps the better half
@@ -47,26 +45,31 @@ class Search(Part):
         return ("validation",) if self.budgets else ()
 
 
-def contenders(flags: list[Artefact], rung: Rung, found: list[Artefact]) -> tuple[list[Artefact], list[int]]:
-    """Each that is left under each seed of a rung, as two lists of equal length.
+class Search(Bundle):
+    """Where a search stands: every candidate, and what each finished round left of them."""
 
-    Args:
-        flags: of all candidates.
-        rung: which round.
-        found: what the rounds before it left, if any.
-    """
-    pairs = [(flags[place], seed) for place in surviving(flags, found) for seed in rung.seeds]
-    return [one for one, _ in pairs], [seed for _, seed in pairs]
+    candidates: list[Artefact]
+    """Flags by each budget, the default one first."""
+    rounds: list[Artefact] = Field(default=[])
 
+    @property
+    def survivors(self) -> list[int]:
+        """The indices of the candidates that are left; of all before the first round."""
+        return self.rounds[-1].facts["survivors"] if self.rounds else list(range(len(self.candidates)))
 
-def surviving(flags: list[Artefact], found: list[Artefact]) -> list[int]:
-    """The places of those that are left after the last round; of all where there was none."""
-    return found[-1].facts["survivors"] if found else list(range(len(flags)))
+    @property
+    def best(self) -> Artefact:
+        """The one that is left, or the first of them."""
+        return self.candidates[self.survivors[0]]
 
+    def pairs(self, rung: Rung) -> tuple[list[Artefact], list[int]]:
+        """Each that is left under each seed of a rung, as two lists of equal length."""
+        pairs = [(self.candidates[index], seed) for index in self.survivors for seed in rung.seeds]
+        return [flags for flags, _ in pairs], [seed for _, seed in pairs]
 
-def chosen(flags: list[Artefact], found: list[Artefact]) -> Artefact:
-    """The one that is left."""
-    return flags[surviving(flags, found)[0]]
+    def after(self, round_: Artefact) -> Search:
+        """The search with one more finished round."""
+        return self.model_copy(update={"rounds": [*self.rounds, round_]})
 
 
 def better_half(accuracy: dict[int, float], flagged: dict[int, int]) -> list[int]:

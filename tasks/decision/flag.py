@@ -8,17 +8,13 @@ from tasks.decision.flagging import Flagging, audit, counted, decide, described
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.schemas import GRADIENTS
 from tasks.pipeline.step import step
+from tasks.scoring.crossfit import CrossFit
 
 
 @step("flag")
 def flag(
     run: Run,
-    samples: Artefact,
-    folds: Artefact,
-    gradients: list[Artefact],
-    votes: Artefact,
-    checkpoints: list[Artefact],
-    canaries: Artefact,
+    crossfit: CrossFit,
     scores: Artefact,
     budget: Budget,
     options: Flagging,
@@ -32,15 +28,18 @@ def flag(
     from tasks.scoring.evidence import Evidence
 
     detector = options.deciding(scores.facts["detectors"])
-    evidence = Evidence(run, samples, folds, gradients, votes, checkpoints, canaries)
+    evidence = Evidence(run, crossfit)
     table = pq.read_table(run.path(scores))
     standing = standing_of(evidence, table[detector].to_numpy())
     found = budget.find(standing)
     scalars = [
-        pq.read_table(path, schema=GRADIENTS) for g in gradients for path in run.paths(g, ".parquet", "gradients")
+        pq.read_table(path, schema=GRADIENTS)
+        for shard in crossfit.gradients
+        for path in run.paths(shard, ".parquet", "gradients")
     ]
     # One checkpoint is one fold: trained on the very samples it is asked about.
-    model = "in-sample" if len(checkpoints) == 1 else "held-out"
+    model = "in-sample" if crossfit.plan.count == 1 else "held-out"
+    samples = crossfit.samples
     thin = classed(samples, table_of(run, samples, ["sample_id", "label", "group", "source", "row", "source_id"]))
     advice = advised(evidence, standing.wrongness, options)
     judged = evidence.target.judged

@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-from tasks.decision.budget_search import better_half, surviving
+from tasks.decision.budget_search import Search, better_half
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.step import step
 
 
 @step("halve, rung {rung}")
-def halve(
-    run: Run,
-    names: list[str],
-    flags: list[Artefact],
-    trials: list[Artefact],
-    rung: int,
-    before: list[Artefact],
-) -> Artefact:
+def halve(run: Run, names: list[str], search: Search, trials: list[Artefact], rung: int) -> Artefact:
     """Compare the candidates that are left on the validation split → ``search.parquet``, the rungs before included.
 
     Args:
         run: where to write.
         names: of all candidates.
-        flags: of all candidates.
+        search: as it stands.
         trials: what retrain left of those that are left: one after the other, each under the same number of seeds.
         rung: number of this round, from 1.
-        before: what the rounds before this one left.
 
     Returns:
-        Facts: ``survivors``, their places among the candidates, ``names``, what they are called, and ``rung``.
+        Facts: ``survivors``, their indices among the candidates, ``names``, what they are called, and ``rung``.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     from tasks.pipeline.schemas import SEARCH
 
-    places = surviving(flags, before)
+    places, flags = search.survivors, search.candidates
     each = len(trials) // len(places)
     rows, means = [], {}
     flagged = {place: flags[place].facts["flagged"] for place in places}
@@ -48,7 +40,7 @@ def halve(
         rows += [about | row for row in of_place]
     kept = better_half(means, flagged)
     table = pa.Table.from_pylist([row | {"kept": row["place"] in kept} for row in rows], SEARCH)
-    earlier = [pq.read_table(run.path(artefact), schema=SEARCH) for artefact in before[-1:]]
+    earlier = [pq.read_table(run.path(artefact), schema=SEARCH) for artefact in search.rounds[-1:]]
     table = pa.concat_tables([*earlier, table])
     with run.draft("search") as draft:
         pq.write_table(table, draft.path("search.parquet", table.num_rows), compression="zstd")

@@ -39,7 +39,7 @@ from tasks.pipeline.step import step
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from tasks.pipeline.dataset_lock import Turn
+    from tasks.pipeline.dataset_lock import DatasetLock
 
 # Prefect fails a pause that has expired; ours ends before.
 _LONGER_SECONDS = 86_400
@@ -111,7 +111,7 @@ def _rows_of(run: Run, flags: Artefact, table: pa.Table, answer: Answer) -> pa.T
     return pa.table([names, pa.array(kept), pa.nulls(len(names), pa.string())], schema=ROWS)
 
 
-def reviewed(run: Run, samples: Artefact, flags: Artefact, options: Review, turn: Turn) -> Artefact:
+def reviewed(run: Run, samples: Artefact, flags: Artefact, options: Review, lock: DatasetLock) -> Artefact:
     """The flags as they are, or, where a review is required, as somebody wants them.
 
     Called by the flow itself: the run is *Paused* meanwhile, and is resumed by the form in the Prefect UI (Resume) or
@@ -125,7 +125,7 @@ def reviewed(run: Run, samples: Artefact, flags: Artefact, options: Review, turn
         return flags
     answer = earlier_answer(run, flags)
     if answer is None:
-        with turn.given_up():
+        with lock.given_up():
             answer = _asked(run, samples, flags, options)
     return review(run, samples, flags, answer)
 

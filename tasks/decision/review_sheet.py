@@ -25,7 +25,8 @@ from pydantic import Field, ValidationError
 from tasks.core.errors import BadInput
 from tasks.core.plugins import Part
 from tasks.dataset.targets import Target
-from tasks.pipeline.artefacts import Artefact, Run, sha256_of, write_durably
+from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.durable_files import sha256_of, write_durably
 
 Decision = Literal["approve", "reject", "rows"]
 

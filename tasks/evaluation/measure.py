@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tasks.decision.budgets import Budget, Found
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.step import step
+from tasks.scoring.crossfit import CrossFit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,12 +23,7 @@ _ENDS = {"": "value", "_low": "low", "_high": "high"}
 @step("measure")
 def measure(
     run: Run,
-    samples: Artefact,
-    folds: Artefact,
-    gradients: list[Artefact],
-    votes: Artefact,
-    checkpoints: list[Artefact],
-    canaries: Artefact,
+    crossfit: CrossFit,
     scores: Artefact,
     budgets: list[Budget],
 ) -> Artefact:
@@ -48,8 +44,8 @@ def measure(
     from tasks.pipeline.schemas import CURVES, MEASURES
     from tasks.scoring.evidence import Evidence
 
-    evidence = Evidence(run, samples, folds, gradients, votes, checkpoints, canaries)
-    truth = truth_of(run, samples, evidence.ids)
+    evidence = Evidence(run, crossfit)
+    truth = truth_of(run, crossfit.samples, evidence.ids)
     table = pq.read_table(run.path(scores))
     standing = standing_of(evidence, np.zeros(len(evidence)))
     rows, curves = [], []

@@ -16,6 +16,7 @@ from tasks.core.errors import BadArtefact
 from tasks.core.progress import LOGGER
 from tasks.evaluation.experiments import Experiment, Measure, Scale, ScaleName, Variant
 from tasks.evaluation.reproduction import FIGURES, Figure, Reproduction, Row
+from tasks.pipeline.recorded_run import RecordedRun
 
 Flow = tuple[type[BaseModel], Callable[[Any], str]]
 """A flow's configuration, and the flow."""
@@ -139,7 +140,7 @@ def _run(flow: Callable[[Any], str], config: BaseModel, lake: Path, dataset: str
 
 def _cleaned(lake: Path, run_id: str, measures: list[Measure]) -> dict[str, float]:
     """What a run of clean found, in per cent."""
-    facts = json.loads((lake / "runs" / run_id / "run.json").read_text(encoding="utf-8"))["facts"]
+    facts = RecordedRun.read(lake, run_id).facts
     accuracy, found = facts["metrics"]["accuracy"], facts["metrics"]["detection"]
     figures = {"removed": float(facts["flags"]["flagged"])}
     if found:
@@ -182,19 +183,16 @@ def _timed(lake: Path, run_id: str, config: BaseModel) -> dict[str, dict[str, fl
     The median of three, each on evidence that has read nothing yet.
     """
     from tasks.pipeline.artefacts import Run
+    from tasks.scoring.crossfit import CrossFit
     from tasks.scoring.evidence import Evidence
-    from tasks.training.base_run import base_of, stages_of
 
     run = Run(lake=lake, run_id=run_id)
-    base = base_of(run, run_id, "")
-    samples, folds, gradients, votes, checkpoints, canaries = (
-        stages_of(run, base, stage) for stage in ("samples", "folds", "gradients", "votes", "checkpoints", "canaries")
-    )
+    crossfit = CrossFit.recorded(run, run_id)
     seconds = {}
     for detector in cast("Any", config).parts:
         several = []
         for _ in range(_TIMED):
-            evidence = Evidence(run, samples[0], folds[0], gradients, votes[0], checkpoints, canaries[0])
+            evidence = Evidence(run, crossfit)
             began = time.perf_counter()
             evidence.score(detector)
             several.append(time.perf_counter() - began)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from tasks.pipeline.artefacts import write_durably
+from tasks.pipeline.durable_files import write_durably
 
 FIGURES: dict[str, str] = {
     "removed": "removed",

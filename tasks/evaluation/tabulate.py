@@ -3,16 +3,8 @@
 from __future__ import annotations
 
 from tasks.core.errors import BadArtefact
-from tasks.pipeline.artefacts import (
-    MANIFEST,
-    Artefact,
-    File,
-    Run,
-    partial_folder,
-    rename_folder,
-    sha256_of,
-    write_durably,
-)
+from tasks.pipeline.artefacts import MANIFEST, Artefact, File, Run
+from tasks.pipeline.durable_files import partial_folder, rename_folder, sha256_of, write_durably
 from tasks.pipeline.step import step
 
 

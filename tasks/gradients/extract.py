@@ -10,22 +10,14 @@ from tasks.dataset.targets import target_of
 from tasks.gradients.kinds import Gradient
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.step import step
-from tasks.planning.canaries import places, planted_of
-from tasks.training.fit import Training
-from tasks.training.models import Model
+from tasks.planning.canaries import places
+from tasks.planning.plan import Plan
+from tasks.training.recipe import Recipe
 
 
 @step("extract {samples.files[0].name}")
 def extract(
-    run: Run,
-    samples: Artefact,
-    folds: Artefact,
-    canaries: Artefact,
-    checkpoints: list[Artefact],
-    model: Model,
-    gradient: Gradient,
-    training: Training,
-    base: Artefact,
+    run: Run, samples: Artefact, plan: Plan, checkpoints: list[Artefact], recipe: Recipe, gradient: Gradient
 ) -> Artefact:
     """Gradients of one shard's samples: evaluation mode, no augmentation.
 
@@ -43,8 +35,8 @@ def extract(
     from tasks.gradients.shards import ShardWriter
 
     name, target = PurePath(samples.files[0].name).stem, target_of(samples)
-    shard = Shard(run, samples, checkpoints, model, gradient, training.objective(target), folds.facts["samples"])
-    with run.draft("gradients") as draft, claimed(training.device) as device:
+    shard = Shard(run, samples, checkpoints, recipe, gradient, plan.folds.facts["samples"])
+    with run.draft("gradients") as draft, claimed(recipe.training.device) as device:
         if not name.startswith("train"):
             inputs = load(run, samples, "validation")
             with ShardWriter(draft, name, "reference") as writer:
@@ -52,9 +44,9 @@ def extract(
                     shard.take(writer, inputs, np.arange(len(inputs.ids)), fold, device)
             return draft.commit(**shard.facts)
         inputs = load(run, samples, "train")
-        fold, planted = fold_of(run, folds, inputs.ids), planted_of(run, canaries, target)
+        fold, planted = fold_of(run, plan.folds, inputs.ids), plan.planted(run, target)
         rows, canary = places(inputs.ids, planted.ids)
-        earlier = Earlier(run, base, shard.about, inputs, samples.facts["classes"])
+        earlier = Earlier(run, plan.base, shard.about, inputs, samples.facts["classes"])
         whole = earlier.shard(name)
         if whole is not None:
             for file in whole.files:

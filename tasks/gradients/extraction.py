@@ -19,7 +19,7 @@ from tasks.gradients.shards import ShardWriter
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.schemas import gradient_shard
 from tasks.training.fit import build, restored
-from tasks.training.models import Model
+from tasks.training.recipe import Recipe
 
 if TYPE_CHECKING:
     import torch
@@ -241,9 +241,8 @@ class Shard:
         run: whose lake.
         samples: the shard.
         checkpoints: one for each fold.
-        model: that they are of.
+        recipe: by which they were made.
         gradient: how it is taken.
-        loss: ℓ.
         dataset: how many samples the whole dataset has.
     """
 
@@ -252,13 +251,13 @@ class Shard:
         run: Run,
         samples: Artefact,
         checkpoints: list[Artefact],
-        model: Model,
+        recipe: Recipe,
         gradient: Gradient,
-        loss: Loss,
         dataset: int,
     ) -> None:
-        self.run, self.samples, self.model, self.gradient = run, samples, model, gradient
-        self.loss, self.dataset, self.target = loss, dataset, target_of(samples)
+        self.run, self.samples, self.model, self.gradient = run, samples, recipe.model, gradient
+        self.dataset, self.target = dataset, target_of(samples)
+        self.loss = loss = recipe.training.objective(self.target)
         self.by_fold = {checkpoint.facts["fold"]: checkpoint for checkpoint in checkpoints}
         self.about = about_of(gradient, loss, checkpoints, gradient.layers(self._blank()))
 

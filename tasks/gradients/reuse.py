@@ -16,7 +16,7 @@ from tasks.dataset.samples import Inputs, sample_paths
 from tasks.gradients.shard_metadata import About
 from tasks.pipeline.arrow_files import mapped
 from tasks.pipeline.artefacts import Artefact, Run
-from tasks.training.base_run import stages_of
+from tasks.pipeline.recorded_run import stages_of
 
 
 class Earlier:

@@ -27,7 +27,8 @@ from tasks.dataset.samples import Payload
 from tasks.ingestion.label_noise import Planting
 from tasks.ingestion.readers import Chunk, Reject
 from tasks.ingestion.survey import Survey
-from tasks.pipeline.artefacts import Run, fsync
+from tasks.pipeline.artefacts import Run
+from tasks.pipeline.durable_files import fsync
 from tasks.pipeline.schemas import REJECTS, SAMPLES, SPLIT_NAMES, SPLITS
 
 

@@ -17,22 +17,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
-import shutil
-import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from tasks.core.errors import BadArtefact, BadConfig
+from tasks.pipeline.durable_files import link_or_copy, partial_folder, rename_folder, sha256_of, sweep, write_durably
 
 MANIFEST = "manifest.json"
-PARTIAL = ".partial-"
 
 
 class File(BaseModel):
@@ -65,21 +63,36 @@ class Artefact(BaseModel):
         """Rows of all files together."""
         return sum(file.rows for file in self.files)
 
-    def shards(self, prefix: str, *facts: str) -> list[Artefact]:
-        """One artefact for each file named ``prefix…``, with those named facts that there are, for a mapped task.
+    def part(self, prefixes: tuple[str, ...], *facts: str) -> Artefact:
+        """The files whose names begin with one of ``prefixes``, with those of the named facts that there are.
 
-        A shard's digest covers no more than what its task depends on, so that rows added elsewhere leave it cached.
+        Its digest covers no more than these: a stage that is given a part is recomputed when the part changes.
         """
+        files = tuple(file for file in self.files if file.name.startswith(prefixes))
         kept = {name: self.facts[name] for name in facts if name in self.facts}
-        return [
-            self.model_copy(update={"files": (file,), "facts": kept, "digest": _digest([file], kept)})
-            for file in self.files
-            if file.name.startswith(prefix)
-        ]
+        return self.model_copy(update={"files": files, "facts": kept, "digest": _digest(list(files), kept)})
+
+    def shards(self, prefix: str, *facts: str) -> list[Artefact]:
+        """One part for each file named ``prefix…``, for a mapped task."""
+        return [self.part((file.name,), *facts) for file in self.files if file.name.startswith(prefix)]
+
+
+class Bundle(BaseModel):
+    """What steps are given together: artefacts, parts and other bundles. A cache key takes its fields one by one."""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+
+def listed(*values: Artefact | list[Artefact] | None) -> list[Artefact]:
+    """Every artefact of some values, in their order; a step that was not run left None."""
+    return [artefact for value in values for artefact in (value if isinstance(value, list) else [value]) if artefact]
 
 
 class Run(BaseModel):
-    """Where and for which run a verb writes. Never part of a cache key."""
+    """Where and for which run a step writes: ``with Run.start(lake, dataset) as run``. Never part of a cache key.
+
+    A failure inside the block is entered in the run log; a success enters itself, with its result.
+    """
 
     model_config = ConfigDict(frozen=True)
     lake: Path
@@ -103,7 +116,7 @@ class Run(BaseModel):
                 got=f"{error.strerror} ({error.filename})",
                 do="Name another with --lake, or mend its permissions.",
             ) from error
-        _sweep(lake)
+        sweep(lake)
         for other in sorted(path.name for path in (lake / "versions").iterdir()):
             if other != dataset and other.lower() == dataset.lower():
                 raise BadConfig(
@@ -158,14 +171,12 @@ class Run(BaseModel):
             return False
         return True
 
-    @contextmanager
-    def logged(self) -> Iterator[Run]:
-        """Enter a failure in the run log; a success enters itself, with what it found."""
-        try:
-            yield self
-        except BaseException as error:
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if error is not None:
             self.log({"run_id": self.run_id, "state": "failed", "error": f"{type(error).__name__}: {error}"})
-            raise
 
     def log(self, line: dict[str, Any]) -> None:
         """Append one line to the run log: a single O_APPEND write, so that two runs never mix theirs."""
@@ -223,90 +234,6 @@ class Draft:
             final.rename(final.with_name(f"{final.name}.damaged-{uuid.uuid4().hex[:8]}"))
             rename_folder(self.folder, final)
         return artefact
-
-
-def sha256_of(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def link_or_copy(source: Path, target: Path) -> None:
-    """A hard link, or a copy on another file system or one without links."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
-
-
-def write_durably(path: Path, text: str) -> None:
-    """Write a small text file aside, fsync it, and rename it over ``path``."""
-    aside = path.with_name(f"{PARTIAL}{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}-{path.name}")
-    with aside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
-    fsync(path.parent)
-
-
-def rename_folder(aside: Path, final: Path) -> bool:
-    """Fsync everything below ``aside`` and rename it to ``final``, which must not exist; False when it does."""
-    for path in sorted(aside.rglob("*"), reverse=True):
-        fsync(path)
-    fsync(aside)
-    try:
-        aside.rename(final)
-    except OSError:
-        if final.exists():
-            return False
-        raise
-    fsync(final.parent)
-    return True
-
-
-def fsync(path: Path) -> None:
-    """Flush one file or folder to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def partial_folder(parent: Path) -> Iterator[Path]:
-    """A folder beside its final place, named after this process, removed unless it was renamed away."""
-    folder = parent / f"{PARTIAL}{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _sweep(lake: Path) -> None:
-    """Remove partial files and folders whose process, on this machine, is no longer alive."""
-    prefix = f"{PARTIAL}{socket.gethostname()}-"
-    # The lake, its folders, and the datasets below versions/: the three levels at which anything is written aside.
-    for pattern in (f"{prefix}*", f"*/{prefix}*", f"versions/*/{prefix}*"):
-        for path in lake.glob(pattern):
-            # process-random, and nothing of another host whose name begins like ours.
-            process, _, rest = path.name.removeprefix(prefix).partition("-")
-            ours = process.isdigit() and re.fullmatch(r"[0-9a-f]{8}(-.*)?", rest)
-            if ours and not _alive(int(process)):
-                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _digest(files: list[File], facts: dict[str, Any]) -> str:

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from tasks.core.plugins import Choice, Part
-from tasks.pipeline.artefacts import Artefact, Run, sha256_of
+from tasks.pipeline.artefacts import Artefact, Bundle, Run
+from tasks.pipeline.durable_files import sha256_of
 
 # Import names that are not the names of their distributions.
 _DISTRIBUTIONS = {"sklearn": "scikit-learn", "PIL": "pillow", "yaml": "pyyaml"}
@@ -83,6 +84,8 @@ def _content(value: Any) -> Any:
             return None
         case Artefact():
             return value.digest
+        case Bundle():
+            return {name: _content(getattr(value, name)) for name in type(value).model_fields}
         case Choice():
             return _content(value.part)
         case Part():

@@ -19,8 +19,8 @@ from tasks.pipeline.artefacts import Run
 _LOOK_AGAIN_SECONDS = 0.5
 
 
-class Turn:
-    """A run's turn: ``with Turn(run, dataset) as turn``.
+class DatasetLock:
+    """A run's turn at its dataset: ``with DatasetLock(run, dataset) as lock``.
 
     Args:
         run: whose lake, and who waits.
@@ -33,7 +33,7 @@ class Turn:
         self.run, self.dataset = run, dataset
         self._lock = FileLock(folder / f"{dataset}.lock", timeout=0)
 
-    def __enter__(self) -> Turn:
+    def __enter__(self) -> DatasetLock:
         """Wait until nobody else works on the dataset."""
         told = False
         while True:

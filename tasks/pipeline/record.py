@@ -6,7 +6,9 @@ import json
 from datetime import UTC, datetime
 
 from tasks.core.errors import BadArtefact
-from tasks.pipeline.artefacts import MANIFEST, Artefact, Run, link_or_copy, partial_folder, rename_folder, write_durably
+from tasks.pipeline.artefacts import MANIFEST, Artefact, Run
+from tasks.pipeline.durable_files import link_or_copy, partial_folder, rename_folder, write_durably
+from tasks.pipeline.recorded_run import RUN_FILE
 from tasks.pipeline.step import step
 
 # Stages a run has one of; their facts make its summary.
@@ -55,7 +57,7 @@ def record(run: Run, dataset: str, config: str, stages: list[Artefact]) -> Artef
                 link_or_copy(run.path(stage, file), aside / file.name)
         write_durably(aside / "config.yaml", config)
         write_durably(aside / MANIFEST, artefact.model_dump_json(indent=1))
-        write_durably(aside / "run.json", json.dumps(summary, indent=1))
+        write_durably(aside / RUN_FILE, json.dumps(summary, indent=1))
         if not rename_folder(aside, final):
             raise BadArtefact(
                 where=str(final), expected="a new run folder", got="one that exists", do="Run again: ids are unique."

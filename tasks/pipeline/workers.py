@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from prefect import Task
+from prefect import Task, unmapped
 from prefect.futures import PrefectFutureList
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 from prefect.utilities.callables import get_call_parameters
@@ -17,6 +17,10 @@ from tasks.core.runner import Runner
 from tasks.pipeline.artefacts import Artefact
 
 
+class each(list[Any]):  # noqa: N801  read as a word: pool.map(train, run, plan, each(folds))
+    """Marks the argument of a mapped task that is another for each of its runs."""
+
+
 class Workers:
     """Maps tasks over a started task runner."""
 
@@ -24,8 +28,12 @@ class Workers:
         self._runner = runner
 
     def map(self, task: Task[..., Any], *arguments: Any) -> PrefectFutureList[Artefact]:
-        """One task run for each element of the arguments that are not ``unmapped``, as ``Task.map`` has it."""
-        return self._runner.map(task, get_call_parameters(task.fn, arguments, {}))
+        """One task run for each element of the arguments marked ``each``; the others are the same for all.
+
+        (Prefect has it the other way round: every list is mapped that is not marked ``unmapped``.)
+        """
+        given = [list(value) if isinstance(value, each) else unmapped(value) for value in arguments]
+        return self._runner.map(task, get_call_parameters(task.fn, tuple(given), {}))
 
 
 @contextmanager

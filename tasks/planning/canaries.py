@@ -59,6 +59,14 @@ class Planted(NamedTuple):
     def __len__(self) -> int:
         return len(self.ids)
 
+    @classmethod
+    def none(cls, folds: int) -> Planted:
+        """No canary at all."""
+        empty = np.zeros(0, np.int64)
+        return cls(
+            empty.astype(object), empty, empty.astype(np.int8), np.zeros((0, folds), bool), pa.array([], pa.string())
+        )
+
 
 def planted_of(run: Run, canaries: Artefact, target: Target) -> Planted:
     """Read ``canaries.parquet``."""

@@ -1,4 +1,4 @@
-"""plan: samples → a cross-fitting fold for each; and a look at the network before any time is spent on it."""
+"""make_folds: training samples → a cross-fitting fold for each."""
 
 # pyright: reportAttributeAccessIssue=false
 # pyarrow.compute makes its functions at import time; pyright cannot see them.
@@ -7,63 +7,40 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.core.devices import exclusive
 from tasks.core.errors import BadConfig, BadInput
-from tasks.dataset.samples import check_split, known_folds, payload_of, table_of
+from tasks.dataset.samples import known_folds, table_of
 from tasks.dataset.targets import target_of
-from tasks.gradients.kinds import Gradient
 from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.recorded_run import networks_of, stages_of
 from tasks.pipeline.schemas import FOLDS
 from tasks.pipeline.step import step
-from tasks.training.base_run import networks_of, stages_of
-from tasks.training.fit import build
-from tasks.training.models import Model
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
 
-@step("plan {folds} folds")
-def plan(
-    run: Run,
-    samples: Artefact,
-    folds: int,
-    model: Model,
-    gradient: Gradient,
-    base: Artefact,
-    needed: tuple[str, ...] = ("train", "test"),
-) -> Artefact:
+@step("make {folds} folds")
+def make_folds(run: Run, samples: Artefact, folds: int, base: Artefact) -> Artefact:
     """Assign folds to the training samples, stratified by label; duplicates and groups stay together.
 
-    The network is built once and refused here if the gradient kind cannot serve it. With a base, its samples keep their
-    folds and new ones are dealt among them: no model of the base has seen those. ``needed`` are the splits that must
-    not be empty.
+    With a base, its samples keep their folds and new ones are dealt among them: no model of the base has seen those.
 
     Raises:
-        BadModel: the network does not fit the inputs or the gradient kind.
-        BadInput: nothing to train on, nothing to verify with, or other classes or inputs than the base's.
+        BadInput: other classes or inputs than the base's, or groups that now join several of its folds.
         BadConfig: more folds than the data allows, or than the base has.
     """
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
-    import torch
 
     from tasks.dataset.sample_ids import inseparable, uniforms
     from tasks.kernels.folds import assign_folds, extend_folds
 
-    payload, target = payload_of(samples), target_of(samples)
-    for split in needed:
-        check_split(samples, split)
-    with exclusive("cpu"), torch.random.fork_rng(devices=[]):
-        gradient.check(build(model, payload, target.outputs), payload.blank(2))
-    table = table_of(run, samples, ["sample_id", "split", "label", "group"])
-    table = table.filter(pc.equal(table["split"], "train"))
+    table = table_of(run, samples, ["sample_id", "label", "group"])
     ids = table["sample_id"].to_pylist()
     units = inseparable(ids, table["group"].to_pylist())
-    strata = target.strata(table["label"])
     distinct = len(np.unique(units))
     if folds > distinct:
         raise BadConfig(
@@ -86,7 +63,7 @@ def plan(
         _check_units(units, known)
         fold = extend_folds(units, known, *uniforms(every, 0), folds)[: len(ids)]
     else:
-        fold = assign_folds(units, strata, folds)
+        fold = assign_folds(units, target_of(samples).strata(table["label"]), folds)
     with run.draft("folds") as draft:
         new = _new(run, base, table) if earlier else np.zeros(len(ids), bool)
         out = pa.table([pa.array(ids, pa.string()), pa.array(fold, pa.int16()), pa.array(new)], schema=FOLDS)

@@ -8,9 +8,9 @@ from __future__ import annotations
 from tasks.dataset.samples import fold_of, given_texts
 from tasks.dataset.targets import target_of
 from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.recorded_run import stages_of
 from tasks.pipeline.step import step
 from tasks.planning.canaries import KINDS, Canaries
-from tasks.training.base_run import stages_of
 
 
 @step("plant")
@@ -37,7 +37,7 @@ def plant(
     given = given_texts(run, samples, table["sample_id"].combine_chunks())
     labels = target.strata(given)
     earlier = stages_of(run, base, "canaries")
-    if canaries.share and earlier and earlier[0].facts["canaries"]:
+    if earlier and earlier[0].facts["canaries"]:
         old = pq.read_table(run.path(earlier[0]))
         now = given.take(pc.index_in(old["sample_id"], value_set=pa.array(ids, pa.string())).combine_chunks())
         kept = old.filter(pc.not_equal(old["planted_label"], now))  # null, and so dropped, where the sample is gone

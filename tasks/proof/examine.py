@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.dataset.samples import payload_of, remembered
+from tasks.dataset.samples import payload_of, remembered, sample_paths
 from tasks.dataset.targets import target_of
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.step import step
 from tasks.planning.neighbours import Neighbourhood
-from tasks.training.fit import Training
-from tasks.training.models import Model
+from tasks.training.recipe import Recipe
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,8 +23,7 @@ def examine(
     samples: Artefact,
     checkpoints: list[Artefact],
     neighbourhood: Neighbourhood,
-    model: Model,
-    training: Training,
+    recipe: Recipe,
 ) -> Artefact:
     """Audit the splits that a verification counts by → ``examination.parquet``, most suspect first.
 
@@ -40,12 +38,12 @@ def examine(
     from tasks.proof.heldout_labels import examined
 
     target = target_of(samples)
-    splits = [split for split in ("test", "validation") if samples.facts["splits"].get(split)]
+    splits = [split for split in ("test", "validation") if sample_paths(run, samples, split)]
     tables = []
     # Who is never told how likely another label is has no opinion of the given one.
     for split in splits if target.judged else []:
         inputs = remembered(run, samples, split)
-        probabilities, votes = _asked(run, samples, checkpoints, neighbourhood, model, training, inputs)
+        probabilities, votes = _asked(run, samples, checkpoints, neighbourhood, recipe, inputs)
         tables.append(examined(inputs.ids, split, inputs.labels.numpy(), probabilities, votes, list(target.classes)))
     table = pa.concat_tables([EXAMINATION.empty_table(), *tables])
     suspect = table.filter(table["suspect"])["split"].to_pylist()
@@ -59,8 +57,7 @@ def _asked(
     samples: Artefact,
     checkpoints: list[Artefact],
     neighbourhood: Neighbourhood,
-    model: Model,
-    training: Training,
+    recipe: Recipe,
     inputs: Inputs,
 ) -> tuple[np.ndarray, np.ndarray]:
     """(mean probabilities of the folds' last networks, shares of the neighbours' labels), n × k each."""
@@ -71,12 +68,12 @@ def _asked(
     from tasks.training.fit import outputs_of, restored
 
     payload, target, n = payload_of(samples), target_of(samples), len(inputs.ids)
-    k, objective = len(target.classes), training.objective(target)
+    k, objective = len(target.classes), recipe.training.objective(target)
     probabilities, shares = np.zeros((n, k)), np.empty((n, k), np.float32)
-    with claimed(training.device) as device:
+    with claimed(recipe.training.device) as device:
         # By fold, so that the sum does not depend on the order in which trainings finished.
         for checkpoint in sorted(checkpoints, key=lambda artefact: artefact.facts["fold"]):
-            outputs = outputs_of(restored(run, checkpoint, model, payload, target.outputs)[-1], inputs, device)
+            outputs = outputs_of(restored(run, checkpoint, recipe.model, payload, target.outputs)[-1], inputs, device)
             spread = target.spread(outputs, inputs.values)
             probabilities += target.probabilities(outputs, spread, objective).numpy()
         train = remembered(run, samples, "train")

@@ -12,8 +12,8 @@ from tasks.dataset.targets import Said, target_of
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.step import step
 from tasks.proof.arms import Arm, flagged_among, treated
-from tasks.training.fit import Training, fit, predict
-from tasks.training.models import Model
+from tasks.training.fit import fit, predict
+from tasks.training.recipe import Recipe
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,8 +28,7 @@ def retrain(
     flags: Artefact,
     arm: Arm,
     seed: int,
-    model: Model,
-    training: Training,
+    recipe: Recipe,
     split: Literal["test", "validation"] = "test",
 ) -> Artefact:
     """Train from scratch on what the arm keeps, and predict one split once, after the last epoch.
@@ -45,6 +44,7 @@ def retrain(
 
     from tasks.core import devices
 
+    training = recipe.training
     inputs, held_out = remembered(run, samples, "train"), remembered(run, samples, split)
     target = target_of(samples)
     flagged, suggested, text = flagged_among(pq.read_table(run.path(flags)), inputs.ids, target)
@@ -56,12 +56,11 @@ def retrain(
     inputs.bear(mended, text.take(pa.array(mended)), target)
     rows = np.flatnonzero(kept)
     network = fit(
-        model,
+        recipe,
         payload_of(samples),
         target,
         inputs,
         rows,
-        training,
         seed=1000 + training.seed + seed,
         label=f"retrain {arm}, seed {seed}",
         steps=training.epochs * -(-len(inputs.ids) // training.batch_size),

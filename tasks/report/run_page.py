@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from tasks.pipeline.artefacts import write_durably
+from tasks.pipeline.durable_files import write_durably
 from tasks.report.figures import figures
 from tasks.report.gallery import MOST, gallery
 from tasks.report.summary import Summary

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.core.errors import BadInput
+from tasks.pipeline.recorded_run import RecordedRun
 
 
 @dataclass(frozen=True)
@@ -27,16 +26,8 @@ class Summary:
         Raises:
             BadInput: there is no such run.
         """
-        path = lake / "runs" / run_id / "run.json"
-        if Path(run_id).name != run_id or not path.is_file():
-            raise BadInput(
-                where=str(lake / "runs"),
-                expected=f"a run {run_id!r}",
-                got="none of that name",
-                do="See gradsieve runs.",
-            )
-        about = json.loads(path.read_text(encoding="utf-8"))
-        return cls(facts=about["facts"], run_id=run_id, dataset=about["dataset"], lake=lake)
+        recorded = RecordedRun.read(lake, run_id)
+        return cls(facts=recorded.facts, run_id=run_id, dataset=recorded.dataset, lake=lake)
 
     @property
     def sections(self) -> list[tuple[str, list[str]]]:

@@ -26,7 +26,8 @@ from tasks.dataset.samples import given_texts, settled_of
 from tasks.dataset.targets import target_of
 from tasks.gradients.shards import GradientShards
 from tasks.pipeline.artefacts import Artefact, Run
-from tasks.planning.canaries import Planted, planted_of
+from tasks.planning.canaries import Planted
+from tasks.scoring.crossfit import CrossFit
 
 if TYPE_CHECKING:
     import torch
@@ -48,31 +49,14 @@ class Evidence:
 
     Args:
         run: whose lake.
-        samples: as ingested.
-        folds: and who is new since the run whose networks these are.
-        gradients: what extract made of their shards.
-        votes: what the neighbours' labels say.
-        checkpoints: of all folds, with the dynamics of their training.
-        canaries: of this run.
+        crossfit: the samples, their networks and gradients.
         planted: show the canaries under their planted labels.
     """
 
-    def __init__(
-        self,
-        run: Run,
-        samples: Artefact,
-        folds: Artefact,
-        gradients: list[Artefact],
-        votes: Artefact,
-        checkpoints: list[Artefact],
-        canaries: Artefact,
-        *,
-        planted: bool = False,
-    ) -> None:
-        self._parts = (run, samples, folds, gradients, votes, checkpoints, canaries)
-        self.run, self.samples, self.target = run, samples, target_of(samples)
-        self.classes: list[str] = samples.facts["classes"]
-        self.is_planted = planted
+    def __init__(self, run: Run, crossfit: CrossFit, *, planted: bool = False) -> None:
+        self.run, self.crossfit, self.is_planted = run, crossfit, planted
+        self.samples, self.target = crossfit.samples, target_of(crossfit.samples)
+        self.classes: list[str] = crossfit.samples.facts["classes"]
         self._scores: dict[str, np.ndarray] = {}
         self._kept: dict[str, Any] = {}
         self._twin: Evidence | None = None
@@ -84,7 +68,7 @@ class Evidence:
     def twin(self) -> Evidence:
         """The same samples seen the other way: under given labels, or with planted ones."""
         if self._twin is None:
-            self._twin = Evidence(*self._parts, planted=not self.is_planted)
+            self._twin = Evidence(self.run, self.crossfit, planted=not self.is_planted)
             self._twin._twin = self
         return self._twin
 
@@ -101,16 +85,14 @@ class Evidence:
     @cached_property
     def gradients(self) -> GradientShards:
         """Held-out gradients."""
-        run, _, _, shards, *_ = self._parts
-        own = [shard for shard in shards if not _is_reference(shard)]
-        return GradientShards(run, own, instead="canaries" if self.is_planted else None)
+        own = [shard for shard in self.crossfit.gradients if not _is_reference(shard)]
+        return GradientShards(self.run, own, instead="canaries" if self.is_planted else None)
 
     @cached_property
     def reference(self) -> GradientShards | None:
         """Gradients of the validation split, each sample by every fold's network; None where there is none."""
-        run, _, _, shards, *_ = self._parts
-        held = [shard for shard in shards if _is_reference(shard)]
-        return GradientShards(run, held, "reference") if held else None
+        held = [shard for shard in self.crossfit.gradients if _is_reference(shard)]
+        return GradientShards(self.run, held, "reference") if held else None
 
     @cached_property
     def ids(self) -> pa.Array:
@@ -139,8 +121,7 @@ class Evidence:
     def settled(self) -> np.ndarray:
         """Who is not new, n bool: what a detector fits is fitted on these, so that a night's new samples are measured
         by what was there before them, and move nobody else's score. Without a base all are settled."""
-        run, _, folds, *_ = self._parts
-        return settled_of(run, folds, self.ids)
+        return settled_of(self.run, self.crossfit.plan.folds, self.ids)
 
     @cached_property
     def outputs(self) -> torch.Tensor:
@@ -177,8 +158,7 @@ class Evidence:
 
     @cached_property
     def _votes(self) -> pa.Table:
-        run, _, _, _, votes, *_ = self._parts
-        return pq.read_table(run.path(votes))
+        return pq.read_table(self.run.path(self.crossfit.votes))
 
     @cached_property
     def votes(self) -> np.ndarray:
@@ -201,10 +181,9 @@ class Evidence:
             n float64; NaN for a sample that no network was trained on so (one that is new or relabelled since the base,
             canaries with fewer than three folds).
         """
-        run, *_, checkpoints, _ = self._parts
         sums, counts = np.zeros(len(self)), np.zeros(len(self))
-        for checkpoint in checkpoints:
-            for path in run.paths(checkpoint, ".parquet", "dynamics"):
+        for checkpoint in self.crossfit.checkpoints:
+            for path in self.run.paths(checkpoint, ".parquet", "dynamics"):
                 seen = pq.read_table(path, columns=["sample_id", "label", name])
                 rank = pc.index_in(seen["sample_id"], value_set=self.ids)
                 there = pc.is_valid(rank).to_numpy()
@@ -218,8 +197,7 @@ class Evidence:
     @cached_property
     def canaries(self) -> Planted:
         """The run's canaries; the same whichever way one looks."""
-        run, samples, *_, canaries = self._parts
-        return planted_of(run, canaries, target_of(samples))
+        return self.crossfit.plan.planted(self.run, self.target)
 
     @cached_property
     def canary_places(self) -> np.ndarray:

@@ -5,18 +5,14 @@ from __future__ import annotations
 from tasks.core.errors import BadArtefact, BadConfig
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.step import step
+from tasks.scoring.crossfit import CrossFit
 from tasks.scoring.detectors import Detector
 
 
 @step("score")
 def score(
     run: Run,
-    samples: Artefact,
-    folds: Artefact,
-    gradients: list[Artefact],
-    votes: Artefact,
-    checkpoints: list[Artefact],
-    canaries: Artefact,
+    crossfit: CrossFit,
     detectors: list[Detector],
 ) -> Artefact:
     """Let every detector look at the same evidence.
@@ -44,7 +40,7 @@ def score(
         raise BadConfig(
             where="option detectors", expected="each detector once", got=f"{twice[0]} twice", do="Drop one."
         )
-    evidence = Evidence(run, samples, folds, gradients, votes, checkpoints, canaries)
+    evidence = Evidence(run, crossfit)
     columns: list[pa.Array] = [evidence.ids]
     facts = {}
     with Progress("score", len(detectors)) as progress:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.step import step
+from tasks.scoring.crossfit import CrossFit
 from tasks.scoring.influence_traces import Tracing
 
 if TYPE_CHECKING:
@@ -20,11 +21,7 @@ if TYPE_CHECKING:
 def trace(
     run: Run,
     samples: Artefact,
-    folds: Artefact,
-    gradients: list[Artefact],
-    votes: Artefact,
-    checkpoints: list[Artefact],
-    canaries: Artefact,
+    crossfit: CrossFit,
     options: Tracing,
 ) -> Artefact:
     """Name the ``top`` samples of each query → ``traced.parquet``, by query and rank; nothing where none are wanted.
@@ -41,7 +38,7 @@ def trace(
 
     table, facts = TRACED.empty_table(), {}
     if options.top:
-        evidence = Evidence(run, samples, folds, gradients, votes, checkpoints, canaries)
+        evidence = Evidence(run, crossfit)
         queries, traces = options.traces(evidence)
         count = min(options.top, len(evidence))
         top = np.argsort(-traces, axis=1, kind="stable")[:, :count]

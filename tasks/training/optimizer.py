@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from tasks.training.fit import Training
+    from tasks.training.recipe import Training
 
 # Inputs up to this size, and up to a quarter of what a GPU has free, are copied to the device once and not by batch.
 RESIDENT_BYTES = 2 << 30

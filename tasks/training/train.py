@@ -6,30 +6,22 @@ from tasks.core.errors import BadInput
 from tasks.dataset.samples import fold_of, payload_of, remembered
 from tasks.dataset.targets import target_of
 from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.recorded_run import stages_of
 from tasks.pipeline.step import step
-from tasks.planning.canaries import places, planted_of
-from tasks.training.base_run import stages_of
-from tasks.training.fit import Training, fit
-from tasks.training.models import Model
+from tasks.planning.canaries import places
+from tasks.planning.plan import Plan
+from tasks.training.fit import fit
+from tasks.training.recipe import Recipe
 
 
 @step("train fold {fold}")
-def train(
-    run: Run,
-    samples: Artefact,
-    folds: Artefact,
-    canaries: Artefact,
-    fold: int,
-    model: Model,
-    training: Training,
-    base: Artefact,
-) -> Artefact:
+def train(run: Run, samples: Artefact, plan: Plan, fold: int, recipe: Recipe) -> Artefact:
     """Train on every training sample outside ``fold`` (on all of them when there is one fold: in-sample gradients).
 
     Canaries of this fold's network bear their planted labels meanwhile. Leaves the checkpoints and
     ``dynamics/fold-<fold>.parquet``, what the training saw of each sample it was trained on. A checkpoint is a plain
-    state dict, loaded with ``weights_only``; one for each of ``training.checkpoint_epochs``, or the last epoch's. With
-    a base, its checkpoints are taken over as they are.
+    state dict, loaded with ``weights_only``; one for each of ``checkpoint_epochs``, or the last epoch's. With a base,
+    its checkpoints are taken over as they are.
     """
     import numpy as np
     import pyarrow as pa
@@ -38,15 +30,15 @@ def train(
 
     from tasks.pipeline.schemas import DYNAMICS
 
-    for checkpoint in stages_of(run, base, "checkpoints"):
+    for checkpoint in stages_of(run, plan.base, "checkpoints"):
         if checkpoint.facts["fold"] == fold:
             with run.draft("checkpoints") as draft:
                 for file in checkpoint.files:
                     draft.adopt(file, run.path(checkpoint, file))
                 return draft.commit(**checkpoint.facts)
     inputs = remembered(run, samples, "train")
-    folds_of = fold_of(run, folds, inputs.ids)
-    rows = np.arange(len(folds_of)) if folds.facts["folds"] == 1 else np.flatnonzero(folds_of != fold)
+    folds_of = fold_of(run, plan.folds, inputs.ids)
+    rows = np.arange(len(folds_of)) if plan.count == 1 else np.flatnonzero(folds_of != fold)
     target = target_of(samples)
     seen = len(np.unique(inputs.labels.numpy()[rows]))
     if seen < min(2, len(target.classes)):
@@ -56,19 +48,18 @@ def train(
             got=f"{seen} in {len(rows):,} samples",
             do="Use fewer folds, or check whether groups and classes coincide.",
         )
-    planted = planted_of(run, canaries, target)
+    planted = plan.planted(run, target)
     bearing, canary = places(inputs.ids, planted.ids[planted.networks[:, fold]])
     inputs.bear(bearing, planted.text.filter(pa.array(planted.networks[:, fold])).take(pa.array(canary)), target)
-    kept: dict[int, dict[str, torch.Tensor]] = {epoch: {} for epoch in training.kept_epochs}
+    kept: dict[int, dict[str, torch.Tensor]] = {epoch: {} for epoch in recipe.training.kept_epochs}
     seen_of: dict[str, torch.Tensor] = {}
     fit(
-        model,
+        recipe,
         payload_of(samples),
         target,
         inputs,
         rows,
-        training,
-        seed=training.seed + fold,
+        seed=recipe.training.seed + fold,
         label=f"train fold {fold}",
         kept=kept,
         dynamics=seen_of,

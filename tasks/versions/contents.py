@@ -18,7 +18,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tasks.core.sql import query
-from tasks.pipeline.artefacts import File, sha256_of
+from tasks.pipeline.artefacts import File
+from tasks.pipeline.durable_files import sha256_of
 from tasks.pipeline.schemas import DECISIONS
 from tasks.versions.history import History
 from tasks.versions.manifest import Content, Part

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from tasks.core.errors import BadConfig, needing
 from tasks.dataset.samples import Payload, to_array
-from tasks.pipeline.artefacts import partial_folder, rename_folder, write_durably
+from tasks.pipeline.durable_files import partial_folder, rename_folder, write_durably
 from tasks.versions.contents import Rows, rows_of
 from tasks.versions.history import History
 from tasks.versions.live import tensors_of

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,8 @@ from tasks.core.errors import GradsieveError
 from tasks.dataset.sample_ids import content_hashes
 from tasks.dataset.samples import Payload
 from tasks.ingestion.readers import ReaderChoice
-from tasks.pipeline.artefacts import Artefact, sha256_of
+from tasks.pipeline.durable_files import sha256_of
+from tasks.pipeline.recorded_run import RUN_FILE, RecordedRun
 from tasks.pipeline.schemas import FLAGS
 from tasks.versions.contents import THIN, Rows, decide, members_digest, rows_of
 from tasks.versions.history import History
@@ -71,11 +71,11 @@ def _source(manifest: Manifest) -> Check:
 
 
 def _run(manifest: Manifest, lake: Path) -> Iterator[Check]:
-    path = lake / "runs" / str(manifest.run_id) / "run.json"
+    path = lake / "runs" / str(manifest.run_id) / RUN_FILE
     if manifest.run_id is None or not path.is_file():
         yield Check("run", "unknown", f"{manifest.run_id} is not in this lake")
         return
-    stages = [Artefact.model_validate(stage) for stage in json.loads(path.read_text(encoding="utf-8"))["stages"]]
+    stages = RecordedRun.of_file(path).stages
     wrong, gone, seen = [], [], 0
     for file in (file for stage in stages for file in stage.files):
         there = path.parent / file.name

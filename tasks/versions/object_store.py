@@ -24,7 +24,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from tasks.core.errors import BadArtefact, BadConfig
-from tasks.pipeline.artefacts import PARTIAL, fsync, link_or_copy
+from tasks.pipeline.durable_files import PARTIAL, fsync, link_or_copy
 
 # How long a store may say nothing, and how long it is asked again: busy ones answer within seconds. An upload or a
 # download of any length goes on as long as something moves.

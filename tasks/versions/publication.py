@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.dataset.samples import sample_paths
-from tasks.pipeline.artefacts import Artefact, Run, fsync, partial_folder
+from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.durable_files import fsync, partial_folder
 from tasks.pipeline.schemas import DECISIONS
 from tasks.versions.contents import Decided, described, members_digest, rows_of, write_plain
 from tasks.versions.history import CANDIDATE, CURRENT, History

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tasks.pipeline.artefacts import Artefact
+from tasks.pipeline.recorded_run import RUN_FILE, RecordedRun
 from tasks.versions.history import History
 from tasks.versions.manifest import Manifest
 from tasks.versions.object_store import Found
@@ -72,22 +71,18 @@ def _of_runs(lake: Path, dropped: list[Manifest], kept: list[Manifest]) -> list[
     runs = {m.run_id for m in dropped if m.run_id} - {m.run_id for m in kept}
     files = [path for run in sorted(runs) for pattern in _LARGE for path in sorted((lake / "runs" / run).glob(pattern))]
     still = {
-        folder
-        for path in (lake / "runs").glob("[!.]*/run.json")
-        if path.parent.name not in runs
-        for folder in _cached(path)
+        folder for recorded in RecordedRun.all_of(lake) if recorded.run_id not in runs for folder in _cached(recorded)
     }
     for run in sorted(runs):
-        path = lake / "runs" / run / "run.json"
-        for folder in sorted(set(_cached(path)) - still) if path.is_file() else []:
+        path = lake / "runs" / run / RUN_FILE
+        for folder in sorted(set(_cached(RecordedRun.of_file(path))) - still) if path.is_file() else []:
             files += [file for pattern in _LARGE for file in sorted((lake / folder).glob(pattern))]
     return files
 
 
-def _cached(path: Path) -> list[str]:
+def _cached(recorded: RecordedRun) -> list[str]:
     """Cache folders a run was put together from."""
-    stages = json.loads(path.read_text(encoding="utf-8"))["stages"]
-    return [Artefact.model_validate(stage).folder for stage in stages]
+    return [stage.folder for stage in recorded.stages]
 
 
 def clear(history: History, lake: Path, clearing: Clearance) -> Clearance:

@@ -27,23 +27,24 @@ from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
-from pydantic import TypeAdapter
 from scipy import stats
 
 from tasks.config import CleanConfig
-from tasks.dataset.samples import table_of
+from tasks.dataset.samples import observed_shards, split_of, table_of
 from tasks.decision.budget_view import standing_of
 from tasks.decision.budgets import Budget, BudgetChoice, Standing
 from tasks.gradients.extract import extract
 from tasks.ingestion.ingest import ingest
 from tasks.kernels.ranking import average_precision, precision_at, roc_auc
-from tasks.pipeline.artefacts import Artefact, Run
-from tasks.planning.make_folds import plan
+from tasks.pipeline.artefacts import Run
+from tasks.pipeline.recorded_run import reference
+from tasks.planning.make_folds import make_folds
+from tasks.planning.plan import Plan
 from tasks.planning.plant import plant
 from tasks.planning.vote import vote
+from tasks.scoring.crossfit import CrossFit
 from tasks.scoring.detectors import DetectorChoice
 from tasks.scoring.evidence import Evidence
-from tasks.training.base_run import base_of
 from tasks.training.train import train
 
 CLEANLAB = ["self_confidence", "normalized_margin", "confidence_weighted_entropy"]
@@ -106,13 +107,10 @@ def observe(config: CleanConfig) -> tuple[Evidence, np.ndarray]:
     """The evidence of one run, and which labels are wrong; taken from the lake where it stands there."""
     run = Run.start(config.lake, config.name)
     kept = config.lake / f"observed-{key_of(config)}.json"
-    if kept.exists():
-        parts = [TypeAdapter(list[Artefact]).validate_python(part) for part in json.loads(kept.read_text())]
-    else:
-        parts = _artefacts(run, config)
-        kept.write_text(json.dumps([[artefact.model_dump(mode="json") for artefact in part] for part in parts]))
-    (samples,), (folds,), gradients, (votes,), checkpoints, (canaries,) = parts
-    evidence = Evidence(run, samples, folds, gradients, votes, checkpoints, canaries)
+    crossfit = CrossFit.model_validate_json(kept.read_bytes()) if kept.exists() else _crossfit(run, config)
+    if not kept.exists():
+        kept.write_text(crossfit.model_dump_json())
+    samples, evidence = crossfit.samples, Evidence(run, crossfit)
     table = table_of(run, samples, ["sample_id", "label", "clean_label"])
     table = table.take(pc.index_in(evidence.ids, value_set=table["sample_id"].combine_chunks()))
     return evidence, pc.not_equal(table["label"], table["clean_label"]).to_numpy()
@@ -125,21 +123,18 @@ def key_of(config: CleanConfig) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def _artefacts(run: Run, config: CleanConfig) -> list[list[Artefact]]:
-    base = base_of(run, None, config.name)
-    model, gradient = config.model.part, config.gradient.part
-    samples = ingest.fn(run, config.reader.part, config.ingestion)
-    folds = plan.fn(run, samples, config.folds, model, gradient, base, ("train",))
+def _crossfit(run: Run, config: CleanConfig) -> CrossFit:
+    samples, base = split_of(ingest.fn(run, config.reader.part, config.ingestion), "train"), reference(run, None)
+    folds = make_folds.fn(run, samples, config.folds, base)
     votes = vote.fn(run, samples, config.neighbourhood, config.training.device, folds)
-    canaries = plant.fn(run, samples, folds, votes, config.planting, base)
-    checkpoints = [
-        train.fn(run, samples, folds, canaries, fold, model, config.training, base) for fold in range(config.folds)
-    ]
+    canaries = plant.fn(run, samples, folds, votes, config.planting, base) if config.planting.share else None
+    plan = Plan(base=base, folds=folds, canaries=canaries)
+    checkpoints = [train.fn(run, samples, plan, fold, config.recipe) for fold in range(config.folds)]
     gradients = [
-        extract.fn(run, shard, folds, canaries, checkpoints, model, gradient, config.training, base)
-        for shard in samples.shards("samples/train-", "payload", "classes")
+        extract.fn(run, shard, plan, checkpoints, config.recipe, config.gradient.part)
+        for shard in observed_shards(samples)
     ]
-    return [[samples], [folds], gradients, [votes], checkpoints, [canaries]]
+    return CrossFit(samples=samples, plan=plan, votes=votes, checkpoints=checkpoints, gradients=gradients)
 
 
 def measure(config: dict[str, Any], kinds: list[str], lake: str, *, plain: bool) -> dict[str, Any]:

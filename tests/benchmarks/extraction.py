@@ -35,13 +35,14 @@ from tasks.gradients.extract import extract
 from tasks.gradients.kinds.layers import Layers
 from tasks.gradients.shards import GradientShards, ShardWriter
 from tasks.pipeline.artefacts import Artefact, Run
-from tasks.pipeline.schemas import FOLDS, SAMPLES, canaries
-from tasks.planning.make_folds import plan
-from tasks.training.base_run import base_of
-from tasks.training.fit import Training
+from tasks.pipeline.recorded_run import reference
+from tasks.pipeline.schemas import FOLDS, SAMPLES
+from tasks.planning.make_folds import make_folds
+from tasks.planning.plan import Plan
 from tasks.training.models import Model
 from tasks.training.models.cnn import Cnn
 from tasks.training.models.mlp import Mlp
+from tasks.training.recipe import Recipe, Training
 from tasks.training.train import train
 
 CLASSES, SHARD = [str(i) for i in range(10)], 5000
@@ -93,15 +94,12 @@ class Stage:
     def __init__(self, lake: Path, n: int, kind: Kind = VECTORS, shard: int = SHARD) -> None:
         shape, self.model = kind
         self.run = Run.start(lake, "bench")
-        self.base = base_of(self.run, None, "bench")
         self.samples = samples_of(self.run, n, shape, shard)
         small = samples_of(self.run, 2000, shape, SHARD)
-        folds = plan.fn(self.run, small, 1, self.model, Layers(), self.base)
+        base, self.recipe = reference(self.run, None), Recipe(model=self.model, training=TRAINING)
         # A canary has two gradients, and a base hands on one of them: with any, ratios would be of more than samples.
-        with self.run.draft("canaries") as draft:
-            pq.write_table(canaries(1).empty_table(), draft.path("canaries.parquet", 0))
-            self.canaries = draft.commit(canaries=0)
-        self.checkpoint = train.fn(self.run, small, folds, self.canaries, 0, self.model, TRAINING, self.base)
+        plan = Plan(base=base, folds=make_folds.fn(self.run, small, 1, base), canaries=None)
+        self.checkpoint = train.fn(self.run, small, plan, 0, self.recipe)
         with self.run.draft("folds") as draft:
             with pq.ParquetWriter(draft.path("folds.parquet", n), FOLDS) as writer:
                 for path in self.run.paths(self.samples, ".parquet"):
@@ -112,16 +110,15 @@ class Stage:
                             schema=FOLDS,
                         )
                     )
-            self.folds = draft.commit(folds=1, samples=n)
+            self.plan = plan.model_copy(update={"folds": draft.commit(folds=1, samples=n)})
 
     def shards(self) -> list[Artefact]:
         return self.samples.shards("samples/train-", "payload", "classes")
 
     @property
-    def rest(self) -> tuple[Artefact, Artefact, list[Artefact], Model, Layers, Training, Artefact]:
+    def rest(self) -> tuple[Plan, list[Artefact], Recipe, Layers]:
         """What extract is given beside a run and a shard."""
-        gradient = Layers(batch_size=256)
-        return self.folds, self.canaries, [self.checkpoint], self.model, gradient, TRAINING, self.base
+        return self.plan, [self.checkpoint], self.recipe, Layers(batch_size=256)
 
     def extract(self, shard: Artefact) -> Artefact:
         return extract.fn(self.run, shard, *self.rest)
@@ -202,7 +199,7 @@ def increment(lake: Path) -> tuple[str, str, str, float]:
     began = time.perf_counter()
     made = [stage.extract(shard) for shard in stage.shards()]
     whole = time.perf_counter() - began
-    stages = [stage.samples, stage.folds, stage.checkpoint, *made]
+    stages = [stage.samples, stage.plan.folds, stage.checkpoint, *made]
     recorded = stage.run.lake / "runs" / "bench-1"
     recorded.mkdir()
     for artefact in stages:
@@ -213,7 +210,7 @@ def increment(lake: Path) -> tuple[str, str, str, float]:
     about = {"run_id": "bench-1", "dataset": "bench", "recorded": "2026", "stages": entries}
     (recorded / "run.json").write_text(json.dumps(about))
     later = Stage(lake, n + more, IMAGES)
-    later.base = base_of(later.run, "bench-1", "bench")
+    later.plan = later.plan.model_copy(update={"base": reference(later.run, "bench-1")})
     began = time.perf_counter()
     again = [later.extract(shard) for shard in later.shards()]
     cost = time.perf_counter() - began
@@ -223,10 +220,10 @@ def increment(lake: Path) -> tuple[str, str, str, float]:
 
 def workers_of(kind: Cluster) -> tuple[str, str, str, float]:
     """Twelve shards of 1,000 images on two workers against one, the cluster and torch already up."""
-    from prefect import flow, unmapped
+    from prefect import flow
 
     from tasks.core.runner import Runner
-    from tasks.pipeline.workers import workers
+    from tasks.pipeline.workers import each, workers
 
     seconds = {}
     for count in (1, 2):
@@ -235,12 +232,11 @@ def workers_of(kind: Cluster) -> tuple[str, str, str, float]:
 
             @flow(name=f"{kind} {count}")
             def timed(stage: Stage = stage, count: int = count) -> float:
-                rest = [unmapped(value) for value in stage.rest]
                 with workers(Runner(kind=kind, workers=count)) as pool:
                     shards = stage.shards()
-                    pool.map(extract, unmapped(stage.run), shards[:2], *rest).result()  # workers import torch
+                    pool.map(extract, stage.run, each(shards[:2]), *stage.rest).result()  # workers import torch
                     began = time.perf_counter()
-                    pool.map(extract, unmapped(stage.run), shards[2:], *rest).result()
+                    pool.map(extract, stage.run, each(shards[2:]), *stage.rest).result()
                     return time.perf_counter() - began
 
             seconds[count] = timed(stage, count)

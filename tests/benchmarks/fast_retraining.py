@@ -28,9 +28,10 @@ from tasks.core import devices
 from tasks.dataset import images
 from tasks.dataset.samples import Inputs, Payload
 from tasks.dataset.targets import Target
-from tasks.training.fit import Training, fit, predict
+from tasks.training.fit import fit, predict
 from tasks.training.models import Model
 from tasks.training.models.resnet import ResNet18, ResNet34
+from tasks.training.recipe import Recipe, Training
 
 RECIPES = Path(__file__).resolve().parents[2] / "deployments" / "recipes"
 TARGET = Target(classes=tuple(str(i) for i in range(10)))
@@ -111,7 +112,9 @@ def trained(model: Model, training: Training, train: Split, test: Split, seed: i
     device = devices.resolve(training.device)
     clock = time.process_time if device.type == "cpu" else time.perf_counter
     start = clock()
-    network = fit(model, payload, TARGET, train.inputs, rows, training, seed=seed, label=f"seed {seed}")
+    network = fit(
+        Recipe(model=model, training=training), payload, TARGET, train.inputs, rows, seed=seed, label=f"seed {seed}"
+    )
     seconds = clock() - start
     said = predict(network, test.inputs, device, TARGET, training.objective(TARGET))
     right = TARGET.strata(said.label) == test.y.numpy()

@@ -11,11 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from by_hand import extracted, trained
 from sklearn.datasets import load_digits
 
 from tasks.core.errors import BadArtefact, BadConfig, BadInput
+from tasks.dataset.samples import split_of
 from tasks.dataset.targets import target_of
-from tasks.gradients.extract import extract
 from tasks.gradients.kinds.head import Head
 from tasks.gradients.kinds.layers import Layers
 from tasks.ingestion.ingest import ingest
@@ -24,14 +25,14 @@ from tasks.ingestion.two_passes import Ingestion
 from tasks.kernels.folds import extend_folds
 from tasks.pipeline.artefacts import Run
 from tasks.planning.canaries import Canaries, planted_of
-from tasks.planning.make_folds import plan
+from tasks.planning.make_folds import make_folds
 from tasks.planning.neighbours import Neighbourhood
+from tasks.planning.plan import Plan
 from tasks.planning.plant import plant
 from tasks.planning.vote import vote
 from tasks.training.base_run import base_of, stages_of
-from tasks.training.fit import Training
 from tasks.training.models.mlp import Mlp
-from tasks.training.train import train
+from tasks.training.recipe import Recipe, Training
 
 MODEL, TRAINING = Mlp(hidden=[6]), Training(epochs=1, device="cpu")
 OPTIONS = ["--model.kind=mlp", "--model.hidden=6", "--training.epochs=1", "--training.device=cpu", "--folds=2"]
@@ -72,25 +73,21 @@ class Later:
         self.samples = ingest.fn(self.run, reader, Ingestion(shard_rows=64))
 
     def plan(self, folds=2):
-        return plan.fn(self.run, self.samples, folds, MODEL, Head(), self.base)
+        return make_folds.fn(self.run, split_of(self.samples, "train"), folds, self.base)
 
     def plant(self, folds, **options):
         votes = vote.fn(self.run, self.samples, Neighbourhood(), TRAINING.device)
-        return plant.fn(self.run, self.samples, folds, votes, Canaries(**options), self.base)
+        return plant.fn(self.run, split_of(self.samples, "train"), folds, votes, Canaries(**options), self.base)
 
     def planted(self, artefact):
         return planted_of(self.run, artefact, target_of(self.samples))
 
     def extract(self, gradient=None, training=TRAINING, share=0.05):
         folds = self.plan()
-        canaries = self.plant(folds, share=share)
-        checkpoints = [
-            train.fn(self.run, self.samples, folds, canaries, fold, MODEL, training, self.base) for fold in range(2)
-        ]
-        return checkpoints, [
-            extract.fn(self.run, shard, folds, canaries, checkpoints, MODEL, gradient or Head(), training, self.base)
-            for shard in self.samples.shards("samples/train-", "payload", "classes")
-        ]
+        plan = Plan(base=self.base, folds=folds, canaries=self.plant(folds, share=share))
+        recipe = Recipe(model=MODEL, training=training)
+        checkpoints = trained(self.run, self.samples, plan, recipe)
+        return checkpoints, extracted(self.run, self.samples, plan, checkpoints, recipe, gradient or Head())
 
     def rows(self, artefacts, folder="gradients"):
         tables = [pa.ipc.open_file(p).read_all() for a in artefacts for p in self.run.paths(a, ".arrow", folder)]

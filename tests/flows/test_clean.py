@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from tasks.config import CleanConfig
-from tasks.pipeline.artefacts import sha256_of
+from tasks.pipeline.durable_files import sha256_of
 from tasks.versions.history import History
 from tasks.versions.object_store import Objects
 

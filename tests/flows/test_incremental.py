@@ -13,8 +13,8 @@ from sklearn.datasets import load_digits
 from tasks.pipeline.artefacts import Run
 from tasks.training.base_run import base_for, base_of, stages_of
 from tasks.training.drift_policy import Drifting
-from tasks.training.fit import Training
 from tasks.training.models.mlp import Mlp
+from tasks.training.recipe import Training
 
 OPTIONS = [
     "--reader.label=digit", "--model.kind=mlp", "--model.hidden=32", "--training.epochs=8", "--training.device=cpu",

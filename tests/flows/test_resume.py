@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.pipeline.artefacts import sha256_of
+from tasks.pipeline.durable_files import sha256_of
 
 KILLS = 20
 # A process that has everything imported and forks one child for each run: a life then begins at once.

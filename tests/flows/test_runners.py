@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tasks.core.runner import Runner
-from tasks.pipeline.artefacts import sha256_of
+from tasks.pipeline.durable_files import sha256_of
 
 # What is computed; the rest of a run folder names the run or the time.
 FOLDERS = ("checkpoints", "dynamics", "gradients", "canaries", "predictions")

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.pipeline.artefacts import fsync
+from tasks.pipeline.durable_files import fsync
 
 
 def shift(folder: Path, _bench: Path) -> None:

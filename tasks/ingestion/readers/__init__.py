@@ -17,7 +17,7 @@ from tasks.core.errors import BadInput
 from tasks.core.plugins import Choice, Family, Part
 from tasks.dataset.samples import Payload
 from tasks.dataset.targets import TargetKind
-from tasks.pipeline.artefacts import sha256_of
+from tasks.pipeline.durable_files import sha256_of
 
 CHUNK_ROWS = 4096
 """Rows a reader yields at a time; what it holds in memory is a few chunks."""

@@ -96,7 +96,7 @@ class ImageFolder(Reader):
         """As every reader's, but over paths within the root: the folder is the label."""
         import hashlib
 
-        from tasks.pipeline.artefacts import sha256_of
+        from tasks.pipeline.durable_files import sha256_of
 
         root = self.path.expanduser()
         lines = [f"{path.relative_to(root)}:{sha256_of(path)}" for path in self.files() if path != root]

@@ -12,20 +12,20 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
+from by_hand import cross_fitted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import hamming_loss, r2_score
 
 from tasks.config import CleanConfig
 from tasks.core.errors import BadConfig, BadInput
-from tasks.dataset.samples import load, observed_shards, payload_of, sample_paths
+from tasks.dataset.samples import load, payload_of, sample_paths
 from tasks.dataset.targets import Target, target_of
 from tasks.dataset.targets.labels import NOTHING, OTHERS, labels_from
 from tasks.dataset.targets.number import number_from
 from tasks.decision.budgets.share import Share
 from tasks.decision.flag import flag
 from tasks.decision.flagging import Flagging
-from tasks.gradients.extract import extract
 from tasks.gradients.extraction import batch_rows
 from tasks.gradients.kinds.head import Head
 from tasks.gradients.kinds.layers import Layers
@@ -37,11 +37,8 @@ from tasks.ingestion.two_passes import Ingestion
 from tasks.kernels.layers import LayerGradientTaker
 from tasks.kernels.losses import Loss
 from tasks.pipeline.artefacts import Run
-from tasks.planning.canaries import Canaries, planted_of
-from tasks.planning.make_folds import plan
+from tasks.planning.canaries import Canaries
 from tasks.planning.neighbours import Neighbourhood
-from tasks.planning.plant import plant
-from tasks.planning.vote import vote
 from tasks.proof.arms import ARMS, Verification
 from tasks.proof.examine import examine
 from tasks.proof.retrain import retrain
@@ -52,11 +49,10 @@ from tasks.scoring.detectors.l2 import L2
 from tasks.scoring.detectors.self_confidence import SelfConfidence
 from tasks.scoring.evidence import Evidence
 from tasks.scoring.score import score
-from tasks.training.base_run import base_of
-from tasks.training.fit import Training, build, restored
+from tasks.training.fit import build, restored
 from tasks.training.models.causal_lm import CausalLM
 from tasks.training.models.mlp import Mlp
-from tasks.training.train import train
+from tasks.training.recipe import Recipe, Training
 from tasks.versions.live import LiveDataset
 
 NUMBER = number_from(np.arange(100.0), "here")
@@ -200,8 +196,9 @@ def test_a_number_that_a_person_gives_is_trained_on_though_its_range_is_the_same
         pq.write_table(pa.Table.from_pylist(rows, schema=flags.schema), draft.path("flags.parquet", len(rows)))
         mended = draft.commit(flagged=1)
     assert numbers.target.strata(pa.array([near])).tolist() == numbers.target.strata(pa.array([repr(label)])).tolist()
+    recipe = Recipe(model=numbers.model, training=numbers.training)
     counts = [
-        retrain.fn(run, numbers.samples, mended, arm, 0, numbers.model, numbers.training).facts["trained_on"]
+        retrain.fn(run, numbers.samples, mended, arm, 0, recipe).facts["trained_on"]
         for arm in ("cleaned", "relabelled")
     ]
     assert counts == [table.num_rows - 1, table.num_rows]
@@ -218,27 +215,14 @@ class World:
         self.model, self.training = model, training
         self.samples = ingest.fn(run, reader, Ingestion())
         self.target = target_of(self.samples)
-        self.base = base_of(run, None, "targets")
-        self.folds = plan.fn(run, self.samples, 3, model, gradient, self.base)
-        neighbourhood = Neighbourhood()
-        self.votes = vote.fn(run, self.samples, neighbourhood, "cpu")
-        planting = Canaries(share=share)
-        self.canaries = plant.fn(run, self.samples, self.folds, self.votes, planting, self.base)
-        here = (run, self.samples, self.folds, self.canaries)
-        self.checkpoints = [train.fn(*here, fold, model, training, self.base) for fold in range(3)]
-        self.examination = examine.fn(run, self.samples, self.checkpoints, neighbourhood, model, training)
-        self.gradients = [
-            extract.fn(run, shard, self.folds, self.canaries, self.checkpoints, model, gradient, training, self.base)
-            for shard in observed_shards(self.samples)
-        ]
-        self.parts = (run, self.samples, self.folds, self.gradients, self.votes, self.checkpoints, self.canaries)
-        self.evidence = Evidence(*self.parts)
-        self.scores = score.fn(*self.parts, detectors)
-        self.flags = flag.fn(*self.parts, self.scores, Share(share=0.1), Flagging(rare="off"))
+        recipe = Recipe(model=model, training=training)
+        crossfit = self.crossfit = cross_fitted(run, self.samples, recipe, gradient, canaries=Canaries(share=share))
+        self.examination = examine.fn(run, self.samples, crossfit.checkpoints, Neighbourhood(), recipe)
+        self.evidence = Evidence(run, crossfit)
+        self.scores = score.fn(run, crossfit, detectors)
+        self.flags = flag.fn(run, crossfit, self.scores, Share(share=0.1), Flagging(rare="off"))
         self.trials = [
-            retrain.fn(run, self.samples, self.flags, arm, seed, model, training)
-            for seed in range(seeds)
-            for arm in ARMS
+            retrain.fn(run, self.samples, self.flags, arm, seed, recipe) for seed in range(seeds) for arm in ARMS
         ]
         about = (self.samples, self.scores, self.flags, self.examination, self.trials, Verification(seeds=seeds))
         self.metrics = verify.fn(run, *about)
@@ -247,7 +231,7 @@ class World:
         return pa.concat_tables([pq.read_table(path) for path in sample_paths(self.run, self.samples, split)])
 
     def network(self, fold):
-        checkpoint = self.checkpoints[fold]
+        checkpoint = self.crossfit.checkpoints[fold]
         return restored(self.run, checkpoint, self.model, payload_of(self.samples), self.target.outputs)[-1]
 
 
@@ -341,7 +325,7 @@ def test_head_gradients_of_other_targets_are_autograds_one_sample_at_a_time(worl
 @pytest.mark.parametrize("world", ["numbers", "sets"])
 def test_a_canary_bears_a_training_label_of_another_stratum(world, request):
     world = request.getfixturevalue(world)
-    planted = planted_of(world.run, world.canaries, world.target)
+    planted = world.crossfit.plan.planted(world.run, world.target)
     table = world.table("train")
     assert len(planted)
     assert set(planted.text.to_pylist()) <= set(table["label"].to_pylist())
@@ -655,7 +639,8 @@ def test_a_published_version_of_numbers_gives_numbers(numbers, tmp_path):
     stages = [numbers.samples, numbers.scores, numbers.flags, numbers.metrics]
     recorded = record.fn(run, "targets", "dataset: targets", stages)
     publish.fn(
-        run, recorded, history, numbers.samples, numbers.checkpoints, numbers.scores, numbers.flags, numbers.metrics,
+        run, recorded, history, numbers.samples, numbers.crossfit.checkpoints, numbers.scores, numbers.flags,
+        numbers.metrics,
         Parquet(path=tmp_path / "t.parquet", label="price", target="number"), store,
     )  # fmt: skip
     live = LiveDataset(tmp_path / "store", "targets", "latest")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tasks.config import CleanConfig
-from tasks.decision.budget_search import Search, better_half, chosen, contenders, surviving
+from tasks.decision.budget_search import BudgetSearch, Search, better_half
 from tasks.decision.budgets import BudgetChoice
 from tasks.decision.halve import halve
 from tasks.pipeline.artefacts import Run
@@ -21,7 +21,7 @@ from tasks.proof.arms import Verification
 
 def search(count, **options):
     budgets = [BudgetChoice(kind="share", options={"share": (i + 1) / 100}) for i in range(count)]
-    return Search(budgets=budgets, **options)
+    return BudgetSearch(budgets=budgets, **options)
 
 
 @given(st.integers(0, 31), st.integers(1, 3))
@@ -95,16 +95,15 @@ def trial(run, seed, correct):
 def test_two_rungs_leave_one_and_a_table_of_all_that_was_tried(run):
     flags = [flags_of(run, n) for n in (30, 10, 20)]
     first, second = search(2, seeds=1).rungs
-    tried, seeds = contenders(flags, first, [])
-    assert (tried, seeds) == (flags, [10_000] * 3)
-    found = [halve.fn(run, NAMES, flags, [trial(run, 0, n) for n in (12, 15, 14)], 1, [])]
-    assert found[0].facts == {"survivors": [1, 2], "names": NAMES[1:], "rung": 1}
-    tried, seeds = contenders(flags, second, found)
-    assert (tried, seeds) == ([flags[1], flags[1], flags[2], flags[2]], [10_000, 10_001] * 2)
+    begun = Search(candidates=flags)
+    assert begun.pairs(first) == (flags, [10_000] * 3)
+    half = begun.after(halve.fn(run, NAMES, begun, [trial(run, 0, n) for n in (12, 15, 14)], 1))
+    assert half.rounds[0].facts == {"survivors": [1, 2], "names": NAMES[1:], "rung": 1}
+    assert half.pairs(second) == ([flags[1], flags[1], flags[2], flags[2]], [10_000, 10_001] * 2)
     trials = [trial(run, seed, n) for seed, n in ((0, 15), (1, 10), (0, 14), (1, 13))]
-    found.append(halve.fn(run, NAMES, flags, trials, 2, found))
-    assert (surviving(flags, found), chosen(flags, found)) == ([2], flags[2])
-    table = pq.read_table(run.path(found[-1]))
+    ended = half.after(halve.fn(run, NAMES, half, trials, 2))
+    assert (ended.survivors, ended.best) == ([2], flags[2])
+    table = pq.read_table(run.path(ended.rounds[-1]))
     assert table.schema.equals(SEARCH)
     assert [tuple(row.values()) for row in table.to_pylist()] == [
         (1, "canary", 30, 0, 0.6, False),
@@ -120,7 +119,7 @@ def test_two_rungs_leave_one_and_a_table_of_all_that_was_tried(run):
 def test_without_a_search_the_only_candidate_is_chosen(run):
     flags = flags_of(run, 3)
     assert search(0).rungs == []
-    assert chosen([flags], []) is flags
+    assert Search(candidates=[flags]).best == flags
 
 
 # ---- the configuration -------------------------------------------------------------------------------------------

@@ -7,11 +7,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from by_hand import cross_fitted
 from sklearn.metrics import average_precision_score, f1_score, precision_score, recall_score, roc_auc_score
 
 from tasks.config import CompareConfig
 from tasks.core.errors import BadInput
-from tasks.dataset.samples import observed_shards
 from tasks.decision.budget_view import standing_of
 from tasks.decision.budgets.canary import Canary
 from tasks.decision.budgets.disagreement import Disagreement
@@ -19,17 +19,11 @@ from tasks.decision.budgets.mixture import Mixture
 from tasks.decision.budgets.share import Share
 from tasks.evaluation.measure import measure
 from tasks.evaluation.truth import need_truth, truth_of
-from tasks.gradients.extract import extract
 from tasks.ingestion.ingest import ingest
 from tasks.pipeline.artefacts import Run
 from tasks.pipeline.schemas import CURVES, MEASURES, SAMPLES
-from tasks.planning.make_folds import plan
-from tasks.planning.plant import plant
-from tasks.planning.vote import vote
 from tasks.scoring.evidence import Evidence
 from tasks.scoring.score import score
-from tasks.training.base_run import base_of
-from tasks.training.train import train
 
 BUDGETS = [Canary(), Disagreement(), Mixture(), Share(share=0.1), Share(share=0.0)]
 
@@ -46,19 +40,10 @@ def observed(tmp_path_factory):
         }
     )
     run = Run.start(tmp_path_factory.mktemp("lake"), "measured")
-    base = base_of(run, None, config.name)
-    model, gradient = config.model.part, config.gradient.part
     samples = ingest.fn(run, config.reader.part, config.ingestion)
-    folds = plan.fn(run, samples, config.folds, model, gradient, base, ("train",))
-    votes = vote.fn(run, samples, config.neighbourhood, config.training.device)
-    canaries = plant.fn(run, samples, folds, votes, config.planting, base)
-    checkpoints = [train.fn(run, samples, folds, canaries, f, model, config.training, base) for f in (0, 1)]
-    gradients = [
-        extract.fn(run, shard, folds, canaries, checkpoints, model, gradient, config.training, base)
-        for shard in observed_shards(samples)
-    ]
-    evidence = (run, samples, folds, gradients, votes, checkpoints, canaries)
-    return evidence, score.fn(*evidence, config.parts)
+    planning = {"folds": config.folds, "canaries": config.planting, "neighbourhood": config.neighbourhood}
+    crossfit = cross_fitted(run, samples, config.recipe, config.gradient.part, **planning)
+    return (run, crossfit), score.fn(run, crossfit, config.parts)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +62,8 @@ def figures(observed, measured):
 @pytest.fixture(scope="module")
 def truth(observed):
     """(suspicions by detector, which labels are wrong), joined by hand."""
-    (run, samples, *_), scores = observed
+    (run, crossfit), scores = observed
+    samples = crossfit.samples
     table = pq.read_table(run.path(scores))
     known = {}
     for file in samples.files:
@@ -188,7 +174,8 @@ def test_a_label_of_unknown_truth_is_neither_right_nor_wrong(tmp_path):
 
 def test_unknown_truth_counts_neither_as_found_nor_as_missed(observed, truth, tmp_path):
     """The same scores, with every third clean label taken away: figures are those of the rest."""
-    (run, samples, gradients, *rest), scores = observed
+    (run, crossfit), scores = observed
+    samples = crossfit.samples
     with run.draft("samples") as draft:
         for file in samples.files:
             table = pq.read_table(run.path(samples, file))
@@ -199,7 +186,7 @@ def test_unknown_truth_counts_neither_as_found_nor_as_missed(observed, truth, tm
                 table = table.set_column(place, SAMPLES.field("clean_label"), pa.array(clean, pa.string()))
             pq.write_table(table, draft.path(file.name, table.num_rows))
         partly = draft.commit(**samples.facts)
-    found = measure.fn(run, partly, gradients, *rest, scores, [Share(share=0.1)])
+    found = measure.fn(run, crossfit.model_copy(update={"samples": partly}), scores, [Share(share=0.1)])
     figures = {
         (row["detector"], row["measure"]): row["value"]
         for row in pq.read_table(run.path(found, found.files[0])).to_pylist()

@@ -14,7 +14,8 @@ from tasks.core.errors import BadArtefact
 from tasks.evaluation.comparison import Comparison
 from tasks.evaluation.precision_recall_chart import mean_precision
 from tasks.evaluation.tabulate import tabulate
-from tasks.pipeline.artefacts import Run, sha256_of
+from tasks.pipeline.artefacts import Run
+from tasks.pipeline.durable_files import sha256_of
 from tasks.pipeline.schemas import COMPARISON, CURVES, MEASURES
 
 VALUES = {

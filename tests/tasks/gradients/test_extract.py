@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from by_hand import extracted, planned, trained
 
 from tasks.core.errors import BadInput, BadModel
-from tasks.dataset.samples import load, payload_of
+from tasks.dataset.samples import load, payload_of, split_of
 from tasks.dataset.targets import target_of
-from tasks.gradients.extract import extract
 from tasks.gradients.extraction import BatchSize, about_of, batch_rows
 from tasks.gradients.kinds.functional import Functional
 from tasks.gradients.kinds.head import Head
@@ -26,15 +26,16 @@ from tasks.ingestion.ingest import ingest
 from tasks.ingestion.readers.digits import Digits
 from tasks.ingestion.two_passes import Ingestion
 from tasks.pipeline.artefacts import Run
+from tasks.pipeline.recorded_run import reference
 from tasks.pipeline.schemas import DYNAMICS, GRADIENTS, gradient_shard
-from tasks.planning.canaries import Canaries, places, planted_of
-from tasks.planning.make_folds import plan
+from tasks.planning.canaries import Canaries, places
 from tasks.planning.neighbours import Neighbourhood
+from tasks.planning.plan import Plan
 from tasks.planning.plant import plant
 from tasks.planning.vote import vote
-from tasks.training.base_run import base_of
-from tasks.training.fit import Training, build, fit
+from tasks.training.fit import build, fit
 from tasks.training.models.mlp import Mlp
+from tasks.training.recipe import Recipe, Training
 from tasks.training.train import train
 
 MODEL = Mlp(hidden=[6], dropout=0.2)
@@ -46,40 +47,26 @@ class Chain:
 
     def __init__(self, lake, folds, training=TRAINING, canaries=Canaries()):  # noqa: B008  frozen
         self.run = Run.start(lake, "extract")
-        self.base = base_of(self.run, None, "extract")
         self.samples = ingest.fn(self.run, Digits(limit=120), Ingestion(shard_rows=50))
-        self.folds = plan.fn(self.run, self.samples, folds, MODEL, Head(), self.base)
-        self.training = training
-        votes = vote.fn(self.run, self.samples, Neighbourhood(), training.device)
-        self.canaries = plant.fn(self.run, self.samples, self.folds, votes, canaries, self.base)
-        self.checkpoints = [self.train(fold) for fold in range(folds)]
+        self.training, self.recipe = training, Recipe(model=MODEL, training=training)
+        self.plan, _ = planned(self.run, self.samples, folds, canaries)
+        self.checkpoints = trained(self.run, self.samples, self.plan, self.recipe)
 
-    def train(self, fold):
-        return train.fn(self.run, self.samples, self.folds, self.canaries, fold, MODEL, self.training, self.base)
+    def train(self, fold, training=None):
+        recipe = Recipe(model=MODEL, training=training or self.training)
+        return train.fn(self.run, split_of(self.samples, "train"), self.plan, fold, recipe)
 
     def extract(self, gradient=None):
-        return [
-            extract.fn(
-                self.run,
-                shard,
-                self.folds,
-                self.canaries,
-                self.checkpoints,
-                MODEL,
-                gradient or Head(),
-                self.training,
-                self.base,
-            )
-            for shard in self.samples.shards("samples/train-", "payload", "classes")
-        ]
+        shards = extracted(self.run, self.samples, self.plan, self.checkpoints, self.recipe, gradient or Head())
+        return [shard for shard in shards if shard.files]
 
     def fold_of(self):
-        columns = pq.read_table(self.run.path(self.folds), columns=["sample_id", "fold"]).to_pydict()
+        columns = pq.read_table(self.run.path(self.plan.folds), columns=["sample_id", "fold"]).to_pydict()
         return dict(zip(*columns.values(), strict=True))
 
     @property
     def planted(self):
-        return planted_of(self.run, self.canaries, target_of(self.samples))
+        return self.plan.planted(self.run, target_of(self.samples))
 
     def borne(self, fold):
         """Inputs with the labels that the fold's network was trained under, and which of them are planted."""
@@ -171,8 +158,8 @@ def test_a_checkpoint_is_trained_on_exactly_the_other_folds(chain):
         inputs, _ = chain.borne(held_out)
         fold = np.array([chain.fold_of()[name] for name in inputs.ids])
         rows = np.arange(len(fold)) if folds == 1 else np.flatnonzero(fold != held_out)
-        about = (MODEL, payload_of(chain.samples), target_of(chain.samples))
-        twin = fit(*about, inputs, rows, TRAINING, seed=TRAINING.seed + held_out, label="twin")
+        about = (chain.recipe, payload_of(chain.samples), target_of(chain.samples))
+        twin = fit(*about, inputs, rows, seed=TRAINING.seed + held_out, label="twin")
         assert checkpoint.facts == {"fold": held_out, "trained_on": len(rows), "epochs": [2]}
         state = chain.network(held_out).state_dict()
         assert all(torch.equal(value, state[name]) for name, value in twin.state_dict().items())
@@ -205,7 +192,7 @@ def test_the_parquet_file_holds_the_same_scalars_as_the_arrow_file(chain):
 def test_an_early_epoch_is_another_network_than_the_last(chain):
     def trained(*epochs):
         training = TRAINING.model_copy(update={"checkpoint_epochs": list(epochs)})
-        return train.fn(chain.run, chain.samples, chain.folds, chain.canaries, 0, MODEL, training, chain.base)
+        return chain.train(0, training)
 
     early, both = trained(1), trained(1, 2)
     assert early.files[0].sha256 != chain.checkpoints[0].files[0].sha256
@@ -326,12 +313,11 @@ def test_the_dynamics_of_a_canary_are_those_of_the_label_it_bore(chain):
         rows = np.arange(len(own)) if len(chain.checkpoints) == 1 else np.flatnonzero(own != fold)
         payload = payload_of(chain.samples)
         fit(
-            MODEL,
+            chain.recipe,
             payload,
             target_of(chain.samples),
             inputs,
             rows,
-            TRAINING,
             seed=TRAINING.seed + fold,
             label="twin",
             dynamics=told,
@@ -496,15 +482,16 @@ def test_a_fold_that_leaves_one_class_is_refused_whatever_is_planted(tmp_path, f
         table = pa.table({"sample_id": pa.array(inputs.ids, pa.string()), "fold": pa.array(fold)})
         pq.write_table(table, draft.path("folds.parquet", table.num_rows))
         held_out = draft.commit(folds=folds)
-    base = base_of(run, None, "train")
-    votes = vote.fn(run, samples, Neighbourhood(), TRAINING.device)
-    canaries = plant.fn(run, samples, held_out, votes, Canaries(share=0.3), base)
+    base, known = reference(run, None), split_of(samples, "train")
+    votes = vote.fn(run, known, Neighbourhood(), TRAINING.device)
+    plan = Plan(base=base, folds=held_out, canaries=plant.fn(run, known, held_out, votes, Canaries(share=0.3), base))
+    recipe = Recipe(model=MODEL, training=TRAINING)
     if folds == 3:
-        assert planted_of(run, canaries, target_of(samples)).networks[:, 0].any()
+        assert plan.planted(run, target_of(samples)).networks[:, 0].any()
     with pytest.raises(BadInput, match="fold 0: expected at least two classes to train on, got 1 in"):
-        train.fn(run, samples, held_out, canaries, 0, MODEL, TRAINING, base)
-    trained = train.fn(run, samples, held_out, canaries, 1, MODEL, TRAINING, base)
-    assert trained.facts["trained_on"] == int((fold != 1).sum())
+        train.fn(run, known, plan, 0, recipe)
+    second = train.fn(run, known, plan, 1, recipe)
+    assert second.facts["trained_on"] == int((fold != 1).sum())
 
 
 def test_a_value_too_large_for_half_precision_is_refused_and_names_its_sample(chain, monkeypatch):

@@ -11,7 +11,8 @@ import sys
 import pytest
 
 from tasks.core.errors import BadArtefact
-from tasks.pipeline.artefacts import Run, sha256_of, write_durably
+from tasks.pipeline.artefacts import Run
+from tasks.pipeline.durable_files import sha256_of, write_durably
 
 
 @pytest.fixture
@@ -162,7 +163,7 @@ def test_lines_of_two_writers_never_mix_in_the_log(tmp_path):
 
 
 def test_a_failure_enters_the_log_with_its_reason(run):
-    with pytest.raises(ZeroDivisionError), run.logged():
+    with pytest.raises(ZeroDivisionError), run:
         _ = 1 / 0
     (line,) = [json.loads(line) for line in (run.lake / "log.jsonl").read_text().splitlines()]
     assert (line["state"], line["error"]) == ("failed", "ZeroDivisionError: division by zero")

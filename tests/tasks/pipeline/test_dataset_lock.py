@@ -12,14 +12,14 @@ import time
 import pytest
 
 from tasks.pipeline.artefacts import Run
-from tasks.pipeline.dataset_lock import Turn
+from tasks.pipeline.dataset_lock import DatasetLock
 
 HOLD = """
 import sys, time
 from pathlib import Path
 from tasks.pipeline.artefacts import Run
-from tasks.pipeline.dataset_lock import Turn
-with Turn(Run.start(Path(sys.argv[1]), "pets"), "pets"):
+from tasks.pipeline.dataset_lock import DatasetLock
+with DatasetLock(Run.start(Path(sys.argv[1]), "pets"), "pets"):
     print("mine", flush=True)
     time.sleep(60)
 """
@@ -35,7 +35,7 @@ def in_a_thread(run: Run, dataset: str) -> tuple[threading.Thread, threading.Eve
     had = threading.Event()
 
     def work() -> None:
-        with Turn(run, dataset):
+        with DatasetLock(run, dataset):
             had.set()
 
     thread = threading.Thread(target=work, daemon=True)
@@ -44,7 +44,7 @@ def in_a_thread(run: Run, dataset: str) -> tuple[threading.Thread, threading.Eve
 
 
 def test_another_run_of_the_dataset_waits_and_says_so(run, caplog):
-    with caplog.at_level("INFO", "gradsieve"), Turn(run, "pets"):
+    with caplog.at_level("INFO", "gradsieve"), DatasetLock(run, "pets"):
         thread, had = in_a_thread(run, "pets")
         assert not had.wait(1)
     thread.join(10)
@@ -53,13 +53,13 @@ def test_another_run_of_the_dataset_waits_and_says_so(run, caplog):
 
 
 def test_runs_of_other_datasets_do_not_wait(run):
-    with Turn(run, "pets"):
+    with DatasetLock(run, "pets"):
         assert in_a_thread(run, "plants")[1].wait(5)
 
 
 def test_while_a_person_is_waited_for_others_have_their_turn(run):
-    with Turn(run, "pets") as turn:
-        with turn.given_up():
+    with DatasetLock(run, "pets") as lock:
+        with lock.given_up():
             thread, had = in_a_thread(run, "pets")
             assert had.wait(5)
             thread.join(5)
@@ -67,7 +67,7 @@ def test_while_a_person_is_waited_for_others_have_their_turn(run):
 
 
 def test_a_failure_ends_a_turn(run):
-    with pytest.raises(RuntimeError), Turn(run, "pets"):
+    with pytest.raises(RuntimeError), DatasetLock(run, "pets"):
         raise RuntimeError
     assert in_a_thread(run, "pets")[1].wait(5)
 

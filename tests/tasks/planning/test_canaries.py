@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from tasks.dataset.samples import Payload
 from tasks.dataset.targets import Target
-from tasks.pipeline.artefacts import Run, link_or_copy
+from tasks.pipeline.artefacts import Run
+from tasks.pipeline.durable_files import link_or_copy
 from tasks.pipeline.schemas import SAMPLES
 from tasks.pipeline.schemas import canaries as canaries_schema
 from tasks.pipeline.schemas import votes as votes_schema

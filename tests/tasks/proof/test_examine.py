@@ -5,27 +5,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from by_hand import planned, trained
 
 from tasks.dataset.samples import load
-from tasks.gradients.kinds.head import Head
 from tasks.ingestion.ingest import ingest
 from tasks.ingestion.readers.digits import Digits
 from tasks.ingestion.two_passes import Ingestion
 from tasks.pipeline.artefacts import Run
 from tasks.pipeline.schemas import EXAMINATION
 from tasks.planning.canaries import Canaries
-from tasks.planning.make_folds import plan
 from tasks.planning.neighbours import Neighbourhood
-from tasks.planning.plant import plant
-from tasks.planning.vote import vote
 from tasks.proof.examine import examine
-from tasks.training.base_run import base_of
-from tasks.training.fit import Training
 from tasks.training.models.logistic import Logistic
-from tasks.training.train import train
+from tasks.training.recipe import Recipe, Training
 
 TRAINING = Training(epochs=15, device="cpu")
-PARTS = (Neighbourhood(), Logistic(), TRAINING)
+RECIPE = Recipe(model=Logistic(), training=TRAINING)
+PARTS = (Neighbourhood(), RECIPE)
 SHARE = 0.1
 
 
@@ -54,14 +50,12 @@ def world(tmp_path_factory):
     run = Run.start(tmp_path_factory.mktemp("examine"), "examine")
     reader = Digits(limit=1200, test_share=0.35, validation_share=0.1)
     samples, moved = mislabelled(run, ingest.fn(run, reader, Ingestion()))
-    base, made = base_of(run, None, "examine"), {}
+    made = {}
 
     def checkpoints(folds):
         if folds not in made:
-            dealt = plan.fn(run, samples, folds, Logistic(), Head(), base)
-            votes = vote.fn(run, samples, Neighbourhood(), "cpu")
-            birds = plant.fn(run, samples, dealt, votes, Canaries(share=0.05 if folds > 1 else 0.0), base)
-            made[folds] = [train.fn(run, samples, dealt, birds, f, Logistic(), TRAINING, base) for f in range(folds)]
+            plan, _ = planned(run, samples, folds, Canaries(share=0.05 if folds > 1 else 0.0))
+            made[folds] = trained(run, samples, plan, RECIPE)
         return made[folds]
 
     return run, samples, moved, checkpoints

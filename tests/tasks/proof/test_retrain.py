@@ -21,10 +21,10 @@ from tasks.pipeline.schemas import EXAMINATION, FLAGS, scores
 from tasks.proof.arms import ARMS, Verification
 from tasks.proof.retrain import retrain
 from tasks.proof.verify import verify
-from tasks.training.fit import Training
 from tasks.training.models.logistic import Logistic
+from tasks.training.recipe import Recipe, Training
 
-TRAINING = Training(epochs=3, device="cpu")
+RECIPE = Recipe(model=Logistic(), training=Training(epochs=3, device="cpu"))
 
 
 def stored(run, stage, table, name, **facts):
@@ -65,7 +65,8 @@ def verified(run, samples, flags, seeds=3, **options):
     verification = Verification(seeds=seeds, **options)
     training = Training(epochs=12, device="cpu")
     pairs = zip(*verification.pairs(flags.facts["flagged"]), strict=True)
-    trials = [retrain.fn(run, samples, flags, arm, seed, Logistic(), training) for arm, seed in pairs]
+    recipe = Recipe(model=Logistic(), training=training)
+    trials = [retrain.fn(run, samples, flags, arm, seed, recipe) for arm, seed in pairs]
     ids = load(run, samples, "train").ids
     table = pa.table([pa.array(ids, pa.string()), pa.array(np.zeros(len(ids)))], schema=scores(["l2"]))
     scored = stored(run, "scores", table, "scores.parquet", detectors=["l2"])
@@ -121,7 +122,7 @@ def test_relabelling_trains_on_the_suggested_labels(digits):
     ids, wrong, truth = known(run, samples)
     half = [other if i % 2 else None for i, other in enumerate(truth)]
     flags = flags_of(run, ids, wrong, half)
-    trained = {arm: retrain.fn(run, samples, flags, arm, 0, Logistic(), TRAINING).facts["trained_on"] for arm in ARMS}
+    trained = {arm: retrain.fn(run, samples, flags, arm, 0, RECIPE).facts["trained_on"] for arm in ARMS}
     mended = int((wrong & (np.arange(len(ids)) % 2 == 1)).sum())
     kept = len(ids) - int(wrong.sum())
     assert trained == {"untouched": len(ids), "cleaned": kept, "random": kept, "relabelled": kept + mended}
@@ -135,12 +136,12 @@ def test_a_trial_on_the_validation_split_never_opens_a_test_file(digits, tmp_pat
     elsewhere = Run(lake=tmp_path / "lake", run_id="elsewhere")
     for path in (elsewhere.lake / samples.folder / "samples").glob("test-*"):
         path.unlink()
-    trial = retrain.fn(elsewhere, samples, flags, "cleaned", 0, Logistic(), TRAINING, "validation")
+    trial = retrain.fn(elsewhere, samples, flags, "cleaned", 0, RECIPE, "validation")
     predicted = pq.read_table(elsewhere.path(trial))["sample_id"].to_pylist()
     assert sorted(predicted) == sorted(load(run, samples, "validation").ids)
     assert trial.facts["split"] == "validation"
     with pytest.raises(BadArtefact):
-        retrain.fn(elsewhere, samples, flags, "cleaned", 0, Logistic(), TRAINING)
+        retrain.fn(elsewhere, samples, flags, "cleaned", 0, RECIPE)
 
 
 def test_twenty_trials_decode_the_samples_once_and_give_the_bytes_of_trials_that_decode_anew(digits, monkeypatch):
@@ -156,7 +157,7 @@ def test_twenty_trials_decode_the_samples_once_and_give_the_bytes_of_trials_that
         for arm, seed in pairs:
             if anew:
                 samples_module._REMEMBERED.clear()
-            digests.append(retrain.fn(run, samples, flags, arm, seed, Logistic(), TRAINING).digest)
+            digests.append(retrain.fn(run, samples, flags, arm, seed, RECIPE).digest)
         return digests
 
     samples_module._REMEMBERED.clear()

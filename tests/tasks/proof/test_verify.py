@@ -18,8 +18,8 @@ from tasks.proof.arms import ARMS, Verification
 from tasks.proof.retrain import retrain
 from tasks.proof.verdict import gain_of
 from tasks.proof.verify import verify
-from tasks.training.fit import Training
 from tasks.training.models.logistic import Logistic
+from tasks.training.recipe import Recipe, Training
 
 N, TESTED = 40, 25
 IDS = [f"{i:04d}" for i in range(N)]
@@ -297,13 +297,13 @@ def digits(tmp_path_factory):
     return run, samples, stored(run, "flags", pa.Table.from_pylist(rows, schema=FLAGS), "flags.parquet")
 
 
-TRAINING = Training(epochs=3, device="cpu")
+RECIPE = Recipe(model=Logistic(), training=Training(epochs=3, device="cpu"))
 
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_an_arm_trains_on_what_it_keeps_and_predicts_the_whole_test_split(digits, arm):
     run, samples, flags = digits
-    trained = retrain.fn(run, samples, flags, arm, 1, Logistic(), TRAINING)
+    trained = retrain.fn(run, samples, flags, arm, 1, RECIPE)
     table = pq.read_table(run.path(trained))
     test = load(run, samples, "test")
     n = samples.facts["splits"]["train"]
@@ -318,7 +318,7 @@ def test_an_arm_trains_on_what_it_keeps_and_predicts_the_whole_test_split(digits
     classes = samples.facts["classes"]
     given = dict(zip(test.ids, (classes[y] for y in test.labels.tolist()), strict=True))
     assert dict(zip(table["sample_id"].to_pylist(), table["label"].to_pylist(), strict=True)) == given
-    assert retrain.fn(run, samples, flags, arm, 1, Logistic(), TRAINING).digest == trained.digest
+    assert retrain.fn(run, samples, flags, arm, 1, RECIPE).digest == trained.digest
 
 
 def test_an_arm_that_drops_nothing_is_the_untouched_one(digits):
@@ -326,5 +326,5 @@ def test_an_arm_that_drops_nothing_is_the_untouched_one(digits):
     table = pq.read_table(run.path(flags))
     none = table.set_column(1, FLAGS.field("flag"), pa.array([False] * table.num_rows))
     nothing = stored(run, "flags", none, "flags.parquet")
-    files = {retrain.fn(run, samples, nothing, arm, 2, Logistic(), TRAINING).files[0].sha256 for arm in ARMS}
+    files = {retrain.fn(run, samples, nothing, arm, 2, RECIPE).files[0].sha256 for arm in ARMS}
     assert len(files) == 1

@@ -7,12 +7,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from by_hand import cross_fitted
 from sklearn.datasets import load_digits
 
 from tasks.core.errors import BadConfig
 from tasks.dataset.samples import load, payload_of
 from tasks.decision.budget_view import standing_of
-from tasks.gradients.extract import extract
 from tasks.gradients.kinds.head import Head
 from tasks.gradients.kinds.layers import Layers
 from tasks.ingestion.ingest import ingest
@@ -20,17 +20,12 @@ from tasks.ingestion.readers.csv import Csv
 from tasks.ingestion.two_passes import Ingestion
 from tasks.pipeline.artefacts import Run
 from tasks.planning.canaries import Canaries
-from tasks.planning.make_folds import plan
-from tasks.planning.neighbours import Neighbourhood
-from tasks.planning.plant import plant
-from tasks.planning.vote import vote
 from tasks.scoring.detectors.l2 import L2
 from tasks.scoring.detectors.margin import Margin
 from tasks.scoring.evidence import Evidence
-from tasks.training.base_run import base_of
-from tasks.training.fit import Training, build
+from tasks.training.fit import build
 from tasks.training.models.mlp import Mlp
-from tasks.training.train import train
+from tasks.training.recipe import Recipe, Training
 
 MODEL, TRAINING = Mlp(hidden=[6]), Training(epochs=2, batch_size=32, device="cpu")
 
@@ -47,32 +42,19 @@ class World:
                 part = "train" if i < 160 else "validation" if i < 160 + validation else "test"
                 writer.writerow([*digits.data[i].astype(int), f"d{digits.target[i]}", part])
         run = self.run = Run.start(home / "lake", "evidence")
-        self.base = base_of(run, None, "evidence")
-        self.gradient = gradient or Head()
         reader = Csv(path=path, label="digit", split="part")
         self.samples = ingest.fn(run, reader, Ingestion(shard_rows=64))
-        self.folds = plan.fn(run, self.samples, folds, MODEL, self.gradient, self.base)
-        self.votes = vote.fn(run, self.samples, Neighbourhood(), TRAINING.device)
-        self.canaries = plant.fn(run, self.samples, self.folds, self.votes, Canaries(share=share), self.base)
-        self.checkpoints = [
-            train.fn(run, self.samples, self.folds, self.canaries, fold, MODEL, TRAINING, self.base)
-            for fold in range(folds)
-        ]
-        self.gradients = [
-            extract.fn(
-                run, shard, self.folds, self.canaries, self.checkpoints, MODEL, self.gradient, TRAINING, self.base
-            )
-            for split in ("train", "validation")
-            for shard in self.samples.shards(f"samples/{split}-", "payload", "classes")
-        ]
+        recipe = Recipe(model=MODEL, training=TRAINING)
+        planning = {"folds": folds, "canaries": Canaries(share=share)}
+        self.gradient = gradient or Head()
+        self.crossfit = cross_fitted(run, self.samples, recipe, self.gradient, **planning)
 
     def evidence(self, **options):
-        parts = (self.run, self.samples, self.folds, self.gradients, self.votes, self.checkpoints, self.canaries)
-        return Evidence(*parts, **options)
+        return Evidence(self.run, self.crossfit, **options)
 
     def network(self, fold):
         network = build(MODEL, payload_of(self.samples), len(self.samples.facts["classes"]))
-        (path,) = self.run.paths(self.checkpoints[fold], ".pt")
+        (path,) = self.run.paths(self.crossfit.checkpoints[fold], ".pt")
         network.load_state_dict(torch.load(path, weights_only=True))
         return network.eval()
 
@@ -109,10 +91,10 @@ def test_everything_is_by_sorted_id(either):
     assert len(evidence) == 160
     given = dict(zip(inputs.ids, inputs.labels.tolist(), strict=True))
     assert evidence.labels.tolist() == [given[name] for name in ids]
-    folds = pq.read_table(either.run.path(either.folds)).to_pydict()
+    folds = pq.read_table(either.run.path(either.crossfit.plan.folds)).to_pydict()
     fold_of = dict(zip(folds["sample_id"], folds["fold"], strict=True))
     assert evidence.folds.tolist() == [fold_of[name] for name in ids]
-    votes = {row["sample_id"]: row for row in pq.read_table(either.run.path(either.votes)).to_pylist()}
+    votes = {row["sample_id"]: row for row in pq.read_table(either.run.path(either.crossfit.votes)).to_pylist()}
     assert evidence.votes.tolist() == [votes[name]["votes"] for name in ids]
     assert evidence.neighbours.tolist() == [votes[name]["neighbours"] for name in ids]
 
@@ -121,7 +103,7 @@ def test_outputs_are_those_of_the_network_that_never_saw_the_sample(either):
     evidence, inputs = either.evidence(), either.inputs()
     place = {name: i for i, name in enumerate(inputs.ids)}
     x = inputs.x[[place[name] for name in evidence.ids.to_pylist()]]
-    networks = [either.network(fold) for fold in range(len(either.checkpoints))]
+    networks = [either.network(fold) for fold in range(len(either.crossfit.checkpoints))]
     with torch.no_grad():
         expected = torch.stack([networks[f](x[i : i + 1])[0] for i, f in enumerate(evidence.folds)])
     np.testing.assert_allclose(evidence.logits, expected.numpy(), rtol=1e-3, atol=1e-4)
@@ -184,7 +166,7 @@ def test_only_the_canaries_gradients_differ_and_they_are_those_of_the_planted_la
 def test_dynamics_are_the_mean_over_the_networks_that_learned_the_label_it_bears_here(world, name, is_planted):
     evidence = world.evidence(planted=is_planted)
     canaries, found = set(evidence.canaries.ids), {}
-    for checkpoint in world.checkpoints:
+    for checkpoint in world.crossfit.checkpoints:
         (path,) = world.run.paths(checkpoint, ".parquet", "dynamics")
         for row in pq.read_table(path).to_pylist():
             if row["planted"] == (is_planted and row["sample_id"] in canaries):
@@ -214,16 +196,16 @@ def test_with_two_folds_no_network_has_learned_a_planted_label(two):
 
 def test_samples_that_no_network_was_trained_on_have_no_dynamics(world):
     """As the new ones of a run with a base."""
-    (path,) = world.run.paths(world.checkpoints[0], ".parquet", "dynamics")
+    (path,) = world.run.paths(world.crossfit.checkpoints[0], ".parquet", "dynamics")
     seen, fewer = pq.read_table(path), []
     gone = seen["sample_id"][:5].to_pylist()
-    for checkpoint in world.checkpoints:
+    for checkpoint in world.crossfit.checkpoints:
         table = pq.read_table(world.run.paths(checkpoint, ".parquet", "dynamics")[0])
         kept = table.filter(pa.array([name not in gone for name in table["sample_id"].to_pylist()]))
         with world.run.draft("checkpoints") as draft:
             pq.write_table(kept, draft.path("dynamics/fold-0.parquet", kept.num_rows))
             fewer.append(draft.commit(**checkpoint.facts))
-    evidence = Evidence(world.run, world.samples, world.folds, world.gradients, world.votes, fewer, world.canaries)
+    evidence = Evidence(world.run, world.crossfit.model_copy(update={"checkpoints": fewer}))
     missing = np.isnan(evidence.dynamics("el2n"))
     assert {evidence.ids[int(i)].as_py() for i in np.flatnonzero(missing)} == set(gone)
 

@@ -7,11 +7,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from by_hand import cross_fitted
 
 from tasks.config import CleanConfig
 from tasks.core.errors import BadArtefact, BadConfig
-from tasks.dataset.samples import observed_shards, payload_of
-from tasks.gradients.extract import extract
+from tasks.dataset.samples import payload_of
 from tasks.gradients.kinds.layers import Layers
 from tasks.ingestion.ingest import ingest
 from tasks.ingestion.readers.parquet import Parquet
@@ -19,17 +19,12 @@ from tasks.ingestion.two_passes import Ingestion
 from tasks.kernels.tracing import traced
 from tasks.pipeline.artefacts import Run
 from tasks.planning.canaries import Canaries
-from tasks.planning.make_folds import plan
-from tasks.planning.neighbours import Neighbourhood
-from tasks.planning.plant import plant
-from tasks.planning.vote import vote
 from tasks.scoring.evidence import Evidence
 from tasks.scoring.influence_traces import Tracing
 from tasks.scoring.trace import trace
-from tasks.training.base_run import base_of
-from tasks.training.fit import Training, build, restored
+from tasks.training.fit import build, restored
 from tasks.training.models.mlp import Mlp
-from tasks.training.train import train
+from tasks.training.recipe import Recipe, Training
 
 KINDS = 8
 
@@ -61,21 +56,12 @@ class World:
         model, training = Mlp(hidden=[16]), Training(epochs=10, batch_size=16, device="cpu", **trained)
         gradient = Layers(projection=projection, projection_dim=64)
         self.samples = ingest.fn(run, reader, Ingestion())
-        base = base_of(run, None, "tracing")
-        self.folds = plan.fn(run, self.samples, folds, model, gradient, base)
-        votes = vote.fn(run, self.samples, Neighbourhood(), "cpu")
-        canaries = plant.fn(run, self.samples, self.folds, votes, Canaries(share=0.0), base)
-        checkpoints = [
-            train.fn(run, self.samples, self.folds, canaries, f, model, training, base) for f in range(folds)
-        ]
-        gradients = [
-            extract.fn(run, shard, self.folds, canaries, checkpoints, model, gradient, training, base)
-            for shard in observed_shards(self.samples)
-        ]
-        self.parts = (run, self.samples, self.folds, gradients, votes, checkpoints, canaries)
+        recipe = Recipe(model=model, training=training)
+        planning = {"folds": folds, "canaries": Canaries(share=0.0)}
+        self.crossfit = cross_fitted(run, self.samples, recipe, gradient, **planning)
 
     def traced(self, **options):
-        artefact = trace.fn(*self.parts, Tracing(**options))
+        artefact = trace.fn(self.run, self.samples, self.crossfit, Tracing(**options))
         return pq.read_table(self.run.path(artefact)).to_pandas(), artefact.facts
 
 
@@ -112,7 +98,7 @@ def test_ranks_along_the_samples_neighbours_tell_the_kinds_better_than_pairs_do(
 def test_what_several_networks_say_along_neighbours_is_ranked_together(tmp_path):
     """A fold in which nothing is like the query must not put as many on top as one in which much is."""
     world = World(tmp_path, 3)
-    evidence = Evidence(*world.parts)
+    evidence = Evidence(world.run, world.crossfit)
     table, _ = world.traced(top=120, neighbours=4, restart=0.2)
     reference, of_query = evidence.reference, evidence.reference.scalar("fold")
     names = np.array(reference.ids().to_pylist())
@@ -128,7 +114,7 @@ def test_what_several_networks_say_along_neighbours_is_ranked_together(tmp_path)
 def test_gradients_may_be_those_of_the_weights_that_training_begins_with(tmp_path):
     """As of a pretrained network, before it has learned what a fine-tuning's samples have in common."""
     world = World(tmp_path, 1, checkpoint_epochs=[0])
-    run, samples, *_, checkpoints, _ = world.parts
+    run, samples, checkpoints = world.run, world.samples, world.crossfit.checkpoints
     network = restored(run, checkpoints[0], Mlp(hidden=[16]), payload_of(samples), 2)[0]
     torch.manual_seed(0)
     blank = build(Mlp(hidden=[16]), payload_of(samples), 2)
@@ -140,7 +126,7 @@ def test_gradients_may_be_those_of_the_weights_that_training_begins_with(tmp_pat
 
 @pytest.mark.parametrize("curvature", ["none", "fisher"])
 def test_influences_are_those_of_the_gradients_of_both(whole, curvature):
-    evidence = Evidence(*whole.parts)
+    evidence = Evidence(whole.run, whole.crossfit)
     table, _ = whole.traced(top=120, curvature=curvature, cosine=False, damping=0.5)
     g, q = (shards.matrix("gradient").astype(float) for shards in (evidence.gradients, evidence.reference))
     inverse = np.eye(g.shape[1])
@@ -155,7 +141,7 @@ def test_influences_are_those_of_the_gradients_of_both(whole, curvature):
 
 def test_with_folds_query_and_sample_are_compared_by_the_network_that_saw_neither(tmp_path):
     world = World(tmp_path, 3, groups=False)
-    evidence = Evidence(*world.parts)
+    evidence = Evidence(world.run, world.crossfit)
     table, facts = world.traced(top=120, curvature="none", cosine=False)
     assert facts["alike"] is None
     reference, fold_of = evidence.reference, evidence.reference.scalar("fold")

@@ -14,13 +14,14 @@ from tasks.core.errors import BadConfig, BadModel
 from tasks.dataset.samples import Inputs, Payload
 from tasks.dataset.targets import Target
 from tasks.kernels.losses import Loss
-from tasks.training.fit import EVALUATION_BATCH, Training, build, fit, predict
+from tasks.training.fit import EVALUATION_BATCH, build, fit, predict
 from tasks.training.models import Model
 from tasks.training.models.cnn import Cnn
 from tasks.training.models.logistic import Logistic
 from tasks.training.models.mlp import Mlp
 from tasks.training.modules import Standardize
 from tasks.training.optimizer import optimizer_of, resident
+from tasks.training.recipe import Recipe, Training
 
 VECTOR = Payload(kind="array", columns=("x",), shape=(4,), dtype="float32")
 IMAGE = Payload(kind="array", columns=("x",), shape=(1, 8, 8), dtype="uint8")
@@ -51,12 +52,11 @@ def fitted(
     rows = np.arange(len(inputs.ids)) if rows is None else rows
     training = Training(**({"epochs": 2, "batch_size": 8} | CPU | options))
     return fit(
-        model or Mlp(hidden=[6], dropout=0.3),
+        Recipe(model=model or Mlp(hidden=[6], dropout=0.3), training=training),
         payload,
         THREE,
         inputs,
         rows,
-        training,
         seed=seed,
         label="test",
         steps=steps,

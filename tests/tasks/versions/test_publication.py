@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.core.errors import BadArtefact, BadConfig
-from tasks.pipeline.artefacts import sha256_of
+from tasks.pipeline.durable_files import sha256_of
 from tasks.versions.contents import members_digest, rows_of
 from tasks.versions.history import History
 from tasks.versions.object_store import Objects
@@ -403,7 +403,8 @@ def test_twenty_kills_at_random_moments_leave_no_half_state_and_the_next_one_goe
 
 
 def test_what_a_killed_process_left_half_written_is_swept_by_the_next_run(described):
-    from tasks.pipeline.artefacts import PARTIAL, Run
+    from tasks.pipeline.artefacts import Run
+    from tasks.pipeline.durable_files import PARTIAL
 
     ready, _ = described
     import socket

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tasks.core.errors import BadArtefact, BadConfig
-from tasks.pipeline.artefacts import PARTIAL
+from tasks.pipeline.durable_files import PARTIAL
 from tasks.versions import object_store as places
 from tasks.versions.object_store import Objects
 from tasks.versions.stores import STORES

@@ -288,7 +288,7 @@ def test_ids_that_are_not_those_of_their_inputs_are_found(prepare):
     swapped = [names[1], names[0], *names[2:]]
     path.unlink()
     pq.write_table(table.set_column(0, table.schema.field(0), pa.array(swapped)), path)
-    from tasks.pipeline.artefacts import sha256_of
+    from tasks.pipeline.durable_files import sha256_of
 
     lying = part.model_copy(update={"sha256": sha256_of(path), "size": path.stat().st_size})
     path.rename(path.with_name(f"{lying.sha256}.parquet"))

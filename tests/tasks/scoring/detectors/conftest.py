@@ -20,6 +20,8 @@ from tasks.gradients.shards import About, ShardWriter
 from tasks.kernels.neighbours import nearest, votes
 from tasks.pipeline import schemas
 from tasks.pipeline.artefacts import Run
+from tasks.planning.plan import Plan
+from tasks.scoring.crossfit import CrossFit
 from tasks.scoring.evidence import Evidence
 
 N, K, H, F, M = 180, 3, 6, 3, 40
@@ -137,7 +139,9 @@ class Builder:
             gradients.append(self._reference(run, whole))
         learned = [self._checkpoint(run, fold, order, labels, places, untrained) for fold in range(F)]
         samples, folds = self._samples(run, labels, shards), self._folds(run, order, new)
-        return Evidence(run, samples, folds, gradients, self._votes(run), learned, self._canaries(run, places))
+        plan = Plan(base=recorded_run.reference(run, None), folds=folds, canaries=self._canaries(run, places))
+        made = {"votes": self._votes(run), "checkpoints": learned, "gradients": gradients}
+        return Evidence(run, CrossFit(samples=samples, plan=plan, **made))
 
     def _folds(self, run, order, new):
         columns = [ids(order), self.world.folds[order], np.isin(order, [] if new is None else new)]

@@ -1,0 +1,37 @@
+"""probe: one look at the network before any time is spent on it."""
+
+from __future__ import annotations
+
+from tasks.core.devices import exclusive
+from tasks.dataset.samples import Payload
+from tasks.gradients.kinds import Gradient
+from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.step import step
+from tasks.training.fit import build
+from tasks.training.models import Model
+
+
+@step("probe {model.kind}")
+def probe(run: Run, meaning: Artefact, model: Model, gradient: Gradient) -> Artefact:
+    """Build the network once and refuse what the gradient kind cannot serve.
+
+    Args:
+        run: where to write.
+        meaning: what inputs and labels are (``split_of(samples)`` without any split), and no row of them.
+        model: what is built.
+        gradient: what it must give.
+
+    Raises:
+        BadModel: the network does not fit the inputs or the gradient kind.
+    """
+    import torch
+
+    from tasks.dataset.samples import payload_of
+    from tasks.dataset.targets import target_of
+
+    payload: Payload = payload_of(meaning)
+    with exclusive("cpu"), torch.random.fork_rng(devices=[]):
+        network = build(model, payload, target_of(meaning).outputs)
+        gradient.check(network, payload.blank(2))
+    with run.draft("network") as draft:
+        return draft.commit(parameters=sum(parameter.numel() for parameter in network.parameters()))

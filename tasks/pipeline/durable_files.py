@@ -1,0 +1,99 @@
+"""Files that are whole or not there: written aside, flushed to the disk, renamed into place."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import socket
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PARTIAL = ".partial-"
+
+
+def sha256_of(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """A hard link, or a copy on another file system or one without links."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def write_durably(path: Path, text: str) -> None:
+    """Write a small text file aside, fsync it, and rename it over ``path``."""
+    aside = path.with_name(f"{PARTIAL}{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}-{path.name}")
+    with aside.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+    fsync(path.parent)
+
+
+def rename_folder(aside: Path, final: Path) -> bool:
+    """Fsync everything below ``aside`` and rename it to ``final``, which must not exist; False when it does."""
+    for path in sorted(aside.rglob("*"), reverse=True):
+        fsync(path)
+    fsync(aside)
+    try:
+        aside.rename(final)
+    except OSError:
+        if final.exists():
+            return False
+        raise
+    fsync(final.parent)
+    return True
+
+
+def fsync(path: Path) -> None:
+    """Flush one file or folder to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def partial_folder(parent: Path) -> Iterator[Path]:
+    """A folder beside its final place, named after this process, removed unless it was renamed away."""
+    folder = parent / f"{PARTIAL}{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(lake: Path) -> None:
+    """Remove partial files and folders whose process, on this machine, is no longer alive."""
+    prefix = f"{PARTIAL}{socket.gethostname()}-"
+    # The lake, its folders, and the datasets below versions/: the three levels at which anything is written aside.
+    for pattern in (f"{prefix}*", f"*/{prefix}*", f"versions/*/{prefix}*"):
+        for path in lake.glob(pattern):
+            # process-random, and nothing of another host whose name begins like ours.
+            process, _, rest = path.name.removeprefix(prefix).partition("-")
+            ours = process.isdigit() and re.fullmatch(r"[0-9a-f]{8}(-.*)?", rest)
+            if ours and not _alive(int(process)):
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

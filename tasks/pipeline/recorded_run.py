@@ -1,0 +1,100 @@
+"""A recorded run, as its folder in the lake keeps it: the one reader of run.json."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from tasks.core.errors import BadArtefact, BadInput
+from tasks.pipeline.artefacts import Artefact, Run
+
+RUN_FILE = "run.json"
+
+
+class RecordedRun(BaseModel):
+    """What a run leaves of itself besides its tables."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    run_id: str
+    dataset: str
+    recorded: str
+    """When it was recorded, ISO 8601, UTC."""
+    facts: dict[str, dict[str, Any]] = {}
+    """The facts of the stages that a run has one of, by stage."""
+    stages: tuple[Artefact, ...] = ()
+
+    @classmethod
+    def read(cls, lake: Path, run_id: str) -> RecordedRun:
+        """The run called ``run_id``.
+
+        Raises:
+            BadInput: there is no run of that name.
+            BadArtefact: its folder is damaged, or was written by a version that cannot be read.
+        """
+        path = lake / "runs" / run_id / RUN_FILE
+        if Path(run_id).name != run_id or not path.is_file():
+            raise BadInput(
+                where=str(lake / "runs"),
+                expected=f"a run {run_id!r}",
+                got="none of that name",
+                do="See gradsieve runs.",
+            )
+        return cls.of_file(path)
+
+    @classmethod
+    def of_file(cls, path: Path) -> RecordedRun:
+        """The run whose run.json this is."""
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise BadArtefact(
+                where=str(path),
+                expected="a recorded run with its stages",
+                got=f"{type(error).__name__}: {error}",
+                do="Choose another run, or run again.",
+            ) from error
+
+    @classmethod
+    def all_of(cls, lake: Path) -> Iterator[RecordedRun]:
+        """Every run of a lake, in the order of their ids."""
+        for path in sorted((lake / "runs").glob(f"[!.]*/{RUN_FILE}")):
+            yield cls.of_file(path)
+
+    @classmethod
+    def newest(cls, lake: Path, name: str, dataset: str) -> RecordedRun | None:
+        """The run called ``name``; for ``latest`` the newest of ``dataset``; None where there is none."""
+        recorded = [
+            run for run in cls.all_of(lake) if run.run_id == name or (name == "latest" and run.dataset == dataset)
+        ]
+        return max(recorded, key=lambda run: (run.recorded, run.run_id), default=None)
+
+    def of(self, stage: str) -> list[Artefact]:
+        """The artefacts of one stage, their files in the run's own folder."""
+        folder = f"runs/{self.run_id}"
+        return [found.model_copy(update={"folder": folder}) for found in self.stages if found.stage == stage]
+
+
+def reference(run: Run, run_id: str | None) -> Artefact:
+    """A reference to a recorded run that this one builds on; to none where ``run_id`` is None."""
+    digest = hashlib.sha256(str(run_id).encode()).hexdigest()
+    return Artefact(stage="base", folder="", files=(), facts={"run": run_id}, digest=digest, made_by=run.run_id)
+
+
+def stages_of(run: Run, base: Artefact, stage: str) -> list[Artefact]:
+    """The artefacts of one stage of the base run; none where there is no base.
+
+    Raises:
+        BadArtefact: the run folder is damaged, or was written by a version that could not be a base.
+    """
+    run_id = base.facts["run"]
+    return [] if run_id is None else RecordedRun.of_file(run.lake / "runs" / run_id / RUN_FILE).of(stage)
+
+
+def networks_of(run: Run, base: Artefact) -> str | None:
+    """The id of the run that trained the networks of a base; None without a base."""
+    folds = stages_of(run, base, "folds")
+    return (folds[0].facts.get("networks_of") or base.facts["run"]) if folds else None

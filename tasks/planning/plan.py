@@ -1,0 +1,29 @@
+"""What is fixed before any network is trained."""
+
+from __future__ import annotations
+
+from tasks.dataset.targets import Target
+from tasks.pipeline.artefacts import Artefact, Bundle, Run
+from tasks.planning.canaries import Planted, planted_of
+
+
+class Plan(Bundle):
+    """Which network is trained on which samples, under which labels.
+
+    Neighbours' votes are no part of it: a network is not trained anew because its samples have other neighbours.
+    """
+
+    base: Artefact
+    """A reference to the run that is built upon; to none."""
+    folds: Artefact
+    canaries: Artefact | None
+    """None where none are planted."""
+
+    @property
+    def count(self) -> int:
+        """How many folds."""
+        return self.folds.facts["folds"]
+
+    def planted(self, run: Run, target: Target) -> Planted:
+        """The canaries; none where none are planted."""
+        return Planted.none(self.count) if self.canaries is None else planted_of(run, self.canaries, target)

@@ -1,0 +1,43 @@
+"""Every Prefect task, in the data's way: the table of contents, and what a flow imports.
+
+    ingest → probe → make_folds → vote → plant → train → examine → extract → score → flag (→ retrain → halve, for each
+    of several budgets) → review → drift → retrain → verify → record → publish → promote → index → report
+
+and, where detectors are compared, after score:
+
+    measure → tabulate → index → present
+"""
+
+from __future__ import annotations
+
+from tasks.catalogue.index import index
+from tasks.decision.drift import drift
+from tasks.decision.flag import flag
+from tasks.decision.halve import halve
+from tasks.decision.review import reviewed
+from tasks.evaluation.measure import measure
+from tasks.evaluation.present import present
+from tasks.evaluation.tabulate import tabulate
+from tasks.gradients.extract import extract
+from tasks.gradients.probe import probe
+from tasks.ingestion.ingest import ingest
+from tasks.pipeline.record import record
+from tasks.planning.make_folds import make_folds
+from tasks.planning.plant import plant
+from tasks.planning.vote import vote
+from tasks.proof.examine import examine
+from tasks.proof.retrain import retrain
+from tasks.proof.verify import verify
+from tasks.report.report import follow, report
+from tasks.scoring.score import score
+from tasks.scoring.trace import trace
+from tasks.training.train import train
+from tasks.versions.maintain import tidy
+from tasks.versions.promote import promote
+from tasks.versions.publish import publish
+
+__all__ = [
+    "drift", "examine", "extract", "flag", "follow", "halve", "index", "ingest", "make_folds", "measure", "plant",
+    "present", "probe", "promote", "publish", "record", "report", "retrain", "reviewed", "score", "tabulate", "tidy",
+    "trace", "train", "verify", "vote",
+]  # fmt: skip

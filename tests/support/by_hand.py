@@ -1,0 +1,67 @@
+"""The data's way without Prefect: each step is called as the plain function that it is."""
+
+from __future__ import annotations
+
+from tasks.dataset.samples import observed_shards, split_of
+from tasks.gradients.extract import extract
+from tasks.gradients.kinds import Gradient
+from tasks.gradients.kinds.head import Head
+from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.recorded_run import reference
+from tasks.planning.canaries import Canaries
+from tasks.planning.make_folds import make_folds
+from tasks.planning.neighbours import Neighbourhood
+from tasks.planning.plan import Plan
+from tasks.planning.plant import plant
+from tasks.planning.vote import vote
+from tasks.scoring.crossfit import CrossFit
+from tasks.training.recipe import Recipe
+from tasks.training.train import train
+
+
+def planned(
+    run: Run,
+    samples: Artefact,
+    folds: int = 3,
+    canaries: Canaries = Canaries(),  # noqa: B008  frozen
+    base: Artefact | None = None,
+    neighbourhood: Neighbourhood = Neighbourhood(),  # noqa: B008
+) -> tuple[Plan, Artefact]:
+    """(the plan of a run, its votes), as the flows make them."""
+    known, base = split_of(samples, "train"), base or reference(run, None)
+    dealt = make_folds.fn(run, known, folds, base)
+    votes = vote.fn(run, known, neighbourhood, "cpu", dealt)
+    planted = plant.fn(run, known, dealt, votes, canaries, base) if canaries.share else None
+    return Plan(base=base, folds=dealt, canaries=planted), votes
+
+
+def trained(run: Run, samples: Artefact, plan: Plan, recipe: Recipe) -> list[Artefact]:
+    """The checkpoints of every fold."""
+    return [train.fn(run, split_of(samples, "train"), plan, fold, recipe) for fold in range(plan.count)]
+
+
+def extracted(
+    run: Run,
+    samples: Artefact,
+    plan: Plan,
+    checkpoints: list[Artefact],
+    recipe: Recipe,
+    gradient: Gradient = Head(),  # noqa: B008  frozen
+) -> list[Artefact]:
+    """The gradient shards of the training samples, then of the validation samples."""
+    return [extract.fn(run, shard, plan, checkpoints, recipe, gradient) for shard in observed_shards(samples)]
+
+
+def cross_fitted(
+    run: Run,
+    samples: Artefact,
+    recipe: Recipe,
+    gradient: Gradient = Head(),  # noqa: B008  frozen
+    **planning: object,
+) -> CrossFit:
+    """All of it: what ``flows/cross_fitting.py`` makes of a plan."""
+    plan, votes = planned(run, samples, **planning)  # type: ignore[arg-type]
+    checkpoints = trained(run, samples, plan, recipe)
+    gradients = extracted(run, samples, plan, checkpoints, recipe, gradient)
+    known = split_of(samples, "train")
+    return CrossFit(samples=known, plan=plan, votes=votes, checkpoints=checkpoints, gradients=gradients)
