@@ -38,6 +38,7 @@ from tasks.options import Options, from_file, opened
 from tasks.reproduce_command import ReproduceCommand
 from tasks.review_command import ReviewCommand
 from tasks.serve_command import ServeCommand
+from tasks.switches import with_values
 from tasks.versions.commands import VersionsCommand
 from tasks.watch_command import WatchCommand
 
@@ -228,7 +229,9 @@ _COMMANDS = (
 )
 
 
-def _application() -> type[BaseSettings]:
+def application() -> type[BaseSettings]:
+    """All commands and their options."""
+
     class Gradsieve(BaseSettings):
         """Finds the training samples that hurt a model, proves it by retraining, keeps every cleaned dataset."""
 
@@ -254,11 +257,17 @@ def _application() -> type[BaseSettings]:
     return Gradsieve
 
 
+def run(gradsieve: type[BaseSettings], arguments: list[str]) -> BaseSettings:
+    """Read a command line, and do what it says; what was read."""
+    under = from_file(arguments, _CONFIGURATIONS)
+    return CliApp.run(gradsieve, cli_args=arguments or ["--help"], cli_settings_source=with_values(gradsieve), **under)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        CliApp.run(_application(), cli_args=arguments or ["--help"], **from_file(arguments, _CONFIGURATIONS))
+        run(application(), arguments)
         sys.stdout.flush()
     except GradsieveError as error:
         print(f"gradsieve: {error}", file=sys.stderr)
