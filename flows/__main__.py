@@ -35,6 +35,7 @@ from flows.command_line.options import Options, from_file, opened
 from flows.command_line.reproduce import ReproduceCommand
 from flows.command_line.review import ReviewCommand
 from flows.command_line.serve import ServeCommand
+from flows.command_line.switches import with_values
 from flows.command_line.versions import VersionsCommand
 from flows.command_line.watch import WatchCommand
 from tasks.config import CleanConfig, CompareConfig
@@ -228,7 +229,9 @@ _COMMANDS = (
 )
 
 
-def _application() -> type[BaseSettings]:
+def application() -> type[BaseSettings]:
+    """All commands and their options."""
+
     class Gradsieve(BaseSettings):
         """Finds the training samples that hurt a model, proves it by retraining, keeps every cleaned dataset."""
 
@@ -254,11 +257,17 @@ def _application() -> type[BaseSettings]:
     return Gradsieve
 
 
+def run(gradsieve: type[BaseSettings], arguments: list[str]) -> BaseSettings:
+    """Read a command line, and do what it says; what was read."""
+    under = from_file(arguments, _CONFIGURATIONS)
+    return CliApp.run(gradsieve, cli_args=arguments or ["--help"], cli_settings_source=with_values(gradsieve), **under)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        CliApp.run(_application(), cli_args=arguments or ["--help"], **from_file(arguments, _CONFIGURATIONS))
+        run(application(), arguments)
         sys.stdout.flush()
     except GradsieveError as error:
         print(f"gradsieve: {error}", file=sys.stderr)

@@ -14,6 +14,7 @@ from pydantic import (
     GetJsonSchemaHandler,
     SerializationInfo,
     SerializerFunctionWrapHandler,
+    ValidationError,
     field_validator,
     model_serializer,
     model_validator,
@@ -55,7 +56,8 @@ class Form(BaseModel):
     """A configuration whose run form shows the fields that matter first, and the others in a group ``advanced``.
 
     A configuration may be written as it is or as the form writes it. On the command line and in files of ours it is
-    flat; only its JSON schema, and what a default or a flow run's parameters look like in JSON, have the group.
+    flat; only its JSON schema, and what a default or a flow run's parameters look like in JSON, have the group. The
+    form fills the group with defaults, whatever a deployment says flat beside it: what it says counts then.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,10 +75,17 @@ class Form(BaseModel):
             return value
         flat = {name: given for name, given in value.items() if name != "advanced"}
         for name, given in value["advanced"].items():
-            if name in flat or name not in cls.later():
+            if name not in cls.later() or (name in flat and not cls._untouched(name, given)):
                 raise ValueError(f"advanced.{name}: expected one of {', '.join(cls.later())}, each once")
-            flat[name] = given
+            flat.setdefault(name, given)
         return flat
+
+    @classmethod
+    def _untouched(cls, name: str, given: Any) -> bool:
+        try:
+            return cls.model_validate({name: given}) == cls()
+        except ValidationError:
+            return False
 
     @model_serializer(mode="wrap")
     def _into_the_group(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:

@@ -6,12 +6,15 @@ import json
 import re
 import shlex
 import shutil
+from argparse import ArgumentParser, _SubParsersAction
 from pathlib import Path
 
 import duckdb
 import pytest
 import yaml
 
+from flows.__main__ import application, run
+from flows.command_line.switches import with_values
 from tasks.catalogue.database import connect
 from tasks.config import CleanConfig
 from tasks.decision.budgets import BUDGETS
@@ -47,6 +50,52 @@ def home(cleaned, tmp_path_factory):
     return home
 
 
+# Options of pip and docker, and one that was replaced: named where a version's changes are.
+OF_OTHERS = {"--extra-index-url", "--build-arg", "--training.early-epoch"}
+# Those that a fragment of a command line may belong to, the first that knows its options.
+READ_BY = ("clean", "compare", "serve", "reproduce half-moons", "sql", "maintain", "versions vacuum")
+
+# What the sentence around a fragment says besides.
+BESIDE = {"--model.tuning frozen": "--model.kind transformer"}
+
+
+def said() -> list[str]:
+    """Whatever a reader may type: commands in blocks and in the text, and options with their values, one a line."""
+    spans = re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", README, flags=re.DOTALL))
+    written = [line for block in blocks("(?:sh|bash|text)") for line in re.sub(r"\\\n\s*", "", block).splitlines()]
+    lines = [" ".join(line.split()) for line in (*spans, *written) if re.match(r"--[a-z]|gradsieve [a-z]+( |$)", line)]
+    # One of several: each.
+    several = [(line, re.search(r" ([\w|]+\|\w+)$", line)) for line in dict.fromkeys(lines)]
+    return [
+        line if found is None else line.replace(found[1], one)
+        for line, found in several
+        for one in (found[1].split("|") if found else [""])
+    ]
+
+
+class Said(application()):  # type: ignore[misc]
+    """The command line as it is, but that nothing is done."""
+
+    def cli_cmd(self) -> None:
+        """Read only."""
+
+
+def options(parser: ArgumentParser) -> dict[str, set[str]]:
+    """Those of each command."""
+    below = [action.choices for action in parser._actions if isinstance(action, _SubParsersAction)]
+    found = {"": {name for action in parser._actions for name in action.option_strings}}
+    for name, inner in (pair for choices in below for pair in choices.items()):
+        found |= {f"{name} {rest}".strip(): names for rest, names in options(inner).items()}
+    return found
+
+
+KNOWN = options(with_values(Said).root_parser)
+
+
+def named(line: str) -> set[str]:
+    return set(re.findall(r"(?<!\S)--[a-z][\w.-]*", line)) - OF_OTHERS
+
+
 def test_there_are_commands_and_queries_to_test():
     assert len(commands()) >= 7
     assert len(blocks("sql")) >= 10
@@ -57,6 +106,21 @@ def test_a_command_runs(line, home, gradsieve):
     done = gradsieve(*shlex.split(line)[1:], cwd=home)
     assert done.returncode == 0, done.stderr
     assert done.stdout or "--output" in line
+
+
+def test_every_option_that_is_named_is_one():
+    assert sorted(set().union(*map(named, said())) - set().union(*KNOWN.values())) == []
+
+
+@pytest.mark.parametrize("line", [line for line in said() if len(line.split()) > 2 or (" " in line and named(line))])
+def test_what_is_said_on_a_command_line_is_read_there(line):
+    words = shlex.split(line)
+    if words[0] != "gradsieve":
+        command = next(command for command in READ_BY if named(line) <= KNOWN[command.partition(" half")[0]])
+        words = ["gradsieve", *command.split(), *words, *BESIDE.get(line, "").split()]
+    if {"--config", "--help", "l2,linf"} & set(words):
+        pytest.skip("a file of the reader's, the help, or a detector that the README's example adds")
+    assert run(Said, words[1:])
 
 
 @pytest.mark.parametrize("query", [query for query in blocks("sql") if "shards" in query])

@@ -13,9 +13,12 @@ import importlib.metadata
 import importlib.util
 import json
 import sys
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple, Protocol
 
 from tasks.core.plugins import Choice, Part
@@ -34,6 +37,10 @@ _NOT_RESULTS = {
     "tasks.core.progress",
     "tasks.core.errors",
 }
+# Python before 3.11.8 counts the depth of a tree for all threads together: of two that build one at once, either may
+# find it miscounted. Ours take turns; a library's may come between, and then it is built again.
+_PARSING = Lock()
+_ATTEMPTS, _PAUSE_SECONDS = 100, 0.01
 
 
 class _Store(Protocol):
@@ -178,11 +185,25 @@ class _Code(NamedTuple):
     """Digest of its syntax tree, without comments, layout and docstrings."""
 
 
+def _read(path: Path, module: str, changed: int) -> _Code:
+    """One thread after the other, so that whoever comes later finds it read."""
+    with _PARSING:
+        return _parsed(path, module, changed)
+
+
+def _tree(source: bytes) -> ast.Module:
+    for _ in range(_ATTEMPTS - 1):
+        with suppress(SystemError):
+            return ast.parse(source)
+        time.sleep(_PAUSE_SECONDS)
+    return ast.parse(source)
+
+
 @cache
-def _read(path: Path, module: str, changed: int) -> _Code:  # noqa: ARG001  changed: only to miss the cache
+def _parsed(path: Path, module: str, changed: int) -> _Code:  # noqa: ARG001  changed: only to miss the cache
     """Read and parsed once for all of it: a run asks of a hundred modules."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    imports, queries, tree = [], [], ast.parse(path.read_bytes())
+    imports, queries, tree = [], [], _tree(path.read_bytes())
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             imports += [alias.name for alias in node.names]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -34,6 +36,49 @@ def test_every_deployment_has_parameters_its_flow_takes_and_no_cleaning_has_a_li
     for deployment in yaml.safe_load((FOLDER / "prefect.yaml").read_text())["deployments"]:
         cleans = deployment["entrypoint"].endswith(":clean")
         assert ("concurrency_limit" in deployment) is not cleans
+
+
+def filled_in(schema: dict[str, Any], value: Any, definitions: dict[str, Any]) -> Any:
+    """What Prefect's form makes of a value when it is opened: a field that is not there, or null, gets its default,
+    and so do the fields within it."""
+    schema = definitions[schema["$ref"].rpartition("/")[2]] | schema if "$ref" in schema else schema
+    value = schema.get("default") if value is None else value
+    if not isinstance(value, dict | None) or "properties" not in schema:
+        return value
+    fields = {name: filled_in(f, (value or {}).get(name), definitions) for name, f in schema["properties"].items()}
+    shown = {name for name, field in schema["properties"].items() if "default" in field}
+    return (value or {}) | {name: field for name, field in fields.items() if name in shown or field is not None}
+
+
+def untouched(kind: str, stored: dict[str, Any]) -> dict[str, Any]:
+    """What the form submits of a deployment's parameters if nobody touches it; the server and the flow take it."""
+    from prefect.utilities.callables import parameter_schema
+    from prefect.utilities.schema_tools import validate
+
+    flow = getattr(importlib.import_module(f"flows.{kind}"), kind)
+    schema = parameter_schema(flow).model_dump_for_openapi()
+    submitted = filled_in(schema, stored, schema["definitions"])
+    validate(submitted, schema, raise_on_error=True)
+    return flow.validate_parameters(submitted)
+
+
+SHIPPED = yaml.safe_load((FOLDER / "prefect.yaml").read_text())["deployments"]
+
+
+@pytest.mark.parametrize("deployment", SHIPPED, ids=[each["name"] for each in SHIPPED])
+def test_a_form_that_is_submitted_untouched_runs_what_the_deployment_says(deployment):
+    kind = deployment["entrypoint"].rpartition(":")[2]
+    stored = deployment["parameters"]
+    (config,) = untouched(kind, stored).values()
+    assert config == type(config).model_validate(stored["config"])
+    if kind == "clean":
+        assert config.base == "auto"
+
+
+def test_what_the_form_shows_in_the_group_may_stand_flat_in_a_deployment_of_ones_own():
+    stored = {"config": {"lake": "here", "base": "auto", "folds": 3, "canaries": {"share": 0.1}}}
+    (config,) = untouched("clean", stored).values()
+    assert config == CleanConfig.model_validate(stored["config"])
 
 
 def test_every_entrypoint_is_there_and_what_changed_data_start_waits_for_the_event_that_is_sent():

@@ -31,6 +31,8 @@ def test_without_a_command_it_prints_help(gradsieve):
     [
         (["clean", "--training.epochs=0"], 2, "training.epochs"),
         (["clean", "--nonsense=1"], 2, "nonsense"),
+        (["clean", "--tracing.cosine=maybe"], 2, "expected true or false, got maybe"),
+        (["clean", "--no-tracing.cosine", "false"], 2, "unrecognized arguments: false"),
         (["clean", "--training.device=cuda"], 2, "option device"),
         (["clean", "--reader.path=missing.csv"], 3, "no such file"),
         (["clean", "--config=missing.yaml"], 3, "missing.yaml"),
@@ -52,6 +54,39 @@ def test_an_error_is_one_sentence_and_an_exit_code(gradsieve, tmp_path, argument
     assert done.returncode == code, done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "cosine"),
+    [
+        ("--tracing.cosine", True),
+        ("--no-tracing.cosine", False),
+        ("--tracing.cosine true", True),
+        ("--tracing.cosine False", False),
+        ("--tracing.cosine=false", False),
+        ("--tracing.cosine=true", True),
+        ("--tracing.cosine false --folds 3", False),
+    ],
+)
+def test_a_switch_stands_bare_or_with_its_value(words, cosine):
+    from flows.__main__ import application, run
+
+    class Said(application()):  # type: ignore[misc]
+        def cli_cmd(self) -> None:
+            """Read only."""
+
+    assert run(Said, ["clean", *words.split()]).clean.configuration().tracing.cosine is cosine
+
+
+def test_what_follows_a_switch_and_is_no_value_is_left_where_it_stands():
+    from flows.__main__ import application, run
+
+    class Said(application()):  # type: ignore[misc]
+        def cli_cmd(self) -> None:
+            """Read only."""
+
+    read = run(Said, ["watch", "--once", "incoming", "elsewhere"]).watch
+    assert (read.once, [path.name for path in read.paths]) == (True, ["incoming", "elsewhere"])
 
 
 def test_too_many_rejected_rows_stop_the_run_and_are_kept(gradsieve, tmp_path):

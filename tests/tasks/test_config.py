@@ -28,9 +28,24 @@ def test_a_file_is_flat_and_knows_nothing_of_where_it_ran():
 
 
 @pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ({"base": "auto"}, {"base": None}),
+        ({"folds": 3}, {"folds": 5, "base": None}),
+        ({"gradient": "layers"}, {"gradient": {"kind": "head", "options": {}}}),
+        ({"canaries": {"share": 0.1}}, CleanConfig().model_dump(mode="json")["advanced"]),
+    ],
+)
+def test_what_is_said_flat_counts_beside_a_group_that_nobody_has_touched(said, shown):
+    assert CleanConfig.model_validate(said | {"advanced": shown}) == CleanConfig.model_validate(said)
+
+
+@pytest.mark.parametrize(
     "given",
     [
         {"folds": 3, "advanced": {"folds": 3}},
+        {"base": "auto", "advanced": {"base": "latest"}},
+        {"folds": 3, "advanced": {"folds": 0}},
         {"advanced": {"dataset": "plants"}},
         {"advanced": {"flods": 3}},
         {"advanced": 3},

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
+import gc
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from types import SimpleNamespace
 
 import pytest
@@ -60,6 +66,52 @@ def test_hashing_code_imports_none_of_it(package):
     (package / "noun.py").write_text("raise RuntimeError('imported')\n")
     code_digest(["pkg.verb"])
     assert "pkg.noun" not in sys.modules
+
+
+@pytest.fixture
+def others_first():
+    """Other threads take their turn whenever memory is looked through, also in the midst of a call of Python's own.
+
+    In a long run it is somebody's finaliser that lets them.
+    """
+
+    def let(_phase: str, _about: dict[str, int]) -> None:
+        time.sleep(0)
+
+    before = gc.get_threshold()
+    gc.callbacks.append(let)
+    gc.set_threshold(50)
+    yield
+    gc.set_threshold(*before)
+    gc.callbacks.remove(let)
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_threads_that_ask_at_once_for_code_that_nobody_has_read_get_the_same_digest(package, others_first, others):
+    """Python before 3.11.8 counts how deep a tree is for all threads together, and finds that it has miscounted."""
+    body = "".join(f"def f{i}(x):\n    return [(x + {i}) * y for y in range({i})]\n" for i in range(20))
+    names = [f"pkg.many_{others}_{i}" for i in range(10)]
+    for name in names:
+        (package / f"{name.partition('.')[2]}.py").write_text(body + f"N = '{name}'\n")
+    start, answers = Barrier(12 + others), []
+
+    def asked() -> None:
+        start.wait()
+        answers.append(code_digest(names))
+
+    def of_a_library() -> None:
+        """Reads code as well, and knows of no lock of ours."""
+        start.wait()
+        while not all(thread.done() for thread in asking):
+            with contextlib.suppress(SystemError):
+                ast.parse(body)
+            time.sleep(0.001)
+
+    with ThreadPoolExecutor(12 + others) as pool:
+        asking = [pool.submit(asked) for _ in range(12)]
+        for thread in [pool.submit(of_a_library) for _ in range(others)] + asking:
+            thread.result()
+    assert answers == [code_digest(names)] * 12
 
 
 class Results:

@@ -18,7 +18,7 @@ import torch
 
 from tasks.gradients.shards import About, ShardWriter
 from tasks.kernels.neighbours import nearest, votes
-from tasks.pipeline import schemas
+from tasks.pipeline import recorded_run, schemas
 from tasks.pipeline.artefacts import Run
 from tasks.planning.plan import Plan
 from tasks.scoring.crossfit import CrossFit

@@ -1,0 +1,63 @@
+"""A switch on the command line also takes its value: ``--x true`` is ``--x``, and ``--x false`` is ``--no-x``."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, BooleanOptionalAction, Namespace, _SubParsersAction
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic_settings import BaseSettings, CliSettingsSource
+
+from tasks.core.errors import BadConfig
+
+_VALUES = {"true": True, "false": False}
+
+
+def with_values(application: type[BaseSettings]) -> CliSettingsSource[Any]:
+    """The command line of an application, whose switches may be followed by true or false."""
+    return CliSettingsSource(application, case_sensitive=False, parse_args_method=_parse)
+
+
+def _parse(parser: ArgumentParser, words: Sequence[str], namespace: Any = None) -> Namespace:
+    return parser.parse_args(bare(parser, list(words)), namespace)
+
+
+def bare(parser: ArgumentParser, words: list[str]) -> list[str]:
+    """The same command line without values after switches; any other word after one is left to the parser.
+
+    Raises:
+        BadConfig: behind ``--x=`` stands neither true nor false.
+    """
+    switches = _switches(parser, words)
+    written: list[str] = []
+    for before, word in zip(["", *words], words, strict=False):
+        name, given, value = word.partition("=")
+        if given and name in switches:
+            if value.lower() not in _VALUES:
+                raise BadConfig(
+                    where=f"option {name[2:]}",
+                    expected="true or false",
+                    got=value or "nothing",
+                    do=f"Write {name} true or {name} false.",
+                )
+            written.append(_bare(name, value))
+        elif before in switches and word.lower() in _VALUES:
+            written[-1] = _bare(before, word)
+        else:
+            written.append(word)
+    return written
+
+
+def _bare(name: str, value: str) -> str:
+    return name if _VALUES[value.lower()] else f"--no-{name[2:]}"
+
+
+def _switches(parser: ArgumentParser, words: list[str]) -> set[str]:
+    """Names of the switches of the command that the words begin with."""
+    for word in words:
+        below = [action for action in parser._actions if isinstance(action, _SubParsersAction)]
+        if not below or word not in below[0].choices:
+            break
+        parser = below[0].choices[word]
+    actions = [action for action in parser._actions if isinstance(action, BooleanOptionalAction)]
+    return {name for action in actions for name in action.option_strings if not name.startswith("--no-")}
