@@ -20,6 +20,7 @@ import pyarrow.dataset as ds
 
 from tasks.catalogue.views import COMPARISONS, RUNS, definition, has
 from tasks.core.errors import BadArtefact, BadInput
+from tasks.pipeline.contained import is_name
 from tasks.pipeline.durable_files import PARTIAL, fsync
 
 NAME = "catalogue.duckdb"
@@ -75,7 +76,7 @@ def connect(lake: Path, run_id: str | None = None, *, need_run: bool = True) -> 
         newest = db.execute("SELECT run_id FROM runs ORDER BY recorded DESC LIMIT 1").fetchall()
         run_id = str(newest[0][0]) if newest else ""
     folder = lake / "runs" / run_id / "gradients"
-    if not run_id or Path(run_id).name != run_id or not folder.is_dir():
+    if not is_name(run_id) or not folder.is_dir():
         raise BadInput(
             where=str(lake / "runs"), expected=f"a run {run_id!r}", got="none of that name", do="See gradsieve runs."
         )

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.core.sql import literal, query
+from tasks.pipeline.contained import contained
 from tasks.pipeline.recorded_run import RecordedRun
 from tasks.pipeline.schemas import (
     AUDIT,
@@ -129,7 +130,7 @@ def _of_datasets(lake: Path) -> Iterable[str]:
     for recorded in RecordedRun.all_of(lake):
         newest[recorded.dataset] = max(newest.get(recorded.dataset, ("", "")), (recorded.recorded, recorded.run_id))
     for dataset, (_, run_id) in sorted(newest.items()):
-        files = literal(lake / "runs" / run_id, "samples/*.parquet")
+        files = literal(contained(lake / "runs", run_id, single=True), "samples/*.parquet")
         yield f"CREATE VIEW data.{quoted(dataset)} AS SELECT * FROM read_parquet({files});\n"
 
 
@@ -150,23 +151,26 @@ def _of_versions(lake: Path) -> Iterable[str]:
 
 
 def _rows(home: Path, manifest: Manifest) -> str | None:
-    """The rows of a version: its plain files, or its parts under its decisions; None where they are not all here."""
+    """The rows of a version: its plain files, or its parts under its decisions; None where they are not all here.
+
+    Raises:
+        BadArtefact: a name in the manifest leads out of the dataset's folder.
+    """
     content = manifest.rows_of
-    if not all((home / name).is_file() for name in content.objects):
+    paths = {name: contained(home, name) for name in content.objects}
+    if not all(path.is_file() for path in paths.values()):
         return None
+
+    def listed(names: Iterable[str]) -> str:
+        return ", ".join(literal(paths[name]) for name in names)
+
     if content.plain is not None:
-        return (
-            f"SELECT * FROM read_parquet([{_listed(home, (f'{content.folder}/data/{f.name}' for f in content.plain))}])"
-        )
+        return f"SELECT * FROM read_parquet([{listed(f'{content.folder}/data/{f.name}' for f in content.plain)}])"
     return f"""
         SELECT p.* REPLACE (coalesce(d.new_label, p.label) AS label)
-        FROM read_parquet([{_listed(home, (part.path for part in content.parts))}]) p
-        LEFT JOIN read_parquet({literal(home, content.decided)}) d ON p.sample_id = d.sample_id
+        FROM read_parquet([{listed(part.path for part in content.parts)}]) p
+        LEFT JOIN read_parquet({listed([content.decided])}) d ON p.sample_id = d.sample_id
         WHERE d.decision IS DISTINCT FROM 'remove'"""
-
-
-def _listed(home: Path, names: Iterable[str]) -> str:
-    return ", ".join(literal(home, name) for name in names)
 
 
 def _json(lake: Path, pattern: str, columns: dict[str, str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tasks.dataset.samples import classed, table_of
 from tasks.decision.budgets import Budget
-from tasks.decision.flagging import Flagging, audit, counted, decide, described
+from tasks.decision.flagging import Flagging, audit, counted, decide, described, flagged_of
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.schemas import GRADIENTS
 from tasks.pipeline.step import step
@@ -44,6 +44,8 @@ def flag(
     advice = advised(evidence, standing.wrongness, options)
     judged = evidence.target.judged
     flags = decide(table, thin, pa.concat_tables(scalars), advice, found.count, options, model, judged=judged)
+    # Guards keep some of those the budget was found for: it is stated of those that are flagged in the end.
+    found = budget.stated(found, standing, flagged_of(flags, evidence.ids))
     audited = audit(flags, thin)
     with run.draft("flags") as draft:
         pq.write_table(described(flags, thin), draft.path("flags.parquet", flags.num_rows), compression="zstd")

@@ -2,7 +2,7 @@
 --
 -- Tables: scores (sample_id, one suspicion column a detector), gradients (scalars), samples (thin columns and class),
 --         advice (rare, support, p_wrong, suggested_label, p_suggested).
--- Bound:  $detector, the one that decides; $budget, how many are flagged at most (each detector is said to mark as
+-- Bound:  $detector, the one that decides; $budget, up to which rank one is flagged (each detector is said to mark as
 --         many); $class_cap and $group_cap, the share of a class or group that may be flagged at most; $rare, keep or
 --         list or off; $model, held-out or in-sample; $judged, whether it says
 --         which label it would give.
@@ -19,8 +19,8 @@ marks AS (
     SELECT sample_id, list(detector ORDER BY detector) AS marked_by
     FROM ranked WHERE rank <= $budget GROUP BY sample_id
 ),
--- Whom a guard keeps takes no room of the budget, nor of the caps of the guards below it. Running counts are sums:
--- DuckDB counts a filtered window anew for every row.
+-- Whom a guard keeps takes no room of the caps of the guards below it. Running counts are sums: DuckDB counts a
+-- filtered window anew for every row.
 unguarded AS (
     SELECT sample_id, suspicion, rank, class, "group",
            -- A response may be as long as a page.
@@ -45,20 +45,18 @@ within_class AS (
     SELECT *, in_group AND sum(in_group::INT) OVER (PARTITION BY class ORDER BY rank) <= class_room AS free
     FROM within_group
 ),
-counted AS (
-    SELECT *, sum(free::INT) OVER (ORDER BY rank) AS taken FROM within_class
-),
+-- A place that a guard frees stays empty: whoever is below the budget is less suspect than it takes to be flagged.
 decided AS (
     SELECT *,
-           free AND taken <= $budget AS flag,
+           free AND rank <= $budget AS flag,
            CASE
-               WHEN free THEN CASE WHEN is_rare AND taken <= $budget THEN 'rare' END
-               WHEN taken >= $budget THEN NULL
+               WHEN rank > $budget THEN NULL
+               WHEN free THEN CASE WHEN is_rare THEN 'rare' END
                WHEN protected THEN 'rare'
                WHEN in_group THEN 'class_cap'
                ELSE 'group_cap'
            END AS guard
-    FROM counted
+    FROM within_class
 ),
 worded AS (
     SELECT * EXCLUDE marked_by,

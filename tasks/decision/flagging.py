@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
@@ -15,6 +16,7 @@ from pydantic import Field
 from tasks.core.errors import BadConfig
 from tasks.core.plugins import Part
 from tasks.core.sql import query
+from tasks.decision.budgets import Found
 from tasks.pipeline.schemas import AUDIT, FLAGS, SUSPECTS
 
 # Classes that are named in the facts: those that lose most beyond their share.
@@ -72,8 +74,9 @@ def decide(
     *,
     judged: bool = True,
 ) -> pa.Table:
-    """Rank by the deciding detector, flag up to the budget whom no guard keeps, and give every row its reason.
+    """Rank by the deciding detector, flag of the first ``count`` whom no guard keeps, and give every row its reason.
 
+    A place that a guard frees stays empty: who is less suspect than the budget asks is not flagged for it.
     Guards, one after the other: rare ones are kept; then at most ``group_cap`` of each group and, of what is left, at
     most ``class_cap`` of each class may go. A sample without a group has no group's cap; a class keeps one at least.
 
@@ -82,7 +85,7 @@ def decide(
         samples: sample_id, label, group and class (where that is not the label), at least of those samples.
         gradients: the scalars of ``GRADIENTS`` of those samples.
         advice: schema ``ADVICE`` of tasks/decision/guards.py, of those samples.
-        count: how many are flagged at most.
+        count: up to which rank one is flagged.
         options: who decides, and the guards.
         model: what the reasons call the model whose gradients these are: held-out or in-sample.
         judged: whether it says which label it would give.
@@ -154,6 +157,27 @@ def counted(flags: pa.Table, audited: pa.Table) -> dict[str, Any]:
         "protected": sum(row["protected"] for row in classes),
         "most_flagged": [{name: row[name] for name in told} for row in most[:_MOST_FLAGGED]],
     }
+
+
+def flagged_of(flags: pa.Table, ids: pa.Array) -> np.ndarray:
+    """Whether each of the samples ``ids`` is flagged, in their order."""
+    chosen = flags.filter(flags["flag"])["sample_id"].combine_chunks()
+    return pc.is_in(ids, value_set=chosen).to_numpy(zero_copy_only=False)
+
+
+def reviewed_found(found: dict[str, Any], before: pa.Table, after: pa.Table) -> dict[str, Any]:
+    """What a budget states, as it is true after a review: of other samples than those that the rule flagged, less.
+
+    Args:
+        found: ``Found`` of tasks/decision/budgets, as the facts have it.
+        before: the flags by rule, schema ``FLAGS`` at least.
+        after: the same as a person wants them.
+    """
+    was, now = (flagged_of(flags, before["sample_id"].combine_chunks()) for flags in (before, after))
+    if (was == now).all():
+        return found
+    why = f"a person decided otherwise about {int((was != now).sum()):,}"
+    return Found.model_validate(found).unstated(why).model_dump(mode="json")
 
 
 def reviewed_flags(flags: pa.Table, rows: pa.Table, reviewer: str, note: str, at: str) -> pa.Table:

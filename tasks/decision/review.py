@@ -79,19 +79,20 @@ def review(run: Run, samples: Artefact, flags: Artefact, answer: Answer) -> Arte
     import pyarrow.parquet as pq
 
     from tasks.dataset.samples import classed, table_of
-    from tasks.decision.flagging import audit, counted, reviewed_flags
+    from tasks.decision.flagging import audit, counted, reviewed_flags, reviewed_found
     from tasks.pipeline.schemas import FLAGS
 
-    table = pq.read_table(run.path(flags))
-    rows = _rows_of(run, flags, table, answer)
-    table = reviewed_flags(table, rows, answer.reviewer, answer.note, answer.at) if rows is not None else table
+    before = pq.read_table(run.path(flags))
+    rows = _rows_of(run, flags, before, answer)
+    table = reviewed_flags(before, rows, answer.reviewer, answer.note, answer.at) if rows is not None else before
     thin = classed(samples, table_of(run, samples, ["sample_id", "label", "group"]))
     audited = audit(table.select(FLAGS.names), thin)
     told = answer.model_dump(mode="json") | {"rows": 0 if rows is None else rows.num_rows}
     with run.draft("flags") as draft:
         pq.write_table(table, draft.path("flags.parquet", table.num_rows), compression="zstd")
         pq.write_table(audited, draft.path("audit.parquet", audited.num_rows), compression="zstd")
-        return draft.commit(**flags.facts | counted(table, audited) | {"review": told})
+        found = reviewed_found(flags.facts["found"], before, table)
+        return draft.commit(**flags.facts | counted(table, audited) | {"found": found, "review": told})
 
 
 def _rows_of(run: Run, flags: Artefact, table: pa.Table, answer: Answer) -> pa.Table | None:

@@ -26,6 +26,7 @@ from tasks.core.errors import BadInput
 from tasks.core.plugins import Part
 from tasks.dataset.targets import Target
 from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.contained import contained
 from tasks.pipeline.durable_files import sha256_of, write_durably
 
 Decision = Literal["approve", "reject", "rows"]
@@ -74,7 +75,7 @@ class Answer(Part):
 
 def home_of(run: Run, flags: Artefact) -> Path:
     """The folder of a review."""
-    return run.lake / "reviews" / flags.digest[:20]
+    return contained(run.lake / "reviews", flags.digest[:20], single=True)
 
 
 def write_sheet(run: Run, flags: Artefact) -> Path:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.pipeline.artefacts import Artefact
+from tasks.pipeline.contained import in_lake
 from tasks.pipeline.schemas import COMPARISON
 
 
@@ -62,7 +63,7 @@ class Comparison:
     @classmethod
     def read(cls, lake: Path, compared: Artefact) -> Comparison:
         """What tabulate left."""
-        folder = lake / compared.folder
+        folder = in_lake(lake, compared.folder)
         return cls(folder, compared.facts, pq.read_table(folder / "comparison.parquet").to_pylist())
 
     @cached_property

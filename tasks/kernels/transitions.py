@@ -22,6 +22,8 @@ _LEAST = 1e-3
 _MOST_NOISE = 0.9
 # What noise shrinks below this share of the rest is not blown up again: classes that it makes alike stay alike.
 _LEAST_SINGULAR = 0.01
+# Standard deviations beyond which noise is told from chance.
+_CLEAR = 2
 
 
 class Pairs(NamedTuple):
@@ -61,19 +63,27 @@ def transitions(pairs: Pairs) -> Float[np.ndarray, "k k"]:
 
 
 def concentration(pairs: Pairs) -> float:
-    """1 − N/(k(k − 1)), N = (Σ max(x, 0))² / Σ(x² − v) the effective number of pairs that the noise is spread over.
+    """1 − N/(k(k − 1)), N = (Σ x)²/Σ(x² − v) the effective number of pairs that the noise is spread over.
 
-    0 where every class is taken for every other alike (or nothing can be told), near 1 where each is taken for one. x
-    is the excess rate of a pair and v = (J + E)/(row's count)² the variance it has by chance: without taking it off,
-    few samples would look like few pairs.
+    0 where every class is taken for every other alike, 1 − 1/(k − 1) where each is taken for one other. Both sums are
+    over the pairs with an excess, x > 0. Of a pair
+
+        x = (J − E)/n       the excess rate, n the row's count
+        v = (J + E)/n²      the variance that x has by chance: left in, few samples would look like few pairs
+
+    By chance alone x² − v is 0 in the mean with a variance of 2v², so 0 is also what is said where Σ(x² − v) is within
+    two standard deviations, 2√(Σ 2v²): nothing can be told. Every pair with an excess stays in the sums. If only those
+    were counted that stand out one by one, symmetric noise of few samples would look like noise of few pairs.
     """
     off = ~np.eye(len(pairs.labelled), dtype=bool)
     counts = np.maximum(pairs.labelled.sum(1, keepdims=True), 1)
     excess = ((pairs.labelled - pairs.confused) / counts)[off]
     chance = ((pairs.labelled + pairs.confused) / counts**2)[off]
-    squares = float((excess**2 - chance).sum())
-    total = float(np.maximum(excess, 0).sum())
-    return max(0.0, 1 - total**2 / squares / len(excess)) if squares > 0 else 0.0
+    there = excess > 0
+    squares = float((excess[there] ** 2 - chance[there]).sum())
+    if squares <= _CLEAR * np.sqrt(2 * (chance[there] ** 2).sum()):
+        return 0.0
+    return max(0.0, 1 - float(excess[there].sum()) ** 2 / squares / len(excess))
 
 
 def label_flow(

@@ -28,6 +28,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from tasks.core.errors import BadArtefact, BadConfig
+from tasks.pipeline.contained import contained, in_lake
 from tasks.pipeline.durable_files import link_or_copy, partial_folder, rename_folder, sha256_of, sweep, write_durably
 
 MANIFEST = "manifest.json"
@@ -138,10 +139,10 @@ class Run(BaseModel):
         """The final path of an artefact's only (or the given) file, checked to be there and whole.
 
         Raises:
-            BadArtefact: the file is gone or has another size than its manifest says.
+            BadArtefact: the file is gone, has another size than its manifest says, or its name leads out of the lake.
         """
         file = file or artefact.files[0]
-        path = self.lake / artefact.folder / file.name
+        path = in_lake(self.lake, f"{artefact.folder}/{file.name}")
         size = path.stat().st_size if path.is_file() else None
         if size != file.size:
             raise BadArtefact(
@@ -163,9 +164,9 @@ class Run(BaseModel):
 
     def intact(self, artefact: Artefact) -> bool:
         """Whether every file is where it was and as long as it was. A cached reference may outlive its files."""
-        if not (self.lake / artefact.folder / MANIFEST).is_file():
-            return False
         try:
+            if not (in_lake(self.lake, artefact.folder) / MANIFEST).is_file():
+                return False
             self.paths(artefact)
         except BadArtefact:
             return False
@@ -204,7 +205,7 @@ class Draft:
 
     def path(self, name: str, rows: int = 0) -> Path:
         """Where to write file ``name`` (of ``rows`` rows, if it is a table)."""
-        path = self.folder / name
+        path = contained(self.folder, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._rows[name] = rows
         return path

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tasks.core.errors import BadArtefact, BadInput
 from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.contained import contained, is_name
 
 RUN_FILE = "run.json"
 
@@ -36,7 +37,7 @@ class RecordedRun(BaseModel):
             BadArtefact: its folder is damaged, or was written by a version that cannot be read.
         """
         path = lake / "runs" / run_id / RUN_FILE
-        if Path(run_id).name != run_id or not path.is_file():
+        if not is_name(run_id) or not path.is_file():
             raise BadInput(
                 where=str(lake / "runs"),
                 expected=f"a run {run_id!r}",
@@ -91,7 +92,11 @@ def stages_of(run: Run, base: Artefact, stage: str) -> list[Artefact]:
         BadArtefact: the run folder is damaged, or was written by a version that could not be a base.
     """
     run_id = base.facts["run"]
-    return [] if run_id is None else RecordedRun.of_file(run.lake / "runs" / run_id / RUN_FILE).of(stage)
+    return (
+        []
+        if run_id is None
+        else RecordedRun.of_file(contained(run.lake / "runs", run_id, single=True) / RUN_FILE).of(stage)
+    )
 
 
 def networks_of(run: Run, base: Artefact) -> str | None:

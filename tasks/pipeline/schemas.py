@@ -110,7 +110,7 @@ FLAGS = pa.schema(
         pa.field("detector", pa.string(), nullable=False),
         pa.field("marked_by", pa.list_(pa.string()), nullable=False),
         pa.field("reason", pa.string(), nullable=False),
-        # What kept it though the budget had room: rare, class_cap or group_cap; also rare where flagged all the same.
+        # What kept it though its rank is within the budget: rare, class_cap or group_cap; also rare where flagged.
         pa.field("guard", pa.string()),
         pa.field("p_wrong", pa.float64()),
         pa.field("suggested_label", pa.string()),

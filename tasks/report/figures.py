@@ -188,9 +188,8 @@ def _suspicion(table: pa.Table, flags: dict[str, Any]) -> Figure:
     edges = np.histogram_bin_edges(suspicion, bins=60)
     counts = [np.histogram(suspicion[mask], edges)[0] for mask in (~flagged, flagged)]
     # By rank: the last one within the budget is where the line is.
-    reached = _unguarded(table)["suspicion"].to_numpy()
-    budget = min(flags["budget"], len(reached))
-    line = float(reached[budget - 1]) if budget else None
+    budget = min(flags["budget"], len(suspicion))
+    line = float(suspicion[budget - 1]) if budget else None
 
     def draw(axes: Axes) -> None:
         width = np.diff(edges)
@@ -222,7 +221,7 @@ def _suspicion(table: pa.Table, flags: dict[str, Any]) -> Figure:
 
 
 def _unguarded(table: pa.Table) -> pa.Table:
-    """Whom no guard keeps; those kept take no room of the budget."""
+    """Whom no guard keeps; the places of those kept stay empty."""
     return table.filter(pc.or_(table["flag"], pc.is_null(table["guard"])))
 
 
@@ -245,28 +244,28 @@ def _precision(table: pa.Table, flags: dict[str, Any]) -> Figure:
     table = _unguarded(table)
     chance, flagged = table["p_wrong"].to_numpy(), int(pc.sum(table["flag"]).as_py())
     curve, wrong = expected_precision(chance), np.cumsum(chance)
-    budget, size = min(flags["budget"], len(curve)), len(curve)
-    # Beyond three budgets the curve says little of the flagged.
-    end = min(size, max(3 * budget, 100))
+    size = len(curve)
+    # Beyond three times as many the curve says little of the flagged.
+    end = min(size, max(3 * flagged, 100))
     estimate = (flags.get("found") or {}).get("precision")
 
     def draw(axes: Axes) -> None:
         counts = np.unique(np.linspace(1, end, min(end, _POINTS)).round().astype(int))
         axes.plot(counts, 100 * curve[counts - 1], color=_KEPT, linewidth=2, label="mean p(wrong)")
-        if budget:
-            axes.axvline(budget, color=_FLAGGED, linewidth=1.5, linestyle="--", label=f"budget: {budget:,}")
+        if flagged:
+            axes.axvline(flagged, color=_FLAGGED, linewidth=1.5, linestyle="--", label=f"flagged: {flagged:,}")
         if estimate and flagged:
             low, high = 100 * estimate["low"], 100 * estimate["high"]
-            axes.plot([flagged, flagged], [low, high], color=_FLAGGED, linewidth=3, label="its estimate, 95 %")
+            axes.plot([flagged, flagged], [low, high], color=_FLAGGED, linewidth=3, label="the budget's estimate, 95 %")
             axes.plot([flagged], [100 * estimate["value"]], "o", color=_FLAGGED, markersize=7)
         axes.set(xlabel="flagged, the most suspect first", ylabel="expected precision, %", xlim=(0, end), ylim=(0, 103))
         _legend(axes)
 
     marks = {step * 10**power for power in range(1, 9) for step in (1, 2, 5)}
-    counts = sorted({count for count in {*marks, budget, size} if 0 < count <= size})
+    counts = sorted({count for count in {*marks, flagged, size} if 0 < count <= size})
     rows = [
         (
-            f"{count:,}{' (budget)' if count == budget else ''}",
+            f"{count:,}{' (flagged)' if count == flagged else ''}",
             f"{wrong[count - 1]:,.1f}",
             f"{curve[count - 1]:.1%}",
             f"{wrong[count - 1] / wrong[-1]:.1%}" if wrong[-1] else "–",
@@ -274,8 +273,8 @@ def _precision(table: pa.Table, flags: dict[str, Any]) -> Figure:
         for count in counts
     ]
     alt = "Expected precision of the flagged by how many are flagged"
-    if budget:
-        alt += f": at the budget of {budget:,}, {curve[budget - 1]:.1%} or {wrong[budget - 1]:,.0f} wrong labels"
+    if flagged:
+        alt += f": of the {flagged:,} that are, {curve[flagged - 1]:.1%} or {wrong[flagged - 1]:,.0f} wrong labels"
     if estimate:
         alt += f"; the budget itself expects {estimate['value']:.1%}"
     columns = ("flagged", "expected wrong among them", "expected precision", "expected recall")

@@ -20,6 +20,7 @@ from prefect.futures import PrefectFutureList, as_completed
 
 from tasks.core.events import DRIFT, VERDICT
 from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.contained import in_lake
 from tasks.report.summary import Summary, recomputed
 from tasks.versions.history import History
 
@@ -59,9 +60,9 @@ def report(
     )
     _announce(summary, version, [stage for stage in stages if stage.made_by == run.run_id])
     told = {"version": version.facts["version"], "promotion": promotion, "work": work}
-    for figure in figures(run.lake / recorded.folder, summary.facts):
+    for figure in figures(in_lake(run.lake, recorded.folder), summary.facts):
         _create_picture(figure.png(), figure.name, figure.markdown())
-    _show(gallery(run.lake / recorded.folder, summary.facts, SHOWN))
+    _show(gallery(in_lake(run.lake, recorded.folder), summary.facts, SHOWN))
     create_link_artifact(page.as_uri(), link_text=page.name, key="report", description="What changed, and why")
     run.log({"run_id": recorded.made_by, "dataset": summary.dataset, "state": "completed"} | told)
     return f"{summary.text()}\n\n{work}"
@@ -104,7 +105,7 @@ def _suspects(run: Run, recorded: Artefact) -> list[dict[str, Any]]:
     """The head of flags.parquet, beside the samples' own columns."""
     import pyarrow.parquet as pq
 
-    folder = run.lake / recorded.folder
+    folder = in_lake(run.lake, recorded.folder)
     flags = pq.read_table(folder / "flags.parquet").slice(0, SUSPECTS)
     samples = {}
     wanted = set(flags["sample_id"].to_pylist())
@@ -130,7 +131,7 @@ def _held_out(run: Run, recorded: Artefact) -> list[dict[str, Any]]:
     """The suspect rows of examination.parquet, most suspect first within each split."""
     import pyarrow.parquet as pq
 
-    table = pq.read_table(run.lake / recorded.folder / "examination.parquet")
+    table = pq.read_table(in_lake(run.lake, recorded.folder) / "examination.parquet")
     told = ("split", "sample_id", "label", "suggested_label", "p_wrong", "reason")
     rows = table.filter(table["suspect"]).slice(0, SUSPECTS).to_pylist()
     return [{name: row[name] for name in told} for row in rows]
@@ -145,7 +146,7 @@ def _audit(run: Run, recorded: Artefact) -> list[dict[str, Any]]:
     """The rows of audit.parquet with the most lift."""
     import pyarrow.parquet as pq
 
-    rows = pq.read_table(run.lake / recorded.folder / "audit.parquet").to_pylist()
+    rows = pq.read_table(in_lake(run.lake, recorded.folder) / "audit.parquet").to_pylist()
     rows.sort(key=lambda row: (-(row["lift"] or 0), -row["samples"]))
     return [
         {

@@ -9,6 +9,7 @@ import yaml
 from tasks.core.errors import BadArtefact, BadConfig
 from tasks.core.progress import LOGGER
 from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.contained import contained
 from tasks.pipeline.recorded_run import RecordedRun, reference, stages_of
 from tasks.training.drift_policy import Drifting
 from tasks.training.models import ModelChoice
@@ -100,7 +101,7 @@ def _days_since(run_id: str) -> float:
 
 
 def _check_recipe(run: Run, base: Artefact, recipe: Recipe) -> None:
-    path = run.lake / "runs" / base.facts["run"] / "config.yaml"
+    path = contained(run.lake / "runs", base.facts["run"], single=True) / "config.yaml"
     try:
         recorded = yaml.safe_load(path.read_text(encoding="utf-8"))
         theirs = ModelChoice.model_validate(recorded["model"]).part, Training.model_validate(recorded["training"])

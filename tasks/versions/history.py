@@ -61,7 +61,7 @@ class History:
     def manifest(self, number: int) -> Manifest:
         """One version."""
         name = f"{self.dataset}/v{number:04d}.json"
-        return Manifest.read(self.objects.read(name), f"{self.objects.where}/{name}")
+        return Manifest.read(self.objects.read(name), f"{self.objects.where}/{name}", f"v{number:04d}")
 
     def manifests(self) -> list[Manifest]:
         """All versions, oldest first."""

@@ -14,10 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from tasks.core.errors import GradsieveError
+from tasks.core.errors import BadArtefact, GradsieveError
 from tasks.dataset.sample_ids import content_hashes
 from tasks.dataset.samples import Payload
 from tasks.ingestion.readers import ReaderChoice
+from tasks.pipeline.contained import contained, is_name
 from tasks.pipeline.durable_files import sha256_of
 from tasks.pipeline.recorded_run import RUN_FILE, RecordedRun
 from tasks.pipeline.schemas import FLAGS
@@ -52,7 +53,7 @@ def checks(history: History, manifest: Manifest, lake: Path) -> Iterator[Check]:
         yield from objects
         if all(check.state == "ok" for check in objects):
             yield _identities(rows, manifest)
-            yield from _decisions(rows, manifest, lake / "runs" / str(manifest.run_id))
+            yield from _decisions(rows, manifest, lake)
             yield from _members(rows, manifest)
 
 
@@ -71,25 +72,35 @@ def _source(manifest: Manifest) -> Check:
 
 
 def _run(manifest: Manifest, lake: Path) -> Iterator[Check]:
-    path = lake / "runs" / str(manifest.run_id) / RUN_FILE
-    if manifest.run_id is None or not path.is_file():
-        yield Check("run", "unknown", f"{manifest.run_id} is not in this lake")
-        return
+    try:
+        yield _files_of_run(manifest, lake)
+    except BadArtefact as error:
+        yield Check("run", "wrong", str(error))
+
+
+def _files_of_run(manifest: Manifest, lake: Path) -> Check:
+    """Whether the run's files are as they were written.
+
+    Raises:
+        BadArtefact: the run's id or a file's name leads out of where it should be.
+    """
+    path = None if manifest.run_id is None else contained(lake / "runs", manifest.run_id, single=True) / RUN_FILE
+    if path is None or not path.is_file():
+        return Check("run", "unknown", f"{manifest.run_id} is not in this lake")
     stages = RecordedRun.of_file(path).stages
     wrong, gone, seen = [], [], 0
     for file in (file for stage in stages for file in stage.files):
-        there = path.parent / file.name
+        there = contained(path.parent, file.name)
         seen += 1
         if not there.is_file():
             gone.append(file.name)
         elif sha256_of(there) != file.sha256:
             wrong.append(file.name)
     if wrong:
-        yield Check("run", "wrong", f"altered: {', '.join(wrong[:5])}")
-    elif gone:
-        yield Check("run", "unknown", f"{len(gone)} of {seen} files are cleared away: {', '.join(gone[:3])}")
-    else:
-        yield Check("run", "ok", f"{seen} files as they were written")
+        return Check("run", "wrong", f"altered: {', '.join(wrong[:5])}")
+    if gone:
+        return Check("run", "unknown", f"{len(gone)} of {seen} files are cleared away: {', '.join(gone[:3])}")
+    return Check("run", "ok", f"{seen} files as they were written")
 
 
 def _object(rows: Rows, name: str, digest: str) -> Check:
@@ -135,9 +146,13 @@ def _members(rows: Rows, manifest: Manifest) -> Iterator[Check]:
     yield Check("plain", "ok" if same else "wrong", f"{plain.num_rows:,} rows, {'the same' if same else 'others'}")
 
 
-def _decisions(rows: Rows, manifest: Manifest, folder: Path) -> Iterator[Check]:
+def _decisions(rows: Rows, manifest: Manifest, lake: Path) -> Iterator[Check]:
     """Whether the run's flags still lead to what was decided by rule."""
     there = rows.decisions
+    # What is wrong with the run's id has been said.
+    if manifest.run_id is None or not is_name(manifest.run_id):
+        return
+    folder = contained(lake / "runs", manifest.run_id, single=True)
     needed = [folder / "flags.parquet", folder / "scores.parquet", *sorted((folder / "samples").glob("*.parquet"))]
     if not there.num_rows or not all(path.is_file() for path in needed):
         return

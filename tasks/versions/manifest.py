@@ -117,11 +117,11 @@ class Manifest(BaseModel):
         )
 
     @classmethod
-    def read(cls, data: bytes, where: str) -> Manifest:
-        """A manifest as it was written.
+    def read(cls, data: bytes, where: str, version: str) -> Manifest:
+        """A manifest as it was written under the name of ``version``.
 
         Raises:
-            BadArtefact: it is damaged, or its content is not what its name says.
+            BadArtefact: it is damaged, or says that it is another version.
         """
         try:
             manifest = cls.model_validate_json(data)
@@ -132,6 +132,14 @@ class Manifest(BaseModel):
                 got=str(error).replace("\n", " ")[:200],
                 do="Restore the file; no other version depends on it.",
             ) from error
+        # Files are cleared away by what a manifest calls itself.
+        if manifest.version != version:
+            raise BadArtefact(
+                where=where,
+                expected=f"the manifest of {version}",
+                got=f"that of {manifest.version!r}",
+                do="Restore the file; no other version depends on it.",
+            )
         return manifest
 
     def said(self) -> tuple[Any, ...]:

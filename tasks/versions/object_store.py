@@ -24,6 +24,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from tasks.core.errors import BadArtefact, BadConfig
+from tasks.pipeline.contained import contained, key
 from tasks.pipeline.durable_files import PARTIAL, fsync, link_or_copy
 
 # How long a store may say nothing, and how long it is asked again: busy ones answer within seconds. An upload or a
@@ -127,6 +128,7 @@ class Objects:
 
     def size(self, name: str) -> int | None:
         """Length in bytes, None where there is none."""
+        self._check(name)
         try:
             with self._refusals(name):
                 return int(obstore.head(self.store, name)["size"])
@@ -149,7 +151,9 @@ class Objects:
         return [name for name in objects if not name.startswith(PARTIAL)], folders
 
     def delete(self, names: list[str]) -> None:
-        """Remove objects; one that is gone already is no error."""
+        """Remove objects; one that is gone already is no error. A name that leads out is one, before any is removed."""
+        for name in names:
+            self._check(name)
         for name in names:
             try:
                 with self._refusals(name):
@@ -164,7 +168,7 @@ class Objects:
             if not path.is_file():
                 raise self._missing(name)
             return path
-        path = scratch / name
+        path = contained(scratch, key(name, self.where))
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             with self._refusals(name), path.with_name(f"{PARTIAL}{path.name}").open("wb") as sink:
@@ -174,7 +178,14 @@ class Objects:
         return path
 
     def _path(self, name: str) -> Path:
-        return self.folder / name
+        return contained(self.folder, name)
+
+    def _check(self, name: str) -> None:
+        """Refuse a name that leads out; of a listing the empty one is the whole place."""
+        if name:
+            key(name, self.where)
+        if name and self.local:
+            contained(self.folder, name)
 
     @contextmanager
     def _aside(self, name: str) -> Iterator[str]:
@@ -199,6 +210,7 @@ class Objects:
     @contextmanager
     def _refusals(self, name: str) -> Iterator[None]:
         """What the store says, in our own words; that a name is taken is not for here."""
+        self._check(name)
         try:
             yield
         except AlreadyExistsError:

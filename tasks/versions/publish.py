@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tasks.ingestion.readers import Reader
 from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.contained import in_lake
 from tasks.pipeline.step import act
 from tasks.versions.history import History
 from tasks.versions.stores import Store
@@ -40,7 +41,7 @@ def publish(
         "by": "run",
         "run_id": recorded.made_by,
         "code": code_version(),
-        "config": (run.lake / recorded.folder / "config.yaml").read_text(encoding="utf-8"),
+        "config": (in_lake(run.lake, recorded.folder) / "config.yaml").read_text(encoding="utf-8"),
         "source": reader.fingerprint(),
     }
     came = {"model": None, "flags": None, "metrics": None}

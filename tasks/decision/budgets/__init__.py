@@ -40,6 +40,7 @@ class Found(BaseModel):
 
     model_config = ConfigDict(frozen=True)
     count: int
+    """How many are flagged where no guard keeps any of them."""
     wrong: Estimate | None = None
     """Share of wrong labels among all."""
     precision: Estimate | None = None
@@ -48,6 +49,14 @@ class Found(BaseModel):
     """Share of the wrong labels that is flagged."""
     note: str | None = None
     """What a reader should know before relying on it."""
+
+    def unstated(self, why: str) -> Found:
+        """The same without precision and recall, which are true of other samples; itself where it states neither."""
+        if self.precision is None and self.recall is None:
+            return self
+        note = f"no precision is stated of the flagged: {why}"
+        told = note if self.note is None else f"{self.note}; {note}"
+        return self.model_copy(update={"precision": None, "recall": None, "note": told})
 
 
 class Budget(Part):
@@ -68,6 +77,19 @@ class Budget(Part):
     def find(self, standing: Standing) -> Found:
         """How many of these samples to flag, at most."""
         raise TypeError(f"{type(self).__name__} must define find()")
+
+    def stated(self, found: Found, standing: Standing, flagged: np.ndarray) -> Found:
+        """What is thought of the samples that are flagged in the end: guards keep some of the first ``count``.
+
+        A budget that cannot tell these from the others states neither precision nor recall where any is kept.
+
+        Args:
+            found: by ``find``, of the same standing.
+            standing: n samples.
+            flagged: whether each is flagged, n bool; all of them among the first ``count``.
+        """
+        kept = found.count - int(flagged.sum())
+        return found.unstated(f"guards keep {kept:,} of the {found.count:,} it was found for") if kept else found
 
 
 BUDGETS: Family[Budget] = Family(__name__, Budget)

@@ -19,7 +19,8 @@ class Canary(Budget):
     """As many as labels are wrong, or as many as keep a wished-for precision (tasks/scoring/wrongness.py).
 
     With P_i the chance that label i is wrong, and samples in the order of suspicion, the first m hold Σ_{i≤m} P_i wrong
-    labels: precision is that over m, recall over Σ P_i. Intervals are 95 %, over bootstrap replicates of samples and
+    labels: precision is that over m, recall over Σ P_i. Of those that no guard keeps both are stated anew, with the sum
+    over them alone. Intervals are 95 %, over bootstrap replicates of samples and
     canaries and over which of the flagged really are wrong. They do not cover that the two observers of
     tasks/kernels/wrongness.py may err alike.
     """
@@ -73,17 +74,33 @@ class Canary(Budget):
         if not count:
             return Found(count=0, wrong=wrong)
         at = int(np.searchsorted(cutoffs, count))
-        everywhere = np.maximum(np.maximum(total, again[at]), 1e-9)
-        return Found(
-            count=count,
-            wrong=wrong,
-            precision=_estimate(hits[at] / count, again[at] / count),
-            recall=_estimate(hits[at] / max(float(wrongness.told.sum()), 1e-9), again[at] / everywhere),
-        )
+        precision, recall = _rates(wrongness, count, hits[at], again[at], total)
+        return Found(count=count, wrong=wrong, precision=precision, recall=recall)
+
+    def stated(self, found: Found, standing: Standing, flagged: np.ndarray) -> Found:
+        """Precision and recall of those flagged in the end; of none there is neither."""
+        wrongness, m = standing.wrongness, int(flagged.sum())
+        if wrongness is None or m == found.count:
+            return found
+        precision = recall = None
+        if m:
+            hits, again = _hits(wrongness, np.flatnonzero(flagged), np.array([m]), self.seed)
+            total = _hits(wrongness, np.arange(len(flagged)), np.array([len(flagged)]), self.seed)[1][0]
+            precision, recall = _rates(wrongness, m, hits[0], again[0], total)
+        return found.model_copy(update={"precision": precision, "recall": recall})
+
+
+def _rates(
+    wrongness: Wrongness, flagged: int, hits: float, again: np.ndarray, total: np.ndarray
+) -> tuple[Estimate, Estimate]:
+    """Precision and recall of so many flagged, by the hits among them and all wrong labels, in the replicates too."""
+    everywhere = np.maximum(np.maximum(total, again), 1e-9)
+    recall = _estimate(hits / max(float(wrongness.told.sum()), 1e-9), again / everywhere)
+    return _estimate(hits / flagged, again / flagged), recall
 
 
 def _hits(wrongness: Wrongness, order: np.ndarray, cutoffs: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Wrong labels among the first m, for each cutoff: expected, and in r replicates (cutoffs × r)."""
+    """Wrong labels among the first m of ``order``, for each cutoff: expected, and in r replicates (cutoffs × r)."""
     cells = wrongness.cells()[order]
     chance = wrongness.told[order]
     which = np.searchsorted(cutoffs, np.arange(1, len(order) + 1))

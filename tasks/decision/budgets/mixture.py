@@ -21,19 +21,36 @@ class Mixture(Budget):
 
     def find(self, standing: Standing) -> Found:
         """Σ P(upper | s); 0 where the suspicions are all the same. Precision is the mean of the flagged ones' P."""
+        chance = self._chances(np.sort(standing.suspicion))
+        if chance is None:
+            return Found(count=0, note="the suspicions are all the same")
+        count = round(float(chance.sum()))
+        return Found(count=count, precision=_mean(chance[len(chance) - count :]))
+
+    def stated(self, found: Found, standing: Standing, flagged: np.ndarray) -> Found:
+        """The mean of the P of those flagged in the end."""
+        order = np.argsort(standing.suspicion)
+        chance = self._chances(standing.suspicion[order])
+        if chance is None or int(flagged.sum()) == found.count:
+            return found
+        return found.model_copy(update={"precision": _mean(chance[flagged[order]])})
+
+    def _chances(self, suspicion: np.ndarray) -> np.ndarray | None:
+        """P(upper | s) of suspicions that rise; None where they are all the same."""
         from sklearn.mixture import GaussianMixture
 
-        suspicion = np.sort(standing.suspicion)
         n = len(suspicion)
         points = suspicion if n <= _POINTS else np.quantile(suspicion, (np.arange(_POINTS) + 0.5) / _POINTS)
         if n < 4 or np.ptp(points) == 0:
-            return Found(count=0, note="the suspicions are all the same")
+            return None
         spread = points.std()
         fit = GaussianMixture(2, random_state=self.seed, reg_covar=1e-4).fit((points[:, None] - points.mean()) / spread)
         upper = int(np.argmax(np.asarray(fit.means_)[:, 0]))
         chance = fit.predict_proba((suspicion[:, None] - points.mean()) / spread)[:, upper]
         # A wide lower Gaussian may claim the far end as well: nobody above a suspect is less so.
-        chance = np.maximum.accumulate(chance)
-        count = round(float(chance.sum()))
-        precision = float(chance[n - count :].mean()) if count else 1.0
-        return Found(count=count, precision=Estimate(value=precision, low=0.0, high=1.0) if count else None)
+        return np.maximum.accumulate(chance)
+
+
+def _mean(chance: np.ndarray) -> Estimate | None:
+    """How far the fit is off is not known: the interval is everything. None of nobody."""
+    return Estimate(value=float(chance.mean()), low=0.0, high=1.0) if len(chance) else None

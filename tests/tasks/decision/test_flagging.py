@@ -1,4 +1,4 @@
-"""The decision in SQL is the plain loop: by rank, up to the budget, whom no guard keeps, each with its reason.
+"""The decision in SQL is the plain loop: of the first by rank, whom no guard keeps, each with its reason.
 
 The audit counts just that.
 """
@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.core.errors import BadConfig
-from tasks.decision.flagging import Flagging, audit, decide
+from tasks.decision.budgets import Found
+from tasks.decision.flagging import Flagging, audit, decide, flagged_of, reviewed_found
 from tasks.decision.guards import ADVICE
 from tasks.pipeline.schemas import AUDIT, FLAGS, GRADIENTS, scores
 
@@ -73,11 +74,11 @@ def by_loop(suspicion, labels, groups, rare, ids, count, options):
                 kept = "class_cap"
             else:
                 room[labels[i]] -= 1
-        flag = kept is None and count > 0
+        # Below the budget no guard has kept anyone, and nobody moves up for those whom one has.
+        within = rank <= count
+        flag = kept is None and within
         marked = "rare" if rare[i] and options.rare == "list" and flag else None
-        # Below the budget no guard has kept anyone.
-        found[ids[i]] = (rank, flag, marked or (kept if count else None))
-        count -= flag
+        found[ids[i]] = (rank, flag, marked or (kept if within else None))
     return found
 
 
@@ -104,6 +105,10 @@ def test_the_sql_is_the_plain_loop(rows, share, options):
     found = {row["sample_id"]: (row["rank"], row["flag"], row["guard"]) for row in table.to_pylist()}
     assert found == by_loop(suspicion, labels, groups, rare, ids, round(share * len(rows)), options)
     flagged = {name for name, (_, flag, _) in found.items() if flag}
+    first = {name for name, (rank, _, _) in found.items() if rank <= round(share * len(rows))}
+    assert flagged <= first
+    # Whoever is among the first and not flagged is kept by a guard that says so.
+    assert all(found[name][2] for name in first - flagged)
     for label in set(labels):
         members = {name for name, y in zip(ids, labels, strict=True) if y == label}
         assert len(members & flagged) <= options.class_cap * len(members)
@@ -166,13 +171,23 @@ def test_no_class_is_emptied_however_suspect(cap, n):
     assert sum(rare) < n
 
 
-def test_a_class_at_its_cap_makes_room_for_the_next_most_suspect():
+def test_the_place_of_one_whom_a_cap_keeps_stays_empty():
     labels = ["a"] * 4 + ["b"] * 6
     table = decided({"l2": [9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.0]}, labels, 0.4, Flagging(class_cap=0.5))
     rows = {row["sample_id"]: row for row in table.to_pylist()}
-    assert [name for name, row in rows.items() if row["flag"]] == ["0000", "0001", "0004", "0005"]
+    assert [name for name, row in rows.items() if row["flag"]] == ["0000", "0001"]
     assert rows["0002"]["reason"] == "kept: 0.5 of class a is the most that may be flagged"
-    assert rows["0006"]["reason"] == "kept: below the budget"
+    assert rows["0004"]["reason"] == "kept: below the budget"
+
+
+def test_right_labels_are_not_flagged_for_the_wrong_ones_that_a_cap_keeps():
+    """One class is mislabelled as a whole, and the cap keeps half of it: the other classes lose nobody for that."""
+    labels = ["a"] * 200 + [f"b{i % 5}" for i in range(800)]
+    suspicion = np.r_[np.full(200, 10.0), np.linspace(1, 0, 800)]
+    table = decided({"l2": suspicion}, labels, 0.2, Flagging(class_cap=0.5))
+    flagged = [int(row["sample_id"]) for row in table.to_pylist() if row["flag"]]
+    assert flagged == list(range(100))
+    assert table["guard"].to_pylist() == [None] * 100 + ["class_cap"] * 100 + [None] * 800
 
 
 def test_reasons_name_both_labels_the_probabilities_and_the_rank():
@@ -225,7 +240,7 @@ RARE = "far from class a, but 4 of its nearest bear that label and are recognise
 @pytest.mark.parametrize(
     ("rare", "flagged", "guard", "reason"),
     [
-        ("keep", ["0001", "0002"], "rare", f"kept: {RARE}"),
+        ("keep", ["0001"], "rare", f"kept: {RARE}"),
         ("list", ["0000", "0001"], "rare", f"rank 1 by l2; {RARE}"),
         ("off", ["0000", "0001"], None, "rank 1 by l2"),
     ],
@@ -245,7 +260,7 @@ def test_a_rare_but_valid_sample_is_kept_or_listed_or_neither(rare, flagged, gua
 def test_no_more_of_a_group_is_flagged_than_its_cap_and_the_ungrouped_have_none():
     labels, groups = ["a", "b"] * 5, ["g"] * 4 + [None] * 6
     table = decided({"l2": np.arange(10)[::-1]}, labels, 0.5, Flagging(group_cap=0.5, class_cap=1.0), groups=groups)
-    assert [row["sample_id"] for row in table.to_pylist() if row["flag"]] == ["0000", "0001", "0004", "0005", "0006"]
+    assert [row["sample_id"] for row in table.to_pylist() if row["flag"]] == ["0000", "0001", "0004"]
     assert table["guard"].to_pylist() == [None, None, "group_cap", "group_cap"] + [None] * 6
     assert table["reason"][2].as_py() == "kept: 0.5 of group g is the most that may be flagged"
 
@@ -261,8 +276,8 @@ def test_a_sample_kept_by_one_guard_takes_no_room_under_the_next():
     rare = [True] + [False] * 7
     options = Flagging(group_cap=0.25, class_cap=0.5)
     table = decided({"l2": np.arange(8)[::-1]}, labels, 0.5, options, groups=groups, rare=rare)
-    assert table["guard"].to_pylist() == ["rare", None, None, "class_cap", "group_cap", "group_cap", None, None]
-    assert table["flag"].to_pylist() == [False, True, True, False, False, False, True, True]
+    assert table["guard"].to_pylist() == ["rare", None, None, "class_cap", None, None, None, None]
+    assert table["flag"].to_pylist() == [False, True, True, False, False, False, False, False]
 
 
 @settings(max_examples=25, deadline=None)
@@ -313,7 +328,7 @@ def test_the_audit_is_what_the_flags_add_up_to(rows, share):
 def test_labels_of_any_characters_survive_in_the_reason(odd):
     labels, predicted = [odd] * 4 + ["plain"] * 4, ["plain"] * 4 + [odd] * 4
     more = {"predicted": predicted, "suggested_label": predicted, "groups": [odd] * 8}
-    table = decided({"l2": np.arange(8)[::-1]}, labels, 0.5, **more)
+    table = decided({"l2": np.arange(8)[::-1]}, labels, 0.75, **more)
     rows = {row["sample_id"]: row for row in table.to_pylist()}
     assert rows["0000"]["reason"].startswith(f"given {odd} (p = 0.100), held-out model says plain (p = ")
     assert rows["0002"]["reason"] == f"kept: 0.5 of class {odd} is the most that may be flagged"
@@ -341,3 +356,20 @@ def test_every_detector_marks_its_own_top_and_the_named_one_decides():
 def test_a_detector_that_did_not_score_cannot_decide():
     with pytest.raises(BadConfig, match=r"option flagging\.detector: expected one of l2, l1, got iforest"):
         decided({"l2": [1.0, 2.0], "l1": [1.0, 2.0]}, ["a", "b"], options=Flagging(detector="iforest"))
+
+
+def test_whether_each_sample_is_flagged_is_told_in_the_order_asked_for():
+    table = decided({"l2": [1.0, 4.0, 3.0, 2.0]}, list("abab"), 0.5)
+    assert flagged_of(table, pa.array(["0003", "0002", "0001", "0000"])).tolist() == [False, True, True, False]
+
+
+def test_after_a_review_nothing_is_stated_of_flags_that_a_person_has_changed():
+    estimate = {"value": 0.9, "low": 0.8, "high": 1.0}
+    found = Found.model_validate({"count": 2, "wrong": estimate, "precision": estimate, "recall": estimate})
+    said = found.model_dump(mode="json")
+    before = decided({"l2": [4.0, 3.0, 2.0, 1.0]}, list("abab"), 0.5)
+    assert reviewed_found(said, before, before) == said
+    after = before.set_column(1, before.schema.field("flag"), pa.array([True, False, False, False]))
+    stated = reviewed_found(said, before, after)
+    assert (stated["wrong"], stated["precision"], stated["recall"]) == (estimate, None, None)
+    assert stated["note"] == "no precision is stated of the flagged: a person decided otherwise about 1"

@@ -20,14 +20,14 @@ def observed(draw, most=60):
     return a, b, y, k
 
 
-def world(n=6000, k=5, noise=0.2, kind="pair", error=0.1, seed=0):
-    """Two observers with errors between classes 0 and 1 only, and labels with noise: (a, b, y, wrong)."""
+def world(n=6000, k=5, noise=0.2, kind="pair", error=0.1, seed=0, among=2):
+    """Two observers with errors between the first classes only, and labels with noise: (a, b, y, wrong)."""
     generator = np.random.default_rng(seed)
     truth = generator.integers(0, k, n)
 
     def confusing():
-        mixed = (truth < 2) & (generator.random(n) < error)
-        return np.where(mixed, 1 - truth, truth)
+        mixed = (truth < among) & (generator.random(n) < error)
+        return np.where(mixed, (truth + generator.integers(1, among, n)) % among, truth)
 
     step = np.ones(n, int) if kind == "pair" else 1 + generator.integers(0, k - 1, n)
     y = np.where(generator.random(n) < noise, (truth + step) % k, truth)
@@ -116,6 +116,45 @@ def test_concentration_tells_noise_of_one_pair_from_noise_of_all():
     assert concentration(pairs_of(*world(noise=0.0, error=0.0)[:3], 5)) == 0
     # One pair of two: x = 4/13, v = 4/13², N = x²/(x² − v) = 4/3.
     assert concentration(Pairs(np.array([[9.0, 4.0], [0.0, 9.0]]), np.eye(2))) == pytest.approx(1 - 4 / 3 / 2)
+
+
+@given(observed(most=400))
+def test_the_concentration_is_that_of_a_loop(drawn):
+    pairs, k = pairs_of(*drawn), drawn[-1]
+    total = squares = spread = 0.0
+    for j in range(k):
+        n = max(pairs.labelled[j].sum(), 1)
+        for c in range(k):
+            excess = (pairs.labelled[j, c] - pairs.confused[j, c]) / n
+            chance = (pairs.labelled[j, c] + pairs.confused[j, c]) / n**2
+            if j != c and excess > 0:
+                total += excess
+                squares += excess**2 - chance
+                spread += 2 * chance**2
+    clear = squares > 2 * spread**0.5 + 1e-12
+    expected = max(0.0, 1 - total**2 / squares / (k * (k - 1))) if clear else 0.0
+    assert concentration(pairs) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("n", [300, 1500, 6000])
+@pytest.mark.parametrize("k", [2, 5, 10])
+@pytest.mark.parametrize("noise", [0.0, 0.01, 0.2])
+@pytest.mark.parametrize("few", [True, False])
+def test_chance_alone_keeps_to_no_pairs(n, k, noise, few):
+    """Without noise, or with as much of every kind, whether observers err among two classes or among all of them."""
+    among = 2 if few else k
+    found = [concentration(pairs_of(*world(n, k, noise, "symmetric", 0.05, seed, among)[:3], k)) for seed in range(20)]
+    # What hides in the observers' own confusion of two classes is missing there: no noise is quite even then.
+    assert np.mean(found) < 0.12
+    assert noise or max(found) == 0
+
+
+@pytest.mark.parametrize("n", [1500, 6000])
+@pytest.mark.parametrize("k", [5, 10])
+@pytest.mark.parametrize("noise", [0.05, 0.2, 0.4])
+def test_noise_from_each_class_to_one_other_is_told_for_what_it_is(n, k, noise):
+    found = [concentration(pairs_of(*world(n, k, noise, "pair", 0.05, seed, k)[:3], k)) for seed in range(10)]
+    assert np.mean(found) == pytest.approx(1 - 1 / (k - 1), abs=0.06)
 
 
 def test_few_samples_do_not_look_like_few_pairs():

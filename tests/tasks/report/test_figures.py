@@ -33,7 +33,7 @@ def test_they_are_what_it_was_worth_how_suspicion_is_spread_how_precise_flags_ar
     gain = facts["metrics"]["gains"]["cleaned"]["random"]
     assert f"{gain['mean']:+.2%} [{gain['low']:+.2%}, {gain['high']:+.2%}]" in worth.alt
     assert f"{facts['flags']['flagged']:,} are flagged" in suspicion.alt
-    assert f"at the budget of {facts['flags']['budget']:,}" in precision.alt
+    assert f"of the {facts['flags']['flagged']:,} that are" in precision.alt
     assert "%" in classes.alt
 
 
@@ -42,7 +42,7 @@ def test_the_numbers_of_the_precision_are_those_of_a_sum_by_hand(drawn, cleaned,
     chances = [row["p_wrong"] for row in flags if row["flag"] or row["guard"] is None]
     precision = next(figure for figure in drawn if figure.name == "precision")
     counts = [int(row[0].split()[0].replace(",", "")) for row in precision.rows]
-    assert {10, facts["flags"]["budget"], len(chances)} <= set(counts)
+    assert {10, facts["flags"]["flagged"], len(chances)} <= set(counts)
     for count, row in zip(counts, precision.rows, strict=True):
         wrong = 0.0
         for chance in chances[:count]:

@@ -186,3 +186,26 @@ def test_a_folder_that_cannot_be_written_to_is_said(tmp_path):
 def test_credentials_stand_in_no_configuration(bucket):
     assert os.environ["AWS_SECRET_ACCESS_KEY"] not in bucket.model_dump_json()
     assert {name for name in type(bucket).model_fields if "key" in name or "secret" in name} == set()
+
+
+@pytest.mark.parametrize("name", ["../out.json", "a/../../out.json", "/out.json", "a/./b", "a//b"])
+def test_no_name_leads_out_of_a_store(objects, file, tmp_path, name):
+    for refused in (
+        lambda: objects.create(name, b"data"),
+        lambda: objects.keep(name, file),
+        lambda: objects.read(name),
+        lambda: objects.size(name),
+        lambda: objects.list(name),
+        lambda: objects.children(name),
+        lambda: objects.file(name, tmp_path / "scratch"),
+        lambda: objects.delete([name]),
+    ):
+        with pytest.raises(BadArtefact, match="expected the name of something below it"):
+            refused()
+
+
+def test_where_one_name_leads_out_none_is_deleted(objects):
+    objects.create("a/kept.json", b"data")
+    with pytest.raises(BadArtefact):
+        objects.delete(["a/kept.json", "../out.json"])
+    assert objects.read("a/kept.json") == b"data"

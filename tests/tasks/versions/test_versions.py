@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -382,6 +383,110 @@ def test_a_kill_in_the_middle_leaves_versions_that_are_whole_and_the_next_vacuum
     needed = {f"tiny/{name}" for m in history.manifests() for name in m.rows_of.objects}
     there = {f.name for f in history.objects.list() if "/parts/" in f.name or "/contents/" in f.name}
     assert there == needed
+
+
+# ---- hostile manifests -----------------------------------------------------------------------------------------------
+
+
+def rewritten(path: Path, **facts: object) -> None:
+    """A JSON document that somebody has altered."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | facts))
+
+
+@pytest.fixture
+def old(prepare, tmp_path):
+    """Three cleaned versions, the second of them to be dropped, and a folder outside the lake with what is large."""
+    ready = [prepare(first=first, promote=first == 20) for first in (0, 10, 20)]
+    for each in ready:
+        each.promote(each.publish())
+    victim = tmp_path / "victim"
+    for name in ("checkpoints/fold-0.pt", "gradients/0.arrow", "canaries/0.parquet"):
+        (victim / name).parent.mkdir(parents=True)
+        (victim / name).write_bytes(b"mine")
+    return ready[1:], victim
+
+
+@pytest.mark.parametrize("where", ["run id", "link", "folder", "linked files", "another's"])
+def test_vacuum_deletes_nothing_outside_the_lake_and_says_so(old, where):
+    (dropped, last), victim = old
+    history, lake = last.history, last.run.lake
+    home = lake / "runs" / dropped.given["recorded"].made_by
+    manifest = history.objects.folder / "tiny" / "v0003.json"
+    if where == "run id":
+        rewritten(manifest, run_id="../../victim")
+    elif where == "link":
+        (lake / "runs" / "linked").symlink_to(victim)
+        rewritten(manifest, run_id="linked")
+    elif where == "linked files":
+        shutil.rmtree(home / "checkpoints")
+        (home / "checkpoints").symlink_to(victim / "checkpoints")
+    else:
+        others = f"runs/{last.given['recorded'].made_by}"
+        stages = json.loads((home / "run.json").read_text())["stages"]
+        named = "cache/../../victim" if where == "folder" else others
+        rewritten(home / "run.json", stages=[stage | {"folder": named} for stage in stages])
+    before = (tree(lake), tree(victim))
+    with pytest.raises(
+        BadArtefact, match=r"expected the name of something below it, got .*Nothing was read or deleted"
+    ):
+        clearance(history, lake, keep=1, grace_hours=0)
+    assert (tree(lake), tree(victim)) == before
+
+
+@pytest.mark.parametrize("version", ["../../victim/v0001", "v0003", "x/../v0003"])
+def test_a_manifest_that_calls_itself_another_version_is_refused(old, version):
+    history = old[0][-1].history
+    rewritten(history.objects.folder / "tiny" / "v0002.json", version=version)
+    with pytest.raises(BadArtefact, match="expected the manifest of v0002, got that of"):
+        clearance(history, old[0][-1].run.lake, keep=1, grace_hours=0)
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_no_view_reads_outside_the_lake(prepare, tmp_path, linked):
+    from tasks.catalogue.database import build, connect
+
+    ready = prepare()
+    ready.promote(ready.publish())
+    home = ready.history.objects.folder / "tiny"
+    manifest = ready.history.manifest(2)
+    assert manifest.plain is not None
+    file = manifest.plain[0]
+    data = home / manifest.rows_of.folder / "data"
+    secret = tmp_path / "secret.parquet"
+    pq.write_table(pa.table({"sample_id": ["s"], "secret": ["word"]}), secret)
+    if linked:
+        (data / file.name).unlink()
+        (data / file.name).symlink_to(secret)
+    else:
+        name = os.path.relpath(secret, data)
+        rewritten(home / "v0002.json", plain=[file.model_copy(update={"name": name}).model_dump()])
+    for asked in (build, connect):
+        with pytest.raises(BadArtefact, match=r"expected the name of something below it, got .*secret"):
+            asked(ready.run.lake)
+
+
+def test_nothing_of_a_hostile_manifest_is_verified_exported_or_gone_back_to(prepare, tmp_path):
+    from tasks.versions.export import export
+
+    ready = prepare()
+    ready.promote(ready.publish())
+    history, path = ready.history, ready.history.objects.folder / "tiny" / "v0002.json"
+    parts = [part.model_dump() for part in history.manifest(2).parts]
+    rewritten(path, parts=[parts[0] | {"sha256": "../../../../secret"}, *parts[1:]], run_id="../../victim")
+    manifest = history.manifest(2)
+    found = {check.what: check for check in checks(history, manifest, ready.run.lake)}
+    assert found["run"].state == found[manifest.parts[0].path].state == "wrong"
+    for refused in (
+        lambda: export(history, manifest, "parquet", tmp_path / "to"),
+        lambda: rolled_back(history, manifest, "ann", "why not"),
+    ):
+        with pytest.raises(BadArtefact):
+            refused()
+    # Where parts are to be written is stored as well.
+    rewritten(path, parts=[parts[0] | {"split": "../../.."}, *parts[1:]], plain=None)
+    manifest = history.manifest(2)
+    with pytest.raises(BadArtefact, match="expected the name of something below it"):
+        export(history, manifest, "parquet", tmp_path / "to")
 
 
 # ---- the commands ----------------------------------------------------------------------------------------------------

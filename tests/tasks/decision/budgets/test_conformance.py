@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tasks.core.errors import BadConfig
-from tasks.decision.budgets import BUDGETS, BudgetChoice, Standing
+from tasks.decision.budgets import BUDGETS, BudgetChoice, Estimate, Standing
 from tasks.decision.budgets.canary import Canary
 from tasks.decision.budgets.disagreement import Disagreement
 from tasks.decision.budgets.mixture import Mixture
@@ -300,3 +300,95 @@ def test_nothing_is_flagged_where_nothing_is_wrong():
 def test_a_precision_that_cannot_be_kept_is_refused(precision):
     with pytest.raises(ValidationError, match="precision"):
         Canary(precision=precision)
+
+
+# ---- what is stated of those flagged in the end -------------------------------------------------------------------
+
+
+def spared(standing, found, every=3):
+    """Of the first so many, all but every third: whom no guard keeps."""
+    flagged = np.zeros(len(standing.suspicion), bool)
+    first = np.argsort(-standing.suspicion, kind="stable")[: found.count]
+    flagged[np.delete(first, np.s_[::every])] = True
+    return flagged
+
+
+@pytest.mark.parametrize(("kind", "options"), BUILT)
+def test_where_no_guard_keeps_anybody_what_was_stated_stands(kind, options):
+    budget, (standing, _) = budget_of(kind, options), world(2)
+    found = budget.find(standing)
+    flagged = np.zeros(len(standing.suspicion), bool)
+    flagged[np.argsort(-standing.suspicion, kind="stable")[: found.count]] = True
+    assert budget.stated(found, standing, flagged) == found
+
+
+@pytest.mark.parametrize(("kind", "options"), BUILT)
+def test_what_is_stated_of_the_rest_is_of_shares_and_the_budget_stays(kind, options):
+    budget, (standing, _) = budget_of(kind, options), world(2)
+    found = budget.find(standing)
+    for every in (3, 1):  # a third is kept, or all
+        stated = budget.stated(found, standing, spared(standing, found, every))
+        assert (stated.count, stated.wrong) == (found.count, found.wrong)
+        assert every > 1 or stated.precision is stated.recall is None
+        for estimate in (stated.precision, stated.recall):
+            if estimate is not None:
+                assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1 + 1e-9
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_precision_and_recall_are_of_those_flagged_in_the_end(seed):
+    """Twice over: the canary budget's sums, by the loop over those samples alone."""
+    standing, _ = world(seed)
+    found = Canary().find(standing)
+    flagged = spared(standing, found)
+    stated = Canary().stated(found, standing, flagged)
+    wrongness, chosen = standing.wrongness, int(flagged.sum())
+    by_sample = ("told", "stratum", "contradicted")
+    alone = replace(wrongness, **{name: getattr(wrongness, name)[flagged] for name in by_sample})
+    expected, again = by_loop(replace(standing, suspicion=standing.suspicion[flagged], wrongness=alone))
+    every = np.maximum(by_loop(standing)[1][-1], again[-1])
+    for estimate, value, replicates in (
+        (stated.precision, wrongness.told[flagged].mean(), again[-1] / chosen),
+        (stated.recall, expected[-1] / wrongness.told.sum(), again[-1] / every),
+    ):
+        low, high = np.quantile(replicates, [0.025, 0.975])
+        assert estimate.value == pytest.approx(value)
+        assert (estimate.low, estimate.high) == pytest.approx((min(low, value), max(high, value)))
+    assert stated.recall.value < found.recall.value
+
+
+def test_where_guards_keep_the_surest_less_precision_is_stated():
+    """As it is where a class that is mislabelled as a whole reaches its cap."""
+    standing, wrong = world(0, noise=0.2)
+    found = Canary().find(standing)
+    first = np.argsort(-standing.suspicion)[: found.count]
+    flagged = np.zeros(len(wrong), bool)
+    flagged[first[found.count // 2 :]] = True
+    stated = Canary().stated(found, standing, flagged)
+    assert stated.precision.value < found.precision.value
+    assert stated.precision.value == pytest.approx(wrong[flagged].mean(), abs=0.08)
+
+
+def test_two_gaussians_state_the_mean_chance_of_those_flagged():
+    generator = np.random.default_rng(0)
+    suspicion = np.r_[generator.normal(0, 1, 900), generator.normal(3, 1, 100)]
+    standing = standing_of(generator.permutation(suspicion))
+    found = Mixture().find(standing)
+    order = np.argsort(-standing.suspicion)
+    surest, rest = np.zeros(1000, bool), np.zeros(1000, bool)
+    surest[order[:20]], rest[order[20 : found.count]] = True, True
+    high, low = (Mixture().stated(found, standing, flagged).precision for flagged in (surest, rest))
+    assert high.value > found.precision.value > low.value
+    assert found.precision.value == pytest.approx((20 * high.value + (found.count - 20) * low.value) / found.count)
+
+
+def test_a_budget_that_cannot_tell_the_rest_apart_states_nothing_of_it_and_says_why():
+    class Own(Share):
+        def find(self, standing):
+            return super().find(standing).model_copy(update={"precision": Estimate(value=0.9, low=0.8, high=1.0)})
+
+    standing = standing_of(np.arange(20.0))
+    found = Own(share=0.5).find(standing)
+    stated = Own(share=0.5).stated(found, standing, np.arange(20) > 12)
+    assert stated.precision is None
+    assert stated.note == "no precision is stated of the flagged: guards keep 3 of the 10 it was found for"
