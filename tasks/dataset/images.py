@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import struct
 import warnings
+from contextlib import suppress
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tasks.core.errors import BadInput
 
@@ -65,16 +66,25 @@ def _open(data: bytes) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.filterwarnings("ignore", r".*[Cc]orrupt EXIF", UserWarning)
             image = Image.open(io.BytesIO(data))
             if image.width * image.height > _LARGEST:
                 raise ValueError(f"{image.width}×{image.height} pixels, more than {_LARGEST:,}")
             image.load()
+            _turn_upright(image)
             if image.mode.startswith("I;16"):
                 # Pillow would clip to 255: keep the upper byte.
                 image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     except _UNDECODABLE as error:
         raise ValueError(f"not a decodable image ({error})") from error
     return image
+
+
+def _turn_upright(image: Image.Image) -> None:
+    """Turn a picture as every viewer does: a camera held sideways stores it so, and a note (EXIF) how it was held."""
+    # What cannot be read of the note, or written back into it, is no fault of the pixels.
+    with suppress(*_UNDECODABLE):
+        ImageOps.exif_transpose(image, in_place=True)
 
 
 def first_shape(images: list[bytes | None], size: int | None, where: str) -> tuple[int, int, int]:

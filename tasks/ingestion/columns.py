@@ -81,6 +81,31 @@ def width_of(column: pa.Array) -> int:
     return 1 if is_number(kind) or pa.types.is_boolean(kind) else 0
 
 
+def why_no_input(column: pa.Array) -> str | None:
+    """Why a column's values cannot be an input, as its first rows show; None where they can."""
+    kind = column.type
+    if width_of(column) > 0:
+        return None
+    if pa.types.is_null(kind) or column.null_count == len(column):
+        return "empty"
+    if is_list(kind):
+        return "lists, the first one empty" if is_number(kind.value_type) else f"lists of {_plain(kind.value_type)}"
+    if pa.types.is_dictionary(kind):
+        return why_no_input(column.dictionary_decode()) or f"categories of {kind.value_type}"
+    if not is_text(kind):
+        return f"{_plain(kind)}, no number"
+    words = as_text(column).drop_null()
+    numbers = pc.sum(pc.match_substring_regex(words, NUMBER)).as_py() or 0
+    if numbers * 2 > len(words):
+        return f"numbers as {kind}"
+    return "mostly text" if numbers else "text" if len(words) else "empty"
+
+
+def _plain(kind: pa.DataType) -> str:
+    """A type without what it is made of: a struct's fields may fill a page."""
+    return str(kind).partition("<")[0]
+
+
 def as_text(column: pa.Array, *, trimmed: bool = True) -> pa.Array:
     """Text, without the white space around it unless that counts; null where there is nothing else."""
     if pa.types.is_dictionary(column.type):

@@ -27,12 +27,13 @@ def ingest(run: Run, reader: Reader, options: Ingestion) -> Artefact:
 
     Returns:
         Facts: payload, classes (given labels, sorted), target (what labels say, if not classes), splits, rows, rejects
-        by reason, duplicates, planted flips, cut (texts longer than networks read, of text).
+        by reason, unused columns with the reasons, duplicates, planted flips, cut (texts longer than networks read, of
+        text).
     """
     payload, chunks = reader.open()
     with run.draft("samples") as draft:
         spool = draft.folder / "spool.parquet"
-        rejects, read = spool_rows(limited(chunks, reader.limit), payload, reader.held_out, spool)
+        rejects, read, unused = spool_rows(limited(chunks, reader.limit), payload, reader.held_out, spool)
         survey = survey_of(spool, *reader.says, where=f"reader {reader.kind}")
         rejects += survey.rejects
         check_share(run, rejects, read, options.max_rejects)
@@ -45,6 +46,7 @@ def ingest(run: Run, reader: Reader, options: Ingestion) -> Artefact:
             payload=payload.model_dump(mode="json"),
             rows_read=read,
             rejects=by_reason(rejects),
+            unused=[{"column": column, "reason": reason} for column, reason in unused.items()],
             duplicates=survey.duplicates,
             leaking_duplicates=survey.leaking,
             **facts,

@@ -71,18 +71,24 @@ def _head(chunk: Chunk, rows: int) -> Chunk:
     }
     payload = {name: cut(array) for name, array in chunk.payload.items()}
     rejects = [reject for reject in chunk.rejects if reject.row is not None and reject.row <= last]
-    return Chunk(source=chunk.source, payload=payload, rejects=rejects, **fields)
+    return Chunk(source=chunk.source, payload=payload, rejects=rejects, unused=chunk.unused, **fields)
 
 
 def spool_rows(
     chunks: Iterator[Chunk], payload: Payload, held_out: dict[str, float], spool: Path
-) -> tuple[list[dict[str, Any]], int]:
-    """Write every usable row, hashed, to one file; return the others and the number of rows read."""
+) -> tuple[list[dict[str, Any]], int, dict[str, str]]:
+    """Write every usable row, hashed, to one file.
+
+    Returns:
+        The others, the number of rows read, and the columns that no network reads, each with the reason.
+    """
     rejects: list[dict[str, Any]] = []
+    unused: dict[str, str] = {}
     read, writer = 0, None
     try:
         for chunk in chunks:
             read += len(chunk.rows) + len(chunk.rejects)
+            unused = chunk.unused | unused
             batch, bad = _hashed(chunk, payload, held_out)
             rejects += [{"source": chunk.source} | vars(reject) for reject in [*chunk.rejects, *bad]]
             writer = writer or pq.ParquetWriter(spool, batch.schema, compression="lz4")
@@ -92,7 +98,7 @@ def spool_rows(
             writer.close()
     if writer is None:
         raise BadInput(where="the source", expected="rows", got="none", do="Check the path and the format.")
-    return rejects, read
+    return rejects, read, unused
 
 
 def _hashed(chunk: Chunk, payload: Payload, held_out: dict[str, float]) -> tuple[pa.RecordBatch, list[Reject]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tasks.ingestion.unused import listed, shown
 from tasks.pipeline.recorded_run import RecordedRun
 
 
@@ -83,6 +84,7 @@ class Summary:
             f"{sum(facts['splits'].values()):,} samples ({splits}) in {len(facts['classes'])} classes, "
             f"inputs {_told(payload)}{_columns(payload['columns'])}"
         ]
+        lines += _unused(facts.get("unused"))
         rejects = facts["rejects"]
         lines.append(
             f"{sum(rejects.values()):,} of {facts['rows_read']:,} rows rejected: "
@@ -225,7 +227,12 @@ def _told(payload: dict[str, Any]) -> str:
 
 def _columns(names: list[str]) -> str:
     """Which columns are the inputs: an id or a row number taken for one should meet the eye."""
-    return f" ({', '.join(names[:8])}{' …' if len(names) > 8 else ''})"
+    return f" ({', '.join(map(shown, names[:8]))}{' …' if len(names) > 8 else ''})"
+
+
+def _unused(columns: list[dict[str, str]] | None) -> list[str]:
+    """Every column that no network reads, and why; nothing of a run that did not say."""
+    return [f"not used: {listed({row['column']: row['reason'] for row in columns})}"] if columns else []
 
 
 def _share(part: int, whole: int) -> str:

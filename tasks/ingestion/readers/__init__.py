@@ -48,6 +48,8 @@ class Chunk:
     group: pa.Array | None = None
     source_id: pa.Array | None = None
     rejects: list[Reject] = field(default_factory=list)
+    unused: dict[str, str] = field(default_factory=dict)
+    """Columns of the source that no network reads, each with the reason."""
 
 
 class Noise(BaseModel):

@@ -2,26 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import io
+import re
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from tasks.core.errors import BadInput
 from tasks.ingestion.readers import Reject, files_below
 from tasks.ingestion.readers.tabular import Batch, Tabular
+
+# Suffixes of what is separated by tabs, and of what pyarrow opens by itself.
+_TABS = (".tsv", ".tab")
+_COMPRESSED = (".gz", ".bz2", ".zst", ".lz4", ".br")
+
+# The rest of a quoted cell and the quote that closes it; two quotes stand for one.
+_CLOSING = re.compile(r'(?:[^"]++|"")*+"')
 
 
 class Csv(Tabular):
     """Comma- or otherwise separated text with a header line; .gz and the like are opened by their suffix."""
 
     kind: Literal["csv"] = "csv"
-    delimiter: str = Field(default=",", min_length=1, max_length=1, description="What separates the cells.")
+    delimiter: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1,
+        description="What separates the cells; \\t is a tab. Default: a tab in .tsv and .tab files, else a comma.",
+    )
     encoding: str = Field(default="utf8", description="Text encoding.")
+
+    @field_validator("delimiter", mode="before")
+    @classmethod
+    def _a_tab_by_its_name(cls, value: Any) -> Any:
+        """A shell hands over backslash and t as they were typed."""
+        return "\t" if value in ("\\t", "tab") else value
 
     def batches(self, path: Path) -> Iterator[Batch]:
         """Batches of text columns; a row with too many or too few cells is rejected with its number."""
@@ -35,12 +55,32 @@ class Csv(Tabular):
                     ) from error
                 raise BadInput(
                     where=str(file),
-                    expected=f"{self.encoding} text, cells separated by {self.delimiter!r}",
+                    expected=f"{self.encoding} text, cells separated by {self._delimiter_of(file)!r}",
                     got=str(error).partition("\n")[0],
-                    do="Set delimiter or encoding, or mend the file.",
+                    do="Set --reader.delimiter or --reader.encoding, or mend the file.",
                 ) from error
 
+    def _delimiter_of(self, file: Path) -> str:
+        if self.delimiter is not None:
+            return self.delimiter
+        inner = Path(file.stem) if file.suffix.lower() in _COMPRESSED else file
+        return "\t" if inner.suffix.lower() in _TABS else ","
+
+    def _check_quotes(self, file: Path) -> None:
+        """Refuse a file that ends within quotes: the parser would take all lines since for one cell."""
+        with io.TextIOWrapper(pa.input_stream(str(file)), encoding=self.encoding, errors="replace") as lines:
+            began, last = open_quote(lines, self._delimiter_of(file))
+        if began:
+            raise BadInput(
+                where=f"{file}, line {began:,}",
+                expected="every quoted cell to be closed by a quote",
+                got=f"a quote that is still open at the end of the file, line {last:,}",
+                do="Close it there, or in the cell before it in which one is missing; a quote that is meant as text is "
+                'doubled, in a quoted cell: "5"" wide".',
+            )
+
     def _read(self, file: Path) -> Iterator[Batch]:
+        self._check_quotes(file)
         ragged: list[Reject] = []
 
         def set_aside(row: pa_csv.InvalidRow) -> str:
@@ -55,7 +95,10 @@ class Csv(Tabular):
 
         def parse(handler: Callable[[pa_csv.InvalidRow], str]) -> pa_csv.ParseOptions:
             return pa_csv.ParseOptions(
-                delimiter=self.delimiter, newlines_in_values=True, ignore_empty_lines=True, invalid_row_handler=handler
+                delimiter=self._delimiter_of(file),
+                newlines_in_values=True,
+                ignore_empty_lines=True,
+                invalid_row_handler=handler,
             )
 
         with pa_csv.open_csv(file, read_options=read, parse_options=parse(lambda _: "skip")) as reader:
@@ -85,3 +128,24 @@ class Csv(Tabular):
             if reported < len(ragged) or valid == 0:
                 empty = pa.RecordBatch.from_pylist([], schema=pa.schema([(name, pa.string()) for name in names]))
                 yield Batch(file.name, empty, np.zeros(0, np.int64), ragged[reported:])
+
+
+def open_quote(lines: Iterable[str], delimiter: str) -> tuple[int, int]:
+    """Where the quote stands that is open at the end of a text, read as pyarrow reads it.
+
+    Args:
+        lines: the text.
+        delimiter: between its cells; a quote opens a cell where the cell begins, and is a character anywhere else.
+
+    Returns:
+        The quote's line, 0 for none, and the last line; both count from 1.
+    """
+    opening = re.compile(rf'(?:\A\ufeff?|{re.escape(delimiter)})"')
+    began = number = 0
+    for number, line in enumerate(lines, 1):
+        if '"' not in line:
+            continue
+        at = 0
+        while found := (_CLOSING.match(line, at) if began else opening.search(line, at)):
+            began, at = 0 if began else number, found.end()
+    return began, number

@@ -65,7 +65,10 @@ def _read(file: Path, names: list[str], others: dict[str, Callable[[list[Any]], 
                     do="A file that is one JSON array must be rewritten, one element a line.",
                 )
             columns = [others.get(name, _column)([item.get(name) for item in objects]) for name in names]
-            yield Batch(file.name, pa.RecordBatch.from_arrays(columns, names=names), rows, rejects)
+            # Keys that come later are no columns: they are there to be told, without their values.
+            late = sorted({key for item in objects for key in item}.difference(names))
+            columns += [pa.nulls(len(objects))] * len(late)
+            yield Batch(file.name, pa.RecordBatch.from_arrays(columns, names=[*names, *late]), rows, rejects)
 
 
 def _parse(block: list[tuple[int, bytes]]) -> tuple[list[dict[str, Any]], np.ndarray, list[Reject]]:

@@ -35,10 +35,12 @@ from tasks.ingestion.columns import (
     image_bytes,
     input_type,
     is_list,
+    why_no_input,
     width_of,
 )
 from tasks.ingestion.label_column import check_labels, labels_of, unjudged
 from tasks.ingestion.readers import Chunk, Reader, Reject, existing, files_below
+from tasks.ingestion.unused import is_row_number, listed, shown
 from tasks.pipeline.schemas import SAMPLES
 
 # Our own columns, and those that DuckDB adds to a table when asked where a row stands.
@@ -66,6 +68,8 @@ class Mapping:
     """The type each payload column has in every batch, as the first one has it."""
     carried: dict[str, pa.DataType]
     """Columns without a role: they go along untouched into the samples and every published version."""
+    unused: dict[str, str]
+    """Why no network reads those."""
 
 
 class Tabular(Reader):
@@ -88,7 +92,8 @@ class Tabular(Reader):
     separator: str = Field(default="|", min_length=1, max_length=8, description="Between the labels of target labels.")
     features: list[str] | None = Field(
         default=None,
-        description="Input columns: numbers or lists of numbers. Default: every numeric column with no other role.",
+        description="Input columns: numbers or lists of numbers. Default: every numeric column with no other role, but "
+        "for one without a name or named index, Unnamed: 0 or __index_level_0__, which numbers the rows.",
     )
     image: str | None = Field(default=None, description="Column of encoded images, instead of features.")
     image_size: int | None = Field(default=None, ge=4, description="Resize images to squares of this many pixels.")
@@ -186,7 +191,7 @@ class Tabular(Reader):
             shape = images.first_shape(data, self.image_size, f"{where}, column {self.image!r}")
             resize = self.image_size is not None
             payload = Payload(kind="image", columns=(self.image,), shape=shape, dtype="uint8", resize=resize)
-            return Mapping(payload, {self.image: 1}, {self.image: pa.binary()}, self._carried(table, [self.image]))
+            return Mapping(payload, {self.image: 1}, {self.image: pa.binary()}, *self._others(table, [self.image]))
         if self.text:
             texts = [name for name in (self.text, self.text_b) if name]
             answered = self.target == "response"
@@ -195,20 +200,30 @@ class Tabular(Reader):
             columns = (*texts, "label") if answered else tuple(texts)
             payload = Payload(kind="tokens", columns=columns, shape=shape, dtype="int32", tokens=tokens)
             widths, types = dict.fromkeys(texts, 1), dict.fromkeys(texts, pa.string())
-            return Mapping(payload, widths, types, self._carried(table, texts))
+            return Mapping(payload, widths, types, *self._others(table, texts))
         names = self.features or [name for name in table.schema.names if self._may_be_input(name, table.column(name))]
         widths = {name: width_of(table.column(name)) for name in names}
-        odd = next((name for name, width in widths.items() if width == 0), None)
-        if odd or not names:
-            raise BadInput(
-                where=where if odd is None else f"{where}, column {odd!r}",
-                expected="numbers, or lists of numbers, as input columns",
-                got=str(table.schema.field(odd).type) if odd else f"none among {', '.join(table.schema.names)}",
-                do="List the input columns with features, or name a column of text or of images.",
-            )
+        self._check_inputs(table, widths, where)
         payload = self._array_payload(table, names, widths, where)
         types = {name: self.input_type(table.schema.field(name).type, widths[name]) for name in names}
-        return Mapping(payload, widths, types, self._carried(table, names))
+        return Mapping(payload, widths, types, *self._others(table, names))
+
+    def _check_inputs(self, table: pa.RecordBatch, widths: dict[str, int], where: str) -> None:
+        odd = next((name for name, width in widths.items() if width == 0), None)
+        if widths and odd is None:
+            return
+        unused = self._others(table, [])[1]
+        raise BadInput(
+            where=where if odd is None else f"{where}, column {odd!r}",
+            expected="numbers, or lists of numbers, as input columns",
+            got=str(table.schema.field(odd).type)
+            if odd is not None
+            else f"none: {listed(unused)}"
+            if unused
+            else f"no column without another role, among {', '.join(map(shown, table.schema.names))}",
+            do="Name columns of numbers with --reader.features, one of text with --reader.text, one of encoded images "
+            "with --reader.image; pandas.get_dummies makes numbers of words.",
+        )
 
     def input_type(self, kind: pa.DataType, width: int) -> pa.DataType:
         """The type an input column has in every batch; formats without a schema settle on float64."""
@@ -230,9 +245,18 @@ class Tabular(Reader):
         dtype = "uint8" if kinds == {pa.uint8()} else "int8" if kinds == {pa.int8()} else "float32"
         return Payload(kind="array", columns=tuple(names), shape=shape, dtype=dtype)
 
-    def _carried(self, table: pa.RecordBatch, inputs: list[str]) -> dict[str, pa.DataType]:
-        taken = {*inputs, self.label, self.id, self.split, self.group, self.clean_label}
-        return {field.name: self.carried_type(field.type) for field in table.schema if field.name not in taken}
+    @property
+    def _roles(self) -> tuple[str | None, ...]:
+        return self.label, self.id, self.split, self.group, self.clean_label
+
+    def _others(self, table: pa.RecordBatch, inputs: list[str]) -> tuple[dict[str, pa.DataType], dict[str, str]]:
+        """The types of the columns that are neither inputs nor have a role, and why no network reads them."""
+        taken = {*inputs, *self._roles}
+        carried = {field.name: self.carried_type(field.type) for field in table.schema if field.name not in taken}
+        named = next((option for option in ("features", "text", "image") if getattr(self, option)), None)
+        if named is not None:
+            return carried, dict.fromkeys(carried, f"not named by --reader.{named}")
+        return carried, {name: self._why_not(name, table.column(name)) or "" for name in carried}
 
     def carried_type(self, kind: pa.DataType) -> pa.DataType:
         """The type a carried column has in every batch; formats without a schema settle on text."""
@@ -246,7 +270,7 @@ class Tabular(Reader):
                 got=", ".join(sorted({name for name in present if present.count(name) > 1})) + " more than once",
                 do="Rename the columns.",
             )
-        roles = [self.label, self.id, self.split, self.group, self.clean_label]
+        roles = self._roles
         named = [*roles, self.image, self.text, self.text_b, *(self.features or [])]
         for name in named:
             if name is not None and name not in present:
@@ -278,8 +302,13 @@ class Tabular(Reader):
             )
 
     def _may_be_input(self, name: str, column: pa.Array) -> bool:
-        taken = {self.label, self.id, self.split, self.group, self.clean_label, *_RESERVED}
-        return name not in taken and width_of(column) > 0
+        return name not in self._roles and self._why_not(name, column) is None
+
+    def _why_not(self, name: str, column: pa.Array) -> str | None:
+        """Why a column without a role is no input unless it is named as one; None where it is."""
+        if name in _RESERVED:
+            return "a name of gradsieve's own"
+        return why_no_input(column) or ("a row number by its name" if is_row_number(name) else None)
 
     # ---- rows --------------------------------------------------------------------------------------------------
 
@@ -341,4 +370,11 @@ class Tabular(Reader):
             group=text(self.group),
             source_id=text(self.id),
             rejects=rejects,
+            unused=mapping.unused | self._late(batch, mapping),
         )
+
+    def _late(self, batch: Batch, mapping: Mapping) -> dict[str, str]:
+        """Columns that the first rows lack: no sample and no version has them."""
+        known = {*mapping.payload.own, *mapping.carried, *self._roles}
+        late = [name for name in batch.table.schema.names if name not in known]
+        return dict.fromkeys(late, "not in the first rows, so in no version either")

@@ -80,6 +80,36 @@ def test_another_size_is_refused_or_resized():
     assert shape_of(data, 12) == (1, 12, 12)
 
 
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_taken_sideways_is_decoded_upright(form, orientation):
+    """Cameras store what the sensor saw and note how they were held; every viewer turns it."""
+    stored = Image.fromarray(np.kron(np.array([[0, 80], [160, 240], [40, 200]], np.uint8), np.ones((8, 8), np.uint8)))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = _encoded(stored, form, exif=exif, **({"lossless": True} if form == "WEBP" else {}))
+    turns = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
+    upright = np.asarray(stored.transpose(Image.Transpose(turns[orientation])) if orientation > 1 else stored)
+    shape = shape_of(data, None)
+    assert shape[1:] == upright.shape
+    assert abs(decode(data, (1, *upright.shape), resize=False)[0].astype(int) - upright).max() <= 3
+
+
+def test_sixteen_bit_grey_is_turned_too():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    deep = np.linspace(0, 65535, 35).astype(np.uint16).reshape(5, 7)
+    data = _encoded(deep, exif=exif)
+    assert shape_of(data, None) == (1, 7, 5)
+    assert abs(decode(data, (1, 7, 5), resize=False)[0].astype(int) - np.rot90(deep, -1) // 256).max() <= 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_broken_note_on_how_a_picture_was_taken_leaves_it_as_it_is():
+    data = _encoded(GREY, exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x09\x01\x12\0\x03")
+    assert np.array_equal(decode(data, (1, 5, 7), resize=False), GREY[None])
+
+
 def test_resizing_keeps_a_plain_image_plain():
     assert set(decode(_encoded(np.full((9, 5), 200, np.uint8)), (1, 4, 4), resize=True).ravel()) == {200}
 

@@ -48,6 +48,24 @@ def test_a_run_of_an_earlier_version_is_shown_without_what_it_did_not_know(tmp_p
     assert shown(tmp_path) == ["90 of 900 training samples, decided by l2 (budget 90)"]
 
 
+def test_columns_that_are_not_used_stand_beneath_the_inputs_each_with_its_reason(tmp_path):
+    unused = [
+        {"column": "", "reason": "a row number by its name"},
+        {"column": "sex", "reason": "text"},
+        {"column": "age", "reason": "text"},
+    ]
+    facts = EARLIER | {"samples": EARLIER["samples"] | {"unused": unused, "rows_read": 1000}}
+    lines = dict(Summary(facts, "r", "pets", tmp_path).sections)["Ingested"]
+    assert lines[1] == "not used: '' (a row number by its name); sex, age (text)"
+
+
+def test_an_input_without_a_name_is_shown_between_quotes(tmp_path):
+    payload = EARLIER["samples"]["payload"] | {"columns": ["", "a"]}
+    facts = EARLIER | {"samples": EARLIER["samples"] | {"payload": payload}}
+    lines = dict(Summary(facts, "r", "pets", tmp_path).sections)["Ingested"]
+    assert lines[0].endswith("inputs 4 float32 ('', a)")
+
+
 def test_what_the_budget_states_stands_there_with_its_intervals(tmp_path):
     found = {
         "count": 90,

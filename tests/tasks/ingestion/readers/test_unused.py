@@ -1,0 +1,182 @@
+"""A column that numbers the rows is no input unless it is named, and every other one is told with its reason."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+import pytest
+
+from tasks.core.errors import BadInput
+from tasks.dataset.samples import payload_of
+from tasks.ingestion.readers import Reader
+from tasks.ingestion.readers.arrow import Arrow
+from tasks.ingestion.readers.csv import Csv
+from tasks.ingestion.readers.huggingface import HuggingFace
+from tasks.ingestion.readers.jsonl import Jsonl
+from tasks.ingestion.readers.parquet import Parquet
+from tasks.ingestion.unused import is_row_number, listed
+
+N = 24
+LABELS = ["cat", "dog"] * (N // 2)
+NUMBERED = "a row number by its name"
+
+
+def _csv(path: Path, table: pa.Table) -> Reader:
+    pa_csv.write_csv(table, path / "a.csv")
+    return Csv(path=path / "a.csv")
+
+
+def _jsonl(path: Path, table: pa.Table) -> Reader:
+    (path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in table.to_pylist()))
+    return Jsonl(path=path / "a.jsonl")
+
+
+def _parquet(path: Path, table: pa.Table) -> Reader:
+    pq.write_table(table, path / "a.parquet")
+    return Parquet(path=path / "a.parquet")
+
+
+def _arrow(path: Path, table: pa.Table) -> Reader:
+    with pa.ipc.new_file(str(path / "a.arrow"), table.schema) as writer:
+        writer.write_table(table)
+    return Arrow(path=path / "a.arrow")
+
+
+def _huggingface(path: Path, table: pa.Table) -> Reader:
+    datasets = pytest.importorskip("datasets")
+    datasets.Dataset(table).save_to_disk(str(path / "hub"))
+    return HuggingFace(path=path / "hub")
+
+
+WRITERS: dict[str, Callable[[Path, pa.Table], Reader]] = {
+    "csv": _csv,
+    "jsonl": _jsonl,
+    "parquet": _parquet,
+    "arrow": _arrow,
+    "huggingface": _huggingface,
+}
+
+
+def _unused(ingested) -> dict[str, str]:
+    return {row["column"]: row["reason"] for row in ingested.artefact.facts["unused"]}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "index", "__index_level_0__"])
+def test_a_column_that_numbers_the_rows_is_an_input_only_where_it_is_named(read, tmp_path, kind, name):
+    table = pa.table({name: list(range(N)), "a": [i / 2 for i in range(N)], "label": LABELS})
+    reader = WRITERS[kind](tmp_path, table)
+    ingested = read(reader)
+    assert payload_of(ingested.artefact).columns == ("a",)
+    assert _unused(ingested) == {name: NUMBERED}
+    assert [int(value) for value in ingested.column(name)] == list(range(N)), "it is carried along all the same"
+    named = read(reader.model_copy(update={"features": [name, "a"]}))
+    assert payload_of(named.artefact).columns == (name, "a")
+    assert _unused(named) == {}
+
+
+@pytest.mark.parametrize("name", ["Index", "indexes", "unnamed", "Unnamed: a", "id", "index_level_0"])
+def test_a_name_that_only_sounds_like_an_index_is_an_inputs(name):
+    assert not is_row_number(name)
+
+
+@pytest.mark.parametrize("name", [" ", "Unnamed: 12", "Unnamed: 0.1", "__index_level_3__"])
+def test_what_r_and_pandas_write_above_row_numbers_is_known(name):
+    assert is_row_number(name)
+
+
+def test_every_column_that_is_no_input_is_told_with_its_reason(read, tmp_path):
+    table = pa.table(
+        {
+            "a": [i / 2 for i in range(N)],
+            "words": ["w"] * N,
+            "half": ["1"] * (N // 3) + ["w"] * (N - N // 3),
+            "nothing": pa.nulls(N),
+            "blank": [" "] * N,
+            "day": pa.array([0] * N, pa.date32()),
+            "about": [{"x": i} for i in range(N)],
+            "tags": [["t"]] * N,
+            "colour": pa.array(["red"] * N).dictionary_encode(),
+            "long": pa.array(["1"] * N, pa.large_string()),
+            "row": list(range(N)),
+            "label": LABELS,
+        }
+    )
+    ingested = read(_parquet(tmp_path, table))
+    assert _unused(ingested) == {
+        "words": "text",
+        "half": "mostly text",
+        "nothing": "empty",
+        "blank": "empty",
+        "day": "date32[day], no number",
+        "about": "struct, no number",
+        "tags": "lists of string",
+        "colour": "text",
+        "long": "numbers as large_string",
+        "row": "a name of gradsieve's own",
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [({"features": ["a"]}, "not named by --reader.features"), ({"text": "words"}, "not named by --reader.text")],
+)
+def test_columns_beside_the_named_inputs_are_told_too(read, tmp_path, options, reason):
+    table = pa.table({"a": [i / 2 for i in range(N)], "words": [f"w {i}" for i in range(N)], "label": LABELS})
+    ingested = read(_parquet(tmp_path, table).model_copy(update=options))
+    assert _unused(ingested) == dict.fromkeys({"a", "words"} - set(payload_of(ingested.artefact).columns), reason)
+
+
+def test_columns_with_a_role_are_used(read, tmp_path):
+    table = pa.table({"a": [i / 2 for i in range(N)], "uid": [f"u{i}" for i in range(N)], "label": LABELS})
+    assert _unused(read(_parquet(tmp_path, table).model_copy(update={"id": "uid"}))) == {}
+
+
+def test_a_column_that_the_first_file_lacks_is_told(read, tmp_path):
+    table = pa.table({"a": [i / 2 for i in range(N)], "label": LABELS})
+    pq.write_table(table, tmp_path / "1.parquet")
+    pq.write_table(table.append_column("late", table["a"]), tmp_path / "2.parquet")
+    ingested = read(Parquet(path=tmp_path / "1.parquet", test_path=tmp_path / "2.parquet"))
+    assert _unused(ingested) == {"late": "not in the first rows, so in no version either"}
+    assert "late" not in ingested.samples.column_names
+
+
+def test_a_key_that_only_later_lines_have_is_told(read, tmp_path):
+    lines = [{"a": i, "label": LABELS[i % N]} | ({"late": i} if i > 4200 else {}) for i in range(4300)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    ingested = read(Jsonl(path=tmp_path / "a.jsonl"))
+    assert _unused(ingested) == {"late": "not in the first rows, so in no version either"}
+    assert ingested.samples.num_rows == 4300
+
+
+def test_a_limit_keeps_what_is_told(read, tmp_path):
+    table = pa.table({"a": [i / 2 for i in range(N)], "words": ["w"] * N, "label": LABELS})
+    assert _unused(read(_parquet(tmp_path, table).model_copy(update={"limit": 20}))) == {"words": "text"}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_table_with_nothing_to_learn_from_is_refused_with_every_columns_reason(read, tmp_path, kind):
+    """R's titanic.csv: only the unnamed row numbers are numbers."""
+    table = pa.table(
+        {"": list(range(N)), "class": ["1st class", "crew"] * (N // 2), "sex": ["man"] * N, "label": LABELS}
+    )
+    with pytest.raises(BadInput) as caught:
+        read(WRITERS[kind](tmp_path, table))
+    assert caught.value.got == f"none: '' ({NUMBERED}); class, sex (text)"
+    assert "--reader.features" in caught.value.do
+    assert "--reader.text" in caught.value.do
+
+
+def test_a_table_of_labels_alone_is_refused(read, tmp_path):
+    with pytest.raises(BadInput) as caught:
+        read(_csv(tmp_path, pa.table({"label": LABELS})))
+    assert caught.value.got == "no column without another role, among label"
+
+
+def test_columns_are_listed_by_their_reason():
+    assert listed({"b": "text", "": NUMBERED, "a": "text"}) == f"b, a (text); '' ({NUMBERED})"
