@@ -29,16 +29,16 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
         history = history_of(run, store, name)
         samples = steps.ingest(run, reader, config.ingestion)
         check_splits(samples, config.splits)
-        base = base_for(run, config.base, name, samples, config.folds, recipe, config.drifting)
+        base = base_for(run, config.base, name, samples, config.folds, recipe, config.drift)
         steps.probe(run, split_of(samples), recipe.model, config.gradient.part)
         known = split_of(samples, "train")
         folds = steps.make_folds(run, known, config.folds, base)
-        votes = steps.vote(run, known, config.neighbourhood, recipe.training.device, folds)
+        votes = steps.vote(run, known, config.neighbours, recipe.training.device, folds)
         canaries = steps.plant(run, known, folds, votes, config.planting, base) if config.planting.share else None
         plan = Plan(base=base, folds=folds, canaries=canaries)
         crossfit = cross_fit(run, pool, samples, plan, votes, recipe, config.gradient.part)
         checkpoints = crossfit.checkpoints
-        audit = steps.examine(run, samples, checkpoints, config.neighbourhood, recipe)
+        audit = steps.audit_heldout_labels(run, samples, checkpoints, config.neighbours, recipe)
         scores = steps.score(run, crossfit, config.parts)
         search = Search(candidates=[steps.flag(run, crossfit, scores, b, config.flagging) for b in config.counting])
         arm, seen = config.verification.treated, split_of(samples, "train", "validation")
@@ -47,7 +47,7 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
             trials = pool.map(steps.retrain, run, seen, flags, arm, seeds, recipe, "validation").result()
             search = search.after(steps.halve(run, config.counted, search, trials, rung.number))
         flags = steps.reviewed(run, known, search.best, config.review, lock)
-        drift = steps.drift(run, folds, scores, flags, config.drifting) if base.facts["run"] else None
+        drift = steps.drift(run, folds, scores, flags, config.drift) if base.facts["run"] else None
         arms, seeds = map(each, config.verification.pairs(flags.facts["flagged"]))
         trials = pool.map(steps.retrain, run, split_of(samples, "train", "test"), flags, arms, seeds, recipe).result()
         metrics = steps.verify(run, samples, scores, flags, audit, trials, config.verification)

@@ -32,7 +32,7 @@ def compare(config: CompareConfig = CompareConfig()) -> str:  # noqa: B008  froz
         steps.probe(run, split_of(samples), config.model.part, config.gradient.part)
         known = split_of(samples, "train")
         folds = steps.make_folds(run, known, config.folds, base)
-        votes = steps.vote(run, known, config.neighbourhood, config.training.device, folds)
+        votes = steps.vote(run, known, config.neighbours, config.training.device, folds)
         stages, measures = [samples, folds, votes], []
         for recipe, planting in config.repetitions:
             canaries = steps.plant(run, known, folds, votes, planting, base) if planting.share else None

@@ -32,11 +32,11 @@ from tasks.gradients.kinds import GradientChoice
 from tasks.ingestion.readers import ReaderChoice
 from tasks.ingestion.two_passes import Ingestion
 from tasks.planning.canaries import Canaries
-from tasks.planning.neighbours import Neighbourhood
+from tasks.planning.neighbours import Neighbours
 from tasks.proof.arms import Verification
 from tasks.scoring.detectors import DETECTORS, Detector, DetectorChoice
 from tasks.scoring.influence_traces import Tracing
-from tasks.training.drift_policy import Drifting
+from tasks.training.drift_policy import DriftPolicy
 from tasks.training.models import ModelChoice
 from tasks.training.recipe import Recipe, Training
 from tasks.versions.stores import StoreChoice
@@ -134,8 +134,8 @@ class Observing(Form):
     lake: Path = Field(default=Path("data"), description="Folder that holds runs, versions and the catalogue.")
     reader: ReaderChoice = Field(default=ReaderChoice(), description="Where the samples come from.")
     ingestion: Ingestion = Field(default=Ingestion(), description="How samples are checked and laid out.")
-    neighbourhood: Neighbourhood = Field(
-        default=Neighbourhood(), description="Whose labels are asked when a sample's own is doubted."
+    neighbours: Neighbours = Field(
+        default=Neighbours(), description="Whose labels are asked when a sample's own is doubted."
     )
     canaries: Canaries = Field(
         default=Canaries(), description="Labels flipped on purpose, so that it is known how suspect a wrong one looks."
@@ -168,7 +168,7 @@ class Observing(Form):
     @model_validator(mode="after")
     def _labels_are_judged(self) -> Observing:
         """Of a response nothing says how likely another one is."""
-        if not kind_of(self.reader.part.says[0]).judged:
+        if not kind_of(self.reader.part.says[0]).has_class_probabilities:
             judges = {"probabilities", "votes"}
             unfit = [f"detector {part.name}" for part in self.parts if part.compares or judges & set(part.sees)]
             unfit += [f"budget {budget.name}" for budget in self.counting if budget.needs_canaries]
@@ -230,7 +230,7 @@ class Observing(Form):
     @property
     def planting(self) -> Canaries:
         """The canaries of this run: none where every network has seen every sample, or where there are no classes."""
-        if self.folds > 1 and kind_of(self.reader.part.says[0]).judged:
+        if self.folds > 1 and kind_of(self.reader.part.says[0]).has_class_probabilities:
             return self.canaries
         return self.canaries.model_copy(update={"share": 0.0})
 
@@ -263,8 +263,8 @@ class CleanConfig(Observing):
         "only samples it has not seen are worked on. auto: the latest, unless its networks are too old, a drift was "
         "found or the samples have changed in kind. Default: none; what is unchanged is reused all the same.",
     )
-    drifting: Drifting = Field(
-        default=Drifting(), description="When new samples count as drifted, and when base auto trains anew."
+    drift: DriftPolicy = Field(
+        default=DriftPolicy(), description="When new samples count as drifted, and when base auto trains anew."
     )
     tracing: Tracing = Field(
         default=Tracing(), description="Which training samples shaped the answers to a set of queries."

@@ -1,7 +1,8 @@
 """Every Prefect task, in the data's way: the table of contents, and what a flow imports.
 
-    ingest → probe → make_folds → vote → plant → train → examine → extract → score → flag (→ retrain → halve, for each
-    of several budgets) → review → drift → retrain → verify → record → publish → promote → index → report
+    ingest → probe → make_folds → vote → plant → train → extract → audit_heldout_labels → score →
+    flag (→ retrain → halve, for each of several budgets) → review → drift → retrain → verify → record → publish →
+    promote → index → report
 
 and, where detectors are compared, after score:
 
@@ -25,7 +26,7 @@ from tasks.pipeline.record import record
 from tasks.planning.make_folds import make_folds
 from tasks.planning.plant import plant
 from tasks.planning.vote import vote
-from tasks.proof.examine import examine
+from tasks.proof.audit_heldout_labels import audit_heldout_labels
 from tasks.proof.retrain import retrain
 from tasks.proof.verify import verify
 from tasks.report.report import follow, report
@@ -37,7 +38,30 @@ from tasks.versions.promote import promote
 from tasks.versions.publish import publish
 
 __all__ = [
-    "drift", "examine", "extract", "flag", "follow", "halve", "index", "ingest", "make_folds", "measure", "plant",
-    "present", "probe", "promote", "publish", "record", "report", "retrain", "reviewed", "score", "tabulate", "tidy",
-    "trace", "train", "verify", "vote",
+    "audit_heldout_labels",
+    "drift",
+    "extract",
+    "flag",
+    "follow",
+    "halve",
+    "index",
+    "ingest",
+    "make_folds",
+    "measure",
+    "plant",
+    "present",
+    "probe",
+    "promote",
+    "publish",
+    "record",
+    "report",
+    "retrain",
+    "reviewed",
+    "score",
+    "tabulate",
+    "tidy",
+    "trace",
+    "train",
+    "verify",
+    "vote",
 ]  # fmt: skip

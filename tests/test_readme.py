@@ -73,7 +73,7 @@ def said() -> list[str]:
     ]
 
 
-class Said(application()):  # type: ignore[misc]
+class Prediction(application()):  # type: ignore[misc]
     """The command line as it is, but that nothing is done."""
 
     def cli_cmd(self) -> None:
@@ -89,7 +89,7 @@ def options(parser: ArgumentParser) -> dict[str, set[str]]:
     return found
 
 
-KNOWN = options(with_values(Said).root_parser)
+KNOWN = options(with_values(Prediction).root_parser)
 
 
 def named(line: str) -> set[str]:
@@ -120,7 +120,7 @@ def test_what_is_said_on_a_command_line_is_read_there(line):
         words = ["gradsieve", *command.split(), *words, *BESIDE.get(line, "").split()]
     if {"--config", "--help", "l2,linf"} & set(words):
         pytest.skip("a file of the reader's, the help, or a detector that the README's example adds")
-    assert run(Said, words[1:])
+    assert run(Prediction, words[1:])
 
 
 @pytest.mark.parametrize("query", [query for query in blocks("sql") if "shards" in query])
@@ -161,7 +161,7 @@ def test_a_training_script_reads_the_live_version(home, monkeypatch):
 def test_the_example_of_a_detector_is_one(tmp_path, monkeypatch):
     import numpy as np
 
-    from tasks.core.plugins import Family
+    from tasks.core.plugins import Registry
 
     (code,) = [code for code in blocks("python") if "Detector" in code]
     (tmp_path / "added").mkdir()
@@ -179,7 +179,7 @@ def test_the_example_of_a_detector_is_one(tmp_path, monkeypatch):
         def blocks(self):
             yield np.array([1, 0]), np.array([[3.0, -6.0], [2.0, 2.0]])
 
-    part = Family("added", Detector).parts["linf"]
+    part = Registry("added", Detector).parts["linf"]
     assert part().score(Shown()).tolist() == [2.0, 6.0]
 
 

@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
 from tasks.core.errors import BadConfig, BadInput
-from tasks.core.plugins import Choice, Part
+from tasks.core.plugins import Choice, Component
 
 # Formats told by a file's suffix, so that --reader.path alone is enough.
 _KINDS_BY_SUFFIX = {
@@ -71,7 +71,7 @@ def opened(command: type[Options]) -> type[Options]:
                 field.description = f"{field.description} {_kinds(several, '; ')}."
             fields[name] = (field.annotation, field)
             continue
-        default: Part = field.get_default().part
+        default: Component = field.get_default().part
         # The default's part comes last: of options that several parts share, --help shows the last one's defaults.
         parts = (*(p for p in choice.family.parts.values() if p is not type(default)), type(default))
         options = Annotated[Union[parts], Field(discriminator="kind")] if len(parts) > 1 else parts[0]  # noqa: UP007

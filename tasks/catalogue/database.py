@@ -16,12 +16,11 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
-import pyarrow.dataset as ds
 
 from tasks.catalogue.views import COMPARISONS, RUNS, definition, has
 from tasks.core.errors import BadArtefact, BadInput
-from tasks.pipeline.contained import is_name
 from tasks.pipeline.durable_files import PARTIAL, fsync
+from tasks.pipeline.stored_names import is_name
 
 NAME = "catalogue.duckdb"
 
@@ -61,6 +60,8 @@ def connect(lake: Path, run_id: str | None = None, *, need_run: bool = True) -> 
         BadInput: nothing has been recorded in this lake, or no such run.
         BadArtefact: the lake is damaged.
     """
+    # It imports pandas, which nothing else here needs.
+
     lake = lake.expanduser().resolve()
     if not has(lake, RUNS):
         if not need_run and run_id is None and has(lake, COMPARISONS):
@@ -92,6 +93,9 @@ def connect(lake: Path, run_id: str | None = None, *, need_run: bool = True) -> 
             got=str(error),
             do="gradsieve versions verify says what else was altered; ask of another run with --run.",
         ) from error
+    # It imports pandas, which nothing else here needs.
+    import pyarrow.dataset as ds
+
     db.register("shards", ds.dataset(shards, schema=_readable(schema), format="arrow"))
     return db
 

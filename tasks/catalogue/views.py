@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.core.sql import literal, query
-from tasks.pipeline.contained import contained
 from tasks.pipeline.recorded_run import RecordedRun
 from tasks.pipeline.schemas import (
     AUDIT,
@@ -34,6 +33,7 @@ from tasks.pipeline.schemas import (
     SUSPECTS,
     TRACED,
 )
+from tasks.pipeline.stored_names import inside
 from tasks.versions.history import History, datasets
 from tasks.versions.manifest import Manifest
 from tasks.versions.object_store import Objects
@@ -130,7 +130,7 @@ def _of_datasets(lake: Path) -> Iterable[str]:
     for recorded in RecordedRun.all_of(lake):
         newest[recorded.dataset] = max(newest.get(recorded.dataset, ("", "")), (recorded.recorded, recorded.run_id))
     for dataset, (_, run_id) in sorted(newest.items()):
-        files = literal(contained(lake / "runs", run_id, single=True), "samples/*.parquet")
+        files = literal(inside(lake / "runs", run_id, single=True), "samples/*.parquet")
         yield f"CREATE VIEW data.{quoted(dataset)} AS SELECT * FROM read_parquet({files});\n"
 
 
@@ -157,7 +157,7 @@ def _rows(home: Path, manifest: Manifest) -> str | None:
         BadArtefact: a name in the manifest leads out of the dataset's folder.
     """
     content = manifest.rows_of
-    paths = {name: contained(home, name) for name in content.objects}
+    paths = {name: inside(home, name) for name in content.objects}
     if not all(path.is_file() for path in paths.values()):
         return None
 

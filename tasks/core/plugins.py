@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic.config import JsonDict
 
 
-class Part(BaseModel):
+class Component(BaseModel):
     """Base of every exchangeable part. Subclasses declare ``kind: Literal["name"] = "name"``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -25,10 +25,10 @@ class Part(BaseModel):
         return ""
 
 
-P = TypeVar("P", bound=Part)
+P = TypeVar("P", bound=Component)
 
 
-class Family(Generic[P]):
+class Registry(Generic[P]):
     """The parts found in one package, by kind.
 
     Discovery is lazy, so that a family's ``__init__`` can define the base class its own modules import.
@@ -64,18 +64,18 @@ class Choice(BaseModel, Generic[P]):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    family: ClassVar[Family[Any]]
+    family: ClassVar[Registry[Any]]
 
     kind: str = Field(description="Which one.")
     options: dict[str, Any] = Field(default_factory=dict, description="Its options; the README lists them by kind.")
 
-    def __init_subclass__(cls, family: Family[Any] | None = None, **kwargs: Any) -> None:
+    def __init_subclass__(cls, family: Registry[Any] | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if family is not None:
             cls.family = family
 
     @classmethod
-    def __pydantic_init_subclass__(cls, family: Family[Any] | None = None, **kwargs: Any) -> None:
+    def __pydantic_init_subclass__(cls, family: Registry[Any] | None = None, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
 
         def drop_down(schema: JsonDict) -> None:
@@ -95,7 +95,7 @@ class Choice(BaseModel, Generic[P]):
     def _shorthand(cls, value: Any) -> Any:
         if isinstance(value, str):
             return {"kind": value}
-        if isinstance(value, Part):
+        if isinstance(value, Component):
             value = value.model_dump(mode="json")
         if isinstance(value, dict) and "options" not in value:
             value = dict(value)

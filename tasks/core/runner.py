@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from tasks.core.plugins import Part
+from tasks.core.plugins import Component
 
 
-class Runner(Part):
+class Runner(Component):
     """What is computed does not depend on it, to the byte."""
 
     kind: Literal["threads", "processes", "dask", "ray"] = Field(

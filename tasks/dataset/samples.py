@@ -117,7 +117,7 @@ class Inputs:
         """What a loss compares outputs with: n classes, or n × outputs."""
         return self.labels if self.values is None else self.values
 
-    def bear(self, rows: np.ndarray, labels: pa.Array, target: Target) -> None:
+    def relabel(self, rows: np.ndarray, labels: pa.Array, target: Target) -> None:
         """Give the samples ``rows`` other labels, in place."""
         import torch
 
@@ -271,7 +271,7 @@ def fold_of(run: Run, folds: Artefact, ids: np.ndarray) -> np.ndarray:
     return fold
 
 
-def settled_of(run: Run, folds: Artefact, ids: np.ndarray | pa.Array) -> np.ndarray:
+def in_base_of(run: Run, folds: Artefact, ids: np.ndarray | pa.Array) -> np.ndarray:
     """Whether the run whose networks these are had each of ``ids``, under its label, n bool; without a base, all."""
     table = pq.read_table(run.path(folds), columns=["sample_id", "new"])
     new = table.filter(table["new"])["sample_id"].combine_chunks().cast(pa.string())

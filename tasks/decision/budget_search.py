@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from pydantic import Field
 
-from tasks.core.plugins import Part
+from tasks.core.plugins import Component
 from tasks.decision.budgets import BudgetChoice
 from tasks.pipeline.artefacts import Artefact, Bundle
 
@@ -21,7 +21,7 @@ class Rung(NamedTuple):
     seeds: list[int]
 
 
-class BudgetSearch(Part):
+class BudgetSearch(Component):
     """Budgets that are tried on the validation split before the test split is read, once, for the one that is left.
 
     Each rung takes twice the seeds of the one before it, whose retrainings it reuses, and keeps the better half

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.step import step
-from tasks.training.drift_policy import Drifting
+from tasks.training.drift_policy import DriftPolicy
 
 
 @step("drift")
-def drift(run: Run, folds: Artefact, scores: Artefact, flags: Artefact, options: Drifting) -> Artefact:
+def drift(run: Run, folds: Artefact, scores: Artefact, flags: Artefact, options: DriftPolicy) -> Artefact:
     """Compare the suspicions of new samples with those of the settled ones; one row, and the same in the facts.
 
     Of a run without a base nobody is new, and there is nothing to compare.

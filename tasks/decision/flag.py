@@ -23,15 +23,15 @@ def flag(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from tasks.decision.budget_view import standing_of
     from tasks.decision.guards import advised
+    from tasks.decision.ranking import ranking_of
     from tasks.scoring.evidence import Evidence
 
     detector = options.deciding(scores.facts["detectors"])
     evidence = Evidence(run, crossfit)
     table = pq.read_table(run.path(scores))
-    standing = standing_of(evidence, table[detector].to_numpy())
-    found = budget.find(standing)
+    ranking = ranking_of(evidence, table[detector].to_numpy())
+    found = budget.find(ranking)
     scalars = [
         pq.read_table(path, schema=GRADIENTS)
         for shard in crossfit.gradients
@@ -41,11 +41,20 @@ def flag(
     model = "in-sample" if crossfit.plan.count == 1 else "held-out"
     samples = crossfit.samples
     thin = classed(samples, table_of(run, samples, ["sample_id", "label", "group", "source", "row", "source_id"]))
-    advice = advised(evidence, standing.wrongness, options)
-    judged = evidence.target.judged
-    flags = decide(table, thin, pa.concat_tables(scalars), advice, found.count, options, model, judged=judged)
+    advice = advised(evidence, ranking.wrongness, options)
+    suggests = evidence.target.has_class_probabilities
+    flags = decide(
+        table,
+        thin,
+        pa.concat_tables(scalars),
+        advice,
+        found.count,
+        options,
+        model,
+        suggests=suggests,
+    )
     # Guards keep some of those the budget was found for: it is stated of those that are flagged in the end.
-    found = budget.stated(found, standing, flagged_of(flags, evidence.ids))
+    found = budget.stated(found, ranking, flagged_of(flags, evidence.ids))
     audited = audit(flags, thin)
     with run.draft("flags") as draft:
         pq.write_table(described(flags, thin), draft.path("flags.parquet", flags.num_rows), compression="zstd")

@@ -4,7 +4,7 @@
 --         advice (rare, support, p_wrong, suggested_label, p_suggested).
 -- Bound:  $detector, the one that decides; $budget, up to which rank one is flagged (each detector is said to mark as
 --         many); $class_cap and $group_cap, the share of a class or group that may be flagged at most; $rare, keep or
---         list or off; $model, held-out or in-sample; $judged, whether it says
+--         list or off; $model, held-out or in-sample; $suggests, whether it says
 --         which label it would give.
 
 WITH suspicions AS (
@@ -84,7 +84,7 @@ SELECT
         WHEN guard = 'class_cap' THEN format('kept: {} of class {} is the most that may be flagged', $class_cap, class)
         WHEN NOT flag THEN 'kept: below the budget'
         -- Of a response no other is proposed.
-        WHEN NOT $judged
+        WHEN NOT $suggests
             THEN format('{} model gives {} p = {:.3f} a token; rank {} by {}{}',
                         $model, label, p_label, rank, $detector, others)
         WHEN predicted <> label

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from tasks.core.errors import BadConfig
-from tasks.core.plugins import Part
+from tasks.core.plugins import Component
 from tasks.core.sql import query
 from tasks.decision.budgets import Found
 from tasks.pipeline.schemas import AUDIT, FLAGS, SUSPECTS
@@ -23,7 +23,7 @@ from tasks.pipeline.schemas import AUDIT, FLAGS, SUSPECTS
 _MOST_FLAGGED = 3
 
 
-class Flagging(Part):
+class Flagging(Component):
     """How scores become flags."""
 
     detector: str | None = Field(default=None, description="The detector that decides; default: the first of the list.")
@@ -72,7 +72,7 @@ def decide(
     options: Flagging,
     model: str = "held-out",
     *,
-    judged: bool = True,
+    suggests: bool = True,
 ) -> pa.Table:
     """Rank by the deciding detector, flag of the first ``count`` whom no guard keeps, and give every row its reason.
 
@@ -88,14 +88,14 @@ def decide(
         count: up to which rank one is flagged.
         options: who decides, and the guards.
         model: what the reasons call the model whose gradients these are: held-out or in-sample.
-        judged: whether it says which label it would give.
+        suggests: whether it says which label it would give.
 
     Returns:
         Schema ``FLAGS``, by rank. Its length and order do not depend on the order of any input's rows.
     """
     detector = options.deciding(scores.column_names[1:])
     guards = options.model_dump(include={"class_cap", "group_cap", "rare"})
-    bound = {"detector": detector, "budget": count, "model": model, "judged": judged} | guards
+    bound = {"detector": detector, "budget": count, "model": model, "suggests": suggests} | guards
     with duckdb.connect() as db:
         for name, table in {
             "scores": scores,

@@ -23,11 +23,11 @@ import pyarrow.parquet as pq
 from pydantic import Field, ValidationError
 
 from tasks.core.errors import BadInput
-from tasks.core.plugins import Part
+from tasks.core.plugins import Component
 from tasks.dataset.targets import Target
 from tasks.pipeline.artefacts import Artefact, Run
-from tasks.pipeline.contained import contained
 from tasks.pipeline.durable_files import sha256_of, write_durably
+from tasks.pipeline.stored_names import inside
 
 Decision = Literal["approve", "reject", "rows"]
 
@@ -44,7 +44,7 @@ ROWS = pa.schema(
 )
 
 
-class Review(Part):
+class Review(Component):
     """Whether a person looks at what is flagged before anything is made of it."""
 
     required: bool = Field(
@@ -58,7 +58,7 @@ class Review(Part):
     )
 
 
-class Answer(Part):
+class Answer(Component):
     """What a reviewer decided; of nobody, if nobody came."""
 
     decision: Decision | Literal["nobody"]
@@ -75,7 +75,7 @@ class Answer(Part):
 
 def home_of(run: Run, flags: Artefact) -> Path:
     """The folder of a review."""
-    return contained(run.lake / "reviews", flags.digest[:20], single=True)
+    return inside(run.lake / "reviews", flags.digest[:20], single=True)
 
 
 def write_sheet(run: Run, flags: Artefact) -> Path:

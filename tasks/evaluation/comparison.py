@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.pipeline.artefacts import Artefact
-from tasks.pipeline.contained import in_lake
 from tasks.pipeline.schemas import COMPARISON
+from tasks.pipeline.stored_names import in_lake
 
 
 def summarised(rows: list[dict[str, Any]], dataset: str) -> pa.Table:

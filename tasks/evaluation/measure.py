@@ -39,7 +39,7 @@ def measure(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from tasks.decision.budget_view import standing_of
+    from tasks.decision.ranking import ranking_of
     from tasks.evaluation.truth import truth_of
     from tasks.pipeline.schemas import CURVES, MEASURES
     from tasks.scoring.evidence import Evidence
@@ -47,14 +47,14 @@ def measure(
     evidence = Evidence(run, crossfit)
     truth = truth_of(run, crossfit.samples, evidence.ids)
     table = pq.read_table(run.path(scores))
-    standing = standing_of(evidence, np.zeros(len(evidence)))
+    ranking = ranking_of(evidence, np.zeros(len(evidence)))
     rows, curves = [], []
     for name in scores.facts["detectors"]:
         suspicion = table[name].to_numpy()
         figures: dict[str | None, dict[str, float]] = {None: _ranked(suspicion, truth)}
         for budget in budgets:
             # Who is wrong with what chance is the same whoever ranks them.
-            found = budget.find(replace(standing, suspicion=suspicion))
+            found = budget.find(replace(ranking, suspicion=suspicion))
             figures[budget.name] = _counted(found, suspicion, truth, figures[None]["f1_at_true_count"])
         sees = ", ".join(scores.facts["sees"][name])
         rows += [

@@ -16,8 +16,8 @@ from tasks.core.errors import BadArtefact
 from tasks.core.progress import LOGGER
 from tasks.evaluation.experiments import Experiment, Measure, Scale, ScaleName, Variant
 from tasks.evaluation.reproduction import FIGURES, Figure, Reproduction, Row
-from tasks.pipeline.contained import contained
 from tasks.pipeline.recorded_run import RecordedRun
+from tasks.pipeline.stored_names import inside
 
 Flow = tuple[type[BaseModel], Callable[[Any], str]]
 """A flow's configuration, and the flow."""
@@ -169,7 +169,7 @@ def _compared(lake: Path, run_id: str, measures: list[Measure]) -> dict[str, flo
     """What a run of compare measured of its first detector, and its first budget, in per cent."""
     import pyarrow.parquet as pq
 
-    rows = pq.read_table(contained(lake / "comparisons", run_id, single=True) / "comparison.parquet").to_pylist()
+    rows = pq.read_table(inside(lake / "comparisons", run_id, single=True) / "comparison.parquet").to_pylist()
     detector = rows[0]["detector"]
     budget = next((row["budget"] for row in rows if row["budget"]), None)
     mine = {

@@ -10,7 +10,7 @@ from tasks.dataset.targets import target_of
 from tasks.gradients.kinds import Gradient
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.step import step
-from tasks.planning.canaries import places
+from tasks.planning.canaries import indices_among
 from tasks.planning.plan import Plan
 from tasks.training.recipe import Recipe
 
@@ -31,7 +31,7 @@ def extract(
     import pyarrow as pa
 
     from tasks.gradients.extraction import Shard
-    from tasks.gradients.reuse import Earlier
+    from tasks.gradients.reuse import BaseShard
     from tasks.gradients.shards import ShardWriter
 
     name, target = PurePath(samples.files[0].name).stem, target_of(samples)
@@ -45,9 +45,9 @@ def extract(
             return draft.commit(**shard.facts)
         inputs = load(run, samples, "train")
         fold, planted = fold_of(run, plan.folds, inputs.ids), plan.planted(run, target)
-        rows, canary = places(inputs.ids, planted.ids)
-        earlier = Earlier(run, plan.base, shard.about, inputs, samples.facts["classes"])
-        whole = earlier.shard(name)
+        rows, canary = indices_among(inputs.ids, planted.ids)
+        base_shard = BaseShard(run, plan.base, shard.metadata, inputs, samples.facts["classes"])
+        whole = base_shard.shard(name)
         if whole is not None:
             for file in whole.files:
                 if file.name.startswith("gradients/"):
@@ -55,13 +55,13 @@ def extract(
         else:
             todo = np.ones(len(inputs.ids), bool)
             with ShardWriter(draft, name) as writer:
-                for known, batch in earlier.rows():
+                for known, batch in base_shard.rows():
                     writer.write(batch)
                     todo[known] = False
                 for one in np.unique(fold[todo]).tolist():
                     shard.take(writer, inputs, np.flatnonzero(todo & (fold == one)), one, device)
         if len(rows):
-            inputs.bear(rows, planted.text.take(pa.array(canary)), target)
+            inputs.relabel(rows, planted.text.take(pa.array(canary)), target)
             with ShardWriter(draft, name, "canaries") as writer:
                 for one in np.unique(fold[rows]).tolist():
                     shard.take(writer, inputs, rows[fold[rows] == one], one, device)

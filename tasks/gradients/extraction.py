@@ -14,7 +14,7 @@ from tasks.dataset.samples import Inputs, payload_of
 from tasks.dataset.targets import Target, target_of
 from tasks.gradients.kinds import Gradient, Taker
 from tasks.gradients.kinds.projected import told
-from tasks.gradients.shard_metadata import About
+from tasks.gradients.shard_metadata import ShardMetadata
 from tasks.gradients.shards import ShardWriter
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.schemas import gradient_shard
@@ -183,7 +183,7 @@ def record_batch(
     fold: int,
     columns: dict[str, torch.Tensor],
     target: Target,
-    about: About,
+    metadata: ShardMetadata,
 ) -> pa.RecordBatch:
     """One batch as it is stored.
 
@@ -200,8 +200,8 @@ def record_batch(
             do="If precision is fp16 use bf16 or fp32; else the sample's inputs or the network's weights overflow.",
         )
     vectors = {name: values[name] for name in ("gradient", "residual", "features", "logits") if name in values}
-    store = about.gradient["store"]
-    schema = about.on(gradient_shard({n: v.shape[1] for n, v in vectors.items()}, len(about.layers), store))
+    store = metadata.gradient["store"]
+    schema = metadata.on(gradient_shard({n: v.shape[1] for n, v in vectors.items()}, len(metadata.layers), store))
     arrays: dict[str, pa.Array] = {
         "sample_id": pa.array(inputs.ids[rows], pa.string()),
         "fold": pa.array(np.full(len(rows), fold, np.int16)),
@@ -259,12 +259,16 @@ class Shard:
         self.dataset, self.target = dataset, target_of(samples)
         self.loss = loss = recipe.training.objective(self.target)
         self.by_fold = {checkpoint.facts["fold"]: checkpoint for checkpoint in checkpoints}
-        self.about = about_of(gradient, loss, checkpoints, gradient.layers(self._blank()))
+        self.metadata = metadata_of(gradient, loss, checkpoints, gradient.layers(self._blank()))
 
     @property
     def facts(self) -> dict[str, Any]:
         """Of the artefact."""
-        return {"gradient": self.about.gradient, "loss": self.about.loss, "checkpoints": self.about.checkpoints}
+        return {
+            "gradient": self.metadata.gradient,
+            "loss": self.metadata.loss,
+            "checkpoints": self.metadata.checkpoints,
+        }
 
     def take(self, writer: ShardWriter, inputs: Inputs, rows: np.ndarray, fold: int, device: torch.device) -> None:
         """Write the gradients of the samples ``rows`` by the networks of one fold."""
@@ -273,7 +277,7 @@ class Shard:
         takers = [self.gradient.taker(network, example, self.loss, self.dataset) for network in networks]
         size = BatchSize(batch_rows(self.gradient, networks[0], self.model.largest(example)))
         for of_batch, columns in taken(takers, self.gradient, inputs, rows, size, device, self.loss, self.target):
-            writer.write(record_batch(inputs, of_batch, fold, columns, self.target, self.about))
+            writer.write(record_batch(inputs, of_batch, fold, columns, self.target, self.metadata))
 
     def _blank(self) -> nn.Module:
         return build(self.model, payload_of(self.samples), self.target.outputs).eval()
@@ -283,12 +287,12 @@ class Shard:
         return restored(self.run, self.by_fold[fold], self.model, payload, self.target.outputs)
 
 
-def about_of(gradient: Gradient, loss: Loss, checkpoints: list[Artefact], layers: list[str]) -> About:
+def metadata_of(gradient: Gradient, loss: Loss, checkpoints: list[Artefact], layers: list[str]) -> ShardMetadata:
     """What the shards of one run have in common."""
     options = gradient.model_dump(mode="json", exclude={"batch_size", "batch_gib"})
     if not gradient.unit:
         options.pop("normalize", None)  # as shards told it before there was the option
-    return About(
+    return ShardMetadata(
         gradient=options,
         loss=(loss.kind, loss.smoothing),
         checkpoints=tuple(checkpoint.digest for checkpoint in checkpoints),

@@ -13,13 +13,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tasks.dataset.samples import Inputs, sample_paths
-from tasks.gradients.shard_metadata import About
+from tasks.gradients.shard_metadata import ShardMetadata
 from tasks.pipeline.arrow_files import mapped
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.recorded_run import stages_of
 
 
-class Earlier:
+class BaseShard:
     """What a base run has of one shard's samples.
 
     A sample counts as known if the base has its gradient, made as ``about`` says, under the same label: a relabelled
@@ -33,8 +33,8 @@ class Earlier:
         classes: names of their labels.
     """
 
-    def __init__(self, run: Run, base: Artefact, about: About, inputs: Inputs, classes: list[str]) -> None:
-        self.run, self.about = run, about
+    def __init__(self, run: Run, base: Artefact, metadata: ShardMetadata, inputs: Inputs, classes: list[str]) -> None:
+        self.run, self.metadata = run, metadata
         self.shards = stages_of(run, base, "gradients")
         self.ids = pa.array(inputs.ids, pa.string())
         labels = inputs.text(classes)
@@ -66,7 +66,7 @@ class Earlier:
 
     def _alike(self, schema: pa.Schema) -> bool:
         """Whether a shard holds what would be written now; before 0.3 there were no logits."""
-        return "logits" in schema.names and About.of(schema) == self.about
+        return "logits" in schema.names and ShardMetadata.of(schema) == self.metadata
 
     def rows(self) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
         """(places in the shard, their gradients as they were stored)."""

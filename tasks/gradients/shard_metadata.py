@@ -12,7 +12,7 @@ from tasks.core.errors import BadArtefact
 _ABOUT = b"gradsieve"
 
 
-class About(BaseModel):
+class ShardMetadata(BaseModel):
     """What the gradients of a shard are; the same for all shards of a run."""
 
     model_config = ConfigDict(frozen=True)
@@ -30,7 +30,7 @@ class About(BaseModel):
     """How the terms of several checkpoints make one gradient: ``sum`` or ``stack``."""
 
     @classmethod
-    def of(cls, schema: pa.Schema) -> About:
+    def of(cls, schema: pa.Schema) -> ShardMetadata:
         """Read it off a shard's schema.
 
         Raises:
@@ -51,9 +51,9 @@ class About(BaseModel):
         return schema.with_metadata({_ABOUT: self.model_dump_json().encode()})
 
 
-def difference(first: About, other: About) -> tuple[str, str]:
+def difference(first: ShardMetadata, other: ShardMetadata) -> tuple[str, str]:
     """The first thing in which two shards are of different origin, told for both; empty where there is none."""
-    for name in About.model_fields:
+    for name in ShardMetadata.model_fields:
         if getattr(first, name) != getattr(other, name):
             return f"{name} {getattr(first, name)}", f"{name} {getattr(other, name)}"
     return "", ""

@@ -37,7 +37,7 @@ class ShardWriter:
         return self
 
     def write(self, batch: pa.RecordBatch) -> None:
-        """Append rows of ``schemas.gradient_shard``'s schema, carrying ``About``."""
+        """Append rows of ``schemas.gradient_shard``'s schema, carrying ``ShardMetadata``."""
         self._scalars.append(pa.RecordBatch.from_arrays([batch[name] for name in GRADIENTS.names], schema=GRADIENTS))
         self._waiting.append(batch)
         self._waiting_bytes += batch.nbytes

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.core.errors import BadArtefact, BadConfig
-from tasks.gradients.shard_metadata import About as About
+from tasks.gradients.shard_metadata import ShardMetadata as ShardMetadata
 from tasks.gradients.shard_metadata import difference
 from tasks.gradients.shard_writer import ShardWriter as ShardWriter
 from tasks.pipeline.arrow_files import MappedFile
@@ -69,11 +69,11 @@ class GradientShards:
             paths += [(path, artefact) for artefact in artefacts for path in run.paths(artefact, ".arrow", instead)]
         self._files = [MappedFile(path) for path, _ in paths]
         first = self._files[0].schema
-        self.about = About.of(first)
+        self.metadata = ShardMetadata.of(first)
         for file, (path, artefact) in zip(self._files, paths, strict=True):
-            about = About.of(file.schema)
-            if about != self.about or not file.schema.equals(first):
-                expected, got = difference(self.about, about)
+            metadata = ShardMetadata.of(file.schema)
+            if metadata != self.metadata or not file.schema.equals(first):
+                expected, got = difference(self.metadata, metadata)
                 raise BadArtefact(
                     where=str(path),
                     expected=f"gradients as in {paths[0][0].name}: {expected or _told(first)}",
@@ -96,7 +96,7 @@ class GradientShards:
     @property
     def terms(self) -> int:
         """c, the factors' terms: one for each checkpoint."""
-        return len(self.about.epochs)
+        return len(self.metadata.epochs)
 
     @property
     def dimensions(self) -> int:
@@ -104,7 +104,7 @@ class GradientShards:
         if not self.factored:
             return self.widths["gradient"]
         one = self.widths["residual"] * self.widths["features"] // self.terms**2
-        return one * self.terms if self.about.joined == "stack" else one
+        return one * self.terms if self.metadata.joined == "stack" else one
 
     @cached_property
     def _replaced(self) -> np.ndarray:
@@ -194,7 +194,7 @@ class GradientShards:
             raise BadConfig(
                 where="a detector that works on factors",
                 expected="gradients of the kind head",
-                got=f"the kind {self.about.gradient.get('kind')}, which has none",
+                got=f"the kind {self.metadata.gradient.get('kind')}, which has none",
                 do="Use --gradient.kind head, or another detector.",
             )
         for rank, columns in self.vectors("residual", "features"):
@@ -213,7 +213,7 @@ class GradientShards:
 
         from tasks.kernels.outer import joined_outer
 
-        joined: Any = self.about.joined
+        joined: Any = self.metadata.joined
         for factors in self.factors():
             for at in range(0, len(factors.rank), size):
                 # A copy of the piece: torch warns of arrays that cannot be written to.

@@ -31,7 +31,7 @@ _BUCKETS = 1024
 
 
 @dataclass(frozen=True)
-class Planting:
+class LabelNoise:
     """The flips of one dataset."""
 
     noise: Noise
@@ -100,7 +100,7 @@ class Planting:
         return InstanceTargets(inputs, len(self.classes), self.noise.seed, centre=self.payload.is_image)
 
 
-def planting_of(spool: Path, survey: Survey, noise: Noise, payload: Payload) -> Planting | None:
+def planting_of(spool: Path, survey: Survey, noise: Noise, payload: Payload) -> LabelNoise | None:
     """The flips that ``noise`` asks for on what the first pass spooled; None when it asks for none."""
     if not noise.share:
         return None
@@ -114,7 +114,7 @@ def planting_of(spool: Path, survey: Survey, noise: Noise, payload: Payload) -> 
             got=noise.kind,
             do="Leave it out.",
         )
-    return Planting(noise, payload, list(survey.target.classes), cutoff, None if classes else survey.pool)
+    return LabelNoise(noise, payload, list(survey.target.classes), cutoff, None if classes else survey.pool)
 
 
 def flip_draws(ids: list[str], noise: Noise) -> np.ndarray:

@@ -21,10 +21,10 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from tasks.core.errors import BadInput, TooManyRejects
-from tasks.core.plugins import Part
+from tasks.core.plugins import Component
 from tasks.dataset.sample_ids import content_hashes
 from tasks.dataset.samples import Payload
-from tasks.ingestion.label_noise import Planting
+from tasks.ingestion.label_noise import LabelNoise
 from tasks.ingestion.readers import Chunk, Reject
 from tasks.ingestion.survey import Survey
 from tasks.pipeline.artefacts import Run
@@ -32,7 +32,7 @@ from tasks.pipeline.durable_files import fsync
 from tasks.pipeline.schemas import REJECTS, SAMPLES, SPLIT_NAMES, SPLITS
 
 
-class Ingestion(Part):
+class Ingestion(Component):
     """How samples are checked and laid out."""
 
     max_rejects: float = Field(
@@ -223,7 +223,7 @@ def write_shards(
     spool: Path,
     survey: Survey,
     payload: Payload,
-    planting: Planting | None,
+    planting: LabelNoise | None,
     path: Callable[[str, int], Path],
     shard_rows: int,
 ) -> dict[str, Any]:
@@ -267,7 +267,7 @@ def write_shards(
 
 
 def _finalise(
-    batch: pa.RecordBatch, first: int, survey: Survey, planting: Planting | None
+    batch: pa.RecordBatch, first: int, survey: Survey, planting: LabelNoise | None
 ) -> tuple[pa.RecordBatch, int]:
     ids = survey.names(first, batch["sample_id"].to_pylist())
     keep = survey.kept(first, batch.num_rows)

@@ -28,8 +28,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from tasks.core.errors import BadArtefact, BadConfig
-from tasks.pipeline.contained import contained, in_lake
 from tasks.pipeline.durable_files import link_or_copy, partial_folder, rename_folder, sha256_of, sweep, write_durably
+from tasks.pipeline.stored_names import in_lake, inside
 
 MANIFEST = "manifest.json"
 
@@ -205,7 +205,7 @@ class Draft:
 
     def path(self, name: str, rows: int = 0) -> Path:
         """Where to write file ``name`` (of ``rows`` rows, if it is a table)."""
-        path = contained(self.folder, name)
+        path = inside(self.folder, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._rows[name] = rows
         return path

@@ -21,7 +21,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple, Protocol
 
-from tasks.core.plugins import Choice, Part
+from tasks.core.plugins import Choice, Component
 from tasks.pipeline.artefacts import Artefact, Bundle, Run
 from tasks.pipeline.durable_files import sha256_of
 
@@ -95,7 +95,7 @@ def _content(value: Any) -> Any:
             return {name: _content(getattr(value, name)) for name in type(value).model_fields}
         case Choice():
             return _content(value.part)
-        case Part():
+        case Component():
             # The nested parts' code is reached through the imports of the outer one's module.
             return [type(value).__qualname__, value.model_dump(mode="json"), value.fingerprint(), _code_of(value)]
         case list() | tuple():
@@ -103,10 +103,12 @@ def _content(value: Any) -> Any:
         case None | bool() | int() | float() | str():
             return value
         case _:
-            raise TypeError(f"a {type(value).__name__} cannot be part of a cache key; pass an Artefact, Part or scalar")
+            raise TypeError(
+                f"a {type(value).__name__} cannot be part of a cache key; pass an Artefact, Component, scalar"
+            )
 
 
-def _code_of(part: Part) -> str:
+def _code_of(part: Component) -> str:
     return code_digest([type(part).__module__])
 
 

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 from tasks.core.errors import BadArtefact
 from tasks.pipeline.artefacts import MANIFEST, Artefact, Run
-from tasks.pipeline.contained import contained
 from tasks.pipeline.durable_files import link_or_copy, partial_folder, rename_folder, write_durably
 from tasks.pipeline.recorded_run import RUN_FILE
 from tasks.pipeline.step import step
+from tasks.pipeline.stored_names import inside
 
 # Stages a run has one of; their facts make its summary.
 _TOLD = ("samples", "folds", "scores", "examination", "search", "flags", "drift", "traced", "metrics")
@@ -55,7 +55,7 @@ def record(run: Run, dataset: str, config: str, stages: list[Artefact]) -> Artef
     with partial_folder(home) as aside:
         for stage in stages:
             for file in stage.files:
-                link_or_copy(run.path(stage, file), contained(aside, file.name))
+                link_or_copy(run.path(stage, file), inside(aside, file.name))
         write_durably(aside / "config.yaml", config)
         write_durably(aside / MANIFEST, artefact.model_dump_json(indent=1))
         write_durably(aside / RUN_FILE, json.dumps(summary, indent=1))

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tasks.core.errors import BadArtefact, BadInput
 from tasks.pipeline.artefacts import Artefact, Run
-from tasks.pipeline.contained import contained, is_name
+from tasks.pipeline.stored_names import inside, is_name
 
 RUN_FILE = "run.json"
 
@@ -95,7 +95,7 @@ def stages_of(run: Run, base: Artefact, stage: str) -> list[Artefact]:
     return (
         []
         if run_id is None
-        else RecordedRun.of_file(contained(run.lake / "runs", run_id, single=True) / RUN_FILE).of(stage)
+        else RecordedRun.of_file(inside(run.lake / "runs", run_id, single=True) / RUN_FILE).of(stage)
     )
 
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from tasks.core.plugins import Part
+from tasks.core.plugins import Component
 from tasks.dataset.targets import Target
 from tasks.pipeline.artefacts import Artefact, Run
 
@@ -21,7 +21,7 @@ KINDS = ("slip", "class", "neighbour")
 """Any other class · what its class is often taken for · what its own neighbours are."""
 
 
-class Canaries(Part):
+class Canaries(Component):
     """Labels flipped on purpose during a run, so that it is known how suspect a wrong label looks, and restored.
 
     A canary's gradient is taken under both labels by the network that never saw it; of the f − 1 others ⌊(f − 1)/2⌋ are
@@ -83,7 +83,7 @@ def planted_of(run: Run, canaries: Artefact, target: Target) -> Planted:
     )
 
 
-def places(ids: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def indices_among(ids: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(rows of ``ids`` that stand in ``among``, their places there)."""
     place = pc.index_in(pa.array(ids, pa.string()), value_set=pa.array(among, pa.string()))
     return np.flatnonzero(place.is_valid().to_numpy(zero_copy_only=False)), place.drop_null().to_numpy()

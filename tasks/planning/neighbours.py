@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field
 
-from tasks.core.plugins import Part
+from tasks.core.plugins import Component
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +29,7 @@ _QUERIES = 1 << 14
 _BUCKETS = 2048
 
 
-class Neighbourhood(Part):
+class Neighbours(Component):
     """Whose labels are asked when a sample's own is doubted: those of the samples with the most similar inputs."""
 
     neighbours: int | None = Field(
@@ -91,27 +91,27 @@ class Electorate:
     @classmethod
     def of(
         cls,
-        neighbourhood: Neighbourhood,
+        neighbours: Neighbours,
         inputs: Inputs,
         classes: int,
         device: torch.device,
         payload: Payload,
-        settled: np.ndarray | None = None,
+        in_base: np.ndarray | None = None,
     ) -> Electorate:
-        """Those that a neighbourhood asks of the training samples ``inputs``: of all, or of the settled, n bool."""
+        """Those whose labels are asked of the training samples ``inputs``: of all, or of the settled, n bool."""
         import torch
 
         from tasks.dataset.sample_ids import uniforms
 
         order = np.argsort(inputs.ids, kind="stable")
         # Which samples are asked where there are too many: by id, so that a row more moves few others.
-        eligible = np.arange(len(order)) if settled is None else np.flatnonzero(settled[order])
-        draws, _ = uniforms(inputs.ids[order[eligible]].tolist(), neighbourhood.seed)
-        asked = np.sort(eligible[np.argsort(draws)[: neighbourhood.references]])
-        space = neighbourhood.space(inputs.x, order[eligible], image=payload.is_image, tokens=payload.tokens)
+        eligible = np.arange(len(order)) if in_base is None else np.flatnonzero(in_base[order])
+        draws, _ = uniforms(inputs.ids[order[eligible]].tolist(), neighbours.seed)
+        asked = np.sort(eligible[np.argsort(draws)[: neighbours.references]])
+        space = neighbours.space(inputs.x, order[eligible], image=payload.is_image, tokens=payload.tokens)
         places = torch.from_numpy(order[asked])
         references, labels = space(inputs.x[places]).to(device), inputs.labels[places].to(device)
-        return cls(asked, neighbourhood.count(len(asked)), classes, space, references, labels)
+        return cls(asked, neighbours.count(len(asked)), classes, space, references, labels)
 
     def votes(
         self, x: torch.Tensor, rows: np.ndarray, themselves: np.ndarray, listed: int

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from tasks.core.devices import Device, claimed
-from tasks.dataset.samples import payload_of, remembered, settled_of
+from tasks.dataset.samples import in_base_of, payload_of, remembered
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.step import step
-from tasks.planning.neighbours import Electorate, Neighbourhood
+from tasks.planning.neighbours import Electorate, Neighbours
 
 
 @step("vote")
-def vote(
-    run: Run, samples: Artefact, neighbourhood: Neighbourhood, where: Device, folds: Artefact | None = None
-) -> Artefact:
+def vote(run: Run, samples: Artefact, neighbours: Neighbours, where: Device, folds: Artefact | None = None) -> Artefact:
     """Nearest neighbours of each training sample among the training samples, in the space of the inputs.
 
     Leaves ``votes.parquet``, sorted by sample_id: ``votes``, the share of each class among the neighbours' given labels
@@ -30,10 +28,10 @@ def vote(
     order = np.argsort(inputs.ids, kind="stable")
     n, classes = len(order), len(samples.facts["classes"])
     with claimed(where) as device, Progress("vote", n) as progress:
-        settled = None if folds is None else settled_of(run, folds, inputs.ids)
-        electorate = Electorate.of(neighbourhood, inputs, classes, device, payload_of(samples), settled)
+        in_base = None if folds is None else in_base_of(run, folds, inputs.ids)
+        electorate = Electorate.of(neighbours, inputs, classes, device, payload_of(samples), in_base)
         asked, count = electorate.asked, electorate.count
-        listed = min(neighbourhood.listed, count)
+        listed = min(neighbours.listed, count)
         themselves = np.full(n, -1, np.int64)
         themselves[asked] = np.arange(len(asked))
         ballots, near = np.empty((n, classes), np.float32), np.empty((n, listed), np.int32)

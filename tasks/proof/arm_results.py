@@ -27,7 +27,7 @@ _CALIBRATION = pa.schema(
 )
 
 
-class Trials:
+class ArmResults:
     """Predictions of every arm under every seed, in the order of the test samples' ids.
 
     What is called accuracy is the mean of the target's ``credit``: of classes, how often the label was predicted.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field
 
-from tasks.core.plugins import Part
+from tasks.core.plugins import Component
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,7 +23,7 @@ TREATED: tuple[Arm, ...] = ("cleaned", "relabelled")
 """Those that a cleaning might be; the others are controls."""
 
 
-class Verification(Part):
+class Verification(Component):
     """How a cleaning is put to the test, and what it must show before it becomes the current version."""
 
     seeds: int = Field(default=5, ge=1, description="Retrainings of each arm; the arms share their seeds.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from tasks.dataset.samples import payload_of, remembered
-from tasks.dataset.targets import Said, target_of
+from tasks.dataset.targets import Prediction, target_of
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.step import step
 from tasks.proof.arms import Arm, flagged_among, treated
@@ -53,7 +53,7 @@ def retrain(
     kept, _ = treated(*about, arm, seed, differs.to_numpy(zero_copy_only=False))
     # Of the flagged that arm keeps none but those under another label.
     mended = np.flatnonzero(kept & flagged & (arm == "relabelled"))
-    inputs.bear(mended, text.take(pa.array(mended)), target)
+    inputs.relabel(mended, text.take(pa.array(mended)), target)
     rows = np.flatnonzero(kept)
     network = fit(
         recipe,
@@ -74,7 +74,7 @@ def retrain(
         return draft.commit(arm=arm, seed=seed, trained_on=len(rows), split=split, credit=float(credit.mean()))
 
 
-def _table(held_out: Inputs, said: Said, classes: list[str]) -> pa.Table:
+def _table(held_out: Inputs, said: Prediction, classes: list[str]) -> pa.Table:
     import pyarrow as pa
 
     from tasks.pipeline.schemas import PREDICTIONS

@@ -32,10 +32,10 @@ def verify(
     """
     import pyarrow.parquet as pq
 
-    from tasks.proof.arm_results import Trials
+    from tasks.proof.arm_results import ArmResults
     from tasks.proof.verdict import most_changed, verdict_of
 
-    trials = Trials(run, samples, examination, arms, verification.arms)
+    trials = ArmResults(run, samples, examination, arms, verification.arms)
     metrics, arm = trials.metrics(), verification.treated
     gains = {each: trials.gains(each) for each in TREATED if each in verification.arms}
     changes = trials.changes(metrics, arm)

@@ -20,7 +20,7 @@ from prefect.futures import PrefectFutureList, as_completed
 
 from tasks.core.events import DRIFT, VERDICT
 from tasks.pipeline.artefacts import Artefact, Run
-from tasks.pipeline.contained import in_lake
+from tasks.pipeline.stored_names import in_lake
 from tasks.report.summary import Summary, recomputed
 from tasks.versions.history import History
 

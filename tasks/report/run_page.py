@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from tasks.pipeline.contained import contained
 from tasks.pipeline.durable_files import write_durably
+from tasks.pipeline.stored_names import inside
 from tasks.report.figures import figures
 from tasks.report.gallery import MOST, gallery
 from tasks.report.summary import Summary
@@ -21,7 +21,7 @@ _TOLD = ("Published", "Ask")
 def run_page(lake: Path, run_id: str, history: History, version: str) -> str:
     """The page of a recorded run and the version it made."""
     summary = Summary.read(lake, run_id)
-    folder, made = contained(lake / "runs", run_id, single=True), history.resolve(version)
+    folder, made = inside(lake / "runs", run_id, single=True), history.resolve(version)
     parent = history.resolve(made.parent) if made.parent is not None else made
     found, suspects = difference(history, parent, made), gallery(folder, summary.facts, MOST)
     changes = dict(zip(found.rows["sample_id"].to_pylist(), found.rows["change"].to_pylist(), strict=True))
@@ -56,7 +56,7 @@ def run_page(lake: Path, run_id: str, history: History, version: str) -> str:
 
 def put_down(lake: Path, run_id: str, history: History, version: str) -> Path:
     """Write it to ``<lake>/reports/<run_id>.html``, unless it stands there already: a run does not change."""
-    path = contained(lake / "reports", f"{run_id}.html", single=True)
+    path = inside(lake / "reports", f"{run_id}.html", single=True)
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
         write_durably(path, run_page(lake, run_id, history, version))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.ingestion.unused import listed, shown
+from tasks.ingestion.unused_columns import listed, shown
 from tasks.pipeline.recorded_run import RecordedRun
 
 

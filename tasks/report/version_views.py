@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tasks.pipeline.contained import contained
+from tasks.pipeline.stored_names import inside
 from tasks.report.pictures import pictures, texts
 from tasks.report.templates import page
 from tasks.versions.contents import rows_of
@@ -113,7 +113,7 @@ def published(lake: Path, dataset: str, run_id: str) -> list[str]:
     tags = ", ".join(f"{tag} is {version}" for tag, version in sorted(history.tags().items()))
     lines = [f"{dataset} {made.version}: {made.rows:,} samples, {changed}, parent {made.parent}", tags or "no tags"]
     rows = Path(history.objects.where) / dataset / made.rows_of.folder / "data"
-    page = contained(lake / "reports", f"{run_id}.html", single=True)
+    page = inside(lake / "reports", f"{run_id}.html", single=True)
     return [*lines, *(str(path) for path in (rows, page) if path.exists())]
 
 

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tasks.core.errors import BadConfig
-from tasks.dataset.samples import given_texts, settled_of
+from tasks.dataset.samples import given_texts, in_base_of
 from tasks.dataset.targets import target_of
 from tasks.gradients.shards import GradientShards
 from tasks.pipeline.artefacts import Artefact, Run
@@ -118,10 +118,10 @@ class Evidence:
         return self.gradients.scalar("fold")
 
     @cached_property
-    def settled(self) -> np.ndarray:
+    def in_base(self) -> np.ndarray:
         """Who is not new, n bool: what a detector fits is fitted on these, so that a night's new samples are measured
         by what was there before them, and move nobody else's score. Without a base all are settled."""
-        return settled_of(self.run, self.crossfit.plan.folds, self.ids)
+        return in_base_of(self.run, self.crossfit.plan.folds, self.ids)
 
     @cached_property
     def outputs(self) -> torch.Tensor:
@@ -135,7 +135,7 @@ class Evidence:
         """Of the residuals of a number, of the settled samples under the labels that were given."""
         if self.is_planted:
             return self.given.spread
-        rows = np.flatnonzero(self.settled)
+        rows = np.flatnonzero(self.in_base)
         return self.target.spread(self.outputs[rows], self.target.values(self.texts.take(pa.array(rows))))
 
     @cached_property
@@ -148,7 +148,7 @@ class Evidence:
         """What the networks were trained with."""
         from tasks.kernels.losses import Loss
 
-        kind, smoothing = self.gradients.about.loss
+        kind, smoothing = self.gradients.metadata.loss
         return Loss(kind, smoothing)  # type: ignore[arg-type]
 
     @cached_property

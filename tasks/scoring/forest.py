@@ -101,7 +101,7 @@ class Stored:
         self.names = ("residual", "features") if gradients.factored else ("gradient",)
         widths = [gradients.widths[name] for name in self.names]
         self.at_once = max(1, _GATHERED_BYTES // (4 * sum(widths)))
-        joined: Any = gradients.about.joined
+        joined: Any = gradients.metadata.joined
         c = gradients.terms
         self.layout = (
             Layout(joined, c, *(w // c for w in widths)) if gradients.factored else Layout("sum", 0, 1, *widths)

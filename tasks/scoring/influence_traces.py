@@ -9,11 +9,11 @@ import pyarrow as pa
 from pydantic import Field
 
 from tasks.core.errors import BadArtefact, BadConfig
-from tasks.core.plugins import Part
+from tasks.core.plugins import Component
 from tasks.scoring.evidence import Evidence
 
 
-class Tracing(Part):
+class Tracing(Component):
     """For each query of the validation split (the reader's reference_path), the training samples that shaped it most.
 
     Query and sample are compared by the network of the sample's fold, which saw neither; with folds 1, by the one that

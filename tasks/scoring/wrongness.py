@@ -41,7 +41,7 @@ class Observed:
     """Rows of the canaries."""
     planted: np.ndarray
     """Their planted classes."""
-    settled: np.ndarray | None = None
+    in_base: np.ndarray | None = None
     """Whose pairs of classes tell the noise, n bool; all, by default."""
 
     @property
@@ -52,7 +52,7 @@ class Observed:
     @property
     def pairs(self) -> Pairs:
         """Counts by pair of classes."""
-        seen = np.ones(len(self.labels), bool) if self.settled is None else self.settled
+        seen = np.ones(len(self.labels), bool) if self.in_base is None else self.in_base
         a, b = self.predicted[seen], self.votes[seen].argmax(1)
         return pairs_of(a, b, self.labels[seen], self.probabilities.shape[1])
 
@@ -124,5 +124,5 @@ def observed(evidence: Evidence) -> Observed:
     """What a run's observers say of its samples, under the labels they were given."""
     given = evidence.given
     return Observed(
-        given.probabilities, given.votes, given.labels, given.canary_places, given.canaries.labels, given.settled
+        given.probabilities, given.votes, given.labels, given.canary_places, given.canaries.labels, given.in_base
     )

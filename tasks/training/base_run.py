@@ -9,9 +9,9 @@ import yaml
 from tasks.core.errors import BadArtefact, BadConfig
 from tasks.core.progress import LOGGER
 from tasks.pipeline.artefacts import Artefact, Run
-from tasks.pipeline.contained import contained
 from tasks.pipeline.recorded_run import RecordedRun, reference, stages_of
-from tasks.training.drift_policy import Drifting
+from tasks.pipeline.stored_names import inside
+from tasks.training.drift_policy import DriftPolicy
 from tasks.training.models import ModelChoice
 from tasks.training.recipe import Recipe, Training
 
@@ -50,7 +50,7 @@ def base_of(run: Run, name: str | None, dataset: str, recipe: Recipe | None = No
 
 
 def base_for(
-    run: Run, name: str | None, dataset: str, samples: Artefact, folds: int, recipe: Recipe, drifting: Drifting
+    run: Run, name: str | None, dataset: str, samples: Artefact, folds: int, recipe: Recipe, drift: DriftPolicy
 ) -> Artefact:
     """What samples are built upon: see ``base_of``; for ``auto`` the latest run if they can and should be, else none.
 
@@ -63,7 +63,7 @@ def base_for(
     except (BadConfig, BadArtefact) as error:
         LOGGER.info("base auto: all is trained, for %s", error)
         return reference(run, None)
-    reason = _outlived(run, base, samples, folds, drifting)
+    reason = _outlived(run, base, samples, folds, drift)
     if reason is not None:
         LOGGER.info("base auto: all is trained anew, for %s", reason)
         return reference(run, None)
@@ -71,7 +71,7 @@ def base_for(
     return base
 
 
-def _outlived(run: Run, base: Artefact, samples: Artefact, folds: int, drifting: Drifting) -> str | None:
+def _outlived(run: Run, base: Artefact, samples: Artefact, folds: int, drift: DriftPolicy) -> str | None:
     """Why a run is no base any more; None if it is one."""
     try:
         (before,), (dealt,) = stages_of(run, base, "samples"), stages_of(run, base, "folds")
@@ -83,10 +83,10 @@ def _outlived(run: Run, base: Artefact, samples: Artefact, folds: int, drifting:
             return f"the samples' {fact} are others than they were"
     if dealt.facts["folds"] != folds:
         return "there are other folds"
-    if drifting.refit_on_drift and any(artefact.facts["alarm"] for artefact in found):
+    if drift.refit_on_drift and any(artefact.facts["alarm"] for artefact in found):
         return "the latest run found a drift"
     age = _days_since(dealt.facts.get("networks_of") or base.facts["run"])
-    if drifting.refit_days is not None and age > drifting.refit_days:
+    if drift.refit_days is not None and age > drift.refit_days:
         return f"its networks are {age:.1f} days old"
     return None
 
@@ -101,7 +101,7 @@ def _days_since(run_id: str) -> float:
 
 
 def _check_recipe(run: Run, base: Artefact, recipe: Recipe) -> None:
-    path = contained(run.lake / "runs", base.facts["run"], single=True) / "config.yaml"
+    path = inside(run.lake / "runs", base.facts["run"], single=True) / "config.yaml"
     try:
         recorded = yaml.safe_load(path.read_text(encoding="utf-8"))
         theirs = ModelChoice.model_validate(recorded["model"]).part, Training.model_validate(recorded["training"])

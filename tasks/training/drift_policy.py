@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from tasks.core.plugins import Part
+from tasks.core.plugins import Component
 
 
-class Drifting(Part):
+class DriftPolicy(Component):
     """When the distribution of new samples' suspicion has moved, and for how long networks are built upon.
 
     New samples are held out of every network of the base, as each settled one is of its own fold's: as long as the

@@ -14,7 +14,7 @@ from tasks.core import devices
 from tasks.core.errors import BadModel
 from tasks.core.progress import Progress, check
 from tasks.dataset.samples import Inputs, Payload
-from tasks.dataset.targets import Said, Target
+from tasks.dataset.targets import Prediction, Target
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.training.models import Model
 from tasks.training.recipe import Recipe, Training
@@ -211,7 +211,7 @@ def _batches(members: torch.Tensor, size: int, generator: torch.Generator) -> An
         yield from batches
 
 
-def predict(network: nn.Module, inputs: Inputs, device: torch.device, target: Target, objective: Loss) -> Said:
+def predict(network: nn.Module, inputs: Inputs, device: torch.device, target: Target, objective: Loss) -> Prediction:
     """The label that the network gives each sample, in evaluation mode, and how likely it thinks that is."""
     return target.said(outputs_of(network, inputs, device), objective)
 

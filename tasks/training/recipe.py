@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, field_validator, model_validator
 
 from tasks.core.devices import Device
-from tasks.core.plugins import Part
+from tasks.core.plugins import Component
 from tasks.dataset.targets import Target
 from tasks.pipeline.artefacts import Bundle
 from tasks.training.models import Model
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tasks.kernels.losses import Loss
 
 
-class Training(Part):
+class Training(Component):
     """How networks are trained. The last epoch is the one that counts; no split chooses another."""
 
     epochs: int = Field(default=60, ge=1, description="Passes over the training samples.")

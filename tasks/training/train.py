@@ -8,7 +8,7 @@ from tasks.dataset.targets import target_of
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.recorded_run import stages_of
 from tasks.pipeline.step import step
-from tasks.planning.canaries import places
+from tasks.planning.canaries import indices_among
 from tasks.planning.plan import Plan
 from tasks.training.fit import fit
 from tasks.training.recipe import Recipe
@@ -49,8 +49,8 @@ def train(run: Run, samples: Artefact, plan: Plan, fold: int, recipe: Recipe) ->
             do="Use fewer folds, or check whether groups and classes coincide.",
         )
     planted = plan.planted(run, target)
-    bearing, canary = places(inputs.ids, planted.ids[planted.networks[:, fold]])
-    inputs.bear(bearing, planted.text.filter(pa.array(planted.networks[:, fold])).take(pa.array(canary)), target)
+    bearing, canary = indices_among(inputs.ids, planted.ids[planted.networks[:, fold]])
+    inputs.relabel(bearing, planted.text.filter(pa.array(planted.networks[:, fold])).take(pa.array(canary)), target)
     kept: dict[int, dict[str, torch.Tensor]] = {epoch: {} for epoch in recipe.training.kept_epochs}
     seen_of: dict[str, torch.Tensor] = {}
     fit(

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 
 from tasks.core.errors import BadConfig, needing
 from tasks.dataset.samples import Payload, to_array
-from tasks.pipeline.contained import contained
 from tasks.pipeline.durable_files import partial_folder, rename_folder, write_durably
+from tasks.pipeline.stored_names import inside
 from tasks.versions.contents import Rows, rows_of
 from tasks.versions.history import History
 from tasks.versions.live import tensors_of
@@ -59,7 +59,7 @@ def export(history: History, manifest: Manifest, form: Form, target: Path) -> in
 def _parquet(rows: Rows, aside: Path) -> int:
     count = 0
     for part, batches in groupby(rows.batches(), key=itemgetter(0)):
-        path = contained(aside, f"{part.split}/{part.name}")
+        path = inside(aside, f"{part.split}/{part.name}")
         path.parent.mkdir(parents=True, exist_ok=True)
         with pq.ParquetWriter(path, rows.schema(), compression="zstd") as writer:
             for _, batch in batches:
@@ -94,13 +94,13 @@ def _image_folder(rows: Rows, aside: Path) -> int:
         for place, (name, label) in enumerate(
             zip(batch["sample_id"].to_pylist(), batch["label"].to_pylist(), strict=True)
         ):
-            folder = contained(aside, f"{part.split}/{folders[label]}")
+            folder = inside(aside, f"{part.split}/{folders[label]}")
             folder.mkdir(parents=True, exist_ok=True)
             if pixels is None:
-                contained(folder, f"{name}{_suffix(encoded[place])}", single=True).write_bytes(encoded[place])
+                inside(folder, f"{name}{_suffix(encoded[place])}", single=True).write_bytes(encoded[place])
             else:
                 image = pixels[place].transpose(1, 2, 0)
-                path = contained(folder, f"{name}.png", single=True)
+                path = inside(folder, f"{name}.png", single=True)
                 Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).save(path)
         count += batch.num_rows
     return count
@@ -146,7 +146,7 @@ def _torch(rows: Rows, aside: Path) -> int:
     for split in splits:
         tensors = tensors_of(rows, split)
         saved = {"x": tensors.x, "y": tensors.y, "classes": list(tensors.classes), "sample_ids": list(tensors.ids)}
-        torch.save(saved, contained(aside, f"{split}.pt", single=True))
+        torch.save(saved, inside(aside, f"{split}.pt", single=True))
         count += len(tensors.ids)
     return count
 

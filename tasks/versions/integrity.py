@@ -18,10 +18,10 @@ from tasks.core.errors import BadArtefact, GradsieveError
 from tasks.dataset.sample_ids import content_hashes
 from tasks.dataset.samples import Payload
 from tasks.ingestion.readers import ReaderChoice
-from tasks.pipeline.contained import contained, is_name
 from tasks.pipeline.durable_files import sha256_of
 from tasks.pipeline.recorded_run import RUN_FILE, RecordedRun
 from tasks.pipeline.schemas import FLAGS
+from tasks.pipeline.stored_names import inside, is_name
 from tasks.versions.contents import THIN, Rows, decide, members_digest, rows_of
 from tasks.versions.history import History
 from tasks.versions.manifest import Manifest
@@ -84,13 +84,13 @@ def _files_of_run(manifest: Manifest, lake: Path) -> Check:
     Raises:
         BadArtefact: the run's id or a file's name leads out of where it should be.
     """
-    path = None if manifest.run_id is None else contained(lake / "runs", manifest.run_id, single=True) / RUN_FILE
+    path = None if manifest.run_id is None else inside(lake / "runs", manifest.run_id, single=True) / RUN_FILE
     if path is None or not path.is_file():
         return Check("run", "unknown", f"{manifest.run_id} is not in this lake")
     stages = RecordedRun.of_file(path).stages
     wrong, gone, seen = [], [], 0
     for file in (file for stage in stages for file in stage.files):
-        there = contained(path.parent, file.name)
+        there = inside(path.parent, file.name)
         seen += 1
         if not there.is_file():
             gone.append(file.name)
@@ -152,7 +152,7 @@ def _decisions(rows: Rows, manifest: Manifest, lake: Path) -> Iterator[Check]:
     # What is wrong with the run's id has been said.
     if manifest.run_id is None or not is_name(manifest.run_id):
         return
-    folder = contained(lake / "runs", manifest.run_id, single=True)
+    folder = inside(lake / "runs", manifest.run_id, single=True)
     needed = [folder / "flags.parquet", folder / "scores.parquet", *sorted((folder / "samples").glob("*.parquet"))]
     if not there.num_rows or not all(path.is_file() for path in needed):
         return

@@ -24,8 +24,8 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from tasks.core.errors import BadArtefact, BadConfig
-from tasks.pipeline.contained import contained, key
 from tasks.pipeline.durable_files import PARTIAL, fsync, link_or_copy
+from tasks.pipeline.stored_names import inside, key
 
 # How long a store may say nothing, and how long it is asked again: busy ones answer within seconds. An upload or a
 # download of any length goes on as long as something moves.
@@ -168,7 +168,7 @@ class Objects:
             if not path.is_file():
                 raise self._missing(name)
             return path
-        path = contained(scratch, key(name, self.where))
+        path = inside(scratch, key(name, self.where))
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             with self._refusals(name), path.with_name(f"{PARTIAL}{path.name}").open("wb") as sink:
@@ -178,14 +178,14 @@ class Objects:
         return path
 
     def _path(self, name: str) -> Path:
-        return contained(self.folder, name)
+        return inside(self.folder, name)
 
     def _check(self, name: str) -> None:
         """Refuse a name that leads out; of a listing the empty one is the whole place."""
         if name:
             key(name, self.where)
         if name and self.local:
-            contained(self.folder, name)
+            inside(self.folder, name)
 
     @contextmanager
     def _aside(self, name: str) -> Iterator[str]:

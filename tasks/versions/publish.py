@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tasks.ingestion.readers import Reader
 from tasks.pipeline.artefacts import Artefact, Run
-from tasks.pipeline.contained import in_lake
 from tasks.pipeline.step import act
+from tasks.pipeline.stored_names import in_lake
 from tasks.versions.history import History
 from tasks.versions.stores import Store
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tasks.pipeline.contained import contained
 from tasks.pipeline.recorded_run import RUN_FILE, RecordedRun
+from tasks.pipeline.stored_names import inside
 from tasks.versions.history import History
 from tasks.versions.manifest import Manifest
 from tasks.versions.object_store import Found
@@ -73,7 +73,7 @@ def _unneeded(history: History, kept: list[Manifest], grace_hours: float) -> lis
 def _of_runs(lake: Path, dropped: list[Manifest], kept: list[Manifest]) -> list[Path]:
     """Large files of runs that made nothing but dropped versions, and the cache's names for the same files."""
     runs = {m.run_id for m in dropped if m.run_id} - {m.run_id for m in kept}
-    folders = [contained(lake / "runs", run, single=True) for run in sorted(runs)]
+    folders = [inside(lake / "runs", run, single=True) for run in sorted(runs)]
     files = [path for folder in folders for path in _large(folder)]
     still = {
         folder for recorded in RecordedRun.all_of(lake) if recorded.run_id not in runs for folder in _cached(recorded)
@@ -81,14 +81,14 @@ def _of_runs(lake: Path, dropped: list[Manifest], kept: list[Manifest]) -> list[
     for path in (folder / RUN_FILE for folder in folders):
         for cached in sorted(set(_cached(RecordedRun.of_file(path))) - still) if path.is_file() else []:
             # A run's stages lie in the cache: what is named elsewhere is no less another's than what lies outside.
-            files += _large(contained(lake / "cache", cached.removeprefix("cache/"), single=True))
+            files += _large(inside(lake / "cache", cached.removeprefix("cache/"), single=True))
     return files
 
 
 def _large(folder: Path) -> list[Path]:
     """Large files of a folder, none that a link leads to."""
     found = [path for pattern in _LARGE for path in sorted(folder.glob(pattern))]
-    return [contained(folder, str(path.relative_to(folder))) for path in found]
+    return [inside(folder, str(path.relative_to(folder))) for path in found]
 
 
 def _cached(recorded: RecordedRun) -> list[str]:

@@ -31,8 +31,8 @@ from scipy import stats
 
 from tasks.config import CleanConfig
 from tasks.dataset.samples import observed_shards, split_of, table_of
-from tasks.decision.budget_view import standing_of
-from tasks.decision.budgets import Budget, BudgetChoice, Standing
+from tasks.decision.budgets import Budget, BudgetChoice, Ranking
+from tasks.decision.ranking import ranking_of
 from tasks.gradients.extract import extract
 from tasks.ingestion.ingest import ingest
 from tasks.kernels.ranking import average_precision, precision_at, roc_auc
@@ -118,7 +118,7 @@ def observe(config: CleanConfig) -> tuple[Evidence, np.ndarray]:
 
 def key_of(config: CleanConfig) -> str:
     """Digest of what networks and gradients depend on."""
-    fields = {"reader", "ingestion", "neighbourhood", "canaries", "folds", "model", "training", "gradient"}
+    fields = {"reader", "ingestion", "neighbours", "canaries", "folds", "model", "training", "gradient"}
     content = json.dumps(config.model_dump(mode="json", include=fields), sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
@@ -126,7 +126,7 @@ def key_of(config: CleanConfig) -> str:
 def _crossfit(run: Run, config: CleanConfig) -> CrossFit:
     samples, base = split_of(ingest.fn(run, config.reader.part, config.ingestion), "train"), reference(run, None)
     folds = make_folds.fn(run, samples, config.folds, base)
-    votes = vote.fn(run, samples, config.neighbourhood, config.training.device, folds)
+    votes = vote.fn(run, samples, config.neighbours, config.training.device, folds)
     canaries = plant.fn(run, samples, folds, votes, config.planting, base) if config.planting.share else None
     plan = Plan(base=base, folds=folds, canaries=canaries)
     checkpoints = [train.fn(run, samples, plan, fold, config.recipe) for fold in range(config.folds)]
@@ -146,11 +146,11 @@ def measure(config: dict[str, Any], kinds: list[str], lake: str, *, plain: bool)
         start = time.perf_counter()
         scores[kind] = evidence.score(DetectorChoice(kind=kind).part)
         figures[kind] = detection(scores[kind], wrong) | {"seconds": time.perf_counter() - start}
-    standing = standing_of(evidence, scores["fusion"])
-    found = {part.name: budgeted(part, standing, wrong) for part in map(_budget, BUDGETS)}
+    ranking = ranking_of(evidence, scores["fusion"])
+    found = {part.name: budgeted(part, ranking, wrong) for part in map(_budget, BUDGETS)}
     found["true count"] = counted(scores["fusion"], wrong, int(wrong.sum()))
     found["cleanlab filter"] = flagged(cleanlab_filter(evidence), wrong)
-    found["argmax"] = flagged(standing.predicted != standing.labels, wrong)
+    found["argmax"] = flagged(ranking.predicted != ranking.labels, wrong)
     if plain:
         other, wrong = observe(CleanConfig.model_validate(config | WITHOUT | where))
         for kind in CLEANLAB:
@@ -178,10 +178,10 @@ def detection(suspicion: np.ndarray, wrong: np.ndarray) -> dict[str, float]:
     }
 
 
-def budgeted(budget: Budget, standing: Standing, wrong: np.ndarray) -> dict[str, Any]:
+def budgeted(budget: Budget, ranking: Ranking, wrong: np.ndarray) -> dict[str, Any]:
     """What a budget states, and what is true."""
-    found = budget.find(standing)
-    return counted(standing.suspicion, wrong, found.count) | {"stated": found.model_dump(mode="json")}
+    found = budget.find(ranking)
+    return counted(ranking.suspicion, wrong, found.count) | {"stated": found.model_dump(mode="json")}
 
 
 def counted(suspicion: np.ndarray, wrong: np.ndarray, count: int) -> dict[str, Any]:

@@ -32,12 +32,12 @@ import torch
 from extraction import anonymous_peak
 from timing import machine
 
-from tasks.gradients.shards import About, GradientShards, ShardWriter
+from tasks.gradients.shards import GradientShards, ShardMetadata, ShardWriter
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.schemas import gradient_shard
 from tasks.scoring.forest import forest_scores
 
-ABOUT = About(
+ABOUT = ShardMetadata(
     gradient={"kind": "head"}, loss=("cross_entropy", 0.0), checkpoints=("a",), epochs=(1,), layers=(), joined="sum"
 )
 ROWS = 5000

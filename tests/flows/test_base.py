@@ -26,7 +26,7 @@ from tasks.kernels.folds import extend_folds
 from tasks.pipeline.artefacts import Run
 from tasks.planning.canaries import Canaries, planted_of
 from tasks.planning.make_folds import make_folds
-from tasks.planning.neighbours import Neighbourhood
+from tasks.planning.neighbours import Neighbours
 from tasks.planning.plan import Plan
 from tasks.planning.plant import plant
 from tasks.planning.vote import vote
@@ -76,7 +76,7 @@ class Later:
         return make_folds.fn(self.run, split_of(self.samples, "train"), folds, self.base)
 
     def plant(self, folds, **options):
-        votes = vote.fn(self.run, self.samples, Neighbourhood(), TRAINING.device)
+        votes = vote.fn(self.run, self.samples, Neighbours(), TRAINING.device)
         return plant.fn(self.run, split_of(self.samples, "train"), folds, votes, Canaries(**options), self.base)
 
     def planted(self, artefact):

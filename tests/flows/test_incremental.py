@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 
 from tasks.pipeline.artefacts import Run
 from tasks.training.base_run import base_for, base_of, stages_of
-from tasks.training.drift_policy import Drifting
+from tasks.training.drift_policy import DriftPolicy
 from tasks.training.models.mlp import Mlp
 from tasks.training.recipe import Training
 
@@ -104,8 +104,8 @@ def test_what_was_found_can_be_asked_in_sql(nights, gradsieve):
     ("changed", "words"),
     [
         ({}, None),
-        ({"drifting": Drifting()}, "the latest run found a drift"),
-        ({"drifting": Drifting(refit_on_drift=False, refit_days=1e-9)}, "days old"),
+        ({"drift": DriftPolicy()}, "the latest run found a drift"),
+        ({"drift": DriftPolicy(refit_on_drift=False, refit_days=1e-9)}, "days old"),
         ({"model": Mlp(hidden=[16])}, "option model"),
         ({"folds": 3}, "there are other folds"),
         ({"facts": {"classes": ["a", "b"]}}, "the samples' classes are others"),
@@ -118,7 +118,7 @@ def test_what_cannot_be_built_upon_is_not_and_the_log_says_why(nights, caplog, c
     samples = samples.model_copy(update={"facts": samples.facts | changed.get("facts", {})})
     how = Training(epochs=8, device="cpu")
     given = {"dataset": "digits", "samples": samples, "folds": 2, "model": Mlp(hidden=[32])}
-    given |= {"drifting": Drifting(refit_on_drift=False)}
+    given |= {"drift": DriftPolicy(refit_on_drift=False)}
     given |= {name: value for name, value in changed.items() if name != "facts"}
     with caplog.at_level("INFO", "gradsieve"):
         base = base_for(run, "auto", **given, training=how)

@@ -71,21 +71,21 @@ def test_an_error_is_one_sentence_and_an_exit_code(gradsieve, tmp_path, argument
 def test_a_switch_stands_bare_or_with_its_value(words, cosine):
     from flows.__main__ import application, run
 
-    class Said(application()):  # type: ignore[misc]
+    class Prediction(application()):  # type: ignore[misc]
         def cli_cmd(self) -> None:
             """Read only."""
 
-    assert run(Said, ["clean", *words.split()]).clean.configuration().tracing.cosine is cosine
+    assert run(Prediction, ["clean", *words.split()]).clean.configuration().tracing.cosine is cosine
 
 
 def test_what_follows_a_switch_and_is_no_value_is_left_where_it_stands():
     from flows.__main__ import application, run
 
-    class Said(application()):  # type: ignore[misc]
+    class Prediction(application()):  # type: ignore[misc]
         def cli_cmd(self) -> None:
             """Read only."""
 
-    read = run(Said, ["watch", "--once", "incoming", "elsewhere"]).watch
+    read = run(Prediction, ["watch", "--once", "incoming", "elsewhere"]).watch
     assert (read.once, [path.name for path in read.paths]) == (True, ["incoming", "elsewhere"])
 
 

@@ -10,7 +10,7 @@ from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.recorded_run import reference
 from tasks.planning.canaries import Canaries
 from tasks.planning.make_folds import make_folds
-from tasks.planning.neighbours import Neighbourhood
+from tasks.planning.neighbours import Neighbours
 from tasks.planning.plan import Plan
 from tasks.planning.plant import plant
 from tasks.planning.vote import vote
@@ -25,12 +25,12 @@ def planned(
     folds: int = 3,
     canaries: Canaries = Canaries(),  # noqa: B008  frozen
     base: Artefact | None = None,
-    neighbourhood: Neighbourhood = Neighbourhood(),  # noqa: B008
+    neighbours: Neighbours = Neighbours(),  # noqa: B008
 ) -> tuple[Plan, Artefact]:
     """(the plan of a run, its votes), as the flows make them."""
     known, base = split_of(samples, "train"), base or reference(run, None)
     dealt = make_folds.fn(run, known, folds, base)
-    votes = vote.fn(run, known, neighbourhood, "cpu", dealt)
+    votes = vote.fn(run, known, neighbours, "cpu", dealt)
     planted = plant.fn(run, known, dealt, votes, canaries, base) if canaries.share else None
     return Plan(base=base, folds=dealt, canaries=planted), votes
 

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from tasks.dataset.targets.labels import Labels
 from tasks.dataset.targets.number import Number
 from tasks.dataset.targets.response import Response
-from tasks.dataset.targets.target import Said, Target
+from tasks.dataset.targets.target import Prediction, Target
 
 if TYPE_CHECKING:
     from tasks.pipeline.artefacts import Artefact
 
-__all__ = ["Said", "Target", "TargetKind", "kind_of", "read_target", "target_of"]
+__all__ = ["Prediction", "Target", "TargetKind", "kind_of", "read_target", "target_of"]
 
 TargetKind = Literal["class", "number", "labels", "response"]
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.core.errors import BadInput
-from tasks.dataset.targets.target import Said, Target, bools
+from tasks.dataset.targets.target import Prediction, Target, bools
 
 if TYPE_CHECKING:
     import torch
@@ -77,10 +77,10 @@ class Labels(Target):
         """Ones and zeros, n × labels."""
         return self.values(labels), self.names
 
-    def said(self, outputs: torch.Tensor, loss: Loss) -> Said:
+    def said(self, outputs: torch.Tensor, loss: Loss) -> Prediction:
         """The labels more likely than not; Π of how likely each of all is to be as said."""
         p = loss.probabilities(outputs)
-        return Said(self.words((p >= 0.5).cpu().numpy()), p.maximum(1 - p).prod(1))
+        return Prediction(self.words((p >= 0.5).cpu().numpy()), p.maximum(1 - p).prod(1))
 
     def outcome(self, outputs: torch.Tensor, values: torch.Tensor, loss: Loss) -> Outcome:
         """``p_label`` is Π of p where the label is there and 1 − p where it is not."""

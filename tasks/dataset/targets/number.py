@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.core.errors import BadInput
-from tasks.dataset.targets.target import Said, Target, flat
+from tasks.dataset.targets.target import Prediction, Target, flat
 
 if TYPE_CHECKING:
     import torch
@@ -84,9 +84,9 @@ class Number(Target):
 
         return torch.from_numpy(_numbers(labels).astype(np.float32)).unsqueeze(1), ("number",)
 
-    def said(self, outputs: torch.Tensor, loss: Loss) -> Said:
+    def said(self, outputs: torch.Tensor, loss: Loss) -> Prediction:
         """The output in the label's own unit; its likelihood is one by definition."""
-        return Said(self.words(outputs[:, 0].cpu().numpy()), outputs.new_ones(len(outputs)))
+        return Prediction(self.words(outputs[:, 0].cpu().numpy()), outputs.new_ones(len(outputs)))
 
     def outcome(self, outputs: torch.Tensor, values: torch.Tensor, loss: Loss) -> Outcome:
         """``p_label`` is exp(−½ (z − y)²), relative to that of the output itself."""

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.dataset.targets.target import Said, Target, bools
+from tasks.dataset.targets.target import Prediction, Target, bools
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +27,7 @@ class Response(Target):
     losses: ClassVar[tuple[str, ...]] = ("likelihood",)
     figure: ClassVar[str] = "token probability"
     smoothed: ClassVar[bool] = False
-    judged: ClassVar[bool] = False
+    has_class_probabilities: ClassVar[bool] = False
 
     @property
     def outputs(self) -> int:
@@ -47,10 +47,10 @@ class Response(Target):
         """All alike."""
         return np.where(bools(pc.is_valid(labels)), 0, -1)
 
-    def said(self, outputs: torch.Tensor, loss: Loss) -> Said:
+    def said(self, outputs: torch.Tensor, loss: Loss) -> Prediction:
         """Nothing in words; exp of the mean log-likelihood: the geometric mean of the probability a token."""
         p = outputs[:, 0].exp()
-        return Said(self.words(p.cpu().numpy()), p)
+        return Prediction(self.words(p.cpu().numpy()), p)
 
     def outcome(self, outputs: torch.Tensor, values: torch.Tensor, loss: Loss) -> Outcome:
         """``p_label`` is that mean; it is all there is to predict."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tasks.kernels.losses import Loss, Outcome
 
 
-class Said(NamedTuple):
+class Prediction(NamedTuple):
     """What a network says of n samples."""
 
     label: pa.Array
@@ -39,7 +39,7 @@ class Target(BaseModel):
     """What may be minimised; the first unless one asks for another."""
     figure: ClassVar[str] = "accuracy"
     """What a verification measures; the mean of ``credit``."""
-    judged: ClassVar[bool] = True
+    has_class_probabilities: ClassVar[bool] = True
     """Whether a network says how likely each stratum is."""
     smoothed: ClassVar[bool] = True
     """Whether a share of what a loss compares with may be spread over the outputs."""
@@ -87,11 +87,11 @@ class Target(BaseModel):
         """Predictions, as ``outcome`` has them, as the labels they stand for."""
         return pa.array(self.classes, pa.string()).take(pa.array(predicted))
 
-    def said(self, outputs: torch.Tensor, loss: Loss) -> Said:
+    def said(self, outputs: torch.Tensor, loss: Loss) -> Prediction:
         """The label of the largest output, and its probability."""
         place = outputs.argmax(1)
         p = loss.probabilities(outputs).gather(1, place.unsqueeze(1)).squeeze(1)
-        return Said(self.words(place.cpu().numpy()), p)
+        return Prediction(self.words(place.cpu().numpy()), p)
 
     def scores(self, outputs: torch.Tensor, spread: float) -> torch.Tensor:
         """A score of each stratum, n × k, whose softmax (or what the loss makes of scores) is its probability."""

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks.core.plugins import Choice, Family, Part
+from tasks.core.plugins import Choice, Component, Registry
 from tasks.scoring.wrongness import Wrongness
 
 
 @dataclass(frozen=True)
-class Standing:
+class Ranking:
     """What a budget may look at; n training samples."""
 
     suspicion: np.ndarray
@@ -59,7 +59,7 @@ class Found(BaseModel):
         return self.model_copy(update={"precision": None, "recall": None, "note": told})
 
 
-class Budget(Part):
+class Budget(Component):
     """Base of all budgets."""
 
     kind: Any
@@ -74,11 +74,11 @@ class Budget(Part):
         """What the comparison's table calls it."""
         return str(self.kind)
 
-    def find(self, standing: Standing) -> Found:
+    def find(self, ranking: Ranking) -> Found:
         """How many of these samples to flag, at most."""
         raise TypeError(f"{type(self).__name__} must define find()")
 
-    def stated(self, found: Found, standing: Standing, flagged: np.ndarray) -> Found:
+    def stated(self, found: Found, ranking: Ranking, flagged: np.ndarray) -> Found:
         """What is thought of the samples that are flagged in the end: guards keep some of the first ``count``.
 
         A budget that cannot tell these from the others states neither precision nor recall where any is kept.
@@ -92,7 +92,7 @@ class Budget(Part):
         return found.unstated(f"guards keep {kept:,} of the {found.count:,} it was found for") if kept else found
 
 
-BUDGETS: Family[Budget] = Family(__name__, Budget)
+BUDGETS: Registry[Budget] = Registry(__name__, Budget)
 
 
 class BudgetChoice(Choice[Budget], family=BUDGETS):

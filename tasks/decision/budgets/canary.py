@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from tasks.core.errors import BadConfig
-from tasks.decision.budgets import Budget, Estimate, Found, Standing
+from tasks.decision.budgets import Budget, Estimate, Found, Ranking
 from tasks.scoring.wrongness import Wrongness
 
 # Numbers of flagged samples that are looked at.
@@ -45,13 +45,13 @@ class Canary(Budget):
         """With the wished-for precision."""
         return "canary" if self.precision is None else f"canary_{self.precision:g}"
 
-    def find(self, standing: Standing) -> Found:
+    def find(self, ranking: Ranking) -> Found:
         """round(Σ P), or the largest m whose precision is at least the one wished for, with 97.5 % confidence.
 
         Raises:
             BadConfig: the run has no canaries.
         """
-        wrongness = standing.wrongness
+        wrongness = ranking.wrongness
         if wrongness is None:
             raise BadConfig(
                 where="option budget.kind canary",
@@ -59,7 +59,7 @@ class Canary(Budget):
                 got="none",
                 do="Set canaries.share above 0 and folds to 2 or more, or choose another budget.",
             )
-        order = np.argsort(-standing.suspicion, kind="stable")
+        order = np.argsort(-ranking.suspicion, kind="stable")
         n = len(order)
         everyone = round(float(wrongness.told.sum()))
         cutoffs = np.unique(np.append(np.linspace(1, n, min(n, _CUTOFFS)).astype(np.int64), max(everyone, 1)))
@@ -77,9 +77,9 @@ class Canary(Budget):
         precision, recall = _rates(wrongness, count, hits[at], again[at], total)
         return Found(count=count, wrong=wrong, precision=precision, recall=recall)
 
-    def stated(self, found: Found, standing: Standing, flagged: np.ndarray) -> Found:
+    def stated(self, found: Found, ranking: Ranking, flagged: np.ndarray) -> Found:
         """Precision and recall of those flagged in the end; of none there is neither."""
-        wrongness, m = standing.wrongness, int(flagged.sum())
+        wrongness, m = ranking.wrongness, int(flagged.sum())
         if wrongness is None or m == found.count:
             return found
         precision = recall = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from tasks.decision.budgets import Budget, Found, Standing
+from tasks.decision.budgets import Budget, Found, Ranking
 
 
 class Disagreement(Budget):
@@ -12,6 +12,6 @@ class Disagreement(Budget):
 
     kind: Literal["disagreement"] = "disagreement"
 
-    def find(self, standing: Standing) -> Found:
+    def find(self, ranking: Ranking) -> Found:
         """#{argmax p ≠ y}: too many by the network's own errors, too few by the noise it has learned."""
-        return Found(count=int((standing.predicted != standing.labels).sum()))
+        return Found(count=int((ranking.predicted != ranking.labels).sum()))

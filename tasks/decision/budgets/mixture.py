@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from tasks.decision.budgets import Budget, Estimate, Found, Standing
+from tasks.decision.budgets import Budget, Estimate, Found, Ranking
 
 # Points the fit is made on, at most: quantiles, so that the order of samples plays no part.
 _POINTS = 20_000
@@ -19,18 +19,18 @@ class Mixture(Budget):
     kind: Literal["mixture"] = "mixture"
     seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of the fit's start.")
 
-    def find(self, standing: Standing) -> Found:
+    def find(self, ranking: Ranking) -> Found:
         """Σ P(upper | s); 0 where the suspicions are all the same. Precision is the mean of the flagged ones' P."""
-        chance = self._chances(np.sort(standing.suspicion))
+        chance = self._chances(np.sort(ranking.suspicion))
         if chance is None:
             return Found(count=0, note="the suspicions are all the same")
         count = round(float(chance.sum()))
         return Found(count=count, precision=_mean(chance[len(chance) - count :]))
 
-    def stated(self, found: Found, standing: Standing, flagged: np.ndarray) -> Found:
+    def stated(self, found: Found, ranking: Ranking, flagged: np.ndarray) -> Found:
         """The mean of the P of those flagged in the end."""
-        order = np.argsort(standing.suspicion)
-        chance = self._chances(standing.suspicion[order])
+        order = np.argsort(ranking.suspicion)
+        chance = self._chances(ranking.suspicion[order])
         if chance is None or int(flagged.sum()) == found.count:
             return found
         return found.model_copy(update={"precision": _mean(chance[flagged[order]])})

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from tasks.decision.budgets import Budget, Found, Standing
+from tasks.decision.budgets import Budget, Found, Ranking
 
 
 class Share(Budget):
@@ -20,6 +20,6 @@ class Share(Budget):
         """With its value."""
         return f"share_{self.share:g}"
 
-    def find(self, standing: Standing) -> Found:
+    def find(self, ranking: Ranking) -> Found:
         """round(share · n)"""
-        return Found(count=round(self.share * len(standing.suspicion)))
+        return Found(count=round(self.share * len(ranking.suspicion)))

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from tasks.decision.budgets import Budget, Found, Standing
+from tasks.decision.budgets import Budget, Found, Ranking
 
 
 class Threshold(Budget):
@@ -20,6 +20,6 @@ class Threshold(Budget):
         """With its value."""
         return f"threshold_{self.value:g}"
 
-    def find(self, standing: Standing) -> Found:
+    def find(self, ranking: Ranking) -> Found:
         """#{s > value}"""
-        return Found(count=int((standing.suspicion > self.value).sum()))
+        return Found(count=int((ranking.suspicion > self.value).sum()))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import Field
 
-from tasks.core.plugins import Choice, Family, Part
+from tasks.core.plugins import Choice, Component, Registry
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +31,7 @@ class Taken(NamedTuple):
 Taker = Callable[["torch.Tensor", "torch.Tensor"], Taken]
 
 
-class Gradient(Part):
+class Gradient(Component):
     """Base of all gradient kinds."""
 
     kind: Any
@@ -90,7 +90,7 @@ class Gradient(Part):
         raise TypeError(f"{type(self).__name__} must define taker()")
 
 
-GRADIENTS: Family[Gradient] = Family(__name__, Gradient)
+GRADIENTS: Registry[Gradient] = Registry(__name__, Gradient)
 
 
 class GradientChoice(Choice[Gradient], family=GRADIENTS):

@@ -14,7 +14,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tasks.core.errors import BadInput
-from tasks.core.plugins import Choice, Family, Part
+from tasks.core.plugins import Choice, Component, Registry
 from tasks.dataset.samples import Payload
 from tasks.dataset.targets import TargetKind
 from tasks.pipeline.durable_files import sha256_of
@@ -75,7 +75,7 @@ class Noise(BaseModel):
     )
 
 
-class Reader(Part):
+class Reader(Component):
     """Base of all readers."""
 
     kind: Any
@@ -142,7 +142,7 @@ def _sha256_of(path: Path, _size: int, _changed: int) -> str:
     return sha256_of(path)
 
 
-READERS: Family[Reader] = Family(__name__, Reader)
+READERS: Registry[Reader] = Registry(__name__, Reader)
 
 
 class ReaderChoice(Choice[Reader], family=READERS):

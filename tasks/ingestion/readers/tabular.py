@@ -40,7 +40,7 @@ from tasks.ingestion.columns import (
 )
 from tasks.ingestion.label_column import check_labels, labels_of, unjudged
 from tasks.ingestion.readers import Chunk, Reader, Reject, existing, files_below
-from tasks.ingestion.unused import is_row_number, listed, shown
+from tasks.ingestion.unused_columns import is_row_number, listed, shown
 from tasks.pipeline.schemas import SAMPLES
 
 # Our own columns, and those that DuckDB adds to a table when asked where a row stands.

@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from tasks.core.plugins import Choice, Family, Part
+from tasks.core.plugins import Choice, Component, Registry
 from tasks.scoring.evidence import Evidence
 
 
-class Detector(Part):
+class Detector(Component):
     """Base of all detectors."""
 
     kind: Any
@@ -36,7 +36,7 @@ class Detector(Part):
         return {}
 
 
-DETECTORS: Family[Detector] = Family(__name__, Detector)
+DETECTORS: Registry[Detector] = Registry(__name__, Detector)
 
 
 class DetectorChoice(Choice[Detector], family=DETECTORS):

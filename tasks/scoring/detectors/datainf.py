@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field
 
-from tasks.scoring.detectors.influence import Referred, settled
+from tasks.scoring.detectors.influence import Referred, in_base
 from tasks.scoring.evidence import Evidence
 
 if TYPE_CHECKING:
@@ -29,6 +29,6 @@ class DataInf(Referred):
         from tasks.kernels.curvature import Fisher
         from tasks.kernels.influence import damping_of, datainf
 
-        fitted = settled(gradients, evidence, members)
+        fitted = in_base(gradients, evidence, members)
         damping = damping_of(Fisher(fitted), self.damping)
         return datainf(gradients, damping, self._reference(gradients, evidence, members), fitted)

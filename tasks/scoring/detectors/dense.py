@@ -103,7 +103,7 @@ def _projected(projection: Projection, rows: np.ndarray) -> np.ndarray:
     return out.numpy()
 
 
-def within(scores: np.ndarray, groups: np.ndarray, least: int, settled: np.ndarray | None = None) -> np.ndarray:
+def within(scores: np.ndarray, groups: np.ndarray, least: int, in_base: np.ndarray | None = None) -> np.ndarray:
     """Scores of different fits made comparable: (s − median) / (q₇₅ − q₂₅), within each group.
 
     Half of a group may be wrong before the figures it is measured by are; how much of it stands out is kept, as ranks
@@ -116,7 +116,7 @@ def within(scores: np.ndarray, groups: np.ndarray, least: int, settled: np.ndarr
         settled: whose median and quartiles these are, n bool; all, by default.
     """
     found = np.zeros(len(scores), np.float64)
-    known = np.ones(len(scores), bool) if settled is None else settled
+    known = np.ones(len(scores), bool) if in_base is None else in_base
     for group in np.unique(groups):
         members = np.flatnonzero(groups == group)
         measured = scores[members[known[members]]].astype(np.float64)

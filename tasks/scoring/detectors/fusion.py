@@ -120,8 +120,8 @@ class Fusion(Detector):
                 do="Add a held-out signal such as margin, or run without a base and with three folds or more.",
             )
         own, canaries = (np.stack([columns[kind][side] for kind in kept], 1) for side in (0, 1))
-        mean, spread = own[given.settled].mean(0), np.maximum(own[given.settled].std(0), 1e-9)
-        rest = given.settled.copy()
+        mean, spread = own[given.in_base].mean(0), np.maximum(own[given.in_base].std(0), 1e-9)
+        rest = given.in_base.copy()
         rest[places] = False
         weights, bias = weigh(
             (own[rest] - mean) / spread,

@@ -46,5 +46,5 @@ class IForest(Detector):
             max_samples=self.max_samples,
             seed=self.seed,
             on=self.on,
-            grown_on=evidence.settled,
+            grown_on=evidence.in_base,
         )

@@ -79,7 +79,7 @@ class Referred(Influence):
 
         if self.reference == "validation":
             return self._held(evidence, members)
-        known = evidence.settled[members]
+        known = evidence.in_base[members]
         agreed = known & (evidence.probabilities[members].argmax(1) == evidence.labels[members])
         chosen = known if self.reference == "all" or not agreed.any() else agreed
         return gradients if chosen.all() else gradients.at(torch.from_numpy(np.flatnonzero(chosen)))
@@ -120,16 +120,18 @@ class Curved(Influence):
         from tasks.kernels.gradients import Factored
         from tasks.kernels.influence import damping_of
 
-        about = evidence.gradients.about
+        metadata = evidence.gradients.metadata
         terms = gradients.residual.shape[1] if isinstance(gradients, Factored) else 0
-        exact = terms == 1 and about.loss[0] == "cross_entropy"
-        gradients, members = settled(gradients, evidence, members), members[evidence.settled[members]]
+        exact = terms == 1 and metadata.loss[0] == "cross_entropy"
+        gradients, members = in_base(gradients, evidence, members), members[evidence.in_base[members]]
         chosen: Curvature = Fisher(gradients)
         if self.curvature == "hessian" and not exact:
             raise BadConfig(
                 where=f"detector {self.name}, option curvature",
                 expected="factors of one checkpoint's head and the cross entropy, for the exact Hessian",
-                got=f"factors of {terms} checkpoints, loss {about.loss[0]}" if terms else "gradients without factors",
+                got=f"factors of {terms} checkpoints, loss {metadata.loss[0]}"
+                if terms
+                else "gradients without factors",
                 do="Set the detector's curvature to fisher, or use --gradient.kind head at one checkpoint.",
             )
         if self.curvature != "fisher" and exact and isinstance(gradients, Factored):
@@ -200,11 +202,11 @@ class Summed(Curved):
             ) from error
 
 
-def settled(gradients: Gradients, evidence: Evidence, members: np.ndarray) -> Gradients:
+def in_base(gradients: Gradients, evidence: Evidence, members: np.ndarray) -> Gradients:
     """Those of one fold's samples that the networks' own run had: curvature is measured on these."""
     import torch
 
-    known = evidence.settled[members]
+    known = evidence.in_base[members]
     return gradients if known.all() else gradients.at(torch.from_numpy(np.flatnonzero(known)))
 
 
@@ -237,6 +239,6 @@ def held(gradients: GradientShards, members: np.ndarray, largest: int) -> Gradie
     columns = [torch.from_numpy(found[name].astype(np.float32, copy=False)) for name in names]
     if not gradients.factored:
         return Whole(columns[0])
-    joined: Any = gradients.about.joined
+    joined: Any = gradients.metadata.joined
     residual, features = (column.unflatten(1, (gradients.terms, -1)) for column in columns)
     return Factored(residual, features, joined)

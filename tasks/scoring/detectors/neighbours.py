@@ -19,7 +19,7 @@ class Neighbours(Detector):
     sees: ClassVar[tuple[str, ...]] = ("votes",)
     space: Literal["inputs", "features"] = Field(
         default="inputs",
-        description="inputs: neighbours as the run has found them (option neighbourhood). features: those of the same "
+        description="inputs: neighbours as the run has found them (option neighbours). features: those of the same "
         "fold, by the cosine of the network's last hidden layer; needs gradients of the kind head.",
     )
     neighbours: int = Field(default=30, ge=1, description="How many are asked, in the space of features.")
@@ -46,7 +46,7 @@ class Neighbours(Detector):
             raise BadConfig(
                 where="detector neighbours, option space features",
                 expected="gradients of the kind head, which hold the last hidden layer",
-                got=f"the kind {evidence.gradients.about.gradient.get('kind')}",
+                got=f"the kind {evidence.gradients.metadata.gradient.get('kind')}",
                 do="Use --gradient.kind head, or the space inputs.",
             )
         ballots = np.empty((len(evidence), len(evidence.classes)), np.float32)
@@ -55,10 +55,10 @@ class Neighbours(Detector):
         for fold in np.unique(evidence.folds):
             members = np.flatnonzero(evidence.folds == fold)
             features = evidence.gradients.rows(members, "features")["features"].astype(np.float32)
-            place, settled = normalize(torch.from_numpy(features), dim=1), torch.from_numpy(evidence.settled[members])
-            own = labels[torch.from_numpy(members)][settled]
-            themselves = torch.where(settled, settled.cumsum(0) - 1, -1)
+            place, in_base = normalize(torch.from_numpy(features), dim=1), torch.from_numpy(evidence.in_base[members])
+            own = labels[torch.from_numpy(members)][in_base]
+            themselves = torch.where(in_base, in_base.cumsum(0) - 1, -1)
             count = max(1, min(self.neighbours, len(own) - 1))
-            for block, found, _ in nearest(place, place[settled], themselves, count):
+            for block, found, _ in nearest(place, place[in_base], themselves, count):
                 ballots[members[block]] = votes(found, own, len(evidence.classes)).numpy()
         return ballots

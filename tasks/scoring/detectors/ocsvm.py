@@ -55,7 +55,7 @@ class OCSVM(Dense):
             members = np.flatnonzero(evidence.folds == fold)
             own = gradients is evidence.gradients
             reference = rows[chosen[fold]] if own else self.matrix(gradients, chosen[fold])
-            suspicion[members] = _outside(rows[members], reference, self.nu, evidence.settled[members])
+            suspicion[members] = _outside(rows[members], reference, self.nu, evidence.in_base[members])
         return suspicion
 
     def _references(self, evidence: Evidence) -> tuple[GradientShards, dict[int, np.ndarray]]:
@@ -80,7 +80,7 @@ class OCSVM(Dense):
         for fold in np.unique(evidence.folds):
             members = np.flatnonzero(networks == fold)
             if split is None:
-                members = members[evidence.settled[members]]
+                members = members[evidence.in_base[members]]
                 half = np.argsort(loss[members], kind="stable")[: (len(members) + 1) // 2]
                 members = members[np.sort(half)]
             if len(members) > self.references:
@@ -89,11 +89,11 @@ class OCSVM(Dense):
         return gradients, chosen
 
 
-def _outside(rows: np.ndarray, reference: np.ndarray, nu: float, settled: np.ndarray) -> np.ndarray:
+def _outside(rows: np.ndarray, reference: np.ndarray, nu: float, in_base: np.ndarray) -> np.ndarray:
     """1 − f(g)/ρ of each row; the settled ones' spread is the measure."""
     from sklearn.svm import OneClassSVM
 
-    spread = rows[settled].std(0)
+    spread = rows[in_base].std(0)
     spread[spread == 0] = 1
     svm = OneClassSVM(nu=nu, gamma=1 / rows.shape[1]).fit(reference / spread)
     return 1 - svm.score_samples(rows / spread) / svm.offset_

@@ -81,28 +81,28 @@ class PyOD(Dense):
         ``dense.within``."""
         # What does not exist, or does not take the parameters, is told before gradients are read.
         build(self.detector, self.parameters, self.seed)
-        matrix, settled = self.matrix(evidence.gradients), evidence.settled
+        matrix, in_base = self.matrix(evidence.gradients), evidence.in_base
         if self.by == "all":
-            return self._fitted(matrix, settled, "all samples")
+            return self._fitted(matrix, in_base, "all samples")
         groups = evidence.labels if self.by == "class" else evidence.folds
         scores = np.zeros(len(matrix), np.float64)
         for group in np.unique(groups):
             members = np.flatnonzero(groups == group)
-            if settled[members].sum() >= self.least:
+            if in_base[members].sum() >= self.least:
                 which = evidence.classes[group] if self.by == "class" else group
-                scores[members] = self._fitted(matrix[members], settled[members], f"{self.by} {which}")
-        return within(scores, groups, self.least, settled)
+                scores[members] = self._fitted(matrix[members], in_base[members], f"{self.by} {which}")
+        return within(scores, groups, self.least, in_base)
 
-    def _fitted(self, matrix: np.ndarray, settled: np.ndarray, of: str) -> np.ndarray:
+    def _fitted(self, matrix: np.ndarray, in_base: np.ndarray, of: str) -> np.ndarray:
         try:
             # Some report every epoch, asked or not.
             with _seeded(self.seed), redirect_stdout(io.StringIO()):
                 detector = build(self.detector, self.parameters, self.seed, matrix.shape[1])
-                detector.fit(matrix[settled])
+                detector.fit(matrix[in_base])
                 scores = np.empty(len(matrix), np.float64)
-                scores[settled] = detector.decision_scores_
-                if not settled.all():
-                    scores[~settled] = detector.decision_function(matrix[~settled])
+                scores[in_base] = detector.decision_scores_
+                if not in_base.all():
+                    scores[~in_base] = detector.decision_function(matrix[~in_base])
         except (TypeError, ValueError) as error:
             raise BadConfig(
                 where=f"detector {self.name}",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from tasks.core.errors import BadModel
-from tasks.core.plugins import Choice, Family, Part
+from tasks.core.plugins import Choice, Component, Registry
 from tasks.dataset.samples import Payload
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-class Model(Part):
+class Model(Component):
     """Base of all models."""
 
     kind: Any
@@ -39,7 +39,7 @@ class Model(Part):
         return example
 
 
-MODELS: Family[Model] = Family(__name__, Model)
+MODELS: Registry[Model] = Registry(__name__, Model)
 
 
 class ModelChoice(Choice[Model], family=MODELS):

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from tasks.core.plugins import Choice, Family, Part
+from tasks.core.plugins import Choice, Component, Registry
 
 if TYPE_CHECKING:
     from tasks.versions.object_store import Objects
 
 
-class Store(Part):
+class Store(Component):
     """Base of all stores. What a version is and how it is committed is the same in all of them (tasks/versions)."""
 
     kind: Any
@@ -33,7 +33,7 @@ class Store(Part):
         raise TypeError(f"{type(self).__name__} must define objects()")
 
 
-STORES: Family[Store] = Family(__name__, Store)
+STORES: Registry[Store] = Registry(__name__, Store)
 
 
 class StoreChoice(Choice[Store], family=STORES):

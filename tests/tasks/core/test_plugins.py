@@ -8,7 +8,7 @@ import pytest
 from pydantic import Field, ValidationError
 
 from tasks.core.errors import BadConfig, needing
-from tasks.core.plugins import Choice, Family, Part
+from tasks.core.plugins import Choice, Component, Registry
 from tasks.decision.budgets import BUDGETS, BudgetChoice
 from tasks.gradients.kinds import GRADIENTS, GradientChoice
 from tasks.ingestion.readers import READERS, ReaderChoice
@@ -93,7 +93,7 @@ def test_a_part_cannot_be_changed():
         Mlp().dropout = 0.5
 
 
-class Fruit(Part):
+class Fruit(Component):
     kind: Any
 
 
@@ -115,8 +115,9 @@ def fruits(tmp_path, monkeypatch):
     folder = tmp_path / "fruits"
     folder.mkdir()
     (folder / "__init__.py").write_text(
-        "from typing import Any\nfrom tasks.core.plugins import Family, Part\n\nclass Fruit(Part):\n    kind: Any\n\n"
-        "FRUITS = Family(__name__, Fruit)\n"
+        "from typing import Any\nfrom tasks.core.plugins import Component, Registry\n\n"
+        "class Fruit(Component):\n    kind: Any\n\n"
+        "FRUITS = Registry(__name__, Fruit)\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     yield folder
@@ -160,7 +161,7 @@ def test_two_parts_of_one_kind_are_an_error(fruits):
 def test_an_empty_family_offers_nothing(fruits):
     from fruits import FRUITS
 
-    assert isinstance(FRUITS, Family)
+    assert isinstance(FRUITS, Registry)
     assert FRUITS.parts == {}
 
 

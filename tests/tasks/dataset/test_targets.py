@@ -38,9 +38,9 @@ from tasks.kernels.layers import LayerGradientTaker
 from tasks.kernels.losses import Loss
 from tasks.pipeline.artefacts import Run
 from tasks.planning.canaries import Canaries
-from tasks.planning.neighbours import Neighbourhood
+from tasks.planning.neighbours import Neighbours
 from tasks.proof.arms import ARMS, Verification
-from tasks.proof.examine import examine
+from tasks.proof.audit_heldout_labels import audit_heldout_labels
 from tasks.proof.retrain import retrain
 from tasks.proof.verify import verify
 from tasks.scoring.detectors.dynamics import MeanLoss
@@ -217,7 +217,7 @@ class World:
         self.target = target_of(self.samples)
         recipe = Recipe(model=model, training=training)
         crossfit = self.crossfit = cross_fitted(run, self.samples, recipe, gradient, canaries=Canaries(share=share))
-        self.examination = examine.fn(run, self.samples, crossfit.checkpoints, Neighbourhood(), recipe)
+        self.examination = audit_heldout_labels.fn(run, self.samples, crossfit.checkpoints, Neighbours(), recipe)
         self.evidence = Evidence(run, crossfit)
         self.scores = score.fn(run, crossfit, detectors)
         self.flags = flag.fn(run, crossfit, self.scores, Share(share=0.1), Flagging(rare="off"))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.training.drift_policy import Drifting
+from tasks.training.drift_policy import DriftPolicy
 
 N, NEW = 2000, 200
 
@@ -15,7 +15,7 @@ def judged(shift: float, new: int = NEW, seed: int = 0, **options):
     suspicion = generator.normal(size=N)
     later = np.arange(N) >= N - new
     suspicion[later] += shift
-    return Drifting(**options).judged(suspicion, suspicion > 1.5, later)
+    return DriftPolicy(**options).judged(suspicion, suspicion > 1.5, later)
 
 
 def test_more_suspect_samples_than_before_are_a_drift():
@@ -41,16 +41,16 @@ def test_the_distance_is_the_largest_between_the_two_distribution_functions():
     suspicion, new = generator.normal(size=300), np.arange(300) % 3 == 0
     at = np.sort(suspicion)
     own, other = ((suspicion[who][:, None] <= at).mean(0) for who in (new, ~new))
-    assert Drifting().judged(suspicion, new, new)["distance"] == pytest.approx(np.abs(own - other).max())
+    assert DriftPolicy().judged(suspicion, new, new)["distance"] == pytest.approx(np.abs(own - other).max())
 
 
 def test_a_sure_but_small_shift_is_no_alarm_unless_asked_for():
     generator = np.random.default_rng(2)
     suspicion, new = generator.normal(size=200_000), np.arange(200_000) % 2 == 0
     suspicion[new] += 0.05
-    assert Drifting().judged(suspicion, new, new)["p_value"] < 1e-6
-    assert not Drifting().judged(suspicion, new, new)["alarm"]
-    assert Drifting(distance=0.0).judged(suspicion, new, new)["alarm"]
+    assert DriftPolicy().judged(suspicion, new, new)["p_value"] < 1e-6
+    assert not DriftPolicy().judged(suspicion, new, new)["alarm"]
+    assert DriftPolicy(distance=0.0).judged(suspicion, new, new)["alarm"]
 
 
 @given(st.integers(0, 29))

@@ -12,11 +12,11 @@ from sklearn.metrics import average_precision_score, f1_score, precision_score, 
 
 from tasks.config import CompareConfig
 from tasks.core.errors import BadInput
-from tasks.decision.budget_view import standing_of
 from tasks.decision.budgets.canary import Canary
 from tasks.decision.budgets.disagreement import Disagreement
 from tasks.decision.budgets.mixture import Mixture
 from tasks.decision.budgets.share import Share
+from tasks.decision.ranking import ranking_of
 from tasks.evaluation.measure import measure
 from tasks.evaluation.truth import need_truth, truth_of
 from tasks.ingestion.ingest import ingest
@@ -41,7 +41,7 @@ def observed(tmp_path_factory):
     )
     run = Run.start(tmp_path_factory.mktemp("lake"), "measured")
     samples = ingest.fn(run, config.reader.part, config.ingestion)
-    planning = {"folds": config.folds, "canaries": config.planting, "neighbourhood": config.neighbourhood}
+    planning = {"folds": config.folds, "canaries": config.planting, "neighbours": config.neighbours}
     crossfit = cross_fitted(run, samples, config.recipe, config.gradient.part, **planning)
     return (run, crossfit), score.fn(run, crossfit, config.parts)
 
@@ -98,7 +98,7 @@ def test_cuts_are_those_of_a_sorted_list(figures, truth, name):
 def test_a_budget_is_judged_by_what_it_would_flag(observed, figures, truth, name, budget):
     evidence, _ = observed
     suspicions, wrong = truth
-    found = budget.find(standing_of(Evidence(*evidence), suspicions[name]))
+    found = budget.find(ranking_of(Evidence(*evidence), suspicions[name]))
     chosen = np.zeros(len(wrong), bool)
     chosen[np.argsort(-suspicions[name])[: found.count]] = True
     mine = {measured: value for (n, b, measured), value in figures.items() if (n, b) == (name, budget.name)}

@@ -16,20 +16,20 @@ from by_hand import extracted, planned, trained
 from tasks.core.errors import BadInput, BadModel
 from tasks.dataset.samples import load, payload_of, split_of
 from tasks.dataset.targets import target_of
-from tasks.gradients.extraction import BatchSize, about_of, batch_rows
+from tasks.gradients.extraction import BatchSize, batch_rows, metadata_of
 from tasks.gradients.kinds.functional import Functional
 from tasks.gradients.kinds.head import Head
 from tasks.gradients.kinds.layers import Layers
 from tasks.gradients.shard_metadata import difference
-from tasks.gradients.shards import About
+from tasks.gradients.shards import ShardMetadata
 from tasks.ingestion.ingest import ingest
 from tasks.ingestion.readers.digits import Digits
 from tasks.ingestion.two_passes import Ingestion
 from tasks.pipeline.artefacts import Run
 from tasks.pipeline.recorded_run import reference
 from tasks.pipeline.schemas import DYNAMICS, GRADIENTS, gradient_shard
-from tasks.planning.canaries import Canaries, places
-from tasks.planning.neighbours import Neighbourhood
+from tasks.planning.canaries import Canaries, indices_among
+from tasks.planning.neighbours import Neighbours
 from tasks.planning.plan import Plan
 from tasks.planning.plant import plant
 from tasks.planning.vote import vote
@@ -71,7 +71,7 @@ class Chain:
     def borne(self, fold):
         """Inputs with the labels that the fold's network was trained under, and which of them are planted."""
         inputs, planted = load(self.run, self.samples, "train"), self.planted
-        rows, canary = places(inputs.ids, planted.ids)
+        rows, canary = indices_among(inputs.ids, planted.ids)
         chosen = planted.networks[canary, fold]
         inputs.labels[torch.from_numpy(rows[chosen])] = torch.from_numpy(planted.labels[canary[chosen]])
         return inputs, set(inputs.ids[rows[chosen]])
@@ -234,7 +234,7 @@ def test_norms_of_normalized_gradients_are_those_of_the_gradients_at_all_checkpo
 
 def test_shards_of_normalized_gradients_are_others_than_those_without_and_older_ones_are_these(epochs):
     loss, checkpoints = TRAINING.objective(target_of(epochs.samples)), epochs.checkpoints
-    plain, unit = (about_of(Layers(normalize=how), loss, checkpoints, ["1.0"]) for how in ("none", "matrices"))
+    plain, unit = (metadata_of(Layers(normalize=how), loss, checkpoints, ["1.0"]) for how in ("none", "matrices"))
     assert "normalize" not in plain.gradient
     assert difference(plain, unit)[0].startswith("gradient")
 
@@ -265,7 +265,7 @@ def test_projected_gradients_keep_their_exact_norms(chain):
 def test_chosen_layers_are_named_in_the_file_and_measured_one_by_one(chain):
     gradient = Layers(layers_like=["4"], projection="none")
     path = chain.run.paths(chain.extract(gradient)[0], ".arrow")[0]
-    about = About.of(pa.ipc.open_file(path).read_all().schema)
+    about = ShardMetadata.of(pa.ipc.open_file(path).read_all().schema)
     assert about.layers == ("4",)
     assert about.gradient["seed"] == 0
     assert about.checkpoints == tuple(checkpoint.digest for checkpoint in chain.checkpoints)
@@ -483,7 +483,7 @@ def test_a_fold_that_leaves_one_class_is_refused_whatever_is_planted(tmp_path, f
         pq.write_table(table, draft.path("folds.parquet", table.num_rows))
         held_out = draft.commit(folds=folds)
     base, known = reference(run, None), split_of(samples, "train")
-    votes = vote.fn(run, known, Neighbourhood(), TRAINING.device)
+    votes = vote.fn(run, known, Neighbours(), TRAINING.device)
     plan = Plan(base=base, folds=held_out, canaries=plant.fn(run, known, held_out, votes, Canaries(share=0.3), base))
     recipe = Recipe(model=MODEL, training=TRAINING)
     if folds == 3:

@@ -8,16 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.core.errors import BadArtefact, BadConfig
-from tasks.gradients.shards import About, GradientShards, ShardWriter, _sorted
+from tasks.gradients.shards import GradientShards, ShardMetadata, ShardWriter, _sorted
 from tasks.pipeline.artefacts import Run
 from tasks.pipeline.schemas import GRADIENTS, gradient_shard
 
-ABOUT = About(
+ABOUT = ShardMetadata(
     gradient={"kind": "head"}, loss=("cross_entropy", 0.0), checkpoints=("a",), epochs=(1,), layers=(), joined="sum"
 )
 
 
-def table_of(ids, k=3, h1=5, seed=0, about=ABOUT):
+def table_of(ids, k=3, h1=5, seed=0, metadata=ABOUT):
     """A shard's table with random factors."""
     generator = np.random.default_rng(seed)
     n = len(ids)
@@ -32,7 +32,7 @@ def table_of(ids, k=3, h1=5, seed=0, about=ABOUT):
         "residual": pa.FixedSizeListArray.from_arrays(residual.ravel(), k),
         "features": pa.FixedSizeListArray.from_arrays(features.ravel(), h1),
     } | {name: pa.array(generator.random(n).astype(np.float32)) for name in ("loss", "p_label", "p_predicted")}
-    schema = about.on(gradient_shard({"residual": k, "features": h1}))
+    schema = metadata.on(gradient_shard({"residual": k, "features": h1}))
     return pa.table([columns[name] for name in schema.names], schema=schema)
 
 
@@ -199,7 +199,7 @@ def test_a_sample_takes_four_bytes_for_each_value_of_both_factors(run):
 )
 def test_a_shard_of_another_model_or_projection_is_refused_and_says_in_what(run, other):
     first = stored(run, table_of(IDS[:20]), "00000")
-    second = stored(run, table_of(IDS[20:], about=ABOUT.model_copy(update=other)), "00001")
+    second = stored(run, table_of(IDS[20:], metadata=ABOUT.model_copy(update=other)), "00001")
     with pytest.raises(BadArtefact, match=f"{next(iter(other))} .*another model or projection") as refused:
         GradientShards(run, [first, second])
     assert "00001.arrow" in str(refused.value)
@@ -234,11 +234,11 @@ def test_batches_are_joined_before_they_are_written(run):
 @pytest.mark.parametrize("store", ["float32", "float16"])
 def test_stored_gradients_come_back_in_blocks_and_dense_but_have_no_factors(run, store):
     values = np.random.default_rng(0).normal(size=(40, 7)).astype(store)
-    about = ABOUT.model_copy(update={"gradient": {"kind": "layers"}, "layers": ("a", "b")})
+    metadata = ABOUT.model_copy(update={"gradient": {"kind": "layers"}, "layers": ("a", "b")})
     scalars = table_of(IDS).select(GRADIENTS.names)
     norms = pa.FixedSizeListArray.from_arrays(pa.array(np.ones(80, np.float32)), 2)
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), 7)
-    schema = about.on(gradient_shard({"gradient": 7}, 2, store))
+    schema = metadata.on(gradient_shard({"gradient": 7}, 2, store))
     artefact = stored(run, pa.table([*scalars.columns, norms, vectors], schema=schema))
     shards = GradientShards(run, [artefact])
     order = np.argsort(np.array(IDS))
@@ -252,8 +252,8 @@ def test_stored_gradients_come_back_in_blocks_and_dense_but_have_no_factors(run,
 
 @pytest.mark.parametrize("joined", ["sum", "stack"])
 def test_several_terms_are_one_gradient(run, joined):
-    about = ABOUT.model_copy(update={"epochs": (1, 2), "joined": joined})
-    table = table_of(IDS, 6, 10, about=about)
+    metadata = ABOUT.model_copy(update={"epochs": (1, 2), "joined": joined})
+    table = table_of(IDS, 6, 10, metadata=metadata)
     shards = GradientShards(run, [stored(run, table)])
     expected = []
     for row in sorted(table.to_pylist(), key=lambda row: row["sample_id"]):
@@ -363,7 +363,7 @@ def test_a_sample_that_stands_there_several_times_is_read_so_and_in_the_files_or
 
 
 def test_another_model_in_another_folder_is_refused(run):
-    other = table_of(IDS[:3], about=ABOUT.model_copy(update={"epochs": (9,)}))
+    other = table_of(IDS[:3], metadata=ABOUT.model_copy(update={"epochs": (9,)}))
     artefact = stored(run, table_of(IDS), canaries=other)
     assert len(GradientShards(run, [artefact])) == 40
     with pytest.raises(BadArtefact, match=r"canaries.*another model or projection"):

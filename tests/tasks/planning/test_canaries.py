@@ -15,7 +15,7 @@ from tasks.pipeline.durable_files import link_or_copy
 from tasks.pipeline.schemas import SAMPLES
 from tasks.pipeline.schemas import canaries as canaries_schema
 from tasks.pipeline.schemas import votes as votes_schema
-from tasks.planning.canaries import KINDS, Canaries, places, planted_of
+from tasks.planning.canaries import KINDS, Canaries, indices_among, planted_of
 from tasks.planning.plant import plant
 from tasks.training.base_run import base_of
 
@@ -165,7 +165,7 @@ def test_a_share_of_nought_plants_none(world):
     planted = planted_of(world.run, artefact, TARGET)
     assert len(planted) == 0
     assert planted.networks.shape == (0, 5)
-    assert [part.tolist() for part in places(np.array(world.ids, object), planted.ids)] == [[], []]
+    assert [part.tolist() for part in indices_among(np.array(world.ids, object), planted.ids)] == [[], []]
 
 
 @pytest.mark.parametrize(("option", "value"), [("share", -0.1), ("share", 0.31), ("at_least", 0), ("seed", 2**63)])
@@ -175,7 +175,7 @@ def test_options_out_of_range_are_refused(option, value):
 
 
 def test_canaries_stand_where_their_ids_do():
-    rows, canary = places(np.array(["x", "b", "c", "a"], object), np.array(["a", "b", "z"], object))
+    rows, canary = indices_among(np.array(["x", "b", "c", "a"], object), np.array(["a", "b", "z"], object))
     assert (rows.tolist(), canary.tolist()) == ([1, 3], [1, 0])
 
 

@@ -12,7 +12,7 @@ from tasks.dataset.samples import Payload
 from tasks.pipeline.artefacts import Run
 from tasks.pipeline.schemas import SAMPLES
 from tasks.pipeline.schemas import votes as votes_schema
-from tasks.planning.neighbours import Neighbourhood
+from tasks.planning.neighbours import Neighbours
 from tasks.planning.vote import vote
 
 CPU = "cpu"
@@ -53,7 +53,7 @@ def stored(run, x, labels, ids=None, order=None, shape=None):
 
 def voted(run, samples, **options):
     """sample_id → (votes, ids of the listed neighbours)."""
-    artefact = vote.fn(run, samples, Neighbourhood(**options), CPU)
+    artefact = vote.fn(run, samples, Neighbours(**options), CPU)
     table = pq.read_table(run.path(artefact))
     rows = table.to_pylist()
     ids = [row["sample_id"] for row in rows]
@@ -186,13 +186,13 @@ def test_fewer_samples_than_neighbours_are_all_asked(run, n, options, count):
     ("samples", "neighbours", "count"), [(10, None, 5), (400, None, 20), (10**6, None, 100), (50, 7, 7), (4, None, 3)]
 )
 def test_so_many_neighbours_are_asked(samples, neighbours, count):
-    assert Neighbourhood(neighbours=neighbours).count(samples) == count
+    assert Neighbours(neighbours=neighbours).count(samples) == count
 
 
 def test_statistics_are_of_no_more_samples_than_fit_however_many_and_wide_they_are(monkeypatch):
     monkeypatch.setattr("tasks.planning.neighbours._VALUES", 400)
     x = torch.arange(4000.0).view(1000, 4)
-    mapped = Neighbourhood(metric="euclidean").space(x, np.arange(1000), image=False)
+    mapped = Neighbours(metric="euclidean").space(x, np.arange(1000), image=False)
     few = x[::10]
     torch.testing.assert_close(mapped(x), (x - few.mean(0)) / few.std(0, correction=0))
 
@@ -202,4 +202,4 @@ def test_statistics_are_of_no_more_samples_than_fit_however_many_and_wide_they_a
 )
 def test_options_out_of_range_are_refused(option):
     with pytest.raises(ValidationError, match=next(iter(option))):
-        Neighbourhood(**option)
+        Neighbours(**option)

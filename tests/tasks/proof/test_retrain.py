@@ -1,4 +1,4 @@
-"""Trials differ in their data alone, decode it once, open no split but their own, and tell good cleaning from bad."""
+"""Arms differ in their data alone, decode it once, open no split but their own, and tell good cleaning from bad."""
 
 import shutil
 import sys

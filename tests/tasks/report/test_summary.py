@@ -38,7 +38,8 @@ def shown(lake, flags=None, about=None):
     facts["flags"] |= flags or {}
     facts["scores"] |= {"about": about} if about else {}
     (lake / "runs" / "r").mkdir(parents=True)
-    (lake / "runs" / "r" / "run.json").write_text(json.dumps({"facts": facts, "dataset": "pets"}))
+    told = {"run_id": "r", "dataset": "pets", "recorded": "2026-01-01T00:00:00", "facts": facts}
+    (lake / "runs" / "r" / "run.json").write_text(json.dumps(told))
     summary = Summary.read(lake, "r")
     assert "\n  ".join(dict(summary.sections)["Flagged"]) in summary.text()
     return dict(summary.sections)["Flagged"]

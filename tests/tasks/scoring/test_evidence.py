@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 
 from tasks.core.errors import BadConfig
 from tasks.dataset.samples import load, payload_of
-from tasks.decision.budget_view import standing_of
+from tasks.decision.ranking import ranking_of
 from tasks.gradients.kinds.head import Head
 from tasks.gradients.kinds.layers import Layers
 from tasks.ingestion.ingest import ingest
@@ -245,7 +245,7 @@ def test_a_run_without_canaries_has_a_twin_that_is_its_equal_and_says_what_it_la
     assert given.twin.labels.tolist() == given.labels.tolist()
     np.testing.assert_array_equal(given.twin.gradients.dense(1 << 24), given.gradients.dense(1 << 24))
     np.testing.assert_array_equal(given.twin.dynamics("aum"), given.dynamics("aum"))
-    assert standing_of(given, np.zeros(160)).wrongness is None
+    assert ranking_of(given, np.zeros(160)).wrongness is None
     with pytest.raises(BadConfig, match="detector x: expected canaries to learn from, got none among 160 samples"):
         given.need_canaries("detector x")
 
@@ -254,11 +254,11 @@ def test_a_run_without_canaries_has_a_twin_that_is_its_equal_and_says_what_it_la
 def test_a_standing_is_of_the_given_labels(world):
     given = world.evidence()
     suspicion = np.arange(160.0)
-    standing = standing_of(given, suspicion)
+    standing = ranking_of(given, suspicion)
     assert standing.suspicion is suspicion
     np.testing.assert_array_equal(standing.labels, given.labels)
     np.testing.assert_array_equal(standing.predicted, given.logits.argmax(1))
     assert standing.wrongness is not None
-    again = standing_of(world.evidence(), suspicion).wrongness
+    again = ranking_of(world.evidence(), suspicion).wrongness
     np.testing.assert_array_equal(standing.wrongness.probability, again.probability)
     world.evidence().need_canaries("nobody")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from pyod.models.iforest import IForest
 
-from tasks.gradients.shards import About, GradientShards, ShardWriter
+from tasks.gradients.shards import GradientShards, ShardMetadata, ShardWriter
 from tasks.pipeline.artefacts import Run
 from tasks.pipeline.schemas import gradient_shard
 from tasks.scoring import forest
@@ -16,7 +16,7 @@ from tasks.scoring.detectors.iforest import IForest as Detector
 from tasks.scoring.forest import forest_scores
 
 N, K, H1 = 400, 4, 7
-ABOUT = About(
+ABOUT = ShardMetadata(
     gradient={"kind": "head"}, loss=("cross_entropy", 0.0), checkpoints=("a",), epochs=(1,), layers=(), joined="sum"
 )
 OPTIONS = {"trees": 30, "max_samples": 64, "seed": 0, "on": "raw"}
@@ -166,7 +166,7 @@ def test_the_detector_groups_by_class_or_fold_and_has_a_column_for_each_way_of_l
     gradients = shards_of(tmp_path, columns_of(np.random.default_rng(7), N))
     labels = np.random.default_rng(8).integers(0, 4, N)
     evidence = SimpleNamespace(
-        gradients=gradients, labels=labels, folds=gradients.scalar("fold"), settled=np.ones(len(labels), bool)
+        gradients=gradients, labels=labels, folds=gradients.scalar("fold"), in_base=np.ones(len(labels), bool)
     )
     for by, on, name, groups in [
         ("all", "raw", "iforest", None),

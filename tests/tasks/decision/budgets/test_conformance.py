@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tasks.core.errors import BadConfig
-from tasks.decision.budgets import BUDGETS, BudgetChoice, Estimate, Standing
+from tasks.decision.budgets import BUDGETS, BudgetChoice, Estimate, Ranking
 from tasks.decision.budgets.canary import Canary
 from tasks.decision.budgets.disagreement import Disagreement
 from tasks.decision.budgets.mixture import Mixture
@@ -54,13 +54,13 @@ def world(seed, n=2000, k=5, noise=0.1, error=0.15, canaries=0.05):
     found = wrongness_of(Observed(outputs(predicted), outputs(truth), labels, places, planted))
     # No two are equally suspect.
     suspicion = found.told + generator.random(n) * 1e-3
-    return Standing(suspicion, labels, predicted, found), labels != truth
+    return Ranking(suspicion, labels, predicted, found), labels != truth
 
 
-def reordered(standing, order):
+def reordered(ranking, order):
     by_sample = ("probability", "told", "stratum", "contradicted")
-    wrongness = replace(standing.wrongness, **{name: getattr(standing.wrongness, name)[order] for name in by_sample})
-    return Standing(standing.suspicion[order], standing.labels[order], standing.predicted[order], wrongness)
+    wrongness = replace(ranking.wrongness, **{name: getattr(ranking.wrongness, name)[order] for name in by_sample})
+    return Ranking(ranking.suspicion[order], ranking.labels[order], ranking.predicted[order], wrongness)
 
 
 def test_every_budget_has_a_case():
@@ -71,12 +71,12 @@ def test_every_budget_has_a_case():
 @pytest.mark.parametrize("n", [1, 2, 10, 999, 4500])
 def test_the_count_is_a_whole_number_of_samples_in_any_order(kind, options, n):
     budget = budget_of(kind, options)
-    standing, _ = world(n, n)
-    found = budget.find(standing)
+    ranking, _ = world(n, n)
+    found = budget.find(ranking)
     assert type(found.count) is int
     assert 0 <= found.count <= n
     for seed in range(2):
-        other = budget.find(reordered(standing, np.random.default_rng(seed).permutation(n)))
+        other = budget.find(reordered(ranking, np.random.default_rng(seed).permutation(n)))
         assert other.count == found.count
         for name in ("wrong", "precision", "recall"):
             one, again = getattr(found, name), getattr(other, name)
@@ -96,19 +96,19 @@ def test_a_stated_interval_contains_its_value_and_is_of_shares(kind, options):
 
 @pytest.mark.parametrize(("kind", "options"), BUILT)
 def test_a_budget_repeats(kind, options):
-    standing, _ = world(4)
-    assert budget_of(kind, options).find(standing) == budget_of(kind, options).find(standing)
+    ranking, _ = world(4)
+    assert budget_of(kind, options).find(ranking) == budget_of(kind, options).find(ranking)
 
 
 @pytest.mark.parametrize(("kind", "options"), BUILT)
 def test_only_a_budget_that_needs_canaries_does_without_none(kind, options):
-    budget, standing = budget_of(kind, options), world(0, 200)[0]
-    without = Standing(standing.suspicion, standing.labels, standing.predicted, None)
+    budget, ranking = budget_of(kind, options), world(0, 200)[0]
+    without = Ranking(ranking.suspicion, ranking.labels, ranking.predicted, None)
     if budget.needs_canaries:
         with pytest.raises(BadConfig, match=r"option budget\.kind canary: expected a run with canaries, got none"):
             budget.find(without)
     else:
-        assert budget.find(without) == budget.find(standing)
+        assert budget.find(without) == budget.find(ranking)
 
 
 def test_budgets_that_differ_have_different_names():
@@ -119,10 +119,10 @@ def test_budgets_that_differ_have_different_names():
 # ---- share, threshold, disagreement ------------------------------------------------------------------------------
 
 
-def standing_of(suspicion, labels=None, predicted=None):
+def ranking_of(suspicion, labels=None, predicted=None):
     n = len(suspicion)
     zeros = np.zeros(n, np.int64)
-    return Standing(
+    return Ranking(
         np.asarray(suspicion, float),
         zeros if labels is None else labels,
         zeros if predicted is None else predicted,
@@ -132,7 +132,7 @@ def standing_of(suspicion, labels=None, predicted=None):
 
 @given(st.floats(0, 1, exclude_max=True), st.integers(1, 3000))
 def test_a_share_is_rounded_to_the_nearest_count(share, n):
-    count = Share(share=share).find(standing_of(np.zeros(n))).count
+    count = Share(share=share).find(ranking_of(np.zeros(n))).count
     assert abs(count - share * n) <= 0.5
 
 
@@ -144,14 +144,14 @@ def test_a_share_outside_zero_to_one_is_refused(share):
 
 @given(st.lists(st.integers(-3, 3).map(float), min_size=1), st.integers(-3, 3).map(float))
 def test_a_threshold_counts_what_is_above_it_and_not_what_is_on_it(suspicion, value):
-    count = Threshold(value=value).find(standing_of(suspicion)).count
+    count = Threshold(value=value).find(ranking_of(suspicion)).count
     assert count == sum(s > value for s in suspicion)
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1))
 def test_disagreement_counts_the_labels_that_are_not_predicted(drawn):
     labels, predicted = np.array(drawn).T
-    count = Disagreement().find(standing_of(np.zeros(len(drawn)), labels, predicted)).count
+    count = Disagreement().find(ranking_of(np.zeros(len(drawn)), labels, predicted)).count
     assert count == sum(a != b for a, b in drawn)
 
 
@@ -164,7 +164,7 @@ def test_two_gaussians_are_told_apart_in_any_unit(share, scale, n):
     generator = np.random.default_rng(0)
     upper = generator.random(n) < share
     suspicion = np.where(upper, generator.normal(8, 1, n), generator.normal(0, 1, n)) * scale
-    found = Mixture().find(standing_of(suspicion))
+    found = Mixture().find(ranking_of(suspicion))
     assert found.count == pytest.approx(upper.sum(), abs=max(3, 0.005 * n))
     assert found.precision is not None
     assert found.precision.value > 0.98
@@ -174,13 +174,13 @@ def test_nobody_above_a_suspect_is_less_so():
     """A wide lower Gaussian claims the far end too; the expected number of the upper one may only grow by it."""
     generator = np.random.default_rng(1)
     suspicion = np.r_[generator.normal(0, 3, 900), generator.normal(5, 0.3, 100), 40.0]
-    found = Mixture().find(standing_of(suspicion))
+    found = Mixture().find(ranking_of(suspicion))
     assert 0 < found.count < 1001
 
 
 @pytest.mark.parametrize("suspicion", [np.zeros(100), np.full(25_000, 0.1), np.full(7, -3e9), [1.0], [1.0, 2.0, 3.0]])
 def test_suspicions_that_tell_nothing_apart_flag_nobody_and_say_so(suspicion):
-    found = Mixture().find(standing_of(suspicion))
+    found = Mixture().find(ranking_of(suspicion))
     assert found.count == 0
     assert found.note == "the suspicions are all the same"
 
@@ -188,13 +188,13 @@ def test_suspicions_that_tell_nothing_apart_flag_nobody_and_say_so(suspicion):
 # ---- canary ------------------------------------------------------------------------------------------------------
 
 
-def by_loop(standing, seed=0):
+def by_loop(ranking, seed=0):
     """For every cutoff: the wrong labels expected among the first, and in each replicate, sample by sample."""
-    wrongness = standing.wrongness
+    wrongness = ranking.wrongness
     luck = np.random.default_rng([seed, 1]).standard_normal(len(wrongness.replicates))
     hits, variance, change = 0.0, 0.0, np.zeros(len(luck))
     expected, again = [], []
-    for m, i in enumerate(np.argsort(-standing.suspicion), 1):
+    for m, i in enumerate(np.argsort(-ranking.suspicion), 1):
         p = wrongness.told[i]
         hits, variance = hits + p, variance + p * (1 - p)
         change = change + wrongness.replicates[:, wrongness.stratum[i], wrongness.contradicted[i]]
@@ -206,10 +206,10 @@ def by_loop(standing, seed=0):
 @pytest.mark.parametrize("precision", [0.3, 0.7, 0.8, 0.9, 0.97])
 @pytest.mark.parametrize("seed", range(3))
 def test_with_a_precision_the_count_is_the_largest_whose_lower_bound_holds(precision, seed):
-    standing, _ = world(seed, 700)
-    expected, again = by_loop(standing)
+    ranking, _ = world(seed, 700)
+    expected, again = by_loop(ranking)
     low = [np.quantile(again[m - 1] / m, 0.025) for m in range(1, 701)]
-    found = Canary(precision=precision).find(standing)
+    found = Canary(precision=precision).find(ranking)
     assert found.count == max((m for m, value in enumerate(low, 1) if value >= precision), default=0)
     if found.count:
         assert found.precision.low >= precision
@@ -220,19 +220,19 @@ def test_with_a_precision_the_count_is_the_largest_whose_lower_bound_holds(preci
 @settings(deadline=None, max_examples=20)
 @given(st.integers(0, 50), st.lists(st.floats(0.05, 0.99), min_size=2, max_size=5))
 def test_who_wishes_for_more_precision_is_given_fewer(seed, wished):
-    standing, _ = world(seed, 400, k=3)
-    counts = [Canary(precision=precision).find(standing).count for precision in sorted(wished)]
+    ranking, _ = world(seed, 400, k=3)
+    counts = [Canary(precision=precision).find(ranking).count for precision in sorted(wished)]
     assert counts == sorted(counts, reverse=True)
 
 
 def test_without_a_precision_as_many_are_flagged_as_are_wrong():
     for seed in range(5):
-        standing, wrong = world(seed)
-        found = Canary().find(standing)
-        assert found.count == round(standing.wrongness.told.sum())
+        ranking, wrong = world(seed)
+        found = Canary().find(ranking)
+        assert found.count == round(ranking.wrongness.told.sum())
         assert found.count == pytest.approx(wrong.sum(), rel=0.25)
-        expected, again = by_loop(standing)
-        assert found.wrong.value == pytest.approx(standing.wrongness.told.mean())
+        expected, again = by_loop(ranking)
+        assert found.wrong.value == pytest.approx(ranking.wrongness.told.mean())
         assert (found.wrong.low, found.wrong.high) == pytest.approx(
             tuple(np.quantile(again[-1] / len(wrong), [0.025, 0.975])), rel=1e-6
         )
@@ -240,9 +240,9 @@ def test_without_a_precision_as_many_are_flagged_as_are_wrong():
 
 
 def test_the_precision_of_more_cutoffs_than_are_looked_at_is_that_of_the_nearest():
-    standing, _ = world(0, 5000)
-    found = Canary(precision=0.9).find(standing)
-    _, again = by_loop(standing)
+    ranking, _ = world(0, 5000)
+    found = Canary(precision=0.9).find(ranking)
+    _, again = by_loop(ranking)
     assert np.quantile(again[found.count - 1] / found.count, 0.025) >= 0.9
     assert np.quantile(again[found.count + 2] / (found.count + 3), 0.025) < 0.9
 
@@ -269,9 +269,9 @@ def test_the_stated_share_and_precision_are_near_the_truth_where_the_observers_a
     """
     off = []
     for seed in range(20):
-        standing, wrong = world(seed, **options)
-        found = Canary().find(standing)
-        true = wrong[np.argsort(-standing.suspicion)[: found.count]].mean() if found.count else 1.0
+        ranking, wrong = world(seed, **options)
+        found = Canary().find(ranking)
+        true = wrong[np.argsort(-ranking.suspicion)[: found.count]].mean() if found.count else 1.0
         stated = found.precision.value if found.precision else 1.0
         off.append((found.wrong.value - wrong.mean(), stated - true))
     share, precision = np.mean(off, axis=0)
@@ -288,9 +288,9 @@ def test_the_interval_of_few_wrong_labels_is_narrow_and_not_everything():
 
 def test_nothing_is_flagged_where_nothing_is_wrong():
     wrongness = Wrongness(np.zeros(9), np.zeros(9), np.zeros(9, np.int64), np.zeros(9, np.int64), np.zeros((200, 1, 2)))
-    standing = Standing(np.arange(9.0), np.zeros(9, np.int64), np.zeros(9, np.int64), wrongness)
+    ranking = Ranking(np.arange(9.0), np.zeros(9, np.int64), np.zeros(9, np.int64), wrongness)
     for budget in (Canary(), Canary(precision=0.1)):
-        found = budget.find(standing)
+        found = budget.find(ranking)
         assert found.count == 0
         assert found.precision is None
         assert found.wrong.model_dump() == {"value": 0, "low": 0, "high": 0}
@@ -305,29 +305,29 @@ def test_a_precision_that_cannot_be_kept_is_refused(precision):
 # ---- what is stated of those flagged in the end -------------------------------------------------------------------
 
 
-def spared(standing, found, every=3):
+def spared(ranking, found, every=3):
     """Of the first so many, all but every third: whom no guard keeps."""
-    flagged = np.zeros(len(standing.suspicion), bool)
-    first = np.argsort(-standing.suspicion, kind="stable")[: found.count]
+    flagged = np.zeros(len(ranking.suspicion), bool)
+    first = np.argsort(-ranking.suspicion, kind="stable")[: found.count]
     flagged[np.delete(first, np.s_[::every])] = True
     return flagged
 
 
 @pytest.mark.parametrize(("kind", "options"), BUILT)
 def test_where_no_guard_keeps_anybody_what_was_stated_stands(kind, options):
-    budget, (standing, _) = budget_of(kind, options), world(2)
-    found = budget.find(standing)
-    flagged = np.zeros(len(standing.suspicion), bool)
-    flagged[np.argsort(-standing.suspicion, kind="stable")[: found.count]] = True
-    assert budget.stated(found, standing, flagged) == found
+    budget, (ranking, _) = budget_of(kind, options), world(2)
+    found = budget.find(ranking)
+    flagged = np.zeros(len(ranking.suspicion), bool)
+    flagged[np.argsort(-ranking.suspicion, kind="stable")[: found.count]] = True
+    assert budget.stated(found, ranking, flagged) == found
 
 
 @pytest.mark.parametrize(("kind", "options"), BUILT)
 def test_what_is_stated_of_the_rest_is_of_shares_and_the_budget_stays(kind, options):
-    budget, (standing, _) = budget_of(kind, options), world(2)
-    found = budget.find(standing)
+    budget, (ranking, _) = budget_of(kind, options), world(2)
+    found = budget.find(ranking)
     for every in (3, 1):  # a third is kept, or all
-        stated = budget.stated(found, standing, spared(standing, found, every))
+        stated = budget.stated(found, ranking, spared(ranking, found, every))
         assert (stated.count, stated.wrong) == (found.count, found.wrong)
         assert every > 1 or stated.precision is stated.recall is None
         for estimate in (stated.precision, stated.recall):
@@ -338,15 +338,15 @@ def test_what_is_stated_of_the_rest_is_of_shares_and_the_budget_stays(kind, opti
 @pytest.mark.parametrize("seed", range(3))
 def test_precision_and_recall_are_of_those_flagged_in_the_end(seed):
     """Twice over: the canary budget's sums, by the loop over those samples alone."""
-    standing, _ = world(seed)
-    found = Canary().find(standing)
-    flagged = spared(standing, found)
-    stated = Canary().stated(found, standing, flagged)
-    wrongness, chosen = standing.wrongness, int(flagged.sum())
+    ranking, _ = world(seed)
+    found = Canary().find(ranking)
+    flagged = spared(ranking, found)
+    stated = Canary().stated(found, ranking, flagged)
+    wrongness, chosen = ranking.wrongness, int(flagged.sum())
     by_sample = ("told", "stratum", "contradicted")
     alone = replace(wrongness, **{name: getattr(wrongness, name)[flagged] for name in by_sample})
-    expected, again = by_loop(replace(standing, suspicion=standing.suspicion[flagged], wrongness=alone))
-    every = np.maximum(by_loop(standing)[1][-1], again[-1])
+    expected, again = by_loop(replace(ranking, suspicion=ranking.suspicion[flagged], wrongness=alone))
+    every = np.maximum(by_loop(ranking)[1][-1], again[-1])
     for estimate, value, replicates in (
         (stated.precision, wrongness.told[flagged].mean(), again[-1] / chosen),
         (stated.recall, expected[-1] / wrongness.told.sum(), again[-1] / every),
@@ -359,12 +359,12 @@ def test_precision_and_recall_are_of_those_flagged_in_the_end(seed):
 
 def test_where_guards_keep_the_surest_less_precision_is_stated():
     """As it is where a class that is mislabelled as a whole reaches its cap."""
-    standing, wrong = world(0, noise=0.2)
-    found = Canary().find(standing)
-    first = np.argsort(-standing.suspicion)[: found.count]
+    ranking, wrong = world(0, noise=0.2)
+    found = Canary().find(ranking)
+    first = np.argsort(-ranking.suspicion)[: found.count]
     flagged = np.zeros(len(wrong), bool)
     flagged[first[found.count // 2 :]] = True
-    stated = Canary().stated(found, standing, flagged)
+    stated = Canary().stated(found, ranking, flagged)
     assert stated.precision.value < found.precision.value
     assert stated.precision.value == pytest.approx(wrong[flagged].mean(), abs=0.08)
 
@@ -372,23 +372,23 @@ def test_where_guards_keep_the_surest_less_precision_is_stated():
 def test_two_gaussians_state_the_mean_chance_of_those_flagged():
     generator = np.random.default_rng(0)
     suspicion = np.r_[generator.normal(0, 1, 900), generator.normal(3, 1, 100)]
-    standing = standing_of(generator.permutation(suspicion))
-    found = Mixture().find(standing)
-    order = np.argsort(-standing.suspicion)
+    ranking = ranking_of(generator.permutation(suspicion))
+    found = Mixture().find(ranking)
+    order = np.argsort(-ranking.suspicion)
     surest, rest = np.zeros(1000, bool), np.zeros(1000, bool)
     surest[order[:20]], rest[order[20 : found.count]] = True, True
-    high, low = (Mixture().stated(found, standing, flagged).precision for flagged in (surest, rest))
+    high, low = (Mixture().stated(found, ranking, flagged).precision for flagged in (surest, rest))
     assert high.value > found.precision.value > low.value
     assert found.precision.value == pytest.approx((20 * high.value + (found.count - 20) * low.value) / found.count)
 
 
 def test_a_budget_that_cannot_tell_the_rest_apart_states_nothing_of_it_and_says_why():
     class Own(Share):
-        def find(self, standing):
-            return super().find(standing).model_copy(update={"precision": Estimate(value=0.9, low=0.8, high=1.0)})
+        def find(self, ranking):
+            return super().find(ranking).model_copy(update={"precision": Estimate(value=0.9, low=0.8, high=1.0)})
 
-    standing = standing_of(np.arange(20.0))
-    found = Own(share=0.5).find(standing)
-    stated = Own(share=0.5).stated(found, standing, np.arange(20) > 12)
+    ranking = ranking_of(np.arange(20.0))
+    found = Own(share=0.5).find(ranking)
+    stated = Own(share=0.5).stated(found, ranking, np.arange(20) > 12)
     assert stated.precision is None
     assert stated.note == "no precision is stated of the flagged: guards keep 3 of the 10 it was found for"

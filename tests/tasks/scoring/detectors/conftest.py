@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from tasks.gradients.shards import About, ShardWriter
+from tasks.gradients.shards import ShardMetadata, ShardWriter
 from tasks.kernels.neighbours import nearest, votes
 from tasks.pipeline import recorded_run, schemas
 from tasks.pipeline.artefacts import Run
@@ -192,7 +192,7 @@ class Builder:
         columns |= {"loss": said.loss, "p_label": said.p_label, "p_predicted": said.p.max(1)}
         columns |= {"l1": np.abs(gradient).sum(1), "l2": np.linalg.norm(gradient, axis=1)}
         columns |= {name: listed(values) for name, values in vectors.items()}
-        about = About(
+        about = ShardMetadata(
             gradient={"kind": "head"},
             loss=("cross_entropy", 0.0),
             checkpoints=tuple("abc"),

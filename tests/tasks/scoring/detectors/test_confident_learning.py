@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.core.errors import BadConfig
-from tasks.decision.budgets import BudgetChoice, Standing
+from tasks.decision.budgets import BudgetChoice, Ranking
 from tasks.scoring.detectors import DetectorChoice
 
 OUTLIER = 37
@@ -75,7 +75,7 @@ def test_the_budget_threshold_with_the_value_one_flags_exactly_the_issues_of_cle
     issues = find_label_issues(labels, p, n_jobs=1)
     assert ((suspicion > 1) == issues).all()
     np.testing.assert_allclose(suspicion - issues, scored("self_confidence", p, labels))
-    standing = Standing(suspicion=suspicion, labels=labels, predicted=p.argmax(1), wrongness=None)
+    standing = Ranking(suspicion=suspicion, labels=labels, predicted=p.argmax(1), wrongness=None)
     budget = BudgetChoice.model_validate({"kind": "threshold", "value": 1}).part
     assert budget.find(standing).count == issues.sum()
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tasks.core.errors import BadArtefact, BadConfig
-from tasks.gradients.shards import About, GradientShards, ShardWriter
+from tasks.gradients.shards import GradientShards, ShardMetadata, ShardWriter
 from tasks.kernels.curvature import Fisher, SoftmaxHessian
 from tasks.kernels.gradients import Factored, Whole
 from tasks.kernels.influence import Series, damping_of, datainf, exact, gradient_tracing, lissa, self_influence
@@ -45,11 +45,11 @@ def toy():
     return p - np.eye(K)[labels], features, p, labels, folds
 
 
-def stored(lake, columns, about=None, order=None, cuts=(N,)):
+def stored(lake, columns, metadata=None, order=None, cuts=(N,)):
     """Vector columns (n × width each) as shards; rows in ``order``, cut into shards at ``cuts``."""
     options = {"gradient": {"kind": "head"}, "loss": ("cross_entropy", 0.0), "epochs": (1,), "joined": "sum"}
-    about = About(**options | {"checkpoints": ("a", "b"), "layers": ()} | (about or {}))
-    schema = about.on(gradient_shard({name: values.shape[1] for name, values in columns.items()}))
+    metadata = ShardMetadata(**options | {"checkpoints": ("a", "b"), "layers": ()} | (metadata or {}))
+    schema = metadata.on(gradient_shard({name: values.shape[1] for name, values in columns.items()}))
     order = np.arange(N) if order is None else order
     texts = {"sample_id": [f"{i:04d}" for i in range(N)], "predicted": ["a"] * N}
     scalars = {name: np.full(N, 0.5, np.float32) for name in ("loss", "p_label", "p_predicted", "l1", "l2")}
@@ -69,9 +69,9 @@ def stored(lake, columns, about=None, order=None, cuts=(N,)):
 
 def evidence_of(gradients):
     _, _, p, labels, folds = toy()
-    settled = np.ones(len(labels), bool)
+    in_base = np.ones(len(labels), bool)
     return SimpleNamespace(
-        gradients=gradients, folds=folds, labels=labels, probabilities=p.astype(np.float32), settled=settled
+        gradients=gradients, folds=folds, labels=labels, probabilities=p.astype(np.float32), in_base=in_base
     )
 
 

@@ -6,14 +6,14 @@ from hypothesis import strategies as st
 
 from tasks.core.errors import BadArtefact
 from tasks.pipeline.artefacts import Artefact, File, Run
-from tasks.pipeline.contained import contained, in_lake, is_key, is_name, key
+from tasks.pipeline.stored_names import in_lake, inside, is_key, is_name, key
 
 OUT = ["", "..", ".", "../a", "a/../../b", "a/..", "/etc/passwd", "a//b", "a/", "./a", "a/./b", "a\0b"]
 
 
 @pytest.mark.parametrize("name", OUT)
 def test_a_name_that_leads_out_is_refused(tmp_path, name):
-    for refused in (lambda: contained(tmp_path, name), lambda: key(name, "s3://bucket/it")):
+    for refused in (lambda: inside(tmp_path, name), lambda: key(name, "s3://bucket/it")):
         with pytest.raises(BadArtefact, match="expected the name of something below it, got"):
             refused()
     assert not is_key(name)
@@ -22,24 +22,24 @@ def test_a_name_that_leads_out_is_refused(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["a", "a/b.json", "a b", "...", "..a", "é/☃", "a\\b", "*", "~"])
 def test_any_other_name_stays_as_it_is(tmp_path, name):
-    assert contained(tmp_path, name) == tmp_path / name
+    assert inside(tmp_path, name) == tmp_path / name
     assert key(name, "s3://bucket") == name
 
 
 def test_of_a_single_name_no_folder_is_taken(tmp_path):
-    assert contained(tmp_path, "run-1", single=True) == tmp_path / "run-1"
+    assert inside(tmp_path, "run-1", single=True) == tmp_path / "run-1"
     with pytest.raises(BadArtefact, match="'a/b'"):
-        contained(tmp_path, "a/b", single=True)
+        inside(tmp_path, "a/b", single=True)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(st.sampled_from(["..", ".", "a", "", "b", "..."]), min_size=1, max_size=5).map("/".join))
 def test_what_is_not_refused_lies_below(tmp_path, name):
     if is_key(name):
-        assert contained(tmp_path, name).resolve().is_relative_to(tmp_path.resolve())
+        assert inside(tmp_path, name).resolve().is_relative_to(tmp_path.resolve())
     else:
         with pytest.raises(BadArtefact):
-            contained(tmp_path, name)
+            inside(tmp_path, name)
 
 
 def test_a_link_that_leads_out_is_refused_and_one_that_stays_is_followed(tmp_path):
@@ -51,11 +51,11 @@ def test_a_link_that_leads_out_is_refused_and_one_that_stays_is_followed(tmp_pat
     (root / "round").symlink_to(root / "round")
     for name in ("out", "out/file"):
         with pytest.raises(BadArtefact, match="which leads to"):
-            contained(root, name)
-    assert contained(root, "in/file") == root / "in" / "file"
+            inside(root, name)
+    assert inside(root, "in/file") == root / "in" / "file"
     # The root itself, and the lake's own folders, may lie on another disk.
     (tmp_path / "link").symlink_to(root)
-    assert contained(tmp_path / "link", "real") == tmp_path / "link" / "real"
+    assert inside(tmp_path / "link", "real") == tmp_path / "link" / "real"
     assert in_lake(root, "out/stage-1") == root / "out" / "stage-1"
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from tasks.decision.budgets import Standing
+from tasks.decision.budgets import Ranking
 from tasks.scoring.evidence import Evidence
 from tasks.scoring.wrongness import observed, wrongness_of
 
 
-def standing_of(evidence: Evidence, suspicion: np.ndarray) -> Standing:
+def ranking_of(evidence: Evidence, suspicion: np.ndarray) -> Ranking:
     """The standing of all samples under one detector's suspicion."""
-    return Standing(
+    return Ranking(
         suspicion=suspicion,
         labels=evidence.labels,
         predicted=evidence.logits.argmax(1),

@@ -32,7 +32,7 @@ def key(name: str, where: str) -> str:
     return name
 
 
-def contained(root: Path, name: str, *, single: bool = False) -> Path:
+def inside(root: Path, name: str, *, single: bool = False) -> Path:
     """``root / name``, which lies below ``root``, also once every link is followed.
 
     Args:
@@ -62,7 +62,7 @@ def in_lake(lake: Path, name: str) -> Path:
         BadArtefact: it leads out.
     """
     home, _, rest = key(name, str(lake)).partition("/")
-    return contained(lake / home, rest)
+    return inside(lake / home, rest)
 
 
 def _leading_out(where: str, got: str) -> BadArtefact:

@@ -8,7 +8,7 @@ from tasks.dataset.samples import payload_of, remembered, sample_paths
 from tasks.dataset.targets import target_of
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.step import step
-from tasks.planning.neighbours import Neighbourhood
+from tasks.planning.neighbours import Neighbours
 from tasks.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 @step("examine")
-def examine(
+def audit_heldout_labels(
     run: Run,
     samples: Artefact,
     checkpoints: list[Artefact],
-    neighbourhood: Neighbourhood,
+    neighbours: Neighbours,
     recipe: Recipe,
 ) -> Artefact:
     """Audit the splits that a verification counts by → ``examination.parquet``, most suspect first.
@@ -41,9 +41,9 @@ def examine(
     splits = [split for split in ("test", "validation") if sample_paths(run, samples, split)]
     tables = []
     # Who is never told how likely another label is has no opinion of the given one.
-    for split in splits if target.judged else []:
+    for split in splits if target.has_class_probabilities else []:
         inputs = remembered(run, samples, split)
-        probabilities, votes = _asked(run, samples, checkpoints, neighbourhood, recipe, inputs)
+        probabilities, votes = _asked(run, samples, checkpoints, neighbours, recipe, inputs)
         tables.append(examined(inputs.ids, split, inputs.labels.numpy(), probabilities, votes, list(target.classes)))
     table = pa.concat_tables([EXAMINATION.empty_table(), *tables])
     suspect = table.filter(table["suspect"])["split"].to_pylist()
@@ -56,7 +56,7 @@ def _asked(
     run: Run,
     samples: Artefact,
     checkpoints: list[Artefact],
-    neighbourhood: Neighbourhood,
+    neighbours: Neighbours,
     recipe: Recipe,
     inputs: Inputs,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -77,7 +77,7 @@ def _asked(
             spread = target.spread(outputs, inputs.values)
             probabilities += target.probabilities(outputs, spread, objective).numpy()
         train = remembered(run, samples, "train")
-        electorate = Electorate.of(neighbourhood, train, k, device, payload)
+        electorate = Electorate.of(neighbours, train, k, device, payload)
         for at, of_block, _ in electorate.votes(inputs.x, np.arange(n), np.full(n, -1), 1):
             shares[at] = of_block
     return (probabilities / len(checkpoints)).astype(np.float32), shares
