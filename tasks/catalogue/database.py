@@ -60,8 +60,6 @@ def connect(lake: Path, run_id: str | None = None, *, need_run: bool = True) -> 
         BadInput: nothing has been recorded in this lake, or no such run.
         BadArtefact: the lake is damaged.
     """
-    # It imports pandas, which nothing else here needs.
-
     lake = lake.expanduser().resolve()
     if not has(lake, RUNS):
         if not need_run and run_id is None and has(lake, COMPARISONS):
