@@ -16,18 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
 from tasks.core.errors import BadConfig, BadInput
 from tasks.core.plugins import Choice, Component
-
-# Formats told by a file's suffix, so that --reader.path alone is enough.
-_KINDS_BY_SUFFIX = {
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".parquet": "parquet",
-    ".arrow": "arrow",
-    ".feather": "arrow",
-    ".npz": "npz",
-}
+from tasks.ingestion.readers import READERS, ReaderChoice
 
 
 class Options(BaseModel):
@@ -140,7 +129,7 @@ def _kinds(choice: type[Choice[Any]], between: str) -> str:
 
 
 def _kind_of(given: dict[str, Any], choice: type[Choice[Any]]) -> str:
-    if given.get("path") and "csv" in choice.family.parts:
+    if given.get("path") and choice is ReaderChoice:
         return _format_of(Path(str(given["path"])).expanduser())
     fitting = [kind for kind, part in choice.family.parts.items() if set(given) <= set(part.model_fields)]
     default = choice.model_fields["kind"].default
@@ -159,11 +148,12 @@ def _format_of(path: Path) -> str:
             return "image_folder"
         path = next(iter(inside), path)
     name = path.name.lower().removesuffix(".gz")
-    kind = _KINDS_BY_SUFFIX.get(Path(name).suffix)
+    kinds = {suffix: kind for kind, reader in READERS.parts.items() for suffix in reader.suffixes}
+    kind = kinds.get(Path(name).suffix)
     if kind is None:
         raise BadConfig(
             where=f"option reader.path {path}",
-            expected=f"one of the suffixes {', '.join(_KINDS_BY_SUFFIX)}",
+            expected=f"one of the suffixes {', '.join(kinds)}",
             got=Path(name).suffix or "none",
             do="Say what it is with --reader.kind.",
         )

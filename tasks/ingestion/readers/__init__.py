@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
@@ -78,6 +78,9 @@ class Noise(BaseModel):
 class Reader(Component):
     """Base of all readers."""
 
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    """Suffixes of the files it reads, lower case, so that ``--reader.path`` alone tells the format."""
+
     kind: Any
     noise: Noise = Field(default=Noise(), description="Label noise to plant; for trials and benchmarks.")
     limit: int | None = Field(default=None, ge=1, description="Read at most this many rows of the training source.")
@@ -121,6 +124,14 @@ class Reader(Component):
             BadInput: the source is missing, unreadable or lacks what the options name.
         """
         raise TypeError(f"{type(self).__name__} must define open()")
+
+    @classmethod
+    def example(cls, table: pa.Table, folder: Path) -> Self:
+        """A source of this format with the rows of ``table`` (numbers, and a column ``label``), for conformance tests.
+
+        A format that needs no more brings its own; the others have theirs in the tests.
+        """
+        raise TypeError(f"{cls.__name__} has no example")
 
     def files(self) -> list[Path]:
         """The files whose content decides what is read."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,7 @@ _FILE_MAGIC = b"ARROW1"
 class Arrow(Tabular):
     """One Arrow IPC file (Feather v2) or stream, or a folder of them with one schema."""
 
+    suffixes: ClassVar[tuple[str, ...]] = (".arrow", ".feather")
     kind: Literal["arrow"] = "arrow"
 
     def batches(self, path: Path) -> Iterator[Batch]:

@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +28,7 @@ _CLOSING = re.compile(r'(?:[^"]++|"")*+"')
 class Csv(Tabular):
     """Comma- or otherwise separated text with a header line; .gz and the like are opened by their suffix."""
 
+    suffixes: ClassVar[tuple[str, ...]] = (".csv", ".tsv", ".tab")
     kind: Literal["csv"] = "csv"
     delimiter: str | None = Field(
         default=None,

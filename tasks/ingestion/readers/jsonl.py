@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,7 @@ from tasks.ingestion.readers.tabular import Batch, Tabular
 class Jsonl(Tabular):
     """One JSON object a line (.gz too); a key that a line lacks is a missing value."""
 
+    suffixes: ClassVar[tuple[str, ...]] = (".jsonl", ".ndjson")
     kind: Literal["jsonl"] = "jsonl"
 
     def carried_type(self, kind: pa.DataType) -> pa.DataType:

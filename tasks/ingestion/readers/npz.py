@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -38,6 +38,7 @@ _BROKEN = (
 class Npz(Reader):
     """An archive written by ``np.savez``. Object arrays (pickles) are refused: data is never code."""
 
+    suffixes: ClassVar[tuple[str, ...]] = (".npz",)
     kind: Literal["npz"] = "npz"
     path: Path = Field(description="The .npz file.")
     inputs: str = Field(default="x", description="Name of the array of inputs (n × …).")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,7 @@ from tasks.ingestion.readers.tabular import Batch, Tabular
 class Parquet(Tabular):
     """One Parquet file or a folder of them with one schema."""
 
+    suffixes: ClassVar[tuple[str, ...]] = (".parquet",)
     kind: Literal["parquet"] = "parquet"
 
     def batches(self, path: Path) -> Iterator[Batch]:

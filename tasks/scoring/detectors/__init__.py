@@ -22,6 +22,17 @@ class Detector(Component):
     compares: ClassVar[bool] = False
     """Whether it compares a label with others, though it sees neither probabilities nor votes: a response has none."""
 
+    label_aware: ClassVar[bool] = True
+    """Whether a score depends on the sample's own label. One that does not finds no wrong label by design."""
+
+    pointwise: ClassVar[bool] = False
+    """Whether a sample's score depends on no other sample's gradient or planted label."""
+
+    @property
+    def relative(self) -> bool:
+        """Whether a score depends on the labels that other samples were given, of which planted ones are none."""
+        return False
+
     @property
     def name(self) -> str:
         """Its column in the scores table."""

@@ -15,6 +15,7 @@ class ConfidenceWeightedEntropy(Detector):
 
     kind: Literal["confidence_weighted_entropy"] = "confidence_weighted_entropy"
     sees: ClassVar[tuple[str, ...]] = ("probabilities",)
+    pointwise: ClassVar[bool] = True
 
     def score(self, evidence: Evidence) -> np.ndarray:
         """One minus cleanlab's quality."""

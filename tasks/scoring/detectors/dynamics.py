@@ -15,6 +15,7 @@ class Dynamics(Detector):
 
     kind: Any
     sees: ClassVar[tuple[str, ...]] = ("dynamics",)
+    pointwise: ClassVar[bool] = True
     sign: ClassVar[float] = 1.0
 
     def score(self, evidence: Evidence) -> np.ndarray:

@@ -70,6 +70,11 @@ class Fusion(Detector):
             [[p.model_dump(mode="json"), p.fingerprint(), code_digest([type(p).__module__])] for p in parts]
         )
 
+    @property
+    def relative(self) -> bool:
+        """Its networks' and neighbours' labels are those that were given."""
+        return True
+
     def score(self, evidence: Evidence) -> np.ndarray:
         """In nats; above 0 where the label is more likely wrong than right."""
         from tasks.kernels.transitions import pair_chances

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -14,6 +14,7 @@ class L1(Detector):
     """‖g‖₁, read off the shards."""
 
     kind: Literal["l1"] = "l1"
+    pointwise: ClassVar[bool] = True
 
     def score(self, evidence: Evidence) -> np.ndarray:
         """The stored norm."""

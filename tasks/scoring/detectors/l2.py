@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -14,6 +14,7 @@ class L2(Detector):
     """‖g‖₂, read off the shards. The paper ranks by Σ g², which is the same order."""
 
     kind: Literal["l2"] = "l2"
+    pointwise: ClassVar[bool] = True
 
     def score(self, evidence: Evidence) -> np.ndarray:
         """The stored norm."""

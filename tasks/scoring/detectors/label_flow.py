@@ -19,6 +19,11 @@ class LabelFlow(Detector):
     kind: Literal["label_flow"] = "label_flow"
     sees: ClassVar[tuple[str, ...]] = ("probabilities", "votes")
 
+    @property
+    def relative(self) -> bool:
+        """The transitions are counted among the labels that were given."""
+        return True
+
     def score(self, evidence: Evidence) -> np.ndarray:
         """In nats; above 0 where the label is more likely wrong than right."""
         from tasks.kernels.transitions import label_flow, transitions

@@ -17,6 +17,7 @@ class Neighbours(Detector):
 
     kind: Literal["neighbours"] = "neighbours"
     sees: ClassVar[tuple[str, ...]] = ("votes",)
+    pointwise: ClassVar[bool] = True
     space: Literal["inputs", "features"] = Field(
         default="inputs",
         description="inputs: neighbours as the run has found them (option neighbours). features: those of the same "
@@ -28,6 +29,11 @@ class Neighbours(Detector):
     def name(self) -> str:
         """Its column."""
         return "neighbours" if self.space == "inputs" else "neighbours_features"
+
+    @property
+    def relative(self) -> bool:
+        """In the space of features the labels that are asked are those that were given."""
+        return self.space == "features"
 
     def score(self, evidence: Evidence) -> np.ndarray:
         """Between −1 (all agree with the label) and 1."""

@@ -15,6 +15,7 @@ class NormalizedMargin(Detector):
 
     kind: Literal["normalized_margin"] = "normalized_margin"
     sees: ClassVar[tuple[str, ...]] = ("probabilities",)
+    pointwise: ClassVar[bool] = True
 
     def score(self, evidence: Evidence) -> np.ndarray:
         """One minus cleanlab's quality."""

@@ -16,6 +16,8 @@ class Random(Detector):
 
     kind: Literal["random"] = "random"
     sees: ClassVar[tuple[str, ...]] = ("nothing",)
+    label_aware: ClassVar[bool] = False
+    pointwise: ClassVar[bool] = True
     seed: int = Field(default=0, ge=-(2**63), lt=2**63, description="Seed of the draw.")
 
     def score(self, evidence: Evidence) -> np.ndarray:

@@ -15,6 +15,7 @@ class SelfConfidence(Detector):
 
     kind: Literal["self_confidence"] = "self_confidence"
     sees: ClassVar[tuple[str, ...]] = ("probabilities",)
+    pointwise: ClassVar[bool] = True
 
     def score(self, evidence: Evidence) -> np.ndarray:
         """One minus cleanlab's quality."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
@@ -19,6 +19,7 @@ class SelfInfluence(Inverted):
     """gᵀ (H + λI)⁻¹ g: how far a sample's own weight lowers its own loss (Koh & Liang, ICML 2017)."""
 
     kind: Literal["self_influence"] = "self_influence"
+    pointwise: ClassVar[bool] = True
 
     @property
     def instead(self) -> str:

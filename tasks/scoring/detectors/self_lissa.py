@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -20,6 +20,7 @@ class SelfLiSSA(Summed):
     """gᵀ x with x ≈ (H + λI)⁻¹ g, a series for each sample, all on the same mini-batches."""
 
     kind: Literal["self_lissa"] = "self_lissa"
+    pointwise: ClassVar[bool] = True
     depth: int = Field(default=10, ge=1, description="Terms of the series.")
     batch: int | None = Field(
         default=32, ge=1, description="Samples that each term's curvature is estimated on; none takes all."

@@ -22,28 +22,17 @@ CASES = {kind: {"kind": kind} for kind in DETECTORS.parts if kind != "pyod"} | {
 # Cases in which so many other samples may be as suspect: a column at a time, or directions alone, an outlier may look
 # like any other.
 LATER = {"pyod_ecod": 9, "pyod_hbos": 17, "iforest_normalised_by_class": 17, "pyod_loda_normalised_by_class": 17}
-BLIND = ["random"]
+
+
+def detector_of(name, **options):
+    return DetectorChoice.model_validate(CASES[name] | options).part
+
+
+BLIND = [name for name in CASES if not detector_of(name).label_aware]
 SEEING = [name for name in CASES if name not in BLIND]
 SEEDED = [name for name, options in CASES.items() if "seed" in DETECTORS.parts[options["kind"]].model_fields]
-# Those whose score of a sample depends on no other sample's label or gradient.
-POINTWISE = [
-    "aum",
-    "confidence_weighted_entropy",
-    "el2n",
-    "l1",
-    "l2",
-    "margin",
-    "mean_loss",
-    "neighbours",
-    "neighbours_features",
-    "normalized_margin",
-    "random",
-    "self_confidence",
-    "self_influence",
-    "self_lissa",
-]
-# Those that learn from the labels others were given, and are not told of planted ones.
-RELATIVE = ["fusion", "label_flow", "neighbours_features"]
+POINTWISE = [name for name in CASES if detector_of(name).pointwise]
+RELATIVE = [name for name in CASES if detector_of(name).relative]
 # Somebody else's, fitted on all samples it is given.
 FOREIGN = ["confident_learning"]
 # A case of each that gradients stored whole, and not as factors, leave as it is.
@@ -55,10 +44,6 @@ OF_GRADIENTS = [
     "datainf",
     *(n for n in CASES if n[:5] in ("pyod_", "ocsvm")),
 ]
-
-
-def detector_of(name, **options):
-    return DetectorChoice.model_validate(CASES[name] | options).part
 
 
 def test_every_detector_has_a_case_and_tells_what_it_sees():
