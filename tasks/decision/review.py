@@ -22,6 +22,7 @@ from pydantic import BaseModel, Field, create_model
 from pydantic.fields import FieldInfo
 
 from tasks.core.errors import BadConfig, BadInput
+from tasks.core.markdown import as_table
 from tasks.dataset.targets import target_of
 from tasks.decision.review_sheet import (
     Answer,
@@ -190,12 +191,13 @@ def _question(table: pa.Table, sheet: Path, options: Review, problem: str) -> st
         f"{problem}**{len(flagged):,} of {table.num_rows:,} training samples are flagged.** Decide within "
         f"{options.hours:g} {'hour' if options.hours == 1 else 'hours'}.",
         "",
-        "| rank | sample | label | suggested | reason |",
-        "|---|---|---|---|---|",
     ]
-    for row in flagged[:_SHOWN]:
-        cells = (row["rank"], row["sample_id"][:12], row["label"], row["suggested_label"] or "", row["reason"])
-        lines.append("| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
+    columns = ("rank", "sample", "label", "suggested", "reason")
+    rows = [
+        (str(row["rank"]), row["sample_id"][:12], row["label"], row["suggested_label"] or "", row["reason"])
+        for row in flagged[:_SHOWN]
+    ]
+    lines.append(as_table(columns, rows))
     if len(flagged) > _SHOWN:
         lines.append(f"\nand {len(flagged) - _SHOWN:,} more")
     # The path is long, and what is flagged should meet the eye first.

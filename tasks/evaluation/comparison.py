@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tasks.core.intervals import t_interval
 from tasks.pipeline.artefacts import Artefact
 from tasks.pipeline.schemas import COMPARISON
 from tasks.pipeline.stored_names import in_lake
@@ -28,8 +29,6 @@ def summarised(rows: list[dict[str, Any]], dataset: str) -> pa.Table:
     Returns:
         Schema ``COMPARISON``; no interval where there is one value, or where all are the same.
     """
-    from scipy import stats
-
     values: dict[tuple[Any, ...], list[float]] = {}
     for row in rows:
         values.setdefault((row["detector"], row["sees"], row["budget"], row["measure"]), []).append(row["value"])
@@ -39,8 +38,7 @@ def summarised(rows: list[dict[str, Any]], dataset: str) -> pa.Table:
         low = high = None
         # The same figure by another order of summation may differ in its last bits.
         if len(sample) > 1 and np.ptp(sample) > 1e-12:
-            interval = stats.ttest_1samp(sample, 0.0).confidence_interval(0.95)
-            low, high = float(interval.low), float(interval.high)
+            low, high = t_interval(sample) or (None, None)
         about = {"dataset": dataset, "detector": detector, "sees": sees, "budget": budget, "measure": measured}
         found.append(about | {"mean": sample.mean(), "low": low, "high": high, "repetitions": len(sample)})
     return pa.Table.from_pylist(found, COMPARISON)

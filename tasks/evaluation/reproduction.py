@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from tasks.core.intervals import t_interval
 from tasks.pipeline.durable_files import write_durably
 
 FIGURES: dict[str, str] = {
@@ -49,13 +50,8 @@ class Figure(BaseModel):
     @classmethod
     def of(cls, values: Iterable[float]) -> Figure:
         """Of one value a repetition."""
-        from scipy import stats
-
-        from tasks.kernels.paired import t_interval
-
         several = np.array(list(values), np.float64)
-        quantile = float(stats.t.ppf(0.975, len(several) - 1)) if len(several) > 1 else float("nan")
-        low, high = t_interval(several, quantile) or (None, None)
+        low, high = t_interval(several) or (None, None)
         return cls(mean=float(several.mean()), low=low, high=high, count=len(several))
 
     def text(self, *, share: bool = False) -> str:

@@ -23,20 +23,6 @@ def seed_differences(treated: Credit, control: Credit) -> Float[np.ndarray, "s"]
     return (treated.sum(1) - control.sum(1)) / treated.shape[1]
 
 
-def t_interval(differences: Float[np.ndarray, "s"], quantile: float) -> tuple[float, float] | None:
-    """mean(d) ± q · sd(d)/√s, sd with s − 1: Student's paired interval. None for one seed, which has no spread.
-
-    Args:
-        differences: d, one a seed.
-        quantile: q, of Student's t with s − 1 degrees of freedom.
-    """
-    s = len(differences)
-    if s < 2:
-        return None
-    mean, half = float(differences.mean()), quantile * float(differences.std(ddof=1)) / s**0.5
-    return mean - half, mean + half
-
-
 def weighted_means(
     differences: Int[np.ndarray, "s u"] | Float[np.ndarray, "s u"],
     seeds: Int[np.ndarray, "r s"],

@@ -7,7 +7,8 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from tasks.kernels.paired import bootstrap, percentile_interval, seed_differences, t_interval
+from tasks.core.intervals import t_interval
+from tasks.kernels.paired import bootstrap, percentile_interval, seed_differences
 from tasks.proof.arms import Arm, Verification
 
 Word = Literal["helps", "no evidence", "harms"]
@@ -67,11 +68,9 @@ def gain_of(treated: np.ndarray, control: np.ndarray) -> Gain:
         treated: s × n, whether, or how far, each of n test samples was answered right under each of s seeds.
         control: the same of the control, under the same seeds.
     """
-    from scipy import stats
-
     differences = seed_differences(treated, control)
     s = len(differences)
-    student = t_interval(differences, float(stats.t.ppf(0.975, s - 1)) if s > 1 else float("nan"))
+    student = t_interval(differences)
     drawn = percentile_interval(bootstrap(treated, control, np.random.default_rng(0)))
     low, high = (min(student[0], drawn[0]), max(student[1], drawn[1])) if student else drawn
     word: Word = "no evidence"

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tasks.kernels.paired import t_interval
-from tasks.report.markdown import as_table
+from tasks.core.intervals import t_interval
+from tasks.core.markdown import as_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -148,12 +148,8 @@ def _accuracy(folder: Path, metrics: dict[str, Any]) -> Figure:
 
 def _interval(values: np.ndarray) -> tuple[float, float] | None:
     """Student's 95 % interval of a mean of shares; of a single value none."""
-    from scipy import stats
-
-    if len(values) < 2:
-        return None
-    found = t_interval(values, float(stats.t.ppf(0.975, len(values) - 1)))
-    return None if found is None else (max(min(0.0, *values), found[0]), min(1.0, found[1]))
+    interval = t_interval(values)
+    return None if interval is None else (max(min(0.0, *values), interval[0]), min(1.0, interval[1]))
 
 
 def _worth(metrics: dict[str, Any]) -> Figure:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from tasks.core.markdown import as_table, escaped
 from tasks.dataset.samples import Payload, to_array
-from tasks.report.markdown import as_table, escaped
 from tasks.report.pictures import as_image, chosen, has_pictures, picture
 
 MOST = 300

@@ -1,4 +1,4 @@
-"""Paired differences are those of a loop over seeds and samples; their intervals are Student's and the bootstrap's."""
+"""Paired differences are those of a loop over seeds and samples; their interval is the bootstrap's."""
 
 import time
 
@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy import stats
 
-from tasks.kernels.paired import bootstrap, percentile_interval, seed_differences, t_interval, weighted_means
+from tasks.kernels.paired import bootstrap, percentile_interval, seed_differences, weighted_means
 
 SHAPES = st.tuples(st.integers(1, 6), st.integers(1, 30))
 
@@ -56,18 +55,6 @@ def test_weighted_means_are_those_of_four_loops(s, u, r, seed):
         drawn = [differences[i, j] for i in range(s) for _ in range(a[i]) for j in range(u) for _ in range(b[j])]
         by_loop.append(sum(drawn) / len(drawn))
     np.testing.assert_allclose(weighted_means(differences, seeds, samples), by_loop, atol=1e-12)
-
-
-def test_the_t_interval_is_scipys():
-    treated, control = correct(6, 80, 0.8), correct(6, 80, 0.7, seed=1)
-    differences = seed_differences(treated, control)
-    expected = stats.ttest_rel(treated.mean(1), control.mean(1)).confidence_interval(0.95)
-    assert t_interval(differences, float(stats.t.ppf(0.975, 5))) == pytest.approx((expected.low, expected.high))
-
-
-def test_one_seed_has_no_t_interval_and_seeds_that_agree_one_without_width():
-    assert t_interval(np.array([0.1]), 12.7) is None
-    assert t_interval(np.array([0.04, 0.04, 0.04]), 4.3) == pytest.approx((0.04, 0.04), abs=1e-15)
 
 
 def test_the_bootstrap_is_distributed_as_the_naive_one():

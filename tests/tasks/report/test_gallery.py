@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from tasks.core.markdown import as_table
 from tasks.pipeline.schemas import AUDIT, SUSPECTS
 from tasks.report.figures import figures
 from tasks.report.gallery import SHOWN, gallery
-from tasks.report.markdown import as_table
 from tasks.report.templates import page
 
 HOSTILE = '<script>alert("1")</script>'
