@@ -15,7 +15,8 @@ from pydantic import Field, field_validator
 
 from tasks.core.errors import BadInput
 from tasks.ingestion.readers import Reject, files_below
-from tasks.ingestion.readers.tabular import Batch, Tabular
+from tasks.ingestion.readers.tabular import Tabular
+from tasks.ingestion.table_rows import Batch
 
 # Suffixes of what is separated by tabs, and of what pyarrow opens by itself.
 _TABS = (".tsv", ".tab")

@@ -14,7 +14,8 @@ from pydantic import Field
 from tasks.core.errors import BadInput, needing
 from tasks.dataset.samples import Payload
 from tasks.ingestion.readers import CHUNK_ROWS, Chunk, files_below
-from tasks.ingestion.readers.tabular import Batch, Tabular
+from tasks.ingestion.readers.tabular import Tabular
+from tasks.ingestion.table_rows import Batch, chunk_of
 
 # Hub names of splits to ours.
 _SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
@@ -45,7 +46,7 @@ class HuggingFace(Tabular):
                 # A single unnamed dataset has no split of its own.
                 split = _SPLITS[name] if len(splits) > 1 else None
                 for batch in _batches(name, dataset):
-                    yield self._chunk(batch, mapping, split)
+                    yield chunk_of(batch, mapping, self.roles, split)
 
         return mapping.payload, chunks()
 

@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from tasks.core.errors import BadInput
 from tasks.ingestion.readers import CHUNK_ROWS, Reject, files_below
-from tasks.ingestion.readers.tabular import Batch, Tabular
+from tasks.ingestion.readers.tabular import Tabular
+from tasks.ingestion.table_rows import Batch
 
 
 class Jsonl(Tabular):

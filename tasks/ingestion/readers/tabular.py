@@ -1,7 +1,7 @@
-"""Tables to samples: which column is the label, which are the inputs, and which rows cannot be used.
+"""Tables to samples: which column is the label, which are the inputs.
 
 Shared by every reader whose source is a table. A format brings its schema and its record batches; the mapping is
-here, once, and the conversions in tasks/ingestion/columns.py.
+here, once, rows are judged in tasks/ingestion/table_rows.py, values converted in tasks/ingestion/columns.py.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,12 +24,6 @@ from tasks.dataset.samples import Payload
 from tasks.dataset.targets import TargetKind
 from tasks.dataset.tokenizer import HASHED_WORDS, Tokens
 from tasks.ingestion.columns import (
-    as_images,
-    as_numbers,
-    as_text,
-    as_texts,
-    as_vectors,
-    cast,
     element_type,
     image_bytes,
     input_type,
@@ -38,38 +31,10 @@ from tasks.ingestion.columns import (
     why_no_input,
     width_of,
 )
-from tasks.ingestion.label_column import check_labels, labels_of, unjudged
-from tasks.ingestion.readers import Chunk, Reader, Reject, existing, files_below
+from tasks.ingestion.label_column import check_labels
+from tasks.ingestion.readers import Chunk, Reader, existing, files_below
+from tasks.ingestion.table_rows import RESERVED, Batch, Mapping, Roles, chunk_of
 from tasks.ingestion.unused_columns import is_row_number, listed, shown
-from tasks.pipeline.schemas import SAMPLES
-
-# Our own columns, and those that DuckDB adds to a table when asked where a row stands.
-_RESERVED = (*SAMPLES.names, "filename", "file_row_number", "__file")
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Consecutive rows of a table, as a format reads them."""
-
-    source: str
-    table: pa.RecordBatch
-    rows: np.ndarray
-    rejects: list[Reject] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Mapping:
-    """The roles of a table's columns, checked against its schema."""
-
-    payload: Payload
-    widths: dict[str, int]
-    """Values a row has in each payload column; 1 for a number."""
-    types: dict[str, pa.DataType]
-    """The type each payload column has in every batch, as the first one has it."""
-    carried: dict[str, pa.DataType]
-    """Columns without a role: they go along untouched into the samples and every published version."""
-    unused: dict[str, str]
-    """Why no network reads those."""
 
 
 class Tabular(Reader):
@@ -165,16 +130,16 @@ class Tabular(Reader):
 
     def _chunks(self, first: Batch, rest: Iterator[Batch], mapping: Mapping) -> Iterator[Chunk]:
         split = None if self.test_path is None else "train"
-        yield self._chunk(first, mapping, split)
+        yield chunk_of(first, mapping, self.roles, split)
         for batch in rest:
-            yield self._chunk(batch, mapping, split)
+            yield chunk_of(batch, mapping, self.roles, split)
         for split, named in (("test", self.test_path), ("validation", self.reference_path)):
             if named is None:
                 continue
             path = existing(named, f"a {self.kind} file or folder")
             for batch in self.batches(path):
                 self._check_names(batch.table.schema.names, str(path))
-                yield self._chunk(batch, mapping, split)
+                yield chunk_of(batch, mapping, self.roles, split)
 
     # ---- roles -------------------------------------------------------------------------------------------------
 
@@ -246,12 +211,13 @@ class Tabular(Reader):
         return Payload(kind="array", columns=tuple(names), shape=shape, dtype=dtype)
 
     @property
-    def _roles(self) -> tuple[str | None, ...]:
-        return self.label, self.id, self.split, self.group, self.clean_label
+    def roles(self) -> Roles:
+        """The columns that are no inputs."""
+        return Roles(self.label, self.says, self.id, self.split, self.group, self.clean_label)
 
     def _others(self, table: pa.RecordBatch, inputs: list[str]) -> tuple[dict[str, pa.DataType], dict[str, str]]:
         """The types of the columns that are neither inputs nor have a role, and why no network reads them."""
-        taken = {*inputs, *self._roles}
+        taken = {*inputs, *self.roles.columns}
         carried = {field.name: self.carried_type(field.type) for field in table.schema if field.name not in taken}
         named = next((option for option in ("features", "text", "image") if getattr(self, option)), None)
         if named is not None:
@@ -270,8 +236,8 @@ class Tabular(Reader):
                 got=", ".join(sorted({name for name in present if present.count(name) > 1})) + " more than once",
                 do="Rename the columns.",
             )
-        roles = self._roles
-        named = [*roles, self.image, self.text, self.text_b, *(self.features or [])]
+        roles = self.roles.columns
+        named = [*self.roles.columns, self.image, self.text, self.text_b, *(self.features or [])]
         for name in named:
             if name is not None and name not in present:
                 near = difflib.get_close_matches(name, present, n=1)
@@ -292,89 +258,20 @@ class Tabular(Reader):
                 got=", ".join(wrong),
                 do="Drop it: a label among the inputs would tell the model what it is asked.",
             )
-        clash = sorted(set(inputs or [self.image or ""]) & set(_RESERVED))
+        clash = sorted(set(inputs or [self.image or ""]) & set(RESERVED))
         if clash:
             raise BadInput(
                 where=where,
                 expected="input columns whose names are not gradsieve's own",
                 got=", ".join(clash),
-                do=f"Rename them; reserved are {', '.join(_RESERVED)}.",
+                do=f"Rename them; reserved are {', '.join(RESERVED)}.",
             )
 
     def _may_be_input(self, name: str, column: pa.Array) -> bool:
-        return name not in self._roles and self._why_not(name, column) is None
+        return name not in self.roles.columns and self._why_not(name, column) is None
 
     def _why_not(self, name: str, column: pa.Array) -> str | None:
         """Why a column without a role is no input unless it is named as one; None where it is."""
-        if name in _RESERVED:
+        if name in RESERVED:
             return "a name of gradsieve's own"
         return why_no_input(column) or ("a row number by its name" if is_row_number(name) else None)
-
-    # ---- rows --------------------------------------------------------------------------------------------------
-
-    def _chunk(self, batch: Batch, mapping: Mapping, split: str | None) -> Chunk:
-        lacking = {*mapping.payload.own, *mapping.carried} - set(batch.table.schema.names)
-        if lacking:
-            raise BadInput(
-                where=batch.source,
-                expected=f"columns {', '.join(sorted(lacking))}, as the first file has",
-                got=", ".join(batch.table.schema.names[:20]),
-                do="Give every file the same columns.",
-            )
-        keep = np.ones(batch.table.num_rows, bool)
-        rejects = list(batch.rejects)
-        payload: dict[str, pa.Array] = {}
-
-        def reject(bad: np.ndarray, reason: str, detail: str, values: pa.Array | None = None) -> None:
-            for i in np.flatnonzero(bad & keep):
-                shown = "" if values is None else f": {str(values[int(i)].as_py())[:80]!r}"
-                rejects.append(Reject(int(batch.rows[i]), reason, f"{detail}{shown}"))
-            keep[bad] = False
-
-        for name in mapping.payload.own:
-            column = batch.table.column(name)
-            if mapping.payload.kind == "image":
-                payload[name] = as_images(column, mapping.payload, name, reject)
-            elif mapping.payload.kind == "tokens":
-                payload[name] = as_texts(column, name, reject, trimmed=self.target != "response")
-            elif is_list(mapping.types[name]):
-                payload[name] = as_vectors(column, mapping.widths[name], name, reject)
-            else:
-                payload[name] = as_numbers(column, name, reject)
-            payload[name] = cast(payload[name], mapping.types[name], batch.source, name)
-        for name, kind in mapping.carried.items():
-            column = batch.table.column(name)
-            # A column of the source's own that bears one of our names, and no role, keeps its values under another.
-            payload[f"original_{name}" if name in _RESERVED else name] = (
-                column
-                if column.type == kind
-                else as_text(column)
-                if kind == pa.string()
-                else cast(column, kind, batch.source, name)
-            )
-        labels = labels_of(batch.table.column(self.label), *self.says, self.label, reject)
-        clean = None if self.clean_label is None else batch.table.column(self.clean_label)
-        truth = None if clean is None else labels_of(clean, *self.says, self.clean_label or "", unjudged)
-        mask = pa.array(keep)
-
-        def text(name: str | None) -> pa.Array | None:
-            return None if name is None else as_text(batch.table.column(name)).filter(mask)
-
-        return Chunk(
-            source=batch.source,
-            rows=pa.array(batch.rows).filter(mask),
-            label=labels.filter(mask),
-            payload={name: column.filter(mask) for name, column in payload.items()},
-            split=text(self.split) if self.split else split,
-            clean_label=None if truth is None else truth.filter(mask),
-            group=text(self.group),
-            source_id=text(self.id),
-            rejects=rejects,
-            unused=mapping.unused | self._late(batch, mapping),
-        )
-
-    def _late(self, batch: Batch, mapping: Mapping) -> dict[str, str]:
-        """Columns that the first rows lack: no sample and no version has them."""
-        known = {*mapping.payload.own, *mapping.carried, *self._roles}
-        late = [name for name in batch.table.schema.names if name not in known]
-        return dict.fromkeys(late, "not in the first rows, so in no version either")
