@@ -27,11 +27,11 @@ from tasks.core.errors import BadConfig, GradsieveError
 
 _HELP = """\
 A statement ends with a semicolon and may take several lines. Tab completes, the arrows go through earlier ones.
-\\d         all views          \\d NAME   the columns of one
+\\d         all views          \\d NAME   the columns of one, and what they are
 .help      this text          .quit      leave; so does Ctrl-D. Ctrl-C drops what has been typed."""
-_VIEWS = """SELECT schema_name || '.' || view_name AS "view", column_count AS "columns" FROM duckdb_views()
+_VIEWS = """SELECT schema_name || '.' || view_name AS "view", column_count AS "columns", comment FROM duckdb_views()
             WHERE NOT internal AND database_name <> 'temp' ORDER BY schema_name <> 'main', schema_name, view_name"""
-_COLUMNS = """SELECT column_name AS "column", data_type AS "type" FROM duckdb_columns()
+_COLUMNS = """SELECT column_name AS "column", data_type AS "type", comment FROM duckdb_columns()
               WHERE $1 IN (table_name, schema_name || '.' || table_name) AND schema_name IN ('main', 'latest', 'data')
               GROUP BY ALL ORDER BY min(column_index)"""
 # What may stand after these is a table.

@@ -8,7 +8,7 @@ CREATE SCHEMA data;    -- <dataset>: its newest run's samples; <dataset>@<versio
 -- Every move of every tag; version is null where the tag was taken away.
 CREATE VIEW tag_moves AS
     SELECT parse_path(__file)[-4] AS dataset, tag, regexp_extract(__file, '(\d+)\.json$', 1)::BIGINT AS number,
-           version, "at", "by", reason
+           version, "at" AS moved_at, "by" AS moved_by, reason
     FROM {moves};
 
 CREATE VIEW tags AS
@@ -18,7 +18,8 @@ CREATE VIEW tags AS
 -- Before 0.4 a version had no kind and no number of its own, and only runs made any.
 CREATE VIEW versions AS
     SELECT v.* EXCLUDE __file REPLACE (coalesce(number, substr(version, 2)::BIGINT) AS number,
-               coalesce(kind, 'cleaned') AS kind, verdict ->> '$.word' AS verdict),
+               coalesce(kind, 'cleaned') AS kind, verdict ->> '$.word' AS verdict)
+               RENAME ("by" AS published_by, "rows" AS row_count),
            verdict AS verdict_json, coalesce(t.tags, []) AS tags
     FROM {versions} v
     LEFT JOIN (SELECT dataset, version, list(tag ORDER BY tag) AS tags FROM tags GROUP BY ALL) t
@@ -46,7 +47,7 @@ CREATE VIEW decisions AS
         ON v.dataset = parse_path(d.__file)[-4] AND v.content = parse_path(d.__file)[-2]
     UNION ALL BY NAME
     SELECT v.dataset, v.version, v.run_id, v.published, r.sample_id, 'remove' AS decision, r.label AS old_label,
-           r.reason, r.detector AS rule, r.rank, r.suspicion, r.source, r."row", r.source_id, 'rule' AS decided_by,
+           r.reason, r.detector AS rule, r.rank, r.suspicion, r.source, r.source_row, r.source_id, 'rule' AS decided_by,
            v.published AS decided_at
     FROM {removed} r
     JOIN (SELECT dataset, version, run_id, published FROM {versions}) v

@@ -17,6 +17,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from tasks.catalogue.comments import COLUMNS, VIEWS, comment_on, comment_on_shards
 from tasks.catalogue.views import COMPARISONS, RUNS, definition, has
 from tasks.core.errors import BadArtefact, BadInput
 from tasks.pipeline.durable_files import PARTIAL, fsync
@@ -45,6 +46,8 @@ def _write(lake: Path, statements: str) -> None:
     with duckdb.connect(str(aside), config={"storage_compatibility_version": "v1.2.0"}) as db:
         db.execute(statements)
         db.execute("CREATE TABLE about AS SELECT ? AS signature", [_digest(statements)])
+        db.execute("COMMENT ON TABLE about IS 'What the views were written from.'")
+        comment_on(db)
         db.execute("CHECKPOINT")
     fsync(aside)
     aside.replace(lake / NAME)
@@ -95,6 +98,7 @@ def connect(lake: Path, run_id: str | None = None, *, need_run: bool = True) -> 
     import pyarrow.dataset as ds
 
     db.register("shards", ds.dataset(shards, schema=_readable(schema), format="arrow"))
+    comment_on_shards(db, schema.names)
     return db
 
 
@@ -115,6 +119,7 @@ def _open(lake: Path) -> duckdb.DuckDBPyConnection:
             return duckdb.connect(str(lake / NAME), read_only=True)
         db = duckdb.connect()
         db.execute(text)
+        comment_on(db)
         return db
     except (duckdb.Error, ValueError, OSError) as error:
         raise BadArtefact(
@@ -126,7 +131,8 @@ def _open(lake: Path) -> duckdb.DuckDBPyConnection:
 
 
 def _digest(statements: str) -> str:
-    return hashlib.sha256(statements.encode()).hexdigest()
+    """Of all that the file says: its comments too."""
+    return hashlib.sha256(f"{statements}{VIEWS}{COLUMNS}".encode()).hexdigest()
 
 
 def _signature(path: Path) -> str | None:

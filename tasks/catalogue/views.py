@@ -61,6 +61,11 @@ _REMOVED = pa.schema(
     [DECISIONS.field(name) for name in ("sample_id", "reason", "rank", "suspicion", "source", "row", "source_id")]
     + [pa.field(name, pa.string()) for name in ("label", "detector")]
 )
+# What the views call columns of files whose names are words of SQL and would have to be quoted.
+SHOWN_AS = {
+    "row": "source_row", "group": "group_name", "by": "level",
+    "new": "new_samples", "settled": "base_samples", "share_settled": "share_base",
+}  # fmt: skip
 # The Arrow file whose scalars a Parquet file of the same name holds.
 _SHARD = "'gradients/' || parse_filename(__file, true) || '.arrow'"
 # Rows of so many of a dataset's newest versions have views of their own, and of those a tag points at.
@@ -111,7 +116,7 @@ def _of_runs(lake: Path) -> Iterable[str]:
         "examination": ("examination.parquet", EXAMINATION, "*"),
         "search": ("search.parquet", SEARCH, "*"),
         # Before 0.4 a row was about all test samples.
-        "metrics": ("metrics.parquet", METRICS, "* REPLACE (coalesce(\"by\", 'all') AS \"by\")"),
+        "metrics": ("metrics.parquet", METRICS, "* REPLACE (coalesce(level, 'all') AS level)"),
     }  # fmt: skip
     for view, (pattern, schema, columns) in tables.items():
         place = -2 - pattern.count("/")
@@ -130,8 +135,10 @@ def _of_datasets(lake: Path) -> Iterable[str]:
     for recorded in RecordedRun.all_of(lake):
         newest[recorded.dataset] = max(newest.get(recorded.dataset, ("", "")), (recorded.recorded, recorded.run_id))
     for dataset, (_, run_id) in sorted(newest.items()):
-        files = literal(inside(lake / "runs", run_id, single=True), "samples/*.parquet")
-        yield f"CREATE VIEW data.{quoted(dataset)} AS SELECT * FROM read_parquet({files});\n"
+        folder = inside(lake / "runs", run_id, single=True)
+        shown = f"* {_renamed(sorted((folder / 'samples').glob('*.parquet')))}"
+        files = literal(folder, "samples/*.parquet")
+        yield f"CREATE VIEW data.{quoted(dataset)} AS SELECT {shown} FROM read_parquet({files});\n"
 
 
 def _of_versions(lake: Path) -> Iterable[str]:
@@ -164,13 +171,24 @@ def _rows(home: Path, manifest: Manifest) -> str | None:
     def listed(names: Iterable[str]) -> str:
         return ", ".join(literal(paths[name]) for name in names)
 
+    renamed = _renamed(paths[part.path] for part in content.parts)
     if content.plain is not None:
-        return f"SELECT * FROM read_parquet([{listed(f'{content.folder}/data/{f.name}' for f in content.plain)}])"
+        plain = listed(f"{content.folder}/data/{file.name}" for file in content.plain)
+        return f"SELECT * {renamed} FROM read_parquet([{plain}])"
     return f"""
-        SELECT p.* REPLACE (coalesce(d.new_label, p.label) AS label)
+        SELECT p.* REPLACE (coalesce(d.new_label, p.label) AS label) {renamed}
         FROM read_parquet([{listed(part.path for part in content.parts)}]) p
         LEFT JOIN read_parquet({listed([content.decided])}) d ON p.sample_id = d.sample_id
         WHERE d.decision IS DISTINCT FROM 'remove'"""
+
+
+def _renamed(files: Iterable[Path]) -> str:
+    """What the view calls a dataset's rows; a column of the dataset's own that bears a new name keeps its values under
+    another, as one does that bears an old name (tasks/ingestion/readers/tabular)."""
+    shown = {name: SHOWN_AS[name] for name in SAMPLES.names if name in SHOWN_AS}
+    columns = next((pq.read_schema(path).names for path in files), [])
+    shown |= {name: f"original_{name}" for name in columns if name.lower() in shown.values()}
+    return f"RENAME ({', '.join(f'{quoted(name)} AS {quoted(new)}' for name, new in shown.items())})"
 
 
 def _json(lake: Path, pattern: str, columns: dict[str, str]) -> str:
@@ -182,12 +200,14 @@ def _json(lake: Path, pattern: str, columns: dict[str, str]) -> str:
 
 
 def _parquet(lake: Path, pattern: str, schema: pa.Schema) -> str:
-    """Parquet files as a table with the columns of ``schema`` and ``__file``; no rows where there is none yet."""
+    """Parquet files as a table with the columns of ``schema``, as they are shown, and ``__file``; no rows where there
+    is none yet."""
     columns = _types(schema)
     if not has(lake, pattern):
-        return _nothing(columns)
+        return _nothing({SHOWN_AS.get(name, name): kind for name, kind in columns.items()})
     listed = ", ".join(
-        f"{_text(name)}: {{name: {_text(name)}, type: '{kind}', default_value: NULL}}" for name, kind in columns.items()
+        f"{string(name)}: {{name: {string(SHOWN_AS.get(name, name))}, type: '{kind}', default_value: NULL}}"
+        for name, kind in columns.items()
     )
     return f"read_parquet({literal(lake, pattern)}, filename = '__file', schema = MAP {{{listed}}})"
 
@@ -223,5 +243,6 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _text(value: str) -> str:
+def string(value: str) -> str:
+    """A string of SQL."""
     return "'" + value.replace("'", "''") + "'"

@@ -70,7 +70,7 @@ class Gallery:
         """The query that lists those, whatever their number."""
         last = self.suspects[-1].rank if self.suspects else 0
         return (
-            "SELECT rank, sample_id, label, suggested_label, p_wrong, source, row, reason FROM suspects "
+            "SELECT rank, sample_id, label, suggested_label, p_wrong, source, source_row, reason FROM suspects "
             f"WHERE flag AND rank > {last} AND run_id = '{self.run_id}' ORDER BY rank"
         )
 

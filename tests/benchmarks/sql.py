@@ -27,9 +27,9 @@ from tasks.catalogue.database import NAME, build
 
 RUN = "made-up-20261125T000000-0000"
 FILES = {"flags": "flags.parquet", "suspects": "flags.parquet", "samples": "samples/*.parquet"}
-_JOINED = 'SELECT rank, sample_id, s.label, s.source, s."row", reason FROM flags JOIN samples s USING ({key}) {run} '
+_JOINED = "SELECT rank, sample_id, s.label, s.source, s.{row}, reason FROM flags JOIN samples s USING ({key}) {run} "
 QUERIES = {
-    "suspects, first by rank": 'SELECT rank, sample_id, label, suggested_label, source, "row", reason FROM suspects '
+    "suspects, first by rank": "SELECT rank, sample_id, label, suggested_label, source, {row}, reason FROM suspects "
     "{run} ORDER BY rank LIMIT 100",
     "flags joined to samples, rank ≤ 100": f"{_JOINED} rank <= 100 ORDER BY rank",
     "flags joined to samples, first by rank": f"{_JOINED} ORDER BY rank LIMIT 100",
@@ -79,11 +79,12 @@ def bare(lake: Path) -> duckdb.DuckDBPyConnection:
 
 
 def asked(query: str, *, catalogue: bool) -> str:
-    """The query for the one or the other: the catalogue holds many runs."""
+    """The query for the one or the other: the catalogue holds many runs, and calls a row of the source otherwise."""
     condition = query.partition("{run}")[2].strip()
     followed = not condition.startswith(("ORDER", "GROUP"))
     run = f"WHERE run_id = '{RUN}'{' AND' if followed else ''}" if catalogue else ("WHERE" if followed else "")
-    return query.format(run=run, key="run_id, sample_id" if catalogue else "sample_id")
+    names = {"key": "run_id, sample_id", "row": "source_row"} if catalogue else {"key": "sample_id", "row": '"row"'}
+    return query.format(run=run, **names)
 
 
 def main() -> None:

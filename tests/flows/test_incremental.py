@@ -93,7 +93,7 @@ def test_rows_with_random_labels_are_a_drift_since_the_first_night(nights):
 
 
 def test_what_was_found_can_be_asked_in_sql(nights, gradsieve):
-    asked = "SELECT alarm, new > 0, networks_of IS NULL FROM drift ORDER BY run_id"
+    asked = "SELECT alarm, new_samples > 0, networks_of IS NULL FROM drift ORDER BY run_id"
     done = gradsieve("sql", "--lake", str(nights.lake), "--format=csv", asked)
     assert done.returncode == 0, done.stderr
     rows = [line.lower() for line in done.stdout.splitlines()[1:]]

@@ -112,6 +112,7 @@ def test_it_is_used_on_a_terminal(cleaned, tmp_path):
     terminal.until("77770007")
     terminal.type("\\d flags\r")
     terminal.until("suggested_label")
+    terminal.until("Label that is likelier.")
     terminal.type("\\d\r")
     terminal.until("main.tag_moves")
     terminal.type("half a statement\x03")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tasks.catalogue import comments
 from tasks.catalogue.database import NAME, build, connect
+from tasks.catalogue.views import SHOWN_AS
 from tasks.core.errors import BadInput
 from tasks.pipeline.schemas import AUDIT, EXAMINATION, FLAGS, GRADIENTS, METRICS, REJECTS, SAMPLES, SEARCH, SUSPECTS
 from tasks.versions.history import History
@@ -66,7 +69,10 @@ def test_every_view_answers_without_gradsieve(cleaned, view):
 )
 def test_a_view_has_the_columns_of_its_schema(cleaned, view, schema):
     with duckdb.connect(str(cleaned.lake / NAME), read_only=True) as db:
-        assert [row[0] for row in db.execute(f"DESCRIBE {view}").fetchall()] == ["run_id", *schema.names]
+        assert [row[0] for row in db.execute(f"DESCRIBE {view}").fetchall()] == [
+            "run_id",
+            *(SHOWN_AS.get(name, name) for name in schema.names),
+        ]
 
 
 def test_a_decision_can_be_followed_to_its_version_flag_score_gradient_shard_and_checkpoint(cleaned, flagged):
@@ -88,7 +94,7 @@ def test_a_decision_can_be_followed_to_its_version_flag_score_gradient_shard_and
 
 def test_the_most_suspect_stand_beside_what_identifies_them_without_a_join(cleaned):
     with duckdb.connect(str(cleaned.lake / NAME), read_only=True) as db:
-        columns = 'rank, sample_id, s.label, s.source, s."row", s."group", s.source_id'
+        columns = "rank, sample_id, s.label, s.source, s.source_row, s.group_name, s.source_id"
         joined = f"SELECT {columns} FROM flags JOIN samples s USING (run_id, sample_id) ORDER BY rank"
         assert db.execute(joined).fetchall() == db.execute(f"SELECT {columns} FROM suspects s ORDER BY rank").fetchall()
 
@@ -107,7 +113,7 @@ def test_asking_for_one_run_opens_no_file_of_another(lake):
 def test_the_audit_of_a_run_adds_up_to_its_flags(cleaned, flagged):
     with duckdb.connect(str(cleaned.lake / NAME), read_only=True) as db:
         audited = db.execute("""SELECT sum(flagged), sum(samples), sum(expected_wrong) FROM latest.audit
-                                WHERE "by" = 'class'""").fetchall()[0]
+                                WHERE level = 'class'""").fetchall()[0]
         flags = db.execute("SELECT count(*), sum(p_wrong) FROM latest.flags").fetchall()[0]
     assert audited[:2] == (flagged, flags[0])
     assert audited[2] == pytest.approx(flags[1])
@@ -179,7 +185,7 @@ def test_a_moved_tag_shows_once_the_catalogue_is_up_to_date_and_its_moves_at_onc
     history = History(Objects(lake / "versions"), "digits")
     history.move("current", "v0002", "me", "because I say so")
     with duckdb.connect(str(lake / NAME), read_only=True) as db:
-        assert db.execute("SELECT version, \"by\" FROM tags WHERE tag = 'current'").fetchall() == [("v0002", "me")]
+        assert db.execute("SELECT version, moved_by FROM tags WHERE tag = 'current'").fetchall() == [("v0002", "me")]
         moves = db.execute("SELECT version FROM tag_moves WHERE tag = 'current' ORDER BY number").fetchall()
         assert moves[-1] == ("v0002",)
         assert db.execute("SELECT version FROM versions WHERE list_contains(tags, 'current')").fetchall() == [
@@ -193,6 +199,57 @@ def test_a_moved_tag_shows_once_the_catalogue_is_up_to_date_and_its_moves_at_onc
 def test_the_datasets_own_columns_are_in_its_own_view(cleaned):
     with duckdb.connect(str(cleaned.lake / NAME), read_only=True) as db:
         assert db.execute("SELECT len(pixels) FROM data.digits LIMIT 1").fetchall() == [(64,)]
+
+
+def test_every_view_and_every_column_says_what_it_is_and_needs_no_quotes(cleaned):
+    with connect(cleaned.lake) as db:
+        views = db.execute("SELECT view_name, comment FROM duckdb_views() WHERE NOT internal").fetchall()
+        columns = db.execute(
+            "SELECT table_name, column_name, comment FROM duckdb_columns() WHERE NOT internal"
+        ).fetchall()
+        words = db.execute(
+            "SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category <> 'unreserved'"
+        ).fetchall()
+    assert {view for view, _ in views} >= {*comments.VIEWS} - {"data", "data@"}
+    assert len(columns) > 300
+    assert [names for *names, comment in (*views, *columns) if not comment] == []
+    names = {column for _, column, _ in columns}
+    assert names & {word for (word,) in words} == set()
+    assert [name for name in names if not re.fullmatch("[a-z_][a-z0-9_]*", name)] == []
+
+
+def test_every_comment_is_of_a_column_that_there_is(cleaned):
+    with connect(cleaned.lake) as db:
+        columns = db.execute("SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal").fetchall()
+    there = {f"{view}.{column}" for view, column in columns} | {column for _, column in columns}
+    # Of another kind of gradient, or of columns that a run or a dataset names.
+    assert {*comments.COLUMNS} - there == {"gradient", "layer_norms", "scores.*", "data.*"}
+
+
+def test_a_detector_or_a_column_of_the_datasets_own_bears_no_others_comment(cleaned):
+    asked = "SELECT comment FROM duckdb_columns() WHERE (schema_name, table_name, column_name) = ($1, $2, $3)"
+    with connect(cleaned.lake) as db:
+        assert db.execute(asked, ["main", "gradients", "l2"]).fetchall() == [(comments.COLUMNS["l2"],)]
+        assert db.execute(asked, ["main", "scores", "l2"]).fetchall() == [(comments.COLUMNS["scores.*"],)]
+        assert db.execute(asked, ["data", "digits", "pixels"]).fetchall() == [(comments.COLUMNS["data.*"],)]
+
+
+def test_a_moved_lake_says_what_its_columns_are_too(lake, tmp_path):
+    with connect(lake.rename(tmp_path / "moved")) as db:
+        assert db.execute(
+            "SELECT count(*) FROM duckdb_columns() WHERE NOT internal AND comment IS NULL"
+        ).fetchall() == [(0,)]
+
+
+def test_a_column_of_the_datasets_own_keeps_its_values_beside_one_of_ours(lake):
+    for file in (lake / "runs").glob("[!.]*/samples/*.parquet"):
+        table = pq.read_table(file)
+        file.unlink()
+        pq.write_table(table.append_column("Source_Row", pa.array(["theirs"] * len(table))), file)
+    assert build(lake)
+    with connect(lake) as db:
+        rows = db.execute("SELECT DISTINCT original_source_row, typeof(source_row) FROM data.digits").fetchall()
+    assert rows == [("theirs", "BIGINT")]
 
 
 def test_it_is_not_written_again_when_nothing_has_changed(lake):
@@ -279,6 +336,7 @@ db = duckdb.connect({str(cleaned.lake / NAME)!r}, read_only=True)
 print(db.execute("SELECT count(*) FROM latest.flags WHERE flag").fetchone()[0])
 for view in {VIEWS!r}:
     db.execute("SELECT * FROM " + view + " LIMIT 5").fetchall()
+assert not db.execute("SELECT * FROM duckdb_columns() WHERE NOT internal AND comment IS NULL").fetchall()
 """
     done = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == str(flagged), done.stderr
