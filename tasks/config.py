@@ -39,7 +39,7 @@ from tasks.scoring.influence_traces import Tracing
 from tasks.training.drift_policy import DriftPolicy
 from tasks.training.models import ModelChoice
 from tasks.training.recipe import Recipe, Training
-from tasks.versions.stores import StoreChoice
+from tasks.versions.store import Store
 
 # What is compared unless told otherwise, as far as it is there: all that serve every model, and in seconds.
 _COMPARED = (
@@ -274,7 +274,7 @@ class CleanConfig(Observing):
     flagging: Flagging = Field(default=Flagging(), description="How scores become flags.")
     verification: Verification = Field(default=Verification(), description="How the cleaning is put to the test.")
     review: Review = Field(default=Review(), description="Whether a person looks at what is flagged.")
-    store: StoreChoice = Field(default=StoreChoice(), description="Where cleaned datasets are published.")
+    store: Store = None
 
     @model_validator(mode="after")
     def _the_decider_is_there(self) -> CleanConfig:
