@@ -35,7 +35,6 @@ from tasks.planning.canaries import Canaries
 from tasks.planning.neighbours import Neighbours
 from tasks.proof.arms import Verification
 from tasks.scoring.detectors import DETECTORS, Detector, DetectorChoice
-from tasks.scoring.influence_traces import Tracing
 from tasks.training.drift_policy import DriftPolicy
 from tasks.training.models import ModelChoice
 from tasks.training.recipe import Recipe, Training
@@ -266,9 +265,6 @@ class CleanConfig(Observing):
     drift: DriftPolicy = Field(
         default=DriftPolicy(), description="When new samples count as drifted, and when base auto trains anew."
     )
-    tracing: Tracing = Field(
-        default=Tracing(), description="Which training samples shaped the answers to a set of queries."
-    )
     budget: BudgetChoice = Field(default=BudgetChoice(), description="How many samples are flagged.")
     search: BudgetSearch = Field(default=BudgetSearch(), description="Other budgets to try on a validation split.")
     flagging: Flagging = Field(default=Flagging(), description="How scores become flags.")
@@ -287,7 +283,7 @@ class CleanConfig(Observing):
     @property
     def splits(self) -> tuple[str, ...]:
         """Those that must not be empty."""
-        return tuple(dict.fromkeys(("train", "test", *self.search.splits, *self.tracing.splits)))
+        return tuple(dict.fromkeys(("train", "test", *self.search.splits)))
 
     @property
     def counting(self) -> list[Budget]:
