@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
+from pydantic.config import JsonDict
 
 from tasks.core.errors import BadInput
 from tasks.pipeline.recorded_run import RecordedRun
 from tasks.scoring.influence_traces import Tracing
 
 
+def _which_first(schema: JsonDict) -> None:
+    """The form asks first which run is meant, then how; a model lists what it inherits first."""
+    properties = cast("JsonDict", schema["properties"])
+    schema["properties"] = {name: properties.pop(name) for name in ("run", "dataset", "lake")} | properties
+
+
 class TraceConfig(Tracing):
     """Name, for each query of a recorded run, the training samples that shaped its answer most."""
 
+    model_config = ConfigDict(json_schema_extra=_which_first)
     run: str = Field(default="latest", description="A recorded run's id, or latest.")
     dataset: str | None = Field(default=None, description="Whose latest run; default: the newest of any dataset.")
     lake: Path = Field(default=Path("data"), description="Folder that holds runs, versions and the catalogue.")
