@@ -2,6 +2,7 @@
 
     gradsieve clean      find, verify, publish
     gradsieve compare    which detector, which budget, on labels known to be wrong
+    gradsieve trace      which training samples shaped the answers to a recorded run's queries
     gradsieve reproduce  the paper's experiments, its figures beside ours
     gradsieve sql        ask the catalogue
     gradsieve runs       the runs of a lake
@@ -22,25 +23,21 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, CliApp, CliPositionalArg, CliSubCommand, SettingsConfigDict
 
 from flows.command_line.answers import print_answer
-from flows.command_line.foreground import prepare_prefect, watched
-from flows.command_line.options import Options, from_file, opened
-from flows.command_line.reproduce import ReproduceCommand
+from flows.command_line.flow_commands import CONFIGURATIONS, Clean, Compare, Maintain, Reproduce, Trace
+from flows.command_line.options import from_file, opened
 from flows.command_line.review import ReviewCommand
 from flows.command_line.serve import ServeCommand
 from flows.command_line.switches import with_values
 from flows.command_line.versions import VersionsCommand
 from flows.command_line.watch import WatchCommand
-from tasks.config import CleanConfig, CompareConfig
 from tasks.core.errors import BadConfig, BadInput, GradsieveError
-from tasks.versions.maintenance import MaintainConfig
 
 
 class _Lake(BaseModel):
@@ -54,7 +51,8 @@ class Sql(_Lake):
     Views: runs, samples, scores, flags, audit, gradients, checkpoints, metrics, examination, search, rejects; versions,
     decisions, removed, tags, tag_moves; latest.<view> is the same of each dataset's newest run, data.<dataset> its
     samples with their own columns, data."<dataset>@<version or tag>" the rows of a version, shards the gradient
-    factors, and comparisons what gradsieve compare has measured.
+    factors, comparisons what gradsieve compare has measured,
+    traced and traces what gradsieve trace has.
     """
 
     query: CliPositionalArg[str | None] = Field(default=None, description="A SELECT.")
@@ -126,96 +124,13 @@ class Show(_Lake):
         print(Summary.read(self.lake.expanduser().resolve(), run_id).text())
 
 
-# ---- flows -------------------------------------------------------------------------------------------------------
-
-
-class _Flow(Options):
-    """A command that runs the flow of its name in this process."""
-
-    def cli_cmd(self) -> None:
-        """Run it and print what it returns."""
-        config = self.configuration()
-        prepare_prefect(config.lake, verbose=self.verbose)
-        flow = self.flow()
-        with watched(verbose=self.verbose):
-            text = flow(config)
-        print(text)
-
-    @classmethod
-    def flow(cls) -> Callable[[Any], str]:
-        """The flow, imported only now: Prefect reads its settings when it is."""
-        raise TypeError(f"{cls.__name__} must define flow()")
-
-
-class Clean(_Flow):
-    """Find the training samples that hurt a model, prove it by retraining, publish the dataset without them.
-
-    Without options: scikit-learn's digits with a tenth of the training labels flipped. Your own file:
-    gradsieve clean --reader.path iris.csv --reader.label species
-    """
-
-    of = CleanConfig
-
-    @classmethod
-    def flow(cls) -> Callable[[Any], str]:
-        """flows/clean.py"""
-        from flows.clean import clean
-
-        return clean
-
-
-class Compare(_Flow):
-    """Compare detectors and budgets on labels that are known to be wrong: one table and one plot.
-
-    Without options: scikit-learn's digits with a tenth of the training labels flipped. Your own file with a column of
-    true labels: gradsieve compare --reader.path iris.csv --reader.label species --reader.clean-label truth
-    """
-
-    of = CompareConfig
-
-    @classmethod
-    def flow(cls) -> Callable[[Any], str]:
-        """flows/compare.py"""
-        from flows.compare import compare
-
-        return compare
-
-
-class Maintain(_Flow):
-    """Clear old versions away, look whether what is current is whole, bring the catalogue up to date."""
-
-    of = MaintainConfig
-
-    @classmethod
-    def flow(cls) -> Callable[[Any], str]:
-        """flows/maintain.py"""
-        from flows.maintain import maintain
-
-        return maintain
-
-
-class Reproduce(ReproduceCommand):
-    __doc__ = ReproduceCommand.__doc__
-
-    @classmethod
-    def flows(cls) -> dict[str, tuple[type[BaseModel], Callable[[], Callable[[Any], str]]]]:
-        """flows/clean.py and flows/compare.py"""
-        return {"clean": (CleanConfig, Clean.flow), "compare": (CompareConfig, Compare.flow)}
-
-
-_CONFIGURATIONS: dict[str, type[BaseModel]] = {
-    "clean": CleanConfig,
-    "compare": CompareConfig,
-    "maintain": MaintainConfig,
-}
-
-
 # ---- the command -------------------------------------------------------------------------------------------------
 
 
 _COMMANDS = (
     "clean",
     "compare",
+    "trace",
     "reproduce",
     "sql",
     "runs",
@@ -240,6 +155,7 @@ def application() -> type[BaseSettings]:
         )
         clean: CliSubCommand[opened(Clean)] = Field(description="Find, verify, publish.")  # type: ignore[valid-type]
         compare: CliSubCommand[opened(Compare)] = Field(description="Which detector, which budget?")  # type: ignore[valid-type]
+        trace: CliSubCommand[opened(Trace)] = Field(description="Which samples shaped an answer?")  # type: ignore[valid-type]
         reproduce: CliSubCommand[Reproduce] = Field(description="The paper's experiments.")
         sql: CliSubCommand[Sql] = Field(description="Ask the catalogue.")
         runs: CliSubCommand[Runs] = Field(description="The runs of a lake.")
@@ -259,7 +175,7 @@ def application() -> type[BaseSettings]:
 
 def run(gradsieve: type[BaseSettings], arguments: list[str]) -> BaseSettings:
     """Read a command line, and do what it says; what was read."""
-    under = from_file(arguments, _CONFIGURATIONS)
+    under = from_file(arguments, CONFIGURATIONS)
     return CliApp.run(gradsieve, cli_args=arguments or ["--help"], cli_settings_source=with_values(gradsieve), **under)
 
 

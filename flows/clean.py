@@ -24,9 +24,9 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
     Args:
         config: What to clean and how; every field is described in the form.
     """
-    name, reader, recipe, store = config.name, config.reader.part, config.recipe, config.store.part
+    name, reader, recipe = config.name, config.reader.part, config.recipe
     with Run.start(config.lake, name) as run, DatasetLock(run, name) as lock, workers(config.runner) as pool:
-        history = history_of(run, store, name)
+        history = history_of(run, config.store, name)
         samples = steps.ingest(run, reader, config.ingestion)
         check_splits(samples, config.splits)
         base = base_for(run, config.base, name, samples, config.folds, recipe, config.drift)
@@ -53,7 +53,7 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
         metrics = steps.verify(run, samples, scores, flags, audit, trials, config.verification)
         stages = listed(samples, crossfit.stages, audit, scores, search.rounds[-1:], flags, drift, trials, metrics)
         recorded = steps.record(run, name, config.yaml(), stages)
-        version = steps.publish(run, recorded, history, samples, checkpoints, scores, flags, metrics, reader, store)
+        version = steps.publish(run, recorded, history, samples, checkpoints, scores, flags, metrics, reader)
         promotion = steps.promote(run, history, version, metrics)
         steps.index(run, recorded)
         return steps.report(run, recorded, history, version, promotion, [*stages, version])

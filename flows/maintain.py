@@ -9,6 +9,7 @@ from tasks.pipeline.artefacts import Run
 from tasks.versions.history import histories
 from tasks.versions.maintain import tidy
 from tasks.versions.maintenance import MaintainConfig
+from tasks.versions.store import objects_of
 
 
 @flow(name="maintain", flow_run_name="maintain {config.lake}")
@@ -22,7 +23,7 @@ def maintain(config: MaintainConfig = MaintainConfig()) -> str:  # noqa: B008  f
         What was done, as text.
     """
     here = Run(lake=config.lake.expanduser().resolve(), run_id="maintain")
-    store = config.store.part.objects(here.lake)
+    store = objects_of(config.store, here.lake)
     # Of every dataset before any of them is let fail the run: what is wrong with one keeps the others from nothing.
     tidied = [tidy(here, history, config, return_state=True) for history in histories(store, config.dataset)]
     index(here, len(tidied))

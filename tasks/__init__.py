@@ -9,7 +9,7 @@ and, where detectors are compared, after score:
 
     measure → tabulate → index → present
 
-Exchangeable parts, one file each: ``readers models gradients detectors budgets stores``.
+Exchangeable parts, one file each: ``readers models gradients detectors budgets``.
 
 Axis letters
     n samples · k classes · h features of the last hidden layer (h1 = h + 1 with the bias) · p parameters · f folds

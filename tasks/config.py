@@ -35,11 +35,10 @@ from tasks.planning.canaries import Canaries
 from tasks.planning.neighbours import Neighbours
 from tasks.proof.arms import Verification
 from tasks.scoring.detectors import DETECTORS, Detector, DetectorChoice
-from tasks.scoring.influence_traces import Tracing
 from tasks.training.drift_policy import DriftPolicy
 from tasks.training.models import ModelChoice
 from tasks.training.recipe import Recipe, Training
-from tasks.versions.stores import StoreChoice
+from tasks.versions.store import Store
 
 # What is compared unless told otherwise, as far as it is there: all that serve every model, and in seconds.
 _COMPARED = (
@@ -266,15 +265,12 @@ class CleanConfig(Observing):
     drift: DriftPolicy = Field(
         default=DriftPolicy(), description="When new samples count as drifted, and when base auto trains anew."
     )
-    tracing: Tracing = Field(
-        default=Tracing(), description="Which training samples shaped the answers to a set of queries."
-    )
     budget: BudgetChoice = Field(default=BudgetChoice(), description="How many samples are flagged.")
     search: BudgetSearch = Field(default=BudgetSearch(), description="Other budgets to try on a validation split.")
     flagging: Flagging = Field(default=Flagging(), description="How scores become flags.")
     verification: Verification = Field(default=Verification(), description="How the cleaning is put to the test.")
     review: Review = Field(default=Review(), description="Whether a person looks at what is flagged.")
-    store: StoreChoice = Field(default=StoreChoice(), description="Where cleaned datasets are published.")
+    store: Store = None
 
     @model_validator(mode="after")
     def _the_decider_is_there(self) -> CleanConfig:
@@ -287,7 +283,7 @@ class CleanConfig(Observing):
     @property
     def splits(self) -> tuple[str, ...]:
         """Those that must not be empty."""
-        return tuple(dict.fromkeys(("train", "test", *self.search.splits, *self.tracing.splits)))
+        return tuple(dict.fromkeys(("train", "test", *self.search.splits)))
 
     @property
     def counting(self) -> list[Budget]:

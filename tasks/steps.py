@@ -7,6 +7,10 @@
 and, where detectors are compared, after score:
 
     measure → tabulate → index → present
+
+and of a recorded run's queries:
+
+    trace → record_traces → index → present_traces
 """
 
 from __future__ import annotations
@@ -29,7 +33,9 @@ from tasks.planning.vote import vote
 from tasks.proof.audit_heldout_labels import audit_heldout_labels
 from tasks.proof.retrain import retrain
 from tasks.proof.verify import verify
+from tasks.report.present_traces import present_traces
 from tasks.report.report import follow, report
+from tasks.scoring.record_traces import record_traces
 from tasks.scoring.score import score
 from tasks.scoring.trace import trace
 from tasks.training.train import train
@@ -50,10 +56,12 @@ __all__ = [
     "measure",
     "plant",
     "present",
+    "present_traces",
     "probe",
     "promote",
     "publish",
     "record",
+    "record_traces",
     "report",
     "retrain",
     "reviewed",

@@ -53,7 +53,7 @@ def home(cleaned, tmp_path_factory):
 # Options of pip and docker, and one that was replaced: named where a version's changes are.
 OF_OTHERS = {"--extra-index-url", "--build-arg", "--training.early-epoch"}
 # Those that a fragment of a command line may belong to, the first that knows its options.
-READ_BY = ("clean", "compare", "serve", "reproduce half-moons", "sql", "maintain", "versions vacuum")
+READ_BY = ("clean", "compare", "serve", "trace", "reproduce half-moons", "sql", "maintain", "versions vacuum")
 
 # What the sentence around a fragment says besides.
 BESIDE = {"--model.tuning frozen": "--model.kind transformer"}

@@ -52,6 +52,8 @@ def opened(command: type[Options]) -> type[Options]:
     """``command`` with the options of its configuration as fields."""
     fields: dict[str, Any] = {}
     for name, field in command.of.model_fields.items():
+        if name in command.model_fields:  # the command says itself how it is written
+            continue
         choice = _choice(field.annotation)
         if choice is None:
             several = next((c for c in map(_choice, get_args(field.annotation)) if c is not None), None)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import CliPositionalArg
 
 from flows.command_line.foreground import prepare_prefect, watched
 from tasks.evaluation.experiments import ScaleName, bench_folder, experiment, names
+
+if TYPE_CHECKING:
+    from tasks.evaluation.reproduce import Flow
 
 FOLDER = "reproductions"
 
@@ -59,15 +61,14 @@ class ReproduceCommand(BaseModel):
             folders["made"].mkdir(parents=True, exist_ok=True)
             GENERATED[scale.made](folders["made"], folders["bench"])
         lake.mkdir(parents=True, exist_ok=True)
-        flow = self.flows()[about.flow]
         with watched(verbose=self.verbose):
-            found = reproduce(about, self.scale, (flow[0], flow[1]()), lake, folders, self.seeds)
+            found = reproduce(about, self.scale, self.flows(), lake, folders, self.seeds)
         # Kept before anybody is told: who listens may have gone after an hour.
         kept = found.put_down(home)
         print(found.text())
         print("\nKept", *(f"  {path}" for path in kept), sep="\n")
 
     @classmethod
-    def flows(cls) -> dict[str, tuple[type[BaseModel], Callable[[], Callable[[Any], str]]]]:
-        """Each flow's configuration, and what imports the flow."""
+    def flows(cls) -> dict[str, Flow]:
+        """Each flow's configuration, and the flow, imported only now."""
         raise TypeError(f"{cls.__name__} must define flows()")

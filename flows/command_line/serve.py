@@ -111,18 +111,16 @@ def check_deployments(path: Path) -> None:
     Raises:
         BadConfig: there is no such file, it is no list of deployments, or a flow would refuse its parameters.
     """
-    from tasks.config import CleanConfig, CompareConfig
-    from tasks.versions.maintenance import MaintainConfig
+    from flows.command_line.flow_commands import CONFIGURATIONS
 
-    kinds: dict[str, type[BaseModel]] = {"clean": CleanConfig, "compare": CompareConfig, "maintain": MaintainConfig}
     try:
         told = yaml.safe_load(path.read_text(encoding="utf-8"))["deployments"]
         found = [(each["entrypoint"].rpartition(":")[2], each["name"], each.get("parameters") or {}) for each in told]
-        configs = [(f"{flow}/{name}", kinds[flow], given.get("config", {})) for flow, name, given in found]
+        configs = [(f"{flow}/{name}", CONFIGURATIONS[flow], given.get("config", {})) for flow, name, given in found]
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise BadConfig(
             where=f"{path}",
-            expected=f"deployments, each with a name and an entrypoint of one of {', '.join(kinds)}",
+            expected=f"deployments, each with a name and an entrypoint of one of {', '.join(CONFIGURATIONS)}",
             got=f"{type(error).__name__}: {error}",
             do="Begin with a copy of deployments/prefect.yaml.",
         ) from error

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from tasks.core.errors import BadArtefact, BadConfig, BadInput
 from tasks.versions.history import CURRENT, History, histories
+from tasks.versions.store import Store, objects_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,10 +24,7 @@ class Versions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     lake: Path = Field(default=Path("data"), description="Folder that holds runs, versions and the catalogue.")
-    store: str | None = Field(
-        default=None, description="Where the versions are: a folder or s3://bucket/prefix; default: the lake's own."
-    )
-    endpoint: str | None = Field(default=None, description="Address of an object store of one's own.")
+    store: Store = None
     dataset: str | None = Field(default=None, description="Whose versions; default: the only one's there are.")
 
     def histories(self) -> list[History]:
@@ -35,16 +33,12 @@ class Versions(BaseModel):
         Raises:
             BadInput: there is none.
         """
-        from tasks.versions.object_store import Objects
-
-        home = self.lake.expanduser().resolve() / "versions"
-        if self.store is None and not home.is_dir():
-            raise _nothing(str(home))
-        options = {} if self.endpoint is None else {"endpoint": self.endpoint}
+        lake = self.lake.expanduser().resolve()
+        where = str(lake / "versions") if self.store is None else self.store
         # To look for versions makes no folder.
-        if self.store is not None and "://" not in self.store and not Path(self.store).expanduser().is_dir():
-            raise _nothing(self.store)
-        objects = Objects(home if self.store is None else self.store, **options)
+        if "://" not in where and not Path(where).expanduser().is_dir():
+            raise _nothing(where)
+        objects = objects_of(self.store, lake)
         found = histories(objects, self.dataset)
         if not found:
             raise _nothing(objects.where if self.dataset is None else f"{objects.where}, dataset {self.dataset}")

@@ -1,6 +1,6 @@
 -- The catalogue's own tables; views over the tables of runs are added by tasks/catalogue/views.py, one for each file name.
--- {runs}, {versions}, {moves}, {decisions}, {removed}, {comparisons} stand for the files read, or for no rows where there
--- are none yet; {checkpoints} is a string literal: an absolute path with a glob pattern.
+-- {runs}, {versions}, {moves}, {decisions}, {removed}, {comparisons}, {traces} and {traced} stand for the files read, or
+-- for no rows where there are none yet; {checkpoints} is a string literal: an absolute path with a glob pattern.
 
 CREATE SCHEMA latest;  -- the same views, of each dataset's newest run only
 CREATE SCHEMA data;    -- <dataset>: its newest run's samples; <dataset>@<version or tag>: the rows of that version
@@ -37,6 +37,16 @@ CREATE VIEW latest.runs AS SELECT * FROM main.runs WHERE latest;
 
 CREATE VIEW comparisons AS
     SELECT parse_path(__file)[-2] AS run_id, * EXCLUDE __file FROM {comparisons};
+
+-- What gradsieve trace has made, of which run and by which options; how well it tells the queries' groups.
+CREATE VIEW traces AS SELECT * EXCLUDE __file FROM {traces};
+
+CREATE VIEW traced AS
+    SELECT t.run_id, t.trace_id, f.* EXCLUDE __file
+    FROM {traced} f JOIN traces t ON t.trace_id = parse_path(f.__file)[-2];
+
+CREATE VIEW latest.traced AS
+    SELECT * FROM main.traced WHERE run_id IN (SELECT run_id FROM main.runs WHERE latest);
 
 -- By the manifests: what a killed publish left behind belongs to no version and does not show.
 CREATE VIEW decisions AS

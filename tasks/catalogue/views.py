@@ -55,6 +55,10 @@ _VERSION = {
     "config": "VARCHAR", "source": "VARCHAR", "samples": "VARCHAR", "flags": "VARCHAR", "metrics": "VARCHAR",
     "rows": "BIGINT", "removed": "BIGINT", "relabelled": "BIGINT", "members": "VARCHAR", "content": "VARCHAR",
 }  # fmt: skip
+_TRACE = {
+    "trace_id": "VARCHAR", "run_id": "VARCHAR", "dataset": "VARCHAR", "recorded": "TIMESTAMP", "queries": "BIGINT",
+    "roc_auc": "DOUBLE", "recall": "DOUBLE", "options": "JSON",
+}  # fmt: skip
 _MOVE = {"tag": "VARCHAR", "version": "VARCHAR", "at": "TIMESTAMP", "by": "VARCHAR", "reason": "VARCHAR"}
 # What gradsieve 0.3 and older published beside each version's rows.
 _REMOVED = pa.schema(
@@ -95,6 +99,8 @@ def _sources(lake: Path) -> dict[str, str]:
         "decisions": _parquet(lake, f"versions/{WHOLE}/contents/*/decisions.parquet", DECISIONS),
         "removed": _parquet(lake, f"versions/{WHOLE}/v*/removed.parquet", _REMOVED),
         "comparisons": _parquet(lake, COMPARISONS, COMPARISON),
+        "traces": _json(lake, f"traces/{WHOLE}/trace.json", _TRACE),
+        "traced": _parquet(lake, f"traces/{WHOLE}/traced.parquet", TRACED),
         "checkpoints": literal(lake, f"runs/{WHOLE}/checkpoints/*.pt"),
     }
 
@@ -111,7 +117,6 @@ def _of_runs(lake: Path) -> Iterable[str]:
         "flags": ("flags.parquet", FLAGS, "*"),
         "suspects": ("flags.parquet", SUSPECTS, "*"),
         "drift": ("drift.parquet", DRIFT, "*"),
-        "traced": ("traced.parquet", TRACED, "*"),
         "audit": ("audit.parquet", AUDIT, "*"),
         "examination": ("examination.parquet", EXAMINATION, "*"),
         "search": ("search.parquet", SEARCH, "*"),

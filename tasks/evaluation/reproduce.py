@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from tasks.core.errors import BadArtefact
 from tasks.core.progress import LOGGER
-from tasks.evaluation.experiments import Experiment, Measure, Scale, ScaleName, Variant
+from tasks.evaluation.experiments import Experiment, Measure, ScaleName, Variant
 from tasks.evaluation.reproduction import FIGURES, Figure, Reproduction, Row
 from tasks.pipeline.recorded_run import RecordedRun
 from tasks.pipeline.stored_names import inside
@@ -33,22 +33,27 @@ _TIMED = 3
 
 
 def reproduce(
-    experiment: Experiment, name: ScaleName, flow: Flow, lake: Path, folders: dict[str, Path], seeds: int | None
+    experiment: Experiment,
+    name: ScaleName,
+    flows: dict[str, Flow],
+    lake: Path,
+    folders: dict[str, Path],
+    seeds: int | None,
 ) -> Reproduction:
     """Run every variant as often as its scale says, or ``seeds`` times, and lay the figures beside the paper's.
 
     Args:
         experiment: which.
         name: of the scale.
-        flow: that the experiment names.
+        flows: by name: those an experiment may name, and trace.
         lake: the runs' own.
         folders: of the data.
         seeds: repetitions, if not as many as the scale says.
     """
     scale, began = experiment.scale(name), time.monotonic()
-    rows = _of_paper(experiment)
+    rows, bench = _of_paper(experiment), Bench(f"{experiment.name}-{name}", flows, lake)
     for variant in scale.variants:
-        rows += _of_variant(experiment, name, scale, variant, flow, lake, folders, seeds or scale.seeds)
+        rows += _of_variant(experiment, name, variant, bench, folders, seeds or scale.seeds)
     return Reproduction(
         experiment=experiment.name,
         title=experiment.title,
@@ -73,30 +78,56 @@ def _of_paper(experiment: Experiment) -> list[Row]:
     return rows
 
 
+class Bench:
+    """Where an experiment's flows run, each once for one configuration: what several variants share is run once.
+
+    Args:
+        dataset: under which the runs are filed.
+        flows: by name.
+        lake: the runs' own.
+    """
+
+    def __init__(self, dataset: str, flows: dict[str, Flow], lake: Path) -> None:
+        self.dataset, self.flows, self.lake = dataset, flows, lake
+        self._runs: dict[str, str] = {}
+
+    def config(self, flow: str, given: dict[str, Any]) -> Any:
+        """A flow's configuration, in this lake."""
+        return self.flows[flow][0].model_validate({"dataset": self.dataset} | given | {"lake": str(self.lake)})
+
+    def run(self, flow: str, config: BaseModel) -> str:
+        """The id of the flow's run by ``config``."""
+        asked = f"{flow} {config.model_dump_json()}"
+        if asked not in self._runs:
+            self._runs[asked] = _run(self.flows[flow][1], config, self.lake, self.dataset)
+        return self._runs[asked]
+
+
 def _of_variant(
     experiment: Experiment,
     name: ScaleName,
-    scale: Scale,
     variant: Variant,
-    flow: Flow,
-    lake: Path,
+    bench: Bench,
     folders: dict[str, Path],
     repetitions: int,
 ) -> list[Row]:
     """The variant's row; where seconds are asked for, one more for each of its detectors."""
     runs: list[str] = []
     seen: dict[str, list[dict[str, float]]] = {variant.method: []}
+    scale, lake = experiment.scale(name), bench.lake
     for i in range(1, repetitions + 1):
         of = f" on {variant.set}" if variant.set else ""
         LOGGER.info("reproduce %s: %s%s, %d of %d", experiment.name, variant.method, of, i, repetitions)
-        dataset = f"{experiment.name}-{name}"
-        config = flow[0].model_validate(
-            {"dataset": dataset} | scale.parameters_of(variant, i, folders) | {"lake": str(lake)}
-        )
-        run_id = _run(flow[1], config, lake, dataset)
+        config = bench.config(experiment.flow, scale.parameters_of(variant, i, folders))
+        run_id = bench.run(experiment.flow, config)
         runs.append(run_id)
         reading = _compared if experiment.flow == "compare" else _cleaned
-        seen[variant.method].append(reading(lake, run_id, experiment.measures))
+        figures = reading(lake, run_id, experiment.measures)
+        tracing = scale.tracing_of(variant)
+        if tracing is not None:
+            trace_id = bench.run("trace", bench.config("trace", tracing | {"run": run_id}))
+            figures |= _traced(lake, trace_id, experiment.measures)
+        seen[variant.method].append(figures)
         if "seconds" in experiment.measures:
             for detector, figures in _timed(lake, run_id, config).items():
                 seen.setdefault(detector, []).append(figures)
@@ -154,8 +185,6 @@ def _cleaned(lake: Path, run_id: str, measures: list[Measure]) -> dict[str, floa
         if flags["flagged"]:
             known["precision"] = 100 * flags["found"] / flags["flagged"]
         figures |= {name: value for name, value in known.items() if name in measures}
-    alike = (facts.get("traced") or {}).get("alike") or {}
-    figures |= {f"query_{name}": 100 * value for name, value in alike.items() if f"query_{name}" in measures}
     if "accuracy" not in measures:
         return figures
     treated = 100 * accuracy[facts["metrics"]["verdict"]["arm"]]
@@ -163,6 +192,13 @@ def _cleaned(lake: Path, run_id: str, measures: list[Measure]) -> dict[str, floa
     return (
         figures | {"accuracy": treated} | controls | {f"over_{name}": treated - was for name, was in controls.items()}
     )
+
+
+def _traced(lake: Path, trace_id: str, measures: list[Measure]) -> dict[str, float]:
+    """How well a trace tells the queries' groups, in per cent; nothing of queries without any."""
+    told = json.loads((inside(lake / "traces", trace_id, single=True) / "trace.json").read_text(encoding="utf-8"))
+    known = {f"query_{name}": told[name] for name in ("roc_auc", "recall") if told[name] is not None}
+    return {name: 100 * value for name, value in known.items() if name in measures}
 
 
 def _compared(lake: Path, run_id: str, measures: list[Measure]) -> dict[str, float]:

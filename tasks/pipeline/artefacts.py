@@ -3,6 +3,7 @@
     <lake>/cache/<stage>-<digest>/   what one stage made, named by its content; may be deleted, is then recomputed
     <lake>/runs/<run_id>/            one whole run: hard links to the stages' files, config.yaml, run.json (last)
     <lake>/comparisons/<run_id>/     one comparison of detectors and budgets: its tables, its plot, config.yaml
+    <lake>/traces/<trace_id>/        which training samples shaped the answers to a run's queries: table, trace.json
     <lake>/reports/<run_id>.html     what changed by a run, and why, with pictures
     <lake>/versions/<dataset>/       published versions (tasks/versions/history)
     <lake>/catalogue.duckdb          views over all of it (tasks/catalogue/database)

@@ -13,7 +13,7 @@ from tasks.pipeline.step import step
 from tasks.pipeline.stored_names import inside
 
 # Stages a run has one of; their facts make its summary.
-_TOLD = ("samples", "folds", "scores", "examination", "search", "flags", "drift", "traced", "metrics")
+_TOLD = ("samples", "folds", "scores", "examination", "search", "flags", "drift", "metrics")
 
 
 @step("record")

@@ -113,7 +113,7 @@ class Summary:
         ]
         lines += [*_found(facts.get("found") or {}), *_guards(facts), *self._fusion()]
         lines += _review(facts.get("review"))
-        lines += _drift(self.facts.get("drift")) + _traced(self.facts.get("traced"))
+        lines += _drift(self.facts.get("drift"))
         detection = self.facts["metrics"]["detection"]
         flags = detection.get("flags")
         if flags:
@@ -198,19 +198,6 @@ def _review(review: dict[str, Any] | None) -> list[str]:
     cap = "" if review["at_most"] is None else f", at most {review['at_most']:,}"
     note = f": {review['note']}" if review["note"] else ""
     return [f"{words[review['decision']]}{cap} by {review['reviewer']} at {review['at']}{note}"]
-
-
-def _traced(traced: dict[str, Any] | None) -> list[str]:
-    """What shaped the answers to queries; nothing of a run that traced none."""
-    if not traced or not traced.get("queries"):
-        return []
-    lines = [f"traced: the samples that shaped the answers to {traced['queries']:,} queries most (traced.parquet)"]
-    if alike := traced["alike"]:
-        lines.append(
-            f"samples of the query's own group: ROC AUC {alike['roc_auc']:.3f}, {alike['recall']:.1%} of them among as "
-            "many on top"
-        )
-    return lines
 
 
 def _drift(drift: dict[str, Any] | None) -> list[str]:

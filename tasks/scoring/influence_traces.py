@@ -12,6 +12,9 @@ from tasks.core.errors import BadArtefact, BadConfig
 from tasks.core.plugins import Component
 from tasks.scoring.evidence import Evidence
 
+# Under the Fisher, values of a gradient: it is a matrix of so many rows and columns, a quarter of a GiB in float32.
+LONGEST = 8192
+
 
 class Tracing(Component):
     """For each query of the validation split (the reader's reference_path), the training samples that shaped it most.
@@ -20,9 +23,7 @@ class Tracing(Component):
     was trained on all samples, as TracIn and DataInf have it; at epoch 0, by the one that training begins with.
     """
 
-    top: int = Field(
-        default=0, ge=0, description="Samples that are named for each query; 0 traces none, whatever split there is."
-    )
+    top: int = Field(default=20, ge=1, description="Samples that are named for each query.")
     curvature: Literal["fisher", "none"] = Field(
         default="none",
         description="none: inner products. fisher: what many samples have in common counts less, which needs more of "
@@ -42,13 +43,7 @@ class Tracing(Component):
         description="1 − α: how much of a rank is the pair's own and not the neighbours'; 1 spreads nothing.",
     )
     damping: float = Field(default=0.1, gt=0, description="Of the Fisher, as a share of its mean eigenvalue.")
-    max_gib: float = Field(default=4.0, gt=0, description="Refuse gradients that take more memory.")
-    max_parameters: int = Field(default=8192, ge=1, description="Refuse a Fisher of longer gradients: it is a matrix.")
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """What must not be empty."""
-        return ("validation",) if self.top else ()
+    memory_gib: float = Field(default=4.0, gt=0, description="Refuse gradients that take more memory.")
 
     def traces(self, evidence: Evidence) -> tuple[pa.Array, np.ndarray]:
         """(sorted ids of the queries; q × n, how much each training sample, in ``evidence``'s order, shaped each).
@@ -64,24 +59,25 @@ class Tracing(Component):
         split = evidence.reference
         if split is None or not len(split):
             raise BadConfig(
-                where="option tracing.top",
+                where="the run to be traced",
                 expected="queries: a validation split",
-                got="a run without one",
-                do="Name queries with the reader's reference_path (or a split column), or set tracing.top to 0.",
+                got="none",
+                do="Name queries with --reader.reference-path (or a split column, or --reader.validation-share), run "
+                "gradsieve clean again, and trace that run.",
             )
-        if self.curvature == "fisher" and evidence.gradients.dimensions > self.max_parameters:
+        if self.curvature == "fisher" and evidence.gradients.dimensions > LONGEST:
             raise BadArtefact(
                 where="the gradients",
-                expected=f"at most {self.max_parameters:,} values each, to trace queries by",
+                expected=f"at most {LONGEST:,} values each, to trace queries by",
                 got=f"{evidence.gradients.dimensions:,}",
-                do="Project them (gradient.projection-dim), or choose fewer layers.",
+                do="Take --curvature none, or run clean with a lower --gradient.projection-dim or fewer layers.",
             )
         damping = self.damping if self.curvature == "fisher" else None
         folds, of_query = evidence.folds, split.scalar("fold")
         # Every query was asked of every fold's network.
         names = split.ids().filter(pa.array(of_query == folds[0]))
         self._check_memory(len(evidence), len(split), len(names), evidence.gradients.dimensions)
-        largest = int(self.max_gib * 2**30)
+        largest = int(self.memory_gib * 2**30)
         samples, queries = (torch.from_numpy(each.dense(largest)) for each in (evidence.gradients, split))
         found = np.empty((len(names), len(evidence)), np.float32)
         for fold in np.unique(folds):
@@ -95,10 +91,10 @@ class Tracing(Component):
         # Ranked along the graph there are unit gradients, and what it starts with, spreads and becomes.
         sides, ranks = (2 * samples + asked, 5) if self.neighbours else (samples + asked, 1)
         size = 4 * (sides * dimensions + ranks * queries * samples)
-        if size > self.max_gib * 2**30:
+        if size > self.memory_gib * 2**30:
             raise BadArtefact(
                 where="tracing queries",
-                expected=f"at most {self.max_gib:g} GiB for gradients and traces",
+                expected=f"at most {self.memory_gib:g} GiB for gradients and traces",
                 got=f"{size / 2**30:.1f} GiB of {samples:,} samples, {queries:,} queries, {dimensions:,} values each",
-                do="Project the gradients (gradient.projection-dim), ask fewer queries, or raise tracing.max-gib.",
+                do="Raise --memory-gib, or run clean with a lower --gradient.projection-dim or fewer queries.",
             )

@@ -18,13 +18,8 @@ if TYPE_CHECKING:
 
 
 @step("trace")
-def trace(
-    run: Run,
-    samples: Artefact,
-    crossfit: CrossFit,
-    options: Tracing,
-) -> Artefact:
-    """Name the ``top`` samples of each query → ``traced.parquet``, by query and rank; nothing where none are wanted.
+def trace(run: Run, samples: Artefact, crossfit: CrossFit, options: Tracing) -> Artefact:
+    """Name the ``top`` samples of each query → ``traced.parquet``, by query and rank.
 
     Facts: ``queries``, and ``alike``: where samples have groups, how well traces tell those of the query's own group
     from the others (mean ROC AUC, and the share of its own among as many on top). Groups are looked at for that alone.
@@ -36,23 +31,21 @@ def trace(
     from tasks.pipeline.schemas import TRACED
     from tasks.scoring.evidence import Evidence
 
-    table, facts = TRACED.empty_table(), {}
-    if options.top:
-        evidence = Evidence(run, crossfit)
-        queries, traces = options.traces(evidence)
-        count = min(options.top, len(evidence))
-        top = np.argsort(-traces, axis=1, kind="stable")[:, :count]
-        columns = [
-            queries.take(pa.array(np.repeat(np.arange(len(queries)), count))),
-            evidence.ids.take(pa.array(top.ravel())),
-            pa.array(np.tile(np.arange(1, count + 1), len(queries))),
-            pa.array(np.take_along_axis(traces, top, axis=1).ravel()),
-        ]
-        table = pa.table(columns, schema=TRACED)
-        facts = {"queries": len(queries), "alike": _alike(run, samples, queries, evidence.ids, traces)}
+    evidence = Evidence(run, crossfit)
+    queries, traces = options.traces(evidence)
+    count = min(options.top, len(evidence))
+    top = np.argsort(-traces, axis=1, kind="stable")[:, :count]
+    columns = [
+        queries.take(pa.array(np.repeat(np.arange(len(queries)), count))),
+        evidence.ids.take(pa.array(top.ravel())),
+        pa.array(np.tile(np.arange(1, count + 1), len(queries))),
+        pa.array(np.take_along_axis(traces, top, axis=1).ravel()),
+    ]
+    table = pa.table(columns, schema=TRACED)
+    alike = _alike(run, samples, queries, evidence.ids, traces)
     with run.draft("traced") as draft:
         pq.write_table(table, draft.path("traced.parquet", table.num_rows), compression="zstd")
-        return draft.commit(**facts)
+        return draft.commit(queries=len(queries), alike=alike)
 
 
 def _alike(run: Run, samples: Artefact, queries: pa.Array, ids: pa.Array, traces: np.ndarray) -> dict[str, Any] | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -67,13 +66,10 @@ class LiveDataset(Dataset[tuple[torch.Tensor, int | torch.Tensor]]):
         dataset: its name.
         version: a version, a tag or a time (tasks/versions/history.py).
         split: train, validation or test.
-        options: of an object store: endpoint, region.
     """
 
-    def __init__(
-        self, store: str | Path, dataset: str, version: str = CURRENT, split: str = "train", **options: Any
-    ) -> None:
-        self.history, self.asked, self.split = History(Objects(store, **options), dataset), version, split
+    def __init__(self, store: str | Path, dataset: str, version: str = CURRENT, split: str = "train") -> None:
+        self.history, self.asked, self.split = History(Objects(store), dataset), version, split
         self.manifest: Manifest | None = None
         self.refresh()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks.versions.stores import StoreChoice
+from tasks.versions.store import Store
 
 
 class MaintainConfig(BaseModel):
@@ -15,7 +15,7 @@ class MaintainConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     lake: Path = Field(default=Path("data"), description="Folder that holds runs, versions and the catalogue.")
     dataset: str | None = Field(default=None, description="Whose versions; default: every dataset's.")
-    store: StoreChoice = Field(default=StoreChoice(), description="Where the versions are.")
+    store: Store = None
     keep: int = Field(default=10, ge=1, description="The newest versions that stay; tagged ones stay besides.")
     grace_hours: float = Field(default=24.0, ge=0, description="Files no version names stay so long.")
     dry_run: bool = Field(default=False, description="Only say what would go.")

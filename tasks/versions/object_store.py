@@ -45,36 +45,40 @@ class Found(NamedTuple):
     changed: datetime
 
 
-def _remote(url: str, options: dict[str, Any]) -> ObjectStore:
+def _remote(url: str) -> ObjectStore:
     """An object store that gives up in seconds where nobody answers: its own patience is three minutes a request."""
-    endpoint = options.get("endpoint") or os.environ.get("AWS_ENDPOINT_URL", "")
+    endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
     client = {"connect_timeout": PATIENCE, "read_timeout": PATIENCE, "timeout": _LONGEST}
     client |= {"allow_http": True} if endpoint.startswith("http://") else {}
     retry = {"max_retries": 5, "retry_timeout": PATIENCE}
     # Their types differ from cloud to cloud; all of them take these.
-    return cast("Any", from_url)(url, client_options=client, retry_config=retry, **options)
+    return cast("Any", from_url)(url, client_options=client, retry_config=retry)
 
 
 class Objects:
     """A folder, or a bucket's prefix.
 
+    An object store must create objects conditionally (``If-None-Match``), as S3 does since 2024. Its endpoint, region
+    and credentials come from the environment (``AWS_ENDPOINT_URL``, ``AWS_REGION``, ``AWS_ACCESS_KEY_ID`` …) and stand
+    in no configuration.
+
     Args:
         where: a path, or a URL obstore knows (``s3://bucket/prefix``, ``gs://``, ``az://``).
-        options: of the object store, as obstore names them. Credentials come from the environment.
     """
 
-    def __init__(self, where: str | Path, **options: Any) -> None:
+    def __init__(self, where: str | Path) -> None:
         self.local = "://" not in str(where)
         self.folder = Path(where).expanduser().resolve() if self.local else Path()
         self.where = str(self.folder if self.local else where)
         try:
-            self.store = LocalStore(self.folder, mkdir=True) if self.local else _remote(self.where, options)
+            self.store = LocalStore(self.folder, mkdir=True) if self.local else _remote(self.where)
         except (BaseError, ValueError, OSError) as error:
             raise BadConfig(
                 where=f"store {where}",
                 expected="a folder, or a URL like s3://bucket/prefix",
                 got=str(error).partition("\n")[0],
-                do="Check the URL and the options of the store.",
+                do="Check --store, and of an object store its endpoint and region in the environment "
+                "(AWS_ENDPOINT_URL, AWS_REGION).",
             ) from error
 
     def create(self, name: str, data: bytes) -> bool:
@@ -224,8 +228,8 @@ class Objects:
                 where=f"store {self.where}",
                 expected="a store that reads and writes",
                 got=" ".join(str(error).split()).partition(" Debug source:")[0][:300],
-                do="Check the room on the disk; of a bucket the URL, endpoint, region and the credentials in the "
-                "environment.",
+                do="Check the room on the disk; of a bucket --store, and endpoint, region and credentials in "
+                "the environment (AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID …).",
             ) from error
 
     def _missing(self, name: str) -> BadArtefact:

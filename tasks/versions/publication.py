@@ -21,16 +21,20 @@ from tasks.versions.contents import Decided, described, members_digest, rows_of,
 from tasks.versions.history import CANDIDATE, CURRENT, History
 from tasks.versions.manifest import Content, Manifest, Part
 from tasks.versions.mirror import check
-from tasks.versions.stores import Store
+from tasks.versions.store import objects_of
+
+# Versions up to this size also hold their rows as plain Parquet, for readers without gradsieve: what is read on one
+# machine is. Files of which every row is kept take no room twice.
+PLAIN_BYTES = 256 << 20
 
 
-def history_of(run: Run, store: Store, dataset: str) -> History:
+def history_of(run: Run, store: str | None, dataset: str) -> History:
     """The dataset's history, asked once, so that a place that does not answer is found before anything is trained.
 
     Raises:
         BadConfig: the place does not answer, or the lake shows another history under this name.
     """
-    history = History(store.objects(run.lake), dataset)
+    history = History(objects_of(store, run.lake), dataset)
     check(history, run.lake)
     return history
 
@@ -42,11 +46,10 @@ class Publication:
         run: whose lake the files are in.
         history: of the dataset.
         samples: the ingested artefact.
-        plain_bytes: versions up to this size also hold plain Parquet.
     """
 
-    def __init__(self, run: Run, history: History, samples: Artefact, plain_bytes: int) -> None:
-        self.run, self.history, self.samples, self.plain_bytes = run, history, samples, plain_bytes
+    def __init__(self, run: Run, history: History, samples: Artefact) -> None:
+        self.run, self.history, self.samples = run, history, samples
 
     def ingested(self, facts: dict[str, Any]) -> Manifest:
         """The dataset as it came; the version that says just this, where there is one."""
@@ -106,7 +109,7 @@ class Publication:
         (aside / "data").mkdir()
         pq.write_table(decisions, aside / "decisions.parquet", compression="zstd")
         plain = None
-        if sum(part.size for part in parts) <= self.plain_bytes:
+        if sum(part.size for part in parts) <= PLAIN_BYTES:
             decided, files = Decided(decisions), []
             for part, path in zip(parts, sample_paths(self.run, self.samples), strict=True):
                 rows = write_plain(path, decided, aside / "data" / part.name)

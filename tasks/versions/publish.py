@@ -7,7 +7,6 @@ from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.step import act
 from tasks.pipeline.stored_names import in_lake
 from tasks.versions.history import History
-from tasks.versions.stores import Store
 
 
 @act("publish {history.dataset}")
@@ -21,7 +20,6 @@ def publish(
     flags: Artefact,
     metrics: Artefact,
     reader: Reader,
-    store: Store,
 ) -> Artefact:
     """Commit the next version, unless the newest says just the same.
 
@@ -36,7 +34,7 @@ def publish(
     from tasks.versions.publication import Publication, models_digest
 
     remedy = "relabel" if metrics.facts["verdict"]["arm"] == "relabelled" else "remove"
-    publication = Publication(run, history, samples, store.plain_mib << 20)
+    publication = Publication(run, history, samples)
     known = {
         "by": "run",
         "run_id": recorded.made_by,

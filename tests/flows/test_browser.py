@@ -222,7 +222,7 @@ def test_a_run_is_asked_for_in_a_form_that_explains_every_field_and_is_done_as_i
     for name in CleanConfig.first:
         assert CleanConfig.model_fields[name].description in page.field(name.title(), within=config).text
     page.shot("form-1-first-fields")
-    for name in ("reader", "model", "budget", "store"):
+    for name in ("reader", "model", "budget"):
         choice = CleanConfig.model_fields[name].annotation
         kinds = Select(page.the(".//select", page.field(name.title(), "Kind", within=config)))
         assert [option.text for option in kinds.options] == list(choice.family.parts)

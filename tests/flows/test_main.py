@@ -31,8 +31,8 @@ def test_without_a_command_it_prints_help(gradsieve):
     [
         (["clean", "--training.epochs=0"], 2, "training.epochs"),
         (["clean", "--nonsense=1"], 2, "nonsense"),
-        (["clean", "--tracing.cosine=maybe"], 2, "expected true or false, got maybe"),
-        (["clean", "--no-tracing.cosine", "false"], 2, "unrecognized arguments: false"),
+        (["trace", "--cosine=maybe"], 2, "expected true or false, got maybe"),
+        (["trace", "a", "--no-cosine", "false"], 2, "unrecognized arguments: false"),
         (["clean", "--training.device=cuda"], 2, "option device"),
         (["clean", "--reader.path=missing.csv"], 3, "no such file"),
         (["clean", "--config=missing.yaml"], 3, "missing.yaml"),
@@ -47,6 +47,9 @@ def test_without_a_command_it_prints_help(gradsieve):
         (["compare", "--reader.noise.share=0"], 3, "a comparison needs known noise"),
         (["sql", "SELECT 1"], 3, "Run gradsieve clean first"),
         (["show", "nothing"], 3, "none of that name"),
+        (["trace", "nothing"], 3, "none of that name"),
+        (["trace", "--dataset=pets"], 3, "a recorded run of dataset pets"),
+        (["clean", "--store=nothing://x"], 2, "expected a folder, or a URL like s3://bucket/prefix"),
     ],
 )
 def test_an_error_is_one_sentence_and_an_exit_code(gradsieve, tmp_path, arguments, code, words):
@@ -59,13 +62,13 @@ def test_an_error_is_one_sentence_and_an_exit_code(gradsieve, tmp_path, argument
 @pytest.mark.parametrize(
     ("words", "cosine"),
     [
-        ("--tracing.cosine", True),
-        ("--no-tracing.cosine", False),
-        ("--tracing.cosine true", True),
-        ("--tracing.cosine False", False),
-        ("--tracing.cosine=false", False),
-        ("--tracing.cosine=true", True),
-        ("--tracing.cosine false --folds 3", False),
+        ("--cosine", True),
+        ("--no-cosine", False),
+        ("--cosine true", True),
+        ("--cosine False", False),
+        ("--cosine=false", False),
+        ("--cosine=true", True),
+        ("--cosine false --top 3", False),
     ],
 )
 def test_a_switch_stands_bare_or_with_its_value(words, cosine):
@@ -75,7 +78,7 @@ def test_a_switch_stands_bare_or_with_its_value(words, cosine):
         def cli_cmd(self) -> None:
             """Read only."""
 
-    assert run(Prediction, ["clean", *words.split()]).clean.configuration().tracing.cosine is cosine
+    assert run(Prediction, ["trace", *words.split()]).trace.configuration().cosine is cosine
 
 
 def test_what_follows_a_switch_and_is_no_value_is_left_where_it_stands():

@@ -49,19 +49,18 @@ def everything(objects, serve, tmp_path_factory) -> dict[str, bytes]:
     """All that is written by a run that publishes to the bucket and by one that cannot: name → content."""
     lake = tmp_path_factory.mktemp("secret") / "lake"
     serving = serve(
-        lake, PREFECT_SERVER_API_AUTH_STRING=f"us:{OF_THE_API}", AWS_ACCESS_KEY_ID=KEY, AWS_REGION="us-east-1"
-    )
+        lake, PREFECT_SERVER_API_AUTH_STRING=f"us:{OF_THE_API}", AWS_ACCESS_KEY_ID=KEY, AWS_REGION="us-east-1",
+        AWS_ENDPOINT_URL=objects,
+    )  # fmt: skip
     (kind,) = serving.ask("block_types/filter", block_types={"slug": {"any_": ["secret"]}})
     (schema,) = serving.ask("block_schemas/filter", block_schemas={"block_type_id": {"any_": [kind["id"]]}})[:1]
     document = {"name": "gradsieve-store", "data": {"value": OF_THE_STORE}}
     document |= {"block_type_id": kind["id"], "block_schema_id": schema["id"]}
     serving.ask("block_documents/", **document)
     serving.ask(f"deployments/{serving.deployments['nightly']}", "PATCH", job_variables={"env": BLOCK})
-    store = {"kind": "bucket", "options": {"url": "s3://cleaned/versions", "endpoint": objects}}
-    done = serving.run("nightly", **CLEANING, store=store)
+    done = serving.run("nightly", **CLEANING, store="s3://cleaned/versions")
     serving.until_it_is(done, "Completed")
-    nowhere = store | {"options": store["options"] | {"url": "s3://no-such-bucket/versions"}}
-    failed = serving.run("nightly", **CLEANING, store=nowhere)
+    failed = serving.run("nightly", **CLEANING, store="s3://no-such-bucket/versions")
     serving.until_it_is(failed, "Failed")
     assert serving.ask("artifacts/filter")
     serving.password = None

@@ -66,15 +66,19 @@ def serving(receiver, mails, serve, tmp_path_factory):
 
 
 def test_its_deployments_are_there_scheduled_with_parameters_that_the_form_takes(serving):
-    from tasks.config import CleanConfig, CompareConfig
-    from tasks.versions.maintenance import MaintainConfig
+    from flows.command_line.flow_commands import CONFIGURATIONS
 
     flows = {flow["id"]: flow["name"] for flow in serving.ask("flows/filter")}
     found = {f"{flows[d['flow_id']]}/{d['name']}": d for d in serving.ask("deployments/filter")}
-    assert set(found) == {"clean/nightly", "clean/on-new-data", "compare/by-hand", "maintain/weekly"}
-    kinds = {"clean": CleanConfig, "compare": CompareConfig, "maintain": MaintainConfig}
+    assert set(found) == {
+        "clean/nightly",
+        "clean/on-new-data",
+        "compare/by-hand",
+        "trace/on-request",
+        "maintain/weekly",
+    }
     for name, deployment in found.items():
-        config = kinds[name.partition("/")[0]].model_validate(deployment["parameters"]["config"])
+        config = CONFIGURATIONS[name.partition("/")[0]].model_validate(deployment["parameters"]["config"])
         assert config.lake == serving.lake
         if name.startswith("clean/"):
             # A pause would take the lease of a limit away, and renewing it would fail and end the run.

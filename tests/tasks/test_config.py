@@ -7,6 +7,7 @@ import yaml
 from pydantic import ValidationError
 
 from tasks.config import CleanConfig, CompareConfig
+from tasks.scoring.trace_config import TraceConfig
 
 
 @pytest.mark.parametrize("kind", [CleanConfig, CompareConfig])
@@ -54,3 +55,8 @@ def test_what_is_said_flat_counts_beside_a_group_that_nobody_has_touched(said, s
 def test_a_field_that_is_twice_there_or_in_the_wrong_place_is_refused(given):
     with pytest.raises(ValidationError, match="advanced"):
         CleanConfig.model_validate(given)
+
+
+def test_the_form_of_a_trace_asks_first_which_run_is_meant_and_only_how_decides_the_traces():
+    assert list(TraceConfig.model_json_schema()["properties"])[:4] == ["run", "dataset", "lake", "top"]
+    assert TraceConfig(run="a", lake="here", top=3).tracing == TraceConfig(run="b", top=3).tracing

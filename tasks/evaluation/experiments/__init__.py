@@ -53,6 +53,7 @@ class Variant(_Strict):
     method: str
     set: str = ""
     parameters: dict[str, Any] = {}
+    tracing: dict[str, Any] = {}
 
 
 class Scale(_Strict):
@@ -74,6 +75,8 @@ class Scale(_Strict):
     seeded: dict[str, int] = Field(min_length=1)
     """Options that repetition i = 1, 2, … sets, to its number times the factor."""
     parameters: dict[str, Any] = {}
+    tracing: dict[str, Any] | None = None
+    """How the run is traced afterwards; None where it is not."""
     variants: list[Variant] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -81,6 +84,8 @@ class Scale(_Strict):
         names = [(variant.method, variant.set) for variant in self.variants]
         if len(set(names)) < len(names):
             raise ValueError("variants: two have the same method and set")
+        if self.tracing is None and any(variant.tracing for variant in self.variants):
+            raise ValueError("tracing: expected the scale's own beside a variant's, if only {}")
         if self.needs and not self.get:
             raise ValueError("get: expected where the needed files come from")
         return self
@@ -101,6 +106,10 @@ class Scale(_Strict):
                 place = place.setdefault(name, {})
             place[last] = factor * repetition
         return _filled(merged, {f"{{{name}}}": str(folder) for name, folder in folders.items()})
+
+    def tracing_of(self, variant: Variant) -> dict[str, Any] | None:
+        """How a variant's run is traced; None where it is not."""
+        return None if self.tracing is None else self.tracing | variant.tracing
 
 
 class Experiment(_Strict):

@@ -25,10 +25,10 @@ from tasks.versions.object_store import Objects
 
 VIEWS = (
     "samples", "scores", "flags", "suspects", "audit", "gradients", "checkpoints", "metrics", "examination", "search",
-    "rejects", "runs", "versions", "decisions", "removed",
+    "rejects", "runs", "versions", "decisions", "removed", "traces", "traced",
 )  # fmt: skip
-# Nothing was rejected, nothing was searched for.
-EMPTY = ("rejects", "search")
+# Nothing was rejected, nothing was searched for, nothing was traced.
+EMPTY = ("rejects", "search", "traces", "traced")
 
 
 @pytest.fixture

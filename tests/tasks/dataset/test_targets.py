@@ -631,17 +631,15 @@ def test_a_published_version_of_numbers_gives_numbers(numbers, tmp_path):
     from tasks.pipeline.record import record
     from tasks.versions.publication import history_of
     from tasks.versions.publish import publish
-    from tasks.versions.stores.lake import LakeStore
 
     run = numbers.run
-    store = LakeStore(folder=tmp_path / "store")
-    history = history_of(run, store, "targets")
+    history = history_of(run, str(tmp_path / "store"), "targets")
     stages = [numbers.samples, numbers.scores, numbers.flags, numbers.metrics]
     recorded = record.fn(run, "targets", "dataset: targets", stages)
     publish.fn(
         run, recorded, history, numbers.samples, numbers.crossfit.checkpoints, numbers.scores, numbers.flags,
         numbers.metrics,
-        Parquet(path=tmp_path / "t.parquet", label="price", target="number"), store,
+        Parquet(path=tmp_path / "t.parquet", label="price", target="number"),
     )  # fmt: skip
     live = LiveDataset(tmp_path / "store", "targets", "latest")
     _, y = live[0]

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -17,6 +18,7 @@ from tasks.evaluation.experiments import Scale, bench_folder, experiment, names
 from tasks.evaluation.experiments.generated import GENERATED
 from tasks.evaluation.reproduce import _cleaned
 from tasks.evaluation.reproduction import Figure
+from tasks.scoring.trace_config import TraceConfig
 
 WANTED = {
     "toy-linear", "half-moons", "cifar10n", "cifar100n", "resnet18", "budget-sweep", "trees-sweep", "glue",
@@ -74,6 +76,9 @@ def test_an_experiment_is_valid_and_its_flow_takes_its_parameters(name):
         for variant in scale.variants:
             given = scale.parameters_of(variant, 3, FOLDERS)
             config = FLOWS[about.flow].model_validate(given)
+            tracing = scale.tracing_of(variant)
+            assert (tracing is None) == (not any(measure.startswith("query_") for measure in about.measures))
+            TraceConfig.model_validate(tracing or {})
             assert config.training.seed == 3000
             assert "{" not in yaml.safe_dump(config.reader.options, default_flow_style=False)
 
@@ -165,7 +170,6 @@ def test_a_repetition_in_which_nothing_is_flagged_counts_as_one_that_gained_noth
             "verdict": {"arm": "cleaned"},
         },
         "flags": {"flagged": 0, "detector": "l2"},
-        "traced": {"alike": {"roc_auc": 0.8, "recall": 0.5}},
     }
     home = tmp_path / "runs" / "r"
     home.mkdir(parents=True)
@@ -174,7 +178,35 @@ def test_a_repetition_in_which_nothing_is_flagged_counts_as_one_that_gained_noth
     )
     gained = {"accuracy": 90, "untouched": 90, "random": 90, "over_untouched": 0, "over_random": 0}
     assert _cleaned(tmp_path, "r", ["accuracy"]) == pytest.approx({"removed": 0} | gained)
-    assert _cleaned(tmp_path, "r", ["query_recall"]) == pytest.approx({"removed": 0, "query_recall": 50})
+
+
+def test_variants_that_trace_one_run_otherwise_clean_once(gradsieve, tmp_path):
+    rng = np.random.default_rng(0)
+    kind = np.arange(90) % 6
+    x = np.eye(6)[kind] * 3 + rng.normal(size=(90, 6)) * 0.3
+    split = np.repeat(["train", "test", "validation"], 30)
+    columns = {f"x{i}": x[:, i] for i in range(6)} | {
+        "y": (kind % 2).astype(str),
+        "kind": kind.astype(str),
+        "split": split,
+    }
+    pq.write_table(pa.table(columns), tmp_path / "kinds.parquet")
+    reader = {"kind": "parquet", "path": str(tmp_path / "kinds.parquet"), "label": "y"}
+    scale = TINY["scales"]["small"] | {
+        "seeded": {"training.seed": 1000},
+        "parameters": TINY["scales"]["small"]["parameters"] | {"reader": reader | {"group": "kind", "split": "split"}},
+        "tracing": {"top": 5},
+        "variants": [{"method": "cosines"}, {"method": "inner products", "tracing": {"cosine": False}}],
+    }
+    path = written(tmp_path, measures=["query_roc_auc", "query_recall"], scales={"small": scale})
+    done = gradsieve("reproduce", path, "--lake", str(tmp_path / "lake"))
+    assert done.returncode == 0, done.stderr
+    cosines, products = json.loads((tmp_path / "lake" / "reproductions" / "tiny-small.json").read_text())["rows"][1:]
+    assert cosines["runs"] == products["runs"]
+    assert cosines["figures"]["query_roc_auc"]["mean"] > 80
+    assert cosines["figures"] != products["figures"]
+    lake = tmp_path / "lake" / "reproductions" / "lake"
+    assert (len(list((lake / "runs").glob("*"))), len(list((lake / "traces").glob("*")))) == (1, 2)
 
 
 def test_an_experiment_may_be_a_comparison(gradsieve, tmp_path):

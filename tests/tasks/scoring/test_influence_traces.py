@@ -9,7 +9,6 @@ import pytest
 import torch
 from by_hand import cross_fitted
 
-from tasks.config import CleanConfig
 from tasks.core.errors import BadArtefact, BadConfig
 from tasks.dataset.samples import payload_of
 from tasks.gradients.kinds.layers import Layers
@@ -19,6 +18,7 @@ from tasks.ingestion.two_passes import Ingestion
 from tasks.kernels.tracing import traced
 from tasks.pipeline.artefacts import Run
 from tasks.planning.canaries import Canaries
+from tasks.scoring import influence_traces
 from tasks.scoring.evidence import Evidence
 from tasks.scoring.influence_traces import Tracing
 from tasks.scoring.trace import trace
@@ -153,17 +153,15 @@ def test_with_folds_query_and_sample_are_compared_by_the_network_that_saw_neithe
         assert one.influence == pytest.approx(float(query @ g[rank]), rel=1e-3, abs=1e-4)
 
 
-def test_nothing_is_traced_unless_asked_for_and_queries_are_needed_then(tmp_path):
+def test_queries_are_needed(tmp_path):
     world = World(tmp_path, 1, groups=False, queries=False)
-    table, facts = world.traced()
-    assert (len(table), facts) == (0, {})
-    with pytest.raises(BadConfig, match="reference_path"):
+    with pytest.raises(BadConfig, match=r"queries.*got none\. Name queries with --reader.reference-path"):
         world.traced(top=3)
-    assert CleanConfig.model_validate({"tracing": {"top": 3}}).splits == ("train", "test", "validation")
 
 
-def test_gradients_too_long_for_a_matrix_are_refused_with_what_to_do(whole):
-    with pytest.raises(BadArtefact, match="Project them"):
-        whole.traced(top=3, curvature="fisher", max_parameters=10)
-    with pytest.raises(BadArtefact, match="ask fewer queries"):
-        whole.traced(top=3, max_gib=1e-6)
+def test_gradients_too_long_for_a_matrix_are_refused_with_what_to_do(whole, monkeypatch):
+    monkeypatch.setattr(influence_traces, "LONGEST", 10)
+    with pytest.raises(BadArtefact, match="Take --curvature none"):
+        whole.traced(top=3, curvature="fisher")
+    with pytest.raises(BadArtefact, match="Raise --memory-gib"):
+        whole.traced(top=3, memory_gib=1e-6)

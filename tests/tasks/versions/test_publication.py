@@ -21,10 +21,10 @@ import pytest
 
 from tasks.core.errors import BadArtefact, BadConfig
 from tasks.pipeline.durable_files import sha256_of
+from tasks.versions import publication
 from tasks.versions.contents import members_digest, rows_of
 from tasks.versions.history import History
 from tasks.versions.object_store import Objects
-from tasks.versions.stores.lake import LakeStore
 
 KILLS = 20
 
@@ -96,9 +96,10 @@ def test_a_new_source_is_a_new_version_as_it_came(prepare, archive, store):
     whole(history)
 
 
-def test_versions_share_the_parts_they_have_in_common(prepare):
+def test_versions_share_the_parts_they_have_in_common(prepare, monkeypatch):
+    monkeypatch.setattr(publication, "PLAIN_BYTES", 0)
     for first in range(3):
-        ready = prepare(first=10 * first, store=LakeStore(plain_mib=0))
+        ready = prepare(first=10 * first)
         ready.publish()
     home = ready.history.objects.folder / ready.dataset
     assert len(ready.history.manifests()) == 4
@@ -108,12 +109,13 @@ def test_versions_share_the_parts_they_have_in_common(prepare):
         assert path.stat().st_nlink >= 2, "a part is the ingested file itself"
 
 
-def test_leaving_out_two_percent_of_a_large_dataset_adds_next_to_nothing(prepare, archive):
+def test_leaving_out_two_percent_of_a_large_dataset_adds_next_to_nothing(prepare, archive, monkeypatch):
+    monkeypatch.setattr(publication, "PLAIN_BYTES", 1 << 20)
     source = archive("large.npz", rows=6000, side=64)
-    ready = prepare(flagged=0, source=source, store=LakeStore(plain_mib=1), shard_rows=1000)
+    ready = prepare(flagged=0, source=source, shard_rows=1000)
     ready.publish()
     before = room(ready.run.lake)
-    more = prepare(flagged=96, source=source, store=LakeStore(plain_mib=1), shard_rows=1000, lake=ready.run.lake)
+    more = prepare(flagged=96, source=source, shard_rows=1000, lake=ready.run.lake)
     made = more.publish()
     assert made.facts["removed"] == 96
     assert made.facts["plain"] is False
@@ -260,7 +262,7 @@ from tasks.versions.object_store import Objects
 from tasks.versions.publish import publish
 from tasks.versions.promote import promote
 from tasks.ingestion.readers import ReaderChoice
-from tasks.versions.stores.lake import LakeStore
+from tasks.versions.store import objects_of
 
 about = json.loads(Path(sys.argv[2]).read_text())
 run = Run.model_validate(about["run"])
@@ -292,9 +294,8 @@ for line in sys.stdin:
     step = int(line)
     child = os.fork()
     if not child:
-        store = LakeStore()
-        history = History(store.objects(run.lake), about["dataset"])
-        made = publish.fn(run=run, history=history, store=store, **given)
+        history = History(objects_of(None, run.lake), about["dataset"])
+        made = publish.fn(run=run, history=history, **given)
         promote.fn(run, history, made, given["metrics"])
         os._exit(0 if step == 0 else 100 + taken)
     print(child, flush=True)
@@ -444,17 +445,15 @@ def test_another_history_of_the_same_name_is_refused_before_anything_is_trained(
 
     ready = prepare(store=bucket)
     ready.promote(ready.publish())
-    other = bucket.model_copy(update={"url": f"{bucket.url}-other"})
     with pytest.raises(BadConfig, match="that the lake shows"):
-        history_of(ready.run, other, ready.dataset)
+        history_of(ready.run, f"{bucket}-other", ready.dataset)
     assert history_of(ready.run, bucket, ready.dataset).numbers() == [1, 2]
-    elsewhere = LakeStore(folder=tmp_path / "else")
     with pytest.raises(BadConfig, match="that the lake shows"):
-        history_of(ready.run, elsewhere, ready.dataset)
+        history_of(ready.run, str(tmp_path / "else"), ready.dataset)
 
 
 def test_a_folder_elsewhere_is_a_store_like_any_other(prepare, tmp_path):
-    ready = prepare(store=LakeStore(folder=tmp_path / "elsewhere"))
+    ready = prepare(store=str(tmp_path / "elsewhere"))
     ready.promote(ready.publish())
     whole(ready.history)
     mirror = History(Objects(ready.run.lake / "versions"), ready.dataset)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import signal
 import socket
@@ -16,26 +15,28 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from tasks.core.errors import BadArtefact, BadConfig
 from tasks.pipeline.durable_files import PARTIAL
 from tasks.versions import object_store as places
+from tasks.versions.maintenance import MaintainConfig
 from tasks.versions.object_store import Objects
-from tasks.versions.stores import STORES
+from tasks.versions.store import objects_of
 
 WRITERS = 16
 
 RACE = """
 import os, sys
 from tasks.versions.object_store import Objects
-objects = Objects(sys.argv[1], **({"endpoint": sys.argv[2]} if len(sys.argv) > 2 else {}))
+objects = Objects(sys.argv[1])
 print(sum(objects.create(f"pets/v{i:04d}.json", f"{os.getpid()} {i}".encode()) for i in range(40)))
 """
 
 
 @pytest.fixture
 def objects(store, tmp_path) -> Objects:
-    return store.objects(tmp_path / "lake")
+    return objects_of(store, tmp_path / "lake")
 
 
 @pytest.fixture
@@ -44,8 +45,17 @@ def file(tmp_path) -> Path:
     return tmp_path / "source"
 
 
-def test_both_kinds_are_tried():
-    assert set(STORES.parts) == {"lake", "bucket"}
+def test_a_word_is_a_folder_or_a_url_and_none_is_the_lakes_own(tmp_path):
+    assert objects_of(None, tmp_path).folder == tmp_path / "versions"
+    assert objects_of(str(tmp_path / "else"), tmp_path).folder == tmp_path / "else"
+    for word in (None, "data/versions", "s3://bucket", "s3://bucket/a/b", "gs://bucket/a", "abfss://box@account/a"):
+        assert MaintainConfig(store=word).store == word
+
+
+@pytest.mark.parametrize("word", ["", " ", "s3://", "s3:///prefix", "nothing://here/x", "s3://bucket/a b", "S3://b"])
+def test_a_word_that_is_neither_is_refused_in_words(word):
+    with pytest.raises(ValidationError, match="expected a folder, or a URL like s3://bucket/prefix"):
+        MaintainConfig(store=word)
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -69,9 +79,8 @@ def test_of_many_threads_one_creates_a_name(objects):
     assert objects.read("pets/v0001.json") == str(won.index(True)).encode()
 
 
-def test_of_many_processes_one_creates_each_name(store, objects):
-    where = [objects.where] if objects.local else [objects.where, store.endpoint]
-    command = [sys.executable, "-c", RACE, *where]
+def test_of_many_processes_one_creates_each_name(objects):
+    command = [sys.executable, "-c", RACE, objects.where]
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     won = [int(process.communicate(timeout=60)[0]) for process in started]
     assert sum(won) == 40
@@ -128,18 +137,20 @@ def test_what_is_not_there_is_said_to_be_missing(objects, tmp_path):
     assert objects.size("pets/none") is None
 
 
-def test_a_bucket_that_is_not_there_or_does_not_answer_is_said_within_a_minute(s3):
+def test_a_bucket_that_is_not_there_or_does_not_answer_is_said_within_a_minute(s3, monkeypatch):
     for url, endpoint in (("s3://none/x", s3), ("s3://bucket/x", "http://127.0.0.1:9")):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
         start = time.monotonic()
         with pytest.raises((BadConfig, BadArtefact), match=r"store|none"):
-            Objects(url, endpoint=endpoint).create("pets/v0001.json", b"x")
+            Objects(url).create("pets/v0001.json", b"x")
         assert time.monotonic() - start < 60
 
 
 def test_a_server_that_says_nothing_is_waited_for_no_longer_than_a_store_may_be_silent(s3, file, monkeypatch):
     monkeypatch.setattr(places, "PATIENCE", timedelta(seconds=1))
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        objects = Objects("s3://bucket/x", endpoint=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        objects = Objects("s3://bucket/x")
         for ask in (objects.children, lambda: objects.create("a", b"x"), lambda: objects.keep("b", file)):
             start = time.monotonic()
             with pytest.raises(BadConfig, match="store"):
@@ -181,11 +192,6 @@ def test_a_folder_that_cannot_be_written_to_is_said(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BadConfig, match="store"):
         Objects(tmp_path / "file" / "below").create("pets/a", b"x")
-
-
-def test_credentials_stand_in_no_configuration(bucket):
-    assert os.environ["AWS_SECRET_ACCESS_KEY"] not in bucket.model_dump_json()
-    assert {name for name in type(bucket).model_fields if "key" in name or "secret" in name} == set()
 
 
 @pytest.mark.parametrize("name", ["../out.json", "a/../../out.json", "/out.json", "a/./b", "a//b"])

@@ -211,9 +211,7 @@ def test_a_class_of_any_name_has_a_folder_of_its_own_that_is_no_path(classes):
 
 def test_a_live_dataset_follows_its_tag(three):
     where = three.history.objects.where
-    options = {} if three.history.objects.local else {"endpoint": three.store.endpoint}
-    live = LiveDataset(where, "tiny", **options)
-    fixed = LiveDataset(where, "tiny", "v0001", **options)
+    live, fixed = LiveDataset(where, "tiny"), LiveDataset(where, "tiny", "v0001")
     assert (live.manifest or fixed.manifest).version == "v0003"  # type: ignore[union-attr]
     assert not live.refresh()
     rolled_back(three.history, three.history.resolve("v0001"), "ann", "why")
@@ -631,7 +629,7 @@ def test_a_folder_without_versions_says_what_to_do(tmp_path, capsys, monkeypatch
 def test_the_commands_ask_a_bucket_as_well(prepare, bucket, capsys):
     ready = prepare(store=bucket)
     ready.promote(ready.publish())
-    where = ["--store", bucket.url, "--endpoint", bucket.endpoint or "", "--lake", str(ready.run.lake)]
+    where = ["--store", bucket, "--lake", str(ready.run.lake)]
     for arguments in (["list"], ["show", "current"], ["diff", "v0001", "current"], ["verify"], ["rollback", "v0001"]):
         assert main(["versions", *arguments, *where]) == 0, capsys.readouterr().err
     capsys.readouterr()

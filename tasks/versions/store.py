@@ -1,0 +1,44 @@
+"""The one word for where dataset versions lie: a folder, or an object store's URL."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import AfterValidator, Field
+
+if TYPE_CHECKING:
+    from tasks.versions.object_store import Objects
+
+_URL = re.compile(r"(s3a?|gs|az|abfss?)://[^/\s]+(/\S*)?")
+
+
+def _checked(value: str | None) -> str | None:
+    """A store that can be meant; whether it is there is asked when it is opened."""
+    if value is not None and (not value.strip() or ("://" in value and not _URL.fullmatch(value))):
+        raise ValueError(
+            f"expected a folder, or a URL like s3://bucket/prefix (s3, gs, az or abfs), got {value or 'nothing'}"
+        )
+    return value
+
+
+Store = Annotated[
+    str | None,
+    AfterValidator(_checked),
+    Field(
+        description="Where the versions lie: a folder, or s3://bucket/prefix (gs://, az://), of which endpoint, region "
+        "and credentials stand in the environment. Default: versions in the lake."
+    ),
+]
+
+
+def objects_of(store: str | None, lake: Path) -> Objects:
+    """The store itself, with a folder for each dataset; the lake's own where none is named.
+
+    Raises:
+        BadConfig: there is no such place.
+    """
+    from tasks.versions.object_store import Objects
+
+    return Objects(lake / "versions" if store is None else store)
