@@ -76,7 +76,7 @@ def main() -> None:
         history = History(Objects(run.lake / "versions"), "large")
         facts = {"by": "run", "run_id": run.run_id, "code": "", "model": None, "config": None, "source": None}
         facts |= {"flags": None, "metrics": None}
-        publication = Publication(run, history, samples, plain_bytes=256 << 20)
+        publication = Publication(run, history, samples)
         start = time.perf_counter()
         came = publication.ingested(facts)
         first, before = time.perf_counter() - start, room(history.objects.folder)
