@@ -401,9 +401,9 @@ def test_the_vocabulary_is_asked_from_the_batchs_first_response_on_and_no_earlie
     assert min(first) == first[3] < first[0]
     head = next(name for name, layer in network.named_modules() if layer is likelihood.encoder.lm_head)
     # Memory for a batch does not go by the response of whichever sample is counted by.
-    kind, model = Layers(batch_gib=2**-6), CausalLM()
-    sizes = {batch_rows(kind, network, model.largest(mixed[i : i + 1])) for i in range(4)}
-    assert sizes == {batch_rows(kind, network, torch.ones_like(mixed[:1]))}
+    kind, model = Layers(), CausalLM()
+    sizes = {batch_rows(kind, network, model.largest(mixed[i : i + 1]), 1 << 27) for i in range(4)}
+    assert sizes == {batch_rows(kind, network, torch.ones_like(mixed[:1]), 1 << 27)}
     # The sample whose response comes earliest is the third: it must not be taken for samples that meet.
     taken = LayerGradientTaker(network, [head], mixed[[0, 1, 3]])
     assert taken.take(mixed, torch.zeros(4), Loss("likelihood"), None).gradient.isfinite().all()
