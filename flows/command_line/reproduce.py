@@ -54,10 +54,10 @@ class ReproduceCommand(BaseModel):
 
         folders["made"] = home / "made"
         if scale.made:
-            from tasks.evaluation.experiments.generated import GENERATED
+            from tasks.evaluation.experiments.generated import generate
 
             folders["made"].mkdir(parents=True, exist_ok=True)
-            GENERATED[scale.made](folders["made"], folders["bench"])
+            generate(scale.made, folders["made"], folders["bench"], self.seeds or scale.seeds)
         lake.mkdir(parents=True, exist_ok=True)
         flow = self.flows()[about.flow]
         with watched(verbose=self.verbose):

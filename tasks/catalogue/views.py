@@ -43,7 +43,7 @@ WHOLE = "[!.]*"
 RUNS, COMPARISONS = f"runs/{WHOLE}/run.json", f"comparisons/{WHOLE}/comparison.parquet"
 
 _RUN = {
-    "run_id": "VARCHAR", "dataset": "VARCHAR", "recorded": "TIMESTAMP", "version": "VARCHAR", "verdict": "VARCHAR",
+    "run_id": "VARCHAR", "dataset": "VARCHAR", "recorded": "TIMESTAMP", "verdict": "VARCHAR",
     "train_samples": "BIGINT", "test_samples": "BIGINT", "rejected": "BIGINT", "flagged": "BIGINT",
     "detector": "VARCHAR", "accuracy_untouched": "DOUBLE", "accuracy_cleaned": "DOUBLE", "accuracy_random": "DOUBLE",
     "accuracy_relabelled": "DOUBLE", "facts": "JSON",
@@ -56,11 +56,6 @@ _VERSION = {
     "rows": "BIGINT", "removed": "BIGINT", "relabelled": "BIGINT", "members": "VARCHAR", "content": "VARCHAR",
 }  # fmt: skip
 _MOVE = {"tag": "VARCHAR", "version": "VARCHAR", "at": "TIMESTAMP", "by": "VARCHAR", "reason": "VARCHAR"}
-# What gradsieve 0.3 and older published beside each version's rows.
-_REMOVED = pa.schema(
-    [DECISIONS.field(name) for name in ("sample_id", "reason", "rank", "suspicion", "source", "row", "source_id")]
-    + [pa.field(name, pa.string()) for name in ("label", "detector")]
-)
 # The Arrow file whose scalars a Parquet file of the same name holds.
 _SHARD = "'gradients/' || parse_filename(__file, true) || '.arrow'"
 # Rows of so many of a dataset's newest versions have views of their own, and of those a tag points at.
@@ -82,13 +77,11 @@ def has(lake: Path, pattern: str) -> bool:
 
 def _sources(lake: Path) -> dict[str, str]:
     """What stands for the braces of catalogue.sql."""
-    new, old = (_json(lake, f"versions/{WHOLE}/{name}", _VERSION) for name in ("v*.json", "v*/manifest.json"))
     return {
         "runs": _json(lake, RUNS, _RUN),
-        "versions": f"(FROM {new} UNION ALL BY NAME FROM {old})",
+        "versions": _json(lake, f"versions/{WHOLE}/v*.json", _VERSION),
         "moves": _json(lake, f"versions/{WHOLE}/tags/*/*.json", _MOVE),
         "decisions": _parquet(lake, f"versions/{WHOLE}/contents/*/decisions.parquet", DECISIONS),
-        "removed": _parquet(lake, f"versions/{WHOLE}/v*/removed.parquet", _REMOVED),
         "comparisons": _parquet(lake, COMPARISONS, COMPARISON),
         "checkpoints": literal(lake, f"runs/{WHOLE}/checkpoints/*.pt"),
     }
@@ -110,8 +103,7 @@ def _of_runs(lake: Path) -> Iterable[str]:
         "audit": ("audit.parquet", AUDIT, "*"),
         "examination": ("examination.parquet", EXAMINATION, "*"),
         "search": ("search.parquet", SEARCH, "*"),
-        # Before 0.4 a row was about all test samples.
-        "metrics": ("metrics.parquet", METRICS, "* REPLACE (coalesce(\"by\", 'all') AS \"by\")"),
+        "metrics": ("metrics.parquet", METRICS, "*"),
     }  # fmt: skip
     for view, (pattern, schema, columns) in tables.items():
         place = -2 - pattern.count("/")
