@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field
@@ -44,9 +44,6 @@ class Neighbours(Component):
     count: int | None = Field(
         default=None, ge=1, description="How many; default 100, or √n in a small dataset, at least 5."
     )
-    metric: Literal["auto", "cosine", "euclidean"] = Field(
-        default="auto", description="auto: cosine from 16 dimensions on, after centring (and scaling, for columns)."
-    )
 
     def among(self, samples: int) -> int:
         """How many neighbours are asked among so many samples; fewer than there are."""
@@ -69,7 +66,7 @@ class Neighbours(Component):
             return bag(part, pad=tokens.pad, width=_BUCKETS) if tokens else part.flatten(1).float()
 
         wide = _BUCKETS if tokens else x[0].numel()
-        unit = self.metric == "cosine" or (self.metric == "auto" and wide >= _DIRECTIONS_FROM)
+        unit = wide >= _DIRECTIONS_FROM
         most = max(1, min(_ROWS, _VALUES // wide))
         sample = features(x[torch.from_numpy(rows[:: -(-len(rows) // most)])])
         weights = rarity(sample) if tokens else 1.0

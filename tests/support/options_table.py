@@ -22,7 +22,7 @@ class Option(NamedTuple):
 
     name: str
     default: str
-    clause: str
+    words: str
 
 
 def options() -> list[Option]:
@@ -42,13 +42,13 @@ def _own(parser: ArgumentParser) -> list[Any]:
 def _option(action: Any) -> Option:
     text = " ".join(str(action.help or "").replace("%%", "%").split())
     described, default = re.fullmatch(r"(.*?) ?\((?:default|ifdef|default factory): ?(.*?)\)", text).groups()  # type: ignore[union-attr]
-    clause = re.split(r"(?<=[.;])\s", described)[0] or "Which of them; the help lists them."
-    return Option(action.option_strings[0], default, clause)
+    one_of = f"One of {str(action.metavar).strip('{}').replace(',', ', ')}."
+    return Option(action.option_strings[0], default, described or one_of)
 
 
 def table() -> str:
     """The options as Markdown."""
-    rows = [(f"`{name}`", f"`{default}`" if default else "", clause) for name, default, clause in options()]
+    rows = [(f"`{name}`", f"`{default}`" if default else "", words) for name, default, words in options()]
     cells = [[cell.replace("|", "\\|") for cell in row] for row in [("option", "default", "what it says"), *rows]]
     lines = ["| " + " | ".join(row) + " |" for row in cells]
     return "\n".join([lines[0], "|---|---|---|", *lines[1:]])

@@ -110,8 +110,6 @@ def test_wide_inputs_are_compared_by_direction(run):
     samples = stored(run, x, labels)
     _, found = voted(run, samples, count=5)
     agree(found, by_loop(x, labels, names(40), range(40), 5, unit=True), 5)
-    _, found = voted(run, samples, count=5, metric="euclidean")
-    agree(found, by_loop(x, labels, names(40), range(40), 5), 5)
 
 
 def test_images_are_centred_and_their_pixels_not_scaled(run):
@@ -124,12 +122,11 @@ def test_images_are_centred_and_their_pixels_not_scaled(run):
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e9])
-@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
-def test_a_constant_column_has_no_vote(run, value, metric):
+def test_a_constant_column_has_no_vote(run, value):
     x, labels = table_data()
     with_it = np.concatenate([x, np.full((60, 1), value, np.float32)], 1)
-    _, expected = voted(run, stored(run, x, labels), metric=metric)
-    _, found = voted(run, stored(run, with_it, labels), metric=metric)
+    _, expected = voted(run, stored(run, x, labels))
+    _, found = voted(run, stored(run, with_it, labels))
     assert found == expected
 
 
@@ -194,12 +191,12 @@ def test_so_many_neighbours_are_asked(samples, count, asked):
 def test_statistics_are_of_no_more_samples_than_fit_however_many_and_wide_they_are(monkeypatch):
     monkeypatch.setattr("tasks.planning.neighbours._VALUES", 400)
     x = torch.arange(4000.0).view(1000, 4)
-    mapped = Neighbours(metric="euclidean").space(x, np.arange(1000), image=False)
+    mapped = Neighbours().space(x, np.arange(1000), image=False)
     few = x[::10]
     torch.testing.assert_close(mapped(x), (x - few.mean(0)) / few.std(0, correction=0))
 
 
-@pytest.mark.parametrize("option", [{"count": 0}, {"metric": "l1"}, {"listed": 9}])
+@pytest.mark.parametrize("option", [{"count": 0}, {"listed": 9}])
 def test_options_out_of_range_are_refused(option):
     with pytest.raises(ValidationError, match=next(iter(option))):
         Neighbours(**option)
