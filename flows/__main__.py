@@ -151,7 +151,13 @@ def application() -> type[BaseSettings]:
         """Finds the training samples that hurt a model, proves it by retraining, keeps every cleaned dataset."""
 
         model_config = SettingsConfigDict(
-            cli_prog_name="gradsieve", cli_kebab_case=True, cli_implicit_flags=True, cli_hide_none_type=True
+            cli_prog_name="gradsieve",
+            cli_kebab_case=True,
+            cli_implicit_flags=True,
+            cli_hide_none_type=True,
+            # A group is no option: what can be said of it is said by the options in it, or in a file.
+            cli_avoid_json=True,
+            cli_parse_none_str="null",
         )
         clean: CliSubCommand[opened(Clean)] = Field(description="Find, verify, publish.")  # type: ignore[valid-type]
         compare: CliSubCommand[opened(Compare)] = Field(description="Which detector, which budget?")  # type: ignore[valid-type]

@@ -25,7 +25,8 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
         config: What to clean and how; every field is described in the form.
     """
     name, reader, recipe = config.name, config.reader.part, config.recipe
-    with Run.start(config.lake, name) as run, DatasetLock(run, name) as lock, workers(config.runner) as pool:
+    run = Run.start(config.lake, name, config.memory_gib)
+    with run, DatasetLock(run, name) as lock, workers(config.runner) as pool:
         history = history_of(run, config.store, name)
         samples = steps.ingest(run, reader, config.ingestion)
         check_splits(samples, config.splits)

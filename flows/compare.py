@@ -25,7 +25,7 @@ def compare(config: CompareConfig = CompareConfig()) -> str:  # noqa: B008  froz
     Returns:
         The tables, as text.
     """
-    with Run.start(config.lake, config.name) as run, workers(config.runner) as pool:
+    with Run.start(config.lake, config.name, config.memory_gib) as run, workers(config.runner) as pool:
         samples, base = steps.ingest(run, config.reader.part, config.ingestion), reference(run, None)
         check_splits(samples, ("train",))
         need_truth(run, samples)

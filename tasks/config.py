@@ -31,6 +31,7 @@ from tasks.decision.review_sheet import Review
 from tasks.gradients.kinds import GradientChoice
 from tasks.ingestion.readers import ReaderChoice
 from tasks.ingestion.two_passes import Ingestion
+from tasks.pipeline.artefacts import MEMORY_GIB
 from tasks.planning.canaries import Canaries
 from tasks.planning.neighbours import Neighbours
 from tasks.proof.arms import Verification
@@ -147,6 +148,12 @@ class Observing(Form):
         default=[DetectorChoice()], min_length=1, description="Detectors that score every sample."
     )
     runner: Runner = Field(default=Runner(), description="Where the tasks of a stage run.")
+    memory_gib: float = Field(
+        default=MEMORY_GIB,
+        gt=0,
+        description="Refuse a matrix of gradients that takes more memory; a batch of samples takes an eighth of it, on "
+        "a CUDA device a quarter of the device's.",
+    )
 
     @field_validator("dataset")
     @classmethod

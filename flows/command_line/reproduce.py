@@ -56,10 +56,10 @@ class ReproduceCommand(BaseModel):
 
         folders["made"] = home / "made"
         if scale.made:
-            from tasks.evaluation.experiments.generated import GENERATED
+            from tasks.evaluation.experiments.generated import generate
 
             folders["made"].mkdir(parents=True, exist_ok=True)
-            GENERATED[scale.made](folders["made"], folders["bench"])
+            generate(scale.made, folders["made"], folders["bench"], self.seeds or scale.seeds)
         lake.mkdir(parents=True, exist_ok=True)
         with watched(verbose=self.verbose):
             found = reproduce(about, self.scale, self.flows(), lake, folders, self.seeds)

@@ -1,5 +1,5 @@
 -- The catalogue's own tables; views over the tables of runs are added by tasks/catalogue/views.py, one for each file name.
--- {runs}, {versions}, {moves}, {decisions}, {removed}, {comparisons}, {traces} and {traced} stand for the files read, or
+-- {runs}, {versions}, {moves}, {decisions}, {comparisons}, {traces} and {traced} stand for the files read, or
 -- for no rows where there are none yet; {checkpoints} is a string literal: an absolute path with a glob pattern.
 
 CREATE SCHEMA latest;  -- the same views, of each dataset's newest run only
@@ -15,19 +15,16 @@ CREATE VIEW tags AS
     SELECT * FROM (FROM tag_moves QUALIFY number = max(number) OVER (PARTITION BY dataset, tag))
     WHERE version IS NOT NULL;
 
--- Before 0.4 a version had no kind and no number of its own, and only runs made any.
 CREATE VIEW versions AS
-    SELECT v.* EXCLUDE __file REPLACE (coalesce(number, substr(version, 2)::BIGINT) AS number,
-               coalesce(kind, 'cleaned') AS kind, verdict ->> '$.word' AS verdict)
-               RENAME ("by" AS published_by, "rows" AS row_count),
+    SELECT v.* EXCLUDE __file REPLACE (verdict ->> '$.word' AS verdict) RENAME ("by" AS published_by, "rows" AS row_count),
            verdict AS verdict_json, coalesce(t.tags, []) AS tags
     FROM {versions} v
     LEFT JOIN (SELECT dataset, version, list(tag ORDER BY tag) AS tags FROM tags GROUP BY ALL) t
         USING (dataset, version);
 
--- Since 0.4 the version knows its run, and a run no version.
+-- The version knows its run, and a run no version.
 CREATE VIEW runs AS
-    SELECT r.* EXCLUDE (__file, version), coalesce(v.version, r.version) AS version,
+    SELECT r.* EXCLUDE __file, v.version,
            recorded = max(recorded) OVER (PARTITION BY dataset) AS latest
     FROM {runs} r
     LEFT JOIN (SELECT run_id, max(version) AS version FROM versions WHERE kind = 'cleaned' GROUP BY run_id) v
@@ -54,14 +51,7 @@ CREATE VIEW decisions AS
            d.* EXCLUDE __file REPLACE (coalesce(d.decided_at, v.published) AS decided_at)
     FROM {decisions} d
     JOIN (SELECT dataset, version, run_id, published, content FROM {versions}) v
-        ON v.dataset = parse_path(d.__file)[-4] AND v.content = parse_path(d.__file)[-2]
-    UNION ALL BY NAME
-    SELECT v.dataset, v.version, v.run_id, v.published, r.sample_id, 'remove' AS decision, r.label AS old_label,
-           r.reason, r.detector AS rule, r.rank, r.suspicion, r.source, r.source_row, r.source_id, 'rule' AS decided_by,
-           v.published AS decided_at
-    FROM {removed} r
-    JOIN (SELECT dataset, version, run_id, published FROM {versions}) v
-        ON v.dataset = parse_path(r.__file)[-3] AND v.version = parse_path(r.__file)[-2];
+        ON v.dataset = parse_path(d.__file)[-4] AND v.content = parse_path(d.__file)[-2];
 
 CREATE VIEW removed AS
     SELECT * EXCLUDE (decision, old_label, new_label), old_label AS label FROM decisions WHERE decision = 'remove';

@@ -43,7 +43,7 @@ WHOLE = "[!.]*"
 RUNS, COMPARISONS = f"runs/{WHOLE}/run.json", f"comparisons/{WHOLE}/comparison.parquet"
 
 _RUN = {
-    "run_id": "VARCHAR", "dataset": "VARCHAR", "recorded": "TIMESTAMP", "version": "VARCHAR", "verdict": "VARCHAR",
+    "run_id": "VARCHAR", "dataset": "VARCHAR", "recorded": "TIMESTAMP", "verdict": "VARCHAR",
     "train_samples": "BIGINT", "test_samples": "BIGINT", "rejected": "BIGINT", "flagged": "BIGINT",
     "detector": "VARCHAR", "accuracy_untouched": "DOUBLE", "accuracy_cleaned": "DOUBLE", "accuracy_random": "DOUBLE",
     "accuracy_relabelled": "DOUBLE", "facts": "JSON",
@@ -60,11 +60,6 @@ _TRACE = {
     "roc_auc": "DOUBLE", "recall": "DOUBLE", "options": "JSON",
 }  # fmt: skip
 _MOVE = {"tag": "VARCHAR", "version": "VARCHAR", "at": "TIMESTAMP", "by": "VARCHAR", "reason": "VARCHAR"}
-# What gradsieve 0.3 and older published beside each version's rows.
-_REMOVED = pa.schema(
-    [DECISIONS.field(name) for name in ("sample_id", "reason", "rank", "suspicion", "source", "row", "source_id")]
-    + [pa.field(name, pa.string()) for name in ("label", "detector")]
-)
 # What the views call columns of files whose names are words of SQL and would have to be quoted.
 SHOWN_AS = {
     "row": "source_row", "group": "group_name", "by": "level",
@@ -91,13 +86,11 @@ def has(lake: Path, pattern: str) -> bool:
 
 def _sources(lake: Path) -> dict[str, str]:
     """What stands for the braces of catalogue.sql."""
-    new, old = (_json(lake, f"versions/{WHOLE}/{name}", _VERSION) for name in ("v*.json", "v*/manifest.json"))
     return {
         "runs": _json(lake, RUNS, _RUN),
-        "versions": f"(FROM {new} UNION ALL BY NAME FROM {old})",
+        "versions": _json(lake, f"versions/{WHOLE}/v*.json", _VERSION),
         "moves": _json(lake, f"versions/{WHOLE}/tags/*/*.json", _MOVE),
         "decisions": _parquet(lake, f"versions/{WHOLE}/contents/*/decisions.parquet", DECISIONS),
-        "removed": _parquet(lake, f"versions/{WHOLE}/v*/removed.parquet", _REMOVED),
         "comparisons": _parquet(lake, COMPARISONS, COMPARISON),
         "traces": _json(lake, f"traces/{WHOLE}/trace.json", _TRACE),
         "traced": _parquet(lake, f"traces/{WHOLE}/traced.parquet", TRACED),
@@ -120,8 +113,7 @@ def _of_runs(lake: Path) -> Iterable[str]:
         "audit": ("audit.parquet", AUDIT, "*"),
         "examination": ("examination.parquet", EXAMINATION, "*"),
         "search": ("search.parquet", SEARCH, "*"),
-        # Before 0.4 a row was about all test samples.
-        "metrics": ("metrics.parquet", METRICS, "* REPLACE (coalesce(level, 'all') AS level)"),
+        "metrics": ("metrics.parquet", METRICS, "*"),
     }  # fmt: skip
     for view, (pattern, schema, columns) in tables.items():
         place = -2 - pattern.count("/")

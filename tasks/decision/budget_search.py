@@ -12,6 +12,8 @@ from tasks.pipeline.artefacts import Artefact, Bundle
 
 # The networks that choose a budget are not those that it is then verified by: their luck would count twice.
 _FIRST_SEED = 10_000
+# Retrainings of each budget in the first round: of one, half of what is left would be left by its luck.
+_SEEDS = 2
 
 
 class Rung(NamedTuple):
@@ -31,13 +33,12 @@ class BudgetSearch(Component):
     budgets: list[BudgetChoice] = Field(
         default=[], max_length=31, description="Others that are tried beside budget; none: there is nothing to search."
     )
-    seeds: int = Field(default=2, ge=1, le=100, description="Retrainings of each budget in the first round.")
 
     @property
     def rungs(self) -> list[Rung]:
         """⌈log₂ m⌉ rounds leave one of m; none where there is one from the start."""
         count = (len(self.budgets)).bit_length()
-        return [Rung(i + 1, list(range(_FIRST_SEED, _FIRST_SEED + self.seeds * 2**i))) for i in range(count)]
+        return [Rung(i + 1, list(range(_FIRST_SEED, _FIRST_SEED + _SEEDS * 2**i))) for i in range(count)]
 
     @property
     def splits(self) -> tuple[str, ...]:

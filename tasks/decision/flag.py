@@ -41,7 +41,7 @@ def flag(
     model = "in-sample" if crossfit.plan.count == 1 else "held-out"
     samples = crossfit.samples
     thin = classed(samples, table_of(run, samples, ["sample_id", "label", "group", "source", "row", "source_id"]))
-    advice = advised(evidence, ranking.wrongness, options)
+    advice = advised(evidence, ranking.wrongness)
     suggests = evidence.target.has_class_probabilities
     flags = decide(
         table,

@@ -36,15 +36,6 @@ class Flagging(Component):
         description="A sample far from its class whose own neighbours bear its label and are recognised is kept, or "
         "flagged all the same and only listed, or not looked for.",
     )
-    rare_quantile: float = Field(
-        default=0.1,
-        ge=0,
-        le=1,
-        description="Far: its neighbours of its own class are fewer than this quantile of the class.",
-    )
-    rare_support: int = Field(
-        default=3, ge=1, description="Neighbours s that must confirm a rare one, of the nearest 2s − 1."
-    )
 
     def deciding(self, detectors: list[str]) -> str:
         """The detector that decides, out of those that scored.

@@ -11,13 +11,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.decision.flagging import Flagging
 from tasks.kernels.rarity import confirmed_neighbours, far_from_class
 from tasks.kernels.suggestion import suggested
 from tasks.scoring.wrongness import Wrongness
 
 if TYPE_CHECKING:
     from tasks.scoring.evidence import Evidence
+
+# Far is whose neighbours of its own class are fewer than this quantile of the class: the rarest tenth.
+_FAR = 0.1
+# Neighbours s that must confirm a rare one, of the nearest 2s − 1: a majority of five (tasks/kernels/rarity.py).
+_SUPPORT = 3
 
 ADVICE = pa.schema(
     [
@@ -32,11 +36,11 @@ ADVICE = pa.schema(
 """``support``: confirmed neighbours; ``p_suggested``: that the label is wrong and the suggested one is right."""
 
 
-def advised(evidence: Evidence, wrongness: Wrongness | None, options: Flagging) -> pa.Table:
+def advised(evidence: Evidence, wrongness: Wrongness | None) -> pa.Table:
     """Advice on every training sample, from held-out evidence alone.
 
     rare         far from its class, but of the nearest 2s − 1 at least s are confirmed (tasks/kernels/rarity.py),
-                 s = ``rare_support``. A cluster that is mislabelled as a whole looks just so.
+                 s = 3. A cluster that is mislabelled as a whole looks just so.
     p_wrong      P(wrong) of tasks/scoring/wrongness.py; None in a run without canaries
     p_suggested  p_wrong · P(truly the suggested class | wrong)
 
@@ -44,8 +48,8 @@ def advised(evidence: Evidence, wrongness: Wrongness | None, options: Flagging) 
         Schema ``ADVICE``, by sample_id.
     """
     predicted = evidence.logits.argmax(1)
-    support = confirmed_neighbours(evidence.neighbours, evidence.labels, predicted, 2 * options.rare_support - 1)
-    far = far_from_class(evidence.votes, evidence.labels, predicted, options.rare_quantile)
+    support = confirmed_neighbours(evidence.neighbours, evidence.labels, predicted, 2 * _SUPPORT - 1)
+    far = far_from_class(evidence.votes, evidence.labels, predicted, _FAR)
     other, chance = suggested(evidence.probabilities, evidence.votes, evidence.labels)
     names = evidence.target.suggestions(other, evidence.outputs, evidence.objective)
     names = pc.if_else(pc.equal(names, evidence.texts), pa.scalar(None, pa.string()), names)
@@ -53,6 +57,6 @@ def advised(evidence: Evidence, wrongness: Wrongness | None, options: Flagging) 
     unknown = pa.nulls(len(evidence), pa.float64())
     wrong = unknown if wrongness is None else pa.array(wrongness.probability)
     right = unknown if wrongness is None else pa.array(wrongness.probability * chance, mask=nothing)
-    rare = far & (support >= options.rare_support)
+    rare = far & (support >= _SUPPORT)
     columns = [evidence.ids, pa.array(rare), pa.array(support.astype(np.int64)), wrong, names, right]
     return pa.table(columns, schema=ADVICE)

@@ -77,11 +77,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def batch_rows(gradient: Gradient, network: nn.Module, example: torch.Tensor) -> int:
-    """The batch size: as asked for, or the largest power of two that ``batch_gib`` holds.
+def batch_rows(gradient: Gradient, network: nn.Module, example: torch.Tensor, memory: int) -> int:
+    """The batch size: as asked for, or the largest power of two that an eighth of ``memory`` holds (bytes).
 
     Counted and not tried out: the outputs of all layers of one sample, thrice (they, their gradients, and temporaries),
-    and what the gradient kind itself makes. So it depends on the network and the option alone, and a run that goes on
+    and what the gradient kind itself makes. So it depends on the network and the options alone, and a run that goes on
     after a kill writes the same bytes as one that was never killed.
     """
     import torch
@@ -102,18 +102,16 @@ def batch_rows(gradient: Gradient, network: nn.Module, example: torch.Tensor) ->
         for hook in hooks:
             hook.remove()
     sample = 3 * sum(sizes) + 4 * gradient.values(network) + example[:1].numel() * example.element_size()
-    fitting = max(1, int(_budget(gradient, example.device)) // max(1, sample))
+    fitting = max(1, int(_budget(memory, example.device)) // max(1, sample))
     return min(_LARGEST_BATCH, 1 << (fitting.bit_length() - 1))
 
 
-def _budget(gradient: Gradient, device: torch.device) -> float:
-    """Bytes a batch may take; by default half a GiB, or a quarter of a CUDA device (of all it has, not of what is free:
-    that would not be the same again)."""
+def _budget(memory: int, device: torch.device) -> float:
+    """Bytes a batch may take: an eighth of the run's, as several tasks extract at a time; or a quarter of a CUDA device
+    (of all it has, not of what is free: that would not be the same again)."""
     import torch
 
-    if gradient.batch_gib is not None:
-        return gradient.batch_gib * 2**30
-    return torch.cuda.get_device_properties(device).total_memory / 4 if device.type == "cuda" else 2**29
+    return torch.cuda.get_device_properties(device).total_memory / 4 if device.type == "cuda" else memory / 8
 
 
 def taken(
@@ -275,7 +273,7 @@ class Shard:
         networks = [network.to(device) for network in self._networks(fold)]
         example = inputs.x[:1].to(device)
         takers = [self.gradient.taker(network, example, self.loss, self.dataset) for network in networks]
-        size = BatchSize(batch_rows(self.gradient, networks[0], self.model.largest(example)))
+        size = BatchSize(batch_rows(self.gradient, networks[0], self.model.largest(example), self.run.memory))
         for of_batch, columns in taken(takers, self.gradient, inputs, rows, size, device, self.loss, self.target):
             writer.write(record_batch(inputs, of_batch, fold, columns, self.target, self.metadata))
 
@@ -289,7 +287,7 @@ class Shard:
 
 def metadata_of(gradient: Gradient, loss: Loss, checkpoints: list[Artefact], layers: list[str]) -> ShardMetadata:
     """What the shards of one run have in common."""
-    options = gradient.model_dump(mode="json", exclude={"batch_size", "batch_gib"})
+    options = gradient.model_dump(mode="json", exclude={"batch_size"})
     if not gradient.unit:
         options.pop("normalize", None)  # as shards told it before there was the option
     return ShardMetadata(

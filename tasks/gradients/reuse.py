@@ -65,8 +65,8 @@ class BaseShard:
         return None
 
     def _alike(self, schema: pa.Schema) -> bool:
-        """Whether a shard holds what would be written now; before 0.3 there were no logits."""
-        return "logits" in schema.names and ShardMetadata.of(schema) == self.metadata
+        """Whether a shard holds what would be written now."""
+        return ShardMetadata.of(schema) == self.metadata
 
     def rows(self) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
         """(places in the shard, their gradients as they were stored)."""

@@ -33,6 +33,8 @@ from tasks.pipeline.durable_files import link_or_copy, partial_folder, rename_fo
 from tasks.pipeline.stored_names import in_lake, inside
 
 MANIFEST = "manifest.json"
+MEMORY_GIB = 4.0
+"""What a run may hold of gradients at a time unless told otherwise: half of what a small machine has."""
 
 
 class File(BaseModel):
@@ -99,9 +101,16 @@ class Run(BaseModel):
     model_config = ConfigDict(frozen=True)
     lake: Path
     run_id: str
+    memory_gib: float = MEMORY_GIB
+    """How much a matrix of gradients may take. What comes out does not depend on it, so it is no part of a key."""
+
+    @property
+    def memory(self) -> int:
+        """The same in bytes."""
+        return int(self.memory_gib * 2**30)
 
     @classmethod
-    def start(cls, lake: Path, dataset: str) -> Run:
+    def start(cls, lake: Path, dataset: str, memory_gib: float = MEMORY_GIB) -> Run:
         """A new run in ``lake``; sweeps away what killed processes of this machine left half-written.
 
         Raises:
@@ -128,7 +137,7 @@ class Run(BaseModel):
                     do="Name it with --dataset: file systems and SQL do not tell such names apart.",
                 )
         now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-        return cls(lake=lake, run_id=f"{dataset}-{now}-{uuid.uuid4().hex[:4]}")
+        return cls(lake=lake, run_id=f"{dataset}-{now}-{uuid.uuid4().hex[:4]}", memory_gib=memory_gib)
 
     @contextmanager
     def draft(self, stage: str) -> Iterator[Draft]:

@@ -17,6 +17,9 @@ from tasks.core.plugins import Component
 from tasks.dataset.targets import Target
 from tasks.pipeline.artefacts import Artefact, Run
 
+# In a small dataset so many are planted all the same, up to a fifth of it: of fewer no share can be told.
+_AT_LEAST, _AT_MOST = 50, 0.2
+
 KINDS = ("slip", "class", "neighbour")
 """Any other class · what its class is often taken for · what its own neighbours are."""
 
@@ -29,16 +32,13 @@ class Canaries(Component):
     """
 
     share: float = Field(default=0.05, ge=0, le=0.3, description="Share of the training samples; 0 plants none.")
-    at_least: int = Field(
-        default=50, ge=1, description="In a small dataset plant so many all the same, up to a fifth of it."
-    )
     seed: int = Field(default=0, ge=-(2**63), lt=2**63, description="Seed of the draw.")
 
     def chosen(self, draws: np.ndarray) -> np.ndarray:
         """Which samples are canaries, by one uniform draw each."""
         if not self.share:
             return np.zeros(len(draws), bool)
-        rate = max(self.share, min(0.2, self.at_least / max(len(draws), 1)))
+        rate = max(self.share, min(_AT_MOST, _AT_LEAST / max(len(draws), 1)))
         # One at least, whatever the draws: a handful of samples would else have none, run after run.
         return draws <= max(rate, draws.min(initial=1.0))
 

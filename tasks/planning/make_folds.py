@@ -84,8 +84,7 @@ def _new(run: Run, base: Artefact, table: pa.Table) -> np.ndarray:
     place = pc.index_in(table["sample_id"], value_set=known["sample_id"].combine_chunks())
     same = pc.equal(known["label"].combine_chunks().take(place.combine_chunks()), table["label"].combine_chunks())
     said = pq.read_table(run.path(folds))
-    # Before 0.5 nothing was said: all of the base's samples count as those of its networks.
-    said = said.filter(said["new"]) if "new" in said.column_names else said.slice(0, 0)
+    said = said.filter(said["new"])
     since = pc.is_in(table["sample_id"], value_set=said["sample_id"].combine_chunks().cast(pa.string()))
     return pc.or_(pc.invert(pc.fill_null(same, fill_value=False)), since.combine_chunks()).to_numpy(
         zero_copy_only=False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field
@@ -25,29 +25,29 @@ _BLOCK = 4096
 _ROWS, _VALUES = 20_000, 1 << 28
 # Samples whose neighbours are looked for at a time.
 _QUERIES = 1 << 14
-# Buckets that the tokens of a text are counted in, before the projection to ``width``.
+# Buckets that the tokens of a text are counted in, before the projection to ``_WIDTH``.
 _BUCKETS = 2048
+# Samples that are asked at most, drawn by id: votes of a hundred neighbours among so many are as sure as among more,
+# and every query costs one product with each.
+_REFERENCES = 100_000
+# Values that wider inputs are projected to by random signs: inner products are kept within 1/√512 of the lengths.
+_WIDTH = 512
+# Of that draw and that projection; what they give should not differ from run to run.
+_SEED = 0
+LISTED = 20
+"""Neighbours that are listed by name: more than any guard looks at, and few beside a sample's shares of votes."""
 
 
 class Neighbours(Component):
     """Whose labels are asked when a sample's own is doubted: those of the samples with the most similar inputs."""
 
-    neighbours: int | None = Field(
+    count: int | None = Field(
         default=None, ge=1, description="How many; default 100, or √n in a small dataset, at least 5."
     )
-    listed: int = Field(default=20, ge=1, description="How many of them are listed by name, for the guards.")
-    metric: Literal["auto", "cosine", "euclidean"] = Field(
-        default="auto", description="auto: cosine from 16 dimensions on, after centring (and scaling, for columns)."
-    )
-    references: int = Field(
-        default=100_000, ge=100, description="Neighbours are looked for among at most so many samples, drawn by id."
-    )
-    width: int = Field(default=512, ge=8, description="Wider inputs are projected to it by random signs.")
-    seed: int = Field(default=0, description="Seed of the draw and the projection.")
 
-    def count(self, samples: int) -> int:
+    def among(self, samples: int) -> int:
         """How many neighbours are asked among so many samples; fewer than there are."""
-        wanted = self.neighbours or min(100, max(5, round(samples**0.5)))
+        wanted = self.count or min(100, max(5, round(samples**0.5)))
         return max(1, min(wanted, samples - 1))
 
     def space(
@@ -66,12 +66,12 @@ class Neighbours(Component):
             return bag(part, pad=tokens.pad, width=_BUCKETS) if tokens else part.flatten(1).float()
 
         wide = _BUCKETS if tokens else x[0].numel()
-        unit = self.metric == "cosine" or (self.metric == "auto" and wide >= _DIRECTIONS_FROM)
+        unit = wide >= _DIRECTIONS_FROM
         most = max(1, min(_ROWS, _VALUES // wide))
         sample = features(x[torch.from_numpy(rows[:: -(-len(rows) // most)])])
         weights = rarity(sample) if tokens else 1.0
         scale = not image and not tokens
-        mapped = comparable(sample * weights, scale=scale, unit=unit, width=self.width, seed=self.seed)
+        mapped = comparable(sample * weights, scale=scale, unit=unit, width=_WIDTH, seed=_SEED)
         return lambda block: torch.cat([mapped(features(part) * weights) for part in block.split(_BLOCK)])
 
 
@@ -106,12 +106,12 @@ class Electorate:
         order = np.argsort(inputs.ids, kind="stable")
         # Which samples are asked where there are too many: by id, so that a row more moves few others.
         eligible = np.arange(len(order)) if in_base is None else np.flatnonzero(in_base[order])
-        draws, _ = uniforms(inputs.ids[order[eligible]].tolist(), neighbours.seed)
-        asked = np.sort(eligible[np.argsort(draws)[: neighbours.references]])
+        draws, _ = uniforms(inputs.ids[order[eligible]].tolist(), _SEED)
+        asked = np.sort(eligible[np.argsort(draws)[:_REFERENCES]])
         space = neighbours.space(inputs.x, order[eligible], image=payload.is_image, tokens=payload.tokens)
         places = torch.from_numpy(order[asked])
         references, labels = space(inputs.x[places]).to(device), inputs.labels[places].to(device)
-        return cls(asked, neighbours.count(len(asked)), classes, space, references, labels)
+        return cls(asked, neighbours.among(len(asked)), classes, space, references, labels)
 
     def votes(
         self, x: torch.Tensor, rows: np.ndarray, themselves: np.ndarray, listed: int

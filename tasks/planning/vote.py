@@ -6,7 +6,7 @@ from tasks.core.devices import Device, claimed
 from tasks.dataset.samples import in_base_of, payload_of, remembered
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.step import step
-from tasks.planning.neighbours import Electorate, Neighbours
+from tasks.planning.neighbours import LISTED, Electorate, Neighbours
 
 
 @step("vote")
@@ -31,7 +31,7 @@ def vote(run: Run, samples: Artefact, neighbours: Neighbours, where: Device, fol
         in_base = None if folds is None else in_base_of(run, folds, inputs.ids)
         electorate = Electorate.of(neighbours, inputs, classes, device, payload_of(samples), in_base)
         asked, count = electorate.asked, electorate.count
-        listed = min(neighbours.listed, count)
+        listed = min(LISTED, count)
         themselves = np.full(n, -1, np.int64)
         themselves[asked] = np.arange(len(asked))
         ballots, near = np.empty((n, classes), np.float32), np.empty((n, listed), np.int32)

@@ -94,7 +94,8 @@ class Summary:
         )
         if facts.get("cut"):
             length = payload["shape"][-1]
-            lines.append(f"{facts['cut']:,} texts are longer than {length} tokens and were cut (reader.max-length)")
+            cut = f"{facts['cut']:,} texts are longer than {length} tokens and were cut"
+            lines.append(f"{cut} (reader.tokens.max-length)")
         if facts["duplicates"]:
             leaking = facts["leaking_duplicates"]
             lines.append(
@@ -147,16 +148,7 @@ class Summary:
     def _published(self) -> list[str]:
         from tasks.report.version_views import published
 
-        # Before 0.4 a run knew its version, and a version had no tags.
-        version = self.facts.get("version")
-        if version is None:
-            return published(self.lake, self.dataset, self.run_id)
-        home = self.lake / "versions" / version["dataset"] / version["version"]
-        return [
-            f"{version['dataset']} {version['version']}: {version['rows']:,} samples kept, "
-            f"{version['removed']:,} removed" + (f", parent {version['parent']}" if version["parent"] else ""),
-            str(home),
-        ]
+        return published(self.lake, self.dataset, self.run_id)
 
 
 def _rounds(search: dict[str, Any]) -> str:

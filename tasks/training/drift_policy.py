@@ -9,6 +9,12 @@ from pydantic import Field
 
 from tasks.core.plugins import Component
 
+# Of so many samples that nothing but a large shift is sure, any other is sure of many: both are asked for. One night
+# in a thousand without a drift passes the level, and of those hardly one the distance.
+_LEVEL, _DISTANCE = 0.001, 0.1
+# Fewer new samples are not judged: of thirty, two distributions must lie a third apart to differ at the level.
+_LEAST = 30
+
 
 class DriftPolicy(Component):
     """When the distribution of new samples' suspicion has moved, and for how long networks are built upon.
@@ -16,11 +22,9 @@ class DriftPolicy(Component):
     New samples are held out of every network of the base, as each settled one is of its own fold's: as long as the
     source is what it was, both bear suspicions of one distribution. D is the two-sample Kolmogorov–Smirnov distance
     sup_s |F_new(s) − F_settled(s)|, p its chance under one distribution (scipy.stats.ks_2samp).
+    Alarm where p < .001 and D ≥ .1.
     """
 
-    level: float = Field(default=0.001, gt=0, lt=1, description="Alarm where p is below this …")
-    distance: float = Field(default=0.1, ge=0, le=1, description="… and D at least this: of many, any shift is sure.")
-    least: int = Field(default=30, ge=2, description="Fewer new samples are not judged.")
     refit_days: float | None = Field(
         default=30.0,
         gt=0,
@@ -46,11 +50,11 @@ class DriftPolicy(Component):
         count = int(new.sum())
         shares = {name: float(flagged[who].mean()) if who.any() else None for name, who in _both(new)}
         found: dict[str, Any] = {"new": count, "settled": len(new) - count, "share_flagged": shares}
-        if count < self.least or count == len(new):
-            words = "none is new" if not count else f"{count:,} are new, too few to judge (of {self.least:,})"
+        if count < _LEAST or count == len(new):
+            words = "none is new" if not count else f"{count:,} are new, too few to judge (of {_LEAST:,})"
             return found | {"distance": None, "p_value": None, "alarm": False, "sentence": words}
         distance, p = map(float, ks_2samp(suspicion[new], suspicion[~new])[:2])  # pyright: ignore[reportArgumentType]
-        alarm = p < self.level and distance >= self.distance
+        alarm = p < _LEVEL and distance >= _DISTANCE
         words = (
             f"{count:,} are new: {shares['new']:.1%} of them flagged, {shares['settled']:.1%} of the others; their "
             f"suspicions {'have drifted' if alarm else 'have not drifted'} (D {distance:.3f}, p {p:.2g})"

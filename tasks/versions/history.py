@@ -91,7 +91,7 @@ class History:
             facts: the fields of the manifest but version, number, dataset and published.
         """
         while True:
-            number = max([*self.numbers(), *self._before_manifests()], default=0) + 1
+            number = max(self.numbers(), default=0) + 1
             version = f"v{number:04d}"
             made = Manifest(version=version, number=number, dataset=self.dataset, published=now(), **facts)
             same = self.newest(made.kind)
@@ -104,10 +104,6 @@ class History:
         """Make a version of a manifest; False if its number is taken."""
         name = f"{self.dataset}/{manifest.version}.json"
         return self.objects.create(name, manifest.model_dump_json(indent=1).encode())
-
-    def _before_manifests(self) -> list[int]:
-        """Numbers of the folders that gradsieve 0.3 and older published: they are not named again."""
-        return [int(name[1:]) for name in self.objects.children(self.dataset)[1] if re.fullmatch(r"v\d+", name)]
 
     def missing(self, content: Content) -> list[str]:
         """Objects of a content that are not there, or not as long as they were."""

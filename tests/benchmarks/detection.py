@@ -27,12 +27,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from scipy import stats
 
 from tasks.config import CleanConfig
 from tasks.dataset.samples import observed_shards, split_of, table_of
 from tasks.decision.budgets import Budget, BudgetChoice, Ranking
 from tasks.decision.ranking import ranking_of
+from tasks.evaluation.experiments.toys import half_moons
 from tasks.gradients.extract import extract
 from tasks.ingestion.ingest import ingest
 from tasks.kernels.ranking import average_precision, precision_at, roc_auc
@@ -89,7 +91,10 @@ def settings(name: str, folder: Path, seeds: int) -> Iterator[tuple[dict[str, An
                     common | {"reader": reader, "training": {"epochs": 30, "seed": 1000 * seed}},
                 )
         else:
-            reader = {"kind": "half_moons", "seed": seed, "noise": {"share": 0.08, "exact": True, "seed": seed}}
+            path = Path(tempfile.mkdtemp()) / "moons.parquet"
+            pq.write_table(half_moons(0.15, seed), path)
+            noise = {"share": 0.08, "exact": True, "seed": seed}
+            reader = {"kind": "parquet", "path": str(path), "split": "split", "noise": noise}
             yield (
                 {"set": "half moons", "seed": seed},
                 common | MOONS | {"reader": reader, "training": MOONS["training"] | {"seed": 1000 * seed}},

@@ -21,6 +21,7 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import torch
 from detection import observe
 from scipy import stats
@@ -28,7 +29,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
 from tasks.config import CleanConfig
 from tasks.dataset.samples import load
-from tasks.ingestion.readers.half_moons import HalfMoons
+from tasks.evaluation.experiments.toys import half_moons
 from tasks.scoring.detectors import DetectorChoice
 from tasks.scoring.evidence import Evidence
 
@@ -78,11 +79,13 @@ def ours(spread: float, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, 
     """(points, given labels, which are wrong, suspicion by detector) of one default run."""
     with tempfile.TemporaryDirectory() as lake:
         noise = {"share": 0.08, "exact": True, "seed": seed}
+        path = f"{lake}/moons.parquet"
+        pq.write_table(half_moons(spread, seed), path)
         config = CleanConfig.model_validate(
             {
                 "lake": lake,
                 "dataset": "moons",
-                "reader": {"kind": "half_moons", "spread": spread, "seed": seed, "noise": noise},
+                "reader": {"kind": "parquet", "path": path, "split": "split", "noise": noise},
                 "model": {"kind": "mlp", "hidden": [64]},
                 "training": {"epochs": 100, "batch_size": 32, "lr": 0.01, "seed": 1000 * seed},
                 "canaries": {"seed": seed},
@@ -156,13 +159,10 @@ class HalfMoonsTest:
     """The run's own test points."""
 
     def __init__(self, spread: float, seed: int) -> None:
-        reader = HalfMoons(spread=spread, seed=seed)
-        x, y = [], []
-        for chunk in reader.open()[1]:
-            if chunk.split == "test":
-                x.append(np.stack([chunk.payload[name].to_numpy() for name in ("x0", "x1")], 1))
-                y.append(np.array([int(label) for label in chunk.label.to_pylist()]))
-        self.x, self.y = np.concatenate(x), np.concatenate(y)
+        points = half_moons(spread, seed)
+        points = points.filter(pc.equal(points["split"], "test"))
+        self.x = np.stack([points[name].to_numpy() for name in ("x0", "x1")], 1)
+        self.y = points["label"].to_numpy()
 
 
 def _kept(scores: np.ndarray) -> torch.Tensor:

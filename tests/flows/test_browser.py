@@ -58,7 +58,7 @@ FLAGS = (
 )  # fmt: skip
 # A cleaning of a few seconds.
 SMALL = {
-    "dataset": "moons", "reader": {"kind": "half_moons", "options": {}}, "training": {"epochs": 1},
+    "dataset": "moons", "reader": {"kind": "digits", "options": {"limit": 250}}, "training": {"epochs": 1},
     "detectors": [{"kind": "l2", "options": {}}], "budget": {"kind": "share", "options": {"share": 0.05}},
     "verification": {"seeds": 1}, "advanced": {"folds": 2, "canaries": {"share": 0.0}},
 }  # fmt: skip

@@ -123,7 +123,14 @@ def test_the_recorded_configuration_gives_the_same_comparison(gradsieve, first, 
 
 def test_sql_asks_a_lake_of_comparisons_alone(gradsieve, tmp_path):
     lake = ("--lake", str(tmp_path))
-    options = ["--reader.kind=half_moons", "--folds=2", "--training.epochs=1", "--detectors=l2", "--budgets=share"]
+    options = [
+        "--reader.limit=250",
+        "--reader.test-share=0",
+        "--folds=2",
+        "--training.epochs=1",
+        "--detectors=l2",
+        "--budgets=share",
+    ]
     assert gradsieve("compare", *lake, *options, "--seeds=1").returncode == 0
     query = "SELECT detector, budget, mean FROM comparisons WHERE measure = 'count'"
     done = gradsieve("sql", query, *lake, "--format=json")

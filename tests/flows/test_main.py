@@ -136,7 +136,7 @@ def test_the_line_overrides_the_file(gradsieve, small, tmp_path):
 
 
 def test_the_line_overrides_the_file_of_a_comparison_too(gradsieve, tmp_path):
-    values = {"reader": {"kind": "half_moons", "seed": 3}, "folds": 3, "detectors": ["l1", "l2"], "budgets": ["share"]}
+    values = {"reader": {"kind": "digits", "limit": 200}, "folds": 3, "detectors": ["l1", "l2"], "budgets": ["share"]}
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(values | {"training": {"epochs": 1}, "seeds": 2}))
     lake = ("--lake", str(tmp_path / "lake"))
     done = gradsieve("compare", *lake, "--config", str(tmp_path / "run.yaml"), "--seeds=1", "--folds=2")
@@ -144,7 +144,7 @@ def test_the_line_overrides_the_file_of_a_comparison_too(gradsieve, tmp_path):
     (recorded,) = (tmp_path / "lake" / "comparisons").glob("*/config.yaml")
     config = yaml.safe_load(recorded.read_text())
     assert (config["folds"], config["seeds"], config["training"]["epochs"]) == (2, 1, 1)
-    assert (config["reader"]["kind"], config["reader"]["options"]["seed"]) == ("half_moons", 3)
+    assert (config["reader"]["kind"], config["reader"]["options"]["limit"]) == ("digits", 200)
 
 
 def test_sql_answers_in_every_format(gradsieve, cleaned, tmp_path):

@@ -46,7 +46,7 @@ print(json.dumps(parameter_schema({flow}).model_dump_for_openapi()))
 """
     schema = json.loads(inside(script, server, tmp_path).strip().splitlines()[-1])
     definitions = schema["definitions"]
-    assert definitions["ReaderChoice"]["properties"]["kind"]["enum"][:3] == ["arrow", "blobs", "csv"]
+    assert definitions["ReaderChoice"]["properties"]["kind"]["enum"][:3] == ["arrow", "csv", "digits"]
     assert "l2" in definitions["DetectorChoice"]["properties"]["kind"]["enum"]
 
     def reference(field: dict) -> str:
@@ -144,7 +144,7 @@ def test_a_comparison_leaves_its_tables_its_plot_and_its_progress(gradsieve, ser
     import base64
     import json
 
-    options = ["--reader.kind=half_moons", "--folds=2", "--training.epochs=1", "--detectors=l2,margin", "--seeds=1"]
+    options = ["--reader.limit=250", "--folds=2", "--training.epochs=1", "--detectors=l2,margin", "--seeds=1"]
     done = gradsieve("compare", "--lake", str(tmp_path), "--dataset=seen", *options, "--budgets=share,disagreement")
     assert done.returncode == 0, done.stderr
     script = """
@@ -200,7 +200,7 @@ asyncio.run(main())
 def test_a_wrong_parameter_is_refused_with_a_message_that_says_what_is_right():
     from tasks.config import CleanConfig
 
-    with pytest.raises(ValueError, match=r"'nothing' is not one of: arrow, blobs, csv, digits"):
+    with pytest.raises(ValueError, match=r"'nothing' is not one of: arrow, csv, digits"):
         CleanConfig.model_validate({"reader": "nothing"})
     with pytest.raises(ValueError, match="greater than or equal to 1"):
         CleanConfig.model_validate({"folds": 0})

@@ -19,7 +19,8 @@ pytestmark = pytest.mark.server
 END = 90
 # A comparison of a few seconds.
 SMALL = {
-    "reader": {"kind": "half_moons"}, "training": {"epochs": 1}, "detectors": [{"kind": "l2"}, {"kind": "l1"}],
+    "reader": {"kind": "digits", "limit": 250}, "training": {"epochs": 1},
+    "detectors": [{"kind": "l2"}, {"kind": "l1"}],
     "budgets": [{"kind": "share"}], "seeds": 1, "folds": 2, "canaries": {"share": 0.0},
 }  # fmt: skip
 

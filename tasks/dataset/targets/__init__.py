@@ -34,7 +34,7 @@ def kind_of(kind: TargetKind) -> type[Target]:
 
 
 def target_of(samples: Artefact) -> Target:
-    """What an ingested artefact's labels say; before 0.6 they were classes."""
+    """What an ingested artefact's labels say: classes, where it does not say otherwise."""
     return read_target(samples.facts.get("target"), samples.facts["classes"])
 
 

@@ -13,6 +13,8 @@ from tasks.scoring.wrongness import Wrongness
 
 # Numbers of flagged samples that are looked at.
 _CUTOFFS = 2000
+# Of the replicates' luck: 200 of them say the same from any seed, and a run should not differ from its repetition.
+_SEED = 0
 
 
 class Canary(Budget):
@@ -33,7 +35,6 @@ class Canary(Budget):
         description="Flag as many as have at least this precision at the lower end of its interval; default: as many "
         "as there are wrong labels.",
     )
-    seed: int = Field(default=0, ge=0, description="Seed of the replicates.")
 
     @property
     def needs_canaries(self) -> bool:
@@ -63,13 +64,13 @@ class Canary(Budget):
         n = len(order)
         everyone = round(float(wrongness.told.sum()))
         cutoffs = np.unique(np.append(np.linspace(1, n, min(n, _CUTOFFS)).astype(np.int64), max(everyone, 1)))
-        hits, again = _hits(wrongness, order, cutoffs, self.seed)
+        hits, again = _hits(wrongness, order, cutoffs)
         count = everyone
         if self.precision is not None:
             low = np.quantile(again / cutoffs[:, None], 0.025, axis=1)
             good = cutoffs[low >= self.precision]
             count = int(good.max()) if len(good) else 0
-        total = _hits(wrongness, order, np.array([n]), self.seed)[1][0]
+        total = _hits(wrongness, order, np.array([n]))[1][0]
         wrong = _estimate(wrongness.share, total / n)
         if not count:
             return Found(count=0, wrong=wrong)
@@ -84,8 +85,8 @@ class Canary(Budget):
             return found
         precision = recall = None
         if m:
-            hits, again = _hits(wrongness, np.flatnonzero(flagged), np.array([m]), self.seed)
-            total = _hits(wrongness, np.arange(len(flagged)), np.array([len(flagged)]), self.seed)[1][0]
+            hits, again = _hits(wrongness, np.flatnonzero(flagged), np.array([m]))
+            total = _hits(wrongness, np.arange(len(flagged)), np.array([len(flagged)]))[1][0]
             precision, recall = _rates(wrongness, m, hits[0], again[0], total)
         return found.model_copy(update={"precision": precision, "recall": recall})
 
@@ -99,7 +100,7 @@ def _rates(
     return _estimate(hits / flagged, again / flagged), recall
 
 
-def _hits(wrongness: Wrongness, order: np.ndarray, cutoffs: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _hits(wrongness: Wrongness, order: np.ndarray, cutoffs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Wrong labels among the first m of ``order``, for each cutoff: expected, and in r replicates (cutoffs × r)."""
     cells = wrongness.cells()[order]
     chance = wrongness.told[order]
@@ -115,7 +116,7 @@ def _hits(wrongness: Wrongness, order: np.ndarray, cutoffs: np.ndarray, seed: in
     changes = wrongness.replicates.reshape(-1, kinds)
     expected = np.clip(hits[:, None] + summed(np.ones_like(chance)) @ changes.T, 0, cutoffs[:, None])
     # One draw for each replicate: which of the flagged really are wrong goes up and down together for all cutoffs.
-    luck = np.random.default_rng([seed, 1]).standard_normal(len(changes))
+    luck = np.random.default_rng([_SEED, 1]).standard_normal(len(changes))
     return hits, np.clip(expected + np.sqrt(variance)[:, None] * luck, 0, cutoffs[:, None])
 
 

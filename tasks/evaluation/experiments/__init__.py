@@ -96,7 +96,7 @@ class Scale(_Strict):
         Args:
             variant: which one.
             repetition: 1, 2, …
-            folders: what stands for ``{bench}`` and ``{made}`` in them.
+            folders: what stands for ``{bench}`` and ``{made}`` in them; ``{repetition}`` is its number.
         """
         merged = _merged(deepcopy(self.parameters), variant.parameters)
         for option, factor in self.seeded.items():
@@ -105,7 +105,8 @@ class Scale(_Strict):
             for name in path:
                 place = place.setdefault(name, {})
             place[last] = factor * repetition
-        return _filled(merged, {f"{{{name}}}": str(folder) for name, folder in folders.items()})
+        words = {name: str(folder) for name, folder in folders.items()} | {"repetition": str(repetition)}
+        return _filled(merged, {f"{{{name}}}": word for name, word in words.items()})
 
     def tracing_of(self, variant: Variant) -> dict[str, Any] | None:
         """How a variant's run is traced; None where it is not."""

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tasks.evaluation.experiments.toys import blobs, half_moons
 from tasks.pipeline.durable_files import fsync
 
 
@@ -163,6 +164,28 @@ GENERATED: dict[str, Callable[[Path, Path], None]] = {
     "cifar10n-mini": _under_every_name("cifar10n-mini", "label"),
 }
 """Each writes into its first folder, and may read the second, the bench folder."""
+
+
+def _moons(folder: Path, repetition: int) -> None:
+    for spread in (0.1, 0.15):
+        _write(half_moons(spread, repetition), folder / f"half-moons-{spread}-{repetition}.parquet")
+
+
+def _blobs(folder: Path, repetition: int) -> None:
+    _write(blobs(repetition), folder / f"blobs-{repetition}.parquet")
+
+
+DRAWN: dict[str, Callable[[Path, int], None]] = {"half-moons": _moons, "blobs": _blobs}
+"""Each writes the points of one repetition into the folder."""
+
+
+def generate(name: str, folder: Path, bench: Path, repetitions: int) -> None:
+    """Make the files of a generated data set, of each repetition where it has points of its own."""
+    if name in GENERATED:
+        GENERATED[name](folder, bench)
+        return
+    for repetition in range(1, repetitions + 1):
+        DRAWN[name](folder, repetition)
 
 
 def _write(table: pa.Table, path: Path) -> None:

@@ -42,10 +42,10 @@ class Gradient(Component):
         default="float32", description="How gradients lie on disk; float16 takes half the space."
     )
     batch_size: int | None = Field(
-        default=None, ge=1, description="Samples at a time; default: what fits batch_gib, halved when memory runs out."
-    )
-    batch_gib: float | None = Field(
-        default=None, gt=0, description="Memory that one batch may take; default 0.5, or a quarter of a CUDA device."
+        default=None,
+        ge=1,
+        description="Samples at a time; default: what fits an eighth of memory-gib, or a quarter of a CUDA device, "
+        "halved when memory runs out.",
     )
     checkpoints: Literal["average", "stack"] = Field(
         default="average",

@@ -22,7 +22,7 @@ from tasks.core.errors import BadInput
 from tasks.dataset import images
 from tasks.dataset.samples import Payload
 from tasks.dataset.targets import TargetKind
-from tasks.dataset.tokenizer import HASHED_WORDS, Tokens
+from tasks.dataset.tokenizer import HASHED_WORDS
 from tasks.ingestion.columns import (
     element_type,
     image_bytes,
@@ -34,6 +34,7 @@ from tasks.ingestion.columns import (
 from tasks.ingestion.label_column import check_labels
 from tasks.ingestion.readers import Chunk, Reader, existing, files_below
 from tasks.ingestion.table_rows import RESERVED, Batch, Mapping, Roles, chunk_of
+from tasks.ingestion.text_tokens import TextTokens
 from tasks.ingestion.unused_columns import is_row_number, listed, shown
 
 
@@ -64,16 +65,7 @@ class Tabular(Reader):
     image_size: int | None = Field(default=None, ge=4, description="Resize images to squares of this many pixels.")
     text: str | None = Field(default=None, description="Column of text, instead of features.")
     text_b: str | None = Field(default=None, description="Column of the text that each text is read with, as a pair.")
-    tokenizer: str = Field(
-        default=HASHED_WORDS,
-        description="words: words in lower case, hashed, which needs no file. Else a folder with tokenizer.json, or an "
-        "installed package that carries one.",
-    )
-    max_length: int = Field(default=128, ge=4, le=8192, description="Tokens a text is cut or padded to.")
-    vocabulary: int = Field(default=32_768, ge=16, le=1 << 24, description="Numbers that words are hashed to.")
-    between: str = Field(
-        default="\n", max_length=200, description="What a model reads between a prompt and its response."
-    )
+    tokens: TextTokens = Field(default=TextTokens(), description="How text becomes the integers that a model reads.")
     shape: list[int] | None = Field(
         default=None,
         description="Shape of one input when the features are the pixels of an image: channels, height, width.",
@@ -106,9 +98,9 @@ class Tabular(Reader):
     def fingerprint(self) -> str:
         """The source files, and the tokenizer."""
         files = super().fingerprint()
-        if self.text is None or self.tokenizer == HASHED_WORDS:
+        if self.text is None or self.tokens.tokenizer == HASHED_WORDS:
             return files
-        return f"{files} {Tokens.of(self.tokenizer, self.vocabulary).digest}"
+        return f"{files} {self.tokens.made().digest}"
 
     def batches(self, path: Path) -> Iterator[Batch]:
         """The source's rows, in order. At least one batch, with the source's columns, even when it has no rows."""
@@ -160,8 +152,9 @@ class Tabular(Reader):
         if self.text:
             texts = [name for name in (self.text, self.text_b) if name]
             answered = self.target == "response"
-            shape = (2, self.max_length) if self.text_b or answered else (self.max_length,)
-            tokens = Tokens.of(self.tokenizer, self.vocabulary, between=self.between if answered else None)
+            length = self.tokens.max_length
+            shape = (2, length) if self.text_b or answered else (length,)
+            tokens = self.tokens.made(answered=answered)
             columns = (*texts, "label") if answered else tuple(texts)
             payload = Payload(kind="tokens", columns=columns, shape=shape, dtype="int32", tokens=tokens)
             widths, types = dict.fromkeys(texts, 1), dict.fromkeys(texts, pa.string())

@@ -33,7 +33,6 @@ class Dense(Detector):
         description="Longer gradients are projected to this many values; none: to as many as the detector can afford.",
     )
     seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of the projection and of whatever else is drawn.")
-    max_gib: float = Field(default=4.0, gt=0, description="Refuse a matrix of gradients larger than this.")
 
     @property
     def affordable(self) -> int:
@@ -48,7 +47,7 @@ class Dense(Detector):
             ranks: of the samples, each at most once.
 
         Raises:
-            BadArtefact: the matrix would be larger than ``max_gib``.
+            BadArtefact: the matrix would be larger than the run's memory_gib.
         """
         import torch
 
@@ -56,7 +55,7 @@ class Dense(Detector):
 
         p = gradients.dimensions
         n, width = len(gradients) if ranks is None else len(ranks), min(p, self.width or self.affordable)
-        self._fits(n, width)
+        self._fits(n, width, gradients.largest)
         place = np.arange(len(gradients))
         if ranks is not None:
             place = np.full(len(gradients), -1)
@@ -81,14 +80,14 @@ class Dense(Detector):
         # A gradient of nothing stays one.
         return rows / np.where(lengths > 0, lengths, np.float32(1))[:, None]
 
-    def _fits(self, n: int, width: int) -> None:
+    def _fits(self, n: int, width: int, largest: int) -> None:
         size = 4 * n * width
-        if size > self.max_gib * 2**30:
+        if size > largest:
             raise BadArtefact(
-                where=f"detector {self.name}, option max_gib",
-                expected=f"a matrix of at most {self.max_gib:.1f} GiB",
+                where=f"detector {self.name}, option memory-gib",
+                expected=f"a matrix of at most {largest / 2**30:.1f} GiB",
                 got=f"{n:,} × {width:,} float32 = {size / 2**30:.1f} GiB",
-                do="Lower the detector's width, raise its max_gib, or use one that needs no matrix: l2, iforest.",
+                do="Lower the detector's width, raise memory-gib, or use one that needs no matrix: l2, iforest.",
             )
 
 

@@ -12,6 +12,13 @@ from tasks.core.errors import BadConfig
 from tasks.scoring.detectors import DETECTORS, Detector, DetectorChoice
 from tasks.scoring.evidence import Evidence
 
+# Weight of all canaries together, where that of all other samples is 1: they are the only labels known to be wrong, and
+# too few to outweigh what is believed of the rest.
+_CANARY_WEIGHT = 0.2
+# How strongly weights are drawn towards one another: enough that of two signals alike neither takes all, and little
+# beside what a signal of chance loses by its log loss.
+_EVENNESS = 0.03
+
 
 class Fit(NamedTuple):
     """What the fusion learned."""
@@ -46,10 +53,6 @@ class Fusion(Detector):
         min_length=1,
         description="Kinds of detectors to combine, each with its default options.",
     )
-    canary_weight: float = Field(
-        default=0.2, ge=0, description="Weight of all canaries together; that of all other samples is 1."
-    )
-    evenness: float = Field(default=0.03, ge=0, description="How strongly weights are drawn towards one another.")
 
     @field_validator("signals")
     @classmethod
@@ -132,8 +135,8 @@ class Fusion(Detector):
             (own[rest] - mean) / spread,
             wrongness_of(observed(given)).probability[rest],
             (canaries - mean) / spread,
-            self.canary_weight,
-            self.evenness,
+            _CANARY_WEIGHT,
+            _EVENNESS,
         )
         dropped = [kind for kind in self.signals if kind not in kept]
         concentration = 0.0 if ordered else observed(given).concentration

@@ -11,7 +11,7 @@ reference that is not all of them once more.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -32,14 +32,12 @@ if TYPE_CHECKING:
 class Influence(Detector):
     """Scores fold by fold."""
 
-    max_gib: float = Field(default=4.0, gt=0, description="Refuse gradients of one fold that take more memory.")
-
     def score(self, evidence: Evidence) -> np.ndarray:
         """Influence of each sample within its fold."""
         suspicion = np.empty(len(evidence.folds), np.float64)
         for fold in np.unique(evidence.folds):
             members = np.flatnonzero(evidence.folds == fold)
-            gradients = held(evidence.gradients, members, int(self.max_gib * 2**30))
+            gradients = held(evidence.gradients, members, evidence.gradients.largest)
             suspicion[members] = self.of_fold(gradients, evidence, members).numpy()
         return suspicion
 
@@ -95,7 +93,7 @@ class Referred(Influence):
                 do="Set the detector's reference to agreed, or name samples with the reader's reference_path.",
             )
         chosen = np.flatnonzero(split.scalar("fold") == evidence.folds[members[0]])
-        return held(split, chosen, int(self.max_gib * 2**30))
+        return held(split, chosen, split.largest)
 
 
 class Curved(Influence):
@@ -171,14 +169,12 @@ class Inverted(Curved):
 class Summed(Curved):
     """Curvature inverted by a Neumann series."""
 
+    batch: ClassVar[int | None] = None
+    """Samples that each term's curvature is estimated on; None: all."""
     depth: int = Field(default=100, ge=1, description="Terms of the series.")
-    batch: int | None = Field(
-        default=None, ge=1, description="Samples that each term's curvature is estimated on; none takes all."
+    seed: int = Field(
+        default=0, description="Seed of the mini-batches, and of the estimate of the curvature's largest eigenvalue."
     )
-    scale: float | None = Field(
-        default=None, gt=0, description="What the curvature is divided by; none takes its largest eigenvalue."
-    )
-    seed: int = Field(default=0, description="Seed of the mini-batches, and of the estimate of that eigenvalue.")
 
     def _summed(self, sum_up: Callable[[Series, torch.Generator], torch.Tensor]) -> torch.Tensor:
         """Run it with the series' options; the same draws in every fold.
@@ -192,13 +188,13 @@ class Summed(Curved):
 
         generator = torch.Generator().manual_seed(self.seed)
         try:
-            return sum_up(Series(self.depth, self.batch, self.scale), generator)
+            return sum_up(Series(self.depth, self.batch), generator)
         except DivergentSeries as error:
             raise BadConfig(
-                where=f"detector {self.name}, option scale",
-                expected="at least half the curvature's largest eigenvalue",
-                got=f"{self.scale}, at which {error} grows",
-                do="Leave scale out: it is then estimated.",
+                where=f"detector {self.name}",
+                expected="a curvature whose largest eigenvalue can be estimated",
+                got=f"one at whose estimate {error} grows",
+                do="Raise the detector's damping, or use datainf, which sums no series.",
             ) from error
 
 
@@ -233,7 +229,7 @@ def held(gradients: GradientShards, members: np.ndarray, largest: int) -> Gradie
             expected=f"at most {largest / 2**30:.1f} GiB",
             got=f"{len(members):,} × {width:,} float32 = {4 * width * len(members) / 2**30:.1f} GiB",
             do="Use a projection of the gradients or more folds, leave lissa out of fusion's signals, or raise "
-            "max_gib.",
+            "memory-gib.",
         )
     found = gradients.rows(members, *names)
     columns = [torch.from_numpy(found[name].astype(np.float32, copy=False)) for name in names]

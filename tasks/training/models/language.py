@@ -130,14 +130,14 @@ class Language(Model):
                 where=where,
                 expected="text in the tokens it was trained with",
                 got=f"those of the tokenizer {tokens.tokenizer}",
-                do=f"Set reader.tokenizer to {self.weights}.",
+                do=f"Set reader.tokens.tokenizer to {self.weights}.",
             )
         if tokens.vocabulary > config.vocab_size:
             raise BadModel(
                 where=where,
                 expected=f"at most {config.vocab_size:,} different tokens",
                 got=f"{tokens.vocabulary:,}",
-                do="Set reader.tokenizer to the one the model was trained with.",
+                do="Set reader.tokens.tokenizer to the one the model was trained with.",
             )
         # RoBERTa and its kin count places from behind the padding's.
         shift = config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta", "camembert") else 0
@@ -147,7 +147,7 @@ class Language(Model):
                 where=where,
                 expected=f"texts of at most {places} tokens",
                 got=f"{payload.shape[-1]}",
-                do=f"Set reader.max-length to {places} or less.",
+                do=f"Set reader.tokens.max-length to {places} or less.",
             )
 
     def _adapt(self, encoder: nn.Module) -> None:

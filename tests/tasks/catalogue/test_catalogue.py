@@ -133,25 +133,6 @@ def test_runs_of_a_version_without_an_audit_are_shown_as_they_are(lake):
         assert db.execute("SELECT * FROM audit").fetchall() == []
 
 
-def test_versions_of_before_there_were_manifests_are_shown_beside_the_others(lake):
-    old = lake / "versions" / "digits" / "v0007"
-    (old / "data").mkdir(parents=True)
-    about = {"dataset": "digits", "version": "v0007", "parent": None, "run_id": "r", "published": "2026-11-01T00:00:00"}
-    (old / "manifest.json").write_text(json.dumps(about | {"rows": 5, "removed": 1, "samples": "s", "flags": "f"}))
-    removed = {"sample_id": "x", "label": "3", "reason": "rank 1", "detector": "l2", "rank": 1, "suspicion": 0.5}
-    pq.write_table(pa.Table.from_pylist([removed | {"source": "digits", "row": 4}]), old / "removed.parquet")
-    build(lake)
-    with duckdb.connect(str(lake / NAME), read_only=True) as db:
-        listed = db.execute("SELECT version, kind, number, removed, tags FROM versions ORDER BY number").fetchall()
-        assert [row[0] for row in listed] == ["v0001", "v0002", "v0007"]
-        assert listed[-1] == ("v0007", "cleaned", 7, 1, [])
-        columns = "sample_id, old_label, rule, decided_by, decided_at = published"
-        assert db.execute(f"SELECT {columns} FROM decisions WHERE version = 'v0007'").fetchall() == [
-            ("x", "3", "l2", "rule", True)
-        ]
-        assert db.execute("SELECT label FROM removed WHERE version = 'v0007'").fetchall() == [("3",)]
-
-
 def test_what_a_killed_publish_left_behind_belongs_to_no_version(lake, flagged):
     home = lake / "versions" / "digits"
     with duckdb.connect(str(lake / NAME), read_only=True) as db:

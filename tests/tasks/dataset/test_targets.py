@@ -273,7 +273,8 @@ def answers(tmp_path_factory):
         rows.append({"prompt": f"{i} paint the {thing} {colour} !", "answer": f"the {thing} is {colour} ."})
     (home / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
     reader = Jsonl(
-        path=home / "t.jsonl", text="prompt", label="answer", target="response", max_length=16, vocabulary=128,
+        path=home / "t.jsonl", text="prompt", label="answer", target="response",
+        tokens={"max_length": 16, "vocabulary": 128},
         noise=Noise(share=0.1, exact=True),
     )  # fmt: skip
     model = CausalLM(width=16, depth=1, heads=2, tuning="full")
@@ -401,9 +402,9 @@ def test_the_vocabulary_is_asked_from_the_batchs_first_response_on_and_no_earlie
     assert min(first) == first[3] < first[0]
     head = next(name for name, layer in network.named_modules() if layer is likelihood.encoder.lm_head)
     # Memory for a batch does not go by the response of whichever sample is counted by.
-    kind, model = Layers(batch_gib=2**-6), CausalLM()
-    sizes = {batch_rows(kind, network, model.largest(mixed[i : i + 1])) for i in range(4)}
-    assert sizes == {batch_rows(kind, network, torch.ones_like(mixed[:1]))}
+    kind, model = Layers(), CausalLM()
+    sizes = {batch_rows(kind, network, model.largest(mixed[i : i + 1]), 1 << 27) for i in range(4)}
+    assert sizes == {batch_rows(kind, network, torch.ones_like(mixed[:1]), 1 << 27)}
     # The sample whose response comes earliest is the third: it must not be taken for samples that meet.
     taken = LayerGradientTaker(network, [head], mixed[[0, 1, 3]])
     assert taken.take(mixed, torch.zeros(4), Loss("likelihood"), None).gradient.isfinite().all()
@@ -461,7 +462,7 @@ def test_a_response_too_long_loses_its_end_and_a_prompt_its_beginning():
 def test_prompts_and_responses_keep_every_mark_and_what_is_cut_is_counted(tmp_path):
     rows = [{"p": f"complete {i}:\n", "r": f"    return {i}\n"} for i in range(20)] + [{"p": "a " * 40, "r": "nan"}]
     (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    reader = Jsonl(path=tmp_path / "t.jsonl", text="p", label="r", target="response", max_length=16)
+    reader = Jsonl(path=tmp_path / "t.jsonl", text="p", label="r", target="response", tokens={"max_length": 16})
     run = Run.start(tmp_path / "lake", "targets")
     samples = ingest.fn(run, reader, Ingestion())
     table = pa.concat_tables([pq.read_table(path) for path in sample_paths(run, samples)])

@@ -15,7 +15,7 @@ from flows.__main__ import main
 from tasks.config import CleanConfig, CompareConfig
 from tasks.core.errors import BadInput
 from tasks.evaluation.experiments import Scale, bench_folder, experiment, names
-from tasks.evaluation.experiments.generated import GENERATED
+from tasks.evaluation.experiments.generated import DRAWN, GENERATED
 from tasks.evaluation.reproduce import _cleaned
 from tasks.evaluation.reproduction import Figure
 from tasks.scoring.trace_config import TraceConfig
@@ -29,7 +29,7 @@ FOLDERS = {"bench": Path("/bench"), "made": Path("/made")}
 
 TINY = {
     "name": "tiny",
-    "title": "half moons, hardly trained",
+    "title": "digits, hardly trained",
     "measures": ["detection", "accuracy"],
     "paper": {
         "source": "a table",
@@ -38,12 +38,12 @@ TINY = {
     },
     "scales": {
         "small": {
-            "data": "half moons",
+            "data": "digits",
             "differs": "everything",
             "seeds": 1,
-            "seeded": {"reader.seed": 1, "training.seed": 1000},
+            "seeded": {"reader.noise.seed": 1, "training.seed": 1000},
             "parameters": {
-                "reader": {"kind": "half_moons", "train": 60, "test": 40},
+                "reader": {"kind": "digits", "limit": 120},
                 "training": {"epochs": 2},
                 "model": "logistic",
                 "folds": 2,
@@ -72,7 +72,7 @@ def test_an_experiment_is_valid_and_its_flow_takes_its_parameters(name):
     about = experiment(name)
     assert about.name == name
     for scale in about.scales.values():
-        assert scale.made is None or scale.made in GENERATED
+        assert scale.made is None or scale.made in {**GENERATED, **DRAWN}
         for variant in scale.variants:
             given = scale.parameters_of(variant, 3, FOLDERS)
             config = FLOWS[about.flow].model_validate(given)
@@ -94,7 +94,7 @@ def test_a_variant_of_another_kind_drops_the_options_of_the_scale():
     )
     given = scale.parameters_of(scale.variants[0], 2, FOLDERS)
     assert given["budget"] == {"kind": "canary"}
-    assert (given["reader"]["seed"], given["training"]) == (2, {"epochs": 2, "seed": 2000})
+    assert (given["reader"]["noise"]["seed"], given["training"]) == (2, {"epochs": 2, "seed": 2000})
     assert scale.parameters["budget"] == {"kind": "share", "share": 0.1}
 
 

@@ -381,13 +381,13 @@ def test_planted_labels_teach_only_the_networks_chosen_for_them(tmp_path):
 def test_the_batch_is_the_largest_power_of_two_that_fits_its_memory(chain, kind):
     network = chain.network(0)
     x = load(chain.run, chain.samples, "train").x
-    sizes = [batch_rows(kind(batch_gib=gib), network, x) for gib in (2**-20, 2**-14, 2**-12, 2**-11, 100)]
+    sizes = [batch_rows(kind(), network, x, 8 << power) for power in (10, 16, 18, 19, 37)]
     assert sizes == sorted(sizes)
     assert sizes[0] == 1
     assert sizes[-1] == 4096
     assert all(size & (size - 1) == 0 for size in sizes)
     assert sizes[3] == 2 * sizes[2] > 2
-    assert batch_rows(kind(batch_size=37), network, x) == 37
+    assert batch_rows(kind(batch_size=37), network, x, 1) == 37
 
 
 def test_a_batch_is_halved_when_memory_runs_out_and_grows_back(chain, monkeypatch):

@@ -108,10 +108,8 @@ def test_wide_inputs_are_compared_by_direction(run):
     generator = np.random.default_rng(1)
     x, labels = generator.normal(2, 1, size=(40, 20)).astype(np.float32), generator.integers(0, 2, 40).tolist()
     samples = stored(run, x, labels)
-    _, found = voted(run, samples, neighbours=5)
+    _, found = voted(run, samples, count=5)
     agree(found, by_loop(x, labels, names(40), range(40), 5, unit=True), 5)
-    _, found = voted(run, samples, neighbours=5, metric="euclidean")
-    agree(found, by_loop(x, labels, names(40), range(40), 5), 5)
 
 
 def test_images_are_centred_and_their_pixels_not_scaled(run):
@@ -119,24 +117,23 @@ def test_images_are_centred_and_their_pixels_not_scaled(run):
     x = generator.integers(0, 256, (30, 2, 3, 4)).astype(np.uint8)
     x[:, :, 0] //= 50
     labels = generator.integers(0, 3, 30).tolist()
-    _, found = voted(run, stored(run, x, labels), neighbours=4)
+    _, found = voted(run, stored(run, x, labels), count=4)
     agree(found, by_loop(x, labels, names(30), range(30), 4, scale=False, unit=True), 4)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e9])
-@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
-def test_a_constant_column_has_no_vote(run, value, metric):
+def test_a_constant_column_has_no_vote(run, value):
     x, labels = table_data()
     with_it = np.concatenate([x, np.full((60, 1), value, np.float32)], 1)
-    _, expected = voted(run, stored(run, x, labels), metric=metric)
-    _, found = voted(run, stored(run, with_it, labels), metric=metric)
+    _, expected = voted(run, stored(run, x, labels))
+    _, found = voted(run, stored(run, with_it, labels))
     assert found == expected
 
 
 def test_nobody_asks_itself_and_copies_ask_each_other(run):
     x = np.repeat(np.array([[0.0, 1.0], [5.0, 0.0], [9.0, 9.0]], np.float32), 2, axis=0)
     ids = [f"{c * 32}{suffix}" for c in "abc" for suffix in ("", "-1")]
-    _, found = voted(run, stored(run, x, [0, 1, 0, 1, 0, 1], ids), neighbours=1)
+    _, found = voted(run, stored(run, x, [0, 1, 0, 1, 0, 1], ids), count=1)
     for name, (ballots, near) in found.items():
         assert near[0][:32] == name[:32]
         assert near[0] != name
@@ -154,12 +151,14 @@ def test_its_own_label_does_not_change_a_vote(run):
     assert after != before
 
 
-def test_of_many_only_some_are_asked_the_same_whatever_the_order(run):
+def test_of_many_only_some_are_asked_the_same_whatever_the_order(run, monkeypatch):
+    monkeypatch.setattr("tasks.planning.neighbours._REFERENCES", 100)
+    monkeypatch.setattr("tasks.planning.vote.LISTED", 3)
     x, labels = table_data(300)
     ids = names(300)
     order = np.random.default_rng(0).permutation(300)
-    artefact, found = voted(run, stored(run, x, labels), references=100, listed=3)
-    _, other = voted(run, stored(run, x, labels, order=order), references=100, listed=3)
+    artefact, found = voted(run, stored(run, x, labels))
+    _, other = voted(run, stored(run, x, labels, order=order))
     assert artefact.facts == {"neighbours": 10, "among": 100}
     assert other == found
     asked = np.argsort(uniforms(ids, 0)[0])[:100].tolist()
@@ -173,7 +172,7 @@ def test_more_queries_than_are_taken_at_a_time_are_all_answered(run, monkeypatch
     agree(voted(run, stored(run, x, labels))[1], by_loop(x, labels, names(60), range(60), 8), 8)
 
 
-@pytest.mark.parametrize(("n", "options", "count"), [(2, {}, 1), (3, {"neighbours": 100}, 2), (5, {"listed": 9}, 4)])
+@pytest.mark.parametrize(("n", "options", "count"), [(2, {}, 1), (3, {"count": 100}, 2), (5, {}, 4)])
 def test_fewer_samples_than_neighbours_are_all_asked(run, n, options, count):
     x, labels = table_data(n, k=2)
     labels[:2] = [0, 1]
@@ -183,23 +182,21 @@ def test_fewer_samples_than_neighbours_are_all_asked(run, n, options, count):
 
 
 @pytest.mark.parametrize(
-    ("samples", "neighbours", "count"), [(10, None, 5), (400, None, 20), (10**6, None, 100), (50, 7, 7), (4, None, 3)]
+    ("samples", "count", "asked"), [(10, None, 5), (400, None, 20), (10**6, None, 100), (50, 7, 7), (4, None, 3)]
 )
-def test_so_many_neighbours_are_asked(samples, neighbours, count):
-    assert Neighbours(neighbours=neighbours).count(samples) == count
+def test_so_many_neighbours_are_asked(samples, count, asked):
+    assert Neighbours(count=count).among(samples) == asked
 
 
 def test_statistics_are_of_no_more_samples_than_fit_however_many_and_wide_they_are(monkeypatch):
     monkeypatch.setattr("tasks.planning.neighbours._VALUES", 400)
     x = torch.arange(4000.0).view(1000, 4)
-    mapped = Neighbours(metric="euclidean").space(x, np.arange(1000), image=False)
+    mapped = Neighbours().space(x, np.arange(1000), image=False)
     few = x[::10]
     torch.testing.assert_close(mapped(x), (x - few.mean(0)) / few.std(0, correction=0))
 
 
-@pytest.mark.parametrize(
-    "option", [{"neighbours": 0}, {"listed": 0}, {"references": 99}, {"width": 7}, {"metric": "l1"}]
-)
+@pytest.mark.parametrize("option", [{"count": 0}, {"listed": 9}])
 def test_options_out_of_range_are_refused(option):
     with pytest.raises(ValidationError, match=next(iter(option))):
         Neighbours(**option)

@@ -1,4 +1,4 @@
-"""The summary says what the run stated, and nothing it did not ask; a run of an earlier version is shown too."""
+"""The summary says what the run stated, and nothing it did not ask."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 
 from tasks.report.summary import Summary
 
-EARLIER = {
+PLAIN = {
     "samples": {
         "splits": {"train": 900, "validation": 0, "test": 100},
         "classes": ["cat", "dog"],
@@ -24,7 +24,6 @@ EARLIER = {
         "tested_on": 100,
         "detection": {},
     },
-    "version": {"dataset": "pets", "version": "v0001", "rows": 910, "removed": 90, "parent": None},
 }
 
 
@@ -34,7 +33,7 @@ def figure(value):
 
 def shown(lake, flags=None, about=None):
     """The lines under Flagged of a recorded run."""
-    facts = json.loads(json.dumps(EARLIER))
+    facts = json.loads(json.dumps(PLAIN))
     facts["flags"] |= flags or {}
     facts["scores"] |= {"about": about} if about else {}
     (lake / "runs" / "r").mkdir(parents=True)
@@ -45,7 +44,7 @@ def shown(lake, flags=None, about=None):
     return dict(summary.sections)["Flagged"]
 
 
-def test_a_run_of_an_earlier_version_is_shown_without_what_it_did_not_know(tmp_path):
+def test_what_a_budget_did_not_state_is_not_shown(tmp_path):
     assert shown(tmp_path) == ["90 of 900 training samples, decided by l2 (budget 90)"]
 
 
@@ -55,14 +54,14 @@ def test_columns_that_are_not_used_stand_beneath_the_inputs_each_with_its_reason
         {"column": "sex", "reason": "text"},
         {"column": "age", "reason": "text"},
     ]
-    facts = EARLIER | {"samples": EARLIER["samples"] | {"unused": unused, "rows_read": 1000}}
+    facts = PLAIN | {"samples": PLAIN["samples"] | {"unused": unused, "rows_read": 1000}}
     lines = dict(Summary(facts, "r", "pets", tmp_path).sections)["Ingested"]
     assert lines[1] == "not used: '' (a row number by its name); sex, age (text)"
 
 
 def test_an_input_without_a_name_is_shown_between_quotes(tmp_path):
-    payload = EARLIER["samples"]["payload"] | {"columns": ["", "a"]}
-    facts = EARLIER | {"samples": EARLIER["samples"] | {"payload": payload}}
+    payload = PLAIN["samples"]["payload"] | {"columns": ["", "a"]}
+    facts = PLAIN | {"samples": PLAIN["samples"] | {"payload": payload}}
     lines = dict(Summary(facts, "r", "pets", tmp_path).sections)["Ingested"]
     assert lines[0].endswith("inputs 4 float32 ('', a)")
 
@@ -100,7 +99,7 @@ def test_whom_the_guards_kept_is_counted(tmp_path, kept, words):
 
 @pytest.mark.parametrize(("rounds", "words"), [(1, "one round"), (2, "2 rounds")])
 def test_a_budget_that_was_searched_for_is_named_before_the_figures_it_led_to(tmp_path, rounds, words):
-    facts = EARLIER | {"search": {"survivors": [1], "names": ["share_0.2"], "rung": rounds}}
+    facts = PLAIN | {"search": {"survivors": [1], "names": ["share_0.2"], "rung": rounds}}
     lines = dict(Summary(facts, "r", "pets", tmp_path).sections)["Test accuracy, last epoch"]
     assert lines[0] == f"budget share_0.2, chosen on the validation split in {words}"
     assert lines[1].startswith("before:")

@@ -29,7 +29,6 @@ from tasks.ingestion.readers.parquet import Parquet
 N = 40
 TABLE = pa.table({"a": [i / 2 for i in range(N)], "label": ["xy"[i % 2] for i in range(N)]})
 # Readers that have no source to be missing.
-DRAWN = ("digits", "half_moons", "blobs")
 TABULAR = {"csv": Csv, "jsonl": Jsonl, "parquet": Parquet, "arrow": Arrow}
 
 
@@ -70,7 +69,7 @@ def _refused(read, reader: Reader) -> BadInput:
     return error
 
 
-@pytest.mark.parametrize("kind", [kind for kind in READERS.parts if kind not in (*DRAWN, "huggingface")])
+@pytest.mark.parametrize("kind", [kind for kind in READERS.parts if kind not in ("digits", "huggingface")])
 def test_a_missing_file_is_named_with_what_lies_beside_it(read, tmp_path, kind):
     (tmp_path / "neighbour.txt").write_text("")
     missing = tmp_path / "missing"

@@ -44,14 +44,6 @@ def _digits(folder: Path, order: list[int]) -> Reader:
     return _part("digits", noise=Noise())
 
 
-def _half_moons(folder: Path, order: list[int]) -> Reader:
-    return _part("half_moons", train=N - 9, test=9, noise=Noise())
-
-
-def _blobs(folder: Path, order: list[int]) -> Reader:
-    return _part("blobs", train=N - 9, test=9, noise=Noise())
-
-
 def _csv(folder: Path, order: list[int]) -> Reader:
     path = folder / "a.csv"
     with path.open("w", newline="") as file:
@@ -142,8 +134,6 @@ def _huggingface_splits(folder: Path, order: list[int]) -> Reader:
 
 CASES: dict[str, Callable[[Path, list[int]], Reader]] = {
     "digits": _digits,
-    "half_moons": _half_moons,
-    "blobs": _blobs,
     "csv": _csv,
     "jsonl": _jsonl,
     "parquet": _parquet,
@@ -164,9 +154,8 @@ def _example(kind: str) -> Callable[[Path, list[int]], Reader]:
 
 
 CASES |= {kind: _example(kind) for kind in READERS.parts if kind not in CASES}
-TOYS = ["half_moons", "blobs"]
-WRITTEN = [name for name in CASES if name not in ("digits", *TOYS)]
-OWN_SPLITS = ["huggingface splits", *TOYS]
+WRITTEN = [name for name in CASES if name != "digits"]
+OWN_SPLITS = ["huggingface splits"]
 
 
 def _source(case: str, folder: Path, order: list[int]) -> Reader:
@@ -188,6 +177,14 @@ def _pairs(ingested) -> list[tuple[str, tuple[float, ...]]]:
 def test_no_two_readers_claim_one_suffix():
     claims = Counter(suffix for reader in READERS.parts.values() for suffix in reader.suffixes)
     assert set(claims.values()) == {1}
+
+
+@pytest.mark.parametrize(("kind", "share"), [("digits", 0.1), ("csv", 0)])
+def test_noise_of_ones_own_keeps_what_nobody_said_otherwise(kind, share):
+    options = {"path": "a.csv"} if kind == "csv" else {}
+    reader = READERS.parts[kind].model_validate(options | {"noise": {"seed": 3}})
+    assert (reader.noise.seed, reader.noise.share) == (3, share)
+    assert READERS.parts[kind].model_validate(options | {"noise": {"share": 0.3}}).noise.share == 0.3
 
 
 @pytest.mark.parametrize("case", WRITTEN)
@@ -239,8 +236,7 @@ def test_as_many_samples_come_out_as_rows_went_in(case, read, tmp_path):
 @pytest.mark.parametrize("case", CASES)
 def test_classes_are_in_their_own_order_and_labels_are_text(case, read, tmp_path):
     ingested = read(_source(case, tmp_path / "source", FORWARD))
-    made = {"digits": [str(i) for i in range(10)]} | {toy: ["0", "1"] for toy in TOYS}
-    expected = made.get(case, ["1", "2", "10"])
+    expected = [str(i) for i in range(10)] if case == "digits" else ["1", "2", "10"]
     assert ingested.artefact.facts["classes"] == expected
     assert ingested.samples.schema.field("label").type == pa.string()
 

@@ -19,6 +19,7 @@ from tasks.ingestion.readers import Noise, Reader
 from tasks.ingestion.readers.csv import Csv
 from tasks.ingestion.readers.jsonl import Jsonl
 from tasks.ingestion.readers.parquet import Parquet
+from tasks.ingestion.text_tokens import TextTokens
 
 N = 24
 TEXTS = [f"Sentence {i}, with “quotes” and\nümlauts" for i in range(N)]
@@ -77,8 +78,8 @@ def tokenizer(tmp_path) -> Path:
 
 @pytest.mark.parametrize("case", CASES)
 def test_every_table_gives_the_same_samples_with_their_text(case, read, tmp_path):
-    ingested = read(CASES[case](tmp_path / "source", max_length=16))
-    other = read(_csv(tmp_path / "other.csv", max_length=16))
+    ingested = read(CASES[case](tmp_path / "source", tokens={"max_length": 16}))
+    other = read(_csv(tmp_path / "other.csv", tokens={"max_length": 16}))
     assert dict(zip(ingested.column("sample_id"), ingested.column("said"), strict=True)) == dict(
         zip(other.column("sample_id"), TEXTS, strict=True)
     )
@@ -91,7 +92,7 @@ def test_every_table_gives_the_same_samples_with_their_text(case, read, tmp_path
 
 def test_the_id_is_that_of_the_text_and_not_of_its_tokens(read, tmp_path, tokenizer):
     words = read(_csv(tmp_path / "a.csv"))
-    others = read(_csv(tmp_path / "b.csv", tokenizer=str(tokenizer), max_length=9))
+    others = read(_csv(tmp_path / "b.csv", tokens={"tokenizer": str(tokenizer), "max_length": 9}))
     pairs = read(_csv(tmp_path / "c.csv", text_b="reply"))
     assert words.column("sample_id") == others.column("sample_id")
     assert not set(words.column("sample_id")) & set(pairs.column("sample_id"))
@@ -108,7 +109,7 @@ def test_pairs_are_told_apart_by_where_they_part(read, tmp_path):
 
 
 def test_a_tokenizer_from_a_file_cuts_pads_and_pairs(read, tmp_path, tokenizer):
-    ingested = read(_jsonl(tmp_path / "a", text_b="reply", tokenizer=str(tokenizer), max_length=24))
+    ingested = read(_jsonl(tmp_path / "a", text_b="reply", tokens={"tokenizer": str(tokenizer), "max_length": 24}))
     payload = payload_of(ingested.artefact)
     assert payload.tokens is not None
     assert (payload.tokens.vocabulary, payload.tokens.pad) == (15, 5)
@@ -142,7 +143,7 @@ def test_what_is_cut_of_texts_and_pairs_is_counted(tokenizer):
 
 
 def test_a_changed_tokenizer_is_noticed(read, tmp_path, tokenizer):
-    reader = _csv(tmp_path / "a.csv", tokenizer=str(tokenizer))
+    reader = _csv(tmp_path / "a.csv", tokens={"tokenizer": str(tokenizer)})
     before, ingested = reader.fingerprint(), read(reader)
     path = tokenizer / "tokenizer.json"
     path.write_text(path.read_text().replace('"answer"', '"question"'))
@@ -181,7 +182,7 @@ def test_noise_by_instance_is_planted_on_text(read, tmp_path):
     [
         ({"text": "siad"}, "Did you mean 'said'"),
         ({"text": "label"}, "option text: expected each column once, and none that has another role"),
-        ({"tokenizer": "no-such-tokenizer"}, "nothing is fetched from a hub"),
+        ({"tokens": TextTokens(tokenizer="no-such-tokenizer")}, "nothing is fetched from a hub"),
     ],
 )
 def test_what_cannot_be_read_is_refused(read, tmp_path, options, words):

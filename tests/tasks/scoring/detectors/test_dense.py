@@ -10,6 +10,7 @@ from tasks.kernels.projections import Projection
 from tasks.scoring.detectors import DETECTORS, DetectorChoice
 from tasks.scoring.detectors.dense import within
 from tasks.scoring.detectors.pyod import PyOD
+from tasks.scoring.evidence import Evidence
 
 N, P = 180, 21
 DENSE = [{"kind": "pyod", "detector": "ECOD"}, {"kind": "ocsvm"}]
@@ -59,10 +60,12 @@ def test_normalised_rows_have_unit_length_and_nothing_stays_nothing():
 
 
 @pytest.mark.parametrize("options", DENSE)
-def test_a_matrix_over_max_gib_is_refused_with_its_size_and_a_width_makes_it_fit(evidence, options, monkeypatch):
-    room = 4 * N * 7 / 2**30
-    part = DetectorChoice.model_validate(options | {"max_gib": room}).part
-    with pytest.raises(BadArtefact, match=rf"{part.name}, option max_gib: .*{N} × {P} float32 = .*Lower .* width"):
+def test_a_matrix_over_the_runs_memory_is_refused_with_its_size_and_a_width_makes_it_fit(
+    evidence, options, monkeypatch
+):
+    evidence = Evidence(evidence.run.model_copy(update={"memory_gib": 4 * N * 7 / 2**30}), evidence.crossfit)
+    part = DetectorChoice.model_validate(options).part
+    with pytest.raises(BadArtefact, match=rf"{part.name}, option memory-gib: .*{N} × {P} float32 = .*Lower .* width"):
         part.score(evidence)
     # The n × p matrix is never built.
     monkeypatch.delattr(GradientShards, "dense")

@@ -1,0 +1,27 @@
+"""The options of a reader that are about text alone."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tasks.dataset.tokenizer import HASHED_WORDS, Tokens
+
+
+class TextTokens(BaseModel):
+    """How a column of text becomes the integers that a model reads."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    tokenizer: str = Field(
+        default=HASHED_WORDS,
+        description="words: words in lower case, hashed, which needs no file. Else a folder with tokenizer.json, or an "
+        "installed package that carries one.",
+    )
+    max_length: int = Field(default=128, ge=4, le=8192, description="Tokens a text is cut or padded to.")
+    vocabulary: int = Field(default=32_768, ge=16, le=1 << 24, description="Numbers that words are hashed to.")
+    between: str = Field(
+        default="\n", max_length=200, description="What a model reads between a prompt and its response."
+    )
+
+    def made(self, *, answered: bool = False) -> Tokens:
+        """The tokenizer as it is now; of prompts and responses, if they are answered."""
+        return Tokens.of(self.tokenizer, self.vocabulary, between=self.between if answered else None)
