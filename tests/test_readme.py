@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import shutil
+import sys
 from argparse import ArgumentParser, _SubParsersAction
 from pathlib import Path
 from typing import Any
@@ -160,7 +161,8 @@ def added(tmp_path, monkeypatch):
         assert not (REPOSITORY / path).exists()
         assert (REPOSITORY / path).parent.is_dir()
         monkeypatch.syspath_prepend(tmp_path)
-        monkeypatch.delitem(__import__("sys").modules, "added", raising=False)
+        for module in [name for name in sys.modules if name.partition(".")[0] == "added"]:
+            monkeypatch.delitem(sys.modules, module)
         ((kind, component),) = Registry("added", base).parts.items()
         assert kind == Path(path).stem
         return component
@@ -208,7 +210,7 @@ def test_a_configuration_in_a_file_is_read(home, monkeypatch, command_line):
     (block,) = blocks("yaml", README)
     Path("run.yaml").write_text(block)
     assert "`--config run.yaml`" in README
-    read = run(command_line.application, ["clean", "--config", "run.yaml"])
+    read: Any = run(command_line.application, ["clean", "--config", "run.yaml"])
     assert read.clean.configuration() == CleanConfig.model_validate(yaml.safe_load(block))
 
 
@@ -309,11 +311,12 @@ def test_the_example_of_a_model_is_one(added):
     import torch
 
     from tasks.dataset.samples import Payload
+    from tasks.gradients.kinds.head import Head
 
     payload = Payload(kind="array", columns=("x",), shape=(1, 4, 4), dtype="uint8")
     network = added("tasks/training/models/tanh.py", Model)(width=5).build(payload, 3)
     assert network(torch.zeros(2, 1, 4, 4)).shape == (2, 3)
-    GRADIENTS.parts["head"]().check(network, torch.zeros(2, 1, 4, 4))
+    Head().check(network, torch.zeros(2, 1, 4, 4))
 
 
 # ---- tables, links, lengths ----------------------------------------------------------------------------------------
