@@ -305,6 +305,8 @@ def test_the_example_of_a_reader_is_one(added, tmp_path):
     assert (payload.columns, payload.shape) == (("width",), (1,))
     assert (chunk.rows.to_pylist(), chunk.label.to_pylist()) == ([0, 1, 2], ["iris", "rose", None])
     assert chunk.payload["width"].to_pylist() == [1.0, 2.0, 3.0]
+    again = reader.example(pa.table({"x": pa.array([1, 2], pa.uint8()), "label": ["a", "b"]}), tmp_path)
+    assert next(again.open()[1]).payload["x"].to_pylist() == [1, 2]
 
 
 def test_the_example_of_a_model_is_one(added):
