@@ -352,6 +352,13 @@ def test_the_table_of_rooms_is_the_contract():
     assert rooms == contracts[0]["layers"]
 
 
+def test_the_table_of_deployments_is_their_file():
+    file = yaml.safe_load((REPOSITORY / "deployments" / "prefect.yaml").read_text())
+    deployed = {f"{each['entrypoint'].rpartition(':')[2]}/{each['name']}" for each in file["deployments"]}
+    rows = DOCUMENTS["deployments/README.md"].partition("| deployment | runs |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^\| `(\S+)`", rows, flags=re.MULTILINE)) == deployed
+
+
 def test_the_table_of_stages_is_the_flow():
     table = README.partition("| stage | does |")[2].partition("\n\n")[0]
     stages = re.findall(r"^\| (\w+) \|", table, flags=re.MULTILINE)
