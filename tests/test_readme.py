@@ -363,7 +363,7 @@ def test_the_table_of_stages_is_the_flow():
     table = README.partition("| stage | does |")[2].partition("\n\n")[0]
     stages = re.findall(r"^\| (\w+) \|", table, flags=re.MULTILINE)
     flow, cross_fitting = ((REPOSITORY / "flows" / f"{name}.py").read_text() for name in ("clean", "cross_fitting"))
-    flow = flow.partition("with Run.start(")[2].replace("cross_fit(", cross_fitting.partition("def cross_fit(")[2])
+    flow = flow.partition("Run.start(")[2].replace("cross_fit(", cross_fitting.partition("def cross_fit(")[2])
     called = [step or mapped for step, mapped in re.findall(r"steps\.(\w+)|\.map\((\w+),", flow)]
     # The step that asks for a review is named for what comes back.
     assert stages == [{"reviewed": "review"}.get(name, name) for name in dict.fromkeys(called)]
