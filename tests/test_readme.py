@@ -203,6 +203,15 @@ def test_what_is_said_on_a_command_line_is_read_there(line, command_line):
         assert command_line.reads(line)
 
 
+def test_a_benchmark_is_called_with_options_that_its_script_has():
+    lines = re.findall(r"python (tests/benchmarks/\w+\.py)([^`\n|]*)", ALL)
+    assert len(lines) >= 12
+    for script, arguments in lines:
+        source = (REPOSITORY / script).read_text()
+        words = re.findall(r"--[\w-]+|\b[a-z0-9]{5,}\b", arguments)
+        assert [word for word in words if f'"{word}"' not in source] == [], script
+
+
 def test_a_configuration_in_a_file_is_read(home, monkeypatch, command_line):
     from flows.__main__ import run
 
