@@ -1,4 +1,4 @@
-"""The README's "Operate" is true: line by line, as a newcomer types it, from a served lake to a version taken back."""
+"""What deployments/README.md says is true: line by line, from a served lake to a version that is taken back."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tasks.versions.history import History
 from tasks.versions.object_store import Objects
 
 pytestmark = pytest.mark.server
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
-SECTION = README[README.index("### Operate") : README.index("## Measured")]
+README = (Path(__file__).resolve().parents[2] / "deployments" / "README.md").read_text()
+SECTION = README[README.index("## Start") : README.index("## Night after night")]
 BLOCKS = [block.strip().splitlines() for block in re.findall(r"```bash\n(.*?)```", SECTION, re.DOTALL)]
 MINUTE = 60
 
