@@ -105,7 +105,7 @@ class CommandLine:
     """The command line as it is, except that nothing is done; its parser, which takes a while, is built once."""
 
     def __init__(self) -> None:
-        from flows.__main__ import application
+        from flows.command_line.application import application
         from flows.command_line.switches import with_values
 
         class Prediction(application()):  # type: ignore[misc]
@@ -213,7 +213,7 @@ def test_a_benchmark_is_called_with_options_that_its_script_has():
 
 
 def test_a_configuration_in_a_file_is_read(home, monkeypatch, command_line):
-    from flows.__main__ import run
+    from flows.command_line.application import run
 
     monkeypatch.chdir(home)
     (block,) = blocks("yaml", README)

@@ -72,7 +72,7 @@ def test_an_error_is_one_sentence_and_an_exit_code(gradsieve, tmp_path, argument
     ],
 )
 def test_a_switch_stands_bare_or_with_its_value(words, cosine):
-    from flows.__main__ import application, run
+    from flows.command_line.application import application, run
 
     class Prediction(application()):  # type: ignore[misc]
         def cli_cmd(self) -> None:
@@ -82,7 +82,7 @@ def test_a_switch_stands_bare_or_with_its_value(words, cosine):
 
 
 def test_what_follows_a_switch_and_is_no_value_is_left_where_it_stands():
-    from flows.__main__ import application, run
+    from flows.command_line.application import application, run
 
     class Prediction(application()):  # type: ignore[misc]
         def cli_cmd(self) -> None:

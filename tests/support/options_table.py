@@ -10,7 +10,7 @@ from argparse import SUPPRESS, ArgumentParser, _SubParsersAction
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flows.__main__ import application
+from flows.command_line.application import application
 from flows.command_line.switches import with_values
 
 README = Path(__file__).parents[2] / "tasks" / "README.md"
