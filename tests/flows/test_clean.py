@@ -184,19 +184,18 @@ def copy(tmp_path_factory, gradsieve, small):
             "kernels/norms.py",
             "l1 = (residual.abs().sum(2) * features.abs().sum(2)).sum(1)",
             "l1 = (residual.abs().sum(2) * features.abs().sum(2)).sum(1) * 1.5",
-            {"gradients", "scores", "flags", "drift", "traced", "metrics", "version"},
+            {"gradients", "scores", "flags", "metrics", "version"},
         ),
-        # The same numbers by other code: gradients are recomputed, come out the same, and nothing follows. (The plan
-        # asks the gradient kind whether it can serve the network, so it is asked again.)
-        ("kernels/head.py", "len(features), 1)], dim=1)", "len(features), 1)], 1)", {"folds", "gradients"}),
+        # The same numbers by other code: gradients are recomputed, come out the same, and nothing follows.
+        ("kernels/head.py", "len(features), 1)], dim=1)", "len(features), 1)], 1)", {"gradients"}),
         ("kernels/ranking.py", "found[-1]", "found[-1] * 1.0", {"metrics"}),
         ("kernels/folds.py", "% folds", "% folds + 0", {"folds"}),
         # A decision in SQL is code: other reasons, the same flags.
         (
-            "queries/flag.sql",
+            "decision/flag.sql",
             "kept: below the budget",
             "kept: under the budget",
-            {"flags", "drift", "metrics", "predictions", "version"},
+            {"flags", "metrics", "predictions", "version"},
         ),
         # A comment is no code.
         (
