@@ -38,6 +38,11 @@ LONG = (
 )  # fmt: skip
 
 
+def pytest_xdist_auto_num_workers() -> int | None:
+    """One worker more than processors: a third of the time of those that drive a server is waiting."""
+    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else len(os.sched_getaffinity(0)) + 1
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Bring the long files to the front, in their order."""
     place = {REPOSITORY / "tests" / name: number for number, name in enumerate(LONG)}
@@ -138,9 +143,12 @@ class Nursery:
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == b"ready\n"
 
-    def run(self, arguments: tuple[str, ...], cwd: Path | None, **more: str) -> subprocess.CompletedProcess[str]:
-        """As ``subprocess.run`` would; in a folder that is named, with the code that is there."""
-        asked = {"arguments": arguments, "folder": str(cwd or Path.cwd()), "environment": self.variables | more}
+    def run(
+        self, arguments: tuple[str, ...], cwd: Path | None, folder: Path | None, **more: str
+    ) -> subprocess.CompletedProcess[str]:
+        """As ``subprocess.run`` would: in ``cwd`` with the code that is there, in ``folder`` with the repository's."""
+        place = str(cwd or folder or Path.cwd())
+        asked = {"arguments": arguments, "folder": place, "environment": self.variables | more}
         with TemporaryFile() as out, TemporaryFile() as errors, socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(280)
             connection.connect(str(self.home / ("other" if cwd else "ours")))
@@ -167,30 +175,55 @@ def gradsieve(server: str) -> Iterator[Command]:
     with TemporaryDirectory(prefix="gradsieve-") as home:
         nursery = Nursery(Path(home), PREFECT_API_URL=server)
 
-        def command(*arguments: str, cwd: Path | None = None, **more: str) -> subprocess.CompletedProcess[str]:
-            return nursery.run(arguments, cwd, **more)
+        def command(
+            *arguments: str, cwd: Path | None = None, folder: Path | None = None, **more: str
+        ) -> subprocess.CompletedProcess[str]:
+            return nursery.run(arguments, cwd, folder, **more)
 
         yield command
         nursery.stop()
 
 
 @pytest.fixture(scope="session")
-def cleaned(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Cleaned:
-    """The main job as a user runs it: no server, no options but where to. Done once, by whichever worker is first."""
-    home = tmp_path_factory.getbasetemp()
-    home = (home if worker_id == "master" else home.parent) / "main"
-    home.mkdir(exist_ok=True)
-    lake, said = home / "lake", home / "said.json"
-    with FileLock(home / "lock"):
-        if not said.exists():
-            process = subprocess.run(
-                [sys.executable, "-m", "flows", "clean", "--lake", str(lake)],
-                env=_environment(PREFECT_HOME=str(home / "prefect")),
-                capture_output=True,
-                text=True,
-                timeout=280,
-                check=False,
-            )
-            assert process.returncode == 0, process.stderr
-            said.write_text(json.dumps([process.args, process.returncode, process.stdout, process.stderr]))
-    return Cleaned(lake, subprocess.CompletedProcess(*json.loads(said.read_text())))
+def finished_once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[..., Cleaned]:
+    """Give a finished run to all workers, done by whichever is first: ``finished_once(name, run)``.
+
+    ``run`` is given the lake. Who would change the lake copies it.
+    """
+
+    def finished(name: str, run: Callable[[Path], subprocess.CompletedProcess[str]]) -> Cleaned:
+        home = tmp_path_factory.getbasetemp()
+        home = (home if worker_id == "master" else home.parent) / name
+        home.mkdir(exist_ok=True)
+        lake, said = home / "lake", home / "said.json"
+        with FileLock(home / "lock"):
+            if not said.exists():
+                process = run(lake)
+                assert process.returncode == 0, process.stderr
+                said.write_text(json.dumps([process.args, process.returncode, process.stdout, process.stderr]))
+        return Cleaned(lake, subprocess.CompletedProcess(*json.loads(said.read_text())))
+
+    return finished
+
+
+@pytest.fixture(scope="session")
+def cleaned(finished_once: Callable[..., Cleaned]) -> Cleaned:
+    """The main job as a user runs it: no server, no options but where to."""
+
+    def main_job(lake: Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "flows", "clean", "--lake", str(lake)],
+            env=_environment(PREFECT_HOME=str(lake.parent / "prefect")),
+            capture_output=True,
+            text=True,
+            timeout=280,
+            check=False,
+        )
+
+    return finished_once("main", main_job)
+
+
+@pytest.fixture(scope="session")
+def cleaned_small(finished_once: Callable[..., Cleaned], gradsieve: Command, small: list[str]) -> Cleaned:
+    """A run with the options of ``small`` and no others."""
+    return finished_once("small", lambda lake: gradsieve("clean", "--lake", str(lake), *small))

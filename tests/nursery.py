@@ -10,9 +10,12 @@ folder and environment in one line of JSON, beside it the two streams' descripto
 
 from __future__ import annotations
 
+import atexit
+import gc
 import importlib
 import json
 import os
+import pkgutil
 import signal
 import socket
 import sys
@@ -24,11 +27,13 @@ from pathlib import Path
 Main = Callable[[list[str]], int]
 # What a run imports of others when it comes to it.
 LIBRARIES = (
-    "duckdb", "fastapi", "httpx", "jinja2", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg",
-    "matplotlib.figure", "prefect", "prefect.artifacts", "prefect.events", "prefect.flow_engine", "prefect.flows",
-    "prefect.futures", "prefect.input", "prefect.main", "prefect.states", "prefect.task_engine",
-    "prefect.task_runners", "pyarrow.dataset", "pyarrow.parquet", "pydantic_settings", "rich.progress", "scipy.stats",
-    "sklearn.datasets", "sklearn.ensemble", "sklearn.neighbors", "torch", "torch.func", "yaml",
+    "PIL.BmpImagePlugin", "PIL.JpegImagePlugin", "PIL.PngImagePlugin", "anyio._backends._asyncio", "duckdb", "fastapi",
+    "httpx", "jinja2", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "matplotlib.figure",
+    "prefect", "prefect.artifacts", "prefect.events", "prefect.flow_engine", "prefect.flows", "prefect.futures",
+    "prefect.input", "prefect.main", "prefect.states", "prefect.task_engine", "prefect.task_runners",
+    "prefect.utilities.visualization", "pyarrow.acero", "pyarrow.dataset", "pyarrow.parquet", "pydantic_settings",
+    "rich.progress", "scipy.stats", "sklearn.datasets.data", "sklearn.datasets.descr", "sklearn.ensemble",
+    "sklearn.neighbors", "torch", "torch._dynamo", "torch.func", "yaml",
 )  # fmt: skip
 # prepare_prefect's, of a quiet run whatever its lake is: Prefect reads them when it is imported.
 SETTINGS = {
@@ -76,9 +81,20 @@ def work(main: Main | None, asked: dict, streams: list[int]) -> int:
     return main(asked["arguments"])
 
 
+def end(code: int) -> None:
+    """End as a process does, with its threads and what it registered for its end; no object is freed one by one."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 def serve(listening: socket.socket, main: Main | None) -> None:
     """Fork for whoever connects, for ever."""
     assert threading.active_count() == 1, threading.enumerate()  # who forks must be alone
+    # A child's first collection would look at all that was imported, and so copy its pages.
+    gc.freeze()
     # Nobody waits for those who wait for the commands.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
@@ -94,8 +110,7 @@ def serve(listening: socket.socket, main: Main | None) -> None:
         child = os.fork()
         if child == 0:
             connection.close()
-            # A command ends as a process does, with what it registered for its end.
-            sys.exit(work(main, json.loads(line), streams))
+            end(work(main, json.loads(line), streams))
         for descriptor in streams:
             os.close(descriptor)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -127,6 +142,8 @@ if __name__ == "__main__":
     main = command()
     for name in ("clean", "compare", "maintain"):
         importlib.import_module(f"flows.{name}")
+    for module in pkgutil.walk_packages(importlib.import_module("tasks").__path__, "tasks."):
+        importlib.import_module(module.name)
     from tasks.pipeline.cache_keys import code_digest
 
     # Sources that are read and parsed for a run's cache keys are kept, by their time of change.

@@ -33,7 +33,7 @@ def environment(**more: str) -> dict[str, str]:
     quick = {
         "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "3",
         "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "2",
-        "PREFECT_WORKER_QUERY_SECONDS": "5",
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
     }
     return kept | {"OMP_NUM_THREADS": "1"} | quick | more
 
@@ -109,7 +109,7 @@ class Serving:
         while not (result := found()):
             assert self.process.poll() is None, self.process.communicate()
             assert time.monotonic() < deadline, what
-            time.sleep(0.5)
+            time.sleep(0.2)
         return result
 
     def command(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

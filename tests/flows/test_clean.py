@@ -148,11 +148,17 @@ def test_a_second_run_recomputes_nothing_says_so_and_changes_only_the_log(gradsi
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 2
 
 
-def test_two_separate_lakes_get_the_same_bytes(gradsieve, small, tmp_path):
+@pytest.fixture
+def lake(cleaned_small, tmp_path):
+    """A copy of the small run's, to be changed."""
+    return shutil.copytree(cleaned_small.lake, tmp_path / "lake")
+
+
+def test_two_separate_lakes_get_the_same_bytes(gradsieve, cleaned_small, small, tmp_path):
+    assert gradsieve("clean", "--lake", str(tmp_path), *small).returncode == 0
     digests = []
-    for name in ("a", "b"):
-        assert gradsieve("clean", "--lake", str(tmp_path / name), *small).returncode == 0
-        (run,) = (tmp_path / name / "runs").glob("digits-*")
+    for lake in (cleaned_small.lake, tmp_path):
+        (run,) = (lake / "runs").glob("digits-*")
         files = [p for p in run.rglob("*") if p.is_file() and p.name not in ("run.json", "manifest.json")]
         digests.append({str(p.relative_to(run)): sha256_of(p) for p in files})
     assert digests[0] == digests[1]
@@ -178,19 +184,18 @@ def copy(tmp_path_factory, gradsieve, small):
             "kernels/norms.py",
             "l1 = (residual.abs().sum(2) * features.abs().sum(2)).sum(1)",
             "l1 = (residual.abs().sum(2) * features.abs().sum(2)).sum(1) * 1.5",
-            {"gradients", "scores", "flags", "drift", "traced", "metrics", "version"},
+            {"gradients", "scores", "flags", "metrics", "version"},
         ),
-        # The same numbers by other code: gradients are recomputed, come out the same, and nothing follows. (The plan
-        # asks the gradient kind whether it can serve the network, so it is asked again.)
-        ("kernels/head.py", "len(features), 1)], dim=1)", "len(features), 1)], 1)", {"folds", "gradients"}),
+        # The same numbers by other code: gradients are recomputed, come out the same, and nothing follows.
+        ("kernels/head.py", "len(features), 1)], dim=1)", "len(features), 1)], 1)", {"gradients"}),
         ("kernels/ranking.py", "found[-1]", "found[-1] * 1.0", {"metrics"}),
         ("kernels/folds.py", "% folds", "% folds + 0", {"folds"}),
         # A decision in SQL is code: other reasons, the same flags.
         (
-            "queries/flag.sql",
+            "decision/flag.sql",
             "kept: below the budget",
             "kept: under the budget",
-            {"flags", "drift", "metrics", "predictions", "version"},
+            {"flags", "metrics", "predictions", "version"},
         ),
         # A comment is no code.
         (
@@ -220,23 +225,21 @@ def test_a_changed_kernel_recomputes_exactly_what_depends_on_it(copy, gradsieve,
     assert said == recomputed
 
 
-def test_a_deleted_stage_is_recomputed_and_not_stumbled_over(gradsieve, small, tmp_path):
-    assert gradsieve("clean", "--lake", str(tmp_path), *small).returncode == 0
-    (scores,) = (tmp_path / "cache").glob("scores-*")
+def test_a_deleted_stage_is_recomputed_and_not_stumbled_over(gradsieve, lake, small):
+    (scores,) = (lake / "cache").glob("scores-*")
     shutil.rmtree(scores)
-    again = gradsieve("clean", "--lake", str(tmp_path), *small)
+    again = gradsieve("clean", "--lake", str(lake), *small)
     assert again.returncode == 0, again.stderr
     assert "recomputed scores;" in again.stdout
-    assert "nothing recomputed" in gradsieve("clean", "--lake", str(tmp_path), *small).stdout
+    assert "nothing recomputed" in gradsieve("clean", "--lake", str(lake), *small).stdout
 
 
-def test_a_run_of_an_older_cache_stays_whole_when_the_cache_is_deleted(gradsieve, small, tmp_path):
-    assert gradsieve("clean", "--lake", str(tmp_path), *small).returncode == 0
-    shutil.rmtree(tmp_path / "cache")
+def test_a_run_of_an_older_cache_stays_whole_when_the_cache_is_deleted(gradsieve, lake):
+    shutil.rmtree(lake / "cache")
     shown = gradsieve(
         "sql",
         "--lake",
-        str(tmp_path),
+        str(lake),
         "--format=csv",
         "SELECT count(*) FROM flags JOIN scores USING (run_id, sample_id)",
     )

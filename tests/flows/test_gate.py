@@ -53,7 +53,7 @@ def clean(tmp_path_factory, gradsieve):
     home = tmp_path_factory.mktemp("gate")
     for package in ("flows", "tasks"):
         shutil.copytree(REPOSITORY / package, home / package, ignore=shutil.ignore_patterns("__pycache__"))
-    (home / "tasks" / "detectors" / "inverted.py").write_text(INVERTED)
+    (home / "tasks" / "scoring" / "detectors" / "inverted.py").write_text(INVERTED)
 
     def run(lake: Path, detector: str, *options: str) -> tuple[History, str]:
         arguments = ["clean", "--lake", str(lake), *OPTIONS, f"--detectors={detector}", *options]

@@ -257,10 +257,9 @@ def test_a_moved_or_copied_lake_answers_for_itself(gradsieve, cleaned, tmp_path)
         assert words in gradsieve("index", "--lake", str(copy)).stdout
 
 
-def test_a_run_in_a_pipe_says_what_it_does_line_by_line(gradsieve, small, tmp_path):
-    done = gradsieve("clean", "--lake", str(tmp_path), *small)
+def test_a_run_in_a_pipe_says_what_it_does_line_by_line(cleaned_small):
     for words in ("train fold 0", "retrain cleaned, seed 0", "score"):
-        assert words in done.stderr
+        assert words in cleaned_small.process.stderr
 
 
 def test_an_interrupt_stops_a_long_training_at_once(small, tmp_path, server):

@@ -17,9 +17,10 @@ from tasks.pipeline.durable_files import sha256_of
 KILLS = 20
 # A process that has everything imported and forks one child for each run: a life then begins at once.
 NURSERY = """
-import os, sys
+import gc, os, sys
 from pathlib import Path
-import torch, pyarrow.parquet, sklearn.datasets
+import torch, torch._dynamo, pyarrow.acero, pyarrow.parquet, sklearn.datasets
+import prefect.task_engine, prefect.utilities.visualization, scipy.stats, tasks.steps
 from tasks.config import CleanConfig
 from flows.command_line.foreground import prepare_prefect
 lake, log = Path(sys.argv[1]), sys.argv[2]
@@ -30,6 +31,7 @@ config = CleanConfig.model_validate({
 })
 prepare_prefect(lake, verbose=False)
 import flows.clean
+gc.freeze()
 print("ready", flush=True)
 for _ in sys.stdin:
     child = os.fork()

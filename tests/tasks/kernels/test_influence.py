@@ -67,9 +67,9 @@ def fitted(n=60, weight_decay=1e-2):
     return weights, features, labels, *gradients_of(weights, features, labels)
 
 
-def optimum(features, labels, shares, k, weight_decay):
+def optimum(features, labels, shares, k, weight_decay, start=None):
     """W at the minimum of Σ share · ℓ + ½ weight_decay ‖W‖², by Newton steps with autograd's Hessian."""
-    flat = torch.zeros(k * features.shape[1], dtype=torch.float64)
+    flat = torch.zeros(k * features.shape[1], dtype=torch.float64) if start is None else start.flatten()
 
     def loss(flat):
         logits = features @ flat.view(k, -1).T
@@ -100,7 +100,7 @@ def refitted():
     def loss(j, weight):
         shares = torch.ones(150, dtype=torch.float64) / 150
         shares[j] *= weight
-        again = optimum(features, labels, shares, 3, weight_decay)
+        again = optimum(features, labels, shares, 3, weight_decay, start=weights)
         return float(torch.nn.functional.cross_entropy(others @ again.T, truth))
 
     return influence, loss
@@ -177,13 +177,13 @@ def test_lissa_over_all_samples_converges_to_the_exact_solution(curved):
     target = exact(gradients, curvature, damping)
     far, near, there = (
         (lissa(gradients, curvature, damping, Series(depth), seeded()) - target).norm() / target.norm()
-        for depth in (5, 50, 5000)
+        for depth in (5, 50, 1000)
     )
     assert far > near > there
     assert there < 1e-9
     own = self_influence(gradients, curvature, damping)
     torch.testing.assert_close(
-        self_lissa(gradients, curvature, damping, Series(5000), seeded()), own, rtol=1e-8, atol=0
+        self_lissa(gradients, curvature, damping, Series(1000), seeded()), own, rtol=1e-8, atol=0
     )
 
 
@@ -200,7 +200,7 @@ def test_lissa_on_mini_batches_comes_near_and_the_nearer_the_more_are_averaged()
     assert many < 0.06
     own = self_influence(gradients, curvature, damping)
     torch.testing.assert_close(
-        self_lissa(gradients, curvature, damping, Series(3000, batch=48), seeded()), own, rtol=0.2, atol=0
+        self_lissa(gradients, curvature, damping, Series(300, batch=48), seeded()), own, rtol=0.2, atol=0
     )
 
 
