@@ -12,7 +12,7 @@ from tasks.pipeline.cache_keys import code_digest
 
 @cache
 def code_version() -> str:
-    """Version, commit and content of the code that runs, e.g. ``0.6.0+g1a2b3c4d5e6f, content 9f8e…``.
+    """Version, commit and content of the code that runs, e.g. ``0.7.0+g1a2b3c4d5e6f, content 9f8e…``.
 
     The content's digest says what ran also where there is no commit, or files have changed since.
     """
