@@ -24,23 +24,23 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
     Args:
         config: What to clean and how; every field is described in the form.
     """
-    name, reader, recipe = config.name, config.reader.part, config.recipe
+    name, reader, recipe = config.name, config.reader.component, config.recipe
     run = Run.start(config.lake, name, config.memory_gib)
     with run, DatasetLock(run, name) as lock, workers(config.runner) as pool:
         history = history_of(run, config.store, name)
         samples = steps.ingest(run, reader, config.ingestion)
         check_splits(samples, config.splits)
         base = base_for(run, config.base, name, samples, config.folds, recipe, config.drift)
-        steps.probe(run, split_of(samples), recipe.model, config.gradient.part)
+        steps.probe(run, split_of(samples), recipe.model, config.gradient.component)
         known = split_of(samples, "train")
         folds = steps.make_folds(run, known, config.folds, base)
         votes = steps.vote(run, known, config.neighbours, recipe.training.device, folds)
         canaries = steps.plant(run, known, folds, votes, config.planting, base) if config.planting.share else None
         plan = Plan(base=base, folds=folds, canaries=canaries)
-        crossfit = cross_fit(run, pool, samples, plan, votes, recipe, config.gradient.part)
+        crossfit = cross_fit(run, pool, samples, plan, votes, recipe, config.gradient.component)
         checkpoints = crossfit.checkpoints
         audit = steps.audit_heldout_labels(run, samples, checkpoints, config.neighbours, recipe)
-        scores = steps.score(run, crossfit, config.parts)
+        scores = steps.score(run, crossfit, config.detector_components)
         search = Search(candidates=[steps.flag(run, crossfit, scores, b, config.flagging) for b in config.counting])
         arm, seen = config.verification.treated, split_of(samples, "train", "validation")
         for rung in config.search.rungs:

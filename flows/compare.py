@@ -26,10 +26,10 @@ def compare(config: CompareConfig = CompareConfig()) -> str:  # noqa: B008  froz
         The tables, as text.
     """
     with Run.start(config.lake, config.name, config.memory_gib) as run, workers(config.runner) as pool:
-        samples, base = steps.ingest(run, config.reader.part, config.ingestion), reference(run, None)
+        samples, base = steps.ingest(run, config.reader.component, config.ingestion), reference(run, None)
         check_splits(samples, ("train",))
         need_truth(run, samples)
-        steps.probe(run, split_of(samples), config.model.part, config.gradient.part)
+        steps.probe(run, split_of(samples), config.model.component, config.gradient.component)
         known = split_of(samples, "train")
         folds = steps.make_folds(run, known, config.folds, base)
         votes = steps.vote(run, known, config.neighbours, config.training.device, folds)
@@ -37,8 +37,8 @@ def compare(config: CompareConfig = CompareConfig()) -> str:  # noqa: B008  froz
         for recipe, planting in config.repetitions:
             canaries = steps.plant(run, known, folds, votes, planting, base) if planting.share else None
             plan = Plan(base=base, folds=folds, canaries=canaries)
-            crossfit = cross_fit(run, pool, samples, plan, votes, recipe, config.gradient.part)
-            scores = steps.score(run, crossfit, config.parts)
+            crossfit = cross_fit(run, pool, samples, plan, votes, recipe, config.gradient.component)
+            scores = steps.score(run, crossfit, config.detector_components)
             measures.append(steps.measure(run, crossfit, scores, config.counting))
             stages += listed(canaries, crossfit.checkpoints, crossfit.gradients, scores, measures[-1])
         compared = steps.tabulate(run, config.name, config.yaml(), measures)

@@ -174,9 +174,11 @@ class Observing(Form):
     @model_validator(mode="after")
     def _labels_are_judged(self) -> Observing:
         """Of a response nothing says how likely another one is."""
-        if not kind_of(self.reader.part.says[0]).has_class_probabilities:
+        if not kind_of(self.reader.component.says[0]).has_class_probabilities:
             judges = {"probabilities", "votes"}
-            unfit = [f"detector {part.name}" for part in self.parts if part.compares or judges & set(part.sees)]
+            unfit = [
+                f"detector {part.name}" for part in self.detector_components if part.compares or judges & set(part.sees)
+            ]
             unfit += [f"budget {budget.name}" for budget in self.counting if budget.needs_canaries]
             if unfit:
                 raise ValueError(
@@ -187,10 +189,10 @@ class Observing(Form):
 
     @model_validator(mode="after")
     def _the_target_can_be_learned(self) -> Observing:
-        kind = self.reader.part.says[0]
-        if self.model.part.answers != (kind == "response"):
+        kind = self.reader.component.says[0]
+        if self.model.component.answers != (kind == "response"):
             needs = "model causal_lm" if kind == "response" else "another model, or target response"
-            raise ValueError(f"target {kind} with model {self.model.part.kind}: expected {needs}")
+            raise ValueError(f"target {kind} with model {self.model.component.kind}: expected {needs}")
         if self.training.label_smoothing and not kind_of(kind).smoothed:
             raise ValueError(f"training.label_smoothing: of target {kind} nothing can be smoothed; expected 0")
         return self
@@ -198,7 +200,7 @@ class Observing(Form):
     @model_validator(mode="after")
     def _canaries_are_there(self) -> Observing:
         """What learns from canaries needs them, and networks that have not seen the sample they are asked about."""
-        learners = [f"detector {part.name}" for part in self.parts if "canaries" in part.sees]
+        learners = [f"detector {part.name}" for part in self.detector_components if "canaries" in part.sees]
         learners += [f"budget {budget.name}" for budget in self.counting if budget.needs_canaries]
         if learners and not self.planting.share:
             raise ValueError(
@@ -211,17 +213,17 @@ class Observing(Form):
     @property
     def recipe(self) -> Recipe:
         """What every network of the run is and how it is trained."""
-        return Recipe(model=self.model.part, training=self.training)
+        return Recipe(model=self.model.component, training=self.training)
 
     @property
-    def parts(self) -> list[Detector]:
+    def detector_components(self) -> list[Detector]:
         """The detectors."""
-        return [choice.part for choice in self.detectors]
+        return [choice.component for choice in self.detectors]
 
     @property
     def names(self) -> list[str]:
         """Their names."""
-        return [part.name for part in self.parts]
+        return [part.name for part in self.detector_components]
 
     @property
     def counting(self) -> list[Budget]:
@@ -236,7 +238,7 @@ class Observing(Form):
     @property
     def planting(self) -> Canaries:
         """The canaries of this run: none where every network has seen every sample, or where there are no classes."""
-        if self.folds > 1 and kind_of(self.reader.part.says[0]).has_class_probabilities:
+        if self.folds > 1 and kind_of(self.reader.component.says[0]).has_class_probabilities:
             return self.canaries
         return self.canaries.model_copy(update={"share": 0.0})
 
@@ -295,7 +297,7 @@ class CleanConfig(Observing):
     @property
     def counting(self) -> list[Budget]:
         """The budget, and those that are tried beside it."""
-        return [self.budget.part, *(choice.part for choice in self.search.budgets)]
+        return [self.budget.component, *(choice.component for choice in self.search.budgets)]
 
 
 class Repetition(NamedTuple):
@@ -317,7 +319,7 @@ class CompareConfig(Observing):
     )  # fmt: skip
 
     detectors: list[DetectorChoice] = Field(
-        default=[DetectorChoice(kind=kind) for kind in _COMPARED if kind in DETECTORS.parts],
+        default=[DetectorChoice(kind=kind) for kind in _COMPARED if kind in DETECTORS.components],
         min_length=1,
         description="Detectors that are compared.",
     )
@@ -342,7 +344,7 @@ class CompareConfig(Observing):
     @property
     def counting(self) -> list[Budget]:
         """The budgets."""
-        return [choice.part for choice in self.budgets]
+        return [choice.component for choice in self.budgets]
 
     @property
     def repetitions(self) -> list[Repetition]:
@@ -350,7 +352,7 @@ class CompareConfig(Observing):
         return [
             Repetition(
                 Recipe(
-                    model=self.model.part,
+                    model=self.model.component,
                     training=self.training.model_copy(update={"seed": self.training.seed + 1000 * i}),
                 ),
                 self.planting.model_copy(update={"seed": self.planting.seed + i}),

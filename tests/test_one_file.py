@@ -19,7 +19,7 @@ FILES = {
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -28,10 +28,9 @@ from tasks.scoring.detectors import Detector
 from tasks.scoring.evidence import Evidence
 
 
-class Lone(Detector):
+class Lone(Detector, kind="lone"):
     """Suspicion by the smallness of the largest logit; the label is not looked at."""
 
-    kind: Literal["lone"] = "lone"
     sees: ClassVar[tuple[str, ...]] = ("probabilities",)
     label_aware: ClassVar[bool] = False
     pointwise: ClassVar[bool] = True
@@ -47,7 +46,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
@@ -57,11 +56,10 @@ from tasks.dataset.samples import Payload
 from tasks.ingestion.readers import Chunk, Reader, array_chunk, existing_file
 
 
-class Semicolons(Reader):
+class Semicolons(Reader, kind="semicolons"):
     """Numbers, and the label last."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".scsv",)
-    kind: Literal["semicolons"] = "semicolons"
     path: Path = Field(description="The file.")
 
     def open(self) -> tuple[Payload, Iterator[Chunk]]:
@@ -84,7 +82,6 @@ class Semicolons(Reader):
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 from pydantic import Field
 from torch import nn
@@ -93,10 +90,9 @@ from tasks.dataset.samples import Payload
 from tasks.training.models import Model
 
 
-class Bottleneck(Model):
+class Bottleneck(Model, kind="bottleneck"):
     """A narrow linear layer, then the head."""
 
-    kind: Literal["bottleneck"] = "bottleneck"
     narrow: int = Field(default=3, ge=1, description="Units of the first layer.")
 
     def build(self, payload: Payload, classes: int) -> nn.Module:

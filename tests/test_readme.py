@@ -298,7 +298,7 @@ def test_the_example_of_a_detector_is_one(added, monkeypatch, command_line):
     detector = added("tasks/scoring/detectors/linf.py", Detector)
     assert detector().score(Shown()).tolist() == [2.0, 6.0]
     assert f"`{OF_AN_EXAMPLE}`" in COMPONENTS
-    monkeypatch.setitem(DETECTORS.parts, "linf", detector)
+    monkeypatch.setitem(DETECTORS.components, "linf", detector)
     assert command_line.reads(OF_AN_EXAMPLE).clean.configuration().names == ["l2", "linf"]
 
 
@@ -334,11 +334,11 @@ def test_the_example_of_a_model_is_one(added):
 
 
 def test_the_tables_of_components_name_what_there_is():
-    assert kinds(COMPONENTS, "`--reader.kind`") == set(READERS.parts)
-    assert kinds(COMPONENTS, "`--model.kind`") == set(MODELS.parts)
-    assert kinds(COMPONENTS, "`--gradient.kind`") == set(GRADIENTS.parts)
-    assert kinds(COMPONENTS, "kind") == set(DETECTORS.parts)
-    assert kinds(COMPONENTS, "`--budget.kind`") == set(BUDGETS.parts)
+    assert kinds(COMPONENTS, "`--reader.kind`") == set(READERS.components)
+    assert kinds(COMPONENTS, "`--model.kind`") == set(MODELS.components)
+    assert kinds(COMPONENTS, "`--gradient.kind`") == set(GRADIENTS.components)
+    assert kinds(COMPONENTS, "kind") == set(DETECTORS.components)
+    assert kinds(COMPONENTS, "`--budget.kind`") == set(BUDGETS.components)
 
 
 def test_the_table_of_registries_names_their_folders_bases_and_methods():

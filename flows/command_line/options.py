@@ -1,7 +1,7 @@
-"""A flow's configuration as command-line options: every choice of a part opened into the options of all its parts.
+"""A flow's configuration as command-line options: every choice of a component opened into the options of all of them.
 
-A flow's parameters hold a part's options in one free mapping (``tasks/core/plugins.py``). On a command line each
-option of each part has its own name and words, a kind may be left out where the other options tell it, and a YAML file
+A flow's parameters hold a component's options in one free mapping (``tasks/core/plugins.py``). On a command line each
+option of each component has its own name and words, a kind may be left out where the other options tell it, and a YAML file
 may lie under it all.
 """
 
@@ -33,7 +33,7 @@ class Options(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, values: Any) -> Any:
-        """Fill in the kind of a part of which only options were given."""
+        """Fill in the kind of a component of which only options were given."""
         if isinstance(values, dict):
             for name, field in cls.of.model_fields.items():
                 choice = _choice(field.annotation)
@@ -62,9 +62,9 @@ def opened(command: type[Options]) -> type[Options]:
                 field.description = f"{field.description} {_kinds(several, '; ')}."
             fields[name] = (field.annotation, field)
             continue
-        default: Component = field.get_default().part
-        # The default's part comes last: of options that several parts share, --help shows the last one's defaults.
-        parts = (*(p for p in choice.family.parts.values() if p is not type(default)), type(default))
+        default: Component = field.get_default().component
+        # The default component comes last: of options that several share, --help shows the last one's defaults.
+        parts = (*(p for p in choice.registry.components.values() if p is not type(default)), type(default))
         options = Annotated[Union[parts], Field(discriminator="kind")] if len(parts) > 1 else parts[0]  # noqa: UP007
         words = f"{field.description}\n  {_kinds(choice, chr(10) + '  ')}"
         fields[name] = (options, Field(default=default, description=words))
@@ -80,7 +80,7 @@ def from_file(arguments: list[str], commands: dict[str, type[BaseModel]]) -> dic
 
     Raises:
         BadInput: no such file, or no mapping in it.
-        BadConfig: a part in it is neither a name nor a mapping.
+        BadConfig: a component in it is neither a name nor a mapping.
     """
     names = [i for i, word in enumerate(arguments) if word == "--config" or word.startswith("--config=")]
     configuration = commands.get(arguments[0]) if arguments else None
@@ -107,7 +107,7 @@ def from_file(arguments: list[str], commands: dict[str, type[BaseModel]]) -> dic
 
 
 def _flat(value: Any, where: str) -> dict[str, Any]:
-    """A part as a file may write it, as the command line has it: its options beside its kind."""
+    """A component as a file may write it, as the command line has it: its options beside its kind."""
     if not isinstance(value, str | dict):
         raise BadConfig(
             where=where,
@@ -126,14 +126,14 @@ def _choice(annotation: Any) -> type[Choice[Any]] | None:
 
 def _kinds(choice: type[Choice[Any]], between: str) -> str:
     """What there is to choose from, each with the first line of its docstring."""
-    parts = choice.family.parts.items()
+    parts = choice.registry.components.items()
     return between.join(f"{kind}: {(part.__doc__ or '').strip().splitlines()[0].rstrip('.')}" for kind, part in parts)
 
 
 def _kind_of(given: dict[str, Any], choice: type[Choice[Any]]) -> str:
     if given.get("path") and choice is ReaderChoice:
         return _format_of(Path(str(given["path"])).expanduser())
-    fitting = [kind for kind, part in choice.family.parts.items() if set(given) <= set(part.model_fields)]
+    fitting = [kind for kind, part in choice.registry.components.items() if set(given) <= set(part.model_fields)]
     default = choice.model_fields["kind"].default
     return default if default in fitting or not fitting else fitting[0]
 
@@ -150,7 +150,7 @@ def _format_of(path: Path) -> str:
             return "image_folder"
         path = next(iter(inside), path)
     name = path.name.lower().removesuffix(".gz")
-    kinds = {suffix: kind for kind, reader in READERS.parts.items() for suffix in reader.suffixes}
+    kinds = {suffix: kind for kind, reader in READERS.components.items() for suffix in reader.suffixes}
     kind = kinds.get(Path(name).suffix)
     if kind is None:
         raise BadConfig(

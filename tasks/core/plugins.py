@@ -1,7 +1,7 @@
-"""A part is its configuration: a frozen model whose fields are its options and whose one method is its behaviour.
+"""A component is its configuration: a frozen model whose fields are its options, whose one method is its behaviour.
 
-A *family* is a folder of modules, each with one or more parts. To add a part is to add a file: the family finds it,
-and with it come the drop-down in the run form, the options on the command line and the conformance tests.
+A *registry* is a folder of modules, each with one or more components. To add one is to add a file: the registry finds
+it, and with it come the drop-down in the run form, the options on the command line and the conformance tests.
 """
 
 from __future__ import annotations
@@ -9,19 +9,26 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from functools import cached_property
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from typing import Any, ClassVar, Generic, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.config import JsonDict
 
 
 class Component(BaseModel):
-    """Base of every exchangeable part. Subclasses declare ``kind: Literal["name"] = "name"``."""
+    """Base of every exchangeable component; one that can be chosen says its name: ``class L2(Detector, kind="l2")``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    def __init_subclass__(cls, kind: str | None = None, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if kind is not None:
+            # Before pydantic looks for the fields: a name that is both the only value and the default.
+            cls.__annotations__["kind"] = Literal[kind]
+            cls.kind = kind  # type: ignore[attr-defined]
+
     def fingerprint(self) -> str:
-        """Digest of whatever outside the options decides this part's results (files it reads, code it loads)."""
+        """Digest of whatever outside the options decides this component's results (files it reads, code it loads)."""
         return ""
 
 
@@ -29,65 +36,71 @@ P = TypeVar("P", bound=Component)
 
 
 class Registry(Generic[P]):
-    """The parts found in one package, by kind.
+    """The components found in one package, by kind.
 
-    Discovery is lazy, so that a family's ``__init__`` can define the base class its own modules import.
+    Discovery is lazy, so that a registry's ``__init__`` can define the base class its own modules import.
     """
 
     def __init__(self, package: str, base: type[P]) -> None:
         self.package, self.base = package, base
 
     @cached_property
-    def parts(self) -> dict[str, type[P]]:
-        """Every concrete part, by its ``kind``, in alphabetical order of kinds."""
-        found: dict[str, type[P]] = {}
+    def components(self) -> dict[str, type[P]]:
+        """Every concrete component, by its ``kind``, in alphabetical order of kinds."""
+        components: dict[str, type[P]] = {}
         package = importlib.import_module(self.package)
         for module_info in pkgutil.iter_modules(package.__path__, f"{self.package}."):
             module = importlib.import_module(module_info.name)
-            for part in vars(module).values():
-                if isinstance(part, type) and issubclass(part, self.base) and part.__module__ == module.__name__:
-                    kind = part.model_fields["kind"].default
-                    if not isinstance(kind, str):
-                        continue  # a base class of several parts of one file
-                    if kind in found:
-                        raise TypeError(f"{part.__qualname__} and {found[kind].__qualname__} are both called {kind!r}")
-                    found[kind] = part
-        return dict(sorted(found.items()))
+            for member in vars(module).values():
+                own = isinstance(member, type) and member.__module__ == module.__name__
+                if not own or not issubclass(member, self.base):
+                    continue
+                kind = member.model_fields["kind"].default
+                if not isinstance(kind, str):
+                    continue  # a base class of several components of one file
+                if kind in components:
+                    names = f"{member.__qualname__} and {components[kind].__qualname__}"
+                    raise TypeError(f"{names} are both called {kind!r}")
+                components[kind] = member
+        return dict(sorted(components.items()))
 
 
 class Choice(BaseModel, Generic[P]):
-    """A part chosen by name, as it stands in a flow's parameters.
+    """A component chosen by name, as it stands in a flow's parameters.
 
     Prefect's run form handles unions of models badly (it submits the other member's fields), so the form sees a
-    drop-down ``kind`` and free ``options``; the options are validated into the part as soon as the choice is made.
+    drop-down ``kind`` and free ``options``; the options are validated into the component as soon as the choice is made.
     Written shorter, a bare name (``"l2"``) or a flat mapping (``{"kind": "csv", "path": "a.csv"}``) mean the same.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    family: ClassVar[Registry[Any]]
+    registry: ClassVar[Registry[Any]]
 
     kind: str = Field(description="Which one.")
     options: dict[str, Any] = Field(default_factory=dict, description="Its options; the README lists them by kind.")
 
-    def __init_subclass__(cls, family: Registry[Any] | None = None, **kwargs: Any) -> None:
+    def __init_subclass__(cls, registry: Registry[Any] | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if family is not None:
-            cls.family = family
+        if registry is not None:
+            cls.registry = registry
 
     @classmethod
-    def __pydantic_init_subclass__(cls, family: Registry[Any] | None = None, **kwargs: Any) -> None:
+    def __pydantic_init_subclass__(cls, registry: Registry[Any] | None = None, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
 
         def drop_down(schema: JsonDict) -> None:
             properties = cast("JsonDict", schema["properties"])
-            parts = family.parts if family else {}
-            cast("JsonDict", properties["kind"])["enum"] = list(parts)
-            named = {kind: [name for name in part.model_fields if name != "kind"] for kind, part in parts.items()}
+            components = registry.components if registry else {}
+            cast("JsonDict", properties["kind"])["enum"] = list(components)
+            named = {
+                kind: [name for name in component.model_fields if name != "kind"]
+                for kind, component in components.items()
+            }
             # The form shows Markdown.
             listed = "".join(f"\n- **{kind}**: {', '.join(names)}" for kind, names in named.items() if names)
             cast("JsonDict", properties["options"])["description"] = f"Its options, as JSON. By kind:\n{listed}"
 
-        if family is not None:
+        if registry is not None:
             cls.model_config["json_schema_extra"] = drop_down
 
     @model_validator(mode="before")
@@ -105,12 +118,12 @@ class Choice(BaseModel, Generic[P]):
         return value
 
     @model_validator(mode="after")
-    def _options_fit_the_part(self) -> Choice[P]:
-        if self.kind not in self.family.parts:
-            known = ", ".join(self.family.parts)
+    def _options_fit_the_component(self) -> Choice[P]:
+        if self.kind not in self.registry.components:
+            known = ", ".join(self.registry.components)
             raise ValueError(f"{self.kind!r} is not one of: {known}")
         try:
-            self.part  # noqa: B018  building it is the check
+            self.component  # noqa: B018  building it is the check
         except ValidationError as error:
             problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             raise ValueError(f"{self.kind}: {problems}") from error
@@ -120,6 +133,6 @@ class Choice(BaseModel, Generic[P]):
         return f"{self.kind} {self.options}" if self.options else self.kind
 
     @property
-    def part(self) -> P:
-        """The part itself, built from its options."""
-        return cast("P", self.family.parts[self.kind](**self.options))
+    def component(self) -> P:
+        """The component itself, built from its options."""
+        return cast("P", self.registry.components[self.kind](**self.options))

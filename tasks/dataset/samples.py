@@ -141,7 +141,7 @@ def sample_paths(run: Run, samples: Artefact, split: str = "") -> list[Path]:
 
 def split_of(samples: Artefact, *splits: str) -> Artefact:
     """The samples of some splits alone: what a step is given that depends on no other."""
-    return samples.part(tuple(f"samples/{split}-" for split in splits), *_OF_EVERY_SPLIT)
+    return samples.subset(tuple(f"samples/{split}-" for split in splits), *_OF_EVERY_SPLIT)
 
 
 def observed_shards(samples: Artefact) -> list[Artefact]:

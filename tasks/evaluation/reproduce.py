@@ -226,7 +226,7 @@ def _timed(lake: Path, run_id: str, config: BaseModel) -> dict[str, dict[str, fl
     run = Run(lake=lake, run_id=run_id, memory_gib=cast("Any", config).memory_gib)
     crossfit = CrossFit.recorded(run, run_id)
     seconds = {}
-    for detector in cast("Any", config).parts:
+    for detector in cast("Any", config).detector_components:
         several = []
         for _ in range(_TIMED):
             evidence = Evidence(run, crossfit)

@@ -67,7 +67,7 @@ class Artefact(BaseModel):
         """Rows of all files together."""
         return sum(file.rows for file in self.files)
 
-    def part(self, prefixes: tuple[str, ...], *facts: str) -> Artefact:
+    def subset(self, prefixes: tuple[str, ...], *facts: str) -> Artefact:
         """The files whose names begin with one of ``prefixes``, with those of the named facts that there are.
 
         Its digest covers no more than these: a stage that is given a part is recomputed when the part changes.
@@ -78,7 +78,7 @@ class Artefact(BaseModel):
 
     def shards(self, prefix: str, *facts: str) -> list[Artefact]:
         """One part for each file named ``prefix…``, for a mapped task."""
-        return [self.part((file.name,), *facts) for file in self.files if file.name.startswith(prefix)]
+        return [self.subset((file.name,), *facts) for file in self.files if file.name.startswith(prefix)]
 
 
 class Bundle(BaseModel):

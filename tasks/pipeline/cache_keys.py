@@ -94,7 +94,7 @@ def _content(value: Any) -> Any:
         case Bundle():
             return {name: _content(getattr(value, name)) for name in type(value).model_fields}
         case Choice():
-            return _content(value.part)
+            return _content(value.component)
         case Component():
             # The nested parts' code is reached through the imports of the outer one's module.
             return [type(value).__qualname__, value.model_dump(mode="json"), value.fingerprint(), _code_of(value)]

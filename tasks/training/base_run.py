@@ -104,7 +104,7 @@ def _check_recipe(run: Run, base: Artefact, recipe: Recipe) -> None:
     path = inside(run.lake / "runs", base.facts["run"], single=True) / "config.yaml"
     try:
         recorded = yaml.safe_load(path.read_text(encoding="utf-8"))
-        theirs = ModelChoice.model_validate(recorded["model"]).part, Training.model_validate(recorded["training"])
+        theirs = ModelChoice.model_validate(recorded["model"]).component, Training.model_validate(recorded["training"])
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         raise BadArtefact(
             where=str(path),

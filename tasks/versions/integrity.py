@@ -61,7 +61,7 @@ def _source(manifest: Manifest) -> Check:
     if manifest.config is None or manifest.source is None:
         return Check("source", "unknown", "no source is recorded")
     try:
-        reader = ReaderChoice.model_validate(yaml.safe_load(manifest.config)["reader"]).part
+        reader = ReaderChoice.model_validate(yaml.safe_load(manifest.config)["reader"]).component
         missing = [str(path) for path in reader.files() if not path.exists()]
         if missing:
             return Check("source", "unknown", f"{missing[0]} is not here")

@@ -129,14 +129,14 @@ def key_of(config: CleanConfig) -> str:
 
 
 def _crossfit(run: Run, config: CleanConfig) -> CrossFit:
-    samples, base = split_of(ingest.fn(run, config.reader.part, config.ingestion), "train"), reference(run, None)
+    samples, base = split_of(ingest.fn(run, config.reader.component, config.ingestion), "train"), reference(run, None)
     folds = make_folds.fn(run, samples, config.folds, base)
     votes = vote.fn(run, samples, config.neighbours, config.training.device, folds)
     canaries = plant.fn(run, samples, folds, votes, config.planting, base) if config.planting.share else None
     plan = Plan(base=base, folds=folds, canaries=canaries)
     checkpoints = [train.fn(run, samples, plan, fold, config.recipe) for fold in range(config.folds)]
     gradients = [
-        extract.fn(run, shard, plan, checkpoints, config.recipe, config.gradient.part)
+        extract.fn(run, shard, plan, checkpoints, config.recipe, config.gradient.component)
         for shard in observed_shards(samples)
     ]
     return CrossFit(samples=samples, plan=plan, votes=votes, checkpoints=checkpoints, gradients=gradients)
@@ -149,7 +149,7 @@ def measure(config: dict[str, Any], kinds: list[str], lake: str, *, plain: bool)
     scores, figures = {}, {}
     for kind in kinds:
         start = time.perf_counter()
-        scores[kind] = evidence.score(DetectorChoice(kind=kind).part)
+        scores[kind] = evidence.score(DetectorChoice(kind=kind).component)
         figures[kind] = detection(scores[kind], wrong) | {"seconds": time.perf_counter() - start}
     ranking = ranking_of(evidence, scores["fusion"])
     found = {part.name: budgeted(part, ranking, wrong) for part in map(_budget, BUDGETS)}
@@ -159,19 +159,19 @@ def measure(config: dict[str, Any], kinds: list[str], lake: str, *, plain: bool)
     if plain:
         other, wrong = observe(CleanConfig.model_validate(config | WITHOUT | where))
         for kind in CLEANLAB:
-            figures[f"{kind}, no canaries"] = detection(other.score(DetectorChoice(kind=kind).part), wrong)
+            figures[f"{kind}, no canaries"] = detection(other.score(DetectorChoice(kind=kind).component), wrong)
         found["cleanlab filter, no canaries"] = flagged(cleanlab_filter(other), wrong)
     return {
         "n": len(wrong),
         "noise": float(wrong.mean()),
         "detectors": figures,
         "budgets": found,
-        "fusion": DetectorChoice(kind="fusion").part.facts(evidence),
+        "fusion": DetectorChoice(kind="fusion").component.facts(evidence),
     }
 
 
 def _budget(choice: Any) -> Budget:
-    return BudgetChoice.model_validate(choice).part
+    return BudgetChoice.model_validate(choice).component
 
 
 def detection(suspicion: np.ndarray, wrong: np.ndarray) -> dict[str, float]:

@@ -93,7 +93,7 @@ def ours(spread: float, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, 
         )
         evidence, wrong = observe(config)
         x = inputs_of(evidence)
-        return x, evidence.labels, wrong, {k: evidence.score(DetectorChoice(kind=k).part) for k in OURS}
+        return x, evidence.labels, wrong, {k: evidence.score(DetectorChoice(kind=k).component) for k in OURS}
 
 
 def inputs_of(evidence: Evidence) -> np.ndarray:

@@ -70,7 +70,7 @@ def main() -> None:
         np.savez(folder / "images.npz", x=x, y=draw.integers(0, 10, options.rows))
         del x
         run = Run.start(folder / "lake", "large")
-        reader = ReaderChoice.model_validate({"kind": "npz", "path": str(folder / "images.npz")}).part
+        reader = ReaderChoice.model_validate({"kind": "npz", "path": str(folder / "images.npz")}).component
         samples = ingest.fn(run, reader, Ingestion())
         (folder / "images.npz").unlink()
         history = History(Objects(run.lake / "versions"), "large")

@@ -225,7 +225,7 @@ def test_a_run_is_asked_for_in_a_form_that_explains_every_field_and_is_done_as_i
     for name in ("reader", "model", "budget"):
         choice = CleanConfig.model_fields[name].annotation
         kinds = Select(page.the(".//select", page.field(name.title(), "Kind", within=config)))
-        assert [option.text for option in kinds.options] == list(choice.family.parts)
+        assert [option.text for option in kinds.options] == list(choice.registry.components)
         assert kinds.first_selected_option.text == SMALL.get(name, {"kind": choice().kind})["kind"]
 
     page.write(page.field("Dataset", within=config), "by-the-form")

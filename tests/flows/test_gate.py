@@ -33,10 +33,9 @@ from typing import ClassVar, Literal
 from tasks.scoring.detectors import Detector
 
 
-class Inverted(Detector):
+class Inverted(Detector, kind="inverted"):
     """Minus the margin."""
 
-    kind: Literal["inverted"] = "inverted"
     sees: ClassVar[tuple[str, ...]] = ("probabilities",)
 
     def score(self, evidence):

@@ -62,7 +62,7 @@ class Found(BaseModel):
 class Budget(Component):
     """Base of all budgets."""
 
-    kind: Any
+    kind: Any = None
 
     @property
     def needs_canaries(self) -> bool:
@@ -95,7 +95,7 @@ class Budget(Component):
 BUDGETS: Registry[Budget] = Registry(__name__, Budget)
 
 
-class BudgetChoice(Choice[Budget], family=BUDGETS):
+class BudgetChoice(Choice[Budget], registry=BUDGETS):
     """How many samples are flagged."""
 
     kind: str = Field(default="canary", description="How it is found.")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 from pydantic import Field
 
@@ -17,7 +15,7 @@ _CUTOFFS = 2000
 _SEED = 0
 
 
-class Canary(Budget):
+class Canary(Budget, kind="canary"):
     """As many as labels are wrong, or as many as keep a wished-for precision (tasks/scoring/wrongness.py).
 
     With P_i the chance that label i is wrong, and samples in the order of suspicion, the first m hold Σ_{i≤m} P_i wrong
@@ -27,7 +25,6 @@ class Canary(Budget):
     tasks/kernels/wrongness.py may err alike.
     """
 
-    kind: Literal["canary"] = "canary"
     precision: float | None = Field(
         default=None,
         gt=0,

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from tasks.decision.budgets import Budget, Found, Ranking
 
 
-class Disagreement(Budget):
+class Disagreement(Budget, kind="disagreement"):
     """The number of samples whose label is not what the held-out network predicts."""
-
-    kind: Literal["disagreement"] = "disagreement"
 
     def find(self, ranking: Ranking) -> Found:
         """#{argmax p ≠ y}: too many by the network's own errors, too few by the noise it has learned."""

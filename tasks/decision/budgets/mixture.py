@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 
 from tasks.decision.budgets import Budget, Estimate, Found, Ranking
@@ -14,10 +12,8 @@ _POINTS = 20_000
 _SEED = 0
 
 
-class Mixture(Budget):
+class Mixture(Budget, kind="mixture"):
     """Two Gaussians on the suspicions; as many as the upper one is expected to have made (Arazo et al., ICML 2019)."""
-
-    kind: Literal["mixture"] = "mixture"
 
     def find(self, ranking: Ranking) -> Found:
         """Σ P(upper | s); 0 where the suspicions are all the same. Precision is the mean of the flagged ones' P."""

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from tasks.decision.budgets import Budget, Found, Ranking
 
 
-class Share(Budget):
+class Share(Budget, kind="share"):
     """The paper's budget: the same share k of every dataset."""
 
-    kind: Literal["share"] = "share"
     share: float = Field(default=0.1, ge=0, lt=1, description="Share of the training samples to flag.")
 
     @property

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from tasks.decision.budgets import Budget, Found, Ranking
 
 
-class Threshold(Budget):
+class Threshold(Budget, kind="threshold"):
     """Every sample more suspect than a value, in the deciding detector's own units."""
 
-    kind: Literal["threshold"] = "threshold"
     value: float = Field(default=0.0, description="Suspicion above which a sample is flagged.")
 
     @property

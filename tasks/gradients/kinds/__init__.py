@@ -34,7 +34,7 @@ Taker = Callable[["torch.Tensor", "torch.Tensor"], Taken]
 class Gradient(Component):
     """Base of all gradient kinds."""
 
-    kind: Any
+    kind: Any = None
     precision: Literal["fp32", "tf32", "bf16", "fp16"] = Field(
         default="fp32", description="Arithmetic of the network; bf16 and fp16 by autocast. Sums are always float32."
     )
@@ -93,7 +93,7 @@ class Gradient(Component):
 GRADIENTS: Registry[Gradient] = Registry(__name__, Gradient)
 
 
-class GradientChoice(Choice[Gradient], family=GRADIENTS):
+class GradientChoice(Choice[Gradient], registry=GRADIENTS):
     """Which gradients are taken."""
 
     kind: str = Field(default="head", description="Which layers, and how.")

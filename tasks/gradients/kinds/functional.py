@@ -17,10 +17,9 @@ if TYPE_CHECKING:
     from tasks.kernels.losses import Loss
 
 
-class Functional(Projected):
+class Functional(Projected, kind="functional"):
     """vmap(grad) over batches of one, whole gradients at a time (tasks/kernels/functional.py)."""
 
-    kind: Literal["functional"] = "functional"
     projection: Literal["kronecker", "random", "sparse", "countsketch", "none"] = Field(
         default="countsketch", description="How gradients are projected; none keeps every value."
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from tasks.core.errors import BadModel
 from tasks.gradients.kinds import Gradient, Taken, Taker
@@ -15,10 +15,8 @@ if TYPE_CHECKING:
     from tasks.kernels.losses import Loss
 
 
-class Head(Gradient):
+class Head(Gradient, kind="head"):
     """r ⊗ [h; 1] of the layer whose output is the network's output (tasks/kernels/head.py)."""
-
-    kind: Literal["head"] = "head"
 
     def check(self, network: nn.Module, example: torch.Tensor) -> None:
         """The network must end in an ``nn.Linear``, and its samples must not meet."""

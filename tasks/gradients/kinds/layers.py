@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from tasks.core.errors import BadModel
 from tasks.gradients.kinds import Taken, Taker
@@ -18,10 +18,8 @@ if TYPE_CHECKING:
 _TOLERANCE = 1e-3
 
 
-class Layers(Projected):
+class Layers(Projected, kind="layers"):
     """Hooks on Linear, Conv, Embedding, normalisation and attention layers (tasks/kernels/layers.py)."""
-
-    kind: Literal["layers"] = "layers"
 
     def check(self, network: nn.Module, example: torch.Tensor) -> None:
         """The hooks must know each chosen layer and agree with autograd, one sample at a time, on a probe."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -13,10 +13,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-class Lora(Layers):
+class Lora(Layers, kind="lora"):
     """The A and B matrices of a peft model (Hu et al., ICLR 2022), told by their names."""
 
-    kind: Literal["lora"] = "lora"  # pyright: ignore[reportIncompatibleVariableOverride]
     layers_like: list[str] = Field(
         default=["*lora_A*", "*lora_B*"],
         min_length=1,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Projected(Gradient):
     """Base of the kinds that store ``gradient``: projected to d values, or whole."""
 
-    kind: Any
+    kind: Any = None
     layers_like: list[str] = Field(
         default=["*"], min_length=1, description="Layers, by name or pattern (layer4.*, *attn*); * is all of them."
     )

@@ -81,7 +81,7 @@ class Reader(Component):
     suffixes: ClassVar[tuple[str, ...]] = ()
     """Suffixes of the files it reads, lower case, so that ``--reader.path`` alone tells the format."""
 
-    kind: Any
+    kind: Any = None
     noise: Noise = Field(default=Noise(), description="Label noise to plant; for trials and benchmarks.")
     limit: int | None = Field(default=None, ge=1, description="Read at most this many rows of the training source.")
     test_share: float = Field(
@@ -156,7 +156,7 @@ def _sha256_of(path: Path, _size: int, _changed: int) -> str:
 READERS: Registry[Reader] = Registry(__name__, Reader)
 
 
-class ReaderChoice(Choice[Reader], family=READERS):
+class ReaderChoice(Choice[Reader], registry=READERS):
     """Where the samples come from."""
 
     kind: str = Field(default="digits", description="Format of the source.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -17,11 +17,10 @@ from tasks.ingestion.table_rows import Batch
 _FILE_MAGIC = b"ARROW1"
 
 
-class Arrow(Tabular):
+class Arrow(Tabular, kind="arrow"):
     """One Arrow IPC file (Feather v2) or stream, or a folder of them with one schema."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".arrow", ".feather")
-    kind: Literal["arrow"] = "arrow"
 
     def batches(self, path: Path) -> Iterator[Batch]:
         """Batches in file order, large ones sliced without a copy."""

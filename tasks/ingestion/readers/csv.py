@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -26,11 +26,10 @@ _COMPRESSED = (".gz", ".bz2", ".zst", ".lz4", ".br")
 _CLOSING = re.compile(r'(?:[^"]++|"")*+"')
 
 
-class Csv(Tabular):
+class Csv(Tabular, kind="csv"):
     """Comma- or otherwise separated text with a header line; .gz and the like are opened by their suffix."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".csv", ".tsv", ".tab")
-    kind: Literal["csv"] = "csv"
     delimiter: str | None = Field(
         default=None,
         min_length=1,

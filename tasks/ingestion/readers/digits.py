@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,10 +15,9 @@ from tasks.dataset.samples import Payload
 from tasks.ingestion.readers import Chunk, Noise, Reader
 
 
-class Digits(Reader):
+class Digits(Reader, kind="digits"):
     """8 × 8 grey digits (UCI optical recognition of handwritten digits, as scikit-learn ships them)."""
 
-    kind: Literal["digits"] = "digits"
     noise: Noise = Field(default=Noise(share=0.1), description="Label noise to plant; for trials and benchmarks.")
 
     def open(self) -> tuple[Payload, Iterator[Chunk]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,10 +21,9 @@ from tasks.ingestion.table_rows import Batch, chunk_of
 _SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
 
 
-class HuggingFace(Tabular):
+class HuggingFace(Tabular, kind="huggingface"):
     """A ``Dataset`` or ``DatasetDict``; its splits are ours, and ``ClassLabel`` numbers become their names."""
 
-    kind: Literal["huggingface"] = "huggingface"
     path: Path = Field(description="Folder written by save_to_disk, or a dataset's name on the hub.")
     name: str | None = Field(default=None, description="Configuration of a hub dataset.")
     revision: str | None = Field(default=None, description="Hub commit; name one, or the source may change unseen.")

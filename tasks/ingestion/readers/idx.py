@@ -12,7 +12,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Literal, cast
+from typing import BinaryIO, cast
 
 import numpy as np
 from pydantic import Field
@@ -24,10 +24,9 @@ from tasks.ingestion.readers import CHUNK_ROWS, Chunk, Reader, array_chunk, exis
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
-class Idx(Reader):
+class Idx(Reader, kind="idx"):
     """MNIST, Fashion-MNIST and the like."""
 
-    kind: Literal["idx"] = "idx"
     images: Path = Field(description="IDX file of inputs (n × H × W or n × features), .gz or plain.")
     labels: Path = Field(description="IDX file of n integer labels.")
     test_images: Path | None = Field(default=None, description="IDX file of test inputs.")

@@ -19,10 +19,9 @@ from tasks.pipeline.schemas import SPLIT_NAMES
 _FILES = 256
 
 
-class ImageFolder(Reader):
+class ImageFolder(Reader, kind="image_folder"):
     """``root/class/file`` or ``root/train/class/file`` with ``root/test/class/file``."""
 
-    kind: Literal["image_folder"] = "image_folder"
     path: Path = Field(description="The root folder.")
     image_size: int | None = Field(
         default=None,

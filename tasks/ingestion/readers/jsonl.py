@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -20,11 +20,10 @@ from tasks.ingestion.readers.tabular import Tabular
 from tasks.ingestion.table_rows import Batch
 
 
-class Jsonl(Tabular):
+class Jsonl(Tabular, kind="jsonl"):
     """One JSON object a line (.gz too); a key that a line lacks is a missing value."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".jsonl", ".ndjson")
-    kind: Literal["jsonl"] = "jsonl"
 
     def carried_type(self, kind: pa.DataType) -> pa.DataType:
         """JSON has no schema: a carried value may change its type from line to line."""

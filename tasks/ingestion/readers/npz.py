@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, ClassVar, Literal
+from typing import IO, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -35,11 +35,10 @@ _BROKEN = (
 )
 
 
-class Npz(Reader):
+class Npz(Reader, kind="npz"):
     """An archive written by ``np.savez``. Object arrays (pickles) are refused: data is never code."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".npz",)
-    kind: Literal["npz"] = "npz"
     path: Path = Field(description="The .npz file.")
     inputs: str = Field(default="x", description="Name of the array of inputs (n × …).")
     label: str = Field(default="y", description="Name of the array of n labels.")

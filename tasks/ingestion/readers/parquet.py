@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -16,11 +16,10 @@ from tasks.ingestion.readers.tabular import Tabular
 from tasks.ingestion.table_rows import Batch
 
 
-class Parquet(Tabular):
+class Parquet(Tabular, kind="parquet"):
     """One Parquet file or a folder of them with one schema."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".parquet",)
-    kind: Literal["parquet"] = "parquet"
 
     def batches(self, path: Path) -> Iterator[Batch]:
         """Batches in file order."""

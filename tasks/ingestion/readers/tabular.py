@@ -41,7 +41,7 @@ from tasks.ingestion.unused_columns import is_row_number, listed, shown
 class Tabular(Reader):
     """Base of the readers of tables."""
 
-    kind: Any
+    kind: Any = None
     path: Path = Field(description="The file, or a folder of files of this format.")
     test_path: Path | None = Field(default=None, description="File or folder of test samples.")
     reference_path: Path | None = Field(

@@ -14,7 +14,7 @@ from tasks.scoring.evidence import Evidence
 class Detector(Component):
     """Base of all detectors."""
 
-    kind: Any
+    kind: Any = None
     sees: ClassVar[tuple[str, ...]] = ("gradients",)
     """What it looks at beside the given labels, for the comparison's table: gradients, probabilities, votes, dynamics,
     canaries, reference, nothing. No detector sees a true label or a test sample."""
@@ -50,7 +50,7 @@ class Detector(Component):
 DETECTORS: Registry[Detector] = Registry(__name__, Detector)
 
 
-class DetectorChoice(Choice[Detector], family=DETECTORS):
+class DetectorChoice(Choice[Detector], registry=DETECTORS):
     """A detector."""
 
     kind: str = Field(default="fusion", description="Which detector.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
@@ -10,10 +10,9 @@ from tasks.scoring.detectors import Detector
 from tasks.scoring.evidence import Evidence
 
 
-class ConfidenceWeightedEntropy(Detector):
+class ConfidenceWeightedEntropy(Detector, kind="confidence_weighted_entropy"):
     """entropy over self-confidence of the held-out probabilities and the given label (tasks/kernels/margins.py)."""
 
-    kind: Literal["confidence_weighted_entropy"] = "confidence_weighted_entropy"
     sees: ClassVar[tuple[str, ...]] = ("probabilities",)
     pointwise: ClassVar[bool] = True
 

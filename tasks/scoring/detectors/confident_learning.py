@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from tasks.scoring.detectors import Detector
 from tasks.scoring.evidence import Evidence
 
 
-class ConfidentLearning(Detector):
+class ConfidentLearning(Detector, kind="confident_learning"):
     """1 − p_y, and 1 more for each sample that cleanlab's default filter calls an issue.
 
     So the budget ``threshold`` with the value 1 flags exactly its set: ``find_label_issues`` by ``prune_by_noise_rate``
@@ -19,7 +19,6 @@ class ConfidentLearning(Detector):
     largest is among them, so an issue is above 1 always. Needs the extra ``cleanlab``.
     """
 
-    kind: Literal["confident_learning"] = "confident_learning"
     sees: ClassVar[tuple[str, ...]] = ("probabilities",)
 
     def score(self, evidence: Evidence) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field
@@ -16,10 +16,9 @@ if TYPE_CHECKING:
     from tasks.kernels.gradients import Gradients
 
 
-class DataInf(Referred):
+class DataInf(Referred, kind="datainf"):
     """Kwon et al. (ICLR 2024) in their sign, positive = harmful; the gradient counts as one layer."""
 
-    kind: Literal["datainf"] = "datainf"
     damping: float = Field(
         default=0.1, gt=0, description="λ as a share of mean ‖g‖² / p, the authors' lambda_const (there a tenth)."
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from tasks.scoring.evidence import Evidence
 class Dynamics(Detector):
     """Base of the detectors that read one figure of tasks/kernels/dynamics.py."""
 
-    kind: Any
+    kind: Any = None
     sees: ClassVar[tuple[str, ...]] = ("dynamics",)
     pointwise: ClassVar[bool] = True
     sign: ClassVar[float] = 1.0
@@ -23,21 +23,17 @@ class Dynamics(Detector):
         return self.sign * evidence.dynamics(self.kind)
 
 
-class Aum(Dynamics):
+class Aum(Dynamics, kind="aum"):
     """Area under the margin (Pleiss et al., NeurIPS 2020), turned round: mean of max_{j≠y} z_j − z_y while training."""
 
-    kind: Literal["aum"] = "aum"
     sign: ClassVar[float] = -1.0
 
 
-class MeanLoss(Dynamics):
+class MeanLoss(Dynamics, kind="mean_loss"):
     """Mean loss over all steps of the training."""
 
-    kind: Literal["mean_loss"] = "mean_loss"
 
-
-class El2n(Dynamics):
+class El2n(Dynamics, kind="el2n"):
     """‖softmax(z) − onehot(y)‖₂ early in the training (Paul, Ganguli & Dziugaite, NeurIPS 2021)."""
 
-    kind: Literal["el2n"] = "el2n"
     compares: ClassVar[bool] = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -32,7 +32,7 @@ class Fit(NamedTuple):
     concentration: float
 
 
-class Fusion(Detector):
+class Fusion(Detector, kind="fusion"):
     """(1 − c) (w · z + b) + c (flow + pair), the log-odds that a label is wrong.
 
     z       the signals, standardised
@@ -46,7 +46,6 @@ class Fusion(Detector):
     noise does neither. Of a number c is 0 and there is no flow. No true label has a part in it.
     """
 
-    kind: Literal["fusion"] = "fusion"
     sees: ClassVar[tuple[str, ...]] = ("gradients", "probabilities", "votes", "dynamics", "canaries")
     signals: list[str] = Field(
         default=["lissa", "margin", "aum", "neighbours", "label_flow"],
@@ -57,7 +56,7 @@ class Fusion(Detector):
     @field_validator("signals")
     @classmethod
     def _known(cls, value: list[str]) -> list[str]:
-        unknown = sorted(set(value) - set(DETECTORS.parts) | {kind for kind in value if kind == "fusion"})
+        unknown = sorted(set(value) - set(DETECTORS.components) | {kind for kind in value if kind == "fusion"})
         if unknown or len(set(value)) < len(value):
             raise ValueError(f"expected different detectors beside fusion, got {', '.join(unknown or value)}")
         for kind in value:
@@ -68,7 +67,7 @@ class Fusion(Detector):
         """The signals are chosen by name, so that no import tells of their code."""
         from tasks.pipeline.cache_keys import code_digest
 
-        parts = [DetectorChoice(kind=kind).part for kind in sorted({*self.signals, "label_flow"})]
+        parts = [DetectorChoice(kind=kind).component for kind in sorted({*self.signals, "label_flow"})]
         return json.dumps(
             [[p.model_dump(mode="json"), p.fingerprint(), code_digest([type(p).__module__])] for p in parts]
         )
@@ -144,4 +143,4 @@ class Fusion(Detector):
 
 
 def _signal(kind: str, evidence: Evidence) -> np.ndarray:
-    return evidence.score(DetectorChoice(kind=kind).part)
+    return evidence.score(DetectorChoice(kind=kind).component)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,13 +15,11 @@ if TYPE_CHECKING:
     from tasks.kernels.gradients import Gradients
 
 
-class GradientTracing(Referred):
+class GradientTracing(Referred, kind="gradient_tracing"):
     """−⟨v, g⟩ with v the mean gradient of the reference set (Pruthi et al., NeurIPS 2020).
 
     Of several checkpoints stacked it is the mean over them, TracInCP with equal step sizes.
     """
-
-    kind: Literal["gradient_tracing"] = "gradient_tracing"
 
     def of_fold(self, gradients: Gradients, evidence: Evidence, members: np.ndarray) -> torch.Tensor:
         """Two products with the factors."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,10 +15,8 @@ if TYPE_CHECKING:
     from tasks.kernels.gradients import Gradients
 
 
-class Hessian(Inverted, Referred):
+class Hessian(Inverted, Referred, kind="hessian"):
     """−vᵀ (H + λI)⁻¹ g (Koh & Liang, ICML 2017)."""
-
-    kind: Literal["hessian"] = "hessian"
 
     @property
     def instead(self) -> str:

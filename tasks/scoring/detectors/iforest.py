@@ -12,7 +12,7 @@ from tasks.scoring.evidence import Evidence
 from tasks.scoring.forest import forest_scores
 
 
-class IForest(Detector):
+class IForest(Detector, kind="iforest"):
     """Liu, Ting & Zhou (ICDM 2008), tree for tree as PyOD and scikit-learn grow it: 100 trees on 256 samples each.
 
     The n × p matrix is not built: shards are read block by block, and each split takes its one value from the factors.
@@ -20,7 +20,6 @@ class IForest(Detector):
     values that a tree is being grown on; with ``by``, also 32 MiB of samples and every group's forest.
     """
 
-    kind: Literal["iforest"] = "iforest"
     trees: int = Field(default=100, ge=1, description="Number of trees.")
     max_samples: int = Field(default=256, ge=2, description="Samples each tree is grown on.")
     seed: int = Field(default=0, description="Seed of the samples and splits.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
@@ -10,10 +10,9 @@ from tasks.scoring.detectors import Detector
 from tasks.scoring.evidence import Evidence
 
 
-class L1(Detector):
+class L1(Detector, kind="l1"):
     """‖g‖₁, read off the shards."""
 
-    kind: Literal["l1"] = "l1"
     pointwise: ClassVar[bool] = True
 
     def score(self, evidence: Evidence) -> np.ndarray:

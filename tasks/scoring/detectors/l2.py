@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
@@ -10,10 +10,9 @@ from tasks.scoring.detectors import Detector
 from tasks.scoring.evidence import Evidence
 
 
-class L2(Detector):
+class L2(Detector, kind="l2"):
     """‖g‖₂, read off the shards. The paper ranks by Σ g², which is the same order."""
 
-    kind: Literal["l2"] = "l2"
     pointwise: ClassVar[bool] = True
 
     def score(self, evidence: Evidence) -> np.ndarray:

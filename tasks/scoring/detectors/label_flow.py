@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
@@ -10,13 +10,12 @@ from tasks.scoring.detectors import Detector
 from tasks.scoring.evidence import Evidence
 
 
-class LabelFlow(Detector):
+class LabelFlow(Detector, kind="label_flow"):
     """log P(wrong, y | x)/P(right, y | x) under noise transitions told from confusion (tasks/kernels/transitions.py).
 
     What is thought of a sample is the mean of the held-out network's probabilities and the neighbours' votes.
     """
 
-    kind: Literal["label_flow"] = "label_flow"
     sees: ClassVar[tuple[str, ...]] = ("probabilities", "votes")
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,13 +15,11 @@ if TYPE_CHECKING:
     from tasks.kernels.gradients import Gradients
 
 
-class LiSSA(Summed, Referred):
+class LiSSA(Summed, Referred, kind="lissa"):
     """−xᵀ g with x ≈ (H + λI)⁻¹ v (Agarwal, Bullins & Hazan, JMLR 2017).
 
     Cut off at ``depth`` the series leaves directions of little curvature short, as more damping would.
     """
-
-    kind: Literal["lissa"] = "lissa"
 
     def of_fold(self, gradients: Gradients, evidence: Evidence, members: np.ndarray) -> torch.Tensor:
         """One product of the curvature with a vector for each term."""

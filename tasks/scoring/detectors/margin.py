@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
@@ -10,10 +10,9 @@ from tasks.scoring.detectors import Detector
 from tasks.scoring.evidence import Evidence
 
 
-class Margin(Detector):
+class Margin(Detector, kind="margin"):
     """max_{j≠y} z_j − z_y of the logits: the log-odds of the best other class."""
 
-    kind: Literal["margin"] = "margin"
     sees: ClassVar[tuple[str, ...]] = ("probabilities",)
     pointwise: ClassVar[bool] = True
 

@@ -12,10 +12,9 @@ from tasks.scoring.detectors import Detector
 from tasks.scoring.evidence import Evidence
 
 
-class Neighbours(Detector):
+class Neighbours(Detector, kind="neighbours"):
     """max_{j≠y} v_j − v_y of the votes v of the k nearest neighbours, whose own label is not asked."""
 
-    kind: Literal["neighbours"] = "neighbours"
     sees: ClassVar[tuple[str, ...]] = ("votes",)
     pointwise: ClassVar[bool] = True
     space: Literal["inputs", "features"] = Field(

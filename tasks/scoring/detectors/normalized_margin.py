@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
@@ -10,10 +10,9 @@ from tasks.scoring.detectors import Detector
 from tasks.scoring.evidence import Evidence
 
 
-class NormalizedMargin(Detector):
+class NormalizedMargin(Detector, kind="normalized_margin"):
     """(1 + max_{j≠y} p_j − p_y)/2 of the held-out probabilities and the given label (tasks/kernels/margins.py)."""
 
-    kind: Literal["normalized_margin"] = "normalized_margin"
     sees: ClassVar[tuple[str, ...]] = ("probabilities",)
     pointwise: ClassVar[bool] = True
 

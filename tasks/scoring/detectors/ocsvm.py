@@ -13,7 +13,7 @@ from tasks.scoring.detectors.dense import Dense
 from tasks.scoring.evidence import Evidence
 
 
-class OCSVM(Dense):
+class OCSVM(Dense, kind="ocsvm"):
     """1 − f(g)/ρ, f(g) = Σ_i α_i exp(−‖g − r_i‖² / width): 0 where the SVM draws its border (Schölkopf et al., 2001).
 
     That is −``decision_function`` over scikit-learn's offset ρ: folds with references of different sizes compare. The
@@ -29,7 +29,6 @@ class OCSVM(Dense):
     Held are n × width float32, and as much of at most ``references`` gradients a fold; fitting takes their square.
     """
 
-    kind: Literal["ocsvm"] = "ocsvm"
     sees: ClassVar[tuple[str, ...]] = ("gradients", "reference")
     reference: Literal["auto", "validation", "low_loss"] = Field(
         default="auto",

@@ -36,14 +36,13 @@ _NOT_ON_A_MATRIX = {
 }
 
 
-class PyOD(Dense):
+class PyOD(Dense, kind="pyod"):
     """``detector`` is PyOD's class (ECOD, HBOS, KNN, PCA …), ``parameters`` what its constructor takes.
 
     Held are n × width float32, and what the detector makes of them: mostly 2 to 4 times as much, 18 times for ECOD and
     COPOD. PyOD's ``contamination`` only moves its own threshold, which is not used here: the budget decides how many.
     """
 
-    kind: Literal["pyod"] = "pyod"
     detector: str = Field(description="PyOD's class name, for example ECOD.")
     parameters: dict[str, Any] = Field(default_factory=dict, description="Arguments of its constructor.")
     by: Literal["all", "class", "fold"] = Field(

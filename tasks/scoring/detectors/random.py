@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -11,10 +11,9 @@ from tasks.scoring.detectors import Detector
 from tasks.scoring.evidence import Evidence
 
 
-class Random(Detector):
+class Random(Detector, kind="random"):
     """Uniform in [0, 1), a function of (seed, sample_id) alone: it looks at neither label nor gradient."""
 
-    kind: Literal["random"] = "random"
     sees: ClassVar[tuple[str, ...]] = ("nothing",)
     label_aware: ClassVar[bool] = False
     pointwise: ClassVar[bool] = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
@@ -10,10 +10,9 @@ from tasks.scoring.detectors import Detector
 from tasks.scoring.evidence import Evidence
 
 
-class SelfConfidence(Detector):
+class SelfConfidence(Detector, kind="self_confidence"):
     """1 − p_y of the held-out probabilities and the given label (tasks/kernels/margins.py)."""
 
-    kind: Literal["self_confidence"] = "self_confidence"
     sees: ClassVar[tuple[str, ...]] = ("probabilities",)
     pointwise: ClassVar[bool] = True
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -15,10 +15,9 @@ if TYPE_CHECKING:
     from tasks.kernels.gradients import Gradients
 
 
-class SelfInfluence(Inverted):
+class SelfInfluence(Inverted, kind="self_influence"):
     """gᵀ (H + λI)⁻¹ g: how far a sample's own weight lowers its own loss (Koh & Liang, ICML 2017)."""
 
-    kind: Literal["self_influence"] = "self_influence"
     pointwise: ClassVar[bool] = True
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -16,10 +16,9 @@ if TYPE_CHECKING:
     from tasks.kernels.gradients import Gradients
 
 
-class SelfLiSSA(Summed):
+class SelfLiSSA(Summed, kind="self_lissa"):
     """gᵀ x with x ≈ (H + λI)⁻¹ g, a series for each sample, all on the same mini-batches."""
 
-    kind: Literal["self_lissa"] = "self_lissa"
     pointwise: ClassVar[bool] = True
     # A series for each sample costs n times what lissa's does; of 32 samples a term is cheap, and the same for all.
     batch: ClassVar[int | None] = 32

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Model(Component):
     """Base of all models."""
 
-    kind: Any
+    kind: Any = None
     reads_tokens: ClassVar[bool] = False
     """Whether it takes token ids; one that does not is given standardised counts of tokens instead."""
     answers: ClassVar[bool] = False
@@ -42,7 +42,7 @@ class Model(Component):
 MODELS: Registry[Model] = Registry(__name__, Model)
 
 
-class ModelChoice(Choice[Model], family=MODELS):
+class ModelChoice(Choice[Model], registry=MODELS):
     """The network that is trained and whose gradients are taken."""
 
     kind: str = Field(default="mlp", description="Architecture.")

@@ -16,14 +16,13 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-class CausalLM(Language):
+class CausalLM(Language, kind="causal_lm"):
     """A causal language model of the library transformers, whose output is how likely it thinks a response.
 
     The loss is over the tokens of the response and its end alone. Take gradients of the kind ``layers``, of LoRA's
     matrices (``*lora_*``) or of chosen layers.
     """
 
-    kind: Literal["causal_lm"] = "causal_lm"
     loader: ClassVar[str] = "AutoModelForCausalLM"
     answers: ClassVar[bool] = True
     tuning: Literal["full", "lora", "frozen"] = Field(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -13,10 +13,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-class Cnn(Model):
+class Cnn(Model, kind="cnn"):
     """Three 3 × 3 convolutions with BatchNorm and ReLU, halving the image twice, global average, Linear head."""
 
-    kind: Literal["cnn"] = "cnn"
     width: int = Field(
         default=32, ge=1, description="Channels of the first convolution; the others have 2 and 4 times as many."
     )

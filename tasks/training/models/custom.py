@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-class Custom(Model):
+class Custom(Model, kind="custom"):
     """A factory of yours, called as ``factory(shape, classes, **arguments)``, that returns a torch module.
 
     ``shape`` is one input's shape as a tuple, without the batch; text arrives as int64 token ids. The module must end
@@ -25,7 +25,6 @@ class Custom(Model):
     part of the cache key.
     """
 
-    kind: Literal["custom"] = "custom"
     reads_tokens: ClassVar[bool] = True
     factory: str = Field(description="package.module:factory; importable, or in the working directory.")
     arguments: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments for the factory.")

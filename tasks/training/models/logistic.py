@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from tasks.dataset.samples import Payload
 from tasks.training.models import Model
@@ -12,10 +12,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-class Logistic(Model):
+class Logistic(Model, kind="logistic"):
     """One linear layer: its head gradient is its whole gradient."""
-
-    kind: Literal["logistic"] = "logistic"
 
     def build(self, payload: Payload, classes: int) -> nn.Module:
         """Flatten, then Linear."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -14,10 +14,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-class Mlp(Model):
+class Mlp(Model, kind="mlp"):
     """Linear layers with ReLU between them, for vectors and embeddings (and small images, flattened)."""
 
-    kind: Literal["mlp"] = "mlp"
     hidden: list[int] = Field(default=[128], min_length=1, description="Width of each hidden layer.")
     dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout after each hidden layer, while training.")
 

@@ -6,7 +6,7 @@ head is k × 512 as in the paper this project follows, unless a width says other
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
@@ -40,15 +40,13 @@ class _ResNet(Model):
         return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inside, classes))
 
 
-class ResNet18(_ResNet):
+class ResNet18(_ResNet, kind="resnet18"):
     """18 layers, 11.2 million parameters."""
 
-    kind: Literal["resnet18"] = "resnet18"
     blocks: ClassVar[tuple[int, int, int, int]] = (2, 2, 2, 2)
 
 
-class ResNet34(_ResNet):
+class ResNet34(_ResNet, kind="resnet34"):
     """34 layers, 21.3 million parameters; the paper's network."""
 
-    kind: Literal["resnet34"] = "resnet34"
     blocks: ClassVar[tuple[int, int, int, int]] = (3, 4, 6, 3)

@@ -14,10 +14,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-class Transformer(Language):
+class Transformer(Language, kind="transformer"):
     """An encoder of the library transformers, pooled, and an ``nn.Linear`` head on it."""
 
-    kind: Literal["transformer"] = "transformer"
     pooling: Literal["mean", "first"] = Field(
         default="mean", description="One vector a text: the mean of its tokens', or the first token's ([CLS])."
     )

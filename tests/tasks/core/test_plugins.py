@@ -27,14 +27,14 @@ CHOICES = [
 
 def test_a_bare_name_a_flat_mapping_and_kind_with_options_mean_the_same():
     written = [{"kind": "mlp", "hidden": [3]}, {"kind": "mlp", "options": {"hidden": [3]}}, Mlp(hidden=[3])]
-    assert [ModelChoice.model_validate(value).part for value in written] == [Mlp(hidden=[3])] * 3
-    assert ModelChoice.model_validate("mlp").part == Mlp()
-    assert ModelChoice.model_validate({"kind": "mlp"}).part == Mlp()
+    assert [ModelChoice.model_validate(value).component for value in written] == [Mlp(hidden=[3])] * 3
+    assert ModelChoice.model_validate("mlp").component == Mlp()
+    assert ModelChoice.model_validate({"kind": "mlp"}).component == Mlp()
 
 
 def test_options_without_a_kind_belong_to_the_default():
-    assert ModelChoice.model_validate({"hidden": [9]}).part == Mlp(hidden=[9])
-    assert ModelChoice().part == Mlp()
+    assert ModelChoice.model_validate({"hidden": [9]}).component == Mlp(hidden=[9])
+    assert ModelChoice().component == Mlp()
 
 
 def test_an_unknown_kind_is_refused_with_the_known_ones():
@@ -64,18 +64,18 @@ def test_what_is_no_choice_is_refused(value):
         ModelChoice.model_validate(value)
 
 
-@pytest.mark.parametrize(("choice", "family"), CHOICES)
-def test_the_form_offers_every_part_of_the_family(choice, family):
+@pytest.mark.parametrize(("choice", "registry"), CHOICES)
+def test_the_form_offers_every_part_of_the_family(choice, registry):
     schema = choice.model_json_schema()
-    assert schema["properties"]["kind"]["enum"] == list(family.parts)
-    assert schema["properties"]["kind"]["default"] in family.parts
+    assert schema["properties"]["kind"]["enum"] == list(registry.components)
+    assert schema["properties"]["kind"]["default"] in registry.components
 
 
-@pytest.mark.parametrize(("_choice", "family"), CHOICES)
-def test_every_part_is_named_by_its_kind_documented_and_frozen(_choice, family):
-    assert list(family.parts) == sorted(family.parts)
-    for kind, part in family.parts.items():
-        assert issubclass(part, family.base)
+@pytest.mark.parametrize(("_choice", "registry"), CHOICES)
+def test_every_component_is_named_by_its_kind_documented_and_frozen(_choice, registry):
+    assert list(registry.components) == sorted(registry.components)
+    for kind, part in registry.components.items():
+        assert issubclass(part, registry.base)
         assert part.model_fields["kind"].default == kind
         assert part.__doc__
         assert all(field.description for name, field in part.model_fields.items() if name != "kind")
@@ -94,7 +94,7 @@ def test_a_part_cannot_be_changed():
 
 
 class Fruit(Component):
-    kind: Any
+    kind: Any = None
 
 
 PLUM = """
@@ -102,7 +102,7 @@ from typing import Any, Literal
 from fruits import Fruit
 
 class Stoned(Fruit):
-    kind: Any
+    kind: Any = None
     stones: int = 1
 
 class {name}(Stoned):
@@ -130,13 +130,13 @@ def test_a_file_dropped_into_the_package_is_a_part(fruits):
     (fruits / "apricot.py").write_text(PLUM.format(name="Apricot", kind="apricot"))
     from fruits import FRUITS
 
-    assert list(FRUITS.parts) == ["apricot", "plum"]
+    assert list(FRUITS.components) == ["apricot", "plum"]
 
-    class FruitChoice(Choice[FRUITS.base], family=FRUITS):
+    class FruitChoice(Choice[FRUITS.base], registry=FRUITS):
         kind: str = Field("plum")
 
     assert FruitChoice.model_json_schema()["properties"]["kind"]["enum"] == ["apricot", "plum"]
-    assert FruitChoice.model_validate({"kind": "apricot", "stones": 2}).part.stones == 2
+    assert FruitChoice.model_validate({"kind": "apricot", "stones": 2}).component.stones == 2
     with pytest.raises(ValidationError, match="'pear' is not one of: apricot, plum"):
         FruitChoice.model_validate("pear")
 
@@ -146,7 +146,7 @@ def test_a_part_that_another_file_imports_is_found_once(fruits):
     (fruits / "alias.py").write_text("from fruits.plum import Plum, Stoned\n")
     from fruits import FRUITS
 
-    assert list(FRUITS.parts) == ["plum"]
+    assert list(FRUITS.components) == ["plum"]
 
 
 def test_two_parts_of_one_kind_are_an_error(fruits):
@@ -155,14 +155,14 @@ def test_two_parts_of_one_kind_are_an_error(fruits):
     from fruits import FRUITS
 
     with pytest.raises(TypeError, match="Plum and Damson are both called 'plum'"):
-        _ = FRUITS.parts
+        _ = FRUITS.components
 
 
 def test_an_empty_family_offers_nothing(fruits):
     from fruits import FRUITS
 
     assert isinstance(FRUITS, Registry)
-    assert FRUITS.parts == {}
+    assert FRUITS.components == {}
 
 
 def test_the_fingerprint_of_a_part_that_reads_nothing_is_empty():

@@ -40,10 +40,10 @@ def observed(tmp_path_factory):
         }
     )
     run = Run.start(tmp_path_factory.mktemp("lake"), "measured")
-    samples = ingest.fn(run, config.reader.part, config.ingestion)
+    samples = ingest.fn(run, config.reader.component, config.ingestion)
     planning = {"folds": config.folds, "canaries": config.planting, "neighbours": config.neighbours}
-    crossfit = cross_fitted(run, samples, config.recipe, config.gradient.part, **planning)
-    return (run, crossfit), score.fn(run, crossfit, config.parts)
+    crossfit = cross_fitted(run, samples, config.recipe, config.gradient.component, **planning)
+    return (run, crossfit), score.fn(run, crossfit, config.detector_components)
 
 
 @pytest.fixture(scope="module")

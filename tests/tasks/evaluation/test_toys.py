@@ -32,7 +32,7 @@ def test_an_experiment_reads_its_toy_in_the_papers_numbers(name, toy, n, flips, 
     run, digests = Run.start(tmp_path / "lake", "toys"), set()
     for repetition in (1, 2):
         given = scale.parameters_of(scale.variants[0], repetition, {"made": tmp_path, "bench": tmp_path})
-        samples = ingest.fn(run, ReaderChoice.model_validate(given["reader"]).part, Ingestion())
+        samples = ingest.fn(run, ReaderChoice.model_validate(given["reader"]).component, Ingestion())
         assert samples.facts["splits"] == {"train": n, "validation": 0, "test": 100}
         assert samples.facts["planted"] == flips
         assert tuple(samples.facts["payload"]["columns"]) == ("x0", "x1")

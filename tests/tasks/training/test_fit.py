@@ -2,7 +2,6 @@
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal
 
 import numpy as np
 import pytest
@@ -92,9 +91,7 @@ class Recorder(nn.Module):
         return outputs
 
 
-class Recording(Model):
-    kind: Literal["recording"] = "recording"
-
+class Recording(Model, kind="recording"):
     def build(self, payload, classes):
         return Recorder(payload.shape[0], classes)
 
@@ -450,9 +447,7 @@ class Breaking(nn.Linear):
         return super().forward(x) * (2 if float(x.sum()) > 0 else 1)
 
 
-class BreakingModel(Model):
-    kind: Literal["breaking"] = "breaking"
-
+class BreakingModel(Model, kind="breaking"):
     def build(self, payload, classes):
         return Breaking(4, classes)
 
@@ -526,8 +521,7 @@ class Wrong(nn.Module):
         return logits[0] if self.way == "no batch" else logits
 
 
-class WrongModel(Model):
-    kind: Literal["wrong"] = "wrong"
+class WrongModel(Model, kind="wrong"):
     way: str
 
     def build(self, payload, classes):

@@ -185,7 +185,7 @@ def prepare(tmp_path: Path) -> Callable[..., Prepared]:
                 "ingestion": {"shard_rows": shard_rows},
             }
         )
-        samples = ingest.fn(run, config.reader.part, config.ingestion)
+        samples = ingest.fn(run, config.reader.component, config.ingestion)
         scored, flags = flags_of(run, samples, flagged, relabelled, first)
         trained = large(run, "checkpoints", "checkpoints/fold-0.pt")
         gradients = large(run, "gradients", "gradients/00000.arrow", "gradients/00000.parquet")
@@ -208,7 +208,7 @@ def prepare(tmp_path: Path) -> Callable[..., Prepared]:
             "scores": scored,
             "flags": flags,
             "metrics": metrics,
-            "reader": config.reader.part,
+            "reader": config.reader.component,
         }
         return Prepared(run, store, dataset, given)
 

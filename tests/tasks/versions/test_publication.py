@@ -268,7 +268,7 @@ about = json.loads(Path(sys.argv[2]).read_text())
 run = Run.model_validate(about["run"])
 given = {n: Artefact.model_validate(v) for n, v in about["artefacts"].items()}
 given["checkpoints"] = [Artefact.model_validate(v) for v in about["checkpoints"]]
-given["reader"] = ReaderChoice.model_validate(about["reader"]).part
+given["reader"] = ReaderChoice.model_validate(about["reader"]).component
 import tasks.versions.publication, tasks.versions.mirror, tasks.dataset.samples, pyarrow.dataset
 from tasks.pipeline.provenance import code_version
 code_version()

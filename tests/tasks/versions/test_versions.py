@@ -158,7 +158,9 @@ def test_as_a_folder_of_images_which_our_own_reader_takes(three, tmp_path):
         assert found == expected
     (out / "version.json").unlink()
     code = "from tasks.ingestion.readers import ReaderChoice as C; import sys; "
-    code += "print(sum(len(c.label) for c in C(kind='image_folder', options={'path': sys.argv[1]}).part.open()[1]))"
+    code += (
+        "print(sum(len(c.label) for c in C(kind='image_folder', options={'path': sys.argv[1]}).component.open()[1]))"
+    )
     read = subprocess.run([sys.executable, "-c", code, str(out)], capture_output=True, text=True, check=False)
     assert read.stdout.strip() == str(three.history.resolve("v0003").rows), read.stderr
 

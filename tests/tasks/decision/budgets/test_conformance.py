@@ -30,7 +30,7 @@ BUILT = [(kind, options) for kind, cases in CASES.items() for options in cases]
 
 
 def budget_of(kind, options):
-    return BudgetChoice.model_validate({"kind": kind} | options).part
+    return BudgetChoice.model_validate({"kind": kind} | options).component
 
 
 def world(seed, n=2000, k=5, noise=0.1, error=0.15, canaries=0.05):
@@ -64,7 +64,7 @@ def reordered(ranking, order):
 
 
 def test_every_budget_has_a_case():
-    assert set(CASES) == set(BUDGETS.parts)
+    assert set(CASES) == set(BUDGETS.components)
 
 
 @pytest.mark.parametrize(("kind", "options"), BUILT)

@@ -198,7 +198,7 @@ def one_by_one(network, layers, x, y, loss):
 
 
 def test_every_kind_is_tested():
-    assert set(KINDS) == set(GRADIENTS.parts)
+    assert set(KINDS) == set(GRADIENTS.components)
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=str)

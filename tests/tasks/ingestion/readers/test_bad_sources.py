@@ -69,12 +69,12 @@ def _refused(read, reader: Reader) -> BadInput:
     return error
 
 
-@pytest.mark.parametrize("kind", [kind for kind in READERS.parts if kind not in ("digits", "huggingface")])
+@pytest.mark.parametrize("kind", [kind for kind in READERS.components if kind not in ("digits", "huggingface")])
 def test_a_missing_file_is_named_with_what_lies_beside_it(read, tmp_path, kind):
     (tmp_path / "neighbour.txt").write_text("")
     missing = tmp_path / "missing"
     options = {"images": missing, "labels": missing} if kind == "idx" else {"path": missing}
-    error = _refused(read, READERS.parts[kind](**options))
+    error = _refused(read, READERS.components[kind](**options))
     assert error.where == str(missing)
     assert "no such file" in error.got
     assert "neighbour.txt" in error.got
@@ -152,14 +152,14 @@ def test_an_empty_folder_is_refused(read, tmp_path, kind):
     if kind == "huggingface":
         pytest.importorskip("datasets")
     (tmp_path / "empty").mkdir()
-    _refused(read, READERS.parts[kind](path=tmp_path / "empty"))
+    _refused(read, READERS.components[kind](path=tmp_path / "empty"))
 
 
 @pytest.mark.parametrize("kind", ["idx", "npz"])
 def test_a_folder_in_a_files_place_is_refused(read, tmp_path, kind):
     (tmp_path / "folder").mkdir()
     options = {"images": tmp_path / "folder", "labels": tmp_path / "folder"}
-    _refused(read, READERS.parts[kind](**(options if kind == "idx" else {"path": tmp_path / "folder"})))
+    _refused(read, READERS.components[kind](**(options if kind == "idx" else {"path": tmp_path / "folder"})))
 
 
 @pytest.mark.parametrize("kind", TABULAR)

@@ -37,7 +37,7 @@ def _table(order: list[int]) -> pa.Table:
 
 
 def _part(kind: str, **options: object) -> Reader:
-    return READERS.parts[kind](**({"test_share": 0.0} | options))
+    return READERS.components[kind](**({"test_share": 0.0} | options))
 
 
 def _digits(folder: Path, order: list[int]) -> Reader:
@@ -150,10 +150,10 @@ CASES: dict[str, Callable[[Path, list[int]], Reader]] = {
 
 def _example(kind: str) -> Callable[[Path, list[int]], Reader]:
     """The case of a reader that brings its own."""
-    return lambda folder, order: READERS.parts[kind].example(_table(order), folder)
+    return lambda folder, order: READERS.components[kind].example(_table(order), folder)
 
 
-CASES |= {kind: _example(kind) for kind in READERS.parts if kind not in CASES}
+CASES |= {kind: _example(kind) for kind in READERS.components if kind not in CASES}
 WRITTEN = [name for name in CASES if name != "digits"]
 OWN_SPLITS = ["huggingface splits"]
 
@@ -175,16 +175,16 @@ def _pairs(ingested) -> list[tuple[str, tuple[float, ...]]]:
 
 
 def test_no_two_readers_claim_one_suffix():
-    claims = Counter(suffix for reader in READERS.parts.values() for suffix in reader.suffixes)
+    claims = Counter(suffix for reader in READERS.components.values() for suffix in reader.suffixes)
     assert set(claims.values()) == {1}
 
 
 @pytest.mark.parametrize(("kind", "share"), [("digits", 0.1), ("csv", 0)])
 def test_noise_of_ones_own_keeps_what_nobody_said_otherwise(kind, share):
     options = {"path": "a.csv"} if kind == "csv" else {}
-    reader = READERS.parts[kind].model_validate(options | {"noise": {"seed": 3}})
+    reader = READERS.components[kind].model_validate(options | {"noise": {"seed": 3}})
     assert (reader.noise.seed, reader.noise.share) == (3, share)
-    assert READERS.parts[kind].model_validate(options | {"noise": {"share": 0.3}}).noise.share == 0.3
+    assert READERS.components[kind].model_validate(options | {"noise": {"share": 0.3}}).noise.share == 0.3
 
 
 @pytest.mark.parametrize("case", WRITTEN)
@@ -304,25 +304,25 @@ def test_options_are_frozen(case, tmp_path):
         reader.limit = 3
 
 
-@pytest.mark.parametrize("kind", READERS.parts)
+@pytest.mark.parametrize("kind", READERS.components)
 def test_unknown_options_are_refused(kind):
     with pytest.raises(ValidationError) as caught:
-        READERS.parts[kind](surprise=1)
+        READERS.components[kind](surprise=1)
     assert ("extra_forbidden", ("surprise",)) in [(e["type"], e["loc"]) for e in caught.value.errors()]
 
 
-@pytest.mark.parametrize("kind", READERS.parts)
+@pytest.mark.parametrize("kind", READERS.components)
 def test_every_option_is_described(kind):
-    fields = READERS.parts[kind].model_fields
+    fields = READERS.components[kind].model_fields
     assert [name for name, field in fields.items() if name != "kind" and not field.description] == []
 
 
-@pytest.mark.parametrize("kind", READERS.parts)
+@pytest.mark.parametrize("kind", READERS.components)
 def test_a_choice_by_name_makes_the_same_part(case_options, kind):
     from tasks.ingestion.readers import ReaderChoice
 
     options = case_options[kind]
-    assert ReaderChoice(kind=kind, options=options).part == READERS.parts[kind](**options)
+    assert ReaderChoice(kind=kind, options=options).component == READERS.components[kind](**options)
 
 
 @pytest.fixture
@@ -330,7 +330,7 @@ def case_options() -> dict[str, dict[str, str]]:
     """The required options of each kind."""
     required = {
         kind: {name: "somewhere" for name, field in part.model_fields.items() if field.is_required()}
-        for kind, part in READERS.parts.items()
+        for kind, part in READERS.components.items()
     }
     assert required["idx"].keys() == {"images", "labels"}
     return required

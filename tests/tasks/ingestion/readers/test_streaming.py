@@ -39,8 +39,8 @@ def _source(kind: str, folder: Path) -> Reader:
         for name, array in (("x", x), ("y", y)):
             head = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
             (folder / name).write_bytes(head + array.tobytes())
-        return READERS.parts["idx"](images=folder / "x", labels=folder / "y")
-    return READERS.parts[kind](path=path)
+        return READERS.components["idx"](images=folder / "x", labels=folder / "y")
+    return READERS.components[kind](path=path)
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet", "arrow", "npz", "idx"])

@@ -37,7 +37,7 @@ def evidence_of(p, labels):
 
 
 def scored(kind, p, labels):
-    return DetectorChoice(kind=kind).part.score(evidence_of(p, labels))
+    return DetectorChoice(kind=kind).component.score(evidence_of(p, labels))
 
 
 worlds = st.builds(
@@ -76,13 +76,15 @@ def test_the_budget_threshold_with_the_value_one_flags_exactly_the_issues_of_cle
     assert ((suspicion > 1) == issues).all()
     np.testing.assert_allclose(suspicion - issues, scored("self_confidence", p, labels))
     standing = Ranking(suspicion=suspicion, labels=labels, predicted=p.argmax(1), wrongness=None)
-    budget = BudgetChoice.model_validate({"kind": "threshold", "value": 1}).part
+    budget = BudgetChoice.model_validate({"kind": "threshold", "value": 1}).component
     assert budget.find(standing).count == issues.sum()
 
 
 def test_without_noise_there_are_next_to_no_issues_and_with_it_many():
     clean, noisy = (
-        DetectorChoice(kind="confident_learning").part.facts(evidence_of(*world(0, n=2000, noise=noise, sharpness=3)))
+        DetectorChoice(kind="confident_learning").component.facts(
+            evidence_of(*world(0, n=2000, noise=noise, sharpness=3))
+        )
         for noise in (0.0, 0.3)
     )
     assert clean["issues"] < 100
@@ -90,7 +92,7 @@ def test_without_noise_there_are_next_to_no_issues_and_with_it_many():
 
 
 def test_the_wrong_label_of_a_run_is_an_issue(evidence):
-    part = DetectorChoice(kind="confident_learning").part
+    part = DetectorChoice(kind="confident_learning").component
     assert part.score(evidence)[OUTLIER] > 1
     assert part.facts(evidence) == {"issues": 1}
 

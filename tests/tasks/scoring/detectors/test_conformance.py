@@ -9,7 +9,7 @@ from tasks.scoring.detectors import DETECTORS, DetectorChoice
 N, OUTLIER = 180, 37
 
 # name → options; where the outlier comes is in LATER
-CASES = {kind: {"kind": kind} for kind in DETECTORS.parts if kind != "pyod"} | {
+CASES = {kind: {"kind": kind} for kind in DETECTORS.components if kind != "pyod"} | {
     "iforest_normalised_by_class": {"kind": "iforest", "on": "normalised", "by": "class"},
     "neighbours_features": {"kind": "neighbours", "space": "features"},
     "ocsvm_projected": {"kind": "ocsvm", "width": 8, "reference": "low_loss", "references": 20},
@@ -25,12 +25,12 @@ LATER = {"pyod_ecod": 9, "pyod_hbos": 17, "iforest_normalised_by_class": 17, "py
 
 
 def detector_of(name, **options):
-    return DetectorChoice.model_validate(CASES[name] | options).part
+    return DetectorChoice.model_validate(CASES[name] | options).component
 
 
 BLIND = [name for name in CASES if not detector_of(name).label_aware]
 SEEING = [name for name in CASES if name not in BLIND]
-SEEDED = [name for name, options in CASES.items() if "seed" in DETECTORS.parts[options["kind"]].model_fields]
+SEEDED = [name for name, options in CASES.items() if "seed" in DETECTORS.components[options["kind"]].model_fields]
 POINTWISE = [name for name in CASES if detector_of(name).pointwise]
 RELATIVE = [name for name in CASES if detector_of(name).relative]
 # Somebody else's, fitted on all samples it is given.
@@ -47,9 +47,9 @@ OF_GRADIENTS = [
 
 
 def test_every_detector_has_a_case_and_tells_what_it_sees():
-    assert {options["kind"] for options in CASES.values()} == set(DETECTORS.parts)
+    assert {options["kind"] for options in CASES.values()} == set(DETECTORS.components)
     known = {"gradients", "probabilities", "votes", "dynamics", "canaries", "reference", "nothing"}
-    for part in DETECTORS.parts.values():
+    for part in DETECTORS.components.values():
         assert part.sees
         assert set(part.sees) <= known
 

@@ -21,7 +21,7 @@ def knn(**options):
 
 
 def test_the_base_class_is_no_detector():
-    assert "dense" not in DETECTORS.parts
+    assert "dense" not in DETECTORS.components
 
 
 def test_gradients_no_longer_than_the_width_are_left_as_they_are(shuffled):
@@ -64,7 +64,7 @@ def test_a_matrix_over_the_runs_memory_is_refused_with_its_size_and_a_width_make
     evidence, options, monkeypatch
 ):
     evidence = Evidence(evidence.run.model_copy(update={"memory_gib": 4 * N * 7 / 2**30}), evidence.crossfit)
-    part = DetectorChoice.model_validate(options).part
+    part = DetectorChoice.model_validate(options).component
     with pytest.raises(BadArtefact, match=rf"{part.name}, option memory-gib: .*{N} × {P} float32 = .*Lower .* width"):
         part.score(evidence)
     # The n × p matrix is never built.
@@ -74,7 +74,7 @@ def test_a_matrix_over_the_runs_memory_is_refused_with_its_size_and_a_width_make
 
 def test_the_width_is_by_default_what_the_detector_affords():
     assert [PyOD(detector=name).affordable for name in ("IForest", "HBOS", "ECOD", "ROD")] == [5130, 5130, 256, 10]
-    assert DetectorChoice(kind="ocsvm").part.affordable == 128
+    assert DetectorChoice(kind="ocsvm").component.affordable == 128
 
 
 def test_within_a_group_scores_are_counted_from_its_median_in_interquartile_ranges():

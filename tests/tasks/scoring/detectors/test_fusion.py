@@ -13,7 +13,7 @@ POINTWISE = ["margin", "aum", "neighbours", "label_flow"]
 
 
 def fusion(**options):
-    return DetectorChoice.model_validate({"kind": "fusion"} | options).part
+    return DetectorChoice.model_validate({"kind": "fusion"} | options).component
 
 
 def test_without_canaries_it_is_told_what_to_do(relabelled):

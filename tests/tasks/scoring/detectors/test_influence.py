@@ -26,7 +26,7 @@ def detector_of(kind, **options):
     """The detector; unless said otherwise it refers to all samples, as the twins here do."""
     if kind in REFERRED:
         options = {"reference": "all"} | options
-    return DetectorChoice.model_validate({"kind": kind} | options).part
+    return DetectorChoice.model_validate({"kind": kind} | options).component
 
 
 def toy():
@@ -89,8 +89,8 @@ def rows():
 
 
 def test_the_base_classes_are_no_detectors_and_the_six_are():
-    assert set(KINDS) <= set(DETECTORS.parts)
-    assert {"influence", "curved", "referred"}.isdisjoint(DETECTORS.parts)
+    assert set(KINDS) <= set(DETECTORS.components)
+    assert {"influence", "curved", "referred"}.isdisjoint(DETECTORS.components)
     assert [detector_of(kind).name for kind in KINDS] == list(KINDS)
 
 

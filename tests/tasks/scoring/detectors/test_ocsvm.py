@@ -11,7 +11,7 @@ N, M, F, OUTLIER = 180, 40, 3, 37
 
 
 def detector_of(**options):
-    return DetectorChoice.model_validate({"kind": "ocsvm"} | options).part
+    return DetectorChoice.model_validate({"kind": "ocsvm"} | options).component
 
 
 def twin(rows, reference, nu):

@@ -9,7 +9,7 @@ from tasks.scoring.detectors import DetectorChoice
 
 
 def scores(ids, seed=0):
-    return DetectorChoice.model_validate({"kind": "random", "seed": seed}).part.score(
+    return DetectorChoice.model_validate({"kind": "random", "seed": seed}).component.score(
         SimpleNamespace(ids=pa.array(ids))
     )
 
@@ -18,7 +18,7 @@ IDS = [f"{i:05d}" for i in range(20_000)]
 
 
 def test_it_looks_at_nothing():
-    assert DetectorChoice(kind="random").part.sees == ("nothing",)
+    assert DetectorChoice(kind="random").component.sees == ("nothing",)
 
 
 def test_more_samples_change_none_of_the_scores():

@@ -35,9 +35,9 @@ CASES = {
 def _taken(kind):
     """The payloads that a model takes which has no case above: by its defaults, those it does not refuse."""
     taken = []
-    for payload in (TEXT, PAIR) if MODELS.parts[kind].reads_tokens else (VECTOR, IMAGE):
+    for payload in (TEXT, PAIR) if MODELS.components[kind].reads_tokens else (VECTOR, IMAGE):
         try:
-            MODELS.parts[kind]().build(payload, 3)
+            MODELS.components[kind]().build(payload, 3)
         except BadModel:
             continue
         taken.append(payload)
@@ -45,7 +45,7 @@ def _taken(kind):
     return taken
 
 
-CASES |= {kind: ({}, _taken(kind)) for kind in MODELS.parts if kind not in CASES}
+CASES |= {kind: ({}, _taken(kind)) for kind in MODELS.components if kind not in CASES}
 NETS = """
 from torch import nn
 
@@ -69,7 +69,7 @@ def _nets(tmp_path, monkeypatch):
 
 
 def model_of(kind):
-    return MODELS.parts[kind](**CASES[kind][0])
+    return MODELS.components[kind](**CASES[kind][0])
 
 
 def built(kind, payload, classes=3, seed=0):
@@ -97,7 +97,7 @@ def test_a_network_gives_one_finite_output_for_each_class_or_one_for_a_response(
 
 @pytest.mark.parametrize(("kind", "payload"), [case for case in BUILDS if case.values[1] is not ANSWERED])
 def test_the_head_is_found(kind, payload):
-    GRADIENTS.parts["head"]().check(built(kind, payload), torch.zeros_like(inputs(payload, 2)))
+    GRADIENTS.components["head"]().check(built(kind, payload), torch.zeros_like(inputs(payload, 2)))
 
 
 @pytest.mark.parametrize(("kind", "payload"), BUILDS)

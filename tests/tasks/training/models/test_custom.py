@@ -79,4 +79,4 @@ def test_the_fingerprint_follows_the_code_and_what_it_imports_but_no_comment(pac
 
 
 def test_models_of_this_project_have_no_fingerprint_of_their_own():
-    assert ModelChoice(kind="logistic").part.fingerprint() == ""
+    assert ModelChoice(kind="logistic").component.fingerprint() == ""

@@ -68,7 +68,7 @@ def test_gradients_are_autograds_one_text_at_a_time(kind, pair):
     network = built(payload, tuning="lora")
     torch.nn.init.normal_(next(p for name, p in network.named_parameters() if "lora_B" in name))
     options = {} if kind == "head" else {"projection": "none"}
-    gradient, x, y = GRADIENTS.parts[kind](**options), texts(payload), torch.tensor([0, 1, 2, 0, 1])
+    gradient, x, y = GRADIENTS.components[kind](**options), texts(payload), torch.tensor([0, 1, 2, 0, 1])
     gradient.check(network, payload.blank(2))
     taken = gradient.taker(network, x[:2], Loss(), 5)(x, y)
     if kind == "head":
@@ -197,7 +197,7 @@ def test_a_missing_library_is_said_with_what_to_install(monkeypatch):
 def test_a_model_of_numbers_is_given_counts_of_tokens():
     network, x = build(Mlp(hidden=[4]), WORDS, 3).eval(), texts()
     network[0].fit(x, torch.arange(len(x)))
-    GRADIENTS.parts["layers"]().check(network, WORDS.blank(2))
+    GRADIENTS.components["layers"]().check(network, WORDS.blank(2))
     assert network(x).shape == (5, 3)
     shuffled = x.clone()
     shuffled[0, 1:7] = x[0, 1:7].flip(0)
