@@ -59,9 +59,9 @@ def print_answer(
 
 def _bare(query: str) -> str:
     """A statement without the semicolon that ends it and the comments after it: DuckDB puts it in brackets."""
-    for place, kind in reversed(duckdb.tokenize(query)):
-        if (kind == duckdb.token_type.operator and query[place] == ";") or kind == duckdb.token_type.comment:
-            query = query[:place]
+    for index, kind in reversed(duckdb.tokenize(query)):
+        if (kind == duckdb.token_type.operator and query[index] == ";") or kind == duckdb.token_type.comment:
+            query = query[:index]
         else:
             break
     return query

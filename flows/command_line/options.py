@@ -1,8 +1,8 @@
 """A flow's configuration as command-line options: every choice of a component opened into the options of all of them.
 
 A flow's parameters hold a component's options in one free mapping (``tasks/core/plugins.py``). On a command line each
-option of each component has its own name and words, a kind may be left out where the other options tell it, and a YAML file
-may lie under it all.
+option of each component has its own name and words, a kind may be left out where the other options tell it, and a YAML
+file may lie under it all.
 """
 
 from __future__ import annotations

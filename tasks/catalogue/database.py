@@ -104,9 +104,9 @@ def connect(lake: Path, run_id: str | None = None, *, need_run: bool = True) -> 
 
 def _readable(schema: pa.Schema) -> pa.Schema:
     """DuckDB cannot read half floats, nor anything beside them: Arrow widens them on the way."""
-    for place, field in enumerate(schema):
+    for index, field in enumerate(schema):
         if pa.types.is_fixed_size_list(field.type) and pa.types.is_float16(field.type.value_type):
-            schema = schema.set(place, field.with_type(pa.list_(pa.float32(), field.type.list_size)))
+            schema = schema.set(index, field.with_type(pa.list_(pa.float32(), field.type.list_size)))
     return schema
 
 

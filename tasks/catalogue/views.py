@@ -116,12 +116,12 @@ def _of_runs(lake: Path) -> Iterable[str]:
         "metrics": ("metrics.parquet", METRICS, "*"),
     }  # fmt: skip
     for view, (pattern, schema, columns) in tables.items():
-        place = -2 - pattern.count("/")
+        index = -2 - pattern.count("/")
         listed = columns.replace("*", "* EXCLUDE __file", 1)
         files = _parquet(lake, f"runs/{WHOLE}/{pattern}", schema)
         yield f"""
             CREATE VIEW {view} AS
-                SELECT parse_path(__file)[{place}] AS run_id, {listed} FROM {files};
+                SELECT parse_path(__file)[{index}] AS run_id, {listed} FROM {files};
             CREATE VIEW latest.{view} AS
                 SELECT * FROM main.{view} WHERE run_id IN (SELECT run_id FROM main.runs WHERE latest);
         """

@@ -59,11 +59,11 @@ def exclusive(device: Device) -> Iterator[torch.device]:
     import torch
 
     found = resolve(device)
-    with _ONE_JOB, _one_of(found) as place:
+    with _ONE_JOB, _one_of(found) as index:
         if found.type == "cpu":
             asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
             torch.set_num_threads(int(asked) if asked.isdigit() and int(asked) else max(1, (os.cpu_count() or 2) // 2))
-        yield place
+        yield index
 
 
 @contextmanager
@@ -77,8 +77,8 @@ def claimed(device: Device) -> Iterator[torch.device]:
 
     found = resolve(device)
     if found.type != "cpu":
-        with _one_of(found) as place:
-            yield place
+        with _one_of(found) as index:
+            yield index
         return
     with _SIDE_BY_SIDE:
         torch.set_num_threads(1)

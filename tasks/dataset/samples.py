@@ -249,8 +249,8 @@ def given_texts(run: Run, samples: Artefact, ids: pa.Array) -> pa.Array:
     thin = pa.concat_tables(
         [pq.read_table(path, columns=["sample_id", "label"]) for path in sample_paths(run, samples, "train")]
     )
-    place = pc.index_in(ids, value_set=thin["sample_id"].combine_chunks())
-    taken = thin["label"].take(place)
+    index = pc.index_in(ids, value_set=thin["sample_id"].combine_chunks())
+    taken = thin["label"].take(index)
     return taken.combine_chunks() if isinstance(taken, pa.ChunkedArray) else taken
 
 
@@ -284,9 +284,9 @@ def known_folds(run: Run, folds: Artefact, ids: np.ndarray) -> np.ndarray:
     fold = np.full(len(ids), -1, np.int16)
     with pq.ParquetFile(run.path(folds)) as file:
         for batch in file.iter_batches():
-            place = pc.index_in(batch["sample_id"], value_set=wanted)
-            known = pc.is_valid(place).to_numpy(zero_copy_only=False)
-            fold[place.drop_null().to_numpy()] = batch["fold"].to_numpy()[known]
+            index = pc.index_in(batch["sample_id"], value_set=wanted)
+            known = pc.is_valid(index).to_numpy(zero_copy_only=False)
+            fold[index.drop_null().to_numpy()] = batch["fold"].to_numpy()[known]
     return fold
 
 

@@ -155,9 +155,9 @@ class Tokens(BaseModel):
         room = self.vocabulary - _FIRST
         parts = [[_FIRST + zlib.crc32(word.encode()) % room for word in part] for part in words]
         ids, segments = [_START], [0]
-        for place, part in enumerate(parts):
+        for index, part in enumerate(parts):
             ids += [*part, _END]
-            segments += [place] * (len(part) + 1)
+            segments += [index] * (len(part) + 1)
         missing = length - len(ids)
         return ids + [self.pad] * missing, segments + [0] * missing
 

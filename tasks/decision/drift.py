@@ -27,8 +27,8 @@ def drift(run: Run, folds: Artefact, scores: Artefact, flags: Artefact, options:
     said = pq.read_table(run.path(folds), columns=["sample_id", "new"])
     chosen = pq.read_table(run.paths(flags, "flags.parquet")[0], columns=["sample_id", "flag"])
     chosen = chosen.filter(chosen["flag"])["sample_id"].combine_chunks()
-    place = pc.index_in(table["sample_id"].combine_chunks(), value_set=said["sample_id"].combine_chunks())
-    new = said["new"].combine_chunks().take(place).to_numpy(zero_copy_only=False)
+    index = pc.index_in(table["sample_id"].combine_chunks(), value_set=said["sample_id"].combine_chunks())
+    new = said["new"].combine_chunks().take(index).to_numpy(zero_copy_only=False)
     flagged = pc.is_in(table["sample_id"].combine_chunks(), value_set=chosen).to_numpy(zero_copy_only=False)
     found = options.judged(table[detector].to_numpy(), flagged, new)
     shares = found["share_flagged"]

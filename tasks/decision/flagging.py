@@ -128,9 +128,9 @@ def described(flags: pa.Table, samples: pa.Table) -> pa.Table:
     Returns:
         Schema ``SUSPECTS``, by rank.
     """
-    place = pc.index_in(flags["sample_id"], value_set=samples["sample_id"].combine_chunks())
+    index = pc.index_in(flags["sample_id"], value_set=samples["sample_id"].combine_chunks())
     for name in SUSPECTS.names[len(FLAGS) :]:
-        flags = flags.append_column(name, samples[name].take(place))
+        flags = flags.append_column(name, samples[name].take(index))
     return flags.cast(SUSPECTS)
 
 

@@ -26,17 +26,17 @@ def halve(run: Run, names: list[str], search: Search, trials: list[Artefact], ru
 
     from tasks.pipeline.schemas import SEARCH
 
-    places, flags = search.survivors, search.candidates
-    each = len(trials) // len(places)
+    indices, flags = search.survivors, search.candidates
+    each = len(trials) // len(indices)
     rows, means = [], {}
-    flagged = {place: flags[place].facts["flagged"] for place in places}
-    for i, place in enumerate(places):
+    flagged = {index: flags[index].facts["flagged"] for index in indices}
+    for i, index in enumerate(indices):
         of_place = [
             {"seed": trial.facts["seed"], "accuracy": trial.facts["credit"]}
             for trial in trials[i * each : (i + 1) * each]
         ]
-        means[place] = sum(row["accuracy"] for row in of_place) / each
-        about = {"rung": rung, "budget": names[place], "flagged": flagged[place], "place": place}
+        means[index] = sum(row["accuracy"] for row in of_place) / each
+        about = {"rung": rung, "budget": names[index], "flagged": flagged[index], "place": index}
         rows += [about | row for row in of_place]
     kept = better_half(means, flagged)
     table = pa.Table.from_pylist([row | {"kept": row["place"] in kept} for row in rows], SEARCH)
@@ -44,4 +44,4 @@ def halve(run: Run, names: list[str], search: Search, trials: list[Artefact], ru
     table = pa.concat_tables([*earlier, table])
     with run.draft("search") as draft:
         pq.write_table(table, draft.path("search.parquet", table.num_rows), compression="zstd")
-        return draft.commit(survivors=kept, names=[names[place] for place in kept], rung=rung)
+        return draft.commit(survivors=kept, names=[names[index] for index in kept], rung=rung)

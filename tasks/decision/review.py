@@ -109,7 +109,7 @@ def _rows_of(run: Run, flags: Artefact, table: pa.Table, answer: Answer) -> pa.T
         return pq.read_table(home_of(run, flags) / "rows.parquet").cast(ROWS)
     names = table.filter(table["flag"])["sample_id"]
     approved = 0 if answer.decision == "reject" else len(names) if answer.at_most is None else answer.at_most
-    kept = [place < approved for place in range(len(names))]
+    kept = [index < approved for index in range(len(names))]
     return pa.table([names, pa.array(kept), pa.nulls(len(names), pa.string())], schema=ROWS)
 
 

@@ -37,15 +37,15 @@ def precision_recall_chart(
     figure = Figure(figsize=(10, 6.2), dpi=160, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    for place, (name, average) in enumerate(ranked):
-        round_, colour = divmod(place, len(_COLOURS))
+    for index, (name, average) in enumerate(ranked):
+        round_, colour = divmod(index, len(_COLOURS))
         axes.plot(
             _LEVELS,
             mean_precision(curves.filter(pc.equal(curves["detector"], name))),
             color=_COLOURS[colour],
             linewidth=max(2.0 - 0.4 * round_, 0.9),
             linestyle=_DASHES[round_ % len(_DASHES)],
-            zorder=3 - place / 100,
+            zorder=3 - index / 100,
             label=f"{average:.3f}  {name}",
         )
     axes.axhline(noise, color="black", linestyle=":", linewidth=1.2, label=f"{noise:.3f}  share of wrong labels")

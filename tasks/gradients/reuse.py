@@ -43,14 +43,14 @@ class BaseShard:
             for path in sample_paths(run, before, "train"):
                 with pq.ParquetFile(path) as file:
                     for batch in file.iter_batches(columns=["sample_id", "label"]):
-                        rows, places = self._matched(batch)
-                        equal = pc.equal(batch["label"].take(rows), labels.take(places))
-                        self.same[places.filter(equal).to_numpy()] = True
+                        rows, indices = self._matched(batch)
+                        equal = pc.equal(batch["label"].take(rows), labels.take(indices))
+                        self.same[indices.filter(equal).to_numpy()] = True
 
     def _matched(self, batch: pa.RecordBatch) -> tuple[pa.Array, pa.Array]:
         """(rows of ``batch`` that are samples of this shard, their places in it)."""
-        place = pc.index_in(batch["sample_id"], value_set=self.ids)
-        return pc.indices_nonzero(pc.is_valid(place)), place.drop_null()
+        index = pc.index_in(batch["sample_id"], value_set=self.ids)
+        return pc.indices_nonzero(pc.is_valid(index)), index.drop_null()
 
     def shard(self, name: str) -> Artefact | None:
         """The base's shard of this name, if it holds just these samples."""
@@ -77,9 +77,9 @@ class BaseShard:
                 if not self._alike(table.schema):
                     continue
                 for batch in table.to_batches():
-                    rows, places = self._matched(batch)
-                    known = pa.array(self.same[places.to_numpy()])
-                    rows, places = rows.filter(known), places.filter(known).to_numpy()
+                    rows, indices = self._matched(batch)
+                    known = pa.array(self.same[indices.to_numpy()])
+                    rows, indices = rows.filter(known), indices.filter(known).to_numpy()
                     if len(rows):
-                        yield places, batch if len(rows) == batch.num_rows else batch.take(rows)
+                        yield indices, batch if len(rows) == batch.num_rows else batch.take(rows)
                         missing -= len(rows)

@@ -163,9 +163,9 @@ class GradientShards:
 
         Only the record batches that hold one of them are read.
         """
-        places = self._order[ranks]
-        by_place = np.argsort(places, kind="stable")
-        cuts = np.searchsorted(places[by_place], self._starts)
+        indices = self._order[ranks]
+        by_place = np.argsort(indices, kind="stable")
+        cuts = np.searchsorted(indices[by_place], self._starts)
         types = {name: self._files[0].schema.field(name).type.value_type.to_pandas_dtype() for name in names}
         found = {name: np.empty((len(ranks), self.widths[name]), kind) for name, kind in types.items()}
         before = 0
@@ -174,7 +174,7 @@ class GradientShards:
             for i, batch in zip(only, file.batches(only), strict=True):
                 some = by_place[cuts[before + i] : cuts[before + i + 1]]
                 for name, view in self._views(batch, names).items():
-                    found[name][some] = view[places[some] - self._starts[before + i]]
+                    found[name][some] = view[indices[some] - self._starts[before + i]]
             before += len(file.rows)
         return found
 

@@ -134,13 +134,13 @@ def flip_draws(ids: list[str], noise: Noise) -> np.ndarray:
 
 def _exact_cutoff(spool: Path, survey: Survey, noise: Noise) -> float:
     """The draw below which round(share · n) of the n training samples lie; one float per sample in memory."""
-    draws, place = [], 0
+    draws, index = [], 0
     with pq.ParquetFile(spool) as source:
         for batch in source.iter_batches(columns=["sample_id", "split"]):
-            train = _is_train(batch) & survey.kept(place, batch.num_rows)
-            ids = survey.names(place, batch["sample_id"].to_pylist())
+            train = _is_train(batch) & survey.kept(index, batch.num_rows)
+            ids = survey.names(index, batch["sample_id"].to_pylist())
             draws.append(flip_draws([ids[i] for i in np.flatnonzero(train)], noise))
-            place += batch.num_rows
+            index += batch.num_rows
     every = np.concatenate(draws)
     flips = round(noise.share * len(every))
     return float(np.partition(every, flips)[flips]) if flips < len(every) else np.inf

@@ -39,13 +39,13 @@ class Survey:
             contents: the rows' content hashes.
         """
         return [
-            f"{content}-{self.copies[place]}" if place in self.copies else content
-            for place, content in enumerate(contents, first)
+            f"{content}-{self.copies[index]}" if index in self.copies else content
+            for index, content in enumerate(contents, first)
         ]
 
     def kept(self, first: int, rows: int) -> np.ndarray:
         """Which of ``rows`` consecutive rows from position ``first`` stay: not those of classes nobody can learn."""
-        return np.array([place not in self.dropped for place in range(first, first + rows)], bool)
+        return np.array([index not in self.dropped for index in range(first, first + rows)], bool)
 
 
 def check_classes(survey: Survey, read: int, where: str) -> None:
@@ -144,10 +144,10 @@ def _ask_held_out(db: duckdb.DuckDBPyConnection, survey: Survey) -> None:
 
 def _drop(db: duckdb.DuckDBPyConnection, survey: Survey, labels: dict[str, str], detail: str) -> None:
     """Reject all rows of ``labels``, for the reason that stands there."""
-    for place, source, row, label in db.execute(
+    for index, source, row, label in db.execute(
         'SELECT place, source, "row", label FROM spool WHERE list_contains($1, label) ORDER BY place', [list(labels)]
     ).fetchall():
-        survey.dropped.add(place)
+        survey.dropped.add(index)
         reject = {"source": source, "row": row, "reason": labels[label], "detail": detail.format(label)}
         survey.rejects.append(reject)
 

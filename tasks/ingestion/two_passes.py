@@ -146,8 +146,8 @@ def _splits(chunk: Chunk, hashes: list[str], held_out: dict[str, float]) -> tupl
         ]
         names = [*held_out, "train"]
         ends = np.cumsum(list(held_out.values())) * 2**32
-        places = np.searchsorted(ends, [int(key[:8], 16) for key in keys], side="right")
-        return [names[place] for place in places], np.zeros(n, bool)
+        indices = np.searchsorted(ends, [int(key[:8], 16) for key in keys], side="right")
+        return [names[index] for index in indices], np.zeros(n, bool)
     named = [None if name is None else SPLIT_NAMES.get(name.lower()) for name in chunk.split.to_pylist()]
     return [name or "" for name in named], np.array([name is None for name in named], bool)
 
@@ -241,11 +241,11 @@ def write_shards(
         Facts: classes, samples by split, planted flips, texts that are longer than networks read.
     """
     shards = {split: _Shards(split, shard_rows, path) for split in SPLITS}
-    planted, place, cut = 0, 0, 0
+    planted, index, cut = 0, 0, 0
     with pq.ParquetFile(spool) as source:
         for batch in source.iter_batches(batch_size=4096):
-            final, flips = _finalise(batch, place, survey, planting)
-            place += batch.num_rows
+            final, flips = _finalise(batch, index, survey, planting)
+            index += batch.num_rows
             planted += flips
             if payload.tokens:
                 cut += payload.tokens.cut([final[name].to_pylist() for name in payload.columns], payload.shape)

@@ -27,7 +27,7 @@ def input_weights(module: nn.MultiheadAttention) -> dict[str, tuple[nn.Parameter
         raise NotImplementedError("attention with bias_k, bias_v or add_zero_attn")
     bias: nn.Parameter | None = module.in_proj_bias
     if module.in_proj_weight is not None:
-        return {which: (module.in_proj_weight, place * module.embed_dim, bias) for place, which in enumerate("qkv")}
+        return {which: (module.in_proj_weight, index * module.embed_dim, bias) for index, which in enumerate("qkv")}
     weights = {"q": module.q_proj_weight, "k": module.k_proj_weight, "v": module.v_proj_weight}
     return {which: (weight, 0, bias) for which, weight in weights.items()}
 

@@ -20,7 +20,7 @@ def calibration_error(confidence: Float[np.ndarray, "n"], right: Bool[np.ndarray
     """
     if not len(confidence):
         return float("nan")
-    place = np.clip(np.ceil(confidence.astype(np.float64) * bins).astype(np.int64) - 1, 0, bins - 1)
+    index = np.clip(np.ceil(confidence.astype(np.float64) * bins).astype(np.int64) - 1, 0, bins - 1)
     # |B| · |share − mean| = |Σ (right − confidence)|
-    gaps = np.bincount(place, weights=right - confidence.astype(np.float64), minlength=bins)
+    gaps = np.bincount(index, weights=right - confidence.astype(np.float64), minlength=bins)
     return float(np.abs(gaps).sum() / len(confidence))

@@ -83,5 +83,5 @@ def planting_networks(fold: Int[np.ndarray, "m"], draws: Float[np.ndarray, "m f"
     folds = draws.shape[1]
     order = draws.copy()
     order[np.arange(len(fold)), fold] = np.inf
-    place = np.argsort(np.argsort(order, axis=1, kind="stable"), axis=1, kind="stable")
-    return place < (folds - 1) // 2
+    index = np.argsort(np.argsort(order, axis=1, kind="stable"), axis=1, kind="stable")
+    return index < (folds - 1) // 2

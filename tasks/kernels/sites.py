@@ -100,10 +100,10 @@ class Sites:
                 except NotImplementedError as error:
                     raise UnfitLayer(name, str(error)) from error
                 e = module.embed_dim
-                for place, (which, (weight, first, bias)) in enumerate(weights.items()):
+                for index, (which, (weight, first, bias)) in enumerate(weights.items()):
                     found = parameter_of(weight, layer, first, e)
                     sites[f"{name}.{which}"] = Site(
-                        f"{name}.{which}", module, found, parameter_of(bias, layer, place * e, e)
+                        f"{name}.{which}", module, found, parameter_of(bias, layer, index * e, e)
                     )
                 continue
             refuse_unknown(name, module)

@@ -85,5 +85,5 @@ def planted_of(run: Run, canaries: Artefact, target: Target) -> Planted:
 
 def indices_among(ids: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(rows of ``ids`` that stand in ``among``, their places there)."""
-    place = pc.index_in(pa.array(ids, pa.string()), value_set=pa.array(among, pa.string()))
-    return np.flatnonzero(place.is_valid().to_numpy(zero_copy_only=False)), place.drop_null().to_numpy()
+    index = pc.index_in(pa.array(ids, pa.string()), value_set=pa.array(among, pa.string()))
+    return np.flatnonzero(index.is_valid().to_numpy(zero_copy_only=False)), index.drop_null().to_numpy()

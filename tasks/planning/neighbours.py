@@ -109,8 +109,8 @@ class Electorate:
         draws, _ = uniforms(inputs.ids[order[eligible]].tolist(), _SEED)
         asked = np.sort(eligible[np.argsort(draws)[:_REFERENCES]])
         space = neighbours.space(inputs.x, order[eligible], image=payload.is_image, tokens=payload.tokens)
-        places = torch.from_numpy(order[asked])
-        references, labels = space(inputs.x[places]).to(device), inputs.labels[places].to(device)
+        indices = torch.from_numpy(order[asked])
+        references, labels = space(inputs.x[indices]).to(device), inputs.labels[indices].to(device)
         return cls(asked, neighbours.among(len(asked)), classes, space, references, labels)
 
     def votes(

@@ -35,8 +35,8 @@ def vote(run: Run, samples: Artefact, neighbours: Neighbours, where: Device, fol
         themselves = np.full(n, -1, np.int64)
         themselves[asked] = np.arange(len(asked))
         ballots, near = np.empty((n, classes), np.float32), np.empty((n, listed), np.int32)
-        for at, shares, places in electorate.votes(inputs.x, order, themselves, listed):
-            ballots[at], near[at] = shares, places
+        for at, shares, indices in electorate.votes(inputs.x, order, themselves, listed):
+            ballots[at], near[at] = shares, indices
             progress.step(steps=len(shares))
     with run.draft("votes") as draft:
         columns = [

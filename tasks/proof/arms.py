@@ -132,10 +132,10 @@ def flagged_among(flags: pa.Table, ids: np.ndarray, target: Target) -> tuple[np.
     import pyarrow.compute as pc
 
     names = flags["sample_id"].combine_chunks()
-    place = pc.fill_null(pc.index_in(pa.array(ids, pa.string()), value_set=names), -1)
-    place = place.to_numpy(zero_copy_only=False)
-    known = place >= 0
+    index = pc.fill_null(pc.index_in(pa.array(ids, pa.string()), value_set=names), -1)
+    index = index.to_numpy(zero_copy_only=False)
+    known = index >= 0
     flagged = np.zeros(len(ids), bool)
-    flagged[known] = flags["flag"].to_numpy()[place[known]]
-    suggested = flags["suggested_label"].combine_chunks().take(pa.array(place, mask=~known))
+    flagged[known] = flags["flag"].to_numpy()[index[known]]
+    suggested = flags["suggested_label"].combine_chunks().take(pa.array(index, mask=~known))
     return flagged, target.strata(suggested), suggested

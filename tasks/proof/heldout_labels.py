@@ -45,8 +45,8 @@ def examined(
     """
     order = np.argsort(ids, kind="stable")  # which rows are imagined must not depend on how they came
     ids, labels, probabilities, votes = (array[order] for array in (ids, labels, probabilities, votes))
-    places, planted = imagined(labels, len(classes))
-    observed = Observed(probabilities, votes, labels, places, planted)
+    indices, planted = imagined(labels, len(classes))
+    observed = Observed(probabilities, votes, labels, indices, planted)
     wrong = wrongness_of(observed).probability
     predicted, rows = observed.predicted, np.arange(len(labels))
     other, _ = suggested(probabilities, votes, labels)

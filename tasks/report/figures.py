@@ -123,12 +123,12 @@ def _accuracy(folder: Path, metrics: dict[str, Any]) -> Figure:
     treated, figure = metrics["verdict"]["arm"], metrics.get("figure", "accuracy")
 
     def draw(axes: Axes) -> None:
-        for place, arm in enumerate(reversed(arms)):
+        for index, arm in enumerate(reversed(arms)):
             colour = _FLAGGED if arm == treated else _KEPT
             if (bound := bounds[arm]) is not None:
-                axes.plot([100 * bound[0], 100 * bound[1]], [place, place], color=colour, linewidth=3)
-            axes.plot(100 * arms[arm], [place] * len(arms[arm]), "|", color=colour, markersize=12)
-            axes.plot([100 * means[arm]], [place], "o", color=colour, markersize=8)
+                axes.plot([100 * bound[0], 100 * bound[1]], [index, index], color=colour, linewidth=3)
+            axes.plot(100 * arms[arm], [index] * len(arms[arm]), "|", color=colour, markersize=12)
+            axes.plot([100 * means[arm]], [index], "o", color=colour, markersize=8)
         axes.set_yticks(range(len(arms)), list(reversed(arms)))
         axes.set_ylim(-0.6, len(arms) - 0.4)
         axes.set_xlabel(f"test {figure}, %; seeds, mean" + (", 95 % interval" if any(bounds.values()) else ""))
@@ -160,10 +160,10 @@ def _worth(metrics: dict[str, Any]) -> Figure:
     }
 
     def draw(axes: Axes) -> None:
-        for place, (name, gain) in enumerate(reversed(gains.items())):
+        for index, (name, gain) in enumerate(reversed(gains.items())):
             colour = _FLAGGED if name.startswith(arm) else _KEPT
-            axes.plot([100 * gain["low"], 100 * gain["high"]], [place, place], color=colour, linewidth=3)
-            axes.plot([100 * gain["mean"]], [place], "o", color=colour, markersize=8)
+            axes.plot([100 * gain["low"], 100 * gain["high"]], [index, index], color=colour, linewidth=3)
+            axes.plot([100 * gain["mean"]], [index], "o", color=colour, markersize=8)
         axes.axvline(0, color=_KEPT, linewidth=1, linestyle=":")
         axes.set_yticks(range(len(gains)), list(reversed(gains)))
         axes.set_ylim(-0.6, len(gains) - 0.4)

@@ -100,8 +100,8 @@ class Gallery:
         with rc_context({"text.parse_math": False}):
             canvas = Figure(figsize=(9, 1.75 * lines), layout="constrained")
             FigureCanvasAgg(canvas)
-            for place, suspect in enumerate(self.suspects, 1):
-                axes = canvas.add_subplot(lines, _COLUMNS, place)
+            for index, suspect in enumerate(self.suspects, 1):
+                axes = canvas.add_subplot(lines, _COLUMNS, index)
                 axes.set_axis_off()
                 if suspect.pixels is not None:
                     image = as_image(suspect.pixels)

@@ -187,11 +187,11 @@ class Evidence:
                 seen = pq.read_table(path, columns=["sample_id", "label", name])
                 rank = pc.index_in(seen["sample_id"], value_set=self.ids)
                 there = pc.is_valid(rank).to_numpy()
-                place = rank.to_numpy(zero_copy_only=False)[there].astype(np.int64)
+                index = rank.to_numpy(zero_copy_only=False)[there].astype(np.int64)
                 trained = pc.index_in(seen["label"], value_set=pa.array(self.classes, pa.string())).to_numpy()
-                as_borne = trained[there] == self.labels[place]
-                np.add.at(sums, place[as_borne], seen[name].to_numpy()[there][as_borne])
-                np.add.at(counts, place[as_borne], 1)
+                as_borne = trained[there] == self.labels[index]
+                np.add.at(sums, index[as_borne], seen[name].to_numpy()[there][as_borne])
+                np.add.at(counts, index[as_borne], 1)
         return np.divide(sums, counts, out=np.full(len(self), np.nan), where=counts > 0)
 
     @cached_property

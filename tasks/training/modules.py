@@ -176,8 +176,8 @@ class ResponseLikelihood(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Ids, and ones where the response is."""
         ids, answered = x[:, 0], x[:, 1, 1:].bool()
-        places = self._places(answered)
-        sparing = {"logits_to_keep": places} if places else {}
+        indices = self._places(answered)
+        sparing = {"logits_to_keep": indices} if indices else {}
         logits = self.encoder(input_ids=ids, use_cache=False, **sparing).logits[:, :-1].float()
         asked = logits.shape[1]
         said = -nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, -asked:].flatten(), reduction="none").view(

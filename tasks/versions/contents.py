@@ -69,10 +69,10 @@ class Decided:
         gone = pc.is_in(batch["sample_id"], value_set=self.removed)
         if pc.any(gone).as_py():
             batch = batch.filter(pc.invert(gone))
-        place = pc.index_in(batch["sample_id"], value_set=self.relabelled)
-        if place.null_count == len(place):
+        index = pc.index_in(batch["sample_id"], value_set=self.relabelled)
+        if index.null_count == len(index):
             return batch
-        label = pc.coalesce(self.labels.take(place), batch["label"])
+        label = pc.coalesce(self.labels.take(index), batch["label"])
         return batch.set_column(batch.schema.get_field_index("label"), batch.schema.field("label"), label)
 
 

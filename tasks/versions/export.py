@@ -91,15 +91,15 @@ def _image_folder(rows: Rows, aside: Path) -> int:
     for part, batch in rows.batches(["sample_id", "label", *payload.columns]):
         pixels = None if payload.kind == "image" else to_array(batch.select(list(payload.columns)), payload)
         encoded = batch[payload.columns[0]].to_pylist() if pixels is None else []
-        for place, (name, label) in enumerate(
+        for index, (name, label) in enumerate(
             zip(batch["sample_id"].to_pylist(), batch["label"].to_pylist(), strict=True)
         ):
             folder = inside(aside, f"{part.split}/{folders[label]}")
             folder.mkdir(parents=True, exist_ok=True)
             if pixels is None:
-                inside(folder, f"{name}{_suffix(encoded[place])}", single=True).write_bytes(encoded[place])
+                inside(folder, f"{name}{_suffix(encoded[index])}", single=True).write_bytes(encoded[index])
             else:
-                image = pixels[place].transpose(1, 2, 0)
+                image = pixels[index].transpose(1, 2, 0)
                 path = inside(folder, f"{name}.png", single=True)
                 Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).save(path)
         count += batch.num_rows

@@ -131,7 +131,7 @@ class Labels(Target):
 
     @cached_property
     def _index(self) -> dict[str, int]:
-        return {name: place for place, name in enumerate(self.names)}
+        return {name: index for index, name in enumerate(self.names)}
 
     def _members(self, labels: pa.Array | pa.ChunkedArray) -> np.ndarray:
         """n × outputs, whether each label is there; those unheard of do not count."""

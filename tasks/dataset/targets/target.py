@@ -62,8 +62,8 @@ class Target(BaseModel):
 
     def strata(self, labels: pa.Array | pa.ChunkedArray) -> np.ndarray:
         """Stratum of each label, int64; −1 where it is null or unheard of."""
-        place = pc.fill_null(pc.index_in(labels, value_set=pa.array(self.classes, pa.string())), -1)
-        return flat(place)
+        index = pc.fill_null(pc.index_in(labels, value_set=pa.array(self.classes, pa.string())), -1)
+        return flat(index)
 
     def named(self, labels: pa.Array | pa.ChunkedArray) -> pa.Array:
         """Name of the stratum of each label."""
@@ -89,9 +89,9 @@ class Target(BaseModel):
 
     def said(self, outputs: torch.Tensor, loss: Loss) -> Prediction:
         """The label of the largest output, and its probability."""
-        place = outputs.argmax(1)
-        p = loss.probabilities(outputs).gather(1, place.unsqueeze(1)).squeeze(1)
-        return Prediction(self.words(place.cpu().numpy()), p)
+        index = outputs.argmax(1)
+        p = loss.probabilities(outputs).gather(1, index.unsqueeze(1)).squeeze(1)
+        return Prediction(self.words(index.cpu().numpy()), p)
 
     def scores(self, outputs: torch.Tensor, spread: float) -> torch.Tensor:
         """A score of each stratum, n × k, whose softmax (or what the loss makes of scores) is its probability."""

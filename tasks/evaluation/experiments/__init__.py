@@ -101,10 +101,10 @@ class Scale(_Strict):
         merged = _merged(deepcopy(self.parameters), variant.parameters)
         for option, factor in self.seeded.items():
             *path, last = option.split(".")
-            place = merged
+            index = merged
             for name in path:
-                place = place.setdefault(name, {})
-            place[last] = factor * repetition
+                index = index.setdefault(name, {})
+            index[last] = factor * repetition
         words = {name: str(folder) for name, folder in folders.items()} | {"repetition": str(repetition)}
         return _filled(merged, {f"{{{name}}}": word for name, word in words.items()})
 

@@ -122,9 +122,9 @@ def parameters_of(network: nn.Module, layers: list[str]) -> dict[str, int]:
     """
     modules = dict(network.named_modules())
     owner: dict[int, int] = {}
-    for place, name in enumerate(layers):
+    for index, name in enumerate(layers):
         for parameter in modules[name].parameters(recurse=False):
-            owner.setdefault(id(parameter), place)
+            owner.setdefault(id(parameter), index)
     return {name: owner[id(parameter)] for name, parameter in network.named_parameters() if id(parameter) in owner}
 
 

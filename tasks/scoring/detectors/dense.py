@@ -56,21 +56,21 @@ class Dense(Detector):
         p = gradients.dimensions
         n, width = len(gradients) if ranks is None else len(ranks), min(p, self.width or self.affordable)
         self._fits(n, width, gradients.largest)
-        place = np.arange(len(gradients))
+        index = np.arange(len(gradients))
         if ranks is not None:
-            place = np.full(len(gradients), -1)
-            place[ranks] = np.arange(n)
+            index = np.full(len(gradients), -1)
+            index[ranks] = np.arange(n)
         projection = Projection("countsketch", width, self.seed, torch.device("cpu")) if width < p else None
         # Sums begin at nought.
         matrix = np.zeros((n, width), np.float32)
         for rank, rows in gradients.blocks():
-            wanted = place[rank] >= 0
+            wanted = index[rank] >= 0
             if not wanted.any():
                 continue
             rows = self._prepared(rows if wanted.all() else rows[wanted])
             if projection is not None:
                 rows = _projected(projection, rows)
-            matrix[place[rank[wanted]]] = rows
+            matrix[index[rank[wanted]]] = rows
         return matrix
 
     def _prepared(self, rows: np.ndarray) -> np.ndarray:

@@ -112,11 +112,11 @@ class Fusion(Detector, kind="fusion"):
         from tasks.scoring.wrongness import observed, wrongness_of
 
         evidence.need_canaries(f"detector {self.name}")
-        given, planted, places = evidence.given, evidence.planted, evidence.canary_places
+        given, planted, indices = evidence.given, evidence.planted, evidence.canary_places
         # Ranges of a number are taken for those they border on, whatever the noise: the pairs say nothing of it.
         ordered = evidence.target.ordered
         wanted = [kind for kind in self.signals if not (ordered and kind == "label_flow")]
-        columns = {kind: (_signal(kind, given), _signal(kind, planted)[places]) for kind in wanted}
+        columns = {kind: (_signal(kind, given), _signal(kind, planted)[indices]) for kind in wanted}
         # What new samples of a run with a base, or canaries of two folds, do not have.
         kept = [kind for kind, both in columns.items() if all(np.isfinite(part).all() for part in both)]
         if not kept:
@@ -129,7 +129,7 @@ class Fusion(Detector, kind="fusion"):
         own, canaries = (np.stack([columns[kind][side] for kind in kept], 1) for side in (0, 1))
         mean, spread = own[given.in_base].mean(0), np.maximum(own[given.in_base].std(0), 1e-9)
         rest = given.in_base.copy()
-        rest[places] = False
+        rest[indices] = False
         weights, bias = weigh(
             (own[rest] - mean) / spread,
             wrongness_of(observed(given)).probability[rest],

@@ -60,10 +60,10 @@ class Neighbours(Detector, kind="neighbours"):
         for fold in np.unique(evidence.folds):
             members = np.flatnonzero(evidence.folds == fold)
             features = evidence.gradients.rows(members, "features")["features"].astype(np.float32)
-            place, in_base = normalize(torch.from_numpy(features), dim=1), torch.from_numpy(evidence.in_base[members])
+            index, in_base = normalize(torch.from_numpy(features), dim=1), torch.from_numpy(evidence.in_base[members])
             own = labels[torch.from_numpy(members)][in_base]
             themselves = torch.where(in_base, in_base.cumsum(0) - 1, -1)
             count = max(1, min(self.neighbours, len(own) - 1))
-            for block, found, _ in nearest(place, place[in_base], themselves, count):
+            for block, found, _ in nearest(index, index[in_base], themselves, count):
                 ballots[members[block]] = votes(found, own, len(evidence.classes)).numpy()
         return ballots

@@ -141,13 +141,13 @@ class Language(Model):
             )
         # RoBERTa and its kin count places from behind the padding's.
         shift = config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta", "camembert") else 0
-        places = getattr(config, "max_position_embeddings", 0) - shift
-        if 0 < places < payload.shape[-1]:
+        indices = getattr(config, "max_position_embeddings", 0) - shift
+        if 0 < indices < payload.shape[-1]:
             raise BadModel(
                 where=where,
-                expected=f"texts of at most {places} tokens",
+                expected=f"texts of at most {indices} tokens",
                 got=f"{payload.shape[-1]}",
-                do=f"Set reader.tokens.max-length to {places} or less.",
+                do=f"Set reader.tokens.max-length to {indices} or less.",
             )
 
     def _adapt(self, encoder: nn.Module) -> None:
