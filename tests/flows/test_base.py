@@ -197,9 +197,10 @@ def test_gradients_of_another_kind_are_taken_anew_by_the_same_networks(recorded,
 def test_networks_made_otherwise_are_not_taken_over(recorded, tmp_path, model, training, words):
     later = Later(recorded, tmp_path, OLD)
     with pytest.raises(BadConfig, match=words):
-        base_of(later.run, "latest", "digits", model, training)
+        base_of(later.run, "latest", "digits", Recipe(model=model, training=training))
     elsewhere = TRAINING.model_copy(update={"device": "auto"})
-    assert base_of(later.run, "latest", "digits", MODEL, elsewhere).digest == later.base.digest
+    moved = Recipe(model=MODEL, training=elsewhere)
+    assert base_of(later.run, "latest", "digits", moved).digest == later.base.digest
 
 
 def grouped(later, home, groups):

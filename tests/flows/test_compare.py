@@ -202,7 +202,11 @@ def test_budgets_are_told_apart():
 
 def test_a_repetition_has_seeds_of_its_own():
     config = CompareConfig.model_validate({"training": {"seed": 7}, "canaries": {"seed": 5}})
-    assert [(each.training.seed, each.planting.seed) for each in config.repetitions] == [(7, 5), (1007, 6), (2007, 7)]
+    assert [(each.recipe.training.seed, each.planting.seed) for each in config.repetitions] == [
+        (7, 5),
+        (1007, 6),
+        (2007, 7),
+    ]
 
 
 def test_what_both_flows_are_told_has_the_same_defaults():

@@ -24,7 +24,7 @@ OPTIONS = [
     "--verification.class-loss=0.2",
 ]
 # So many that, without as many of the right ones, the wrong ones are more.
-NOISY = ["--reader.noise.share=0.35", "--reader.noise.kind=asymmetric", "--budget.share=0.35"]
+NOISY = ["--reader.noise.share=0.35", "--reader.noise.kind=asymmetric", "--budget.share=0.45"]
 
 INVERTED = '''"""The margin turned upside down: the surest labels look most suspect."""
 

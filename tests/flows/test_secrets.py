@@ -12,7 +12,7 @@ import pytest
 pytestmark = pytest.mark.server
 OF_THE_API, OF_THE_STORE, KEY = "planted-for-the-api", "planted-for-the-store", "planted-key-id"
 CLEANING = {
-    "dataset": "moons", "reader": {"kind": "digits", "limit": 250}, "training": {"epochs": 1}, "folds": 2,
+    "dataset": "moons", "reader": {"kind": "digits", "options": {"limit": 250}}, "training": {"epochs": 1}, "folds": 2,
     "detectors": [{"kind": "l2"}], "budget": {"kind": "share"}, "canaries": {"share": 0.0},
     "verification": {"seeds": 1},
 }  # fmt: skip

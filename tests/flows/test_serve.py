@@ -19,7 +19,7 @@ pytestmark = pytest.mark.server
 END = 90
 # A comparison of a few seconds.
 SMALL = {
-    "reader": {"kind": "digits", "limit": 250}, "training": {"epochs": 1},
+    "reader": {"kind": "digits", "options": {"limit": 250}}, "training": {"epochs": 1},
     "detectors": [{"kind": "l2"}, {"kind": "l1"}],
     "budgets": [{"kind": "share"}], "seeds": 1, "folds": 2, "canaries": {"share": 0.0},
 }  # fmt: skip
@@ -182,7 +182,10 @@ def test_what_would_hang_lie_open_or_be_read_is_refused(gradsieve, tmp_path, opt
             "deployments:\n- {name: nightly, entrypoint: 'flows/clean.py:clean', parameters: {config: {folds: 0}}}\n",
             "clean/nightly: .* got folds: .*greater than or equal to 1",
         ),
-        ("deployments:\n- {name: nightly, entrypoint: 'flows/other.py:other'}\n", "one of clean, compare, maintain"),
+        (
+            "deployments:\n- {name: nightly, entrypoint: 'flows/other.py:other'}\n",
+            "one of clean, compare, trace, maintain",
+        ),
         ("deployments: 3\n", "Begin with a copy of deployments/prefect.yaml"),
         ("a: [\n", "Begin with a copy"),
     ],
@@ -221,7 +224,7 @@ def test_it_stops_within_seconds_and_what_it_was_about_goes_on_after_a_restart(s
     assert time.monotonic() - began < 25
     assert not [pid for pid in below if Path(f"/proc/{pid}").exists()]
     second = serve(serving.lake, port=serving.port)
-    assert len(second.deployments) == 4
+    assert len(second.deployments) == 5
     second.until_it_is(run, "Completed")
     assert second.stop() == 0
 

@@ -142,8 +142,8 @@ def test_the_command_lays_our_figures_and_the_controls_beside_the_papers(gradsie
     kept = json.loads((lake / "reproductions" / "tiny-small.json").read_text())
     theirs, ours = kept["rows"]
     assert (theirs["source"], theirs["figures"]["accuracy"]["mean"]) == ("paper", 96)
-    # The budget has six places; one that a guard frees stays empty.
-    assert 4 <= ours["figures"]["removed"]["mean"] <= 6
+    # A tenth of some ninety training samples; a place that a guard frees stays empty.
+    assert 6 <= ours["figures"]["removed"]["mean"] <= 10
     assert {"detection", "accuracy", "untouched", "random", "over_random"} <= set(ours["figures"])
     page = (lake / "reproductions" / "tiny-small.md").read_text()
     assert "| isolation forest | paper |" in page
