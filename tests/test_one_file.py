@@ -52,7 +52,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from tasks.dataset.samples import Payload
+from tasks.dataset.payload import Payload
 from tasks.ingestion.readers import Chunk, Reader, array_chunk, existing_file
 
 
@@ -86,7 +86,7 @@ import math
 from pydantic import Field
 from torch import nn
 
-from tasks.dataset.samples import Payload
+from tasks.dataset.payload import Payload
 from tasks.training.models import Model
 
 

@@ -321,7 +321,7 @@ def test_the_example_of_a_reader_is_one(added, tmp_path):
 def test_the_example_of_a_model_is_one(added):
     import torch
 
-    from tasks.dataset.samples import Payload
+    from tasks.dataset.payload import Payload
     from tasks.gradients.kinds.head import Head
 
     payload = Payload(kind="array", columns=("x",), shape=(1, 4, 4), dtype="uint8")

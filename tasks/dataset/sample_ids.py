@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 import pyarrow as pa
 
-from tasks.dataset.samples import column_values
+from tasks.dataset.payload import column_values
 
 
 def content_hashes(columns: list[pa.Array]) -> list[str]:

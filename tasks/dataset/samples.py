@@ -10,18 +10,16 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 from tasks.core.errors import BadArtefact, BadInput
-from tasks.dataset import images
+from tasks.dataset.payload import payload_of, to_array
 from tasks.dataset.targets import Target, target_of
-from tasks.dataset.tokenizer import Tokens
 from tasks.pipeline.artefacts import Artefact, Run
 
 if TYPE_CHECKING:
@@ -38,52 +36,6 @@ _REMEMBERED: OrderedDict[tuple[str, str, str], Inputs] = OrderedDict()
 _REMEMBERING = threading.Lock()
 # A trial needs two splits whatever their size; more are remembered as long as they fit.
 _REMEMBERED_SPLITS, _REMEMBERED_BYTES = 2, 2 << 30
-
-
-class Payload(BaseModel):
-    """How a dataset's own columns become one network input.
-
-    ``array``: the columns, in order, each a number or a fixed-size list, side by side, as ``shape``.
-    ``image``: one column of encoded images, decoded to ``shape`` = (C, H, W).
-    ``tokens``: one column of text, or two that are read as a pair, as the ids of ``shape`` = (length,) or (2, length)
-    that ``tokens`` makes of them: numbers that name and do not measure, so nothing standardises them. The second of the
-    two may be ``label``, of prompts and the responses to them: what a model is to answer is then part of its input.
-    """
-
-    model_config = ConfigDict(frozen=True)
-    kind: Literal["array", "image", "tokens"]
-    columns: tuple[str, ...]
-    shape: tuple[int, ...]
-    dtype: Literal["uint8", "int8", "int32", "float32"]
-    resize: bool = False
-    tokens: Tokens | None = None
-
-    @property
-    def own(self) -> list[str]:
-        """The columns that are the sample's whatever its label: what it is known by."""
-        return [name for name in self.columns if name != "label"]
-
-    @property
-    def is_image(self) -> bool:
-        """Whether the input has channels and two axes."""
-        return len(self.shape) == 3
-
-    @model_serializer(mode="wrap")
-    def _without_what_it_lacks(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Payloads without text read as they did before there was any: digests of earlier versions stay what they are.
-        said: dict[str, Any] = serialize(self)
-        return {name: value for name, value in said.items() if name != "tokens" or value is not None}
-
-    def blank(self, n: int) -> torch.Tensor:
-        """n inputs of nothing but zeros, of the type a network receives."""
-        import torch
-
-        return torch.zeros(n, *self.shape, dtype=torch.int32 if self.tokens else torch.float32)
-
-
-def payload_of(samples: Artefact) -> Payload:
-    """The payload that an ingested artefact declares."""
-    return Payload.model_validate(samples.facts["payload"])
 
 
 @dataclass(frozen=True)
@@ -210,28 +162,6 @@ def _allocate(shape: tuple[int, ...], dtype: np.dtype, lake: Path) -> np.ndarray
     with tempfile.TemporaryFile(dir=lake / "cache") as scratch:
         scratch.truncate(size)
         return np.memmap(scratch, dtype=dtype, mode="r+", shape=shape)
-
-
-def to_array(batch: pa.RecordBatch, payload: Payload) -> np.ndarray:
-    """Payload columns of a record batch as one n × shape array in the payload's dtype."""
-    if payload.kind == "image":
-        data = batch.column(0).to_pylist()
-        pixels = [images.decode(item, payload.shape, resize=payload.resize) for item in data]
-        return np.stack(pixels) if pixels else np.empty((0, *payload.shape), np.uint8)
-    if payload.tokens:
-        return payload.tokens.encode([column.to_pylist() for column in batch.columns], payload.shape)
-    columns = [column_values(column).astype(payload.dtype, copy=False) for column in batch.columns]
-    flat = columns[0] if len(columns) == 1 else np.concatenate(columns, axis=1)
-    return flat.reshape(batch.num_rows, *payload.shape)
-
-
-def column_values(column: pa.Array) -> np.ndarray:
-    """A numeric or fixed-size list column without nulls as an n × width array; no copy where Arrow allows it."""
-    if pa.types.is_fixed_size_list(column.type):
-        # flatten(), not .values: .values ignores the offset of a sliced array.
-        values = column.flatten().to_numpy(zero_copy_only=False)
-        return values.reshape(len(column), column.type.list_size)
-    return column.to_numpy(zero_copy_only=False).reshape(-1, 1)
 
 
 def table_of(run: Run, samples: Artefact, columns: list[str]) -> pa.Table:

@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from tasks.core.errors import BadModel
 from tasks.core.progress import LOGGER, check
-from tasks.dataset.samples import Inputs, payload_of
+from tasks.dataset.payload import payload_of
+from tasks.dataset.samples import Inputs
 from tasks.dataset.targets import Target, target_of
 from tasks.gradients.kinds import Gradient, Taker
 from tasks.gradients.kinds.projected import told

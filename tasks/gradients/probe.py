@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasks.core.devices import exclusive
-from tasks.dataset.samples import Payload
+from tasks.dataset.payload import Payload
 from tasks.gradients.kinds import Gradient
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.step import step
@@ -26,7 +26,7 @@ def probe(run: Run, meaning: Artefact, model: Model, gradient: Gradient) -> Arte
     """
     import torch
 
-    from tasks.dataset.samples import payload_of
+    from tasks.dataset.payload import payload_of
     from tasks.dataset.targets import target_of
 
     payload: Payload = payload_of(meaning)

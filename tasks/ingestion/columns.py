@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from tasks.core.errors import BadInput
 from tasks.dataset import images
-from tasks.dataset.samples import Payload
+from tasks.dataset.payload import Payload
 from tasks.dataset.targets.number import NUMBER
 
 

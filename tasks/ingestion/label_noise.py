@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.core.errors import BadConfig
+from tasks.dataset.payload import Payload, to_array
 from tasks.dataset.sample_ids import uniforms
-from tasks.dataset.samples import Payload, to_array
 from tasks.ingestion.readers import Noise
 from tasks.ingestion.survey import Survey
 

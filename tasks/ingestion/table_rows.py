@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.core.errors import BadInput
-from tasks.dataset.samples import Payload
+from tasks.dataset.payload import Payload
 from tasks.dataset.targets import TargetKind
 from tasks.ingestion.columns import as_images, as_numbers, as_text, as_texts, as_vectors, cast, is_list
 from tasks.ingestion.label_column import labels_of, unjudged

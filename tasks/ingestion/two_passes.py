@@ -22,8 +22,8 @@ from pydantic import Field
 
 from tasks.core.errors import BadInput, TooManyRejects
 from tasks.core.plugins import Component
+from tasks.dataset.payload import Payload
 from tasks.dataset.sample_ids import content_hashes
-from tasks.dataset.samples import Payload
 from tasks.ingestion.label_noise import LabelNoise
 from tasks.ingestion.readers import Chunk, Reject
 from tasks.ingestion.survey import Survey

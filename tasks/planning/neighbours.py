@@ -14,7 +14,8 @@ from tasks.core.plugins import Component
 if TYPE_CHECKING:
     import torch
 
-    from tasks.dataset.samples import Inputs, Payload
+    from tasks.dataset.payload import Payload
+    from tasks.dataset.samples import Inputs
     from tasks.dataset.tokenizer import Tokens
 
 # From so many dimensions on directions tell more than places.

@@ -5,12 +5,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tasks.dataset.samples import fold_of, given_texts
 from tasks.dataset.targets import target_of
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.recorded_run import stages_of
 from tasks.pipeline.step import step
 from tasks.planning.canaries import KINDS, Canaries
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @step("plant")
@@ -24,7 +29,6 @@ def plant(
     """
     import numpy as np
     import pyarrow as pa
-    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     from tasks.dataset.sample_ids import uniforms
@@ -36,15 +40,9 @@ def plant(
     ids = table["sample_id"].to_pylist()
     given = given_texts(run, samples, table["sample_id"].combine_chunks())
     labels = target.strata(given)
-    earlier = stages_of(run, base, "canaries")
-    if earlier and earlier[0].facts["canaries"]:
-        old = pq.read_table(run.path(earlier[0]))
-        now = given.take(pc.index_in(old["sample_id"], value_set=pa.array(ids, pa.string())).combine_chunks())
-        kept = old.filter(pc.not_equal(old["planted_label"], now))  # null, and so dropped, where the sample is gone
-        if kept.num_rows:
-            with run.draft("canaries") as draft:
-                pq.write_table(kept, draft.path("canaries.parquet", kept.num_rows), compression="zstd")
-                return draft.commit(canaries=kept.num_rows)
+    kept = _of_base(run, base, ids, given)
+    if kept is not None:
+        return _committed(run, kept)
     ballots = table["votes"].combine_chunks().flatten().to_numpy().reshape(len(ids), len(classes))
     which, kind_draw = uniforms(ids, canaries.seed, b"canary")
     rows = np.flatnonzero(canaries.chosen(which))
@@ -65,13 +63,33 @@ def plant(
     networks = planting_networks(fold, draws)
     if base.facts["run"] is not None:
         networks[:] = False  # the base's networks are trained already
+    columns = [
+        pa.array(names, pa.string()),
+        text,
+        pa.array(KINDS).take(pa.array(kinds)),
+        pa.FixedSizeListArray.from_arrays(pa.array(networks.ravel()), count),
+    ]
+    return _committed(run, pa.table(columns, schema=schema(count)))
+
+
+def _of_base(run: Run, base: Artefact, ids: list[str], given: pa.Array) -> pa.Table | None:
+    """The base's canaries that are still among the samples ``ids``, under another label than the planted one."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    planted = stages_of(run, base, "canaries")
+    if not planted:
+        return None
+    old = pq.read_table(run.path(planted[0]))
+    now = given.take(pc.index_in(old["sample_id"], value_set=pa.array(ids, pa.string())).combine_chunks())
+    kept = old.filter(pc.not_equal(old["planted_label"], now))  # null, and so dropped, where the sample is gone
+    return kept if kept.num_rows else None
+
+
+def _committed(run: Run, canaries: pa.Table) -> Artefact:
+    import pyarrow.parquet as pq
+
     with run.draft("canaries") as draft:
-        columns = [
-            pa.array(names, pa.string()),
-            text,
-            pa.array(KINDS).take(pa.array(kinds)),
-            pa.FixedSizeListArray.from_arrays(pa.array(networks.ravel()), count),
-        ]
-        out = pa.table(columns, schema=schema(count))
-        pq.write_table(out, draft.path("canaries.parquet", out.num_rows), compression="zstd")
-        return draft.commit(canaries=out.num_rows)
+        pq.write_table(canaries, draft.path("canaries.parquet", canaries.num_rows), compression="zstd")
+        return draft.commit(canaries=canaries.num_rows)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tasks.core.devices import Device, claimed
-from tasks.dataset.samples import in_base_of, payload_of, remembered
+from tasks.dataset.payload import payload_of
+from tasks.dataset.samples import in_base_of, remembered
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.step import step
 from tasks.planning.neighbours import LISTED, Electorate, Neighbours

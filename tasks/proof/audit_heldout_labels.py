@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.dataset.samples import payload_of, remembered, sample_paths
+from tasks.dataset.payload import payload_of
+from tasks.dataset.samples import remembered, sample_paths
 from tasks.dataset.targets import target_of
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.step import step

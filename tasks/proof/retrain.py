@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from tasks.dataset.samples import payload_of, remembered
+from tasks.dataset.payload import payload_of
+from tasks.dataset.samples import remembered
 from tasks.dataset.targets import Prediction, target_of
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.step import step

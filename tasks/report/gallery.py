@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from tasks.core.markdown import as_table, escaped
-from tasks.dataset.samples import Payload, to_array
+from tasks.dataset.payload import Payload, to_array
 from tasks.report.pictures import as_image, chosen, has_pictures, picture
 
 MOST = 300

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
-from tasks.dataset.samples import Payload, to_array
+from tasks.dataset.payload import Payload, to_array
 from tasks.versions.contents import Rows
 
 # Longer side of a picture, in pixels; characters of a text.

@@ -13,7 +13,8 @@ import numpy as np
 from tasks.core import devices
 from tasks.core.errors import BadModel
 from tasks.core.progress import Progress, check
-from tasks.dataset.samples import Inputs, Payload
+from tasks.dataset.payload import Payload
+from tasks.dataset.samples import Inputs
 from tasks.dataset.targets import Prediction, Target
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.training.models import Model
@@ -179,12 +180,18 @@ def _optimise(
                     kept[epoch] = _state(network)
     if noted is not None and dynamics is not None:
         dynamics.update(noted.means())
+    _check_weights(network, label)
+
+
+def _check_weights(network: nn.Module, label: str) -> None:
+    import torch
+
     if not all(torch.isfinite(p).all() for p in network.parameters()):
         raise BadModel(
             where=f"training ({label})",
             expected="finite weights",
             got="NaN or infinity: the training diverged",
-            do="Lower training.lr, or use adamw.",
+            do="Lower --training.lr, or use --training.optimizer adamw.",
         )
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tasks.core.errors import BadInput
-from tasks.dataset.samples import fold_of, payload_of, remembered
+from tasks.dataset.payload import payload_of
+from tasks.dataset.samples import fold_of, remembered
 from tasks.dataset.targets import target_of
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.recorded_run import stages_of
@@ -12,6 +15,9 @@ from tasks.planning.canaries import indices_among
 from tasks.planning.plan import Plan
 from tasks.training.fit import fit
 from tasks.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @step("train fold {fold}")
@@ -30,24 +36,14 @@ def train(run: Run, samples: Artefact, plan: Plan, fold: int, recipe: Recipe) ->
 
     from tasks.pipeline.schemas import DYNAMICS
 
-    for checkpoint in stages_of(run, plan.base, "checkpoints"):
-        if checkpoint.facts["fold"] == fold:
-            with run.draft("checkpoints") as draft:
-                for file in checkpoint.files:
-                    draft.adopt(file, run.path(checkpoint, file))
-                return draft.commit(**checkpoint.facts)
+    taken_over = _of_base(run, plan, fold)
+    if taken_over is not None:
+        return taken_over
     inputs = remembered(run, samples, "train")
     folds_of = fold_of(run, plan.folds, inputs.ids)
     rows = np.arange(len(folds_of)) if plan.count == 1 else np.flatnonzero(folds_of != fold)
     target = target_of(samples)
-    seen = len(np.unique(inputs.labels.numpy()[rows]))
-    if seen < min(2, len(target.classes)):
-        raise BadInput(
-            where=f"fold {fold}",
-            expected="at least two classes to train on",
-            got=f"{seen} in {len(rows):,} samples",
-            do="Use fewer folds, or check whether groups and classes coincide.",
-        )
+    _check_classes(inputs.labels.numpy()[rows], fold, len(target.classes))
     planted = plan.planted(run, target)
     bearing, canary = indices_among(inputs.ids, planted.ids[planted.networks[:, fold]])
     inputs.relabel(bearing, planted.text.filter(pa.array(planted.networks[:, fold])).take(pa.array(canary)), target)
@@ -64,16 +60,41 @@ def train(run: Run, samples: Artefact, plan: Plan, fold: int, recipe: Recipe) ->
         kept=kept,
         dynamics=seen_of,
     )
+    classes = pa.array(samples.facts["classes"], pa.string())
+    columns = [
+        pa.array(inputs.ids[rows], pa.string()),
+        pa.array(np.full(len(rows), fold, np.int16)),
+        pa.array(np.isin(rows, bearing)),
+        classes.take(pa.array(inputs.labels.numpy()[rows])),
+        *(pa.array(seen_of[name].numpy()[rows]) for name in DYNAMICS.names[4:]),
+    ]
     with run.draft("checkpoints") as draft:
         for epoch, state in kept.items():
             torch.save(state, draft.path(f"checkpoints/fold-{fold}-epoch-{epoch}.pt"))
-        columns = [
-            pa.array(inputs.ids[rows], pa.string()),
-            pa.array(np.full(len(rows), fold, np.int16)),
-            pa.array(np.isin(rows, bearing)),
-            pa.array(samples.facts["classes"], pa.string()).take(pa.array(inputs.labels.numpy()[rows])),
-            *(pa.array(seen_of[name].numpy()[rows]) for name in DYNAMICS.names[4:]),
-        ]
         table = pa.table(columns, schema=DYNAMICS)
         pq.write_table(table, draft.path(f"dynamics/fold-{fold}.parquet", len(rows)), compression="zstd")
         return draft.commit(fold=fold, trained_on=len(rows), epochs=list(kept))
+
+
+def _of_base(run: Run, plan: Plan, fold: int) -> Artefact | None:
+    """The base's checkpoints of the fold, taken over as they are; None without a base."""
+    for checkpoint in stages_of(run, plan.base, "checkpoints"):
+        if checkpoint.facts["fold"] == fold:
+            with run.draft("checkpoints") as draft:
+                for file in checkpoint.files:
+                    draft.adopt(file, run.path(checkpoint, file))
+                return draft.commit(**checkpoint.facts)
+    return None
+
+
+def _check_classes(labels: np.ndarray, fold: int, classes: int) -> None:
+    import numpy as np
+
+    seen = len(np.unique(labels))
+    if seen < min(2, classes):
+        raise BadInput(
+            where=f"fold {fold}",
+            expected="at least two classes to train on",
+            got=f"{seen} in {len(labels):,} samples",
+            do="Use fewer folds, or check whether groups and classes coincide.",
+        )

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 import pyarrow.parquet as pq
 
 from tasks.core.errors import BadConfig, needing
-from tasks.dataset.samples import Payload, to_array
+from tasks.dataset.payload import Payload, to_array
 from tasks.pipeline.durable_files import partial_folder, rename_folder, write_durably
 from tasks.pipeline.stored_names import inside
 from tasks.versions.contents import Rows, rows_of

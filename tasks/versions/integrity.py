@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import yaml
 
 from tasks.core.errors import BadArtefact, GradsieveError
+from tasks.dataset.payload import Payload
 from tasks.dataset.sample_ids import content_hashes
-from tasks.dataset.samples import Payload
 from tasks.ingestion.readers import ReaderChoice
 from tasks.pipeline.durable_files import sha256_of
 from tasks.pipeline.recorded_run import RUN_FILE, RecordedRun

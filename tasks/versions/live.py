@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import Dataset
 
 from tasks.core.errors import BadInput
-from tasks.dataset.samples import Payload, to_array
+from tasks.dataset.payload import Payload, to_array
 from tasks.dataset.targets import read_target
 from tasks.versions.contents import Rows, rows_of
 from tasks.versions.history import CURRENT, History

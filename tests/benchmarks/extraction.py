@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
-from tasks.dataset.samples import Payload
+from tasks.dataset.payload import Payload
 from tasks.gradients.extract import extract
 from tasks.gradients.kinds.layers import Layers
 from tasks.gradients.shards import GradientShards, ShardWriter

@@ -26,7 +26,8 @@ from timing import machine
 
 from tasks.core import devices
 from tasks.dataset import images
-from tasks.dataset.samples import Inputs, Payload
+from tasks.dataset.payload import Payload
+from tasks.dataset.samples import Inputs
 from tasks.dataset.targets import Target
 from tasks.training.fit import fit, predict
 from tasks.training.models import Model

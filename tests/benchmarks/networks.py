@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tasks.dataset.samples import Payload
+from tasks.dataset.payload import Payload
 from tasks.training.models.resnet import ResNet18
 
 CLASSES, WORDS, TOKENS, WIDTH = 10, 5000, 128, 256

@@ -133,7 +133,8 @@ def _joined(vectors: list[np.ndarray]) -> np.ndarray:
 def _embedded(texts: list[str]) -> np.ndarray:
     import torch
 
-    from tasks.dataset.samples import Inputs, Payload
+    from tasks.dataset.payload import Payload
+    from tasks.dataset.samples import Inputs
     from tasks.dataset.tokenizer import Tokens
     from tasks.kernels.tokens import lengths
     from tasks.training.fit import build, outputs_of

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from tasks.core.errors import BadInput
 from tasks.core.plugins import Choice, Component, Registry
-from tasks.dataset.samples import Payload
+from tasks.dataset.payload import Payload
 from tasks.dataset.targets import TargetKind
 from tasks.pipeline.durable_files import sha256_of
 

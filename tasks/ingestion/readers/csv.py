@@ -103,14 +103,7 @@ class Csv(Tabular, kind="csv"):
             )
 
         with pa_csv.open_csv(file, read_options=read, parse_options=parse(lambda _: "skip")) as reader:
-            names = reader.schema.names
-        if len(set(names)) < len(names):
-            raise BadInput(
-                where=str(file),
-                expected="a header with distinct column names",
-                got=", ".join(sorted({name for name in names if names.count(name) > 1})) + " more than once",
-                do="Rename the columns.",
-            )
+            names = _distinct(reader.schema.names, file)
         as_text = pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False)
         with pa_csv.open_csv(
             file, read_options=read, parse_options=parse(set_aside), convert_options=as_text
@@ -129,6 +122,17 @@ class Csv(Tabular, kind="csv"):
             if reported < len(ragged) or valid == 0:
                 empty = pa.RecordBatch.from_pylist([], schema=pa.schema([(name, pa.string()) for name in names]))
                 yield Batch(file.name, empty, np.zeros(0, np.int64), ragged[reported:])
+
+
+def _distinct(names: list[str], file: Path) -> list[str]:
+    if len(set(names)) < len(names):
+        raise BadInput(
+            where=str(file),
+            expected="a header with distinct column names",
+            got=", ".join(sorted({name for name in names if names.count(name) > 1})) + " more than once",
+            do="Rename the columns.",
+        )
+    return names
 
 
 def open_quote(lines: Iterable[str], delimiter: str) -> tuple[int, int]:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from tasks.core.errors import BadInput, needing
-from tasks.dataset.samples import Payload
+from tasks.dataset.payload import Payload
 from tasks.ingestion.readers import CHUNK_ROWS, Chunk, files_below
 from tasks.ingestion.readers.tabular import Tabular
 from tasks.ingestion.table_rows import Batch, chunk_of

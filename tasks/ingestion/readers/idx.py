@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import Field
 
 from tasks.core.errors import BadInput
-from tasks.dataset.samples import Payload
+from tasks.dataset.payload import Payload
 from tasks.ingestion.readers import CHUNK_ROWS, Chunk, Reader, array_chunk, existing_file
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from tasks.core.errors import BadInput
 from tasks.dataset import images
-from tasks.dataset.samples import Payload
+from tasks.dataset.payload import Payload
 from tasks.ingestion.readers import Chunk, Reader, Reject, existing, files_below
 from tasks.pipeline.schemas import SPLIT_NAMES
 

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from tasks.core.errors import BadInput
-from tasks.dataset.samples import Payload
+from tasks.dataset.payload import Payload
 from tasks.ingestion.readers import CHUNK_ROWS, Chunk, Reader, array_chunk, existing_file
 
 # What a damaged archive can do to zipfile and to NumPy's header parser.

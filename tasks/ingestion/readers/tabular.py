@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 
 from tasks.core.errors import BadInput
 from tasks.dataset import images
-from tasks.dataset.samples import Payload
+from tasks.dataset.payload import Payload
 from tasks.dataset.targets import TargetKind
 from tasks.dataset.tokenizer import HASHED_WORDS
 from tasks.ingestion.columns import (

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from tasks.core.errors import BadModel
 from tasks.core.plugins import Choice, Component, Registry
-from tasks.dataset.samples import Payload
+from tasks.dataset.payload import Payload
 
 if TYPE_CHECKING:
     import torch

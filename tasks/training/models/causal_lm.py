@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from tasks.core.errors import BadModel
-from tasks.dataset.samples import Payload
+from tasks.dataset.payload import Payload
 from tasks.dataset.tokenizer import Tokens
 from tasks.training.models.language import Language, transformers_library
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, field_validator
 
 from tasks.core.errors import BadModel
-from tasks.dataset.samples import Payload
+from tasks.dataset.payload import Payload
 from tasks.pipeline.cache_keys import code_digest
 from tasks.training.models import Model
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from tasks.core.errors import BadModel, needing
+from tasks.dataset.payload import Payload
 from tasks.dataset.pretrained_files import digest_of, located
-from tasks.dataset.samples import Payload
 from tasks.dataset.tokenizer import Tokens
 from tasks.training.models import Model
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from tasks.dataset.samples import Payload
+from tasks.dataset.payload import Payload
 from tasks.training.models import Model
 
 if TYPE_CHECKING:

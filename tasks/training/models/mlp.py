@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from tasks.dataset.samples import Payload
+from tasks.dataset.payload import Payload
 from tasks.training.models import Model
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from tasks.dataset.samples import Payload
+from tasks.dataset.payload import Payload
 from tasks.training.models import Model, need_images
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from sklearn.metrics import hamming_loss, r2_score
 
 from tasks.config import CleanConfig
 from tasks.core.errors import BadConfig, BadInput
-from tasks.dataset.samples import load, payload_of, sample_paths
+from tasks.dataset.payload import payload_of
+from tasks.dataset.samples import load, sample_paths
 from tasks.dataset.targets import Target, target_of
 from tasks.dataset.targets.labels import NOTHING, OTHERS, labels_from
 from tasks.dataset.targets.number import number_from

@@ -14,7 +14,8 @@ import torch
 from by_hand import extracted, planned, trained
 
 from tasks.core.errors import BadInput, BadModel
-from tasks.dataset.samples import load, payload_of, split_of
+from tasks.dataset.payload import payload_of
+from tasks.dataset.samples import load, split_of
 from tasks.dataset.targets import target_of
 from tasks.gradients.extraction import BatchSize, batch_rows, metadata_of
 from tasks.gradients.kinds.functional import Functional

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from tasks.dataset.samples import Payload
+from tasks.dataset.payload import Payload
 from tasks.dataset.targets import Target
 from tasks.pipeline.artefacts import Run
 from tasks.pipeline.durable_files import link_or_copy

@@ -7,7 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.core.errors import BadConfig, BadInput
-from tasks.dataset.samples import Payload, check_splits, split_of
+from tasks.dataset.payload import Payload
+from tasks.dataset.samples import check_splits, split_of
 from tasks.ingestion.ingest import ingest
 from tasks.ingestion.readers.digits import Digits
 from tasks.ingestion.two_passes import Ingestion

@@ -7,8 +7,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from tasks.dataset.payload import Payload
 from tasks.dataset.sample_ids import uniforms
-from tasks.dataset.samples import Payload
 from tasks.pipeline.artefacts import Run
 from tasks.pipeline.schemas import SAMPLES
 from tasks.pipeline.schemas import votes as votes_schema

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.dataset.samples import Payload
+from tasks.dataset.payload import Payload
 from tasks.dataset.tokenizer import Tokens
 from tasks.report.pictures import pictures, texts
 

@@ -11,7 +11,8 @@ from by_hand import cross_fitted
 from sklearn.datasets import load_digits
 
 from tasks.core.errors import BadConfig
-from tasks.dataset.samples import load, payload_of
+from tasks.dataset.payload import payload_of
+from tasks.dataset.samples import load
 from tasks.decision.ranking import ranking_of
 from tasks.gradients.kinds.head import Head
 from tasks.gradients.kinds.layers import Layers

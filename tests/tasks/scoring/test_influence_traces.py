@@ -10,7 +10,7 @@ import torch
 from by_hand import cross_fitted
 
 from tasks.core.errors import BadArtefact, BadConfig
-from tasks.dataset.samples import payload_of
+from tasks.dataset.payload import payload_of
 from tasks.gradients.kinds.layers import Layers
 from tasks.ingestion.ingest import ingest
 from tasks.ingestion.readers.parquet import Parquet

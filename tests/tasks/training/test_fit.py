@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from torch import nn
 
 from tasks.core.errors import BadConfig, BadModel
-from tasks.dataset.samples import Inputs, Payload
+from tasks.dataset.payload import Payload
+from tasks.dataset.samples import Inputs
 from tasks.dataset.targets import Target
 from tasks.kernels.losses import Loss
 from tasks.training.fit import EVALUATION_BATCH, build, fit, predict

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from tasks.core.errors import BadModel
-from tasks.dataset.samples import Payload
+from tasks.dataset.payload import Payload
 from tasks.gradients.kinds import GRADIENTS
 from tasks.gradients.kinds.functional import Functional
 from tasks.gradients.kinds.head import Head

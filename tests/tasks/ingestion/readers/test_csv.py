@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from tasks.core.errors import BadInput
-from tasks.dataset.samples import payload_of
+from tasks.dataset.payload import payload_of
 from tasks.ingestion.readers.csv import Csv, open_quote
 
 N = 24

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tasks.dataset.samples import load, payload_of
+from tasks.dataset.payload import payload_of
+from tasks.dataset.samples import load
 from tasks.ingestion.readers.arrow import Arrow
 from tasks.ingestion.readers.csv import Csv
 from tasks.ingestion.readers.idx import Idx

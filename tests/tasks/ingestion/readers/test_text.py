@@ -13,7 +13,8 @@ import pytest
 from pydantic import ValidationError
 
 from tasks.core.errors import BadConfig, BadInput
-from tasks.dataset.samples import Payload, load, payload_of
+from tasks.dataset.payload import Payload, payload_of
+from tasks.dataset.samples import load
 from tasks.dataset.tokenizer import Tokens
 from tasks.ingestion.readers import Noise, Reader
 from tasks.ingestion.readers.csv import Csv

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.core.errors import BadInput
-from tasks.dataset.samples import payload_of
+from tasks.dataset.payload import payload_of
 from tasks.ingestion.readers import Reader
 from tasks.ingestion.readers.arrow import Arrow
 from tasks.ingestion.readers.csv import Csv

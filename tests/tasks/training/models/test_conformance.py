@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tasks.core.errors import BadModel
-from tasks.dataset.samples import Payload
+from tasks.dataset.payload import Payload
 from tasks.dataset.tokenizer import Tokens
 from tasks.gradients.kinds import GRADIENTS
 from tasks.training.models import MODELS

@@ -7,7 +7,7 @@ import torch
 from pydantic import ValidationError
 
 from tasks.core.errors import BadModel
-from tasks.dataset.samples import Payload
+from tasks.dataset.payload import Payload
 from tasks.training.models import ModelChoice
 from tasks.training.models.custom import Custom
 

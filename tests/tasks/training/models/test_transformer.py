@@ -9,7 +9,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from tasks.core.errors import BadConfig, BadModel
-from tasks.dataset.samples import Inputs, Payload
+from tasks.dataset.payload import Payload
+from tasks.dataset.samples import Inputs
 from tasks.dataset.tokenizer import Tokens
 from tasks.gradients.kinds import GRADIENTS
 from tasks.gradients.kinds.lora import Lora
