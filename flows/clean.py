@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.cross_fitting import cross_fit
+from flows.cross_fitting import cross_fit, deal
 from tasks import steps
 from tasks.config import CleanConfig
 from tasks.dataset.samples import check_splits, split_of
@@ -12,7 +12,6 @@ from tasks.decision.budget_search import Search
 from tasks.pipeline.artefacts import Run, listed
 from tasks.pipeline.dataset_lock import DatasetLock
 from tasks.pipeline.workers import each, workers
-from tasks.planning.plan import Plan
 from tasks.training.base_run import base_for
 from tasks.versions.publication import history_of
 
@@ -31,15 +30,12 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
         samples = steps.ingest(run, reader, config.ingestion)
         check_splits(samples, config.splits)
         base = base_for(run, config.base, name, samples, config.folds, recipe, config.drift)
-        steps.probe(run, split_of(samples), recipe.model, config.gradient.component)
-        known = split_of(samples, "train")
-        folds = steps.make_folds(run, known, config.folds, base)
-        votes = steps.vote(run, known, config.neighbours, recipe.training.device, folds)
-        canaries = steps.plant(run, known, folds, votes, config.planting, base) if config.planting.share else None
-        plan = Plan(base=base, folds=folds, canaries=canaries)
-        crossfit = cross_fit(run, pool, samples, plan, votes, recipe, config.gradient.component)
-        checkpoints = crossfit.checkpoints
-        audit = steps.audit_heldout_labels(run, samples, checkpoints, config.neighbours, recipe)
+        dealt = deal(run, config, samples, base)
+        crossfit = cross_fit(run, pool, config, samples, dealt, base, recipe, config.planting)
+        folds, checkpoints = dealt[0], crossfit.checkpoints
+        audit = steps.audit_heldout_labels(
+            run, split_of(samples, "train", "validation", "test"), checkpoints, config.neighbours, recipe
+        )
         scores = steps.score(run, crossfit, config.detector_components)
         search = Search(candidates=[steps.flag(run, crossfit, scores, b, config.flagging) for b in config.counting])
         arm, seen = config.verification.treated, split_of(samples, "train", "validation")
@@ -47,7 +43,7 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
             flags, seeds = map(each, search.pairs(rung))
             trials = pool.map(steps.retrain, run, seen, flags, arm, seeds, recipe, "validation").result()
             search = search.after(steps.halve(run, config.counted, search, trials, rung.number))
-        flags = steps.reviewed(run, known, search.best, config.review, lock)
+        flags = steps.reviewed(run, split_of(samples, "train"), search.best, config.review, lock)
         drift = steps.drift(run, folds, scores, flags, config.drift) if base.facts["run"] else None
         arms, seeds = map(each, config.verification.pairs(flags.facts["flagged"]))
         trials = pool.map(steps.retrain, run, split_of(samples, "train", "test"), flags, arms, seeds, recipe).result()

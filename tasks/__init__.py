@@ -1,15 +1,8 @@
-"""gradsieve's pipeline. Inside this package **verbs are Prefect tasks and nouns are plain Python**.
+"""gradsieve's pipeline, in rooms along the data's way; tasks/steps.py is the table of contents.
 
-The data's way, top to bottom:
-
-    ingest → plan → vote → plant → train → examine → extract → score → flag (→ retrain → halve, for each of several
-    budgets) → retrain → verify → publish → record → index → report
-
-and, where detectors are compared, after score:
-
-    measure → tabulate → index → present
-
-Exchangeable parts, one file each: ``readers models gradients detectors budgets``.
+A *step* is a file with one Prefect task, imported by flows alone; everything else is plain Python. A room knows only
+the rooms below it. Exchangeable components lie one a file in ``ingestion/readers``, ``training/models``,
+``gradients/kinds``, ``scoring/detectors`` and ``decision/budgets``.
 
 Axis letters
     n samples · k classes · h features of the last hidden layer (h1 = h + 1 with the bias) · p parameters · f folds

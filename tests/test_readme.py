@@ -108,11 +108,11 @@ class CommandLine:
         from flows.command_line.application import application
         from flows.command_line.switches import with_values
 
-        class Prediction(application()):  # type: ignore[misc]
+        class Said(application()):  # type: ignore[misc]
             def cli_cmd(self) -> None:
                 """Read only."""
 
-        self.application, self.source = Prediction, with_values(Prediction)
+        self.application, self.source = Said, with_values(Said)
         self.known = _options(self.source.root_parser)
 
     def reads(self, line: str) -> Any:
@@ -163,7 +163,7 @@ def added(tmp_path, monkeypatch):
         monkeypatch.syspath_prepend(tmp_path)
         for module in [name for name in sys.modules if name.partition(".")[0] == "added"]:
             monkeypatch.delitem(sys.modules, module)
-        ((kind, component),) = Registry("added", base).parts.items()
+        ((kind, component),) = Registry("added", base).components.items()
         assert kind == Path(path).stem
         return component
 

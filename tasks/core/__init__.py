@@ -1,1 +1,1 @@
-"""What every room may use: errors, plug-in families, progress, devices, events, the text of SQL files."""
+"""What every room may use: errors, registries of components, progress, devices, events, the text of SQL files."""

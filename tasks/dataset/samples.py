@@ -142,7 +142,8 @@ def remembered(run: Run, samples: Artefact, split: str) -> Inputs:
 
     Inputs and ids are shared and must not be written to; labels and values are the caller's own.
     """
-    key = (str(run.lake), samples.digest, split)
+    # What else the artefact holds plays no part: the same split is decoded once, whoever asks with what beside it.
+    key = (str(run.lake), split_of(samples, split).digest, split)
     with _REMEMBERING:
         found = _REMEMBERED.pop(key, None) or load(run, samples, split)
         found.ids.flags.writeable = False

@@ -10,7 +10,7 @@ from tasks.scoring.wrongness import observed, wrongness_of
 
 
 def ranking_of(evidence: Evidence, suspicion: np.ndarray) -> Ranking:
-    """The standing of all samples under one detector's suspicion."""
+    """The ranking of all samples under one detector's suspicion."""
     return Ranking(
         suspicion=suspicion,
         labels=evidence.labels,

@@ -17,7 +17,13 @@ from tasks.training.recipe import Recipe
 
 @step("extract {samples.files[0].name}")
 def extract(
-    run: Run, samples: Artefact, plan: Plan, checkpoints: list[Artefact], recipe: Recipe, gradient: Gradient
+    run: Run,
+    samples: Artefact,
+    plan: Plan,
+    checkpoints: list[Artefact],
+    recipe: Recipe,
+    gradient: Gradient,
+    base: Artefact,
 ) -> Artefact:
     """Gradients of one shard's samples: evaluation mode, no augmentation.
 
@@ -46,7 +52,7 @@ def extract(
         inputs = load(run, samples, "train")
         fold, planted = fold_of(run, plan.folds, inputs.ids), plan.planted(run, target)
         rows, canary = indices_among(inputs.ids, planted.ids)
-        base_shard = BaseShard(run, plan.base, shard.metadata, inputs, samples.facts["classes"])
+        base_shard = BaseShard(run, base, shard.metadata, inputs, samples.facts["classes"])
         whole = base_shard.shard(name)
         if whole is not None:
             for file in whole.files:

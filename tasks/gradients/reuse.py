@@ -22,13 +22,13 @@ from tasks.pipeline.recorded_run import stages_of
 class BaseShard:
     """What a base run has of one shard's samples.
 
-    A sample counts as known if the base has its gradient, made as ``about`` says, under the same label: a relabelled
+    A sample counts as known if the base has its gradient, made as ``metadata`` says, under the same label: a relabelled
     one has another. Shards of other models, losses, projections or options are passed over.
 
     Args:
         run: whose lake.
         base: the reference to it; to none.
-        about: what the gradients have to be.
+        metadata: what the gradients have to be.
         inputs: the shard's samples.
         classes: names of their labels.
     """

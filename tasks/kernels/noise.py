@@ -44,7 +44,7 @@ def flip_rates(draw: Float[np.ndarray, "n"], *, share: float, deviation: float =
     """The flip rate q of each sample: normal around ``share``, cut off at 0 and 1, by inversion.
 
     q = share + σ Φ⁻¹(Φ(a) + u (Φ(b) − Φ(a))), a = −share/σ, b = (1 − share)/σ, u = ``draw``. As in Xia et al.
-    ("Component-dependent label noise", NeurIPS 2020, algorithm 2, σ = 0.1), the mean of q is a little more than a small
+    ("Part-dependent label noise", NeurIPS 2020, algorithm 2, σ = 0.1), the mean of q is a little more than a small
     share: .129 for .1, .206 for .2.
 
     Args:

@@ -102,7 +102,8 @@ class Run(BaseModel):
     lake: Path
     run_id: str
     memory_gib: float = MEMORY_GIB
-    """How much a matrix of gradients may take. What comes out does not depend on it, so it is no part of a key."""
+    """How much a matrix of gradients may take. No cache key reads it: with less, batches
+    are smaller, which may change the last bits of a gradient and nothing else."""
 
     @property
     def memory(self) -> int:

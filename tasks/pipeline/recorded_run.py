@@ -24,9 +24,9 @@ class RecordedRun(BaseModel):
     dataset: str
     recorded: str
     """When it was recorded, ISO 8601, UTC."""
-    facts: dict[str, dict[str, Any]] = {}
+    facts: dict[str, dict[str, Any]]
     """The facts of the stages that a run has one of, by stage."""
-    stages: tuple[Artefact, ...] = ()
+    stages: tuple[Artefact, ...]
 
     @classmethod
     def read(cls, lake: Path, run_id: str) -> RecordedRun:

@@ -99,7 +99,7 @@ class Electorate:
         payload: Payload,
         in_base: np.ndarray | None = None,
     ) -> Electorate:
-        """Those whose labels are asked of the training samples ``inputs``: of all, or of the settled, n bool."""
+        """Those whose labels are asked of the training samples ``inputs``: of all, or of those in the base, n bool."""
         import torch
 
         from tasks.dataset.sample_ids import uniforms

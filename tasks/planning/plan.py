@@ -13,8 +13,6 @@ class Plan(Bundle):
     Neighbours' votes are no part of it: a network is not trained anew because its samples have other neighbours.
     """
 
-    base: Artefact
-    """A reference to the run that is built upon; to none."""
     folds: Artefact
     canaries: Artefact | None
     """None where none are planted."""

@@ -1,4 +1,4 @@
-"""examine: checkpoints + votes → how likely the labels of the held-out splits are wrong themselves."""
+"""audit_heldout_labels: checkpoints → how likely the labels of the held-out splits are wrong themselves."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tasks.dataset.samples import Inputs
 
 
-@step("examine")
+@step("audit held-out labels")
 def audit_heldout_labels(
     run: Run,
     samples: Artefact,

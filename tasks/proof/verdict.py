@@ -166,9 +166,7 @@ def most_changed(changes: list[Change]) -> list[Change]:
 
 
 def told(facts: dict[str, Any]) -> list[str]:
-    """The lines of a summary about the facts of a verification; of an earlier version's, what it knew."""
-    if "verdict" not in facts:
-        return _earlier(facts)
+    """The lines of a summary about the facts of a verification."""
     verdict, accuracy, calibration = facts["verdict"], facts["accuracy"], facts["calibration"]
     arm = verdict["arm"]
     other, words = ("relabelled", "relabelled") if arm == "cleaned" else ("cleaned", "removed instead")
@@ -190,15 +188,6 @@ def told(facts: dict[str, Any]) -> list[str]:
     ]
     gate = "promoted to current" if verdict["promote"] else "stays a candidate"
     return [*lines, f"{gate} because {'; '.join(verdict['because'])}"]
-
-
-def _earlier(facts: dict[str, Any]) -> list[str]:
-    arms = {"untouched": "before", "cleaned": "after ", "random": "as many removed at random"}
-    lines = [f"{words}: {facts['accuracy'][arm]:.2%}" for arm, words in arms.items()]
-    for arm, gain in facts["gains"].items():
-        interval = "no interval" if gain["low"] is None else f"95 % [{gain['low']:+.2%}, {gain['high']:+.2%}]"
-        lines.append(f"after against {arm}: {gain['mean']:+.2%} ({interval})")
-    return [*lines, f"means of {_seeds(facts['seeds'])} on {facts['tested_on']:,} test samples"]
 
 
 def _seeds(count: int) -> str:

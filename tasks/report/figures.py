@@ -270,7 +270,9 @@ def _precision(table: pa.Table, flags: dict[str, Any]) -> Figure:
     ]
     alt = "Expected precision of the flagged by how many are flagged"
     if flagged:
-        alt += f": of the {flagged:,} that are, {curve[flagged - 1]:.1%} or {wrong[flagged - 1]:,.0f} wrong labels"
+        # Of those themselves: after a review they need not be the most suspect.
+        own = chance[table["flag"].to_numpy()]
+        alt += f": of the {flagged:,} that are, {own.mean():.1%} or {own.sum():,.0f} wrong labels"
     if estimate:
         alt += f"; the budget itself expects {estimate['value']:.1%}"
     columns = ("flagged", "expected wrong among them", "expected precision", "expected recall")

@@ -172,7 +172,7 @@ def _guards(facts: dict[str, Any]) -> list[str]:
     """Whom the guards kept, and which classes lose most beyond their share."""
     kept = {"as rare but valid": facts.get("protected"), "by a cap": facts.get("capped")}
     told = [f"{count:,} {why}" for why, count in kept.items() if count]
-    lines = [f"kept all the same: {', '.join(told)}"] if told else []
+    lines = [f"kept by guards: {', '.join(told)}"] if told else []
     most = [
         f"{row['name']} ({row['flagged']:,} of {row['samples']:,}, lift {row['lift']:.2f})"
         for row in facts.get("most_flagged", [])

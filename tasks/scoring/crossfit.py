@@ -36,7 +36,7 @@ class CrossFit(Bundle):
         canaries = stages_of(run, recorded, "canaries")
         return cls(
             samples=split_of(samples, "train"),
-            plan=Plan(base=reference(run, None), folds=folds, canaries=canaries[0] if canaries else None),
+            plan=Plan(folds=folds, canaries=canaries[0] if canaries else None),
             votes=votes,
             checkpoints=stages_of(run, recorded, "checkpoints"),
             gradients=stages_of(run, recorded, "gradients"),

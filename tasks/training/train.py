@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @step("train fold {fold}")
-def train(run: Run, samples: Artefact, plan: Plan, fold: int, recipe: Recipe) -> Artefact:
+def train(run: Run, samples: Artefact, plan: Plan, fold: int, recipe: Recipe, base: Artefact) -> Artefact:
     """Train on every training sample outside ``fold`` (on all of them when there is one fold: in-sample gradients).
 
     Canaries of this fold's network bear their planted labels meanwhile. Leaves the checkpoints and
@@ -36,7 +36,7 @@ def train(run: Run, samples: Artefact, plan: Plan, fold: int, recipe: Recipe) ->
 
     from tasks.pipeline.schemas import DYNAMICS
 
-    taken_over = _of_base(run, plan, fold)
+    taken_over = _of_base(run, base, fold)
     if taken_over is not None:
         return taken_over
     inputs = remembered(run, samples, "train")
@@ -76,9 +76,9 @@ def train(run: Run, samples: Artefact, plan: Plan, fold: int, recipe: Recipe) ->
         return draft.commit(fold=fold, trained_on=len(rows), epochs=list(kept))
 
 
-def _of_base(run: Run, plan: Plan, fold: int) -> Artefact | None:
+def _of_base(run: Run, base: Artefact, fold: int) -> Artefact | None:
     """The base's checkpoints of the fold, taken over as they are; None without a base."""
-    for checkpoint in stages_of(run, plan.base, "checkpoints"):
+    for checkpoint in stages_of(run, base, "checkpoints"):
         if checkpoint.facts["fold"] == fold:
             with run.draft("checkpoints") as draft:
                 for file in checkpoint.files:

@@ -11,7 +11,8 @@ from pydantic import AfterValidator, Field
 if TYPE_CHECKING:
     from tasks.versions.object_store import Objects
 
-_URL = re.compile(r"(s3a?|gs|az|abfss?)://[^/\s]+(/\S*)?")
+# Credentials have no place in it: it stands in configurations and manifests.
+_URL = re.compile(r"(s3a?|gs|az|abfss?)://[^/\s@]+(/\S*)?")
 
 
 def _checked(value: str | None) -> str | None:

@@ -133,10 +133,10 @@ def _crossfit(run: Run, config: CleanConfig) -> CrossFit:
     folds = make_folds.fn(run, samples, config.folds, base)
     votes = vote.fn(run, samples, config.neighbours, config.training.device, folds)
     canaries = plant.fn(run, samples, folds, votes, config.planting, base) if config.planting.share else None
-    plan = Plan(base=base, folds=folds, canaries=canaries)
-    checkpoints = [train.fn(run, samples, plan, fold, config.recipe) for fold in range(config.folds)]
+    plan = Plan(folds=folds, canaries=canaries)
+    checkpoints = [train.fn(run, samples, plan, fold, config.recipe, base) for fold in range(config.folds)]
     gradients = [
-        extract.fn(run, shard, plan, checkpoints, config.recipe, config.gradient.component)
+        extract.fn(run, shard, plan, checkpoints, config.recipe, config.gradient.component, base)
         for shard in observed_shards(samples)
     ]
     return CrossFit(samples=samples, plan=plan, votes=votes, checkpoints=checkpoints, gradients=gradients)

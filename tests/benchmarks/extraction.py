@@ -96,10 +96,11 @@ class Stage:
         self.run = Run.start(lake, "bench")
         self.samples = samples_of(self.run, n, shape, shard)
         small = samples_of(self.run, 2000, shape, SHARD)
-        base, self.recipe = reference(self.run, None), Recipe(model=self.model, training=TRAINING)
+        base = self.base = reference(self.run, None)
+        self.recipe = Recipe(model=self.model, training=TRAINING)
         # A canary has two gradients, and a base hands on one of them: with any, ratios would be of more than samples.
-        plan = Plan(base=base, folds=make_folds.fn(self.run, small, 1, base), canaries=None)
-        self.checkpoint = train.fn(self.run, small, plan, 0, self.recipe)
+        plan = Plan(folds=make_folds.fn(self.run, small, 1, base), canaries=None)
+        self.checkpoint = train.fn(self.run, small, plan, 0, self.recipe, base)
         with self.run.draft("folds") as draft:
             with pq.ParquetWriter(draft.path("folds.parquet", n), FOLDS) as writer:
                 for path in self.run.paths(self.samples, ".parquet"):
@@ -116,9 +117,9 @@ class Stage:
         return self.samples.shards("samples/train-", "payload", "classes")
 
     @property
-    def rest(self) -> tuple[Plan, list[Artefact], Recipe, Layers]:
+    def rest(self) -> tuple[Plan, list[Artefact], Recipe, Layers, Artefact]:
         """What extract is given beside a run and a shard."""
-        return self.plan, [self.checkpoint], self.recipe, Layers(batch_size=256)
+        return self.plan, [self.checkpoint], self.recipe, Layers(batch_size=256), self.base
 
     def extract(self, shard: Artefact) -> Artefact:
         return extract.fn(self.run, shard, *self.rest)
@@ -210,7 +211,7 @@ def increment(lake: Path) -> tuple[str, str, str, float]:
     about = {"run_id": "bench-1", "dataset": "bench", "recorded": "2026", "stages": entries}
     (recorded / "run.json").write_text(json.dumps(about))
     later = Stage(lake, n + more, IMAGES)
-    later.plan = later.plan.model_copy(update={"base": reference(later.run, "bench-1")})
+    later.base = reference(later.run, "bench-1")
     began = time.perf_counter()
     again = [later.extract(shard) for shard in later.shards()]
     cost = time.perf_counter() - began

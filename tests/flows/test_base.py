@@ -84,10 +84,10 @@ class Later:
 
     def extract(self, gradient=None, training=TRAINING, share=0.05):
         folds = self.plan()
-        plan = Plan(base=self.base, folds=folds, canaries=self.plant(folds, share=share))
+        plan = Plan(folds=folds, canaries=self.plant(folds, share=share))
         recipe = Recipe(model=MODEL, training=training)
-        checkpoints = trained(self.run, self.samples, plan, recipe)
-        return checkpoints, extracted(self.run, self.samples, plan, checkpoints, recipe, gradient or Head())
+        checkpoints = trained(self.run, self.samples, plan, recipe, self.base)
+        return checkpoints, extracted(self.run, self.samples, plan, checkpoints, recipe, gradient or Head(), self.base)
 
     def rows(self, artefacts, folder="gradients"):
         tables = [pa.ipc.open_file(p).read_all() for a in artefacts for p in self.run.paths(a, ".arrow", folder)]

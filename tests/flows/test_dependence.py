@@ -47,6 +47,14 @@ def test_a_changed_test_row_trains_no_fold_and_scores_nothing_anew_a_training_ro
     assert of_training - {"canaries"} <= clean()
 
 
+def test_nights_without_news_score_and_prove_nothing_anew(clean, tmp_path):
+    """Each builds upon another run; what it takes over is the same."""
+    write(tmp_path / "a.csv")
+    clean()
+    clean("--base=latest")
+    assert not {"scores", "flags", "predictions", "metrics"} & clean("--base=latest")
+
+
 def test_a_step_that_is_off_is_not_run_and_leaves_no_table(clean, tmp_path):
     write(tmp_path / "a.csv")
     assert not {"canaries", "drift", "search", "traced"} & clean("--canaries.share=0")

@@ -74,21 +74,21 @@ def test_an_error_is_one_sentence_and_an_exit_code(gradsieve, tmp_path, argument
 def test_a_switch_stands_bare_or_with_its_value(words, cosine):
     from flows.command_line.application import application, run
 
-    class Prediction(application()):  # type: ignore[misc]
+    class Said(application()):  # type: ignore[misc]
         def cli_cmd(self) -> None:
             """Read only."""
 
-    assert run(Prediction, ["trace", *words.split()]).trace.configuration().cosine is cosine
+    assert run(Said, ["trace", *words.split()]).trace.configuration().cosine is cosine
 
 
 def test_what_follows_a_switch_and_is_no_value_is_left_where_it_stands():
     from flows.command_line.application import application, run
 
-    class Prediction(application()):  # type: ignore[misc]
+    class Said(application()):  # type: ignore[misc]
         def cli_cmd(self) -> None:
             """Read only."""
 
-    read = run(Prediction, ["watch", "--once", "incoming", "elsewhere"]).watch
+    read = run(Said, ["watch", "--once", "incoming", "elsewhere"]).watch
     assert (read.once, [path.name for path in read.paths]) == (True, ["incoming", "elsewhere"])
 
 

@@ -32,12 +32,13 @@ def planned(
     dealt = make_folds.fn(run, known, folds, base)
     votes = vote.fn(run, known, neighbours, "cpu", dealt)
     planted = plant.fn(run, known, dealt, votes, canaries, base) if canaries.share else None
-    return Plan(base=base, folds=dealt, canaries=planted), votes
+    return Plan(folds=dealt, canaries=planted), votes
 
 
-def trained(run: Run, samples: Artefact, plan: Plan, recipe: Recipe) -> list[Artefact]:
+def trained(run: Run, samples: Artefact, plan: Plan, recipe: Recipe, base: Artefact | None = None) -> list[Artefact]:
     """The checkpoints of every fold."""
-    return [train.fn(run, split_of(samples, "train"), plan, fold, recipe) for fold in range(plan.count)]
+    known, base = split_of(samples, "train"), base or reference(run, None)
+    return [train.fn(run, known, plan, fold, recipe, base) for fold in range(plan.count)]
 
 
 def extracted(
@@ -47,9 +48,11 @@ def extracted(
     checkpoints: list[Artefact],
     recipe: Recipe,
     gradient: Gradient = Head(),  # noqa: B008  frozen
+    base: Artefact | None = None,
 ) -> list[Artefact]:
     """The gradient shards of the training samples, then of the validation samples."""
-    return [extract.fn(run, shard, plan, checkpoints, recipe, gradient) for shard in observed_shards(samples)]
+    given = (plan, checkpoints, recipe, gradient, base or reference(run, None))
+    return [extract.fn(run, shard, *given) for shard in observed_shards(samples)]
 
 
 def cross_fitted(

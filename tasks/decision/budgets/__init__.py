@@ -84,8 +84,8 @@ class Budget(Component):
         A budget that cannot tell these from the others states neither precision nor recall where any is kept.
 
         Args:
-            found: by ``find``, of the same standing.
-            standing: n samples.
+            found: by ``find``, of the same ranking.
+            ranking: n samples.
             flagged: whether each is flagged, n bool; all of them among the first ``count``.
         """
         kept = found.count - int(flagged.sum())

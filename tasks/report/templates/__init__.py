@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 
 def page(name: str, **values: Any) -> str:
-    """``tasks/pages/<name>.html.j2`` filled in; every value is escaped."""
+    """``tasks/report/templates/<name>.html.j2`` filled in; every value is escaped."""
     loader = PackageLoader("tasks.report", "templates")
     environment = Environment(
         loader=loader, autoescape=select_autoescape(["j2"], default=True), undefined=StrictUndefined, trim_blocks=True

@@ -141,13 +141,13 @@ class Language(Model):
             )
         # RoBERTa and its kin count places from behind the padding's.
         shift = config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta", "camembert") else 0
-        indices = getattr(config, "max_position_embeddings", 0) - shift
-        if 0 < indices < payload.shape[-1]:
+        positions = getattr(config, "max_position_embeddings", 0) - shift
+        if 0 < positions < payload.shape[-1]:
             raise BadModel(
                 where=where,
-                expected=f"texts of at most {indices} tokens",
+                expected=f"texts of at most {positions} tokens",
                 got=f"{payload.shape[-1]}",
-                do=f"Set reader.tokens.max-length to {indices} or less.",
+                do=f"Set reader.tokens.max-length to {positions} or less.",
             )
 
     def _adapt(self, encoder: nn.Module) -> None:

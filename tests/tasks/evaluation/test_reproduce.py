@@ -174,7 +174,7 @@ def test_a_repetition_in_which_nothing_is_flagged_counts_as_one_that_gained_noth
     home = tmp_path / "runs" / "r"
     home.mkdir(parents=True)
     (home / "run.json").write_text(
-        json.dumps({"run_id": "r", "dataset": "d", "recorded": "2026-01-01", "facts": facts})
+        json.dumps({"run_id": "r", "dataset": "d", "recorded": "2026-01-01", "facts": facts, "stages": []})
     )
     gained = {"accuracy": 90, "untouched": 90, "random": 90, "over_untouched": 0, "over_random": 0}
     assert _cleaned(tmp_path, "r", ["accuracy"]) == pytest.approx({"removed": 0} | gained)

@@ -55,7 +55,8 @@ class Chain:
 
     def train(self, fold, training=None):
         recipe = Recipe(model=MODEL, training=training or self.training)
-        return train.fn(self.run, split_of(self.samples, "train"), self.plan, fold, recipe)
+        base = reference(self.run, None)
+        return train.fn(self.run, split_of(self.samples, "train"), self.plan, fold, recipe, base)
 
     def extract(self, gradient=None):
         shards = extracted(self.run, self.samples, self.plan, self.checkpoints, self.recipe, gradient or Head())
@@ -485,13 +486,13 @@ def test_a_fold_that_leaves_one_class_is_refused_whatever_is_planted(tmp_path, f
         held_out = draft.commit(folds=folds)
     base, known = reference(run, None), split_of(samples, "train")
     votes = vote.fn(run, known, Neighbours(), TRAINING.device)
-    plan = Plan(base=base, folds=held_out, canaries=plant.fn(run, known, held_out, votes, Canaries(share=0.3), base))
+    plan = Plan(folds=held_out, canaries=plant.fn(run, known, held_out, votes, Canaries(share=0.3), base))
     recipe = Recipe(model=MODEL, training=TRAINING)
     if folds == 3:
         assert plan.planted(run, target_of(samples)).networks[:, 0].any()
     with pytest.raises(BadInput, match="fold 0: expected at least two classes to train on, got 1 in"):
-        train.fn(run, known, plan, 0, recipe)
-    second = train.fn(run, known, plan, 1, recipe)
+        train.fn(run, known, plan, 0, recipe, base)
+    second = train.fn(run, known, plan, 1, recipe, base)
     assert second.facts["trained_on"] == int((fold != 1).sum())
 
 

@@ -193,7 +193,7 @@ def based(world):
         home.mkdir()
         for stage in stages:
             link_or_copy(world.run.path(stage), home / stage.files[0].name)
-        about = {"run_id": "before", "dataset": "canaries", "recorded": "2000-01-01T00:00:00"}
+        about = {"run_id": "before", "dataset": "canaries", "recorded": "2000-01-01T00:00:00", "facts": {}}
         (home / "run.json").write_text(json.dumps(about | {"stages": [s.model_dump(mode="json") for s in stages]}))
         base = base_of(world.run, "before", "canaries")
         return planted_of(world.run, world.plant(base=base, **options), TARGET)

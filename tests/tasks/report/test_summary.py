@@ -19,7 +19,12 @@ PLAIN = {
     "flags": {"flagged": 90, "of": 900, "detector": "l2", "budget": 90},
     "metrics": {
         "accuracy": {"untouched": 0.9, "cleaned": 0.91, "random": 0.9},
-        "gains": {},
+        "calibration": {},
+        "gains": {"cleaned": {}},
+        "changes": [],
+        "suspects": 0,
+        "trusted": None,
+        "verdict": {"arm": "cleaned", "word": "no evidence", "sentence": "so", "promote": False, "because": ["it is"]},
         "seeds": 1,
         "tested_on": 100,
         "detection": {},
@@ -37,7 +42,7 @@ def shown(lake, flags=None, about=None):
     facts["flags"] |= flags or {}
     facts["scores"] |= {"about": about} if about else {}
     (lake / "runs" / "r").mkdir(parents=True)
-    told = {"run_id": "r", "dataset": "pets", "recorded": "2026-01-01T00:00:00", "facts": facts}
+    told = {"run_id": "r", "dataset": "pets", "recorded": "2026-01-01T00:00:00", "facts": facts, "stages": []}
     (lake / "runs" / "r" / "run.json").write_text(json.dumps(told))
     summary = Summary.read(lake, "r")
     assert "\n  ".join(dict(summary.sections)["Flagged"]) in summary.text()
@@ -89,8 +94,8 @@ def test_a_budget_that_states_nothing_adds_no_line(tmp_path):
 @pytest.mark.parametrize(
     ("kept", "words"),
     [
-        ({"protected": 3, "capped": 1200}, "kept all the same: 3 as rare but valid, 1,200 by a cap"),
-        ({"protected": 0, "capped": 2}, "kept all the same: 2 by a cap"),
+        ({"protected": 3, "capped": 1200}, "kept by guards: 3 as rare but valid, 1,200 by a cap"),
+        ({"protected": 0, "capped": 2}, "kept by guards: 2 by a cap"),
     ],
 )
 def test_whom_the_guards_kept_is_counted(tmp_path, kept, words):

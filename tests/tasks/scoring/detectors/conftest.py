@@ -18,7 +18,7 @@ import torch
 
 from tasks.gradients.shards import ShardMetadata, ShardWriter
 from tasks.kernels.neighbours import nearest, votes
-from tasks.pipeline import recorded_run, schemas
+from tasks.pipeline import schemas
 from tasks.pipeline.artefacts import Run
 from tasks.planning.plan import Plan
 from tasks.scoring.crossfit import CrossFit
@@ -139,7 +139,7 @@ class Builder:
             gradients.append(self._reference(run, whole))
         learned = [self._checkpoint(run, fold, order, labels, places, untrained) for fold in range(F)]
         samples, folds = self._samples(run, labels, shards), self._folds(run, order, new)
-        plan = Plan(base=recorded_run.reference(run, None), folds=folds, canaries=self._canaries(run, places))
+        plan = Plan(folds=folds, canaries=self._canaries(run, places))
         made = {"votes": self._votes(run), "checkpoints": learned, "gradients": gradients}
         return Evidence(run, CrossFit(samples=samples, plan=plan, **made))
 
