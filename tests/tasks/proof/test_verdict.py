@@ -225,16 +225,3 @@ def test_an_arm_that_was_not_trained_is_not_told_of():
     accuracy = facts()["accuracy"]
     del accuracy["relabelled"]
     assert told(facts(accuracy=accuracy)) == [line for line in told(facts()) if not line.startswith("relabelled")]
-
-
-def test_a_run_of_an_earlier_version_is_told_as_it_was():
-    earlier = {
-        "accuracy": {"untouched": 0.9, "cleaned": 0.91, "random": 0.9},
-        "gains": {"untouched": {"mean": 0.01, "low": None, "high": None}},
-        "seeds": 1,
-        "tested_on": 100,
-    }
-    assert told(earlier)[-2:] == [
-        "after against untouched: +1.00% (no interval)",
-        "means of one seed on 100 test samples",
-    ]
