@@ -36,11 +36,8 @@ _PATIENCE = 8
 
 
 class BatchSize:
-    """How many samples are taken at a time: halved when memory runs out, doubled again when it has not for a while.
-
-    Args:
-        target: the size to begin with and to return to.
-    """
+    """How many samples are taken at a time: halved when memory runs out, doubled again, up to ``target``, when it has not
+    for a while."""
 
     def __init__(self, target: int) -> None:
         self.target = self.size = target

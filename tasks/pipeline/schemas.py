@@ -1,4 +1,4 @@
-"""The pyarrow schemas that verbs agree on. ``sample_id`` is column 0 of every table about samples."""
+"""The pyarrow schemas that steps agree on. ``sample_id`` is column 0 of every table about samples."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ import pyarrow as pa
 SPLITS = ("train", "validation", "test")
 
 # What sources call them, in lower case.
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "test": "test",
-    "testing": "test",
-    "eval": "test",
-} | dict.fromkeys(("validation", "valid", "val", "dev"), "validation")
+SPLIT_NAMES = (
+    dict.fromkeys(("train", "training"), "train")
+    | dict.fromkeys(("test", "testing", "eval"), "test")
+    | dict.fromkeys(("validation", "valid", "val", "dev"), "validation")
+)
 
 # Columns of a samples table that are ours; the dataset's own columns (the payload) follow them.
 SAMPLES = pa.schema(
@@ -77,8 +75,7 @@ DRIFT = pa.schema(
 )
 
 # Of each query, the training samples that shaped its answer most; rank 1 is the first, positive made it likelier.
-# Ranked along their neighbours the influence is a pair's share in those of the query's nearest, never below nought by
-# more than a millionth.
+# Along neighbours the influence is a pair's share in those of the query's nearest, at least −1e-6.
 TRACED = pa.schema(
     [
         pa.field("query_id", pa.string(), nullable=False),
@@ -299,7 +296,5 @@ def gradient_shard(widths: dict[str, int], layers: int = 0, store: str = "float3
 
 def scores(detectors: list[str]) -> pa.Schema:
     """Schema of the scores table: one suspicion column per detector."""
-    return pa.schema(
-        [pa.field("sample_id", pa.string(), nullable=False)]
-        + [pa.field(name, pa.float64(), nullable=False) for name in detectors]
-    )
+    columns = [pa.field(name, pa.float64(), nullable=False) for name in detectors]
+    return pa.schema([pa.field("sample_id", pa.string(), nullable=False), *columns])

@@ -26,10 +26,8 @@ if TYPE_CHECKING:
 _KEPT, _FLAGGED = "#0072B2", "#D55E00"
 # Stands for the colour of the text around it.
 _INK = "#010203"
-# Bars of classes; there may be thousands.
-_CLASSES = 20
-# Bins of the histogram in one row of its table.
-_BINS = 5
+# Bars of classes, of which there may be thousands; bins of the histogram in one row of its table.
+_CLASSES, _BINS = 20, 5
 # Points of a curve; there may be millions of samples.
 _POINTS = 1000
 
@@ -202,14 +200,10 @@ def _suspicion(table: pa.Table, flags: dict[str, Any]) -> Figure:
         _legend(axes)
 
     # Twelve of five bins each: what is read, not what is seen.
-    rows = [
-        (
-            f"{edges[first]:.4g} to {edges[first + _BINS]:.4g}",
-            f"{int(counts[0][first : first + _BINS].sum()):,}",
-            f"{int(counts[1][first : first + _BINS].sum()):,}",
-        )
-        for first in range(0, len(counts[0]), _BINS)
-    ]
+    firsts = range(0, len(counts[0]), _BINS)
+    kept, marked = ([f"{int(count[first : first + _BINS].sum()):,}" for first in firsts] for count in counts)
+    spans = [f"{edges[first]:.4g} to {edges[first + _BINS]:.4g}" for first in firsts]
+    rows = list(zip(spans, kept, marked, strict=True))
     alt = f"Suspicion of {len(suspicion):,} training samples by {flags['detector']}; {int(flagged.sum()):,} are flagged"
     if line is not None:
         alt += f"; the budget of {budget:,} ends at {line:.4g}"
