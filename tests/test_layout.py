@@ -35,6 +35,13 @@ def test_no_file_is_a_drawer():
     assert [path for path in tracked() if path.stem in drawers or drawers & set(path.parts)] == []
 
 
+def test_no_file_of_the_code_is_longer_than_three_hundred_lines_and_flows_read_downward():
+    lines = {path: len((REPOSITORY / path).read_text().splitlines()) for path in tracked() if path.suffix == ".py"}
+    assert [path for path, count in lines.items() if count > 300 and path.parts[0] in ("flows", "tasks")] == []
+    assert lines[Path("flows/clean.py")] <= 60
+    assert lines[Path("flows/compare.py")] <= 35
+
+
 def test_a_step_is_imported_by_the_table_of_steps_and_by_flows_alone():
     graph = grimp.build_graph("flows", "tasks")
     steps = graph.find_modules_that_directly_import("tasks.pipeline.step")

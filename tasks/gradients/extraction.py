@@ -36,8 +36,7 @@ _PATIENCE = 8
 
 
 class BatchSize:
-    """How many samples are taken at a time: halved when memory runs out, doubled again, up to ``target``, when it has not
-    for a while."""
+    """How many samples are taken at a time: halved when memory runs out, doubled up to ``target`` after a while."""
 
     def __init__(self, target: int) -> None:
         self.target = self.size = target
