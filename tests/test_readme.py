@@ -372,18 +372,19 @@ def test_the_table_of_stages_is_the_flow():
     table = README.partition("| stage | does |")[2].partition("\n\n")[0]
     stages = re.findall(r"^\| (\w+) \|", table, flags=re.MULTILINE)
     flow, cross_fitting = ((REPOSITORY / "flows" / f"{name}.py").read_text() for name in ("clean", "cross_fitting"))
-    flow = flow.partition("Run.start(")[2].replace("cross_fit(", cross_fitting.partition("def cross_fit(")[2])
-    called = [step or mapped for step, mapped in re.findall(r"steps\.(\w+)|\.map\((\w+),", flow)]
+    dealing, fitting = cross_fitting.partition("def deal(")[2].split("def cross_fit(")
+    flow = flow.partition("Run.start(")[2].replace(" deal(", dealing, 1).replace(" cross_fit(", fitting, 1)
+    called = [name for name in re.findall(r"\b(\w+)(?=[(,])", flow) if name in steps.__all__ and name != "follow"]
     # The step that asks for a review is named for what comes back.
     assert stages == [{"reviewed": "review"}.get(name, name) for name in dict.fromkeys(called)]
-    assert set(called) <= set(steps.__all__)
 
 
 def test_the_files_of_the_stages_are_in_the_run_folder(cleaned):
     section = README.partition("## The stages")[2].partition("\n## ")[0]
     patterns = set(re.findall(r"`([\w*/]+\.(?:parquet|pt|arrow|yaml|json))`", section))
-    # The run has no base to drift from.
-    assert {pattern for pattern in patterns if not list(cleaned.run_folder.glob(pattern))} == {"drift.parquet"}
+    # The run has no base to drift from, and searches for no budget.
+    absent = {pattern for pattern in patterns if not list(cleaned.run_folder.glob(pattern))}
+    assert absent == {"drift.parquet", "search.parquet"}
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

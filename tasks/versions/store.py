@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tasks.versions.object_store import Objects
 
 # Credentials have no place in it: it stands in configurations and manifests.
-_URL = re.compile(r"(s3a?|gs|az|abfss?)://[^/\s@]+(/\S*)?")
+_URL = re.compile(r"((s3a?|gs|az)://[^/\s@]+|abfss?://[^/\s:]+)(/\S*)?")
 
 
 def _checked(value: str | None) -> str | None:

@@ -52,7 +52,9 @@ def test_a_word_is_a_folder_or_a_url_and_none_is_the_lakes_own(tmp_path):
         assert MaintainConfig(store=word).store == word
 
 
-@pytest.mark.parametrize("word", ["", " ", "s3://", "s3:///prefix", "nothing://here/x", "s3://bucket/a b", "S3://b"])
+@pytest.mark.parametrize(
+    "word", ["", " ", "s3://", "s3:///prefix", "nothing://here/x", "s3://bucket/a b", "S3://b", "s3://k:s@b"]
+)
 def test_a_word_that_is_neither_is_refused_in_words(word):
     with pytest.raises(ValidationError, match="expected a folder, or a URL like s3://bucket/prefix"):
         MaintainConfig(store=word)
