@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from tasks.core.errors import BadArtefact
 from tasks.pipeline.artefacts import MANIFEST, Artefact, File, Run
-from tasks.pipeline.durable_files import partial_folder, rename_folder, sha256_of, write_durably
+from tasks.pipeline.durable_files import sha256_of, whole_folder, write_durably
 from tasks.pipeline.step import step
 
 
@@ -27,9 +26,8 @@ def tabulate(run: Run, dataset: str, config: str, measures: list[Artefact]) -> A
         curves.append(curve.append_column("repetition", pa.array([repetition] * curve.num_rows, pa.int64())))
     table, curve = summarised(rows, dataset), pa.concat_tables(curves)
     facts = measures[0].facts
-    home = run.lake / "comparisons"
-    final = home / run.run_id
-    with partial_folder(home) as aside:
+    final = run.lake / "comparisons" / run.run_id
+    with whole_folder(final) as aside:
         pq.write_table(table, aside / "comparison.parquet", compression="zstd")
         pq.write_table(curve, aside / "curves.parquet", compression="zstd")
         title = f"{dataset}: {facts['wrong']:,} of {facts['known']:,} labels wrong, {len(measures)} repetitions"
@@ -49,11 +47,4 @@ def tabulate(run: Run, dataset: str, config: str, measures: list[Artefact]) -> A
         )
         write_durably(aside / "config.yaml", config)
         write_durably(aside / MANIFEST, artefact.model_dump_json(indent=1))
-        if not rename_folder(aside, final):
-            raise BadArtefact(
-                where=str(final),
-                expected="a new comparison folder",
-                got="one that exists",
-                do="Run again: ids are unique.",
-            )
     return artefact

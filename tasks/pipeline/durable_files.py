@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tasks.core.errors import BadArtefact
+
 PARTIAL = ".partial-"
 
 
@@ -74,6 +76,21 @@ def partial_folder(parent: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def whole_folder(final: Path) -> Iterator[Path]:
+    """A folder to write aside; where the block ends well it is ``final``, all of it at once.
+
+    Raises:
+        BadArtefact: ``final`` exists.
+    """
+    with partial_folder(final.parent) as aside:
+        yield aside
+        if not rename_folder(aside, final):
+            raise BadArtefact(
+                where=str(final), expected="a new folder", got="one that exists", do="Run again: ids are unique."
+            )
 
 
 def sweep(lake: Path) -> None:

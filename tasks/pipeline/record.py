@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
-from tasks.core.errors import BadArtefact
 from tasks.pipeline.artefacts import MANIFEST, Artefact, Run
-from tasks.pipeline.durable_files import link_or_copy, partial_folder, rename_folder, write_durably
+from tasks.pipeline.durable_files import link_or_copy, whole_folder, write_durably
 from tasks.pipeline.recorded_run import RUN_FILE
 from tasks.pipeline.step import step
 from tasks.pipeline.stored_names import inside
@@ -23,8 +22,7 @@ def record(run: Run, dataset: str, config: str, stages: list[Artefact]) -> Artef
     Hard links where the file system has them: stages shared between runs take space once, and no run depends on
     another's folder or on the cache.
     """
-    home = run.lake / "runs"
-    final = home / run.run_id
+    final = run.lake / "runs" / run.run_id
     facts = {stage.stage: stage.facts for stage in stages if stage.stage in _TOLD}
     summary = {
         "run_id": run.run_id,
@@ -52,15 +50,11 @@ def record(run: Run, dataset: str, config: str, stages: list[Artefact]) -> Artef
         digest=run.run_id,
         made_by=run.run_id,
     )
-    with partial_folder(home) as aside:
+    with whole_folder(final) as aside:
         for stage in stages:
             for file in stage.files:
                 link_or_copy(run.path(stage, file), inside(aside, file.name))
         write_durably(aside / "config.yaml", config)
         write_durably(aside / MANIFEST, artefact.model_dump_json(indent=1))
         write_durably(aside / RUN_FILE, json.dumps(summary, indent=1))
-        if not rename_folder(aside, final):
-            raise BadArtefact(
-                where=str(final), expected="a new run folder", got="one that exists", do="Run again: ids are unique."
-            )
     return artefact

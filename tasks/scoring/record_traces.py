@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
-from tasks.core.errors import BadArtefact
 from tasks.pipeline.artefacts import MANIFEST, Artefact, Run
-from tasks.pipeline.durable_files import link_or_copy, partial_folder, rename_folder, write_durably
+from tasks.pipeline.durable_files import link_or_copy, whole_folder, write_durably
 from tasks.pipeline.step import step
 from tasks.scoring.influence_traces import Tracing
 
@@ -18,8 +17,7 @@ def record_traces(run: Run, run_id: str, dataset: str, options: Tracing, traces:
 
     The same of the same run, asked for again, is the folder that is there.
     """
-    home = run.lake / "traces"
-    final = home / run.run_id
+    final = run.lake / "traces" / run.run_id
     alike = traces.facts["alike"] or {}
     summary = {
         "trace_id": run.run_id,
@@ -39,13 +37,9 @@ def record_traces(run: Run, run_id: str, dataset: str, options: Tracing, traces:
         digest=run.run_id,
         made_by=run.run_id,
     )
-    with partial_folder(home) as aside:
+    with whole_folder(final) as aside:
         for file in traces.files:
             link_or_copy(run.path(traces, file), aside / file.name)
         write_durably(aside / "trace.json", json.dumps(summary, indent=1))
         write_durably(aside / MANIFEST, artefact.model_dump_json(indent=1))
-        if not rename_folder(aside, final):
-            raise BadArtefact(
-                where=str(final), expected="a new trace folder", got="one that exists", do="Run again: ids are unique."
-            )
     return artefact
