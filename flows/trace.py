@@ -21,10 +21,10 @@ def trace(config: TraceConfig = TraceConfig()) -> str:  # noqa: B008  frozen; Pr
     Returns:
         How well the traces tell the queries' groups, where the table lies and how to ask it, as text.
     """
-    recorded = config.recorded()
+    recorded = config.recorded_run()
     with Run.start(config.lake, recorded.dataset) as run:
         (samples,) = recorded.of("samples")
-        crossfit = CrossFit.recorded(run, recorded.run_id)
+        crossfit = CrossFit.of_run(run, recorded.run_id)
         traces = steps.trace(run, split_of(samples, "train", "validation"), crossfit, config.tracing)
         kept = steps.record_traces(run, recorded.run_id, recorded.dataset, config.tracing, traces)
         steps.index(run, kept)

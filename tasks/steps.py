@@ -19,7 +19,7 @@ from tasks.catalogue.index import index
 from tasks.decision.drift import drift
 from tasks.decision.flag import flag
 from tasks.decision.halve import halve
-from tasks.decision.review import reviewed
+from tasks.decision.review import ask_for_review
 from tasks.evaluation.measure import measure
 from tasks.evaluation.present import present
 from tasks.evaluation.tabulate import tabulate
@@ -44,6 +44,7 @@ from tasks.versions.promote import promote
 from tasks.versions.publish import publish
 
 __all__ = [
+    "ask_for_review",
     "audit_heldout_labels",
     "drift",
     "extract",
@@ -64,7 +65,6 @@ __all__ = [
     "record_traces",
     "report",
     "retrain",
-    "reviewed",
     "score",
     "tabulate",
     "tidy",

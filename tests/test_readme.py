@@ -375,8 +375,8 @@ def test_the_table_of_stages_is_the_flow():
     dealing, fitting = cross_fitting.partition("def deal(")[2].split("def cross_fit(")
     flow = flow.partition("Run.start(")[2].replace(" deal(", dealing, 1).replace(" cross_fit(", fitting, 1)
     called = [name for name in re.findall(r"\b(\w+)(?=[(,])", flow) if name in steps.__all__ and name != "follow"]
-    # The step that asks for a review is named for what comes back.
-    assert stages == [{"reviewed": "review"}.get(name, name) for name in dict.fromkeys(called)]
+    # The step that asks for a review runs the stage review.
+    assert stages == [{"ask_for_review": "review"}.get(name, name) for name in dict.fromkeys(called)]
 
 
 def test_the_files_of_the_stages_are_in_the_run_folder(cleaned):

@@ -170,7 +170,7 @@ def table_of(run: Run, samples: Artefact, columns: list[str]) -> pa.Table:
     return pa.concat_tables([pq.read_table(path, columns=columns) for path in sample_paths(run, samples)])
 
 
-def classed(samples: Artefact, table: pa.Table) -> pa.Table:
+def with_class(samples: Artefact, table: pa.Table) -> pa.Table:
     """The table with a column ``class``, the stratum of its labels."""
     return table.append_column("class", target_of(samples).named(table["label"]))
 

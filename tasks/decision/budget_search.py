@@ -74,12 +74,12 @@ class Search(Bundle):
 
 
 def better_half(accuracy: dict[int, float], flagged: dict[int, int]) -> list[int]:
-    """Of m places the ⌈m/2⌉ with the highest accuracy, in their own order; of equals those that flag less, then first.
+    """Of m indices the ⌈m/2⌉ with the highest accuracy, ascending; of equals those that flag less, then the first.
 
     Args:
-        accuracy: place → mean accuracy.
-        flagged: place → how many samples it flags.
+        accuracy: index → mean accuracy.
+        flagged: index → how many samples it flags.
     """
     # Equal counts give equal means but for the last bits.
-    ranked = sorted(accuracy, key=lambda place: (-round(accuracy[place], 12), flagged[place], place))
-    return sorted(ranked[: -(-len(ranked) // 2)])
+    order = sorted(accuracy, key=lambda index: (-round(accuracy[index], 12), flagged[index], index))
+    return sorted(order[: -(-len(order) // 2)])

@@ -12,9 +12,9 @@ from tasks.training.drift_policy import DriftPolicy
 
 @step("drift")
 def drift(run: Run, folds: Artefact, scores: Artefact, flags: Artefact, options: DriftPolicy) -> Artefact:
-    """Compare the suspicions of new samples with those of the settled ones; one row, and the same in the facts.
+    """Compare the suspicions of new samples with those of the samples in the base; one row, and the same in the facts.
 
-    Of a run without a base nobody is new, and there is nothing to compare.
+    Without a base no sample is new, and there is nothing to compare.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -24,17 +24,17 @@ def drift(run: Run, folds: Artefact, scores: Artefact, flags: Artefact, options:
 
     detector = flags.facts["detector"]
     table = pq.read_table(run.path(scores), columns=["sample_id", detector])
-    said = pq.read_table(run.path(folds), columns=["sample_id", "new"])
-    chosen = pq.read_table(run.paths(flags, "flags.parquet")[0], columns=["sample_id", "flag"])
-    chosen = chosen.filter(chosen["flag"])["sample_id"].combine_chunks()
-    index = pc.index_in(table["sample_id"].combine_chunks(), value_set=said["sample_id"].combine_chunks())
-    new = said["new"].combine_chunks().take(index).to_numpy(zero_copy_only=False)
-    flagged = pc.is_in(table["sample_id"].combine_chunks(), value_set=chosen).to_numpy(zero_copy_only=False)
-    found = options.judged(table[detector].to_numpy(), flagged, new)
-    shares = found["share_flagged"]
-    row = {name: found[name] for name in ("new", "settled", "distance", "p_value", "alarm")}
+    base = pq.read_table(run.path(folds), columns=["sample_id", "new"])
+    flagged_ids = pq.read_table(run.paths(flags, "flags.parquet")[0], columns=["sample_id", "flag"])
+    flagged_ids = flagged_ids.filter(flagged_ids["flag"])["sample_id"].combine_chunks()
+    index = pc.index_in(table["sample_id"].combine_chunks(), value_set=base["sample_id"].combine_chunks())
+    new = base["new"].combine_chunks().take(index).to_numpy(zero_copy_only=False)
+    flagged = pc.is_in(table["sample_id"].combine_chunks(), value_set=flagged_ids).to_numpy(zero_copy_only=False)
+    result = options.compare(table[detector].to_numpy(), flagged, new)
+    shares = result["share_flagged"]
+    row = {name: result[name] for name in ("new", "settled", "distance", "p_value", "alarm")}
     row |= {"detector": detector, "share_new": shares["new"], "share_settled": shares["settled"]}
     row |= {"networks_of": folds.facts["networks_of"]}
     with run.draft("drift") as draft:
         pq.write_table(pa.Table.from_pylist([row], schema=DRIFT), draft.path("drift.parquet", 1), compression="zstd")
-        return draft.commit(**found, detector=detector)
+        return draft.commit(**result, detector=detector)

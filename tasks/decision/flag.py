@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tasks.dataset.samples import classed, table_of
+from tasks.dataset.samples import table_of, with_class
 from tasks.decision.budgets import Budget
-from tasks.decision.flagging import Flagging, audit, counted, decide, described, flagged_of
+from tasks.decision.flagging import Flagging, audit, count_flags, decide, flagged_of, with_identifiers
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.schemas import GRADIENTS
 from tasks.pipeline.step import step
@@ -23,15 +23,15 @@ def flag(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from tasks.decision.guards import advised
+    from tasks.decision.guards import advise
     from tasks.decision.ranking import ranking_of
     from tasks.scoring.evidence import Evidence
 
-    detector = options.deciding(scores.facts["detectors"])
+    detector = options.deciding_detector(scores.facts["detectors"])
     evidence = Evidence(run, crossfit)
     table = pq.read_table(run.path(scores))
     ranking = ranking_of(evidence, table[detector].to_numpy())
-    found = budget.find(ranking)
+    estimate = budget.find(ranking)
     scalars = [
         pq.read_table(path, schema=GRADIENTS)
         for shard in crossfit.gradients
@@ -40,25 +40,28 @@ def flag(
     # One checkpoint is one fold: trained on the very samples it is asked about.
     model = "in-sample" if crossfit.plan.count == 1 else "held-out"
     samples = crossfit.samples
-    thin = classed(samples, table_of(run, samples, ["sample_id", "label", "group", "source", "row", "source_id"]))
-    advice = advised(evidence, ranking.wrongness)
+    thin = with_class(samples, table_of(run, samples, ["sample_id", "label", "group", "source", "row", "source_id"]))
+    advice = advise(evidence, ranking.wrongness)
     suggests = evidence.target.has_class_probabilities
     flags = decide(
         table,
         thin,
         pa.concat_tables(scalars),
         advice,
-        found.count,
+        estimate.count,
         options,
         model,
         suggests=suggests,
     )
     # Guards keep some of those the budget was found for: it is stated of those that are flagged in the end.
-    found = budget.stated(found, ranking, flagged_of(flags, evidence.ids))
-    audited = audit(flags, thin)
+    estimate = budget.restate(estimate, ranking, flagged_of(flags, evidence.ids))
+    audit_table = audit(flags, thin)
     with run.draft("flags") as draft:
-        pq.write_table(described(flags, thin), draft.path("flags.parquet", flags.num_rows), compression="zstd")
-        pq.write_table(audited, draft.path("audit.parquet", audited.num_rows), compression="zstd")
+        pq.write_table(with_identifiers(flags, thin), draft.path("flags.parquet", flags.num_rows), compression="zstd")
+        pq.write_table(audit_table, draft.path("audit.parquet", audit_table.num_rows), compression="zstd")
         return draft.commit(
-            detector=detector, budget=found.count, found=found.model_dump(mode="json"), **counted(flags, audited)
+            detector=detector,
+            budget=estimate.count,
+            found=estimate.model_dump(mode="json"),
+            **count_flags(flags, audit_table),
         )

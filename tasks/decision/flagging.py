@@ -16,7 +16,7 @@ from pydantic import Field
 from tasks.core.errors import BadConfig
 from tasks.core.plugins import Component
 from tasks.core.sql import query
-from tasks.decision.budgets import Found
+from tasks.decision.budgets import BudgetEstimate
 from tasks.pipeline.schemas import AUDIT, FLAGS, SUSPECTS
 
 # Classes that are named in the facts: those that lose most beyond their share.
@@ -34,10 +34,10 @@ class Flagging(Component):
     rare: Literal["keep", "list", "off"] = Field(
         default="keep",
         description="A sample far from its class whose own neighbours bear its label and are recognised is kept, or "
-        "flagged all the same and only listed, or not looked for.",
+        "flagged and only listed, or not looked for.",
     )
 
-    def deciding(self, detectors: list[str]) -> str:
+    def deciding_detector(self, detectors: list[str]) -> str:
         """The detector that decides, out of those that scored.
 
         Raises:
@@ -67,9 +67,9 @@ def decide(
 ) -> pa.Table:
     """Rank by the deciding detector, flag of the first ``count`` whom no guard keeps, and give every row its reason.
 
-    A place that a guard frees stays empty: who is less suspect than the budget asks is not flagged for it.
-    Guards, one after the other: rare ones are kept; then at most ``group_cap`` of each group and, of what is left, at
-    most ``class_cap`` of each class may go. A sample without a group has no group's cap; a class keeps one at least.
+    A rank that a guard frees stays empty: no sample of a lower rank is flagged for it.
+    Guards apply in order: rare samples are kept; then at most ``group_cap`` of each group is flagged and, of the
+    rest, at most ``class_cap`` of each class. A sample without a group has no group cap; each class keeps one sample.
 
     Args:
         scores: schema ``scores``, every training sample.
@@ -84,13 +84,13 @@ def decide(
     Returns:
         Schema ``FLAGS``, by rank. Its length and order do not depend on the order of any input's rows.
     """
-    detector = options.deciding(scores.column_names[1:])
+    detector = options.deciding_detector(scores.column_names[1:])
     guards = options.model_dump(include={"class_cap", "group_cap", "rare"})
     bound = {"detector": detector, "budget": count, "model": model, "suggests": suggests} | guards
     with duckdb.connect() as db:
         for name, table in {
             "scores": scores,
-            "samples": _classed(samples),
+            "samples": _with_class(samples),
             "gradients": gradients,
             "advice": advice,
         }.items():
@@ -110,15 +110,15 @@ def audit(flags: pa.Table, samples: pa.Table) -> pa.Table:
     """
     with duckdb.connect() as db:
         db.register("flags", flags)
-        db.register("samples", _classed(samples))
+        db.register("samples", _with_class(samples))
         return db.sql(query("decision/audit")).to_arrow_table().cast(AUDIT)
 
 
-def _classed(samples: pa.Table) -> pa.Table:
+def _with_class(samples: pa.Table) -> pa.Table:
     return samples if "class" in samples.column_names else samples.append_column("class", samples["label"])
 
 
-def described(flags: pa.Table, samples: pa.Table) -> pa.Table:
+def with_identifiers(flags: pa.Table, samples: pa.Table) -> pa.Table:
     """Flags beside what identifies each sample to a person.
 
     Args:
@@ -134,41 +134,41 @@ def described(flags: pa.Table, samples: pa.Table) -> pa.Table:
     return flags.cast(SUSPECTS)
 
 
-def counted(flags: pa.Table, audited: pa.Table) -> dict[str, Any]:
+def count_flags(flags: pa.Table, audit_table: pa.Table) -> dict[str, Any]:
     """Counts, the wrong labels expected among the flagged (None without canaries), and who loses most."""
-    chosen = flags.filter(flags["flag"])
-    classes = audited.filter(pc.equal(audited["by"], "class")).to_pylist()
+    flagged = flags.filter(flags["flag"])
+    classes = audit_table.filter(pc.equal(audit_table["by"], "class")).to_pylist()
     most = sorted((row for row in classes if row["flagged"]), key=lambda row: (-row["lift"], row["name"]))
-    told = ("name", "samples", "flagged", "lift")
+    columns = ("name", "samples", "flagged", "lift")
     return {
-        "flagged": chosen.num_rows,
+        "flagged": flagged.num_rows,
         "of": flags.num_rows,
-        "expected_wrong": None if flags["p_wrong"].null_count else pc.sum(chosen["p_wrong"]).as_py() or 0.0,
+        "expected_wrong": None if flags["p_wrong"].null_count else pc.sum(flagged["p_wrong"]).as_py() or 0.0,
         "capped": sum(row["capped"] for row in classes),
         "protected": sum(row["protected"] for row in classes),
-        "most_flagged": [{name: row[name] for name in told} for row in most[:_MOST_FLAGGED]],
+        "most_flagged": [{name: row[name] for name in columns} for row in most[:_MOST_FLAGGED]],
     }
 
 
 def flagged_of(flags: pa.Table, ids: pa.Array) -> np.ndarray:
     """Whether each of the samples ``ids`` is flagged, in their order."""
-    chosen = flags.filter(flags["flag"])["sample_id"].combine_chunks()
-    return pc.is_in(ids, value_set=chosen).to_numpy(zero_copy_only=False)
+    flagged = flags.filter(flags["flag"])["sample_id"].combine_chunks()
+    return pc.is_in(ids, value_set=flagged).to_numpy(zero_copy_only=False)
 
 
-def reviewed_found(found: dict[str, Any], before: pa.Table, after: pa.Table) -> dict[str, Any]:
+def reviewed_estimate(estimate: dict[str, Any], before: pa.Table, after: pa.Table) -> dict[str, Any]:
     """What a budget states, as it is true after a review: of other samples than those that the rule flagged, less.
 
     Args:
-        found: ``Found`` of tasks/decision/budgets, as the facts have it.
+        estimate: ``BudgetEstimate`` of tasks/decision/budgets, as the facts have it.
         before: the flags by rule, schema ``FLAGS`` at least.
         after: the same as a person wants them.
     """
     was, now = (flagged_of(flags, before["sample_id"].combine_chunks()) for flags in (before, after))
     if (was == now).all():
-        return found
+        return estimate
     why = f"a person decided otherwise about {int((was != now).sum()):,}"
-    return Found.model_validate(found).unstated(why).model_dump(mode="json")
+    return BudgetEstimate.model_validate(estimate).without_rates(why).model_dump(mode="json")
 
 
 def reviewed_flags(flags: pa.Table, rows: pa.Table, reviewer: str, note: str, at: str) -> pa.Table:

@@ -36,7 +36,7 @@ ADVICE = pa.schema(
 """``support``: confirmed neighbours; ``p_suggested``: that the label is wrong and the suggested one is right."""
 
 
-def advised(evidence: Evidence, wrongness: Wrongness | None) -> pa.Table:
+def advise(evidence: Evidence, wrongness: Wrongness | None) -> pa.Table:
     """Advice on every training sample, from held-out evidence alone.
 
     rare         far from its class, but of the nearest 2s − 1 at least s are confirmed (tasks/kernels/rarity.py),

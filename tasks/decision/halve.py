@@ -31,17 +31,17 @@ def halve(run: Run, names: list[str], search: Search, trials: list[Artefact], ru
     rows, means = [], {}
     flagged = {index: flags[index].facts["flagged"] for index in indices}
     for i, index in enumerate(indices):
-        of_place = [
+        of_candidate = [
             {"seed": trial.facts["seed"], "accuracy": trial.facts["credit"]}
             for trial in trials[i * each : (i + 1) * each]
         ]
-        means[index] = sum(row["accuracy"] for row in of_place) / each
+        means[index] = sum(row["accuracy"] for row in of_candidate) / each
         about = {"rung": rung, "budget": names[index], "flagged": flagged[index], "place": index}
-        rows += [about | row for row in of_place]
-    kept = better_half(means, flagged)
-    table = pa.Table.from_pylist([row | {"kept": row["place"] in kept} for row in rows], SEARCH)
+        rows += [about | row for row in of_candidate]
+    survivors = better_half(means, flagged)
+    table = pa.Table.from_pylist([row | {"kept": row["place"] in survivors} for row in rows], SEARCH)
     earlier = [pq.read_table(run.path(artefact), schema=SEARCH) for artefact in search.rounds[-1:]]
     table = pa.concat_tables([*earlier, table])
     with run.draft("search") as draft:
         pq.write_table(table, draft.path("search.parquet", table.num_rows), compression="zstd")
-        return draft.commit(survivors=kept, names=[names[index] for index in kept], rung=rung)
+        return draft.commit(survivors=survivors, names=[names[index] for index in survivors], rung=rung)

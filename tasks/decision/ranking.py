@@ -6,7 +6,7 @@ import numpy as np
 
 from tasks.decision.budgets import Ranking
 from tasks.scoring.evidence import Evidence
-from tasks.scoring.wrongness import observed, wrongness_of
+from tasks.scoring.wrongness import observations_of, wrongness_of
 
 
 def ranking_of(evidence: Evidence, suspicion: np.ndarray) -> Ranking:
@@ -15,5 +15,5 @@ def ranking_of(evidence: Evidence, suspicion: np.ndarray) -> Ranking:
         suspicion=suspicion,
         labels=evidence.labels,
         predicted=evidence.logits.argmax(1),
-        wrongness=wrongness_of(observed(evidence)) if len(evidence.canaries) else None,
+        wrongness=wrongness_of(observations_of(evidence)) if len(evidence.canaries) else None,
     )

@@ -46,10 +46,10 @@ if TYPE_CHECKING:
 _LONGER_SECONDS = 86_400
 _LOOK_SECONDS = 2
 # Rows of the sheet that stand in the question itself.
-_SHOWN = 20
+_ROWS_SHOWN = 20
 
 
-class Reviewed(RunInput):
+class ReviewForm(RunInput):
     """What the reviewer fills in."""
 
     decision: Decision = Field(
@@ -62,7 +62,7 @@ class Reviewed(RunInput):
     note: str = Field(default="", description="Anything to be remembered with the decision.")
 
     @classmethod
-    def filled_in(cls, question: str, **values: Any) -> type[Reviewed]:
+    def filled_in(cls, question: str, **values: Any) -> type[ReviewForm]:
         """The form with some fields filled in. Prefect's ``with_initial_data`` drops what explains them."""
         fields = {name: (cls.model_fields[name].annotation, _with_default(cls, name, values[name])) for name in values}
         form = create_model(cls.__name__, __base__=cls, **cast("dict[str, Any]", fields))
@@ -76,28 +76,28 @@ def _with_default(form: type[BaseModel], name: str, value: Any) -> FieldInfo:
 
 @step("review")
 def review(run: Run, samples: Artefact, flags: Artefact, answer: Answer) -> Artefact:
-    """Apply the answer; the facts are those of the flags as they are then, and who decided."""
+    """Apply the answer; the facts are those of the resulting flags, and who decided."""
     import pyarrow.parquet as pq
 
-    from tasks.dataset.samples import classed, table_of
-    from tasks.decision.flagging import audit, counted, reviewed_flags, reviewed_found
+    from tasks.dataset.samples import table_of, with_class
+    from tasks.decision.flagging import audit, count_flags, reviewed_estimate, reviewed_flags
     from tasks.pipeline.schemas import FLAGS
 
     before = pq.read_table(run.path(flags))
     rows = _rows_of(run, flags, before, answer)
     table = reviewed_flags(before, rows, answer.reviewer, answer.note, answer.at) if rows is not None else before
-    thin = classed(samples, table_of(run, samples, ["sample_id", "label", "group"]))
-    audited = audit(table.select(FLAGS.names), thin)
-    told = answer.model_dump(mode="json") | {"rows": 0 if rows is None else rows.num_rows}
+    thin = with_class(samples, table_of(run, samples, ["sample_id", "label", "group"]))
+    audit_table = audit(table.select(FLAGS.names), thin)
+    summary = answer.model_dump(mode="json") | {"rows": 0 if rows is None else rows.num_rows}
     with run.draft("flags") as draft:
         pq.write_table(table, draft.path("flags.parquet", table.num_rows), compression="zstd")
-        pq.write_table(audited, draft.path("audit.parquet", audited.num_rows), compression="zstd")
-        found = reviewed_found(flags.facts["found"], before, table)
-        return draft.commit(**flags.facts | counted(table, audited) | {"found": found, "review": told})
+        pq.write_table(audit_table, draft.path("audit.parquet", audit_table.num_rows), compression="zstd")
+        estimate = reviewed_estimate(flags.facts["found"], before, table)
+        return draft.commit(**flags.facts | count_flags(table, audit_table) | {"found": estimate, "review": summary})
 
 
 def _rows_of(run: Run, flags: Artefact, table: pa.Table, answer: Answer) -> pa.Table | None:
-    """Schema ``ROWS``: of whom the reviewer decided; None where nobody came."""
+    """Schema ``ROWS``: the samples the reviewer decided about; None where nobody answered."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -108,13 +108,13 @@ def _rows_of(run: Run, flags: Artefact, table: pa.Table, answer: Answer) -> pa.T
     if answer.decision == "rows":
         return pq.read_table(home_of(run, flags) / "rows.parquet").cast(ROWS)
     names = table.filter(table["flag"])["sample_id"]
-    approved = 0 if answer.decision == "reject" else len(names) if answer.at_most is None else answer.at_most
-    kept = [index < approved for index in range(len(names))]
-    return pa.table([names, pa.array(kept), pa.nulls(len(names), pa.string())], schema=ROWS)
+    count = 0 if answer.decision == "reject" else len(names) if answer.at_most is None else answer.at_most
+    flagged = [index < count for index in range(len(names))]
+    return pa.table([names, pa.array(flagged), pa.nulls(len(names), pa.string())], schema=ROWS)
 
 
-def reviewed(run: Run, samples: Artefact, flags: Artefact, options: Review, lock: DatasetLock) -> Artefact:
-    """The flags as they are, or, where a review is required, as somebody wants them.
+def ask_for_review(run: Run, samples: Artefact, flags: Artefact, options: Review, lock: DatasetLock) -> Artefact:
+    """The flags as they are, or, where a review is required, as the reviewer decides.
 
     Called by the flow itself: the run is *Paused* meanwhile, and is resumed by the form in the Prefect UI (Resume) or
     by ``gradsieve review``; other runs of the dataset have their turn. If nobody comes in time, the flags stay, and
@@ -128,11 +128,11 @@ def reviewed(run: Run, samples: Artefact, flags: Artefact, options: Review, lock
     answer = earlier_answer(run, flags)
     if answer is None:
         with lock.given_up():
-            answer = _asked(run, samples, flags, options)
+            answer = _ask(run, samples, flags, options)
     return review(run, samples, flags, answer)
 
 
-def _asked(run: Run, samples: Artefact, flags: Artefact, options: Review) -> Answer:
+def _ask(run: Run, samples: Artefact, flags: Artefact, options: Review) -> Answer:
     import pyarrow.parquet as pq
 
     if not get_current_settings().api.url:
@@ -146,35 +146,33 @@ def _asked(run: Run, samples: Artefact, flags: Artefact, options: Review) -> Ans
     table = pq.read_table(run.path(flags))
     problem = ""
     while True:
-        given = asyncio.run(_paused(_question(table, sheet, options, problem), sheet, options))
-        if given is None:
+        form = asyncio.run(_pause(_question(table, sheet, options, problem), sheet, options))
+        if form is None:
             return Answer(decision="nobody", hours=options.hours)
         try:
-            rows = (
-                read_sheet(Path(given.sheet or sheet), table, target_of(samples)) if given.decision == "rows" else None
-            )
+            rows = read_sheet(Path(form.sheet or sheet), table, target_of(samples)) if form.decision == "rows" else None
         except BadInput as error:
             problem = f"**That did not work:** {error}\n\n"
             continue
         answer = Answer(
-            decision=given.decision,
-            at_most=given.at_most,
-            reviewer=given.reviewer.strip() or "somebody",
-            note=given.note.strip(),
+            decision=form.decision,
+            at_most=form.at_most,
+            reviewer=form.reviewer.strip() or "somebody",
+            note=form.note.strip(),
             at=datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds"),
         )
         return keep_answer(run, flags, answer, rows)
 
 
-async def _paused(question: str, sheet: Path, options: Review) -> Reviewed | None:
+async def _pause(question: str, sheet: Path, options: Review) -> ReviewForm | None:
     """Wait for an answer; None if there is none in time."""
-    form = Reviewed.filled_in(question, sheet=str(sheet), reviewer=getpass.getuser())
+    form = ReviewForm.filled_in(question, sheet=str(sheet), reviewer=getpass.getuser())
     seconds = int(options.hours * 3600)
     with anyio.move_on_after(seconds):
-        waiting = apause_flow_run(
+        response = apause_flow_run(
             wait_for_input=form, timeout=seconds + _LONGER_SECONDS, poll_interval=_LOOK_SECONDS, key=None
         )
-        return cast("Reviewed", await waiting)
+        return cast("ReviewForm", await response)
     context = FlowRunContext.get()
     if context is not None and context.flow_run is not None:
         async with get_client() as client:
@@ -195,11 +193,11 @@ def _question(table: pa.Table, sheet: Path, options: Review, problem: str) -> st
     columns = ("rank", "sample", "label", "suggested", "reason")
     rows = [
         (str(row["rank"]), row["sample_id"][:12], row["label"], row["suggested_label"] or "", row["reason"])
-        for row in flagged[:_SHOWN]
+        for row in flagged[:_ROWS_SHOWN]
     ]
     lines.append(as_table(columns, rows))
-    if len(flagged) > _SHOWN:
-        lines.append(f"\nand {len(flagged) - _SHOWN:,} more")
+    if len(flagged) > _ROWS_SHOWN:
+        lines.append(f"\nand {len(flagged) - _ROWS_SHOWN:,} more")
     # The path is long, and what is flagged should meet the eye first.
     lines.append(f"\nAll of them, to be edited row by row: `{sheet}` (and `.parquet`, `label_studio.json` beside it).")
     return "\n".join(lines)

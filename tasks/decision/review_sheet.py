@@ -4,7 +4,7 @@
     <lake>/reviews/<digest of the flags>/label_studio.json               the same as tasks for Label Studio
     <lake>/reviews/<digest of the flags>/rows.parquet, answer.json       what was decided, by whom and when
 
-By the digest of the flags and not of the run: who has answered is not asked the same again.
+The folder is named by the digest of the flags and not of the run: the same question is asked once.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -59,7 +59,7 @@ class Review(Component):
 
 
 class Answer(Component):
-    """What a reviewer decided; of nobody, if nobody came."""
+    """What a reviewer decided, or that nobody answered in time."""
 
     decision: Decision | Literal["nobody"]
     at_most: int | None = None
@@ -70,7 +70,7 @@ class Answer(Component):
     rows: str | None = None
     """SHA-256 of rows.parquet"""
     hours: float | None = None
-    """How long nobody came."""
+    """How long the run waited for an answer."""
 
 
 def home_of(run: Run, flags: Artefact) -> Path:
@@ -121,15 +121,15 @@ def read_sheet(path: Path, flags: pa.Table, target: Target) -> pa.Table:
     missing = [name for name in ("sample_id", "decision") if name not in table.column_names]
     if missing:
         raise _bad(path, "columns sample_id and decision", f"{', '.join(table.column_names)}")
-    given = [str(value or "").strip().lower() for value in table["decision"].to_pylist()]
+    decisions = [str(value or "").strip().lower() for value in table["decision"].to_pylist()]
     names = [str(value) for value in table["sample_id"].to_pylist()]
     labels = table["new_label"].to_pylist() if "new_label" in table.column_names else [None] * len(names)
     labels = [None if label is None or label == "" else str(label) for label in labels]
-    known = set(flags["sample_id"].to_pylist())
-    for row, (name, decision, label) in enumerate(zip(names, given, labels, strict=True), 1):
+    ids = set(flags["sample_id"].to_pylist())
+    for row, (name, decision, label) in enumerate(zip(names, decisions, labels, strict=True), 1):
         if decision not in ("flag", "keep"):
             raise _bad(path, "flag or keep as decision", f"{decision!r} in row {row}")
-        if name not in known:
+        if name not in ids:
             raise _bad(path, "training samples of this run", f"{name!r} in row {row}")
         if label is not None and target.read(label) is None:
             raise _bad(path, f"{target.told} as new_label", f"{label!r} in row {row}")
@@ -137,7 +137,7 @@ def read_sheet(path: Path, flags: pa.Table, target: Target) -> pa.Table:
         twice = next(name for name in names if names.count(name) > 1)
         raise _bad(path, "each sample once", f"{twice} several times")
     labels = [None if label is None else target.read(label) for label in labels]
-    return pa.table([names, [decision == "flag" for decision in given], labels], schema=ROWS)
+    return pa.table([names, [decision == "flag" for decision in decisions], labels], schema=ROWS)
 
 
 def _read(path: Path) -> pa.Table:
@@ -164,18 +164,18 @@ def _from_label_studio(tasks: list[dict[str, Any]]) -> pa.Table:
     rows = []
     for task in tasks:
         results = [result for annotation in task["annotations"][-1:] for result in annotation["result"]]
-        chosen = [result["value"]["choices"][0] for result in results if result["from_name"] == "decision"]
+        decision = [result["value"]["choices"][0] for result in results if result["from_name"] == "decision"]
         label = [result["value"]["choices"][0] for result in results if result["from_name"] == "new_label"]
-        if chosen:
+        if decision:
             new = label[0] if label else task["data"].get("new_label")
-            rows.append({"sample_id": task["data"]["sample_id"], "decision": chosen[0], "new_label": new})
+            rows.append({"sample_id": task["data"]["sample_id"], "decision": decision[0], "new_label": new})
     return pa.Table.from_pylist(
         rows, pa.schema([(name, pa.string()) for name in ("sample_id", "decision", "new_label")])
     )
 
 
 def _bad(path: Path, expected: str, got: str) -> BadInput:
-    return BadInput(where=str(path), expected=expected, got=got, do="Mend the sheet and hand it in again.")
+    return BadInput(where=str(path), expected=expected, got=got, do="Correct the sheet and hand it in again.")
 
 
 def earlier_answer(run: Run, flags: Artefact) -> Answer | None:

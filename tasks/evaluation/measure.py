@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.decision.budgets import Budget, Found
+from tasks.decision.budgets import Budget, BudgetEstimate
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.step import step
 from tasks.scoring.crossfit import CrossFit
@@ -91,7 +91,7 @@ def _curve(suspicion: np.ndarray, truth: Truth) -> tuple[np.ndarray, np.ndarray,
     return precision_recall(suspicion[truth.known], truth.wrong[truth.known], _POINTS)
 
 
-def _counted(found: Found, suspicion: np.ndarray, truth: Truth, best: float) -> dict[str, float]:
+def _counted(found: BudgetEstimate, suspicion: np.ndarray, truth: Truth, best: float) -> dict[str, float]:
     """What a budget flags, what it says of that, and whether the truth lies within the interval it gives."""
     from tasks.kernels.curves import taken
 

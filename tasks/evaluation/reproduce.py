@@ -224,7 +224,7 @@ def _timed(lake: Path, run_id: str, config: BaseModel) -> dict[str, dict[str, fl
     from tasks.scoring.evidence import Evidence
 
     run = Run(lake=lake, run_id=run_id, memory_gib=cast("Any", config).memory_gib)
-    crossfit = CrossFit.recorded(run, run_id)
+    crossfit = CrossFit.of_run(run, run_id)
     seconds = {}
     for detector in cast("Any", config).detector_components:
         several = []

@@ -43,7 +43,7 @@ class Canaries(Component):
         return draws <= max(rate, draws.min(initial=1.0))
 
 
-class Planted(NamedTuple):
+class CanaryLabels(NamedTuple):
     """The canaries of a run."""
 
     ids: np.ndarray
@@ -60,7 +60,7 @@ class Planted(NamedTuple):
         return len(self.ids)
 
     @classmethod
-    def none(cls, folds: int) -> Planted:
+    def none(cls, folds: int) -> CanaryLabels:
         """No canary at all."""
         empty = np.zeros(0, np.int64)
         return cls(
@@ -68,13 +68,13 @@ class Planted(NamedTuple):
         )
 
 
-def planted_of(run: Run, canaries: Artefact, target: Target) -> Planted:
+def canary_labels_of(run: Run, canaries: Artefact, target: Target) -> CanaryLabels:
     """Read ``canaries.parquet``."""
     table = pq.read_table(run.path(canaries))
     text = table["planted_label"].combine_chunks()
     networks = table["networks"].combine_chunks()
     flat = networks.flatten().to_numpy(zero_copy_only=False)
-    return Planted(
+    return CanaryLabels(
         np.array(table["sample_id"].to_pylist(), dtype=object),
         target.strata(text),
         pc.index_in(table["kind"], value_set=pa.array(KINDS)).to_numpy().astype(np.int8),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tasks.dataset.targets import Target
 from tasks.pipeline.artefacts import Artefact, Bundle, Run
-from tasks.planning.canaries import Planted, planted_of
+from tasks.planning.canaries import CanaryLabels, canary_labels_of
 
 
 class Plan(Bundle):
@@ -22,6 +22,6 @@ class Plan(Bundle):
         """How many folds."""
         return self.folds.facts["folds"]
 
-    def planted(self, run: Run, target: Target) -> Planted:
+    def planted(self, run: Run, target: Target) -> CanaryLabels:
         """The canaries; none where none are planted."""
-        return Planted.none(self.count) if self.canaries is None else planted_of(run, self.canaries, target)
+        return CanaryLabels.none(self.count) if self.canaries is None else canary_labels_of(run, self.canaries, target)

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from tasks.kernels.suggestion import suggested
 from tasks.pipeline.schemas import EXAMINATION
-from tasks.scoring.wrongness import Observed, wrongness_of
+from tasks.scoring.wrongness import Observations, wrongness_of
 
 SUSPECT = 0.5
 """From this P(wrong) on a label is suspect."""
@@ -46,7 +46,7 @@ def examined(
     order = np.argsort(ids, kind="stable")  # which rows are imagined must not depend on how they came
     ids, labels, probabilities, votes = (array[order] for array in (ids, labels, probabilities, votes))
     indices, planted = imagined(labels, len(classes))
-    observed = Observed(probabilities, votes, labels, indices, planted)
+    observed = Observations(probabilities, votes, labels, indices, planted)
     wrong = wrongness_of(observed).probability
     predicted, rows = observed.predicted, np.arange(len(labels))
     other, _ = suggested(probabilities, votes, labels)

@@ -23,7 +23,7 @@ class CrossFit(Bundle):
         return listed(self.plan.folds, self.votes, self.plan.canaries, self.checkpoints, self.gradients)
 
     @classmethod
-    def recorded(cls, run: Run, run_id: str) -> CrossFit:
+    def of_run(cls, run: Run, run_id: str) -> CrossFit:
         """That of a recorded run.
 
         Raises:
@@ -31,13 +31,13 @@ class CrossFit(Bundle):
         """
         from tasks.dataset.samples import split_of
 
-        recorded = reference(run, run_id)
-        (samples,), (folds,), (votes,) = (stages_of(run, recorded, stage) for stage in ("samples", "folds", "votes"))
-        canaries = stages_of(run, recorded, "canaries")
+        manifest = reference(run, run_id)
+        (samples,), (folds,), (votes,) = (stages_of(run, manifest, stage) for stage in ("samples", "folds", "votes"))
+        canaries = stages_of(run, manifest, "canaries")
         return cls(
             samples=split_of(samples, "train"),
             plan=Plan(folds=folds, canaries=canaries[0] if canaries else None),
             votes=votes,
-            checkpoints=stages_of(run, recorded, "checkpoints"),
-            gradients=stages_of(run, recorded, "gradients"),
+            checkpoints=stages_of(run, manifest, "checkpoints"),
+            gradients=stages_of(run, manifest, "gradients"),
         )

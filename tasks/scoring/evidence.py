@@ -26,7 +26,7 @@ from tasks.dataset.samples import given_texts, in_base_of
 from tasks.dataset.targets import target_of
 from tasks.gradients.shards import GradientShards
 from tasks.pipeline.artefacts import Artefact, Run
-from tasks.planning.canaries import Planted
+from tasks.planning.canaries import CanaryLabels
 from tasks.scoring.crossfit import CrossFit
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Evidence:
         self.samples, self.target = crossfit.samples, target_of(crossfit.samples)
         self.classes: list[str] = crossfit.samples.facts["classes"]
         self._scores: dict[str, np.ndarray] = {}
-        self._kept: dict[str, Any] = {}
+        self._cache: dict[str, Any] = {}
         self._twin: Evidence | None = None
 
     def __len__(self) -> int:
@@ -73,12 +73,12 @@ class Evidence:
         return self._twin
 
     @property
-    def given(self) -> Evidence:
+    def with_given_labels(self) -> Evidence:
         """As the labels were given."""
         return self.twin if self.is_planted else self
 
     @property
-    def planted(self) -> Evidence:
+    def with_planted_labels(self) -> Evidence:
         """With the canaries under their planted labels."""
         return self if self.is_planted else self.twin
 
@@ -91,8 +91,8 @@ class Evidence:
     @cached_property
     def reference(self) -> GradientShards | None:
         """Gradients of the validation split, each sample by every fold's network; None where there is none."""
-        held = [shard for shard in self.crossfit.gradients if _is_reference(shard)]
-        return GradientShards(self.run, held, "reference") if held else None
+        shards = [shard for shard in self.crossfit.gradients if _is_reference(shard)]
+        return GradientShards(self.run, shards, "reference") if shards else None
 
     @cached_property
     def ids(self) -> pa.Array:
@@ -109,7 +109,7 @@ class Evidence:
         """The stratum of the label that each sample bears, n int64: its class (tasks/dataset/targets)."""
         labels = self.target.strata(self.texts)
         if self.is_planted:
-            labels[self.canary_places] = self.canaries.labels
+            labels[self.canary_ranks] = self.canaries.labels
         return labels
 
     @cached_property
@@ -119,8 +119,8 @@ class Evidence:
 
     @cached_property
     def in_base(self) -> np.ndarray:
-        """Who is not new, n bool: what a detector fits is fitted on these, so that a night's new samples are measured
-        by what was there before them, and move nobody else's score. Without a base all are settled."""
+        """Which samples are not new, n bool. Detectors fit on these alone: new samples are measured by the earlier
+        ones, and change no other score. Without a base all samples count as in it."""
         return in_base_of(self.run, self.crossfit.plan.folds, self.ids)
 
     @cached_property
@@ -132,9 +132,9 @@ class Evidence:
 
     @cached_property
     def spread(self) -> float:
-        """Of the residuals of a number, of the settled samples under the labels that were given."""
+        """Of a number's residuals, over the samples in the base under their given labels."""
         if self.is_planted:
-            return self.given.spread
+            return self.with_given_labels.spread
         rows = np.flatnonzero(self.in_base)
         return self.target.spread(self.outputs[rows], self.target.values(self.texts.take(pa.array(rows))))
 
@@ -163,14 +163,14 @@ class Evidence:
     @cached_property
     def votes(self) -> np.ndarray:
         """Shares of the neighbours' given labels, n × k float32."""
-        return self._listed("votes")
+        return self._matrix_of("votes")
 
     @cached_property
     def neighbours(self) -> np.ndarray:
         """Ranks of the nearest, n × j int32, nearest first."""
-        return self._listed("neighbours")
+        return self._matrix_of("neighbours")
 
-    def _listed(self, name: str) -> np.ndarray:
+    def _matrix_of(self, name: str) -> np.ndarray:
         column = self._votes[name].combine_chunks()
         return column.flatten().to_numpy(zero_copy_only=False).reshape(len(self), column.type.list_size)
 
@@ -184,23 +184,23 @@ class Evidence:
         sums, counts = np.zeros(len(self)), np.zeros(len(self))
         for checkpoint in self.crossfit.checkpoints:
             for path in self.run.paths(checkpoint, ".parquet", "dynamics"):
-                seen = pq.read_table(path, columns=["sample_id", "label", name])
-                rank = pc.index_in(seen["sample_id"], value_set=self.ids)
+                table = pq.read_table(path, columns=["sample_id", "label", name])
+                rank = pc.index_in(table["sample_id"], value_set=self.ids)
                 there = pc.is_valid(rank).to_numpy()
                 index = rank.to_numpy(zero_copy_only=False)[there].astype(np.int64)
-                trained = pc.index_in(seen["label"], value_set=pa.array(self.classes, pa.string())).to_numpy()
-                as_borne = trained[there] == self.labels[index]
-                np.add.at(sums, index[as_borne], seen[name].to_numpy()[there][as_borne])
-                np.add.at(counts, index[as_borne], 1)
+                classes = pc.index_in(table["label"], value_set=pa.array(self.classes, pa.string())).to_numpy()
+                same_label = classes[there] == self.labels[index]
+                np.add.at(sums, index[same_label], table[name].to_numpy()[there][same_label])
+                np.add.at(counts, index[same_label], 1)
         return np.divide(sums, counts, out=np.full(len(self), np.nan), where=counts > 0)
 
     @cached_property
-    def canaries(self) -> Planted:
+    def canaries(self) -> CanaryLabels:
         """The run's canaries; the same whichever way one looks."""
         return self.crossfit.plan.planted(self.run, self.target)
 
     @cached_property
-    def canary_places(self) -> np.ndarray:
+    def canary_ranks(self) -> np.ndarray:
         """Ranks of the canaries, in their own order."""
         ids = pa.array(self.canaries.ids, pa.string())
         return pc.index_in(ids, value_set=self.ids).to_numpy(zero_copy_only=False).astype(np.int64)
@@ -221,10 +221,10 @@ class Evidence:
 
     def once(self, key: str, make: Callable[[], T]) -> T:
         """What ``make`` gives, made once for this evidence and its twin."""
-        kept = self.given._kept
-        if key not in kept:
-            kept[key] = make()
-        return kept[key]
+        cache = self.with_given_labels._cache
+        if key not in cache:
+            cache[key] = make()
+        return cache[key]
 
     def score(self, detector: Scoring) -> np.ndarray:
         """The detector's suspicions, kept for whoever asks again."""

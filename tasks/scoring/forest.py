@@ -73,27 +73,27 @@ def forest_scores(
     """
     if not len(gradients):
         return np.empty(0)
-    stored = Stored(gradients, on)
+    source = ForestInput(gradients, on)
     members = _members(groups)
-    known = np.ones(len(gradients), bool) if grown_on is None else grown_on
+    base = np.ones(len(gradients), bool) if grown_on is None else grown_on
     plan = (
         growth
-        for group, ranks in enumerate(_among(members, known))
-        for growth in _plan(group, ranks, len(gradients), stored.layout.p, trees, max_samples, seed)
+        for group, ranks in enumerate(_among(members, base))
+        for growth in _plan(group, ranks, len(gradients), source.layout.p, trees, max_samples, seed)
     )
-    forests = _grown(stored, plan, trees)
+    forests = _grow(source, plan, trees)
     scores = np.full(len(gradients), 0.5)
-    blocks = _sorted_apart(stored.blocks(), members, len(gradients))
+    blocks = _split_by_group(source.blocks(), members, len(gradients))
     jobs = ((rank, partial(_score, forests[group], sides)) for group, rank, sides in blocks if group in forests)
-    for rank, found in _in_threads(jobs):
-        scores[rank] = found
-    return scores + np.percentile(-scores[known], 100 * _CONTAMINATION, overwrite_input=True)
+    for rank, depths in _in_threads(jobs):
+        scores[rank] = depths
+    return scores + np.percentile(-scores[base], 100 * _CONTAMINATION, overwrite_input=True)
 
 
 # ---- what is stored --------------------------------------------------------------------------------------------------
 
 
-class Stored:
+class ForestInput:
     """Gradients as a forest takes them: float32, normalised where it should be, and in pieces of bounded size."""
 
     def __init__(self, gradients: GradientShards, on: On) -> None:
@@ -101,10 +101,10 @@ class Stored:
         self.names = ("residual", "features") if gradients.factored else ("gradient",)
         widths = [gradients.widths[name] for name in self.names]
         self.at_once = max(1, _GATHERED_BYTES // (4 * sum(widths)))
-        joined: Any = gradients.metadata.joined
+        layout: Any = gradients.metadata.joined
         c = gradients.terms
         self.layout = (
-            Layout(joined, c, *(w // c for w in widths)) if gradients.factored else Layout("sum", 0, 1, *widths)
+            Layout(layout, c, *(w // c for w in widths)) if gradients.factored else Layout("sum", 0, 1, *widths)
         )
 
     def blocks(self) -> Iterator[tuple[np.ndarray, Sides]]:
@@ -112,18 +112,18 @@ class Stored:
         for rank, columns in self.gradients.vectors(*self.names):
             for at in range(0, len(rank), self.at_once):
                 some = slice(at, at + self.at_once)
-                yield rank[some], self._read({name: values[some] for name, values in columns.items()})
+                yield rank[some], self._sides({name: values[some] for name, values in columns.items()})
 
     def rows(self, ranks: np.ndarray) -> Sides:
         """Those of some samples."""
-        return self._read(self.gradients.rows(ranks, *self.names))
+        return self._sides(self.gradients.rows(ranks, *self.names))
 
     def terms(self, left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Both factors as n × c × k and n × c × h1."""
         _, c, k, h1 = self.layout
         return left.reshape(-1, c, k), right.reshape(-1, c, h1)
 
-    def _read(self, columns: dict[str, np.ndarray]) -> Sides:
+    def _sides(self, columns: dict[str, np.ndarray]) -> Sides:
         *left, right = (np.asarray(columns[name], np.float32) for name in self.names)
         sides = Sides(left[0] if left else None, right)
         if self.on == "raw":
@@ -133,9 +133,9 @@ class Stored:
         return Sides(sides.left / _lengths(norms(*self.terms(sides.left, right), self.layout.joined)), right)
 
 
-def _lengths(found: np.ndarray) -> np.ndarray:
+def _lengths(values: np.ndarray) -> np.ndarray:
     # A gradient of nothing stays one.
-    return np.where(found > 0, found, np.float32(1))[:, None]
+    return np.where(values > 0, values, np.float32(1))[:, None]
 
 
 # ---- growing ---------------------------------------------------------------------------------------------------------
@@ -149,11 +149,11 @@ def _members(groups: np.ndarray | None) -> list[np.ndarray | None]:
     return list(np.split(order, np.flatnonzero(np.diff(groups[order])) + 1))
 
 
-def _among(members: list[np.ndarray | None], known: np.ndarray) -> list[np.ndarray | None]:
-    """Those of each group that are known."""
-    if known.all():
+def _among(members: list[np.ndarray | None], mask: np.ndarray) -> list[np.ndarray | None]:
+    """The members of each group that are in the mask."""
+    if mask.all():
         return members
-    return [np.flatnonzero(known) if ranks is None else ranks[known[ranks]] for ranks in members]
+    return [np.flatnonzero(mask) if ranks is None else ranks[mask[ranks]] for ranks in members]
 
 
 def _plan(
@@ -170,36 +170,36 @@ def _plan(
         splits = int(np.random.RandomState(own).randint(np.iinfo(np.int32).max))
         draw = np.random.RandomState(own)
         sample_without_replacement(p, p, random_state=draw)  # the columns a tree may use: all
-        chosen = np.sort(sample_without_replacement(n, min(max_samples, n), random_state=draw))
-        yield Growth(group, chosen if members is None else members[chosen], target[chosen], splits)
+        subsample = np.sort(sample_without_replacement(n, min(max_samples, n), random_state=draw))
+        yield Growth(group, subsample if members is None else members[subsample], target[subsample], splits)
 
 
-def _grown(stored: Stored, plan: Iterator[Growth], trees: int) -> dict[int, Forest]:
+def _grow(source: ForestInput, plan: Iterator[Growth], trees: int) -> dict[int, Forest]:
     """Group → its forest."""
     forests: dict[int, Forest] = {}
-    grown: list[Tree] = []
-    matrix = np.empty((0, stored.layout.p), np.float32)
-    for some in _pieces(plan, stored.at_once):
-        sides = stored.rows(np.concatenate([growth.ranks for growth in some]))
+    forest: list[Tree] = []
+    matrix = np.empty((0, source.layout.p), np.float32)
+    for some in _pieces(plan, source.at_once):
+        sides = source.rows(np.concatenate([growth.ranks for growth in some]))
         at = 0
         for growth in some:
             n = len(growth.ranks)
             own = Sides(None if sides.left is None else sides.left[at : at + n], sides.right[at : at + n])
             at += n
             if own.left is not None and len(matrix) < n:
-                matrix = np.empty((n, stored.layout.p), np.float32)
-            grown.append(_tree(_matrix(stored, own, matrix[:n]), growth))
-            if len(grown) == trees:
-                forests[growth.group] = planted(grown, stored.layout)
-                grown = []
+                matrix = np.empty((n, source.layout.p), np.float32)
+            forest.append(_tree(_matrix(source, own, matrix[:n]), growth))
+            if len(forest) == trees:
+                forests[growth.group] = planted(forest, source.layout)
+                forest = []
     return forests
 
 
-def _matrix(stored: Stored, own: Sides, out: np.ndarray) -> np.ndarray:
+def _matrix(source: ForestInput, own: Sides, out: np.ndarray) -> np.ndarray:
     """One tree's samples as rows of p values: the only gradients that are ever built."""
     if own.left is None:
         return own.right
-    built(*stored.terms(own.left, own.right), stored.layout.joined, out)
+    built(*source.terms(own.left, own.right), source.layout.joined, out)
     return out
 
 
@@ -220,16 +220,16 @@ def _tree(rows: np.ndarray, growth: Growth) -> Tree:
 
     depth = int(np.ceil(np.log2(len(rows))))
     tree = ExtraTreeRegressor(max_features=1, splitter="random", max_depth=depth, random_state=growth.seed)
-    found = tree.fit(rows, growth.target, check_input=False).tree_
-    numbers = (found.children_left, found.children_right, found.compute_node_depths() - 1, found.n_node_samples)
+    nodes = tree.fit(rows, growth.target, check_input=False).tree_
+    numbers = (nodes.children_left, nodes.children_right, nodes.compute_node_depths() - 1, nodes.n_node_samples)
     # Some of scikit-learn's int64 are C's long long, which is another type by name; and all of them are views.
-    return Tree(found.feature.astype(np.int64), found.threshold.copy(), *(x.astype(np.int64) for x in numbers))
+    return Tree(nodes.feature.astype(np.int64), nodes.threshold.copy(), *(x.astype(np.int64) for x in numbers))
 
 
 # ---- reading ---------------------------------------------------------------------------------------------------------
 
 
-def _sorted_apart(
+def _split_by_group(
     blocks: Iterator[tuple[np.ndarray, Sides]], members: list[np.ndarray | None], n: int
 ) -> Iterator[tuple[int, np.ndarray, Sides]]:
     """(group, ranks, gradients), each of one group alone; some blocks at a time, so that of each there are many."""
@@ -239,16 +239,16 @@ def _sorted_apart(
     group = np.empty(n, np.int32)
     for number, ranks in enumerate(members):
         group[ranks] = number
-    waiting: list[tuple[np.ndarray, Sides]] = []
+    batch: list[tuple[np.ndarray, Sides]] = []
     size = 0
     for block in blocks:
-        waiting.append(block)
+        batch.append(block)
         size += sum(side.nbytes for side in block[1] if side is not None)
         if size >= _GATHERED_BYTES:
-            yield from _by_group(waiting, group)
-            waiting, size = [], 0
-    if waiting:
-        yield from _by_group(waiting, group)
+            yield from _by_group(batch, group)
+            batch, size = [], 0
+    if batch:
+        yield from _by_group(batch, group)
 
 
 def _by_group(blocks: list[tuple[np.ndarray, Sides]], group: np.ndarray) -> Iterator[tuple[int, np.ndarray, Sides]]:

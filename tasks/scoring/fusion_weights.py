@@ -37,5 +37,5 @@ def weigh(
 
     start = np.append(np.full(x.shape[1], 0.5), -1.0)
     bounds = [(0, None)] * x.shape[1] + [(None, None)]
-    found = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B").x
-    return found[:-1], float(found[-1])
+    solution = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B").x
+    return solution[:-1], float(solution[-1])

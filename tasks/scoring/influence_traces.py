@@ -79,17 +79,17 @@ class Tracing(Component):
         self._check_memory(len(evidence), len(split), len(names), evidence.gradients.dimensions)
         largest = int(self.memory_gib * 2**30)
         samples, queries = (torch.from_numpy(each.dense(largest)) for each in (evidence.gradients, split))
-        found = np.empty((len(names), len(evidence)), np.float32)
+        scores = np.empty((len(names), len(evidence)), np.float32)
         for fold in np.unique(folds):
-            members, asked = np.flatnonzero(folds == fold), np.flatnonzero(of_query == fold)
-            sides = samples[torch.from_numpy(members)], queries[torch.from_numpy(asked)]
+            members, rows = np.flatnonzero(folds == fold), np.flatnonzero(of_query == fold)
+            sides = samples[torch.from_numpy(members)], queries[torch.from_numpy(rows)]
             how = {"cosine": self.cosine, "neighbours": self.neighbours, "restart": self.restart}
-            found[:, members] = traced(*sides, damping=damping, **how).numpy()
-        return names, found
+            scores[:, members] = traced(*sides, damping=damping, **how).numpy()
+        return names, scores
 
-    def _check_memory(self, samples: int, asked: int, queries: int, dimensions: int) -> None:
+    def _check_memory(self, samples: int, query_rows: int, queries: int, dimensions: int) -> None:
         # Ranked along the graph there are unit gradients, and what it starts with, spreads and becomes.
-        sides, ranks = (2 * samples + asked, 5) if self.neighbours else (samples + asked, 1)
+        sides, ranks = (2 * samples + query_rows, 5) if self.neighbours else (samples + query_rows, 1)
         size = 4 * (sides * dimensions + ranks * queries * samples)
         if size > self.memory_gib * 2**30:
             raise BadArtefact(

@@ -64,5 +64,5 @@ def score(
         return draft.commit(
             detectors=names,
             sees={detector.name: list(detector.sees) for detector in detectors},
-            about={name: told for name, told in facts.items() if told},
+            about={name: values for name, values in facts.items() if values},
         )

@@ -55,12 +55,12 @@ def _alike(run: Run, samples: Artefact, queries: pa.Array, ids: pa.Array, traces
     from tasks.dataset.samples import table_of
     from tasks.kernels.tracing import shares_alike
 
-    known = table_of(run, samples, ["sample_id", "group"])
-    if known["group"].null_count:
+    table = table_of(run, samples, ["sample_id", "group"])
+    if table["group"].null_count:
         return None
-    groups = pc.dictionary_encode(known["group"].combine_chunks()).indices.to_numpy()
+    groups = pc.dictionary_encode(table["group"].combine_chunks()).indices.to_numpy()
     of = [
-        groups[pc.index_in(each, value_set=known["sample_id"].combine_chunks()).to_numpy()] for each in (queries, ids)
+        groups[pc.index_in(each, value_set=table["sample_id"].combine_chunks()).to_numpy()] for each in (queries, ids)
     ]
     auc, recall = shares_alike(traces, of[0][:, None] == of[1])
     if np.isnan(auc).all():

@@ -32,7 +32,7 @@ class TraceConfig(Tracing):
         """How, whichever run it is."""
         return Tracing.model_validate(self.model_dump(include=set(Tracing.model_fields)))
 
-    def recorded(self) -> RecordedRun:
+    def recorded_run(self) -> RecordedRun:
         """The run that is meant.
 
         Raises:

@@ -28,8 +28,8 @@ REPLICATES = 200
 
 
 @dataclass(frozen=True)
-class Observed:
-    """What two observers say of n samples that neither was told the label of, and of m canaries among them."""
+class Observations:
+    """What two observers say of n samples whose labels neither has seen, and of m canaries among them."""
 
     probabilities: np.ndarray
     """p of the held-out network, n × k"""
@@ -37,12 +37,12 @@ class Observed:
     """Shares of the neighbours' labels, n × k"""
     labels: np.ndarray
     """y, n given classes"""
-    places: np.ndarray
-    """Rows of the canaries."""
-    planted: np.ndarray
-    """Their planted classes."""
+    canary_indices: np.ndarray
+    """Rows of the canaries, m."""
+    canary_labels: np.ndarray
+    """Their planted classes, m."""
     in_base: np.ndarray | None = None
-    """Whose pairs of classes tell the noise, n bool; all, by default."""
+    """The samples whose pairs of classes measure the noise, n bool; all, by default."""
 
     @property
     def predicted(self) -> np.ndarray:
@@ -52,9 +52,9 @@ class Observed:
     @property
     def pairs(self) -> Pairs:
         """Counts by pair of classes."""
-        seen = np.ones(len(self.labels), bool) if self.in_base is None else self.in_base
-        a, b = self.predicted[seen], self.votes[seen].argmax(1)
-        return pairs_of(a, b, self.labels[seen], self.probabilities.shape[1])
+        base = np.ones(len(self.labels), bool) if self.in_base is None else self.in_base
+        a, b = self.predicted[base], self.votes[base].argmax(1)
+        return pairs_of(a, b, self.labels[base], self.probabilities.shape[1])
 
     @property
     def concentration(self) -> float:
@@ -64,41 +64,41 @@ class Observed:
 
 @dataclass(frozen=True)
 class Wrongness:
-    """P(wrong) of every sample, twice: as far as it can be told, and as it is believed.
+    """P(wrong) of every sample, twice: the detectable part, and the whole as believed.
 
-    A budget counts what can be told: where two observers are at a loss no label is flagged for it. Whoever asks of one
-    label is told what is believed: noise as frequent among hard samples as among easier ones.
+    A budget counts the detectable part: no label is flagged where both observers are at a loss. A single label is
+    described by the belief: noise is as frequent among hard samples as among easier ones.
     """
 
     probability: np.ndarray
     """n, as believed"""
-    told: np.ndarray
-    """n, as can be told"""
+    detectable: np.ndarray
+    """n, the part that the observers can detect"""
     stratum: np.ndarray
     contradicted: np.ndarray
     replicates: np.ndarray
-    """r × s × 2: what can be told of (confirmed, contradicted) labels of each stratum, less the estimate of it"""
+    """r × s × 2: the detectable part of (confirmed, contradicted) labels of each stratum, less its estimate"""
 
     @property
     def share(self) -> float:
-        """π, the share of labels that can be told to be wrong."""
-        return float(self.told.mean())
+        """π, the share of labels that are detectably wrong."""
+        return float(self.detectable.mean())
 
     def cells(self) -> np.ndarray:
         """Which of the s × 2 cells each sample is in."""
         return self.stratum * 2 + self.contradicted
 
 
-def wrongness_of(observed: Observed, seed: int = 0) -> Wrongness:
+def wrongness_of(observations: Observations, seed: int = 0) -> Wrongness:
     """Estimate P(wrong): by difficulty and contradiction, then by the pair of classes (tasks/kernels/wrongness.py)."""
-    n = len(observed.labels)
+    n = len(observations.labels)
     count = int(np.clip(n // _STRATUM, 1, _STRATA))
-    a, b = observed.predicted, observed.votes.argmax(1)
-    stratum = strata_of(difficulty(observed.probabilities, observed.votes), count)
-    contradicted, disputed = a != observed.labels, a != b
-    caught = a[observed.places] != observed.planted
-    counts = tally(stratum, contradicted, disputed, observed.places, caught, count)
-    by_pair = pair_chances(observed.pairs)[a, observed.labels][contradicted]
+    a, b = observations.predicted, observations.votes.argmax(1)
+    stratum = strata_of(difficulty(observations.probabilities, observations.votes), count)
+    contradicted, disputed = a != observations.labels, a != b
+    caught = a[observations.canary_indices] != observations.canary_labels
+    counts = tally(stratum, contradicted, disputed, observations.canary_indices, caught, count)
+    by_pair = pair_chances(observations.pairs)[a, observations.labels][contradicted]
     usual = float(by_pair.mean()) if contradicted.any() else 0.0
 
     def each(table: np.ndarray, pair: np.ndarray) -> np.ndarray:
@@ -106,23 +106,28 @@ def wrongness_of(observed: Observed, seed: int = 0) -> Wrongness:
         chance[contradicted] = joined_odds(chance[contradicted], pair, usual)
         return chance
 
-    found = _table(counts, even=False)
+    estimate = _table(counts, even=False)
     both = np.bincount(stratum[contradicted & disputed], minlength=count).astype(np.float64)
     again = _table(resampled(counts, both, REPLICATES, np.random.default_rng(seed)), even=False)
     # A pair without excess has no noise that can be told from confusion: less than usual is believed, but not none.
-    believed = each(_table(counts, even=True), np.maximum(by_pair, usual / 4))
-    return Wrongness(believed, each(found, by_pair), stratum, contradicted.astype(np.int64), again - found)
+    belief = each(_table(counts, even=True), np.maximum(by_pair, usual / 4))
+    return Wrongness(belief, each(estimate, by_pair), stratum, contradicted.astype(np.int64), again - estimate)
 
 
 def _table(counts: Strata, *, even: bool) -> np.ndarray:
     """… × s × 2: confirmed, contradicted."""
-    found = chances(counts, even=even)
-    return np.stack([found.confirmed, found.contradicted], -1)
+    chance = chances(counts, even=even)
+    return np.stack([chance.confirmed, chance.contradicted], -1)
 
 
-def observed(evidence: Evidence) -> Observed:
+def observations_of(evidence: Evidence) -> Observations:
     """What a run's observers say of its samples, under the labels they were given."""
-    given = evidence.given
-    return Observed(
-        given.probabilities, given.votes, given.labels, given.canary_places, given.canaries.labels, given.in_base
+    original = evidence.with_given_labels
+    return Observations(
+        original.probabilities,
+        original.votes,
+        original.labels,
+        original.canary_ranks,
+        original.canaries.labels,
+        original.in_base,
     )

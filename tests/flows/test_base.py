@@ -24,7 +24,7 @@ from tasks.ingestion.readers.csv import Csv
 from tasks.ingestion.two_passes import Ingestion
 from tasks.kernels.folds import extend_folds
 from tasks.pipeline.artefacts import Run
-from tasks.planning.canaries import Canaries, planted_of
+from tasks.planning.canaries import Canaries, canary_labels_of
 from tasks.planning.make_folds import make_folds
 from tasks.planning.neighbours import Neighbours
 from tasks.planning.plan import Plan
@@ -80,7 +80,7 @@ class Later:
         return plant.fn(self.run, split_of(self.samples, "train"), folds, votes, Canaries(**options), self.base)
 
     def planted(self, artefact):
-        return planted_of(self.run, artefact, target_of(self.samples))
+        return canary_labels_of(self.run, artefact, target_of(self.samples))
 
     def extract(self, gradient=None, training=TRAINING, share=0.05):
         folds = self.plan()

@@ -35,8 +35,8 @@ class Estimate(BaseModel):
     high: float
 
 
-class Found(BaseModel):
-    """How many to flag, and what is thought of them."""
+class BudgetEstimate(BaseModel):
+    """How many samples to flag, and the estimated share of wrong labels among them."""
 
     model_config = ConfigDict(frozen=True)
     count: int
@@ -50,13 +50,13 @@ class Found(BaseModel):
     note: str | None = None
     """What a reader should know before relying on it."""
 
-    def unstated(self, why: str) -> Found:
+    def without_rates(self, why: str) -> BudgetEstimate:
         """The same without precision and recall, which are true of other samples; itself where it states neither."""
         if self.precision is None and self.recall is None:
             return self
         note = f"no precision is stated of the flagged: {why}"
-        told = note if self.note is None else f"{self.note}; {note}"
-        return self.model_copy(update={"precision": None, "recall": None, "note": told})
+        notes = note if self.note is None else f"{self.note}; {note}"
+        return self.model_copy(update={"precision": None, "recall": None, "note": notes})
 
 
 class Budget(Component):
@@ -74,22 +74,26 @@ class Budget(Component):
         """What the comparison's table calls it."""
         return str(self.kind)
 
-    def find(self, ranking: Ranking) -> Found:
+    def find(self, ranking: Ranking) -> BudgetEstimate:
         """How many of these samples to flag, at most."""
         raise TypeError(f"{type(self).__name__} must define find()")
 
-    def stated(self, found: Found, ranking: Ranking, flagged: np.ndarray) -> Found:
-        """What is thought of the samples that are flagged in the end: guards keep some of the first ``count``.
+    def restate(self, estimate: BudgetEstimate, ranking: Ranking, flagged: np.ndarray) -> BudgetEstimate:
+        """The estimate for the samples that are flagged in the end: guards keep some of the first ``count``.
 
         A budget that cannot tell these from the others states neither precision nor recall where any is kept.
 
         Args:
-            found: by ``find``, of the same ranking.
+            estimate: by ``find``, of the same ranking.
             ranking: n samples.
             flagged: whether each is flagged, n bool; all of them among the first ``count``.
         """
-        kept = found.count - int(flagged.sum())
-        return found.unstated(f"guards keep {kept:,} of the {found.count:,} it was found for") if kept else found
+        spared = estimate.count - int(flagged.sum())
+        return (
+            estimate.without_rates(f"guards keep {spared:,} of the {estimate.count:,} it was found for")
+            if spared
+            else estimate
+        )
 
 
 BUDGETS: Registry[Budget] = Registry(__name__, Budget)

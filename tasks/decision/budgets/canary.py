@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from tasks.core.errors import BadConfig
-from tasks.decision.budgets import Budget, Estimate, Found, Ranking
+from tasks.decision.budgets import Budget, BudgetEstimate, Estimate, Ranking
 from tasks.scoring.wrongness import Wrongness
 
 # Numbers of flagged samples that are looked at.
@@ -43,7 +43,7 @@ class Canary(Budget, kind="canary"):
         """With the wished-for precision."""
         return "canary" if self.precision is None else f"canary_{self.precision:g}"
 
-    def find(self, ranking: Ranking) -> Found:
+    def find(self, ranking: Ranking) -> BudgetEstimate:
         """round(Σ P), or the largest m whose precision is at least the one wished for, with 97.5 % confidence.
 
         Raises:
@@ -59,7 +59,7 @@ class Canary(Budget, kind="canary"):
             )
         order = np.argsort(-ranking.suspicion, kind="stable")
         n = len(order)
-        everyone = round(float(wrongness.told.sum()))
+        everyone = round(float(wrongness.detectable.sum()))
         cutoffs = np.unique(np.append(np.linspace(1, n, min(n, _CUTOFFS)).astype(np.int64), max(everyone, 1)))
         hits, again = _hits(wrongness, order, cutoffs)
         count = everyone
@@ -70,22 +70,22 @@ class Canary(Budget, kind="canary"):
         total = _hits(wrongness, order, np.array([n]))[1][0]
         wrong = _estimate(wrongness.share, total / n)
         if not count:
-            return Found(count=0, wrong=wrong)
+            return BudgetEstimate(count=0, wrong=wrong)
         at = int(np.searchsorted(cutoffs, count))
         precision, recall = _rates(wrongness, count, hits[at], again[at], total)
-        return Found(count=count, wrong=wrong, precision=precision, recall=recall)
+        return BudgetEstimate(count=count, wrong=wrong, precision=precision, recall=recall)
 
-    def stated(self, found: Found, ranking: Ranking, flagged: np.ndarray) -> Found:
+    def restate(self, estimate: BudgetEstimate, ranking: Ranking, flagged: np.ndarray) -> BudgetEstimate:
         """Precision and recall of those flagged in the end; of none there is neither."""
         wrongness, m = ranking.wrongness, int(flagged.sum())
-        if wrongness is None or m == found.count:
-            return found
+        if wrongness is None or m == estimate.count:
+            return estimate
         precision = recall = None
         if m:
             hits, again = _hits(wrongness, np.flatnonzero(flagged), np.array([m]))
             total = _hits(wrongness, np.arange(len(flagged)), np.array([len(flagged)]))[1][0]
             precision, recall = _rates(wrongness, m, hits[0], again[0], total)
-        return found.model_copy(update={"precision": precision, "recall": recall})
+        return estimate.model_copy(update={"precision": precision, "recall": recall})
 
 
 def _rates(
@@ -93,25 +93,25 @@ def _rates(
 ) -> tuple[Estimate, Estimate]:
     """Precision and recall of so many flagged, by the hits among them and all wrong labels, in the replicates too."""
     everywhere = np.maximum(np.maximum(total, again), 1e-9)
-    recall = _estimate(hits / max(float(wrongness.told.sum()), 1e-9), again / everywhere)
+    recall = _estimate(hits / max(float(wrongness.detectable.sum()), 1e-9), again / everywhere)
     return _estimate(hits / flagged, again / flagged), recall
 
 
 def _hits(wrongness: Wrongness, order: np.ndarray, cutoffs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Wrong labels among the first m of ``order``, for each cutoff: expected, and in r replicates (cutoffs × r)."""
     cells = wrongness.cells()[order]
-    chance = wrongness.told[order]
+    chance = wrongness.detectable[order]
     which = np.searchsorted(cutoffs, np.arange(1, len(order) + 1))
     inside = which < len(cutoffs)
     kinds = 2 * wrongness.replicates.shape[1]
 
-    def summed(values: np.ndarray) -> np.ndarray:
+    def cumulate(values: np.ndarray) -> np.ndarray:
         flat = np.bincount(which[inside] * kinds + cells[inside], values[inside], len(cutoffs) * kinds)
         return np.cumsum(flat.reshape(len(cutoffs), kinds), axis=0)
 
-    hits, variance = summed(chance).sum(1), summed(chance * (1 - chance)).sum(1)
+    hits, variance = cumulate(chance).sum(1), cumulate(chance * (1 - chance)).sum(1)
     changes = wrongness.replicates.reshape(-1, kinds)
-    expected = np.clip(hits[:, None] + summed(np.ones_like(chance)) @ changes.T, 0, cutoffs[:, None])
+    expected = np.clip(hits[:, None] + cumulate(np.ones_like(chance)) @ changes.T, 0, cutoffs[:, None])
     # One draw for each replicate: which of the flagged really are wrong goes up and down together for all cutoffs.
     luck = np.random.default_rng([_SEED, 1]).standard_normal(len(changes))
     return hits, np.clip(expected + np.sqrt(variance)[:, None] * luck, 0, cutoffs[:, None])

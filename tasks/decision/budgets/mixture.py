@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tasks.decision.budgets import Budget, Estimate, Found, Ranking
+from tasks.decision.budgets import Budget, BudgetEstimate, Estimate, Ranking
 
 # Points the fit is made on, at most: quantiles, so that the order of samples plays no part.
 _POINTS = 20_000
@@ -15,21 +15,21 @@ _SEED = 0
 class Mixture(Budget, kind="mixture"):
     """Two Gaussians on the suspicions; as many as the upper one is expected to have made (Arazo et al., ICML 2019)."""
 
-    def find(self, ranking: Ranking) -> Found:
+    def find(self, ranking: Ranking) -> BudgetEstimate:
         """Σ P(upper | s); 0 where the suspicions are all the same. Precision is the mean of the flagged ones' P."""
         chance = self._chances(np.sort(ranking.suspicion))
         if chance is None:
-            return Found(count=0, note="the suspicions are all the same")
+            return BudgetEstimate(count=0, note="the suspicions are all the same")
         count = round(float(chance.sum()))
-        return Found(count=count, precision=_mean(chance[len(chance) - count :]))
+        return BudgetEstimate(count=count, precision=_mean(chance[len(chance) - count :]))
 
-    def stated(self, found: Found, ranking: Ranking, flagged: np.ndarray) -> Found:
+    def restate(self, estimate: BudgetEstimate, ranking: Ranking, flagged: np.ndarray) -> BudgetEstimate:
         """The mean of the P of those flagged in the end."""
         order = np.argsort(ranking.suspicion)
         chance = self._chances(ranking.suspicion[order])
-        if chance is None or int(flagged.sum()) == found.count:
-            return found
-        return found.model_copy(update={"precision": _mean(chance[flagged[order]])})
+        if chance is None or int(flagged.sum()) == estimate.count:
+            return estimate
+        return estimate.model_copy(update={"precision": _mean(chance[flagged[order]])})
 
     def _chances(self, suspicion: np.ndarray) -> np.ndarray | None:
         """P(upper | s) of suspicions that rise; None where they are all the same."""
@@ -48,5 +48,5 @@ class Mixture(Budget, kind="mixture"):
 
 
 def _mean(chance: np.ndarray) -> Estimate | None:
-    """How far the fit is off is not known: the interval is everything. None of nobody."""
+    """The mean, with the interval [0, 1]: the error of the fit is unknown. None of no sample."""
     return Estimate(value=float(chance.mean()), low=0.0, high=1.0) if len(chance) else None

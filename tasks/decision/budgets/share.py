@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from tasks.decision.budgets import Budget, Found, Ranking
+from tasks.decision.budgets import Budget, BudgetEstimate, Ranking
 
 
 class Share(Budget, kind="share"):
@@ -17,6 +17,6 @@ class Share(Budget, kind="share"):
         """With its value."""
         return f"share_{self.share:g}"
 
-    def find(self, ranking: Ranking) -> Found:
+    def find(self, ranking: Ranking) -> BudgetEstimate:
         """round(share · n)"""
-        return Found(count=round(self.share * len(ranking.suspicion)))
+        return BudgetEstimate(count=round(self.share * len(ranking.suspicion)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from tasks.decision.budgets import Budget, Found, Ranking
+from tasks.decision.budgets import Budget, BudgetEstimate, Ranking
 
 
 class Threshold(Budget, kind="threshold"):
@@ -17,6 +17,6 @@ class Threshold(Budget, kind="threshold"):
         """With its value."""
         return f"threshold_{self.value:g}"
 
-    def find(self, ranking: Ranking) -> Found:
+    def find(self, ranking: Ranking) -> BudgetEstimate:
         """#{s > value}"""
-        return Found(count=int((ranking.suspicion > self.value).sum()))
+        return BudgetEstimate(count=int((ranking.suspicion > self.value).sum()))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
-from tasks.scoring.detectors.influence import Referred, in_base
+from tasks.scoring.detectors.influence import ReferenceInfluence, in_base
 from tasks.scoring.evidence import Evidence
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tasks.kernels.gradients import Gradients
 
 
-class DataInf(Referred, kind="datainf"):
+class DataInf(ReferenceInfluence, kind="datainf"):
     """Kwon et al. (ICLR 2024) in their sign, positive = harmful; the gradient counts as one layer."""
 
     damping: float = Field(
@@ -28,6 +28,6 @@ class DataInf(Referred, kind="datainf"):
         from tasks.kernels.curvature import Fisher
         from tasks.kernels.influence import damping_of, datainf
 
-        fitted = in_base(gradients, evidence, members)
-        damping = damping_of(Fisher(fitted), self.damping)
-        return datainf(gradients, damping, self._reference(gradients, evidence, members), fitted)
+        base = in_base(gradients, evidence, members)
+        damping = damping_of(Fisher(base), self.damping)
+        return datainf(gradients, damping, self._reference(gradients, evidence, members), base)

@@ -64,16 +64,16 @@ class Dense(Detector):
         # Sums begin at nought.
         matrix = np.zeros((n, width), np.float32)
         for rank, rows in gradients.blocks():
-            wanted = index[rank] >= 0
-            if not wanted.any():
+            mask = index[rank] >= 0
+            if not mask.any():
                 continue
-            rows = self._prepared(rows if wanted.all() else rows[wanted])
+            rows = self._scale(rows if mask.all() else rows[mask])
             if projection is not None:
-                rows = _projected(projection, rows)
-            matrix[index[rank[wanted]]] = rows
+                rows = _project(projection, rows)
+            matrix[index[rank[mask]]] = rows
         return matrix
 
-    def _prepared(self, rows: np.ndarray) -> np.ndarray:
+    def _scale(self, rows: np.ndarray) -> np.ndarray:
         if self.on == "raw":
             return rows
         lengths = np.sqrt(np.einsum("np,np->n", rows, rows))
@@ -91,7 +91,7 @@ class Dense(Detector):
             )
 
 
-def _projected(projection: Projection, rows: np.ndarray) -> np.ndarray:
+def _project(projection: Projection, rows: np.ndarray) -> np.ndarray:
     import torch
 
     out = torch.zeros(len(rows), projection.d)
@@ -109,20 +109,20 @@ def within(scores: np.ndarray, groups: np.ndarray, least: int, in_base: np.ndarr
     would not. Where the quartiles coincide the standard deviation takes their place.
 
     Args:
-        scores: n; those of groups that have none are not asked.
+        scores: n; scores of groups below ``least`` are not read.
         groups: a number for each sample.
-        least: groups of fewer settled samples get 0, what the middle sample of every group has.
-        settled: whose median and quartiles these are, n bool; all, by default.
+        least: groups with fewer samples in the base get 0, the score of every group's median.
+        in_base: the samples whose median and quartiles these are, n bool; all, by default.
     """
-    found = np.zeros(len(scores), np.float64)
-    known = np.ones(len(scores), bool) if in_base is None else in_base
+    standard = np.zeros(len(scores), np.float64)
+    base = np.ones(len(scores), bool) if in_base is None else in_base
     for group in np.unique(groups):
         members = np.flatnonzero(groups == group)
-        measured = scores[members[known[members]]].astype(np.float64)
-        if len(measured) < least:
+        reference = scores[members[base[members]]].astype(np.float64)
+        if len(reference) < least:
             continue
         own = scores[members].astype(np.float64)
-        low, middle, high = np.quantile(measured, [0.25, 0.5, 0.75])
-        spread = high - low if high > low else measured.std()
-        found[members] = (own - middle) / (spread if spread > 0 else 1.0)
-    return found
+        low, middle, high = np.quantile(reference, [0.25, 0.5, 0.75])
+        spread = high - low if high > low else reference.std()
+        standard[members] = (own - middle) / (spread if spread > 0 else 1.0)
+    return standard

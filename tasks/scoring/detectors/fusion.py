@@ -55,7 +55,7 @@ class Fusion(Detector, kind="fusion"):
 
     @field_validator("signals")
     @classmethod
-    def _known(cls, value: list[str]) -> list[str]:
+    def _check_signals(cls, value: list[str]) -> list[str]:
         unknown = sorted(set(value) - set(DETECTORS.components) | {kind for kind in value if kind == "fusion"})
         if unknown or len(set(value)) < len(value):
             raise ValueError(f"expected different detectors beside fusion, got {', '.join(unknown or value)}")
@@ -81,65 +81,65 @@ class Fusion(Detector, kind="fusion"):
         """In nats; above 0 where the label is more likely wrong than right."""
         from tasks.kernels.transitions import pair_chances
         from tasks.kernels.wrongness import logit
-        from tasks.scoring.wrongness import observed
+        from tasks.scoring.wrongness import observations_of
 
-        fit = self._fitted(evidence)
+        fit = self._fit_once(evidence)
         signals = np.stack([_signal(kind, evidence) for kind in fit.signals], 1)
-        learned = (signals - fit.mean) / fit.spread @ fit.weights + fit.bias
+        regression = (signals - fit.mean) / fit.spread @ fit.weights + fit.bias
         if not fit.concentration:
-            return learned
+            return regression
         flow = _signal("label_flow", evidence)
-        pairs = observed(evidence).pairs
+        pairs = observations_of(evidence).pairs
         pair = logit(pair_chances(pairs)[evidence.probabilities.argmax(1), evidence.labels])
         c = fit.concentration**5
-        return (1 - c) * learned + c * (flow + pair)
+        return (1 - c) * regression + c * (flow + pair)
 
     def facts(self, evidence: Evidence) -> dict[str, Any]:
         """The weights of the signals, those left out, and q."""
-        fit = self._fitted(evidence)
+        fit = self._fit_once(evidence)
         return {
             "weights": dict(zip(fit.signals, fit.weights.round(4).tolist(), strict=True)),
             "dropped": fit.dropped,
             "concentration": round(fit.concentration, 4),
         }
 
-    def _fitted(self, evidence: Evidence) -> Fit:
+    def _fit_once(self, evidence: Evidence) -> Fit:
         """The fit, made once whichever of the two evidences is shown, and however often."""
         return evidence.once(f"fit {self.model_dump_json()}", lambda: self._fit(evidence))
 
     def _fit(self, evidence: Evidence) -> Fit:
         from tasks.scoring.fusion_weights import weigh
-        from tasks.scoring.wrongness import observed, wrongness_of
+        from tasks.scoring.wrongness import observations_of, wrongness_of
 
         evidence.need_canaries(f"detector {self.name}")
-        given, planted, indices = evidence.given, evidence.planted, evidence.canary_places
+        original, twin, indices = evidence.with_given_labels, evidence.with_planted_labels, evidence.canary_ranks
         # Ranges of a number are taken for those they border on, whatever the noise: the pairs say nothing of it.
-        ordered = evidence.target.ordered
-        wanted = [kind for kind in self.signals if not (ordered and kind == "label_flow")]
-        columns = {kind: (_signal(kind, given), _signal(kind, planted)[indices]) for kind in wanted}
+        is_number = evidence.target.ordered
+        candidates = [kind for kind in self.signals if not (is_number and kind == "label_flow")]
+        columns = {kind: (_signal(kind, original), _signal(kind, twin)[indices]) for kind in candidates}
         # What new samples of a run with a base, or canaries of two folds, do not have.
-        kept = [kind for kind, both in columns.items() if all(np.isfinite(part).all() for part in both)]
-        if not kept:
+        signals = [kind for kind, both in columns.items() if all(np.isfinite(column).all() for column in both)]
+        if not signals:
             raise BadConfig(
                 where=f"detector {self.name}, option signals",
                 expected="a signal that every sample and every canary has",
                 got=f"{', '.join(self.signals)}, which some lack",
                 do="Add a held-out signal such as margin, or run without a base and with three folds or more.",
             )
-        own, canaries = (np.stack([columns[kind][side] for kind in kept], 1) for side in (0, 1))
-        mean, spread = own[given.in_base].mean(0), np.maximum(own[given.in_base].std(0), 1e-9)
-        rest = given.in_base.copy()
+        own, canaries = (np.stack([columns[kind][side] for kind in signals], 1) for side in (0, 1))
+        mean, spread = own[original.in_base].mean(0), np.maximum(own[original.in_base].std(0), 1e-9)
+        rest = original.in_base.copy()
         rest[indices] = False
         weights, bias = weigh(
             (own[rest] - mean) / spread,
-            wrongness_of(observed(given)).probability[rest],
+            wrongness_of(observations_of(original)).probability[rest],
             (canaries - mean) / spread,
             _CANARY_WEIGHT,
             _EVENNESS,
         )
-        dropped = [kind for kind in self.signals if kind not in kept]
-        concentration = 0.0 if ordered else observed(given).concentration
-        return Fit(kept, dropped, mean, spread, weights, bias, concentration)
+        dropped = [kind for kind in self.signals if kind not in signals]
+        concentration = 0.0 if is_number else observations_of(original).concentration
+        return Fit(signals, dropped, mean, spread, weights, bias, concentration)
 
 
 def _signal(kind: str, evidence: Evidence) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.scoring.detectors.influence import Referred
+from tasks.scoring.detectors.influence import ReferenceInfluence
 from tasks.scoring.evidence import Evidence
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tasks.kernels.gradients import Gradients
 
 
-class GradientTracing(Referred, kind="gradient_tracing"):
+class GradientTracing(ReferenceInfluence, kind="gradient_tracing"):
     """−⟨v, g⟩ with v the mean gradient of the reference set (Pruthi et al., NeurIPS 2020).
 
     Of several checkpoints stacked it is the mean over them, TracInCP with equal step sizes.

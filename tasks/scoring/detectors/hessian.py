@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.scoring.detectors.influence import Inverted, Referred
+from tasks.scoring.detectors.influence import MatrixInfluence, ReferenceInfluence
 from tasks.scoring.evidence import Evidence
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tasks.kernels.gradients import Gradients
 
 
-class Hessian(Inverted, Referred, kind="hessian"):
+class Hessian(MatrixInfluence, ReferenceInfluence, kind="hessian"):
     """−vᵀ (H + λI)⁻¹ g (Koh & Liang, ICML 2017)."""
 
     @property

@@ -37,7 +37,7 @@ class Influence(Detector):
         suspicion = np.empty(len(evidence.folds), np.float64)
         for fold in np.unique(evidence.folds):
             members = np.flatnonzero(evidence.folds == fold)
-            gradients = held(evidence.gradients, members, evidence.gradients.largest)
+            gradients = gradients_of(evidence.gradients, members, evidence.gradients.largest)
             suspicion[members] = self.of_fold(gradients, evidence, members).numpy()
         return suspicion
 
@@ -52,7 +52,7 @@ class Influence(Detector):
         raise TypeError(f"{type(self).__name__} must define of_fold()")
 
 
-class Referred(Influence):
+class ReferenceInfluence(Influence):
     """Influence on the loss of a reference set."""
 
     reference: Literal["all", "agreed", "validation"] = Field(
@@ -76,13 +76,13 @@ class Referred(Influence):
         import torch
 
         if self.reference == "validation":
-            return self._held(evidence, members)
-        known = evidence.in_base[members]
-        agreed = known & (evidence.probabilities[members].argmax(1) == evidence.labels[members])
-        chosen = known if self.reference == "all" or not agreed.any() else agreed
-        return gradients if chosen.all() else gradients.at(torch.from_numpy(np.flatnonzero(chosen)))
+            return self._validation_gradients(evidence, members)
+        base = evidence.in_base[members]
+        agrees = base & (evidence.probabilities[members].argmax(1) == evidence.labels[members])
+        mask = base if self.reference == "all" or not agrees.any() else agrees
+        return gradients if mask.all() else gradients.at(torch.from_numpy(np.flatnonzero(mask)))
 
-    def _held(self, evidence: Evidence, members: np.ndarray) -> Gradients:
+    def _validation_gradients(self, evidence: Evidence, members: np.ndarray) -> Gradients:
         """Gradients of the validation split by the fold's network."""
         split = evidence.reference
         if split is None or not len(split):
@@ -92,11 +92,11 @@ class Referred(Influence):
                 got="a run without one",
                 do="Set the detector's reference to agreed, or name samples with the reader's reference_path.",
             )
-        chosen = np.flatnonzero(split.scalar("fold") == evidence.folds[members[0]])
-        return held(split, chosen, split.largest)
+        rows = np.flatnonzero(split.scalar("fold") == evidence.folds[members[0]])
+        return gradients_of(split, rows, split.largest)
 
 
-class Curved(Influence):
+class CurvatureInfluence(Influence):
     """Influence that takes the loss's curvature into account."""
 
     curvature: Literal["auto", "hessian", "fisher"] = Field(
@@ -122,7 +122,7 @@ class Curved(Influence):
         terms = gradients.residual.shape[1] if isinstance(gradients, Factored) else 0
         exact = terms == 1 and metadata.loss[0] == "cross_entropy"
         gradients, members = in_base(gradients, evidence, members), members[evidence.in_base[members]]
-        chosen: Curvature = Fisher(gradients)
+        curvature: Curvature = Fisher(gradients)
         if self.curvature == "hessian" and not exact:
             raise BadConfig(
                 where=f"detector {self.name}, option curvature",
@@ -134,11 +134,11 @@ class Curved(Influence):
             )
         if self.curvature != "fisher" and exact and isinstance(gradients, Factored):
             probabilities = np.asarray(evidence.probabilities[members], np.float32)
-            chosen = SoftmaxHessian(torch.from_numpy(probabilities), gradients.features[:, 0])
-        return chosen, damping_of(chosen, self.damping)
+            curvature = SoftmaxHessian(torch.from_numpy(probabilities), gradients.features[:, 0])
+        return curvature, damping_of(curvature, self.damping)
 
 
-class Inverted(Curved):
+class MatrixInfluence(CurvatureInfluence):
     """Curvature as a matrix."""
 
     max_parameters: int = Field(
@@ -166,7 +166,7 @@ class Inverted(Curved):
         raise TypeError(f"{type(self).__name__} must define instead")
 
 
-class Summed(Curved):
+class SeriesInfluence(CurvatureInfluence):
     """Curvature inverted by a Neumann series."""
 
     batch: ClassVar[int | None] = None
@@ -176,7 +176,7 @@ class Summed(Curved):
         default=0, description="Seed of the mini-batches, and of the estimate of the curvature's largest eigenvalue."
     )
 
-    def _summed(self, sum_up: Callable[[Series, torch.Generator], torch.Tensor]) -> torch.Tensor:
+    def _sum_series(self, sum_up: Callable[[Series, torch.Generator], torch.Tensor]) -> torch.Tensor:
         """Run it with the series' options; the same draws in every fold.
 
         Raises:
@@ -202,11 +202,11 @@ def in_base(gradients: Gradients, evidence: Evidence, members: np.ndarray) -> Gr
     """Those of one fold's samples that the networks' own run had: curvature is measured on these."""
     import torch
 
-    known = evidence.in_base[members]
-    return gradients if known.all() else gradients.at(torch.from_numpy(np.flatnonzero(known)))
+    base = evidence.in_base[members]
+    return gradients if base.all() else gradients.at(torch.from_numpy(np.flatnonzero(base)))
 
 
-def held(gradients: GradientShards, members: np.ndarray, largest: int) -> Gradients:
+def gradients_of(gradients: GradientShards, members: np.ndarray, largest: int) -> Gradients:
     """The gradients of some samples, float32, as factors where they are stored so.
 
     Args:
@@ -231,10 +231,10 @@ def held(gradients: GradientShards, members: np.ndarray, largest: int) -> Gradie
             do="Use a projection of the gradients or more folds, leave lissa out of fusion's signals, or raise "
             "memory-gib.",
         )
-    found = gradients.rows(members, *names)
-    columns = [torch.from_numpy(found[name].astype(np.float32, copy=False)) for name in names]
+    rows = gradients.rows(members, *names)
+    columns = [torch.from_numpy(rows[name].astype(np.float32, copy=False)) for name in names]
     if not gradients.factored:
         return Whole(columns[0])
-    joined: Any = gradients.metadata.joined
+    layout: Any = gradients.metadata.joined
     residual, features = (column.unflatten(1, (gradients.terms, -1)) for column in columns)
-    return Factored(residual, features, joined)
+    return Factored(residual, features, layout)

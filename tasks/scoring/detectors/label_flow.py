@@ -26,7 +26,7 @@ class LabelFlow(Detector, kind="label_flow"):
     def score(self, evidence: Evidence) -> np.ndarray:
         """In nats; above 0 where the label is more likely wrong than right."""
         from tasks.kernels.transitions import label_flow, transitions
-        from tasks.scoring.wrongness import observed
+        from tasks.scoring.wrongness import observations_of
 
-        noise = transitions(observed(evidence).pairs)
+        noise = transitions(observations_of(evidence).pairs)
         return label_flow((evidence.probabilities + evidence.votes) / 2, noise, evidence.labels)

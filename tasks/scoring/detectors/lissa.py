@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.scoring.detectors.influence import Referred, Summed
+from tasks.scoring.detectors.influence import ReferenceInfluence, SeriesInfluence
 from tasks.scoring.evidence import Evidence
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tasks.kernels.gradients import Gradients
 
 
-class LiSSA(Summed, Referred, kind="lissa"):
+class LiSSA(SeriesInfluence, ReferenceInfluence, kind="lissa"):
     """−xᵀ g with x ≈ (H + λI)⁻¹ v (Agarwal, Bullins & Hazan, JMLR 2017).
 
     Cut off at ``depth`` the series leaves directions of little curvature short, as more damping would.
@@ -27,6 +27,6 @@ class LiSSA(Summed, Referred, kind="lissa"):
 
         curvature, damping = self._curvature(gradients, evidence, members)
         reference = self._reference(gradients, evidence, members)
-        return self._summed(
+        return self._sum_series(
             lambda series, generator: lissa(gradients, curvature, damping, series, generator, reference=reference)
         )

@@ -38,9 +38,9 @@ class Neighbours(Detector, kind="neighbours"):
         """Between −1 (all agree with the label) and 1."""
         from tasks.kernels.margins import margin
 
-        return margin(evidence.votes if self.space == "inputs" else self._asked(evidence), evidence.labels)
+        return margin(evidence.votes if self.space == "inputs" else self._votes_by_features(evidence), evidence.labels)
 
-    def _asked(self, evidence: Evidence) -> np.ndarray:
+    def _votes_by_features(self, evidence: Evidence) -> np.ndarray:
         """Votes among the held-out samples of each fold: their features are of one network that saw none of them."""
         import torch
         from torch.nn.functional import normalize
@@ -56,7 +56,7 @@ class Neighbours(Detector, kind="neighbours"):
             )
         ballots = np.empty((len(evidence), len(evidence.classes)), np.float32)
         # The neighbours' labels are the given ones: a canary's planted label is a secret between it and the detector.
-        labels = torch.from_numpy(evidence.given.labels)
+        labels = torch.from_numpy(evidence.with_given_labels.labels)
         for fold in np.unique(evidence.folds):
             members = np.flatnonzero(evidence.folds == fold)
             features = evidence.gradients.rows(members, "features")["features"].astype(np.float32)
@@ -64,6 +64,6 @@ class Neighbours(Detector, kind="neighbours"):
             own = labels[torch.from_numpy(members)][in_base]
             themselves = torch.where(in_base, in_base.cumsum(0) - 1, -1)
             count = max(1, min(self.neighbours, len(own) - 1))
-            for block, found, _ in nearest(index, index[in_base], themselves, count):
-                ballots[members[block]] = votes(found, own, len(evidence.classes)).numpy()
+            for block, near, _ in nearest(index, index[in_base], themselves, count):
+                ballots[members[block]] = votes(near, own, len(evidence.classes)).numpy()
         return ballots

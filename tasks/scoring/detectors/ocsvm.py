@@ -47,13 +47,13 @@ class OCSVM(Dense, kind="ocsvm"):
 
     def score(self, evidence: Evidence) -> np.ndarray:
         """At most 1; above 0 outside the border."""
-        gradients, chosen = self._references(evidence)
+        gradients, references = self._references(evidence)
         rows = self.matrix(evidence.gradients)
         suspicion = np.empty(len(rows), np.float64)
         for fold in np.unique(evidence.folds):
             members = np.flatnonzero(evidence.folds == fold)
             own = gradients is evidence.gradients
-            reference = rows[chosen[fold]] if own else self.matrix(gradients, chosen[fold])
+            reference = rows[references[fold]] if own else self.matrix(gradients, references[fold])
             suspicion[members] = _outside(rows[members], reference, self.nu, evidence.in_base[members])
         return suspicion
 
@@ -75,7 +75,7 @@ class OCSVM(Dense, kind="ocsvm"):
             )
         gradients = evidence.gradients if split is None else split
         networks, loss = gradients.scalar("fold"), gradients.scalar("loss")
-        chosen = {}
+        references = {}
         for fold in np.unique(evidence.folds):
             members = np.flatnonzero(networks == fold)
             if split is None:
@@ -84,12 +84,12 @@ class OCSVM(Dense, kind="ocsvm"):
                 members = members[np.sort(half)]
             if len(members) > self.references:
                 members = np.sort(generator.choice(members, self.references, replace=False))
-            chosen[int(fold)] = members
-        return gradients, chosen
+            references[int(fold)] = members
+        return gradients, references
 
 
 def _outside(rows: np.ndarray, reference: np.ndarray, nu: float, in_base: np.ndarray) -> np.ndarray:
-    """1 − f(g)/ρ of each row; the settled ones' spread is the measure."""
+    """1 − f(g)/ρ of each row, scaled by the spread of the rows in the base."""
     from sklearn.svm import OneClassSVM
 
     spread = rows[in_base].std(0)

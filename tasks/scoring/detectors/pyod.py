@@ -56,7 +56,7 @@ class PyOD(Dense, kind="pyod"):
 
     @field_validator("detector")
     @classmethod
-    def _known(cls, value: str) -> str:
+    def _check_detector(cls, value: str) -> str:
         if _module_of(value) is None:
             near = difflib.get_close_matches(value.lower(), _modules(), n=3)
             raise ValueError(f"PyOD has no detector {value!r}" + (f"; near it: {', '.join(near)}" if near else ""))
@@ -82,20 +82,20 @@ class PyOD(Dense, kind="pyod"):
         build(self.detector, self.parameters, self.seed)
         matrix, in_base = self.matrix(evidence.gradients), evidence.in_base
         if self.by == "all":
-            return self._fitted(matrix, in_base, "all samples")
+            return self._fit(matrix, in_base, "all samples")
         groups = evidence.labels if self.by == "class" else evidence.folds
         scores = np.zeros(len(matrix), np.float64)
         for group in np.unique(groups):
             members = np.flatnonzero(groups == group)
             if in_base[members].sum() >= self.least:
                 which = evidence.classes[group] if self.by == "class" else group
-                scores[members] = self._fitted(matrix[members], in_base[members], f"{self.by} {which}")
+                scores[members] = self._fit(matrix[members], in_base[members], f"{self.by} {which}")
         return within(scores, groups, self.least, in_base)
 
-    def _fitted(self, matrix: np.ndarray, in_base: np.ndarray, of: str) -> np.ndarray:
+    def _fit(self, matrix: np.ndarray, in_base: np.ndarray, of: str) -> np.ndarray:
         try:
             # Some report every epoch, asked or not.
-            with _seeded(self.seed), redirect_stdout(io.StringIO()):
+            with _fixed_seed(self.seed), redirect_stdout(io.StringIO()):
                 detector = build(self.detector, self.parameters, self.seed, matrix.shape[1])
                 detector.fit(matrix[in_base])
                 scores = np.empty(len(matrix), np.float64)
@@ -149,7 +149,7 @@ def build(name: str, parameters: dict[str, Any], seed: int, width: int = 1) -> A
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def _fixed_seed(seed: int) -> Iterator[None]:
     """numpy's and torch's own generators seeded, and put back as they were: some detectors draw from these alone."""
     import torch
 

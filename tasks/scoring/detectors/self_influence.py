@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from tasks.scoring.detectors.influence import Inverted
+from tasks.scoring.detectors.influence import MatrixInfluence
 from tasks.scoring.evidence import Evidence
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tasks.kernels.gradients import Gradients
 
 
-class SelfInfluence(Inverted, kind="self_influence"):
+class SelfInfluence(MatrixInfluence, kind="self_influence"):
     """gᵀ (H + λI)⁻¹ g: how far a sample's own weight lowers its own loss (Koh & Liang, ICML 2017)."""
 
     pointwise: ClassVar[bool] = True

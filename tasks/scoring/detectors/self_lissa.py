@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from pydantic import Field
 
-from tasks.scoring.detectors.influence import Summed
+from tasks.scoring.detectors.influence import SeriesInfluence
 from tasks.scoring.evidence import Evidence
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tasks.kernels.gradients import Gradients
 
 
-class SelfLiSSA(Summed, kind="self_lissa"):
+class SelfLiSSA(SeriesInfluence, kind="self_lissa"):
     """gᵀ x with x ≈ (H + λI)⁻¹ g, a series for each sample, all on the same mini-batches."""
 
     pointwise: ClassVar[bool] = True
@@ -29,4 +29,4 @@ class SelfLiSSA(Summed, kind="self_lissa"):
         from tasks.kernels.influence import self_lissa
 
         curvature, damping = self._curvature(gradients, evidence, members)
-        return self._summed(lambda series, generator: self_lissa(gradients, curvature, damping, series, generator))
+        return self._sum_series(lambda series, generator: self_lissa(gradients, curvature, damping, series, generator))

@@ -333,7 +333,7 @@ def test_a_canary_bears_a_training_label_of_another_stratum(world, request):
     assert set(planted.text.to_pylist()) <= set(table["label"].to_pylist())
     given_ = table["label"].take(pc.index_in(pa.array(planted.ids, pa.string()), value_set=table["sample_id"]))
     assert (world.target.strata(given_) != planted.labels).all()
-    assert (world.evidence.planted.labels[world.evidence.canary_places] == planted.labels).all()
+    assert (world.evidence.with_planted_labels.labels[world.evidence.canary_ranks] == planted.labels).all()
 
 
 @pytest.mark.parametrize("world", ["numbers", "sets", "answers"])

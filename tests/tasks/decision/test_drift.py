@@ -15,7 +15,7 @@ def judged(shift: float, new: int = NEW, seed: int = 0):
     suspicion = generator.normal(size=N)
     later = np.arange(N) >= N - new
     suspicion[later] += shift
-    return DriftPolicy().judged(suspicion, suspicion > 1.5, later)
+    return DriftPolicy().compare(suspicion, suspicion > 1.5, later)
 
 
 def test_more_suspect_samples_than_before_are_a_drift():
@@ -41,15 +41,15 @@ def test_the_distance_is_the_largest_between_the_two_distribution_functions():
     suspicion, new = generator.normal(size=300), np.arange(300) % 3 == 0
     at = np.sort(suspicion)
     own, other = ((suspicion[who][:, None] <= at).mean(0) for who in (new, ~new))
-    assert DriftPolicy().judged(suspicion, new, new)["distance"] == pytest.approx(np.abs(own - other).max())
+    assert DriftPolicy().compare(suspicion, new, new)["distance"] == pytest.approx(np.abs(own - other).max())
 
 
 def test_a_sure_but_small_shift_is_no_alarm():
     generator = np.random.default_rng(2)
     suspicion, new = generator.normal(size=200_000), np.arange(200_000) % 2 == 0
     suspicion[new] += 0.05
-    assert DriftPolicy().judged(suspicion, new, new)["p_value"] < 1e-6
-    assert not DriftPolicy().judged(suspicion, new, new)["alarm"]
+    assert DriftPolicy().compare(suspicion, new, new)["p_value"] < 1e-6
+    assert not DriftPolicy().compare(suspicion, new, new)["alarm"]
 
 
 @given(st.integers(0, 29))

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.core.errors import BadConfig
-from tasks.decision.budgets import Found
-from tasks.decision.flagging import Flagging, audit, decide, flagged_of, reviewed_found
+from tasks.decision.budgets import BudgetEstimate
+from tasks.decision.flagging import Flagging, audit, decide, flagged_of, reviewed_estimate
 from tasks.decision.guards import ADVICE
 from tasks.pipeline.schemas import AUDIT, FLAGS, GRADIENTS, scores
 
@@ -365,11 +365,11 @@ def test_whether_each_sample_is_flagged_is_told_in_the_order_asked_for():
 
 def test_after_a_review_nothing_is_stated_of_flags_that_a_person_has_changed():
     estimate = {"value": 0.9, "low": 0.8, "high": 1.0}
-    found = Found.model_validate({"count": 2, "wrong": estimate, "precision": estimate, "recall": estimate})
+    found = BudgetEstimate.model_validate({"count": 2, "wrong": estimate, "precision": estimate, "recall": estimate})
     said = found.model_dump(mode="json")
     before = decided({"l2": [4.0, 3.0, 2.0, 1.0]}, list("abab"), 0.5)
-    assert reviewed_found(said, before, before) == said
+    assert reviewed_estimate(said, before, before) == said
     after = before.set_column(1, before.schema.field("flag"), pa.array([True, False, False, False]))
-    stated = reviewed_found(said, before, after)
+    stated = reviewed_estimate(said, before, after)
     assert (stated["wrong"], stated["precision"], stated["recall"]) == (estimate, None, None)
     assert stated["note"] == "no precision is stated of the flagged: a person decided otherwise about 1"

@@ -9,7 +9,7 @@ import torch
 
 from tasks.dataset.targets import Target
 from tasks.decision.flagging import Flagging, audit, decide
-from tasks.decision.guards import ADVICE, advised
+from tasks.decision.guards import ADVICE, advise
 from tasks.kernels.losses import Loss
 from tasks.kernels.neighbours import nearest, votes
 from tasks.pipeline.schemas import GRADIENTS, scores
@@ -72,7 +72,7 @@ def flags_of(advice, count, options):
 
 
 def test_a_far_cluster_is_rare_and_valid_and_a_wrong_label_amid_others_is_not():
-    advice = advised(evidence_of(), None)
+    advice = advise(evidence_of(), None)
     assert advice.schema.equals(ADVICE)
     rare = {int(row["sample_id"]) for row in advice.to_pylist() if row["rare"]}
     assert rare == set(RARE)
@@ -84,7 +84,7 @@ def test_a_far_cluster_is_rare_and_valid_and_a_wrong_label_amid_others_is_not():
 # The other five of the cluster are next by suspicion: they are kept where the budget reaches them, not before.
 @pytest.mark.parametrize(("count", "kept"), [(2, 1), (4, 3), (7, 6)])
 def test_the_rare_one_survives_the_flags_and_the_wrong_label_does_not(count, kept):
-    flags, samples = flags_of(advised(evidence_of(), None), count, Flagging())
+    flags, samples = flags_of(advise(evidence_of(), None), count, Flagging())
     rows = {int(row["sample_id"]): row for row in flags.to_pylist()}
     assert rows[WRONG]["flag"]
     assert not rows[RARE[0]]["flag"]
@@ -99,31 +99,31 @@ def test_the_rare_one_survives_the_flags_and_the_wrong_label_does_not(count, kep
 
 def test_switched_off_the_rare_one_is_flagged_with_the_wrong_label():
     options = Flagging(rare="off")
-    flags, _ = flags_of(advised(evidence_of(), None), 2, options)
+    flags, _ = flags_of(advise(evidence_of(), None), 2, options)
     assert {int(name) for name in flags.filter(flags["flag"])["sample_id"].to_pylist()} == {RARE[0], WRONG}
 
 
 def test_a_pair_is_no_cluster():
     seen = evidence_of()
     seen.labels[list(RARE[2:])] = 1  # two of the first class remain beside the second
-    assert not any(advised(seen, None)["rare"].to_pylist())
+    assert not any(advise(seen, None)["rare"].to_pylist())
 
 
 def test_neighbours_that_the_network_does_not_recognise_confirm_nothing():
     seen = evidence_of()
     seen.logits[list(RARE)] = np.log([0.05, 0.95])
-    assert not any(advised(seen, None)["rare"].to_pylist())
+    assert not any(advise(seen, None)["rare"].to_pylist())
 
 
 def test_fewer_listed_neighbours_than_it_takes_protect_nobody():
     seen = evidence_of()
     seen.neighbours = seen.neighbours[:, :2]
-    assert not any(advised(seen, None)["rare"].to_pylist())
+    assert not any(advise(seen, None)["rare"].to_pylist())
 
 
 def test_the_better_label_is_suggested_and_as_probable_as_the_given_one_is_wrong():
     wrong = np.linspace(0.1, 0.9, N)
-    table = advised(evidence_of(), SimpleNamespace(probability=wrong))
+    table = advise(evidence_of(), SimpleNamespace(probability=wrong))
     rows = table.to_pylist()
     assert [row["p_wrong"] for row in rows] == wrong.tolist()
     assert rows[WRONG]["suggested_label"] == "b"
@@ -133,6 +133,6 @@ def test_the_better_label_is_suggested_and_as_probable_as_the_given_one_is_wrong
 
 
 def test_without_canaries_there_is_a_suggestion_but_no_probability():
-    rows = advised(evidence_of(), None).to_pylist()
+    rows = advise(evidence_of(), None).to_pylist()
     assert {row["p_wrong"] for row in rows} == {row["p_suggested"] for row in rows} == {None}
     assert rows[WRONG]["suggested_label"] == "b"

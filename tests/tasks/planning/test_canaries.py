@@ -15,7 +15,7 @@ from tasks.pipeline.durable_files import link_or_copy
 from tasks.pipeline.schemas import SAMPLES
 from tasks.pipeline.schemas import canaries as canaries_schema
 from tasks.pipeline.schemas import votes as votes_schema
-from tasks.planning.canaries import KINDS, Canaries, indices_among, planted_of
+from tasks.planning.canaries import KINDS, Canaries, canary_labels_of, indices_among
 from tasks.planning.plant import plant
 from tasks.training.base_run import base_of
 
@@ -82,7 +82,7 @@ class World:
         return plant.fn(self.run, self.samples, self.folds, self.votes, canaries, base or self.base)
 
     def planted(self, **options):
-        return planted_of(self.run, self.plant(**options), TARGET)
+        return canary_labels_of(self.run, self.plant(**options), TARGET)
 
     def fold_of(self, ids):
         return np.array([int(name, 16) % self.count for name in ids])
@@ -164,7 +164,7 @@ def test_who_is_a_canary_follows_from_its_own_draw_alone():
 def test_a_share_of_nought_plants_none(world):
     artefact = world.plant(share=0)
     assert artefact.facts == {"canaries": 0}
-    planted = planted_of(world.run, artefact, TARGET)
+    planted = canary_labels_of(world.run, artefact, TARGET)
     assert len(planted) == 0
     assert planted.networks.shape == (0, 5)
     assert [part.tolist() for part in indices_among(np.array(world.ids, object), planted.ids)] == [[], []]
@@ -196,13 +196,13 @@ def based(world):
         about = {"run_id": "before", "dataset": "canaries", "recorded": "2000-01-01T00:00:00", "facts": {}}
         (home / "run.json").write_text(json.dumps(about | {"stages": [s.model_dump(mode="json") for s in stages]}))
         base = base_of(world.run, "before", "canaries")
-        return planted_of(world.run, world.plant(base=base, **options), TARGET)
+        return canary_labels_of(world.run, world.plant(base=base, **options), TARGET)
 
     return plant_upon
 
 
 def test_canaries_of_a_base_are_kept_as_they_are_whatever_the_options(world, based):
-    before = planted_of(world.run, world.plant(), TARGET)
+    before = canary_labels_of(world.run, world.plant(), TARGET)
     after = based(world.plant(), share=0.3, seed=9)
     for one, other in zip(before, after, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -210,7 +210,7 @@ def test_canaries_of_a_base_are_kept_as_they_are_whatever_the_options(world, bas
 
 def test_canaries_of_a_base_that_are_gone_or_now_bear_their_planted_label_are_none_any_more(world, based):
     artefact = world.plant()
-    before = planted_of(world.run, artefact, TARGET)
+    before = canary_labels_of(world.run, artefact, TARGET)
     relabelled, gone = before.ids[0], before.ids[1]
     world.labels[world.ids.index(relabelled)] = CLASSES[before.labels[0]]
     keep = [i for i, name in enumerate(world.ids) if name != gone]

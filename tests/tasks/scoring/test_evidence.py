@@ -117,10 +117,10 @@ def test_a_twin_is_one_step_away_and_back(either):
     planted = given.twin
     assert (given.is_planted, planted.is_planted) == (False, True)
     assert planted.twin is given
-    assert given.planted is planted.planted is planted
-    assert planted.given is given.given is given
+    assert given.with_planted_labels is planted.with_planted_labels is planted
+    assert planted.with_given_labels is given.with_given_labels is given
     started = either.evidence(planted=True)
-    assert started.planted is started
+    assert started.with_planted_labels is started
     assert started.labels.tolist() == planted.labels.tolist()
 
 
@@ -128,10 +128,10 @@ def test_only_the_canaries_labels_differ_and_they_are_the_planted_ones(either):
     given, planted = either.evidence(), either.evidence().twin
     assert len(given.canaries) > 10
     ids = given.ids.to_pylist()
-    assert [ids[place] for place in given.canary_places] == given.canaries.ids.tolist()
-    assert planted.labels[planted.canary_places].tolist() == given.canaries.labels.tolist()
+    assert [ids[place] for place in given.canary_ranks] == given.canaries.ids.tolist()
+    assert planted.labels[planted.canary_ranks].tolist() == given.canaries.labels.tolist()
     differing = np.flatnonzero(given.labels != planted.labels)
-    assert differing.tolist() == sorted(given.canary_places.tolist())
+    assert differing.tolist() == sorted(given.canary_ranks.tolist())
     assert planted.ids.equals(given.ids)
     assert len(planted) == len(given)
     for name in ("folds", "votes", "neighbours"):
@@ -142,10 +142,10 @@ def test_only_the_canaries_labels_differ_and_they_are_the_planted_ones(either):
 def test_only_the_canaries_gradients_differ_and_they_are_those_of_the_planted_label(either):
     given, planted, inputs = either.evidence(), either.evidence().twin, either.inputs()
     own, other = (side.gradients.dense(1 << 24) for side in (given, planted))
-    rest = np.setdiff1d(np.arange(160), given.canary_places)
+    rest = np.setdiff1d(np.arange(160), given.canary_ranks)
     np.testing.assert_array_equal(own[rest], other[rest])
     place = {name: i for i, name in enumerate(inputs.ids)}
-    for rank, name, label in zip(given.canary_places, given.canaries.ids, given.canaries.labels, strict=True):
+    for rank, name, label in zip(given.canary_ranks, given.canaries.ids, given.canaries.labels, strict=True):
         network = either.network(int(given.folds[rank]))
         at = place[name]
         loss = torch.nn.functional.cross_entropy(network(inputs.x[at : at + 1]), torch.tensor([label]))
@@ -184,7 +184,7 @@ def test_dynamics_are_the_mean_over_the_networks_that_learned_the_label_it_bears
 
 def test_a_planted_label_is_harder_to_learn(world):
     given = world.evidence()
-    own, planted = (side.dynamics("mean_loss")[given.canary_places] for side in (given, given.twin))
+    own, planted = (side.dynamics("mean_loss")[given.canary_ranks] for side in (given, given.twin))
     assert planted.mean() > own.mean()
 
 
@@ -192,7 +192,7 @@ def test_with_two_folds_no_network_has_learned_a_planted_label(two):
     given = two.evidence()
     assert np.isfinite(given.dynamics("aum")).all()
     missing = np.isnan(given.twin.dynamics("aum"))
-    assert np.flatnonzero(missing).tolist() == sorted(given.canary_places.tolist())
+    assert np.flatnonzero(missing).tolist() == sorted(given.canary_ranks.tolist())
 
 
 def test_samples_that_no_network_was_trained_on_have_no_dynamics(world):
@@ -236,13 +236,13 @@ def test_a_score_is_given_once_and_each_twin_has_its_own(world):
     evidence = world.evidence()
     assert evidence.score(L2()) is evidence.score(L2())
     assert evidence.score(Margin()) is not evidence.score(L2())
-    suspect = evidence.twin.score(Margin())[evidence.canary_places] - evidence.score(Margin())[evidence.canary_places]
+    suspect = evidence.twin.score(Margin())[evidence.canary_ranks] - evidence.score(Margin())[evidence.canary_ranks]
     assert suspect.mean() > 0
 
 
 def test_a_run_without_canaries_has_a_twin_that_is_its_equal_and_says_what_it_lacks(plain):
     given = plain.evidence()
-    assert len(given.canaries) == len(given.canary_places) == 0
+    assert len(given.canaries) == len(given.canary_ranks) == 0
     assert given.twin.labels.tolist() == given.labels.tolist()
     np.testing.assert_array_equal(given.twin.gradients.dense(1 << 24), given.gradients.dense(1 << 24))
     np.testing.assert_array_equal(given.twin.dynamics("aum"), given.dynamics("aum"))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tasks.kernels.canaries import class_confusion, planted_labels
-from tasks.scoring.wrongness import REPLICATES, Observed, wrongness_of
+from tasks.scoring.wrongness import REPLICATES, Observations, wrongness_of
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 
@@ -31,7 +31,7 @@ def world(seed, n=2000, k=5, noise=0.1, kind="symmetric", error=0.15, other_erro
     places = np.flatnonzero(generator.random(n) < max(canaries, min(0.2, 50 / n)))
     kinds = generator.integers(0, 3 if mixed else 1, len(places))
     planted = planted_labels(y[places], v[places], class_confusion(y, v, k), kinds, generator.random(len(places)))
-    return Observed(p, v, y, places, planted), y != truth
+    return Observations(p, v, y, places, planted), y != truth
 
 
 @pytest.mark.parametrize("kind", ["symmetric", "pair"])
@@ -89,7 +89,7 @@ def test_few_samples_are_one_stratum():
 def test_nothing_is_wrong_where_nobody_disagrees():
     y = np.arange(300) % 3
     sure = np.eye(3, dtype=np.float32)[y] * 0.9 + 0.033
-    found = wrongness_of(Observed(sure, sure, y, np.array([3, 8]), np.array([1, 1])))
+    found = wrongness_of(Observations(sure, sure, y, np.array([3, 8]), np.array([1, 1])))
     assert found.share == 0
     assert not found.replicates.any()
 
@@ -99,7 +99,7 @@ def test_strata_without_a_canary_and_classes_without_a_sample_leave_chances_that
     generator = np.random.default_rng(0)
     y = generator.integers(0, 2, 2000)
     p, v = (generator.dirichlet(np.ones(6), 2000).astype(np.float32) for _ in range(2))
-    found = wrongness_of(Observed(p, v, y, np.array(places, np.int64), np.full(len(places), 5)))
+    found = wrongness_of(Observations(p, v, y, np.array(places, np.int64), np.full(len(places), 5)))
     assert found.probability.min() >= 0
     assert found.probability.max() <= 1
     assert np.isfinite(found.replicates).all()
@@ -109,7 +109,7 @@ def test_strata_without_a_canary_and_classes_without_a_sample_leave_chances_that
 def test_a_handful_of_samples_is_enough(n):
     y = np.arange(n) % 2
     p = np.full((n, 2), 0.5, np.float32)
-    found = wrongness_of(Observed(p, p, y, np.array([0]), np.array([1])))
+    found = wrongness_of(Observations(p, p, y, np.array([0]), np.array([1])))
     assert ((found.probability >= 0) & (found.probability <= 1)).all()
 
 
@@ -117,12 +117,12 @@ def test_the_order_of_samples_changes_nothing():
     observed, _ = world(0, n=600)
     order = np.random.default_rng(1).permutation(600)
     place = np.argsort(order)
-    other = Observed(
+    other = Observations(
         observed.probabilities[order],
         observed.votes[order],
         observed.labels[order],
-        place[observed.places],
-        observed.planted,
+        place[observed.canary_indices],
+        observed.canary_labels,
     )
     np.testing.assert_allclose(wrongness_of(other).probability, wrongness_of(observed).probability[order], rtol=1e-9)
 

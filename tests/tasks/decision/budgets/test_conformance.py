@@ -15,7 +15,7 @@ from tasks.decision.budgets.disagreement import Disagreement
 from tasks.decision.budgets.mixture import Mixture
 from tasks.decision.budgets.share import Share
 from tasks.decision.budgets.threshold import Threshold
-from tasks.scoring.wrongness import Observed, Wrongness, wrongness_of
+from tasks.scoring.wrongness import Observations, Wrongness, wrongness_of
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 
@@ -51,14 +51,14 @@ def world(seed, n=2000, k=5, noise=0.1, error=0.15, canaries=0.05):
     labels = elsewhere(truth, generator.random(n) < noise)
     places = np.flatnonzero(generator.random(n) < max(canaries, min(0.2, 50 / n)))
     planted = elsewhere(labels, np.ones(n, bool))[places]
-    found = wrongness_of(Observed(outputs(predicted), outputs(truth), labels, places, planted))
+    found = wrongness_of(Observations(outputs(predicted), outputs(truth), labels, places, planted))
     # No two are equally suspect.
-    suspicion = found.told + generator.random(n) * 1e-3
+    suspicion = found.detectable + generator.random(n) * 1e-3
     return Ranking(suspicion, labels, predicted, found), labels != truth
 
 
 def reordered(ranking, order):
-    by_sample = ("probability", "told", "stratum", "contradicted")
+    by_sample = ("probability", "detectable", "stratum", "contradicted")
     wrongness = replace(ranking.wrongness, **{name: getattr(ranking.wrongness, name)[order] for name in by_sample})
     return Ranking(ranking.suspicion[order], ranking.labels[order], ranking.predicted[order], wrongness)
 
@@ -195,7 +195,7 @@ def by_loop(ranking, seed=0):
     hits, variance, change = 0.0, 0.0, np.zeros(len(luck))
     expected, again = [], []
     for m, i in enumerate(np.argsort(-ranking.suspicion), 1):
-        p = wrongness.told[i]
+        p = wrongness.detectable[i]
         hits, variance = hits + p, variance + p * (1 - p)
         change = change + wrongness.replicates[:, wrongness.stratum[i], wrongness.contradicted[i]]
         expected.append(hits)
@@ -229,10 +229,10 @@ def test_without_a_precision_as_many_are_flagged_as_are_wrong():
     for seed in range(5):
         ranking, wrong = world(seed)
         found = Canary().find(ranking)
-        assert found.count == round(ranking.wrongness.told.sum())
+        assert found.count == round(ranking.wrongness.detectable.sum())
         assert found.count == pytest.approx(wrong.sum(), rel=0.25)
         expected, again = by_loop(ranking)
-        assert found.wrong.value == pytest.approx(ranking.wrongness.told.mean())
+        assert found.wrong.value == pytest.approx(ranking.wrongness.detectable.mean())
         assert (found.wrong.low, found.wrong.high) == pytest.approx(
             tuple(np.quantile(again[-1] / len(wrong), [0.025, 0.975])), rel=1e-6
         )
@@ -319,7 +319,7 @@ def test_where_no_guard_keeps_anybody_what_was_stated_stands(kind, options):
     found = budget.find(ranking)
     flagged = np.zeros(len(ranking.suspicion), bool)
     flagged[np.argsort(-ranking.suspicion, kind="stable")[: found.count]] = True
-    assert budget.stated(found, ranking, flagged) == found
+    assert budget.restate(found, ranking, flagged) == found
 
 
 @pytest.mark.parametrize(("kind", "options"), BUILT)
@@ -327,7 +327,7 @@ def test_what_is_stated_of_the_rest_is_of_shares_and_the_budget_stays(kind, opti
     budget, (ranking, _) = budget_of(kind, options), world(2)
     found = budget.find(ranking)
     for every in (3, 1):  # a third is kept, or all
-        stated = budget.stated(found, ranking, spared(ranking, found, every))
+        stated = budget.restate(found, ranking, spared(ranking, found, every))
         assert (stated.count, stated.wrong) == (found.count, found.wrong)
         assert every > 1 or stated.precision is stated.recall is None
         for estimate in (stated.precision, stated.recall):
@@ -341,15 +341,15 @@ def test_precision_and_recall_are_of_those_flagged_in_the_end(seed):
     ranking, _ = world(seed)
     found = Canary().find(ranking)
     flagged = spared(ranking, found)
-    stated = Canary().stated(found, ranking, flagged)
+    stated = Canary().restate(found, ranking, flagged)
     wrongness, chosen = ranking.wrongness, int(flagged.sum())
-    by_sample = ("told", "stratum", "contradicted")
+    by_sample = ("detectable", "stratum", "contradicted")
     alone = replace(wrongness, **{name: getattr(wrongness, name)[flagged] for name in by_sample})
     expected, again = by_loop(replace(ranking, suspicion=ranking.suspicion[flagged], wrongness=alone))
     every = np.maximum(by_loop(ranking)[1][-1], again[-1])
     for estimate, value, replicates in (
-        (stated.precision, wrongness.told[flagged].mean(), again[-1] / chosen),
-        (stated.recall, expected[-1] / wrongness.told.sum(), again[-1] / every),
+        (stated.precision, wrongness.detectable[flagged].mean(), again[-1] / chosen),
+        (stated.recall, expected[-1] / wrongness.detectable.sum(), again[-1] / every),
     ):
         low, high = np.quantile(replicates, [0.025, 0.975])
         assert estimate.value == pytest.approx(value)
@@ -364,7 +364,7 @@ def test_where_guards_keep_the_surest_less_precision_is_stated():
     first = np.argsort(-ranking.suspicion)[: found.count]
     flagged = np.zeros(len(wrong), bool)
     flagged[first[found.count // 2 :]] = True
-    stated = Canary().stated(found, ranking, flagged)
+    stated = Canary().restate(found, ranking, flagged)
     assert stated.precision.value < found.precision.value
     assert stated.precision.value == pytest.approx(wrong[flagged].mean(), abs=0.08)
 
@@ -377,7 +377,7 @@ def test_two_gaussians_state_the_mean_chance_of_those_flagged():
     order = np.argsort(-ranking.suspicion)
     surest, rest = np.zeros(1000, bool), np.zeros(1000, bool)
     surest[order[:20]], rest[order[20 : found.count]] = True, True
-    high, low = (Mixture().stated(found, ranking, flagged).precision for flagged in (surest, rest))
+    high, low = (Mixture().restate(found, ranking, flagged).precision for flagged in (surest, rest))
     assert high.value > found.precision.value > low.value
     assert found.precision.value == pytest.approx((20 * high.value + (found.count - 20) * low.value) / found.count)
 
@@ -389,6 +389,6 @@ def test_a_budget_that_cannot_tell_the_rest_apart_states_nothing_of_it_and_says_
 
     ranking = ranking_of(np.arange(20.0))
     found = Own(share=0.5).find(ranking)
-    stated = Own(share=0.5).stated(found, ranking, np.arange(20) > 12)
+    stated = Own(share=0.5).restate(found, ranking, np.arange(20) > 12)
     assert stated.precision is None
     assert stated.note == "no precision is stated of the flagged: guards keep 3 of the 10 it was found for"

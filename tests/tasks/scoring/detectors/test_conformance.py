@@ -99,7 +99,7 @@ def test_another_seed_draws_otherwise(evidence, name):
 
 @pytest.mark.parametrize("name", [name for name in CASES if name not in RELATIVE])
 def test_canaries_are_shown_as_if_their_planted_label_had_been_given(evidence, relabelled, name):
-    planted, places = detector_of(name).score(evidence.planted), evidence.canary_places
+    planted, places = detector_of(name).score(evidence.with_planted_labels), evidence.canary_ranks
     np.testing.assert_array_equal(planted[places], detector_of(name).score(relabelled)[places])
     if name in POINTWISE:
         np.testing.assert_array_equal(planted, detector_of(name).score(relabelled))
@@ -107,15 +107,19 @@ def test_canaries_are_shown_as_if_their_planted_label_had_been_given(evidence, r
 
 @pytest.mark.parametrize("name", [*POINTWISE, "label_flow"])
 def test_planted_labels_change_no_score_but_the_canaries(evidence, name):
-    rest = np.delete(np.arange(N), evidence.canary_places)
-    given, planted = (detector_of(name).score(shown) for shown in (evidence.given, evidence.planted))
+    rest = np.delete(np.arange(N), evidence.canary_ranks)
+    given, planted = (
+        detector_of(name).score(shown) for shown in (evidence.with_given_labels, evidence.with_planted_labels)
+    )
     np.testing.assert_array_equal(planted[rest], given[rest])
 
 
 @pytest.mark.parametrize("name", [name for name in SEEING if name not in LATER])
 def test_canaries_are_the_most_suspect_under_their_planted_labels(evidence, name):
-    places = evidence.canary_places
-    given, planted = (detector_of(name).score(shown) for shown in (evidence.given, evidence.planted))
+    places = evidence.canary_ranks
+    given, planted = (
+        detector_of(name).score(shown) for shown in (evidence.with_given_labels, evidence.with_planted_labels)
+    )
     rest = np.delete(np.arange(N), [*places, OUTLIER])
     assert planted[places].min() > planted[rest].max()
     assert (planted[places] > given[places]).all()

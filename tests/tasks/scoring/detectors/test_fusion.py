@@ -39,7 +39,7 @@ def test_without_any_signal_it_says_which_were_asked_for(evidence_of):
 
 
 def test_a_canary_that_lacks_a_signal_under_its_planted_label_drops_it_too(evidence_of, evidence):
-    places = evidence.canary_places
+    places = evidence.canary_ranks
     lacking = evidence_of(untrained=(int(places[0]),))
     assert fusion().facts(lacking)["dropped"] == ["aum"]
 
@@ -82,15 +82,17 @@ def test_signals_that_do_not_exist_or_come_twice_are_refused(signals, told):
 
 
 def test_it_learns_the_same_whichever_evidence_it_is_shown(evidence):
-    one, other = (fusion()._fit(shown) for shown in (evidence.given, evidence.planted))
+    one, other = (fusion()._fit(shown) for shown in (evidence.with_given_labels, evidence.with_planted_labels))
     for a, b in zip(one, other, strict=True):
         np.testing.assert_array_equal(a, b)
-    assert fusion().facts(evidence.given) == fusion().facts(evidence.planted)
+    assert fusion().facts(evidence.with_given_labels) == fusion().facts(evidence.with_planted_labels)
 
 
 def test_canaries_are_scored_by_the_label_they_are_shown_with(evidence):
-    places = evidence.canary_places
-    given, planted = (fusion(signals=POINTWISE).score(shown) for shown in (evidence.given, evidence.planted))
+    places = evidence.canary_ranks
+    given, planted = (
+        fusion(signals=POINTWISE).score(shown) for shown in (evidence.with_given_labels, evidence.with_planted_labels)
+    )
     assert (given[places] < 0).all()
     assert (planted[places] > 0).all()
     assert given[OUTLIER] > 0

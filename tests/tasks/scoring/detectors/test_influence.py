@@ -234,12 +234,12 @@ def test_an_estimate_at_which_the_series_diverges_is_told(evidence, monkeypatch)
 
 
 def test_half_precision_shards_are_held_in_float32(rows):
-    from tasks.scoring.detectors.influence import held
+    from tasks.scoring.detectors.influence import gradients_of
 
     shards = SimpleNamespace(
         factored=False, widths={"gradient": K * H1}, rows=lambda members, _: {"gradient": rows[members].astype("f2")}
     )
-    gradients = held(shards, np.array([3, 1]), 1 << 20)
+    gradients = gradients_of(shards, np.array([3, 1]), 1 << 20)
     assert isinstance(gradients, Whole)
     assert gradients.dtype == torch.float32
     np.testing.assert_allclose(gradients.rows.numpy(), rows[[3, 1]], rtol=2e-3, atol=1e-4)
