@@ -38,7 +38,7 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
         )
         scores = steps.score(run, crossfit, config.detector_components)
         search = Search(candidates=[steps.flag(run, crossfit, scores, b, config.flagging) for b in config.counting])
-        arm, seen = config.verification.treated, split_of(samples, "train", "validation")
+        arm, seen = config.verification.treatment, split_of(samples, "train", "validation")
         for rung in config.search.rungs:
             flags, seeds = map(each, search.pairs(rung))
             trials = pool.map(steps.retrain, run, seen, flags, arm, seeds, recipe, "validation").result()

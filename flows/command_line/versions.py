@@ -87,10 +87,10 @@ class List(Versions):
 
     def cli_cmd(self) -> None:
         """List them."""
-        from tasks.report.version_views import listed
+        from tasks.report.version_views import version_list
 
         for history in self.histories():
-            _say(listed(history.manifests(), history.tags()))
+            _say(version_list(history.manifests(), history.tags()))
 
 
 class Show(Versions):
@@ -100,10 +100,10 @@ class Show(Versions):
 
     def cli_cmd(self) -> None:
         """Print it."""
-        from tasks.report.version_views import shown
+        from tasks.report.version_views import version_facts
 
         history = self.history
-        _say(shown(history.resolve(self.version), history.tags(), history))
+        _say(version_facts(history.resolve(self.version), history.tags(), history))
 
 
 class Diff(Versions):
@@ -118,13 +118,13 @@ class Diff(Versions):
 
     def cli_cmd(self) -> None:
         """Compare them."""
-        from tasks.report.version_views import as_page, compared
+        from tasks.report.version_views import as_page, difference_view
         from tasks.versions.difference import difference
 
         history = self.history
         found = difference(history, history.resolve(self.a), history.resolve(self.b))
         if self.output is None:
-            _say(compared(found, self.rows))
+            _say(difference_view(found, self.rows))
         elif self.output.suffix == ".html":
             _write(self.output, as_page(found, history))
         else:

@@ -49,22 +49,22 @@ def measure(
     table = pq.read_table(run.path(scores))
     ranking = ranking_of(evidence, np.zeros(len(evidence)))
     rows, curves = [], []
-    for name in scores.facts["detectors"]:
-        suspicion = table[name].to_numpy()
-        figures: dict[str | None, dict[str, float]] = {None: _ranked(suspicion, truth)}
+    for detector in scores.facts["detectors"]:
+        suspicion = table[detector].to_numpy()
+        figures: dict[str | None, dict[str, float]] = {None: _ranking_figures(suspicion, truth)}
         for budget in budgets:
             # Who is wrong with what chance is the same whoever ranks them.
-            found = budget.find(replace(ranking, suspicion=suspicion))
-            figures[budget.name] = _counted(found, suspicion, truth, figures[None]["f1_at_true_count"])
-        sees = ", ".join(scores.facts["sees"][name])
+            estimate = budget.find(replace(ranking, suspicion=suspicion))
+            figures[budget.name] = _budget_figures(estimate, suspicion, truth, figures[None]["f1_at_true_count"])
+        sees = ", ".join(scores.facts["sees"][detector])
         rows += [
-            {"detector": name, "sees": sees, "budget": budget, "measure": measured, "value": value}
+            {"detector": detector, "sees": sees, "budget": budget, "measure": name, "value": value}
             for budget, values in figures.items()
-            for measured, value in values.items()
+            for name, value in values.items()
             if np.isfinite(value)
         ]
         recall, precision, count = _curve(suspicion, truth)
-        curves.append(pa.table([pa.array([name] * len(count)), recall, precision, count], schema=CURVES))
+        curves.append(pa.table([pa.array([detector] * len(count)), recall, precision, count], schema=CURVES))
     with run.draft("measures") as draft:
         for file, part in (("measures", pa.Table.from_pylist(rows, MEASURES)), ("curves", pa.concat_tables(curves))):
             pq.write_table(part, draft.path(f"{file}.parquet", part.num_rows), compression="zstd")
@@ -72,7 +72,7 @@ def measure(
         return draft.commit(detectors=scores.facts["detectors"], samples=len(evidence), known=known, wrong=wrong)
 
 
-def _ranked(suspicion: np.ndarray, truth: Truth) -> dict[str, float]:
+def _ranking_figures(suspicion: np.ndarray, truth: Truth) -> dict[str, float]:
     """What can be said of a ranking alone. At the true count, precision, recall and F1 are the same."""
     from tasks.kernels.ranking import average_precision, precision_at, roc_auc
 
@@ -91,22 +91,22 @@ def _curve(suspicion: np.ndarray, truth: Truth) -> tuple[np.ndarray, np.ndarray,
     return precision_recall(suspicion[truth.known], truth.wrong[truth.known], _POINTS)
 
 
-def _counted(found: BudgetEstimate, suspicion: np.ndarray, truth: Truth, best: float) -> dict[str, float]:
+def _budget_figures(estimate: BudgetEstimate, suspicion: np.ndarray, truth: Truth, best: float) -> dict[str, float]:
     """What a budget flags, what it says of that, and whether the truth lies within the interval it gives."""
     from tasks.kernels.curves import taken
 
-    flagged, wrong = taken(suspicion, found.count), int(truth.wrong.sum())
-    hits, judged = float(flagged[truth.wrong].sum()), float(flagged[truth.known].sum())
+    flagged, wrong = taken(suspicion, estimate.count), int(truth.wrong.sum())
+    hits, count = float(flagged[truth.wrong].sum()), float(flagged[truth.known].sum())
     true = {
-        "precision": hits / judged if judged else float("nan"),
+        "precision": hits / count if count else float("nan"),
         "recall": hits / wrong,
         "wrong": wrong / int(truth.known.sum()),
     }
-    f1 = 2 * hits / (judged + wrong)
-    figures = {"count": float(found.count), "f1": f1, "f1_share": f1 / best if best else float("nan")} | true
+    f1 = 2 * hits / (count + wrong)
+    figures = {"count": float(estimate.count), "f1": f1, "f1_share": f1 / best if best else float("nan")} | true
     for name, value in true.items():
-        stated = getattr(found, name)
-        if stated is not None:
-            figures |= {f"stated_{name}{end}": getattr(stated, of) for end, of in _ENDS.items()}
-            figures[f"stated_{name}_holds"] = float(stated.low <= value <= stated.high) if value == value else value
+        interval = getattr(estimate, name)
+        if interval is not None:
+            figures |= {f"stated_{name}{end}": getattr(interval, of) for end, of in _ENDS.items()}
+            figures[f"stated_{name}_holds"] = float(interval.low <= value <= interval.high) if value == value else value
     return figures

@@ -20,13 +20,13 @@ _LEVELS = np.linspace(0, 1, 401)
 
 
 def precision_recall_chart(
-    curves: pa.Table, ranked: list[tuple[str, float]], noise: float, title: str, path: Path
+    curves: pa.Table, ranking: list[tuple[str, float]], noise: float, title: str, path: Path
 ) -> None:
     """Write a PNG of about 1,600 × 1,000 pixels: one line a detector, the mean over repetitions.
 
     Args:
         curves: schema ``CURVES`` with the column ``repetition``.
-        ranked: (detector, average precision), the best first: the order of colours and of the legend.
+        ranking: (detector, average precision), the best first: the order of colours and of the legend.
         noise: share of wrong labels, what a draw by lot would find.
         title: above it all.
         path: of the file.
@@ -37,7 +37,7 @@ def precision_recall_chart(
     figure = Figure(figsize=(10, 6.2), dpi=160, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    for index, (name, average) in enumerate(ranked):
+    for index, (name, average) in enumerate(ranking):
         round_, colour = divmod(index, len(_COLOURS))
         axes.plot(
             _LEVELS,

@@ -9,14 +9,14 @@ from prefect.artifacts import create_image_artifact, create_markdown_artifact, c
 
 from tasks.evaluation.comparison import Comparison
 from tasks.pipeline.artefacts import Artefact, Run
-from tasks.report.summary import recomputed
+from tasks.report.summary import work_summary
 
 
 @task(name="present", task_run_name="present")
-def present(run: Run, compared: Artefact, stages: list[Artefact]) -> str:
+def present(run: Run, comparison_artefact: Artefact, stages: list[Artefact]) -> str:
     """Say which detectors and budgets found most, and what was recomputed; returns the text."""
-    comparison = Comparison.read(run.lake, compared)
-    work = recomputed([(stage.stage, stage.made_by) for stage in stages], run.run_id)
+    comparison = Comparison.read(run.lake, comparison_artefact)
+    work = work_summary([(stage.stage, stage.made_by) for stage in stages], run.run_id)
     create_markdown_artifact(f"{comparison.markdown()}\n\n_{work}_", key="comparison", description="What found most")
     create_table_artifact(comparison.detectors(), key="detectors", description="How well each detector ranks")
     create_table_artifact(comparison.budgets(), key="budgets", description="How well each budget counts, by detector")
@@ -25,5 +25,12 @@ def present(run: Run, compared: Artefact, stages: list[Artefact]) -> str:
     create_image_artifact(
         f"data:image/png;base64,{image}", key="precision-recall", description="Precision against recall"
     )
-    run.log({"run_id": compared.made_by, "dataset": compared.facts["dataset"], "state": "completed", "work": work})
+    run.log(
+        {
+            "run_id": comparison_artefact.made_by,
+            "dataset": comparison_artefact.facts["dataset"],
+            "state": "completed",
+            "work": work,
+        }
+    )
     return f"{comparison.text()}\n\n{work}"

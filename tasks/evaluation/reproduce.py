@@ -23,13 +23,13 @@ Flow = tuple[type[BaseModel], Callable[[Any], str]]
 """A flow's configuration, and the flow."""
 
 # What compare calls the measures.
-_COMPARED = {
+_MEASURE_NAMES = {
     "average_precision": "average_precision",
     "roc_auc": "roc_auc",
     "detection": "recall",
     "precision": "precision",
 }
-_TIMED = 3
+_TIMINGS = 3
 
 
 def reproduce(
@@ -91,16 +91,16 @@ class Bench:
         self.dataset, self.flows, self.lake = dataset, flows, lake
         self._runs: dict[str, str] = {}
 
-    def config(self, flow: str, given: dict[str, Any]) -> Any:
+    def config(self, flow: str, options: dict[str, Any]) -> Any:
         """A flow's configuration, in this lake."""
-        return self.flows[flow][0].model_validate({"dataset": self.dataset} | given | {"lake": str(self.lake)})
+        return self.flows[flow][0].model_validate({"dataset": self.dataset} | options | {"lake": str(self.lake)})
 
     def run(self, flow: str, config: BaseModel) -> str:
         """The id of the flow's run by ``config``."""
-        asked = f"{flow} {config.model_dump_json()}"
-        if asked not in self._runs:
-            self._runs[asked] = _run(self.flows[flow][1], config, self.lake, self.dataset)
-        return self._runs[asked]
+        key = f"{flow} {config.model_dump_json()}"
+        if key not in self._runs:
+            self._runs[key] = _run(self.flows[flow][1], config, self.lake, self.dataset)
+        return self._runs[key]
 
 
 def _of_variant(
@@ -113,7 +113,7 @@ def _of_variant(
 ) -> list[Row]:
     """The variant's row; where seconds are asked for, one more for each of its detectors."""
     runs: list[str] = []
-    seen: dict[str, list[dict[str, float]]] = {variant.method: []}
+    figures_by_method: dict[str, list[dict[str, float]]] = {variant.method: []}
     scale, lake = experiment.scale(name), bench.lake
     for i in range(1, repetitions + 1):
         of = f" on {variant.set}" if variant.set else ""
@@ -121,20 +121,20 @@ def _of_variant(
         config = bench.config(experiment.flow, scale.parameters_of(variant, i, folders))
         run_id = bench.run(experiment.flow, config)
         runs.append(run_id)
-        reading = _compared if experiment.flow == "compare" else _cleaned
-        figures = reading(lake, run_id, experiment.measures)
-        tracing = scale.tracing_of(variant)
-        if tracing is not None:
-            trace_id = bench.run("trace", bench.config("trace", tracing | {"run": run_id}))
-            figures |= _traced(lake, trace_id, experiment.measures)
-        seen[variant.method].append(figures)
+        figures_of = _comparison_figures if experiment.flow == "compare" else _clean_figures
+        figures = figures_of(lake, run_id, experiment.measures)
+        trace_options = scale.tracing_of(variant)
+        if trace_options is not None:
+            trace_id = bench.run("trace", bench.config("trace", trace_options | {"run": run_id}))
+            figures |= _trace_figures(lake, trace_id, experiment.measures)
+        figures_by_method[variant.method].append(figures)
         if "seconds" in experiment.measures:
-            for detector, figures in _timed(lake, run_id, config).items():
-                seen.setdefault(detector, []).append(figures)
+            for detector, figures in _seconds(lake, run_id, config).items():
+                figures_by_method.setdefault(detector, []).append(figures)
     rows = []
-    for method, several in seen.items():
-        kept = [figure for figure in FIGURES if any(figure in one for one in several)]
-        means = {figure: Figure.of(one[figure] for one in several if figure in one) for figure in kept}
+    for method, several in figures_by_method.items():
+        names = [figure for figure in FIGURES if any(figure in one for one in several)]
+        means = {figure: Figure.of(one[figure] for one in several if figure in one) for figure in names}
         rows.append(
             Row(
                 set=variant.set,
@@ -162,46 +162,49 @@ def _run(flow: Callable[[Any], str], config: BaseModel, lake: Path, dataset: str
         file.seek(before)
         lines = [json.loads(line) for line in file]
     # Another process may work on the same experiment in the same lake: the flow's words tell whose run is whose.
-    done = [line["run_id"] for line in lines if line["state"] == "completed" and line["run_id"] in text]
-    if not done:
+    run_ids = [line["run_id"] for line in lines if line["state"] == "completed" and line["run_id"] in text]
+    if not run_ids:
         raise BadArtefact(
             where=str(log), expected=f"a completed run of {dataset}", got="none", do="Look at the log, and run again."
         )
-    return done[-1]
+    return run_ids[-1]
 
 
-def _cleaned(lake: Path, run_id: str, measures: list[Measure]) -> dict[str, float]:
+def _clean_figures(lake: Path, run_id: str, measures: list[Measure]) -> dict[str, float]:
     """What a run of clean found, in per cent."""
     facts = RecordedRun.read(lake, run_id).facts
-    accuracy, found = facts["metrics"]["accuracy"], facts["metrics"]["detection"]
+    accuracy, detection = facts["metrics"]["accuracy"], facts["metrics"]["detection"]
     figures = {"removed": float(facts["flags"]["flagged"])}
-    if found:
-        flags, ranking = found["flags"], found[facts["flags"]["detector"]]
-        known = {
+    if detection:
+        flags, ranking = detection["flags"], detection[facts["flags"]["detector"]]
+        rates = {
             "detection": 100 * flags["found"] / flags["wrong"],
             "average_precision": 100 * ranking["average_precision"],
             "roc_auc": 100 * ranking["roc_auc"],
         }
         if flags["flagged"]:
-            known["precision"] = 100 * flags["found"] / flags["flagged"]
-        figures |= {name: value for name, value in known.items() if name in measures}
+            rates["precision"] = 100 * flags["found"] / flags["flagged"]
+        figures |= {name: value for name, value in rates.items() if name in measures}
     if "accuracy" not in measures:
         return figures
-    treated = 100 * accuracy[facts["metrics"]["verdict"]["arm"]]
+    treatment = 100 * accuracy[facts["metrics"]["verdict"]["arm"]]
     controls = {name: 100 * accuracy[name] for name in ("untouched", "random")}
     return (
-        figures | {"accuracy": treated} | controls | {f"over_{name}": treated - was for name, was in controls.items()}
+        figures
+        | {"accuracy": treatment}
+        | controls
+        | {f"over_{name}": treatment - was for name, was in controls.items()}
     )
 
 
-def _traced(lake: Path, trace_id: str, measures: list[Measure]) -> dict[str, float]:
+def _trace_figures(lake: Path, trace_id: str, measures: list[Measure]) -> dict[str, float]:
     """How well a trace tells the queries' groups, in per cent; nothing of queries without any."""
-    told = json.loads((inside(lake / "traces", trace_id, single=True) / "trace.json").read_text(encoding="utf-8"))
-    known = {f"query_{name}": told[name] for name in ("roc_auc", "recall") if told[name] is not None}
-    return {name: 100 * value for name, value in known.items() if name in measures}
+    summary = json.loads((inside(lake / "traces", trace_id, single=True) / "trace.json").read_text(encoding="utf-8"))
+    rates = {f"query_{name}": summary[name] for name in ("roc_auc", "recall") if summary[name] is not None}
+    return {name: 100 * value for name, value in rates.items() if name in measures}
 
 
-def _compared(lake: Path, run_id: str, measures: list[Measure]) -> dict[str, float]:
+def _comparison_figures(lake: Path, run_id: str, measures: list[Measure]) -> dict[str, float]:
     """What a run of compare measured of its first detector, and its first budget, in per cent."""
     import pyarrow.parquet as pq
 
@@ -211,10 +214,10 @@ def _compared(lake: Path, run_id: str, measures: list[Measure]) -> dict[str, flo
     mine = {
         row["measure"]: row["mean"] for row in rows if row["detector"] == detector and row["budget"] in (None, budget)
     }
-    return {name: 100 * mine[_COMPARED[name]] for name in measures if _COMPARED.get(name) in mine}
+    return {name: 100 * mine[_MEASURE_NAMES[name]] for name in measures if _MEASURE_NAMES.get(name) in mine}
 
 
-def _timed(lake: Path, run_id: str, config: BaseModel) -> dict[str, dict[str, float]]:
+def _seconds(lake: Path, run_id: str, config: BaseModel) -> dict[str, dict[str, float]]:
     """Seconds each detector of a recorded run takes from its shards to its scores, and how many times those of l2.
 
     The median of three, each on evidence that has read nothing yet.
@@ -228,7 +231,7 @@ def _timed(lake: Path, run_id: str, config: BaseModel) -> dict[str, dict[str, fl
     seconds = {}
     for detector in cast("Any", config).detector_components:
         several = []
-        for _ in range(_TIMED):
+        for _ in range(_TIMINGS):
             evidence = Evidence(run, crossfit)
             began = time.perf_counter()
             evidence.score(detector)

@@ -125,11 +125,11 @@ class Reproduction(BaseModel):
 
     def text(self) -> str:
         """For a terminal."""
-        from tasks.evaluation.comparison import aligned
+        from tasks.evaluation.comparison import align
 
         lines = [f"gradsieve reproduce: {self.experiment}, {self.scale} scale: {self.title}", "", *self.notes]
         for name, rows in self.sections:
-            lines += ["", *([name] if name else []), *(f"  {line}" for line in aligned(rows))]
+            lines += ["", *([name] if name else []), *(f"  {line}" for line in align(rows))]
         return "\n".join(lines)
 
     def markdown(self) -> str:
@@ -144,10 +144,10 @@ class Reproduction(BaseModel):
         """Write ``<experiment>-<scale>.json`` and ``.md``."""
         home.mkdir(parents=True, exist_ok=True)
         stem = home / f"{self.experiment}-{self.scale}"
-        written = [stem.with_suffix(".json"), stem.with_suffix(".md")]
-        for path, text in zip(written, (self.model_dump_json(indent=1), self.markdown()), strict=True):
+        paths = [stem.with_suffix(".json"), stem.with_suffix(".md")]
+        for path, text in zip(paths, (self.model_dump_json(indent=1), self.markdown()), strict=True):
             write_durably(path, text)
-        return written
+        return paths
 
 
 def _cell(row: Row, name: str) -> str:

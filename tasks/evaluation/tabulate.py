@@ -16,7 +16,7 @@ def tabulate(run: Run, dataset: str, config: str, measures: list[Artefact]) -> A
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from tasks.evaluation.comparison import ranked, summarised
+    from tasks.evaluation.comparison import rank_detectors, summarise
     from tasks.evaluation.precision_recall_chart import precision_recall_chart
 
     rows, curves = [], []
@@ -24,7 +24,7 @@ def tabulate(run: Run, dataset: str, config: str, measures: list[Artefact]) -> A
         table, curve = (pq.read_table(path) for path in run.paths(artefact, ".parquet"))
         rows += table.to_pylist()
         curves.append(curve.append_column("repetition", pa.array([repetition] * curve.num_rows, pa.int64())))
-    table, curve = summarised(rows, dataset), pa.concat_tables(curves)
+    table, curve = summarise(rows, dataset), pa.concat_tables(curves)
     facts = measures[0].facts
     final = run.lake / "comparisons" / run.run_id
     with whole_folder(final) as aside:
@@ -32,7 +32,7 @@ def tabulate(run: Run, dataset: str, config: str, measures: list[Artefact]) -> A
         pq.write_table(curve, aside / "curves.parquet", compression="zstd")
         title = f"{dataset}: {facts['wrong']:,} of {facts['known']:,} labels wrong, {len(measures)} repetitions"
         noise = facts["wrong"] / facts["known"]
-        precision_recall_chart(curve, ranked(table.to_pylist()), noise, title, aside / "plot.png")
+        precision_recall_chart(curve, rank_detectors(table.to_pylist()), noise, title, aside / "plot.png")
         lengths = {"comparison.parquet": table.num_rows, "curves.parquet": curve.num_rows, "plot.png": 0}
         artefact = Artefact(
             stage="comparison",

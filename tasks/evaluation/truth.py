@@ -43,10 +43,10 @@ def need_truth(run: Run, samples: Artefact) -> None:
     train = table.filter(pc.equal(table["split"], "train"))["sample_id"].combine_chunks()
     known, wrong = truth_of(run, samples, train)
     if not wrong.any() or wrong[known].all():
-        seen = f"{known.sum():,} known of {len(train):,}"
+        count = f"{known.sum():,} known of {len(train):,}"
         raise BadInput(
             where="the clean labels of the training samples",
             expected="some that differ from the given labels and some that do not: a comparison needs known noise",
-            got=seen if not known.any() else f"{seen}, {'all' if wrong.any() else 'none'} of which differ",
+            got=count if not known.any() else f"{count}, {'all' if wrong.any() else 'none'} of which differ",
             do="Name the column of clean labels with --reader.clean-label, or plant noise with --reader.noise.share.",
         )

@@ -61,9 +61,9 @@ class ArmResults:
             for arm in ARMS
             if (arm, numbers[0]) in self._tables
         }
-        doubted = pq.read_table(run.path(examination), columns=["sample_id", "suspect"])
-        doubted = doubted.filter(doubted["suspect"])["sample_id"].combine_chunks()
-        self.suspect = pc.is_in(self.ids, value_set=doubted).to_numpy(zero_copy_only=False)
+        suspects = pq.read_table(run.path(examination), columns=["sample_id", "suspect"])
+        suspects = suspects.filter(suspects["suspect"])["sample_id"].combine_chunks()
+        self.suspect = pc.is_in(self.ids, value_set=suspects).to_numpy(zero_copy_only=False)
         thin = [pq.read_table(path, columns=["sample_id", "group"]) for path in sample_paths(run, samples, "test")]
         self._groups = pa.concat_tables(thin)
 
@@ -73,14 +73,14 @@ class ArmResults:
 
     def metrics(self) -> pa.Table:
         """Schema ``METRICS``, by the query of that name."""
-        told, calibration = [], []
+        outcomes, calibration = [], []
         for (arm, seed), table in self._tables.items():
             facts = {"arm": arm, "seed": seed, "trained_on": self._trained_on[arm, seed]}
             for name, value in facts.items():
                 table = table.append_column(name, pa.array([value] * len(table)))
             confidence, right = table["p_predicted"].to_numpy(), self._credit_of(arm, seed)
             table = table.append_column("class", self.target.named(table["label"]))
-            told.append(table.append_column("credit", pa.array(right.astype(float))))
+            outcomes.append(table.append_column("credit", pa.array(right.astype(float))))
             if self.target.kind != "class":
                 continue  # how sure one is of a number, or of each label of a set, is no probability of being right
             for by, rows in (("all", slice(None)), ("trusted", ~self.suspect)):
@@ -88,7 +88,7 @@ class ArmResults:
                 calibration.append({"arm": arm, "seed": seed, "by": by, "calibration_error": error})
         members = self._groups.join(pa.table([self.ids, pa.array(self.suspect)], ["sample_id", "suspect"]), "sample_id")
         with duckdb.connect() as db:
-            db.register("predictions", pa.concat_tables(told))
+            db.register("predictions", pa.concat_tables(outcomes))
             db.register("members", members)
             db.register("calibration", pa.Table.from_pylist(calibration, _CALIBRATION))
             return db.sql(query("proof/metrics")).to_arrow_table().cast(METRICS)
@@ -96,10 +96,10 @@ class ArmResults:
     def means(self, metrics: pa.Table, figure: str, by: str = "all") -> dict[str, float]:
         """The mean of a figure over the seeds, by arm; nothing of a figure that is not known."""
         rows = [row for row in metrics.to_pylist() if row["by"] == by and row[figure] is not None]
-        found: dict[str, list[float]] = {}
+        values: dict[str, list[float]] = {}
         for row in rows:
-            found.setdefault(row["arm"], []).append(row[figure])
-        return {arm: sum(found[arm]) / len(found[arm]) for arm in ARMS if arm in found}
+            values.setdefault(row["arm"], []).append(row[figure])
+        return {arm: sum(values[arm]) / len(values[arm]) for arm in ARMS if arm in values}
 
     def gains(self, arm: Arm, rows: np.ndarray | None = None) -> dict[Arm, Gain]:
         """The gain of a treated arm over each control, on all test samples or on some."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Arm = Literal["untouched", "cleaned", "random", "relabelled"]
 ARMS: tuple[Arm, ...] = ("untouched", "cleaned", "random", "relabelled")
-TREATED: tuple[Arm, ...] = ("cleaned", "relabelled")
+TREATMENTS: tuple[Arm, ...] = ("cleaned", "relabelled")
 """Those that a cleaning might be; the others are controls."""
 
 
@@ -51,14 +51,14 @@ class Verification(Component):
     )
 
     @property
-    def treated(self) -> Arm:
+    def treatment(self) -> Arm:
         """The arm that the verdict is about."""
         return "cleaned" if self.remedy == "remove" else "relabelled"
 
     @property
     def arms(self) -> tuple[Arm, ...]:
         """Those that are put to the test, the untouched one first."""
-        return tuple(arm for arm in ARMS if arm not in TREATED or arm == self.treated or self.other_remedy)
+        return tuple(arm for arm in ARMS if arm not in TREATMENTS or arm == self.treatment or self.other_remedy)
 
     def pairs(self, flagged: int) -> tuple[list[Arm], list[int]]:
         """Every arm under every seed, as two lists of equal length; of the first alone if nothing is flagged."""
@@ -67,7 +67,7 @@ class Verification(Component):
         return [arm for arm, _ in pairs], [seed for _, seed in pairs]
 
 
-def treated(
+def apply_arm(
     ids: np.ndarray,
     labels: np.ndarray,
     flagged: np.ndarray,
@@ -100,13 +100,13 @@ def treated(
     if arm == "untouched":
         return np.ones(len(flagged), bool), labels.copy()
     if arm == "random":
-        return ~_drawn(ids, labels, flagged, seed), labels.copy()
+        return ~_draw_removals(ids, labels, flagged, seed), labels.copy()
     other = suggested != labels if differs is None else differs
-    mended = flagged & (suggested >= 0) & other & (arm == "relabelled")
-    return ~flagged | mended, np.where(mended, suggested, labels)
+    relabel = flagged & (suggested >= 0) & other & (arm == "relabelled")
+    return ~flagged | relabel, np.where(relabel, suggested, labels)
 
 
-def _drawn(ids: np.ndarray, labels: np.ndarray, flagged: np.ndarray, seed: int) -> np.ndarray:
+def _draw_removals(ids: np.ndarray, labels: np.ndarray, flagged: np.ndarray, seed: int) -> np.ndarray:
     order = np.argsort(ids, kind="stable")
     # A stream of its own: training under the same seed must not be tied to what was drawn here.
     generator = np.random.default_rng([seed, 0x7A4D])
@@ -134,8 +134,8 @@ def flagged_among(flags: pa.Table, ids: np.ndarray, target: Target) -> tuple[np.
     names = flags["sample_id"].combine_chunks()
     index = pc.fill_null(pc.index_in(pa.array(ids, pa.string()), value_set=names), -1)
     index = index.to_numpy(zero_copy_only=False)
-    known = index >= 0
+    in_flags = index >= 0
     flagged = np.zeros(len(ids), bool)
-    flagged[known] = flags["flag"].to_numpy()[index[known]]
-    suggested = flags["suggested_label"].combine_chunks().take(pa.array(index, mask=~known))
-    return flagged, target.strata(suggested), suggested
+    flagged[in_flags] = flags["flag"].to_numpy()[index[in_flags]]
+    suggestions = flags["suggested_label"].combine_chunks().take(pa.array(index, mask=~in_flags))
+    return flagged, target.strata(suggestions), suggestions

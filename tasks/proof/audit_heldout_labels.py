@@ -36,7 +36,7 @@ def audit_heldout_labels(
     import pyarrow.parquet as pq
 
     from tasks.pipeline.schemas import EXAMINATION
-    from tasks.proof.heldout_labels import examined
+    from tasks.proof.heldout_labels import examine_labels
 
     target = target_of(samples)
     splits = [split for split in ("test", "validation") if sample_paths(run, samples, split)]
@@ -44,8 +44,10 @@ def audit_heldout_labels(
     # Who is never told how likely another label is has no opinion of the given one.
     for split in splits if target.has_class_probabilities else []:
         inputs = remembered(run, samples, split)
-        probabilities, votes = _asked(run, samples, checkpoints, neighbours, recipe, inputs)
-        tables.append(examined(inputs.ids, split, inputs.labels.numpy(), probabilities, votes, list(target.classes)))
+        probabilities, votes = _observe(run, samples, checkpoints, neighbours, recipe, inputs)
+        tables.append(
+            examine_labels(inputs.ids, split, inputs.labels.numpy(), probabilities, votes, list(target.classes))
+        )
     table = pa.concat_tables([EXAMINATION.empty_table(), *tables])
     suspect = table.filter(table["suspect"])["split"].to_pylist()
     with run.draft("examination") as draft:
@@ -53,7 +55,7 @@ def audit_heldout_labels(
         return draft.commit(suspects={split: suspect.count(split) for split in splits})
 
 
-def _asked(
+def _observe(
     run: Run,
     samples: Artefact,
     checkpoints: list[Artefact],

@@ -13,21 +13,21 @@ SUSPECT = 0.5
 """From this P(wrong) on a label is suspect."""
 
 # Samples that another label is imagined for: enough to know how often one is caught, whatever the split's size.
-_IMAGINED = 2000
+_ALTERNATIVES = 2000
 
 
-def imagined(labels: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
+def draw_alternatives(labels: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
     """(rows, another class for each): what canaries are among the training samples.
 
-    No label of these samples was ever shown to an observer, so to ask what they would say of another one nothing need
-    be planted: it is enough to imagine it. Drawn uniformly from the other classes.
+    No observer has seen any label of these samples, so another label needs no planting: it is compared with what the
+    observers say. Drawn uniformly from the other classes.
     """
     generator = np.random.default_rng(0)
-    rows = np.sort(generator.permutation(len(labels))[:_IMAGINED])
+    rows = np.sort(generator.permutation(len(labels))[:_ALTERNATIVES])
     return rows, (labels[rows] + generator.integers(1, classes, len(rows))) % classes
 
 
-def examined(
+def examine_labels(
     ids: np.ndarray, split: str, labels: np.ndarray, probabilities: np.ndarray, votes: np.ndarray, classes: list[str]
 ) -> pa.Table:
     """P(wrong) of each label of a split (tasks/scoring/wrongness.py), and why.
@@ -43,12 +43,12 @@ def examined(
     Returns:
         Schema ``EXAMINATION``, most suspect first; equal ones by sample_id.
     """
-    order = np.argsort(ids, kind="stable")  # which rows are imagined must not depend on how they came
+    order = np.argsort(ids, kind="stable")  # the rows drawn must not depend on the order of the input
     ids, labels, probabilities, votes = (array[order] for array in (ids, labels, probabilities, votes))
-    indices, planted = imagined(labels, len(classes))
-    observed = Observations(probabilities, votes, labels, indices, planted)
-    wrong = wrongness_of(observed).probability
-    predicted, rows = observed.predicted, np.arange(len(labels))
+    indices, alternatives = draw_alternatives(labels, len(classes))
+    observations = Observations(probabilities, votes, labels, indices, alternatives)
+    wrong = wrongness_of(observations).probability
+    predicted, rows = observations.predicted, np.arange(len(labels))
     other, _ = suggested(probabilities, votes, labels)
     names = pa.array(classes, pa.string())
     columns = {
@@ -67,9 +67,9 @@ def examined(
 
 
 def _reasons(columns: dict[str, pa.Array], shares: np.ndarray) -> list[str]:
-    told = ("label", "p_label", "predicted", "p_predicted", "p_wrong", "suspect", "suggested_label")
+    names = ("label", "p_label", "predicted", "p_predicted", "p_wrong", "suspect", "suggested_label")
     reasons = []
-    for *row, share in zip(*(columns[name].to_pylist() for name in told), shares.tolist(), strict=True):
+    for *row, share in zip(*(columns[name].to_pylist() for name in names), shares.tolist(), strict=True):
         label, p_label, predicted, p_predicted, p_wrong, suspect, other = row
         if not suspect:
             reasons.append(f"believed: wrong with p = {p_wrong:.3f}")

@@ -12,7 +12,7 @@ from tasks.dataset.samples import remembered
 from tasks.dataset.targets import Prediction, target_of
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.step import step
-from tasks.proof.arms import Arm, flagged_among, treated
+from tasks.proof.arms import Arm, apply_arm, flagged_among
 from tasks.training.fit import fit, predict
 from tasks.training.recipe import Recipe
 
@@ -48,14 +48,14 @@ def retrain(
     training = recipe.training
     inputs, held_out = remembered(run, samples, "train"), remembered(run, samples, split)
     target = target_of(samples)
-    flagged, suggested, text = flagged_among(pq.read_table(run.path(flags)), inputs.ids, target)
+    flagged, suggestions, text = flagged_among(pq.read_table(run.path(flags)), inputs.ids, target)
     differs = pc.fill_null(pc.not_equal(text, inputs.text(list(target.classes))), False)
-    about = (inputs.ids, inputs.labels.numpy(), flagged, suggested)
-    kept, _ = treated(*about, arm, seed, differs.to_numpy(zero_copy_only=False))
+    about = (inputs.ids, inputs.labels.numpy(), flagged, suggestions)
+    mask, _ = apply_arm(*about, arm, seed, differs.to_numpy(zero_copy_only=False))
     # Of the flagged that arm keeps none but those under another label.
-    mended = np.flatnonzero(kept & flagged & (arm == "relabelled"))
-    inputs.relabel(mended, text.take(pa.array(mended)), target)
-    rows = np.flatnonzero(kept)
+    relabel = np.flatnonzero(mask & flagged & (arm == "relabelled"))
+    inputs.relabel(relabel, text.take(pa.array(relabel)), target)
+    rows = np.flatnonzero(mask)
     network = fit(
         recipe,
         payload_of(samples),

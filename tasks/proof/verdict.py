@@ -16,7 +16,7 @@ CONTROLS: tuple[Arm, ...] = ("untouched", "random")
 NAMES = {"untouched": "the untouched data", "random": "random removal"}
 
 # Classes and groups that are told of at each end: those that lose and those that gain most.
-_TOLD = 3
+_EXTREMES = 3
 # Accuracies are quotients: what is equal as a count may differ in its last bit.
 _EQUAL = 1e-12
 
@@ -61,22 +61,22 @@ class Verdict(BaseModel):
     """Why it may become the current version; or what stands against it, and nothing else."""
 
 
-def gain_of(treated: np.ndarray, control: np.ndarray) -> Gain:
+def gain_of(treatment: np.ndarray, control: np.ndarray) -> Gain:
     """The gain of one arm over a control; of one seed no more than its size is said, whatever the test samples say.
 
     Args:
-        treated: s × n, whether, or how far, each of n test samples was answered right under each of s seeds.
+        treatment: s × n, whether, or how far, each of n test samples was answered right under each of s seeds.
         control: the same of the control, under the same seeds.
     """
-    differences = seed_differences(treated, control)
+    differences = seed_differences(treatment, control)
     s = len(differences)
     student = t_interval(differences)
-    drawn = percentile_interval(bootstrap(treated, control, np.random.default_rng(0)))
-    low, high = (min(student[0], drawn[0]), max(student[1], drawn[1])) if student else drawn
+    percentile = percentile_interval(bootstrap(treatment, control, np.random.default_rng(0)))
+    low, high = (min(student[0], percentile[0]), max(student[1], percentile[1])) if student else percentile
     word: Word = "no evidence"
     if s > 1 and (low > _EQUAL or high < -_EQUAL):
         word = "helps" if low > _EQUAL else "harms"
-    return Gain(mean=float(differences.mean()), low=low, high=high, t=student, bootstrap=drawn, word=word)
+    return Gain(mean=float(differences.mean()), low=low, high=high, t=student, bootstrap=percentile, word=word)
 
 
 def verdict_of(
@@ -85,7 +85,7 @@ def verdict_of(
     seeds: int,
     flagged: int,
     verification: Verification,
-    held: str | None = None,
+    objection: str | None = None,
 ) -> Verdict:
     """Helps only if it helps against both controls, harms if it harms against either, else there is no evidence.
 
@@ -95,25 +95,25 @@ def verdict_of(
         seeds: how many there were.
         flagged: how many samples are.
         verification: which arm is treated, and what the gate demands.
-        held: what stands against a promotion besides, in words.
+        objection: what else stands against a promotion, in words.
     """
     words: dict[Arm, Word] = {control: gain.word for control, gain in gains.items()}
     word: Word = "harms" if "harms" in words.values() else "no evidence"
     if flagged and set(words.values()) == {"helps"}:
         word = "helps"
-    against = _objections(gains["random"], changes, word, flagged, verification) + ([held] if held else [])
+    against = _objections(gains["random"], changes, word, flagged, verification) + ([objection] if objection else [])
     worst = min((c.change for c in changes if c.by == "class"), default=0.0)
-    passed = [
+    reasons = [
         f"the lower bound against random removal, {gains['random'].low:+.2%}, is above the margin of "
         f"{verification.margin:+.2%}",
         f"no class loses more than {verification.class_loss:.2%} (most: {max(0.0, -worst):.2%})",
     ]
     return Verdict(
         word=word,
-        arm=verification.treated,
+        arm=verification.treatment,
         sentence=_sentence(word, words, seeds, flagged, verification),
         promote=not against,
-        because=against or passed,
+        because=against or reasons,
     )
 
 
@@ -122,23 +122,23 @@ def _objections(
 ) -> list[str]:
     if not flagged:
         return ["nothing was flagged, so there is nothing to promote"]
-    found = []
+    objections = []
     if not against_random.low > verification.margin + _EQUAL:
-        found.append(
+        objections.append(
             f"the lower bound against random removal, {against_random.low:+.2%}, is not above the margin of "
             f"{verification.margin:+.2%}"
         )
-    losing = [c for c in changes if c.by == "class" and c.change < -verification.class_loss - _EQUAL]
-    if losing:
-        worst = min(losing, key=lambda c: (c.change, c.name))
-        others = f" and {len(losing) - 1:,} more" if len(losing) > 1 else ""
-        found.append(
+    losers = [c for c in changes if c.by == "class" and c.change < -verification.class_loss - _EQUAL]
+    if losers:
+        worst = min(losers, key=lambda c: (c.change, c.name))
+        others = f" and {len(losers) - 1:,} more" if len(losers) > 1 else ""
+        objections.append(
             f"class {worst.name}{others} loses more than the {verification.class_loss:.2%} allowed "
             f"({worst.change:+.2%} on {worst.tested_on:,} samples)"
         )
     if word == "harms":
-        found.append("it harms")
-    return found
+        objections.append("it harms")
+    return objections
 
 
 def _sentence(word: Word, words: dict[Arm, Word], seeds: int, flagged: int, verification: Verification) -> str:
@@ -158,14 +158,14 @@ def _sentence(word: Word, words: dict[Arm, Word], seeds: int, flagged: int, veri
 
 def most_changed(changes: list[Change]) -> list[Change]:
     """Of the classes and of the groups, those that lose and those that gain most; not all, there may be thousands."""
-    told = []
+    extremes = []
     for by in ("class", "group"):
-        ranked = sorted((c for c in changes if c.by == by), key=lambda c: (c.change, c.name))
-        told += ranked if len(ranked) <= 2 * _TOLD else ranked[:_TOLD] + ranked[-_TOLD:]
-    return told
+        order = sorted((c for c in changes if c.by == by), key=lambda c: (c.change, c.name))
+        extremes += order if len(order) <= 2 * _EXTREMES else order[:_EXTREMES] + order[-_EXTREMES:]
+    return extremes
 
 
-def told(facts: dict[str, Any]) -> list[str]:
+def verdict_lines(facts: dict[str, Any]) -> list[str]:
     """The lines of a summary about the facts of a verification."""
     verdict, accuracy, calibration = facts["verdict"], facts["accuracy"], facts["calibration"]
     arm = verdict["arm"]
@@ -180,8 +180,8 @@ def told(facts: dict[str, Any]) -> list[str]:
             if calibration
             else []
         ),
-        *(f"after against {control}: {_shown(gain)}" for control, gain in facts["gains"][arm].items()),
-        *_changed(facts["changes"]),
+        *(f"after against {control}: {_format_gain(gain)}" for control, gain in facts["gains"][arm].items()),
+        *_change_lines(facts["changes"]),
         f"means of {_seeds(facts['seeds'])} on {facts['tested_on']:,} test samples",
         *_suspects(facts),
         f"verdict: {verdict['word']}: {verdict['sentence']}",
@@ -194,15 +194,15 @@ def _seeds(count: int) -> str:
     return f"{count} paired seeds" if count > 1 else "one seed"
 
 
-def _shown(gain: dict[str, Any]) -> str:
+def _format_gain(gain: dict[str, Any]) -> str:
     return f"{gain['mean']:+.2%} (95 % [{gain['low']:+.2%}, {gain['high']:+.2%}]), {gain['word']}"
 
 
-def _changed(changes: list[dict[str, Any]]) -> list[str]:
+def _change_lines(changes: list[dict[str, Any]]) -> list[str]:
     lines = []
     for by, several in (("class", "classes"), ("group", "groups")):
-        moved = sorted((c for c in changes if c["by"] == by and c["change"]), key=lambda c: -abs(c["change"]))
-        most = [f"{c['name']} {c['change']:+.2%} (of {c['tested_on']:,})" for c in moved[:_TOLD]]
+        order = sorted((c for c in changes if c["by"] == by and c["change"]), key=lambda c: -abs(c["change"]))
+        most = [f"{c['name']} {c['change']:+.2%} (of {c['tested_on']:,})" for c in order[:_EXTREMES]]
         lines += [f"{several} that change most: {', '.join(most)}"] if most else []
     return lines
 
@@ -214,5 +214,5 @@ def _suspects(facts: dict[str, Any]) -> list[str]:
     line = f"{count:,} of {facts['tested_on']:,} test labels are suspect themselves (examination.parquet)"
     if trusted is None:
         return [line]
-    gains = "; ".join(f"against {control} {_shown(gain)}" for control, gain in trusted["gains"].items())
+    gains = "; ".join(f"against {control} {_format_gain(gain)}" for control, gain in trusted["gains"].items())
     return [f"{line}; without them: {gains}"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.step import step
-from tasks.proof.arms import TREATED, Verification
+from tasks.proof.arms import TREATMENTS, Verification
 
 
 @step("verify")
@@ -36,10 +36,10 @@ def verify(
     from tasks.proof.verdict import most_changed, verdict_of
 
     trials = ArmResults(run, samples, examination, arms, verification.arms)
-    metrics, arm = trials.metrics(), verification.treated
-    gains = {each: trials.gains(each) for each in TREATED if each in verification.arms}
+    metrics, arm = trials.metrics(), verification.treatment
+    gains = {each: trials.gains(each) for each in TREATMENTS if each in verification.arms}
     changes = trials.changes(metrics, arm)
-    verdict = verdict_of(gains[arm], changes, trials.seeds, flags.facts["flagged"], verification, _held(flags))
+    verdict = verdict_of(gains[arm], changes, trials.seeds, flags.facts["flagged"], verification, _objection_of(flags))
     with run.draft("metrics") as draft:
         pq.write_table(metrics, draft.path("metrics.parquet", metrics.num_rows), compression="zstd")
         return draft.commit(
@@ -59,8 +59,8 @@ def verify(
         )
 
 
-def _held(flags: Artefact) -> str | None:
-    """What stands against a promotion, whatever the figures: nobody has looked at it who should have."""
+def _objection_of(flags: Artefact) -> str | None:
+    """What stands against a promotion, whatever the figures: a required review that nobody answered."""
     review = flags.facts.get("review")
     if review is None or review["decision"] != "nobody":
         return None
@@ -76,27 +76,27 @@ def _detection(run: Run, samples: Artefact, scores: Artefact, flags: Artefact) -
     from tasks.dataset.samples import table_of
     from tasks.kernels.ranking import average_precision, precision_at, roc_auc
 
-    known = table_of(run, samples, ["sample_id", "split", "label", "clean_label"])
-    known = known.filter(pc.and_(pc.equal(known["split"], "train"), pc.is_valid(known["clean_label"])))
-    if not known.num_rows:
+    labels = table_of(run, samples, ["sample_id", "split", "label", "clean_label"])
+    labels = labels.filter(pc.and_(pc.equal(labels["split"], "train"), pc.is_valid(labels["clean_label"])))
+    if not labels.num_rows:
         return {}
-    wrong_ids = known.filter(pc.not_equal(known["label"], known["clean_label"]))["sample_id"]
+    wrong_ids = labels.filter(pc.not_equal(labels["label"], labels["clean_label"]))["sample_id"]
     table = pq.read_table(run.path(scores))
-    table = table.filter(pc.is_in(table["sample_id"], value_set=known["sample_id"].combine_chunks()))
+    table = table.filter(pc.is_in(table["sample_id"], value_set=labels["sample_id"].combine_chunks()))
     wrong = pc.is_in(table["sample_id"], value_set=wrong_ids.combine_chunks()).to_numpy()
     if not wrong.any() or wrong.all():
         return {}
-    found = {}
+    figures = {}
     for name in scores.facts["detectors"]:
         suspicion = table[name].to_numpy()
-        found[name] = {
+        figures[name] = {
             "average_precision": average_precision(suspicion, wrong),
             "roc_auc": roc_auc(suspicion, wrong),
             "recall_at_noise_rate": precision_at(suspicion, wrong, int(wrong.sum())),
         }
-    decided = pq.read_table(run.path(flags), columns=["sample_id", "flag"]).filter(pc.field("flag"))["sample_id"]
+    flagged = pq.read_table(run.path(flags), columns=["sample_id", "flag"]).filter(pc.field("flag"))["sample_id"]
     # Of a flag on a sample whose truth is unknown nothing can be said.
-    decided = decided.filter(pc.is_in(decided, value_set=known["sample_id"].combine_chunks()))
-    hits = int(np.sum(pc.is_in(decided, value_set=wrong_ids.combine_chunks()).to_numpy())) if len(decided) else 0
-    found["flags"] = {"wrong": int(wrong.sum()), "flagged": len(decided), "found": hits}
-    return found
+    flagged = flagged.filter(pc.is_in(flagged, value_set=labels["sample_id"].combine_chunks()))
+    hits = int(np.sum(pc.is_in(flagged, value_set=wrong_ids.combine_chunks()).to_numpy())) if len(flagged) else 0
+    figures["flags"] = {"wrong": int(wrong.sum()), "flagged": len(flagged), "found": hits}
+    return figures

@@ -52,7 +52,7 @@ class Figure(NamedTuple):
         import matplotlib as mpl
 
         with mpl.rc_context({"svg.hashsalt": self.name, "svg.fonttype": "none", "font.family": "sans-serif"}):
-            text = self._drawn(
+            text = self._draw_with(
                 "svg", _INK, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
             ).decode()
         # Groups of all figures have the same names, and a page has one of each at most; nothing refers to them.
@@ -61,16 +61,16 @@ class Figure(NamedTuple):
 
     def png(self) -> bytes:
         """For the Prefect UI, which is light or dark: on white."""
-        return self._drawn("png", "#1d2329", dpi=150, facecolor="white")
+        return self._draw_with("png", "#1d2329", dpi=150, facecolor="white")
 
-    def _drawn(self, form: str, ink: str, **how: Any) -> bytes:
+    def _draw_with(self, form: str, ink: str, **how: Any) -> bytes:
         from matplotlib import rc_context
 
         # A dollar sign in the name of a class is no formula.
         with rc_context({"text.parse_math": False}):
-            return self._saved(form, ink, **how)
+            return self._save(form, ink, **how)
 
-    def _saved(self, form: str, ink: str, **how: Any) -> bytes:
+    def _save(self, form: str, ink: str, **how: Any) -> bytes:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure as Canvas
 
@@ -103,12 +103,12 @@ def figures(folder: Path, facts: dict[str, Any]) -> list[Figure]:
         facts: of its run.json.
     """
     flags = pq.read_table(folder / "flags.parquet", columns=["suspicion", "flag", "guard", "p_wrong"])
-    judged = "verdict" in facts["metrics"]
-    found = [_accuracy(folder, facts["metrics"]), _worth(facts["metrics"])] if judged else []
-    found.append(_suspicion(flags, facts["flags"]))
+    has_verdict = "verdict" in facts["metrics"]
+    charts = [_accuracy(folder, facts["metrics"]), _worth(facts["metrics"])] if has_verdict else []
+    charts.append(_suspicion(flags, facts["flags"]))
     # Only canaries tell how likely a label is wrong.
-    found += [] if flags["p_wrong"].null_count or not len(flags) else [_precision(flags, facts["flags"])]
-    return [*found, _classes(folder)]
+    charts += [] if flags["p_wrong"].null_count or not len(flags) else [_precision(flags, facts["flags"])]
+    return [*charts, _classes(folder)]
 
 
 def _accuracy(folder: Path, metrics: dict[str, Any]) -> Figure:
@@ -118,11 +118,11 @@ def _accuracy(folder: Path, metrics: dict[str, Any]) -> Figure:
     arms = {arm: table.filter(pc.equal(table["arm"], arm))["accuracy"].to_numpy() for arm in metrics["accuracy"]}
     means = {arm: float(each.mean()) for arm, each in arms.items()}
     bounds = {arm: _interval(each) for arm, each in arms.items()}
-    treated, figure = metrics["verdict"]["arm"], metrics.get("figure", "accuracy")
+    treatment, figure = metrics["verdict"]["arm"], metrics.get("figure", "accuracy")
 
     def draw(axes: Axes) -> None:
         for index, arm in enumerate(reversed(arms)):
-            colour = _FLAGGED if arm == treated else _KEPT
+            colour = _FLAGGED if arm == treatment else _KEPT
             if (bound := bounds[arm]) is not None:
                 axes.plot([100 * bound[0], 100 * bound[1]], [index, index], color=colour, linewidth=3)
             axes.plot(100 * arms[arm], [index] * len(arms[arm]), "|", color=colour, markersize=12)
@@ -133,7 +133,7 @@ def _accuracy(folder: Path, metrics: dict[str, Any]) -> Figure:
 
     rows = [
         (
-            f"{arm} (treated)" if arm == treated else arm,
+            f"{arm} (treated)" if arm == treatment else arm,
             f"{means[arm]:.2%}",
             "–" if bound is None else f"{bound[0]:.2%} to {bound[1]:.2%}",
             str(len(arms[arm])),
@@ -187,8 +187,8 @@ def _suspicion(table: pa.Table, flags: dict[str, Any]) -> Figure:
 
     def draw(axes: Axes) -> None:
         width = np.diff(edges)
-        stacked = ((counts[0], 0 * counts[0], _KEPT, "kept"), (counts[1], counts[0], _FLAGGED, "flagged"))
-        for heights, bottom, colour, name in stacked:
+        layers = ((counts[0], 0 * counts[0], _KEPT, "kept"), (counts[1], counts[0], _FLAGGED, "flagged"))
+        for heights, bottom, colour, name in layers:
             # An edge of the bar's own colour hides the hairline between two of them.
             how: dict[str, Any] = {"color": colour, "edgecolor": colour, "linewidth": 0.4, "label": name}
             some = heights > 0
@@ -201,17 +201,19 @@ def _suspicion(table: pa.Table, flags: dict[str, Any]) -> Figure:
 
     # Twelve of five bins each: what is read, not what is seen.
     firsts = range(0, len(counts[0]), _BINS)
-    kept, marked = ([f"{int(count[first : first + _BINS].sum()):,}" for first in firsts] for count in counts)
+    kept_counts, flagged_counts = (
+        [f"{int(count[first : first + _BINS].sum()):,}" for first in firsts] for count in counts
+    )
     spans = [f"{edges[first]:.4g} to {edges[first + _BINS]:.4g}" for first in firsts]
-    rows = list(zip(spans, kept, marked, strict=True))
+    rows = list(zip(spans, kept_counts, flagged_counts, strict=True))
     alt = f"Suspicion of {len(suspicion):,} training samples by {flags['detector']}; {int(flagged.sum()):,} are flagged"
     if line is not None:
         alt += f"; the budget of {budget:,} ends at {line:.4g}"
     return Figure("suspicion", alt, draw, ("suspicion", "kept", "flagged"), rows)
 
 
-def _unguarded(table: pa.Table) -> pa.Table:
-    """Whom no guard keeps; the places of those kept stay empty."""
+def _without_guarded(table: pa.Table) -> pa.Table:
+    """The rows that no guard keeps; the ranks of the others stay empty."""
     return table.filter(pc.or_(table["flag"], pc.is_null(table["guard"])))
 
 
@@ -231,7 +233,7 @@ def expected_precision(p_wrong: np.ndarray) -> np.ndarray:
 
 def _precision(table: pa.Table, flags: dict[str, Any]) -> Figure:
     """How precise flags are thought to be, by how many there are: guards keep whom they keep."""
-    table = _unguarded(table)
+    table = _without_guarded(table)
     chance, flagged = table["p_wrong"].to_numpy(), int(pc.sum(table["flag"]).as_py())
     curve, wrong = expected_precision(chance), np.cumsum(chance)
     size = len(curve)
@@ -285,9 +287,9 @@ def _classes(folder: Path) -> Figure:
         if rows:
             axes.axhline(100 * rows[0]["share_overall"], color=_KEPT, linestyle="--", label="of all")
             _legend(axes)
-        slanted = max(map(len, names), default=0) > 3
+        is_long = max(map(len, names), default=0) > 3
         axes.set_xticks(
-            range(len(rows)), names, rotation=45 if slanted else 0, ha="right" if slanted else "center",
+            range(len(rows)), names, rotation=45 if is_long else 0, ha="right" if is_long else "center",
             rotation_mode="anchor",
         )  # fmt: skip
         axes.set_ylabel("flagged, % of the class")

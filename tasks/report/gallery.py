@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 
 from tasks.core.markdown import as_table, escaped
 from tasks.dataset.payload import Payload, to_array
-from tasks.report.pictures import as_image, chosen, has_pictures, picture
+from tasks.report.pictures import as_image, batches_of, has_pictures, picture
 
 MOST = 300
 """Samples on a page, whose size is bounded so."""
-SHOWN = 24
+LEAST_SHOWN = 24
 """Samples of the artifact, and on a page even where fewer are flagged."""
 
 # Pictures side by side in the artifact.
@@ -134,7 +134,7 @@ class Gallery:
 
 
 def gallery(folder: Path, facts: dict[str, Any], most: int) -> Gallery:
-    """The most suspect of a recorded run, down to the last one flagged, but ``SHOWN`` at least and ``most`` at most.
+    """The most suspect of a recorded run, down to the last flagged one: at least ``LEAST_SHOWN``, at most ``most``.
 
     Args:
         folder: of the run.
@@ -143,7 +143,7 @@ def gallery(folder: Path, facts: dict[str, Any], most: int) -> Gallery:
     """
     flags = pq.read_table(folder / "flags.parquet")
     flagged = np.flatnonzero(flags["flag"].to_numpy())
-    head = flags.slice(0, min(most, max(SHOWN, int(flagged[-1]) + 1 if len(flagged) else 0))).to_pylist()
+    head = flags.slice(0, min(most, max(LEAST_SHOWN, int(flagged[-1]) + 1 if len(flagged) else 0))).to_pylist()
     payload = Payload.model_validate(facts["samples"]["payload"])
     samples = _samples(folder, payload, [flag["sample_id"] for flag in head])
     suspects = [
@@ -161,22 +161,22 @@ def gallery(folder: Path, facts: dict[str, Any], most: int) -> Gallery:
 def _samples(folder: Path, payload: Payload, ids: list[str]) -> dict[str, dict[str, Any]]:
     """sample_id → label, source, row, pixels and values."""
     about = ["sample_id", "label", "source", "row"]
-    found = {}
-    for batch in chosen(sorted((folder / "samples").glob("*.parquet")), ids, [*about, *payload.columns]):
+    samples = {}
+    for batch in batches_of(sorted((folder / "samples").glob("*.parquet")), ids, [*about, *payload.columns]):
         inputs = batch.select(list(payload.columns))
         rows = batch.select(about).to_pylist()
-        seen = to_array(inputs, payload) if has_pictures(payload) else [None] * len(rows)
-        told = [[]] * len(rows) if has_pictures(payload) else map(_values, inputs.to_pylist())
-        for row, pixels, values in zip(rows, seen, told, strict=True):
+        images = to_array(inputs, payload) if has_pictures(payload) else [None] * len(rows)
+        fields = [[]] * len(rows) if has_pictures(payload) else map(_values, inputs.to_pylist())
+        for row, pixels, values in zip(rows, images, fields, strict=True):
             name = row.pop("sample_id")
-            found[name] = row | {"pixels": pixels, "values": values}
-    return found
+            samples[name] = row | {"pixels": pixels, "values": values}
+    return samples
 
 
 def _values(row: dict[str, Any]) -> list[tuple[str, str]]:
     """(column, value) of the first columns, and how many there are besides."""
-    shown = [(name, _value(value)) for name, value in list(row.items())[:_FIELDS]]
-    return [*shown, ("and", f"{len(row) - _FIELDS:,} columns more")] if len(row) > _FIELDS else shown
+    fields = [(name, _value(value)) for name, value in list(row.items())[:_FIELDS]]
+    return [*fields, ("and", f"{len(row) - _FIELDS:,} columns more")] if len(row) > _FIELDS else fields
 
 
 def _value(value: Any) -> str:

@@ -28,7 +28,7 @@ def has_pictures(payload: Payload) -> bool:
     return payload.is_image and payload.shape[0] in (1, 3)
 
 
-def chosen(paths: Iterable[Path], ids: list[str], columns: list[str]) -> Iterator[pa.RecordBatch]:
+def batches_of(paths: Iterable[Path], ids: list[str], columns: list[str]) -> Iterator[pa.RecordBatch]:
     """The rows of ``ids`` in Parquet files; the other columns are read only of row groups where one of them is.
 
     Args:
@@ -36,15 +36,15 @@ def chosen(paths: Iterable[Path], ids: list[str], columns: list[str]) -> Iterato
         ids: wanted sample_ids.
         columns: of the batches, sample_id among them.
     """
-    wanted = pa.array(ids, pa.string())
+    names = pa.array(ids, pa.string())
     for path in paths:
         with pq.ParquetFile(path) as file:
             for group in range(file.num_row_groups):
-                names = file.read_row_group(group, columns=["sample_id"])["sample_id"]
-                if not pc.any(pc.is_in(names, value_set=wanted)).as_py():
+                ids_of_group = file.read_row_group(group, columns=["sample_id"])["sample_id"]
+                if not pc.any(pc.is_in(ids_of_group, value_set=names)).as_py():
                     continue
                 for batch in file.iter_batches(batch_size=1024, row_groups=[group], columns=columns):
-                    batch = batch.filter(pc.is_in(batch["sample_id"], value_set=wanted))
+                    batch = batch.filter(pc.is_in(batch["sample_id"], value_set=names))
                     if batch.num_rows:
                         yield batch
 
@@ -57,12 +57,12 @@ def pictures(rows: Rows, ids: list[str]) -> dict[str, str]:
     payload = Payload.model_validate(rows.content.payload)
     if not has_pictures(payload):
         return {}
-    found: dict[str, str] = {}
+    uris: dict[str, str] = {}
     paths = (rows.file(part.path) for part in rows.content.parts)
-    for batch in chosen(paths, ids, ["sample_id", *payload.columns]):
+    for batch in batches_of(paths, ids, ["sample_id", *payload.columns]):
         pixels = to_array(batch.select(list(payload.columns)), payload)
-        found |= zip(batch["sample_id"].to_pylist(), map(picture, pixels), strict=True)
-    return found
+        uris |= zip(batch["sample_id"].to_pylist(), map(picture, pixels), strict=True)
+    return uris
 
 
 def texts(rows: Rows, ids: list[str]) -> dict[str, list[str]]:
@@ -70,15 +70,15 @@ def texts(rows: Rows, ids: list[str]) -> dict[str, list[str]]:
     payload = Payload.model_validate(rows.content.payload)
     if payload.tokens is None:
         return {}
-    found: dict[str, list[str]] = {}
+    result: dict[str, list[str]] = {}
     paths = (rows.file(part.path) for part in rows.content.parts)
-    for batch in chosen(paths, ids, ["sample_id", *payload.columns]):
-        columns = [[_cut(text) for text in batch[name].to_pylist()] for name in payload.columns]
-        found |= zip(batch["sample_id"].to_pylist(), map(list, zip(*columns, strict=True)), strict=True)
-    return found
+    for batch in batches_of(paths, ids, ["sample_id", *payload.columns]):
+        columns = [[_shorten(text) for text in batch[name].to_pylist()] for name in payload.columns]
+        result |= zip(batch["sample_id"].to_pylist(), map(list, zip(*columns, strict=True)), strict=True)
+    return result
 
 
-def _cut(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= _CHARACTERS else f"{text[:_CHARACTERS].rstrip()} …"
 
 

@@ -10,30 +10,30 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 
 from tasks.pipeline.artefacts import Artefact, Run
-from tasks.report.summary import recomputed
+from tasks.report.summary import work_summary
 
 
 @task(name="present_traces", task_run_name="present traces")
-def present_traces(run: Run, kept: Artefact, stages: list[Artefact]) -> str:
+def present_traces(run: Run, trace: Artefact, stages: list[Artefact]) -> str:
     """Say how well the traces tell the queries' groups, where they lie, how to ask them; returns the text."""
-    work = recomputed([(stage.stage, stage.made_by) for stage in stages], run.run_id)
-    lines, ask = summary(kept.facts, kept.rows), asked(kept.facts, run.lake)
-    listed = "\n".join(f"- {line}" for line in lines)
+    work = work_summary([(stage.stage, stage.made_by) for stage in stages], run.run_id)
+    lines, ask = summary(trace.facts, trace.rows), query_command(trace.facts, run.lake)
+    bullets = "\n".join(f"- {line}" for line in lines)
     create_markdown_artifact(
-        f"# {kept.facts['dataset']}\n\n{listed}\n\n```\n{ask}\n```\n\n_{work}_",
+        f"# {trace.facts['dataset']}\n\n{bullets}\n\n```\n{ask}\n```\n\n_{work}_",
         key="traces",
         description="Which training samples shaped the answers",
     )
     run.log(
         {
-            "run_id": kept.made_by,
-            "dataset": kept.facts["dataset"],
+            "run_id": trace.made_by,
+            "dataset": trace.facts["dataset"],
             "state": "completed",
-            "traced": kept.facts["run_id"],
+            "traced": trace.facts["run_id"],
             "work": work,
         }
     )
-    title = f"gradsieve: {kept.facts['dataset']}, trace {kept.made_by}"
+    title = f"gradsieve: {trace.facts['dataset']}, trace {trace.made_by}"
     return "\n".join([title, "", "Traced", *(f"  {line}" for line in lines), "", "Ask", f"  {ask}", "", work])
 
 
@@ -53,7 +53,7 @@ def summary(facts: dict[str, Any], rows: int) -> list[str]:
     return [*lines, f"traces/{facts['trace_id']}/traced.parquet, and the view traced"]
 
 
-def asked(facts: dict[str, Any], lake: Path) -> str:
+def query_command(facts: dict[str, Any], lake: Path) -> str:
     """The command that shows the first of them, with the labels on both sides."""
     option = "" if lake == Path("data").resolve() else f" --lake {shlex.quote(str(lake))}"
     sql = (

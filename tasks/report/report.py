@@ -21,7 +21,7 @@ from prefect.futures import PrefectFutureList, as_completed
 from tasks.core.events import DRIFT, VERDICT
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.stored_names import in_lake
-from tasks.report.summary import Summary, recomputed
+from tasks.report.summary import Summary, work_summary
 from tasks.versions.history import History
 
 if TYPE_CHECKING:
@@ -29,49 +29,49 @@ if TYPE_CHECKING:
 
 # Rows of the table of suspects, and of the audit.
 SUSPECTS = 50
-AUDITED = 50
+AUDIT_ROWS = 50
 
 
 @task(name="report", task_run_name="report")
 def report(
-    run: Run, recorded: Artefact, history: History, version: Artefact, promotion: str, stages: list[Artefact]
+    run: Run, record: Artefact, history: History, version: Artefact, promotion: str, stages: list[Artefact]
 ) -> str:
-    """Say what was found, what became of it and what was recomputed: in the log, in the run log and as artifacts.
+    """Report what the run found, the version it made and what it recomputed: in both logs and as artifacts.
 
-    The page with all of it is put down in the lake besides.
+    Writes the page with all of it to the lake.
 
     Returns:
         The text.
     """
     from tasks.report.figures import figures
-    from tasks.report.gallery import SHOWN, gallery
+    from tasks.report.gallery import LEAST_SHOWN, gallery
     from tasks.report.run_page import put_down
 
-    page = put_down(run.lake, recorded.made_by, history, version.facts["version"])
-    summary = Summary.read(run.lake, recorded.made_by)
-    work = recomputed([(stage.stage, stage.made_by) for stage in stages], run.run_id)
+    page = put_down(run.lake, record.made_by, history, version.facts["version"])
+    summary = Summary.read(run.lake, record.made_by)
+    work = work_summary([(stage.stage, stage.made_by) for stage in stages], run.run_id)
     create_markdown_artifact(f"{summary.markdown()}\n\n_{work}_", key="summary", description="What the run found")
-    create_table_artifact(_suspects(run, recorded), key="suspects", description=f"The {SUSPECTS} most suspect samples")
+    create_table_artifact(_suspects(run, record), key="suspects", description=f"The {SUSPECTS} most suspect samples")
     create_table_artifact(
-        _audit(run, recorded), key="audit", description="What flagging does to each class and group, most lift first"
+        _audit(run, record), key="audit", description="What flagging does to each class and group, most lift first"
     )
     create_table_artifact(
-        _held_out(run, recorded), key="held-out-suspects", description="Test and validation labels that are suspect"
+        _held_out(run, record), key="held-out-suspects", description="Test and validation labels that are suspect"
     )
     _announce(summary, version, [stage for stage in stages if stage.made_by == run.run_id])
-    told = {"version": version.facts["version"], "promotion": promotion, "work": work}
-    for figure in figures(in_lake(run.lake, recorded.folder), summary.facts):
+    outcome = {"version": version.facts["version"], "promotion": promotion, "work": work}
+    for figure in figures(in_lake(run.lake, record.folder), summary.facts):
         _create_picture(figure.png(), figure.name, figure.markdown())
-    _show(gallery(in_lake(run.lake, recorded.folder), summary.facts, SHOWN))
+    _show(gallery(in_lake(run.lake, record.folder), summary.facts, LEAST_SHOWN))
     create_link_artifact(page.as_uri(), link_text=page.name, key="report", description="What changed, and why")
-    run.log({"run_id": recorded.made_by, "dataset": summary.dataset, "state": "completed"} | told)
+    run.log({"run_id": record.made_by, "dataset": summary.dataset, "state": "completed"} | outcome)
     return f"{summary.text()}\n\n{work}"
 
 
-def _announce(summary: Summary, version: Artefact, made: list[Artefact]) -> None:
+def _announce(summary: Summary, version: Artefact, fresh: list[Artefact]) -> None:
     """Tell automations of the verdict: ``gradsieve.verdict.helps``, ``.harms`` or ``.no-evidence``; and of a drift.
 
-    A drift is told once, by the run that found it.
+    A drift is announced once, by the run that found it.
     """
     verdict = summary.facts["metrics"]["verdict"]
     payload = {"dataset": summary.dataset, "version": version.facts["version"], "run_id": summary.run_id}
@@ -81,7 +81,7 @@ def _announce(summary: Summary, version: Artefact, made: list[Artefact]) -> None
         resource=resource,
         payload=payload | {"sentence": verdict["sentence"], "promoted": verdict["promote"]},
     )
-    for stage in made:
+    for stage in fresh:
         if stage.stage == "drift" and stage.facts["alarm"]:
             emit_event(DRIFT, resource=resource, payload=payload | {"sentence": stage.facts["sentence"]})
 
@@ -101,17 +101,17 @@ def _show(most: Gallery) -> None:
         create_markdown_artifact(most.markdown(), key="gallery", description=title)
 
 
-def _suspects(run: Run, recorded: Artefact) -> list[dict[str, Any]]:
+def _suspects(run: Run, record: Artefact) -> list[dict[str, Any]]:
     """The head of flags.parquet, beside the samples' own columns."""
     import pyarrow.parquet as pq
 
-    folder = in_lake(run.lake, recorded.folder)
+    folder = in_lake(run.lake, record.folder)
     flags = pq.read_table(folder / "flags.parquet").slice(0, SUSPECTS)
     samples = {}
-    wanted = set(flags["sample_id"].to_pylist())
+    ids = set(flags["sample_id"].to_pylist())
     for path in sorted((folder / "samples").glob("*.parquet")):
         thin = pq.read_table(path, columns=["sample_id", "source", "row", "label"])
-        samples |= {row["sample_id"]: row for row in thin.to_pylist() if row["sample_id"] in wanted}
+        samples |= {row["sample_id"]: row for row in thin.to_pylist() if row["sample_id"] in ids}
     return [
         {
             "rank": flag["rank"],
@@ -127,14 +127,14 @@ def _suspects(run: Run, recorded: Artefact) -> list[dict[str, Any]]:
     ]
 
 
-def _held_out(run: Run, recorded: Artefact) -> list[dict[str, Any]]:
+def _held_out(run: Run, record: Artefact) -> list[dict[str, Any]]:
     """The suspect rows of examination.parquet, most suspect first within each split."""
     import pyarrow.parquet as pq
 
-    table = pq.read_table(in_lake(run.lake, recorded.folder) / "examination.parquet")
-    told = ("split", "sample_id", "label", "suggested_label", "p_wrong", "reason")
+    table = pq.read_table(in_lake(run.lake, record.folder) / "examination.parquet")
+    columns = ("split", "sample_id", "label", "suggested_label", "p_wrong", "reason")
     rows = table.filter(table["suspect"]).slice(0, SUSPECTS).to_pylist()
-    return [{name: row[name] for name in told} for row in rows]
+    return [{name: row[name] for name in columns} for row in rows]
 
 
 def _suggestion(flag: dict[str, Any]) -> str:
@@ -142,11 +142,11 @@ def _suggestion(flag: dict[str, Any]) -> str:
     return f"{flag['suggested_label'] or ''}{chance}"
 
 
-def _audit(run: Run, recorded: Artefact) -> list[dict[str, Any]]:
+def _audit(run: Run, record: Artefact) -> list[dict[str, Any]]:
     """The rows of audit.parquet with the most lift."""
     import pyarrow.parquet as pq
 
-    rows = pq.read_table(in_lake(run.lake, recorded.folder) / "audit.parquet").to_pylist()
+    rows = pq.read_table(in_lake(run.lake, record.folder) / "audit.parquet").to_pylist()
     rows.sort(key=lambda row: (-(row["lift"] or 0), -row["samples"]))
     return [
         {
@@ -160,7 +160,7 @@ def _audit(run: Run, recorded: Artefact) -> list[dict[str, Any]]:
             "expected wrong": "" if row["expected_wrong"] is None else f"{row['expected_wrong']:,.0f}",
             "most suggested": row["most_suggested"] or "",
         }
-        for row in rows[:AUDITED]
+        for row in rows[:AUDIT_ROWS]
     ]
 
 
@@ -171,6 +171,6 @@ def follow(futures: PrefectFutureList[Artefact], label: str) -> list[Artefact]:
     """
     # Typed as possibly a coroutine; in a synchronous flow it is the id.
     artifact = cast("UUID", create_progress_artifact(0.0, description=label))
-    for done, _ in enumerate(as_completed(list(futures)), 1):
-        update_progress_artifact(artifact, progress=100.0 * done / len(futures))
+    for count, _ in enumerate(as_completed(list(futures)), 1):
+        update_progress_artifact(artifact, progress=100.0 * count / len(futures))
     return futures.result()

@@ -15,41 +15,41 @@ from tasks.versions.difference import difference
 from tasks.versions.history import History
 
 # Sections of the summary that the page tells in other ways.
-_TOLD = ("Published", "Ask")
+_SECTIONS_ELSEWHERE = ("Published", "Ask")
 
 
 def run_page(lake: Path, run_id: str, history: History, version: str) -> str:
     """The page of a recorded run and the version it made."""
     summary = Summary.read(lake, run_id)
-    folder, made = inside(lake / "runs", run_id, single=True), history.resolve(version)
-    parent = history.resolve(made.parent) if made.parent is not None else made
-    found, suspects = difference(history, parent, made), gallery(folder, summary.facts, MOST)
-    changes = dict(zip(found.rows["sample_id"].to_pylist(), found.rows["change"].to_pylist(), strict=True))
+    folder, manifest = inside(lake / "runs", run_id, single=True), history.resolve(version)
+    parent = history.resolve(manifest.parent) if manifest.parent is not None else manifest
+    changes, suspects = difference(history, parent, manifest), gallery(folder, summary.facts, MOST)
+    change_of = dict(zip(changes.rows["sample_id"].to_pylist(), changes.rows["change"].to_pylist(), strict=True))
     about = f"--dataset {shlex.quote(history.dataset)}{summary.lake_option}"
     return as_page(
-        found,
+        changes,
         history,
         "report",
         elsewhere={suspect.sample_id for suspect in suspects.suspects},
         verdict=summary.facts["metrics"]["verdict"],
-        summary=[(title, lines) for title, lines in summary.sections if title not in _TOLD],
+        summary=[(title, lines) for title, lines in summary.sections if title not in _SECTIONS_ELSEWHERE],
         figures=figures(folder, summary.facts),
         gallery=suspects,
         ranks={suspect.sample_id: suspect.rank for suspect in suspects.suspects},
         # Flagged, but the same in the parent: it was decided about then.
         became={
-            suspect.sample_id: changes.get(suspect.sample_id, "decided before" if suspect.flagged else "kept")
+            suspect.sample_id: change_of.get(suspect.sample_id, "decided before" if suspect.flagged else "kept")
             for suspect in suspects.suspects
         },
-        missing=summary.asked(suspects.sql),
+        missing=summary.command_of(suspects.sql),
         config=(folder / "config.yaml").read_text(encoding="utf-8"),
-        code=made.code,
+        code=manifest.code,
         commands=[
             f"gradsieve clean --config run.yaml{summary.lake_option}",
             f"gradsieve versions show {version} {about}",
             f"gradsieve versions diff {parent.version} {version} {about}",
             f"gradsieve versions verify {version} {about}",
-            summary.asked(summary.sql),
+            summary.command_of(summary.sql),
         ],
     )
 

@@ -27,18 +27,18 @@ class Summary:
         Raises:
             BadInput: there is no such run.
         """
-        recorded = RecordedRun.read(lake, run_id)
-        return cls(facts=recorded.facts, run_id=run_id, dataset=recorded.dataset, lake=lake)
+        record = RecordedRun.read(lake, run_id)
+        return cls(facts=record.facts, run_id=run_id, dataset=record.dataset, lake=lake)
 
     @property
     def sections(self) -> list[tuple[str, list[str]]]:
         """(title, lines) in the order of the pipeline."""
         return [
-            ("Ingested", self._ingested()),
+            ("Ingested", self._samples_lines()),
             ("Flagged", self._flagged()),
             (f"Test {self.facts['metrics'].get('figure', 'accuracy')}, last epoch", self._accuracy()),
-            ("Published", self._published()),
-            ("Ask", [self.asked(self.sql)]),
+            ("Published", self._version_lines()),
+            ("Ask", [self.command_of(self.sql)]),
         ]
 
     @property
@@ -54,7 +54,7 @@ class Summary:
             f"WHERE flag AND run_id = '{self.run_id}' ORDER BY rank LIMIT 20"
         )
 
-    def asked(self, sql: str) -> str:
+    def command_of(self, sql: str) -> str:
         """The command that puts a query of ours, which has no double quotes."""
         return f'gradsieve sql{self.lake_option} "{sql}"'
 
@@ -76,15 +76,15 @@ class Summary:
             ]
         return "\n".join(lines)
 
-    def _ingested(self) -> list[str]:
+    def _samples_lines(self) -> list[str]:
         facts = self.facts["samples"]
         splits = ", ".join(f"{n:,} {split}" for split, n in facts["splits"].items() if n)
         payload = facts["payload"]
         lines = [
             f"{sum(facts['splits'].values()):,} samples ({splits}) in {len(facts['classes'])} classes, "
-            f"inputs {_told(payload)}{_columns(payload['columns'])}"
+            f"inputs {_input_format(payload)}{_columns(payload['columns'])}"
         ]
-        lines += _unused(facts.get("unused"))
+        lines += _unused_lines(facts.get("unused"))
         rejects = facts["rejects"]
         lines.append(
             f"{sum(rejects.values()):,} of {facts['rows_read']:,} rows rejected: "
@@ -97,10 +97,10 @@ class Summary:
             cut = f"{facts['cut']:,} texts are longer than {length} tokens and were cut"
             lines.append(f"{cut} (reader.tokens.max-length)")
         if facts["duplicates"]:
-            leaking = facts["leaking_duplicates"]
+            leaks = facts["leaking_duplicates"]
             lines.append(
                 f"{facts['duplicates']:,} exact duplicates"
-                + (f"; {leaking:,} samples stand both in train and in a held-out split" if leaking else "")
+                + (f"; {leaks:,} samples stand both in train and in a held-out split" if leaks else "")
             )
         if facts["planted"]:
             lines.append(f"{facts['planted']:,} training labels flipped on purpose, to measure detection")
@@ -112,7 +112,7 @@ class Summary:
             f"{facts['flagged']:,} of {facts['of']:,} training samples, decided by {facts['detector']} "
             f"(budget {facts['budget']:,})"
         ]
-        lines += [*_found(facts.get("found") or {}), *_guards(facts), *self._fusion()]
+        lines += [*_budget_lines(facts.get("found") or {}), *_guards(facts), *self._fusion()]
         lines += _review(facts.get("review"))
         lines += _drift(self.facts.get("drift"))
         detection = self.facts["metrics"]["detection"]
@@ -135,33 +135,33 @@ class Summary:
         if not about:
             return []
         weights = ", ".join(f"{name} {weight:.2f}" for name, weight in about["weights"].items())
-        dropped = f"; left out: {', '.join(about['dropped'])}" if about["dropped"] else ""
-        return [f"fusion: {weights}; concentration on few pairs of classes {about['concentration']:.2f}{dropped}"]
+        omission = f"; left out: {', '.join(about['dropped'])}" if about["dropped"] else ""
+        return [f"fusion: {weights}; concentration on few pairs of classes {about['concentration']:.2f}{omission}"]
 
     def _accuracy(self) -> list[str]:
-        from tasks.proof.verdict import told
+        from tasks.proof.verdict import verdict_lines
 
         search = self.facts.get("search")
-        chosen = [f"budget {search['names'][0]}, chosen on the validation split in {_rounds(search)}"] if search else []
-        return chosen + told(self.facts["metrics"])
+        lines = [f"budget {search['names'][0]}, chosen on the validation split in {_rounds(search)}"] if search else []
+        return lines + verdict_lines(self.facts["metrics"])
 
-    def _published(self) -> list[str]:
-        from tasks.report.version_views import published
+    def _version_lines(self) -> list[str]:
+        from tasks.report.version_views import publication_lines
 
-        return published(self.lake, self.dataset, self.run_id)
+        return publication_lines(self.lake, self.dataset, self.run_id)
 
 
 def _rounds(search: dict[str, Any]) -> str:
     return f"{search['rung']} rounds" if search["rung"] > 1 else "one round"
 
 
-def _found(found: dict[str, Any]) -> list[str]:
+def _budget_lines(estimate: dict[str, Any]) -> list[str]:
     """What the budget thinks of the labels and of those it would have flagged; nothing in a run that did not ask."""
-    told = {name: _estimate(found[name]) for name in ("wrong", "precision", "recall") if found.get(name)}
-    lines = [f"labels thought wrong: {told['wrong']}"] if "wrong" in told else []
-    expected = ", ".join(f"{name} {told[name]}" for name in ("precision", "recall") if name in told)
+    figures = {name: _estimate(estimate[name]) for name in ("wrong", "precision", "recall") if estimate.get(name)}
+    lines = [f"labels thought wrong: {figures['wrong']}"] if "wrong" in figures else []
+    expected = ", ".join(f"{name} {figures[name]}" for name in ("precision", "recall") if name in figures)
     lines += [f"expected of the flagged: {expected}"] if expected else []
-    return lines + ([found["note"]] if found.get("note") else [])
+    return lines + ([estimate["note"]] if estimate.get("note") else [])
 
 
 def _estimate(figure: dict[str, float]) -> str:
@@ -170,9 +170,9 @@ def _estimate(figure: dict[str, float]) -> str:
 
 def _guards(facts: dict[str, Any]) -> list[str]:
     """Whom the guards kept, and which classes lose most beyond their share."""
-    kept = {"as rare but valid": facts.get("protected"), "by a cap": facts.get("capped")}
-    told = [f"{count:,} {why}" for why, count in kept.items() if count]
-    lines = [f"kept by guards: {', '.join(told)}"] if told else []
+    counts = {"as rare but valid": facts.get("protected"), "by a cap": facts.get("capped")}
+    reasons = [f"{count:,} {why}" for why, count in counts.items() if count]
+    lines = [f"kept by guards: {', '.join(reasons)}"] if reasons else []
     most = [
         f"{row['name']} ({row['flagged']:,} of {row['samples']:,}, lift {row['lift']:.2f})"
         for row in facts.get("most_flagged", [])
@@ -197,7 +197,7 @@ def _drift(drift: dict[str, Any] | None) -> list[str]:
     return [f"since the base: {drift['sentence']}"] if drift and drift["new"] else []
 
 
-def _told(payload: dict[str, Any]) -> str:
+def _input_format(payload: dict[str, Any]) -> str:
     tokens = payload.get("tokens")
     if tokens:
         return f"text of at most {payload['shape'][-1]} tokens by {tokens['tokenizer']}"
@@ -209,7 +209,7 @@ def _columns(names: list[str]) -> str:
     return f" ({', '.join(map(shown, names[:8]))}{' …' if len(names) > 8 else ''})"
 
 
-def _unused(columns: list[dict[str, str]] | None) -> list[str]:
+def _unused_lines(columns: list[dict[str, str]] | None) -> list[str]:
     """Every column that no network reads, and why; nothing of a run that did not say."""
     return [f"not used: {listed({row['column']: row['reason'] for row in columns})}"] if columns else []
 
@@ -218,13 +218,13 @@ def _share(part: int, whole: int) -> str:
     return f"{part / whole:.1%}" if whole else "–"
 
 
-def recomputed(stages: list[tuple[str, str]], run_id: str) -> str:
+def work_summary(stages: list[tuple[str, str]], run_id: str) -> str:
     """What this invocation computed, from (stage, run that made it) pairs."""
-    made = [stage for stage, made_by in stages if made_by == run_id]
-    if not made:
+    fresh = [stage for stage, made_by in stages if made_by == run_id]
+    if not fresh:
         return f"nothing recomputed: all {len(stages)} stage results are unchanged"
-    kept = len(stages) - len(made)
+    reuse = len(stages) - len(fresh)
     counts = ", ".join(
-        f"{stage} × {made.count(stage)}" if made.count(stage) > 1 else stage for stage in dict.fromkeys(made)
+        f"{stage} × {fresh.count(stage)}" if fresh.count(stage) > 1 else stage for stage in dict.fromkeys(fresh)
     )
-    return f"recomputed {counts}; {kept} of {len(stages)} stage results unchanged"
+    return f"recomputed {counts}; {reuse} of {len(stages)} stage results unchanged"

@@ -23,7 +23,7 @@ from tasks.versions.object_store import Objects
 _CARDS = 300
 
 
-def listed(manifests: list[Manifest], tags: dict[str, str]) -> Table:
+def version_list(manifests: list[Manifest], tags: dict[str, str]) -> Table:
     """Versions, newest first."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in (
@@ -55,7 +55,7 @@ def listed(manifests: list[Manifest], tags: dict[str, str]) -> Table:
     return table
 
 
-def shown(m: Manifest, tags: dict[str, str], history: History) -> Table:
+def version_facts(m: Manifest, tags: dict[str, str], history: History) -> Table:
     """All a version knows of itself."""
     verdict = m.verdict or {}
     facts: dict[str, Any] = {
@@ -103,37 +103,40 @@ def _word(m: Manifest) -> str:
     return str((m.verdict or {}).get("word", ""))
 
 
-def published(lake: Path, dataset: str, run_id: str) -> list[str]:
+def publication_lines(lake: Path, dataset: str, run_id: str) -> list[str]:
     """Lines of a summary: the version a run made, and where the tags are now."""
     history = History(Objects(lake / "versions"), dataset)
-    made = next((m for m in reversed(history.manifests()) if m.run_id == run_id and m.kind == "cleaned"), None)
-    if made is None:
+    manifest = next((m for m in reversed(history.manifests()) if m.run_id == run_id and m.kind == "cleaned"), None)
+    if manifest is None:
         return ["no version of this run's is there (any more)"]
-    changed = f"{made.removed:,} removed" + (f", {made.relabelled:,} relabelled" if made.relabelled else "")
+    changes = f"{manifest.removed:,} removed" + (f", {manifest.relabelled:,} relabelled" if manifest.relabelled else "")
     tags = ", ".join(f"{tag} is {version}" for tag, version in sorted(history.tags().items()))
-    lines = [f"{dataset} {made.version}: {made.rows:,} samples, {changed}, parent {made.parent}", tags or "no tags"]
-    rows = Path(history.objects.where) / dataset / made.rows_of.folder / "data"
+    lines = [
+        f"{dataset} {manifest.version}: {manifest.rows:,} samples, {changes}, parent {manifest.parent}",
+        tags or "no tags",
+    ]
+    rows = Path(history.objects.where) / dataset / manifest.rows_of.folder / "data"
     page = inside(lake / "reports", f"{run_id}.html", single=True)
     return [*lines, *(str(path) for path in (rows, page) if path.exists())]
 
 
-def compared(found: Difference, rows: int) -> RenderableType:
+def difference_view(difference: Difference, rows: int) -> RenderableType:
     """A difference on a terminal: what changed, and the first ``rows`` of each kind with their reasons."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("change", "sample", "source", "label", "reason"):
         table.add_column(name, overflow="fold")
-    left = dict(found.counts)
-    shown_rows = dict.fromkeys(left, 0)
-    for row in found.rows.to_pylist():
+    counts = dict(difference.counts)
+    shown_rows = dict.fromkeys(counts, 0)
+    for row in difference.rows.to_pylist():
         change = row["change"]
         if shown_rows[change] < rows:
             shown_rows[change] += 1
             where = f"{row['source']}, row {row['row']}" if row["source"] else ""
             label = Text(_label(row))
             table.add_row(change, row["sample_id"][:12], where, label, Text(row["reason"]))
-    more = [f"{left[c] - shown_rows[c]:,} more {c}" for c in left if left[c] > shown_rows[c]]
-    parts: list[RenderableType] = [Text(found.title, style="bold")]
-    if found.counts:
+    more = [f"{counts[c] - shown_rows[c]:,} more {c}" for c in counts if counts[c] > shown_rows[c]]
+    parts: list[RenderableType] = [Text(difference.title, style="bold")]
+    if difference.counts:
         parts += [Text(""), table]
     if more:
         parts += [Text(f"\nand {', '.join(more)}: --rows, or --output FILE.parquet for all", style="dim")]
@@ -162,21 +165,21 @@ class Section(NamedTuple):
 
 
 def as_page(
-    found: Difference, history: History, name: str = "difference", elsewhere: Collection[str] = (), **more: Any
+    difference: Difference, history: History, name: str = "difference", elsewhere: Collection[str] = (), **more: Any
 ) -> str:
     """A difference as one self-contained HTML page, with pictures where the samples are images, and texts
     where they are text.
 
     Args:
-        found: the difference.
+        difference: two versions.
         history: the versions are of.
         name: of the template, ``difference`` or one that extends it.
         elsewhere: samples which that one shows itself.
         more: what that one shows besides.
     """
     sections, ids = [], []
-    rows = found.rows.to_pylist()
-    for change, number in found.counts.items():
+    rows = difference.rows.to_pylist()
+    for change, number in difference.counts.items():
         of_it = [row for row in rows if row["change"] == change]
         cards = [row for row in of_it if row["sample_id"] not in elsewhere][:_CARDS]
         ids += [row["sample_id"] for row in cards]
@@ -184,7 +187,7 @@ def as_page(
         sections.append(Section(change, number, cards, shown_there))
     images: dict[str, str] = {}
     read: dict[str, list[str]] = {}
-    for manifest in (found.a, found.b):
+    for manifest in (difference.a, difference.b):
         missing = [name for name in ids if name not in images and name not in read]
         if missing:
             with rows_of(history, manifest.rows_of) as content:
@@ -193,7 +196,7 @@ def as_page(
     for row in (row for section in sections for row in section.cards):
         row["picture"], row["texts"] = images.get(row["sample_id"]), read.get(row["sample_id"], [])
     facts = [
-        (name, say(found.a), say(found.b))
+        (name, say(difference.a), say(difference.b))
         for name, say in {
             "version": lambda m: m.version,
             "made": lambda m: m.kind,
@@ -207,12 +210,12 @@ def as_page(
     ]
     labels = {row["old_label"] or row["new_label"] for section in sections for row in section.cards}
     values = {
-        "title": found.title,
+        "title": difference.title,
         "facts": facts,
         "sections": sections,
         "labels": sorted(labels),
-        "command": f"gradsieve versions diff {found.a.version} {found.b.version} --output changes.parquet",
-        "said": [] if more else (found.b.verdict or {}).get("because", []),
-        "b": found.b.version,
+        "command": f"gradsieve versions diff {difference.a.version} {difference.b.version} --output changes.parquet",
+        "said": [] if more else (difference.b.verdict or {}).get("because", []),
+        "b": difference.b.version,
     }
     return page(name, **values, **more)

@@ -98,15 +98,15 @@ class Scale(_Strict):
             repetition: 1, 2, …
             folders: what stands for ``{bench}`` and ``{made}`` in them; ``{repetition}`` is its number.
         """
-        merged = _merged(deepcopy(self.parameters), variant.parameters)
+        parameters = _merge(deepcopy(self.parameters), variant.parameters)
         for option, factor in self.seeded.items():
             *path, last = option.split(".")
-            index = merged
+            index = parameters
             for name in path:
                 index = index.setdefault(name, {})
             index[last] = factor * repetition
         words = {name: str(folder) for name, folder in folders.items()} | {"repetition": str(repetition)}
-        return _filled(merged, {f"{{{name}}}": word for name, word in words.items()})
+        return _fill(parameters, {f"{{{name}}}": word for name, word in words.items()})
 
     def tracing_of(self, variant: Variant) -> dict[str, Any] | None:
         """How a variant's run is traced; None where it is not."""
@@ -182,57 +182,57 @@ def experiment(name: str) -> Experiment:
         ) from error
 
 
-def bench_folder(given: Path | None, name: str, scale: Scale) -> Path:
+def bench_folder(option: Path | None, name: str, scale: Scale) -> Path:
     """The folder of benchmark data, checked to hold what a scale needs.
 
     Args:
-        given: by option; default: the environment's GRADSIEVE_BENCH.
+        option: the folder by option; default: the environment's GRADSIEVE_BENCH.
         name: of the experiment, for the message.
         scale: what is to be run.
 
     Raises:
         BadInput: nobody named a folder, or it lacks a file.
     """
-    named = given or (Path(value) if (value := os.environ.get("GRADSIEVE_BENCH")) else None)
+    folder = option or (Path(value) if (value := os.environ.get("GRADSIEVE_BENCH")) else None)
     if not scale.needs:
-        return named or Path()
-    if named is None:
+        return folder or Path()
+    if folder is None:
         missing, got = scale.needs, "no folder"
     else:
-        named = named.expanduser().resolve()
-        missing = [file for file in scale.needs if not (named / file).exists()]
-        got = f"{named}, which lacks {', '.join(missing)}"
-    if named is None or missing:
+        folder = folder.expanduser().resolve()
+        missing = [file for file in scale.needs if not (folder / file).exists()]
+        got = f"{folder}, which lacks {', '.join(missing)}"
+    if folder is None or missing:
         raise BadInput(
             where=f"experiment {name}, --bench or GRADSIEVE_BENCH",
             expected=f"a folder with {', '.join(scale.needs)}",
             got=got,
             do=scale.get,
         )
-    return named
+    return folder
 
 
-def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+def _merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     for name, value in over.items():
-        # Another kind of part has other options.
-        if _same_part(under.get(name), value):
-            under[name] = _merged(under[name], value)
+        # Another kind of component has other options.
+        if _same_component(under.get(name), value):
+            under[name] = _merge(under[name], value)
         else:
             under[name] = deepcopy(value)
     return under
 
 
-def _same_part(before: Any, value: Any) -> bool:
+def _same_component(before: Any, value: Any) -> bool:
     if not isinstance(before, dict) or not isinstance(value, dict):
         return False
     return "kind" not in value or value["kind"] == before.get("kind")
 
 
-def _filled(value: Any, words: dict[str, str]) -> Any:
+def _fill(value: Any, words: dict[str, str]) -> Any:
     if isinstance(value, dict):
-        return {name: _filled(part, words) for name, part in value.items()}
+        return {name: _fill(part, words) for name, part in value.items()}
     if isinstance(value, list):
-        return [_filled(part, words) for part in value]
+        return [_fill(part, words) for part in value]
     if isinstance(value, str):
         for word, folder in words.items():
             value = value.replace(word, folder)

@@ -23,8 +23,8 @@ def shift(folder: Path, _bench: Path) -> None:
     """
     generator = np.random.default_rng(0)
     tables = []
-    for split, rows, moved in (("train", 3000, 0.0), ("validation", 500, 1.0), ("test", 2000, 1.0)):
-        x = generator.normal(size=(rows, 10)) + moved * (np.arange(10) < 3)
+    for split, rows, offset in (("train", 3000, 0.0), ("validation", 500, 1.0), ("test", 2000, 1.0)):
+        x = generator.normal(size=(rows, 10)) + offset * (np.arange(10) < 3)
         score = x[:, 0] - x[:, 1] + 0.5 * x[:, 3] + 0.8 * x[:, 0] * x[:, 2]
         label = (score > 0.5 * generator.logistic(size=rows)).astype(np.int8)
         columns = {f"x{i}": x[:, i].astype(np.float32) for i in range(10)}
@@ -89,10 +89,10 @@ def _under_every_name(part: str, truth: str) -> Callable[[Path, Path], None]:
 
     def write(folder: Path, bench: Path) -> None:
         table = pq.read_table(bench / part / "test.parquet")
-        kept = table.drop_columns([name for name in table.column_names if name not in ("id", "embedding", "image")])
+        inputs = table.drop_columns([name for name in table.column_names if name not in ("id", "embedding", "image")])
         for name in ("aggre", "random1", "worse", "clean"):
-            kept = kept.append_column(name, table[truth])
-        _write(kept, folder / f"{part}-test.parquet")
+            inputs = inputs.append_column(name, table[truth])
+        _write(inputs, folder / f"{part}-test.parquet")
 
     return write
 
@@ -118,19 +118,19 @@ def glue(folder: Path, bench: Path) -> None:
         for split, table in (parts | {"test": behind}).items():
             path = folder / f"glue-{name}-{split}.parquet"
             if not path.exists():
-                vectors = _joined([_embedded(table[column].to_pylist()) for column in columns])
+                vectors = _join_pairs([_embed(table[column].to_pylist()) for column in columns])
                 lists = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
                 _write(pa.table({"embedding": lists, "label": table["label"]}), path)
 
 
-def _joined(vectors: list[np.ndarray]) -> np.ndarray:
+def _join_pairs(vectors: list[np.ndarray]) -> np.ndarray:
     if len(vectors) == 1:
         return vectors[0]
     first, second = vectors
     return np.concatenate([np.abs(first - second), first * second], axis=1)
 
 
-def _embedded(texts: list[str]) -> np.ndarray:
+def _embed(texts: list[str]) -> np.ndarray:
     import torch
 
     from tasks.dataset.payload import Payload
@@ -149,7 +149,7 @@ def _embedded(texts: list[str]) -> np.ndarray:
     return outputs_of(network, Inputs(ids, labels, x, lengths=lengths(x, pad=tokens.pad)), torch.device("cpu")).numpy()
 
 
-GENERATED: dict[str, Callable[[Path, Path], None]] = {
+GENERATORS: dict[str, Callable[[Path, Path], None]] = {
     "shift": shift,
     "hundred": hundred,
     "linear": linear,
@@ -176,17 +176,17 @@ def _blobs(folder: Path, repetition: int) -> None:
     _write(blobs(repetition), folder / f"blobs-{repetition}.parquet")
 
 
-DRAWN: dict[str, Callable[[Path, int], None]] = {"half-moons": _moons, "blobs": _blobs}
+SAMPLERS: dict[str, Callable[[Path, int], None]] = {"half-moons": _moons, "blobs": _blobs}
 """Each writes the points of one repetition into the folder."""
 
 
 def generate(name: str, folder: Path, bench: Path, repetitions: int) -> None:
     """Make the files of a generated data set, of each repetition where it has points of its own."""
-    if name in GENERATED:
-        GENERATED[name](folder, bench)
+    if name in GENERATORS:
+        GENERATORS[name](folder, bench)
         return
     for repetition in range(1, repetitions + 1):
-        DRAWN[name](folder, repetition)
+        SAMPLERS[name](folder, repetition)
 
 
 def _write(table: pa.Table, path: Path) -> None:

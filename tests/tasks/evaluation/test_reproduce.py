@@ -15,7 +15,7 @@ from flows.__main__ import main
 from tasks.config import CleanConfig, CompareConfig
 from tasks.core.errors import BadInput
 from tasks.evaluation.experiments import Scale, bench_folder, experiment, names
-from tasks.evaluation.experiments.generated import DRAWN, GENERATED
+from tasks.evaluation.experiments.generated import GENERATORS, SAMPLERS
 from tasks.evaluation.reproduce import _cleaned
 from tasks.evaluation.reproduction import Figure
 from tasks.scoring.trace_config import TraceConfig
@@ -72,7 +72,7 @@ def test_an_experiment_is_valid_and_its_flow_takes_its_parameters(name):
     about = experiment(name)
     assert about.name == name
     for scale in about.scales.values():
-        assert scale.made is None or scale.made in {**GENERATED, **DRAWN}
+        assert scale.made is None or scale.made in {**GENERATORS, **SAMPLERS}
         for variant in scale.variants:
             given = scale.parameters_of(variant, 3, FOLDERS)
             config = FLOWS[about.flow].model_validate(given)
@@ -114,9 +114,9 @@ def test_a_bench_folder_is_taken_from_the_option_or_the_environment_and_looked_i
 
 def test_what_is_generated_is_what_it_says_and_the_same_each_time(tmp_path):
     for name in ("hundred", "shift"):
-        GENERATED[name](tmp_path, tmp_path)
+        GENERATORS[name](tmp_path, tmp_path)
         first = (tmp_path / f"{name}.parquet").read_bytes()
-        GENERATED[name](tmp_path, tmp_path)
+        GENERATORS[name](tmp_path, tmp_path)
         assert (tmp_path / f"{name}.parquet").read_bytes() == first
     table = pq.read_table(tmp_path / "hundred.parquet").to_pandas()
     train = table[table.split == "train"]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tasks.proof.arms import ARMS, Verification, treated
+from tasks.proof.arms import ARMS, Verification, apply_arm
 
 IDS = np.array([f"{i * 7919 % 1009:04d}" for i in range(60)], dtype=object)
 LABELS = np.arange(60) % 3
@@ -19,7 +19,7 @@ ROWS = st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.integers(-1, 3)),
 
 
 def of(arm, seed=0, order=slice(None)):
-    return treated(IDS[order], LABELS[order], FLAGGED[order], SUGGESTED[order], arm, seed)
+    return apply_arm(IDS[order], LABELS[order], FLAGGED[order], SUGGESTED[order], arm, seed)
 
 
 def columns(rows):
@@ -47,7 +47,7 @@ def test_relabelling_mends_whom_another_label_is_suggested_for_and_removes_the_r
 @given(ROWS)
 def test_relabelling_is_what_a_loop_does(rows):
     ids, labels, flagged, suggested = columns(rows)
-    kept, new = treated(ids, labels, flagged, suggested, "relabelled")
+    kept, new = apply_arm(ids, labels, flagged, suggested, "relabelled")
     for i, (label, flag, other) in enumerate(rows):
         mend = flag and other not in (-1, label)
         assert (bool(kept[i]), int(new[i])) == (not flag or mend, other if mend else label)
@@ -57,7 +57,7 @@ def test_relabelling_is_what_a_loop_does(rows):
 def test_no_arm_changes_what_it_is_given(rows, arm):
     ids, *arrays = columns(rows)
     before = [array.copy() for array in arrays]
-    kept, labels = treated(ids, *arrays, arm, 0)
+    kept, labels = apply_arm(ids, *arrays, arm, 0)
     kept[:], labels[:] = False, -5
     for array, old in zip(arrays, before, strict=True):
         np.testing.assert_array_equal(array, old)
@@ -66,7 +66,7 @@ def test_no_arm_changes_what_it_is_given(rows, arm):
 @given(ROWS, st.integers(0, 5))
 def test_random_drops_as_many_of_each_class_as_are_flagged(rows, seed):
     ids, labels, flagged, suggested = columns(rows)
-    kept, _ = treated(ids, labels, flagged, suggested, "random", seed)
+    kept, _ = apply_arm(ids, labels, flagged, suggested, "random", seed)
     np.testing.assert_array_equal(np.bincount(labels[~kept], minlength=4), np.bincount(labels[flagged], minlength=4))
 
 
@@ -108,7 +108,7 @@ def test_where_nothing_is_flagged_nothing_but_the_untouched_arm_is_trained():
 
 
 def test_the_verdict_is_about_what_is_published():
-    assert (Verification().treated, Verification(remedy="relabel").treated) == ("cleaned", "relabelled")
+    assert (Verification().treatment, Verification(remedy="relabel").treatment) == ("cleaned", "relabelled")
 
 
 @pytest.mark.parametrize("option", [{"seeds": 0}, {"remedy": "keep"}, {"margin": 1.0}, {"class_loss": -0.1}])

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.pipeline.schemas import EXAMINATION
-from tasks.proof.heldout_labels import SUSPECT, examined, imagined
+from tasks.proof.heldout_labels import SUSPECT, draw_alternatives, examine_labels
 
 CLASSES = ["ape", "bee", "cat", "dog"]
 K = len(CLASSES)
@@ -36,7 +36,7 @@ def world(n, share, seed=0, sure=0.9):
 
 def test_wrong_labels_are_suspect_and_right_ones_are_not():
     ids, truth, labels, p, votes = world(2000, 0.1)
-    table = examined(ids, "test", labels, p, votes, CLASSES)
+    table = examine_labels(ids, "test", labels, p, votes, CLASSES)
     assert table.schema.equals(EXAMINATION)
     rows = {row["sample_id"]: row for row in table.to_pylist()}
     suspect = np.array([rows[name]["suspect"] for name in ids])
@@ -52,21 +52,21 @@ def test_wrong_labels_are_suspect_and_right_ones_are_not():
 
 def test_of_a_clean_split_next_to_nothing_is_suspect():
     ids, _, labels, p, votes = world(2000, 0.0)
-    assert sum(examined(ids, "test", labels, p, votes, CLASSES)["suspect"].to_pylist()) <= 20
+    assert sum(examine_labels(ids, "test", labels, p, votes, CLASSES)["suspect"].to_pylist()) <= 20
 
 
 def test_the_most_suspect_come_first_whatever_the_order_of_the_rows():
     ids, _, labels, p, votes = world(300, 0.2)
-    table = examined(ids, "test", labels, p, votes, CLASSES)
+    table = examine_labels(ids, "test", labels, p, votes, CLASSES)
     chances = table["p_wrong"].to_pylist()
     assert chances == sorted(chances, reverse=True)
     order = np.random.default_rng(1).permutation(300)
-    assert examined(ids[order], "test", labels[order], p[order], votes[order], CLASSES).equals(table)
+    assert examine_labels(ids[order], "test", labels[order], p[order], votes[order], CLASSES).equals(table)
 
 
 def test_a_reason_says_what_both_observers_say():
     ids, _, labels, p, votes = world(300, 0.2)
-    (first, *_, last) = examined(ids, "test", labels, p, votes, CLASSES).to_pylist()
+    (first, *_, last) = examine_labels(ids, "test", labels, p, votes, CLASSES).to_pylist()
     assert first["reason"] == (
         f"given {first['label']} (p = {first['p_label']:.3f}), models that saw no held-out label say "
         f"{first['predicted']} (p = {first['p_predicted']:.3f}), 3% of the nearest training samples bear "
@@ -82,7 +82,7 @@ def test_a_handful_of_samples_is_examined_all_the_same(n, k, seed):
     p = generator.dirichlet(np.ones(k), n).astype(np.float32)
     votes = generator.dirichlet(np.ones(k), n).astype(np.float32)
     ids = np.array([f"{i:02d}" for i in range(n)], dtype=object)
-    table = examined(ids, "validation", generator.integers(0, k, n), p, votes, [str(c) for c in range(k)])
+    table = examine_labels(ids, "validation", generator.integers(0, k, n), p, votes, [str(c) for c in range(k)])
     chances = np.array(table["p_wrong"].to_pylist())
     assert table.num_rows == n
     assert ((chances >= 0) & (chances <= 1)).all()
@@ -91,7 +91,7 @@ def test_a_handful_of_samples_is_examined_all_the_same(n, k, seed):
 @given(st.integers(1, 3000), st.integers(2, 9))
 def test_what_is_imagined_is_always_another_class_and_never_of_too_many(n, k):
     labels = np.arange(n) % k
-    rows, other = imagined(labels, k)
+    rows, other = draw_alternatives(labels, k)
     assert len(rows) == len(np.unique(rows)) == min(n, 2000)
     assert (other != labels[rows]).all()
     assert ((other >= 0) & (other < k)).all()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tasks.dataset.targets import Target
 from tasks.pipeline.schemas import FLAGS, SAMPLES, scores
-from tasks.proof.arms import Verification, flagged_among, treated
+from tasks.proof.arms import Verification, apply_arm, flagged_among
 from tasks.versions.contents import THIN, Decided, decide
 
 CLASSES = ["ape", "bee", "cat"]
@@ -43,6 +43,6 @@ def test_an_arm_and_a_version_keep_the_same_rows_under_the_same_labels(remedy, r
     labels = np.array([CLASSES.index(label) for label in given_labels])
     flagged, suggested, text = flagged_among(flags, names, Target(classes=tuple(CLASSES)))
     assert text.to_pylist() == [other for _, _, other in rows]
-    kept, borne = treated(names, labels, flagged, suggested, Verification(remedy=remedy).treated)
+    kept, borne = apply_arm(names, labels, flagged, suggested, Verification(remedy=remedy).treatment)
     assert published["sample_id"].to_pylist() == names[kept].tolist()
     assert published["label"].to_pylist() == [CLASSES[y] for y in borne[kept]]

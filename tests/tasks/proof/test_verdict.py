@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from tasks.proof.arms import Verification
-from tasks.proof.verdict import Change, Gain, gain_of, most_changed, told, verdict_of
+from tasks.proof.verdict import Change, Gain, gain_of, most_changed, verdict_lines, verdict_of
 
 SEEDS, TESTED = 5, 2000
 
@@ -187,7 +187,7 @@ def facts(**more):
 
 
 def test_a_summary_says_all_that_one_needs_to_decide():
-    assert told(facts()) == [
+    assert verdict_lines(facts()) == [
         "before: 90.00%",
         "after: 92.00%",
         "relabelled: 92.50%",
@@ -206,17 +206,22 @@ def test_a_summary_says_all_that_one_needs_to_decide():
 
 def test_suspect_test_labels_are_counted_and_the_figures_without_them_told():
     gains = facts()["gains"]["cleaned"]
-    lines = told(facts(suspects=12, trusted={"tested_on": 988, "accuracy": {}, "gains": gains}))
+    lines = verdict_lines(facts(suspects=12, trusted={"tested_on": 988, "accuracy": {}, "gains": gains}))
     (line,) = [line for line in lines if "suspect" in line]
     assert line == (
         "12 of 1,000 test labels are suspect themselves (examination.parquet); without them: against untouched +0.50% "
         "(95 % [-1.00%, +2.00%]), no evidence; against random +2.00% (95 % [+1.00%, +3.00%]), helps"
     )
-    assert told(facts(suspects=1000))[-3] == "1,000 of 1,000 test labels are suspect themselves (examination.parquet)"
+    assert (
+        verdict_lines(facts(suspects=1000))[-3]
+        == "1,000 of 1,000 test labels are suspect themselves (examination.parquet)"
+    )
 
 
 def test_where_relabelled_data_are_published_the_other_arm_is_named_for_what_it_is():
-    lines = told(facts(verdict=judged("helps", "helps", [change(-0.9)], remedy="relabel").model_dump(mode="json")))
+    lines = verdict_lines(
+        facts(verdict=judged("helps", "helps", [change(-0.9)], remedy="relabel").model_dump(mode="json"))
+    )
     assert lines[1:3] == ["after: 92.50%, relabelled", "removed instead: 92.00%"]
     assert lines[-1].startswith("stays a candidate because class cat loses more")
 
@@ -224,4 +229,6 @@ def test_where_relabelled_data_are_published_the_other_arm_is_named_for_what_it_
 def test_an_arm_that_was_not_trained_is_not_told_of():
     accuracy = facts()["accuracy"]
     del accuracy["relabelled"]
-    assert told(facts(accuracy=accuracy)) == [line for line in told(facts()) if not line.startswith("relabelled")]
+    assert verdict_lines(facts(accuracy=accuracy)) == [
+        line for line in verdict_lines(facts()) if not line.startswith("relabelled")
+    ]
