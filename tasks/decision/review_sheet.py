@@ -132,7 +132,7 @@ def read_sheet(path: Path, flags: pa.Table, target: Target) -> pa.Table:
         if name not in ids:
             raise _bad(path, "training samples of this run", f"{name!r} in row {row}")
         if label is not None and target.read(label) is None:
-            raise _bad(path, f"{target.told} as new_label", f"{label!r} in row {row}")
+            raise _bad(path, f"{target.description} as new_label", f"{label!r} in row {row}")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise _bad(path, "each sample once", f"{twice} several times")

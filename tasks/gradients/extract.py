@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
-from tasks.core.devices import claimed
+from tasks.core.devices import claim
 from tasks.dataset.samples import fold_of, load
 from tasks.dataset.targets import target_of
 from tasks.gradients.kinds import Gradient
@@ -42,7 +42,7 @@ def extract(
 
     name, target = PurePath(samples.files[0].name).stem, target_of(samples)
     shard = Shard(run, samples, checkpoints, recipe, gradient, plan.folds.facts["samples"])
-    with run.draft("gradients") as draft, claimed(recipe.training.device) as device:
+    with run.draft("gradients") as draft, claim(recipe.training.device) as device:
         if not name.startswith("train"):
             inputs = load(run, samples, "validation")
             with ShardWriter(draft, name, "reference") as writer:
@@ -50,8 +50,8 @@ def extract(
                     shard.take(writer, inputs, np.arange(len(inputs.ids)), fold, device)
             return draft.commit(**shard.facts)
         inputs = load(run, samples, "train")
-        fold, planted = fold_of(run, plan.folds, inputs.ids), plan.planted(run, target)
-        rows, canary = indices_among(inputs.ids, planted.ids)
+        fold, canary_labels = fold_of(run, plan.folds, inputs.ids), plan.canary_labels(run, target)
+        rows, canary = indices_among(inputs.ids, canary_labels.ids)
         base_shard = BaseShard(run, base, shard.metadata, inputs, samples.facts["classes"])
         whole = base_shard.shard(name)
         if whole is not None:
@@ -61,13 +61,13 @@ def extract(
         else:
             todo = np.ones(len(inputs.ids), bool)
             with ShardWriter(draft, name) as writer:
-                for known, batch in base_shard.rows():
+                for base_rows, batch in base_shard.rows():
                     writer.write(batch)
-                    todo[known] = False
+                    todo[base_rows] = False
                 for one in np.unique(fold[todo]).tolist():
                     shard.take(writer, inputs, np.flatnonzero(todo & (fold == one)), one, device)
         if len(rows):
-            inputs.relabel(rows, planted.text.take(pa.array(canary)), target)
+            inputs.relabel(rows, canary_labels.text.take(pa.array(canary)), target)
             with ShardWriter(draft, name, "canaries") as writer:
                 for one in np.unique(fold[rows]).tolist():
                     shard.take(writer, inputs, rows[fold[rows] == one], one, device)

@@ -14,12 +14,12 @@ from tasks.dataset.payload import payload_of
 from tasks.dataset.samples import Inputs
 from tasks.dataset.targets import Target, target_of
 from tasks.gradients.kinds import Gradient, Taker
-from tasks.gradients.kinds.projected import told
+from tasks.gradients.kinds.projected import layer_name
 from tasks.gradients.shard_metadata import ShardMetadata
 from tasks.gradients.shards import ShardWriter
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.schemas import gradient_shard
-from tasks.training.fit import build, restored
+from tasks.training.fit import build, load_networks
 from tasks.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -99,8 +99,8 @@ def batch_rows(gradient: Gradient, network: nn.Module, example: torch.Tensor, me
         for hook in hooks:
             hook.remove()
     sample = 3 * sum(sizes) + 4 * gradient.values(network) + example[:1].numel() * example.element_size()
-    fitting = max(1, int(_budget(memory, example.device)) // max(1, sample))
-    return min(_LARGEST_BATCH, 1 << (fitting.bit_length() - 1))
+    count = max(1, int(_budget(memory, example.device)) // max(1, sample))
+    return min(_LARGEST_BATCH, 1 << (count.bit_length() - 1))
 
 
 def _budget(memory: int, device: torch.device) -> float:
@@ -111,7 +111,7 @@ def _budget(memory: int, device: torch.device) -> float:
     return torch.cuda.get_device_properties(device).total_memory / 4 if device.type == "cuda" else memory / 8
 
 
-def taken(
+def take_batches(
     takers: list[Taker],
     gradient: Gradient,
     inputs: Inputs,
@@ -138,7 +138,7 @@ def taken(
     from tasks.kernels.checkpoints import combine
     from tasks.kernels.transfer import Arriving, send
 
-    waiting: tuple[np.ndarray, Arriving] | None = None
+    pending: tuple[np.ndarray, Arriving] | None = None
     at, rows = 0, inputs.by_length(rows)
     while at < len(rows):
         check()
@@ -147,15 +147,15 @@ def taken(
             x = send(inputs.batch(torch.from_numpy(batch)), device)
             y = send(inputs.y[torch.from_numpy(batch)], device)
             each = [take(x, y) for take in takers]
-            combined = combine(
+            combination = combine(
                 [one.columns for one in each], [one.squares for one in each], gradient.checkpoints, unit=gradient.unit
             )
             outcome = target.outcome(each[-1].logits, y, loss)
-            columns = outcome._asdict() | combined.columns | {"l1": combined.l1, "l2": combined.l2}
+            columns = outcome._asdict() | combination.columns | {"l1": combination.l1, "l2": combination.l2}
             columns["logits"] = each[-1].logits.float()
-            if combined.layer_norms is not None:
-                columns["layer_norms"] = combined.layer_norms
-            arriving = Arriving(columns)
+            if combination.layer_norms is not None:
+                columns["layer_norms"] = combination.layer_norms
+            transfer = Arriving(columns)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -165,11 +165,11 @@ def taken(
             continue
         size.went_well()
         at += len(batch)
-        if waiting is not None:
-            yield waiting[0], waiting[1].wait()
-        waiting = (batch, arriving)
-    if waiting is not None:
-        yield waiting[0], waiting[1].wait()
+        if pending is not None:
+            yield pending[0], pending[1].wait()
+        pending = (batch, transfer)
+    if pending is not None:
+        yield pending[0], pending[1].wait()
 
 
 def record_batch(
@@ -204,28 +204,28 @@ def record_batch(
     }
     for name in schema.names:
         if name in ("layer_norms", "logits"):
-            arrays[name] = _listed(values[name])
+            arrays[name] = _fixed_size_lists(values[name])
         elif name in vectors:
-            arrays[name] = _listed(_stored(vectors[name], store, inputs.ids[rows]))
+            arrays[name] = _fixed_size_lists(_cast_to_store(vectors[name], store, inputs.ids[rows]))
         elif name not in arrays:
             arrays[name] = pa.array(values[name])
     return pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
 
 
-def _stored(values: np.ndarray, store: str, ids: np.ndarray) -> np.ndarray:
+def _cast_to_store(values: np.ndarray, store: str, ids: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):
-        stored = values.astype(store, copy=False)
-    if not np.isfinite(stored).all():
+        result = values.astype(store, copy=False)
+    if not np.isfinite(result).all():
         raise BadModel(
-            where=f"the gradient of sample {ids[int(np.argmin(np.isfinite(stored).all(1)))]}",
+            where=f"the gradient of sample {ids[int(np.argmin(np.isfinite(result).all(1)))]}",
             expected=f"values that {store} can hold",
             got=f"one as large as {np.nanmax(np.abs(values)):.3g}",
             do="Use --gradient.store float32.",
         )
-    return stored
+    return result
 
 
-def _listed(values: np.ndarray) -> pa.FixedSizeListArray:
+def _fixed_size_lists(values: np.ndarray) -> pa.FixedSizeListArray:
     return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
 
 
@@ -271,7 +271,9 @@ class Shard:
         example = inputs.x[:1].to(device)
         takers = [self.gradient.taker(network, example, self.loss, self.dataset) for network in networks]
         size = BatchSize(batch_rows(self.gradient, networks[0], self.model.largest(example), self.run.memory))
-        for of_batch, columns in taken(takers, self.gradient, inputs, rows, size, device, self.loss, self.target):
+        for of_batch, columns in take_batches(
+            takers, self.gradient, inputs, rows, size, device, self.loss, self.target
+        ):
             writer.write(record_batch(inputs, of_batch, fold, columns, self.target, self.metadata))
 
     def _blank(self) -> nn.Module:
@@ -279,7 +281,7 @@ class Shard:
 
     def _networks(self, fold: int) -> list[nn.Module]:
         payload = payload_of(self.samples)
-        return restored(self.run, self.by_fold[fold], self.model, payload, self.target.outputs)
+        return load_networks(self.run, self.by_fold[fold], self.model, payload, self.target.outputs)
 
 
 def metadata_of(gradient: Gradient, loss: Loss, checkpoints: list[Artefact], layers: list[str]) -> ShardMetadata:
@@ -292,6 +294,6 @@ def metadata_of(gradient: Gradient, loss: Loss, checkpoints: list[Artefact], lay
         loss=(loss.kind, loss.smoothing),
         checkpoints=tuple(checkpoint.digest for checkpoint in checkpoints),
         epochs=tuple(checkpoints[0].facts["epochs"]),
-        layers=tuple(told(name) for name in layers),
+        layers=tuple(layer_name(name) for name in layers),
         joined="sum" if gradient.checkpoints == "average" else "stack",
     )

@@ -12,12 +12,12 @@ from tasks.training.models import Model
 
 
 @step("probe {model.kind}")
-def probe(run: Run, meaning: Artefact, model: Model, gradient: Gradient) -> Artefact:
+def probe(run: Run, description: Artefact, model: Model, gradient: Gradient) -> Artefact:
     """Build the network once and refuse what the gradient kind cannot serve.
 
     Args:
         run: where to write.
-        meaning: what inputs and labels are (``split_of(samples)`` without any split), and no row of them.
+        description: what inputs and labels are (``split_of(samples)`` without any split), and no row of them.
         model: what is built.
         gradient: what it must give.
 
@@ -29,9 +29,9 @@ def probe(run: Run, meaning: Artefact, model: Model, gradient: Gradient) -> Arte
     from tasks.dataset.payload import payload_of
     from tasks.dataset.targets import target_of
 
-    payload: Payload = payload_of(meaning)
+    payload: Payload = payload_of(description)
     with exclusive("cpu"), torch.random.fork_rng(devices=[]):
-        network = build(model, payload, target_of(meaning).outputs)
+        network = build(model, payload, target_of(description).outputs)
         gradient.check(network, payload.blank(2))
     with run.draft("network") as draft:
         return draft.commit(parameters=sum(parameter.numel() for parameter in network.parameters()))

@@ -43,12 +43,12 @@ class BaseShard:
             for path in sample_paths(run, before, "train"):
                 with pq.ParquetFile(path) as file:
                     for batch in file.iter_batches(columns=["sample_id", "label"]):
-                        rows, indices = self._matched(batch)
+                        rows, indices = self._match(batch)
                         equal = pc.equal(batch["label"].take(rows), labels.take(indices))
                         self.same[indices.filter(equal).to_numpy()] = True
 
-    def _matched(self, batch: pa.RecordBatch) -> tuple[pa.Array, pa.Array]:
-        """(rows of ``batch`` that are samples of this shard, their places in it)."""
+    def _match(self, batch: pa.RecordBatch) -> tuple[pa.Array, pa.Array]:
+        """(rows of ``batch`` that are samples of this shard, their positions in it)."""
         index = pc.index_in(batch["sample_id"], value_set=self.ids)
         return pc.indices_nonzero(pc.is_valid(index)), index.drop_null()
 
@@ -69,7 +69,7 @@ class BaseShard:
         return ShardMetadata.of(schema) == self.metadata
 
     def rows(self) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
-        """(places in the shard, their gradients as they were stored)."""
+        """(positions in the shard, their gradients as they were stored)."""
         missing = int(self.same.sum())
         for artefact in self.shards:
             for path in self.run.paths(artefact, ".arrow", "gradients") if missing else []:
@@ -77,9 +77,9 @@ class BaseShard:
                 if not self._alike(table.schema):
                     continue
                 for batch in table.to_batches():
-                    rows, indices = self._matched(batch)
-                    known = pa.array(self.same[indices.to_numpy()])
-                    rows, indices = rows.filter(known), indices.filter(known).to_numpy()
+                    rows, indices = self._match(batch)
+                    mask = pa.array(self.same[indices.to_numpy()])
+                    rows, indices = rows.filter(mask), indices.filter(mask).to_numpy()
                     if len(rows):
                         yield indices, batch if len(rows) == batch.num_rows else batch.take(rows)
                         missing -= len(rows)

@@ -36,15 +36,15 @@ class ShardMetadata(BaseModel):
         Raises:
             BadArtefact: the shard does not tell.
         """
-        told = (schema.metadata or {}).get(_ABOUT)
-        if told is None:
+        text = (schema.metadata or {}).get(_ABOUT)
+        if text is None:
             raise BadArtefact(
                 where="a gradient shard",
                 expected="its model and projection in the file's metadata",
                 got="a file without",
                 do="It was not written by gradsieve; delete its folder in the lake and run again.",
             )
-        return cls.model_validate_json(told)
+        return cls.model_validate_json(text)
 
     def on(self, schema: pa.Schema) -> pa.Schema:
         """The schema that carries it."""

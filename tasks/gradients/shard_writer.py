@@ -26,8 +26,8 @@ class ShardWriter:
 
     def __init__(self, draft: Draft, name: str, folder: str = "gradients") -> None:
         self.draft, self.name, self.folder = draft, name, folder
-        self._waiting: list[pa.RecordBatch] = []
-        self._waiting_bytes = 0
+        self._buffer: list[pa.RecordBatch] = []
+        self._buffer_bytes = 0
         self._scalars: list[pa.RecordBatch] = []
         self._files: list[int] = []
         self._sink: pa.OSFile | None = None
@@ -39,14 +39,14 @@ class ShardWriter:
     def write(self, batch: pa.RecordBatch) -> None:
         """Append rows of ``schemas.gradient_shard``'s schema, carrying ``ShardMetadata``."""
         self._scalars.append(pa.RecordBatch.from_arrays([batch[name] for name in GRADIENTS.names], schema=GRADIENTS))
-        self._waiting.append(batch)
-        self._waiting_bytes += batch.nbytes
-        if self._waiting_bytes >= _BATCH_BYTES:
+        self._buffer.append(batch)
+        self._buffer_bytes += batch.nbytes
+        if self._buffer_bytes >= _BATCH_BYTES:
             self._flush()
 
     def __exit__(self, kind: Any, *_: Any) -> None:
         if kind is None:
-            if self._waiting:
+            if self._buffer:
                 self._flush()
             self._close()
             scalars = pa.Table.from_batches(self._scalars, GRADIENTS)
@@ -58,12 +58,12 @@ class ShardWriter:
     def _flush(self) -> None:
         if self._writer is None:
             self._sink = pa.OSFile(str(self.draft.path(self._path())), "wb")
-            self._writer = pa.ipc.new_file(self._sink, self._waiting[0].schema)
+            self._writer = pa.ipc.new_file(self._sink, self._buffer[0].schema)
             self._files.append(0)
-        batch = self._waiting[0] if len(self._waiting) == 1 else pa.concat_batches(self._waiting)
+        batch = self._buffer[0] if len(self._buffer) == 1 else pa.concat_batches(self._buffer)
         self._writer.write_batch(batch)
         self._files[-1] += batch.num_rows
-        self._waiting, self._waiting_bytes = [], 0
+        self._buffer, self._buffer_bytes = [], 0
         if self._sink is not None and self._sink.tell() >= _FILE_BYTES:
             self._close()
 

@@ -77,8 +77,8 @@ class GradientShards:
                 expected, got = difference(self.metadata, metadata)
                 raise BadArtefact(
                     where=str(path),
-                    expected=f"gradients as in {paths[0][0].name}: {expected or _told(first)}",
-                    got=got or str(_told(file.schema)),
+                    expected=f"gradients as in {paths[0][0].name}: {expected or _gradient_widths(first)}",
+                    got=got or str(_gradient_widths(file.schema)),
                     do=f"It is of another model or projection; delete {artefact.folder} in the lake and run again.",
                 )
         self.widths = _widths(first)
@@ -87,7 +87,7 @@ class GradientShards:
         self._own = sum(sum(file.rows) for file in self._files[:mine])
 
     def __len__(self) -> int:
-        return int(self._starts[-1]) - int(self._replaced.sum())
+        return int(self._starts[-1]) - int(self._is_replaced.sum())
 
     @property
     def factored(self) -> bool:
@@ -108,20 +108,20 @@ class GradientShards:
         return one * self.terms if self.metadata.joined == "stack" else one
 
     @cached_property
-    def _replaced(self) -> np.ndarray:
+    def _is_replaced(self) -> np.ndarray:
         """Positions in the files whose sample another one stands for; none without ``instead``."""
         if self._own == self._starts[-1]:
             return np.zeros(0, bool)
         ids = self._column("sample_id")
-        replaced = pc.is_in(ids, value_set=ids.slice(self._own)).to_numpy(zero_copy_only=False).copy()
-        replaced[self._own :] = False
-        return replaced
+        mask = pc.is_in(ids, value_set=ids.slice(self._own)).to_numpy(zero_copy_only=False).copy()
+        mask[self._own :] = False
+        return mask
 
     @cached_property
     def _order(self) -> np.ndarray:
         """Position in the files of each sample, by sorted sample_id."""
-        order = _sorted(self._column("sample_id"))
-        return order[~self._replaced[order]] if len(self._replaced) else order
+        order = _sort_order(self._column("sample_id"))
+        return order[~self._is_replaced[order]] if len(self._is_replaced) else order
 
     def _column(self, name: str) -> pa.Array:
         """A copy of one column, in the files' order."""
@@ -152,9 +152,9 @@ class GradientShards:
             for batch in file.batches():
                 ranks, views = rank[first : first + batch.num_rows], self._views(batch, names)
                 first += batch.num_rows
-                if len(self._replaced) and (ranks < 0).any():
-                    kept = ranks >= 0
-                    ranks, views = ranks[kept], {name: view[kept] for name, view in views.items()}
+                if len(self._is_replaced) and (ranks < 0).any():
+                    mask = ranks >= 0
+                    ranks, views = ranks[mask], {name: view[mask] for name, view in views.items()}
                 if len(ranks):
                     yield ranks, views
 
@@ -164,26 +164,26 @@ class GradientShards:
         Only the record batches that hold one of them are read.
         """
         indices = self._order[ranks]
-        by_place = np.argsort(indices, kind="stable")
-        cuts = np.searchsorted(indices[by_place], self._starts)
+        by_index = np.argsort(indices, kind="stable")
+        cuts = np.searchsorted(indices[by_index], self._starts)
         types = {name: self._files[0].schema.field(name).type.value_type.to_pandas_dtype() for name in names}
-        found = {name: np.empty((len(ranks), self.widths[name]), kind) for name, kind in types.items()}
+        columns = {name: np.empty((len(ranks), self.widths[name]), kind) for name, kind in types.items()}
         before = 0
         for file in self._files:
             only = [i for i in range(len(file.rows)) if cuts[before + i] < cuts[before + i + 1]]
             for i, batch in zip(only, file.batches(only), strict=True):
-                some = by_place[cuts[before + i] : cuts[before + i + 1]]
+                some = by_index[cuts[before + i] : cuts[before + i + 1]]
                 for name, view in self._views(batch, names).items():
-                    found[name][some] = view[indices[some] - self._starts[before + i]]
+                    columns[name][some] = view[indices[some] - self._starts[before + i]]
             before += len(file.rows)
-        return found
+        return columns
 
     def matrix(self, name: str) -> np.ndarray:
         """One vector column whole, n × width float32, by sorted sample_id."""
-        found = np.empty((len(self), self.widths[name]), np.float32)
+        matrix = np.empty((len(self), self.widths[name]), np.float32)
         for rank, columns in self.vectors(name):
-            found[rank] = columns[name]
-        return found
+            matrix[rank] = columns[name]
+        return matrix
 
     def factors(self) -> Iterator[Factors]:
         """Both factors, record batch by record batch, zero-copy.
@@ -214,12 +214,12 @@ class GradientShards:
 
         from tasks.kernels.outer import joined_outer
 
-        joined: Any = self.metadata.joined
+        layout: Any = self.metadata.joined
         for factors in self.factors():
             for at in range(0, len(factors.rank), size):
                 # A copy of the piece: torch warns of arrays that cannot be written to.
                 left, right = (torch.from_numpy(np.array(side[at : at + size], np.float32)) for side in factors[1:])
-                yield factors.rank[at : at + size], joined_outer(left, right, joined).numpy()
+                yield factors.rank[at : at + size], joined_outer(left, right, layout).numpy()
 
     @property
     def dense_bytes(self) -> int:
@@ -248,7 +248,7 @@ class GradientShards:
         return matrix
 
 
-def _sorted(ids: pa.Array) -> np.ndarray:
+def _sort_order(ids: pa.Array) -> np.ndarray:
     """Positions that sort these strings by their bytes (which for UTF-8 is by code points).
 
     Arrow's own sort takes 10 s for ten million; their first eight bytes as one number tell nearly all of them apart
@@ -271,7 +271,7 @@ def _sorted(ids: pa.Array) -> np.ndarray:
     return order
 
 
-def _told(schema: pa.Schema) -> dict[str, int]:
+def _gradient_widths(schema: pa.Schema) -> dict[str, int]:
     return {name: width for name, width in _widths(schema).items() if name in _GRADIENTS}
 
 

@@ -254,13 +254,13 @@ CURVES = pa.schema(
 )
 
 
-def votes(classes: int, listed: int) -> pa.Schema:
+def votes(classes: int, width: int) -> pa.Schema:
     """Schema of the neighbours' votes: a share for each class, and the nearest by their place among the sorted ids."""
     return pa.schema(
         [
             pa.field("sample_id", pa.string(), nullable=False),
             pa.field("votes", pa.list_(pa.float32(), classes), nullable=False),
-            pa.field("neighbours", pa.list_(pa.int32(), listed), nullable=False),
+            pa.field("neighbours", pa.list_(pa.int32(), width), nullable=False),
         ]
     )
 

@@ -17,7 +17,7 @@ from tasks.core.plugins import Component
 from tasks.dataset.targets import Target
 from tasks.pipeline.artefacts import Artefact, Run
 
-# In a small dataset so many are planted all the same, up to a fifth of it: of fewer no share can be told.
+# A small dataset has at least so many, up to a fifth of it: fewer measure no share.
 _AT_LEAST, _AT_MOST = 50, 0.2
 
 KINDS = ("slip", "class", "neighbour")
@@ -34,7 +34,7 @@ class Canaries(Component):
     share: float = Field(default=0.05, ge=0, le=0.3, description="Share of the training samples; 0 plants none.")
     seed: int = Field(default=0, ge=-(2**63), lt=2**63, description="Seed of the draw.")
 
-    def chosen(self, draws: np.ndarray) -> np.ndarray:
+    def draw(self, draws: np.ndarray) -> np.ndarray:
         """Which samples are canaries, by one uniform draw each."""
         if not self.share:
             return np.zeros(len(draws), bool)
@@ -50,7 +50,7 @@ class CanaryLabels(NamedTuple):
     labels: np.ndarray
     """Planted stratum, int64."""
     kinds: np.ndarray
-    """int8, a place in ``KINDS``."""
+    """int8, an index of ``KINDS``."""
     networks: np.ndarray
     """m × f, whether the fold's network is trained on the planted label."""
     text: pa.Array
@@ -84,6 +84,6 @@ def canary_labels_of(run: Run, canaries: Artefact, target: Target) -> CanaryLabe
 
 
 def indices_among(ids: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(rows of ``ids`` that stand in ``among``, their places there)."""
+    """(rows of ``ids`` that stand in ``among``, their positions there)."""
     index = pc.index_in(pa.array(ids, pa.string()), value_set=pa.array(among, pa.string()))
     return np.flatnonzero(index.is_valid().to_numpy(zero_copy_only=False)), index.drop_null().to_numpy()

@@ -54,14 +54,16 @@ def make_folds(run: Run, samples: Artefact, folds: int, base: Artefact) -> Artef
         before = stages_of(run, base, "samples")[0]
         _check_base(samples, folds, before, earlier[0])
         # Dealt beside what the base's models were trained on and has left the source since: a copy may have stayed.
-        gone = table_of(run, before, ["sample_id", "split", "group"])
-        gone = gone.filter(pc.equal(gone["split"], "train"))
-        gone = gone.filter(pc.invert(pc.is_in(gone["sample_id"], value_set=pa.array(ids, pa.string()))))
-        every = ids + gone["sample_id"].to_pylist()
-        units = inseparable(every, table["group"].to_pylist() + gone["group"].to_pylist())
-        known = known_folds(run, earlier[0], np.array(every, dtype=object))
-        _check_units(units, known)
-        fold = extend_folds(units, known, *uniforms(every, 0), folds)[: len(ids)]
+        removed_rows = table_of(run, before, ["sample_id", "split", "group"])
+        removed_rows = removed_rows.filter(pc.equal(removed_rows["split"], "train"))
+        removed_rows = removed_rows.filter(
+            pc.invert(pc.is_in(removed_rows["sample_id"], value_set=pa.array(ids, pa.string())))
+        )
+        every = ids + removed_rows["sample_id"].to_pylist()
+        units = inseparable(every, table["group"].to_pylist() + removed_rows["group"].to_pylist())
+        base_folds = known_folds(run, earlier[0], np.array(every, dtype=object))
+        _check_units(units, base_folds)
+        fold = extend_folds(units, base_folds, *uniforms(every, 0), folds)[: len(ids)]
     else:
         fold = assign_folds(units, target_of(samples).strata(table["label"]), folds)
     with run.draft("folds") as draft:
@@ -73,30 +75,30 @@ def make_folds(run: Run, samples: Artefact, folds: int, base: Artefact) -> Artef
 
 
 def _new(run: Run, base: Artefact, table: pa.Table) -> np.ndarray:
-    """Who is new since the base's networks were trained, as it says itself or because it does not know them so."""
+    """Which samples are new since the base's networks were trained: by its own record, or absent there as they are."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     (before,), (folds,) = stages_of(run, base, "samples"), stages_of(run, base, "folds")
-    known = table_of(run, before, ["sample_id", "split", "label"])
-    known = known.filter(pc.equal(known["split"], "train"))
-    index = pc.index_in(table["sample_id"], value_set=known["sample_id"].combine_chunks())
-    same = pc.equal(known["label"].combine_chunks().take(index.combine_chunks()), table["label"].combine_chunks())
-    said = pq.read_table(run.path(folds))
-    said = said.filter(said["new"])
-    since = pc.is_in(table["sample_id"], value_set=said["sample_id"].combine_chunks().cast(pa.string()))
+    base_table = table_of(run, before, ["sample_id", "split", "label"])
+    base_table = base_table.filter(pc.equal(base_table["split"], "train"))
+    index = pc.index_in(table["sample_id"], value_set=base_table["sample_id"].combine_chunks())
+    same = pc.equal(base_table["label"].combine_chunks().take(index.combine_chunks()), table["label"].combine_chunks())
+    new_rows = pq.read_table(run.path(folds))
+    new_rows = new_rows.filter(new_rows["new"])
+    since = pc.is_in(table["sample_id"], value_set=new_rows["sample_id"].combine_chunks().cast(pa.string()))
     return pc.or_(pc.invert(pc.fill_null(same, fill_value=False)), since.combine_chunks()).to_numpy(
         zero_copy_only=False
     )
 
 
-def _check_units(units: np.ndarray, known: np.ndarray) -> None:
+def _check_units(units: np.ndarray, base_folds: np.ndarray) -> None:
     """Refuse groups that join samples of several folds: whichever is taken, its model has seen one of them."""
     import numpy as np
 
-    old = known >= 0
-    pairs = np.unique(np.stack([units[old], known[old].astype(units.dtype)]), axis=1)
+    old = base_folds >= 0
+    pairs = np.unique(np.stack([units[old], base_folds[old].astype(units.dtype)]), axis=1)
     names, folds = np.unique(pairs[0], return_counts=True)
     if (folds > 1).any():
         raise BadInput(

@@ -35,7 +35,7 @@ _REFERENCES = 100_000
 _WIDTH = 512
 # Of that draw and that projection; what they give should not differ from run to run.
 _SEED = 0
-LISTED = 20
+MOST_NAMED = 20
 """Neighbours that are listed by name: more than any guard looks at, and few beside a sample's shares of votes."""
 
 
@@ -47,9 +47,9 @@ class Neighbours(Component):
     )
 
     def among(self, samples: int) -> int:
-        """How many neighbours are asked among so many samples; fewer than there are."""
-        wanted = self.count or min(100, max(5, round(samples**0.5)))
-        return max(1, min(wanted, samples - 1))
+        """How many neighbours vote among so many samples; fewer than there are."""
+        count = self.count or min(100, max(5, round(samples**0.5)))
+        return max(1, min(count, samples - 1))
 
     def space(
         self, x: torch.Tensor, rows: np.ndarray, *, image: bool, tokens: Tokens | None = None
@@ -72,18 +72,18 @@ class Neighbours(Component):
         sample = features(x[torch.from_numpy(rows[:: -(-len(rows) // most)])])
         weights = rarity(sample) if tokens else 1.0
         scale = not image and not tokens
-        mapped = comparable(sample * weights, scale=scale, unit=unit, width=_WIDTH, seed=_SEED)
-        return lambda block: torch.cat([mapped(features(part) * weights) for part in block.split(_BLOCK)])
+        project = comparable(sample * weights, scale=scale, unit=unit, width=_WIDTH, seed=_SEED)
+        return lambda block: torch.cat([project(features(part) * weights) for part in block.split(_BLOCK)])
 
 
 @dataclass(frozen=True)
 class Electorate:
-    """The training samples whose labels are asked, in the space of comparison."""
+    """The training samples that vote, in the space of comparison."""
 
-    asked: np.ndarray
-    """Their places among the sorted ids of the training samples."""
+    ranks: np.ndarray
+    """Their ranks among the sorted ids of the training samples."""
     count: int
-    """How many of them a sample asks."""
+    """How many of them vote on a sample."""
     classes: int
     space: Callable[[torch.Tensor], torch.Tensor]
     references: torch.Tensor
@@ -99,34 +99,34 @@ class Electorate:
         payload: Payload,
         in_base: np.ndarray | None = None,
     ) -> Electorate:
-        """Those whose labels are asked of the training samples ``inputs``: of all, or of those in the base, n bool."""
+        """The voters among the training samples ``inputs``: of all, or of those in the base, n bool."""
         import torch
 
         from tasks.dataset.sample_ids import uniforms
 
         order = np.argsort(inputs.ids, kind="stable")
-        # Which samples are asked where there are too many: by id, so that a row more moves few others.
+        # Which samples vote where there are too many: by id, so that one row more changes few of them.
         eligible = np.arange(len(order)) if in_base is None else np.flatnonzero(in_base[order])
         draws, _ = uniforms(inputs.ids[order[eligible]].tolist(), _SEED)
-        asked = np.sort(eligible[np.argsort(draws)[:_REFERENCES]])
+        ranks = np.sort(eligible[np.argsort(draws)[:_REFERENCES]])
         space = neighbours.space(inputs.x, order[eligible], image=payload.is_image, tokens=payload.tokens)
-        indices = torch.from_numpy(order[asked])
+        indices = torch.from_numpy(order[ranks])
         references, labels = space(inputs.x[indices]).to(device), inputs.labels[indices].to(device)
-        return cls(asked, neighbours.among(len(asked)), classes, space, references, labels)
+        return cls(ranks, neighbours.among(len(ranks)), classes, space, references, labels)
 
     def votes(
-        self, x: torch.Tensor, rows: np.ndarray, themselves: np.ndarray, listed: int
+        self, x: torch.Tensor, rows: np.ndarray, themselves: np.ndarray, width: int
     ) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-        """What the nearest of them say of some samples, in blocks.
+        """The votes of the nearest on some samples, in blocks.
 
         Args:
             x: inputs.
             rows: which of them, in the order wanted.
-            themselves: n, which of the asked each sample is, −1 for none: nobody is asked about itself.
-            listed: how many of the nearest are named.
+            themselves: n, the rank of each sample among the references, −1 for none: no sample votes on itself.
+            width: how many of the nearest are named.
 
         Yields:
-            (which of ``rows``, shares of the classes among their neighbours' labels b × k, places of the nearest).
+            (which of ``rows``, shares of the classes among their neighbours' labels b × k, ranks of the nearest).
         """
         import torch
 
@@ -136,7 +136,7 @@ class Electorate:
             part = slice(first, first + _QUERIES)
             queries = self.space(x[torch.from_numpy(rows[part])]).to(self.references.device)
             own = torch.from_numpy(themselves[part]).to(queries.device)
-            for block, found, _ in nearest(queries, self.references, own, self.count):
+            for block, near, _ in nearest(queries, self.references, own, self.count):
                 at = slice(first + block.start, first + min(block.stop, len(queries)))
-                shares = votes(found, self.labels, self.classes)
-                yield at, shares.cpu().numpy(), self.asked[found[:, :listed].cpu().numpy()]
+                shares = votes(near, self.labels, self.classes)
+                yield at, shares.cpu().numpy(), self.ranks[near[:, :width].cpu().numpy()]

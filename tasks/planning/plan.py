@@ -22,6 +22,6 @@ class Plan(Bundle):
         """How many folds."""
         return self.folds.facts["folds"]
 
-    def planted(self, run: Run, target: Target) -> CanaryLabels:
+    def canary_labels(self, run: Run, target: Target) -> CanaryLabels:
         """The canaries; none where none are planted."""
         return CanaryLabels.none(self.count) if self.canaries is None else canary_labels_of(run, self.canaries, target)

@@ -38,26 +38,26 @@ def plant(
     target, classes, count = target_of(samples), samples.facts["classes"], folds.facts["folds"]
     table = pq.read_table(run.path(votes))
     ids = table["sample_id"].to_pylist()
-    given = given_texts(run, samples, table["sample_id"].combine_chunks())
-    labels = target.strata(given)
-    kept = _of_base(run, base, ids, given)
-    if kept is not None:
-        return _committed(run, kept)
+    texts = given_texts(run, samples, table["sample_id"].combine_chunks())
+    labels = target.strata(texts)
+    base_canaries = _of_base(run, base, ids, texts)
+    if base_canaries is not None:
+        return _commit(run, base_canaries)
     ballots = table["votes"].combine_chunks().flatten().to_numpy().reshape(len(ids), len(classes))
     which, kind_draw = uniforms(ids, canaries.seed, b"canary")
-    rows = np.flatnonzero(canaries.chosen(which))
+    rows = np.flatnonzero(canaries.draw(which))
     names = [ids[row] for row in rows]
     kinds = np.floor(kind_draw[rows] * len(KINDS)).astype(np.int64)
     label_draw, _ = uniforms(names, canaries.seed, b"canary label")
-    planted = planted_labels(
+    new_strata = planted_labels(
         labels[rows], ballots[rows], class_confusion(labels, ballots, len(classes)), kinds, label_draw
     )
     # A stratum is drawn, then one of the labels that its samples bear.
     within, _ = uniforms(names, canaries.seed, b"canary value")
     if target.kind == "class":
-        text = pa.array(classes, pa.string()).take(pa.array(planted))
+        text = pa.array(classes, pa.string()).take(pa.array(new_strata))
     else:
-        text = given.take(pa.array(drawn_within(planted, labels, within)))
+        text = texts.take(pa.array(drawn_within(new_strata, labels, within)))
     draws = np.stack([uniforms(names, canaries.seed, f"canary fold {f}".encode())[0] for f in range(count)], 1)
     fold = fold_of(run, folds, np.array(names, dtype=object)).astype(np.int64)
     networks = planting_networks(fold, draws)
@@ -69,25 +69,25 @@ def plant(
         pa.array(KINDS).take(pa.array(kinds)),
         pa.FixedSizeListArray.from_arrays(pa.array(networks.ravel()), count),
     ]
-    return _committed(run, pa.table(columns, schema=schema(count)))
+    return _commit(run, pa.table(columns, schema=schema(count)))
 
 
-def _of_base(run: Run, base: Artefact, ids: list[str], given: pa.Array) -> pa.Table | None:
+def _of_base(run: Run, base: Artefact, ids: list[str], texts: pa.Array) -> pa.Table | None:
     """The base's canaries that are still among the samples ``ids``, under another label than the planted one."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    planted = stages_of(run, base, "canaries")
-    if not planted:
+    artefacts = stages_of(run, base, "canaries")
+    if not artefacts:
         return None
-    old = pq.read_table(run.path(planted[0]))
-    now = given.take(pc.index_in(old["sample_id"], value_set=pa.array(ids, pa.string())).combine_chunks())
-    kept = old.filter(pc.not_equal(old["planted_label"], now))  # null, and so dropped, where the sample is gone
-    return kept if kept.num_rows else None
+    old = pq.read_table(run.path(artefacts[0]))
+    now = texts.take(pc.index_in(old["sample_id"], value_set=pa.array(ids, pa.string())).combine_chunks())
+    valid = old.filter(pc.not_equal(old["planted_label"], now))  # null, and so dropped, where the sample is gone
+    return valid if valid.num_rows else None
 
 
-def _committed(run: Run, canaries: pa.Table) -> Artefact:
+def _commit(run: Run, canaries: pa.Table) -> Artefact:
     import pyarrow.parquet as pq
 
     with run.draft("canaries") as draft:

@@ -79,7 +79,7 @@ class ArmResults:
             for name, value in facts.items():
                 table = table.append_column(name, pa.array([value] * len(table)))
             confidence, right = table["p_predicted"].to_numpy(), self._credit_of(arm, seed)
-            table = table.append_column("class", self.target.named(table["label"]))
+            table = table.append_column("class", self.target.names_of(table["label"]))
             outcomes.append(table.append_column("credit", pa.array(right.astype(float))))
             if self.target.kind != "class":
                 continue  # how sure one is of a number, or of each label of a set, is no probability of being right

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tasks.dataset.payload import payload_of
-from tasks.dataset.samples import remembered, sample_paths
+from tasks.dataset.samples import load_cached, sample_paths
 from tasks.dataset.targets import target_of
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.step import step
@@ -43,7 +43,7 @@ def audit_heldout_labels(
     tables = []
     # Who is never told how likely another label is has no opinion of the given one.
     for split in splits if target.has_class_probabilities else []:
-        inputs = remembered(run, samples, split)
+        inputs = load_cached(run, samples, split)
         probabilities, votes = _observe(run, samples, checkpoints, neighbours, recipe, inputs)
         tables.append(
             examine_labels(inputs.ids, split, inputs.labels.numpy(), probabilities, votes, list(target.classes))
@@ -66,20 +66,22 @@ def _observe(
     """(mean probabilities of the folds' last networks, shares of the neighbours' labels), n × k each."""
     import numpy as np
 
-    from tasks.core.devices import claimed
+    from tasks.core.devices import claim
     from tasks.planning.neighbours import Electorate
-    from tasks.training.fit import outputs_of, restored
+    from tasks.training.fit import load_networks, outputs_of
 
     payload, target, n = payload_of(samples), target_of(samples), len(inputs.ids)
     k, objective = len(target.classes), recipe.training.objective(target)
     probabilities, shares = np.zeros((n, k)), np.empty((n, k), np.float32)
-    with claimed(recipe.training.device) as device:
+    with claim(recipe.training.device) as device:
         # By fold, so that the sum does not depend on the order in which trainings finished.
         for checkpoint in sorted(checkpoints, key=lambda artefact: artefact.facts["fold"]):
-            outputs = outputs_of(restored(run, checkpoint, recipe.model, payload, target.outputs)[-1], inputs, device)
+            outputs = outputs_of(
+                load_networks(run, checkpoint, recipe.model, payload, target.outputs)[-1], inputs, device
+            )
             spread = target.spread(outputs, inputs.values)
             probabilities += target.probabilities(outputs, spread, objective).numpy()
-        train = remembered(run, samples, "train")
+        train = load_cached(run, samples, "train")
         electorate = Electorate.of(neighbours, train, k, device, payload)
         for at, of_block, _ in electorate.votes(inputs.x, np.arange(n), np.full(n, -1), 1):
             shares[at] = of_block

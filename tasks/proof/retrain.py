@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from tasks.dataset.payload import payload_of
-from tasks.dataset.samples import remembered
+from tasks.dataset.samples import load_cached
 from tasks.dataset.targets import Prediction, target_of
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.step import step
@@ -46,7 +46,7 @@ def retrain(
     from tasks.core import devices
 
     training = recipe.training
-    inputs, held_out = remembered(run, samples, "train"), remembered(run, samples, split)
+    inputs, held_out = load_cached(run, samples, "train"), load_cached(run, samples, split)
     target = target_of(samples)
     flagged, suggestions, text = flagged_among(pq.read_table(run.path(flags)), inputs.ids, target)
     differs = pc.fill_null(pc.not_equal(text, inputs.text(list(target.classes))), False)

@@ -197,7 +197,7 @@ class Evidence:
     @cached_property
     def canaries(self) -> CanaryLabels:
         """The run's canaries; the same whichever way one looks."""
-        return self.crossfit.plan.planted(self.run, self.target)
+        return self.crossfit.plan.canary_labels(self.run, self.target)
 
     @cached_property
     def canary_ranks(self) -> np.ndarray:

@@ -35,15 +35,15 @@ def base_of(run: Run, name: str | None, dataset: str, recipe: Recipe | None = No
     """
     if name is None:
         return reference(run, None)
-    recorded = RecordedRun.newest(run.lake, name, dataset)
-    if recorded is None:
+    record = RecordedRun.newest(run.lake, name, dataset)
+    if record is None:
         raise BadConfig(
             where="option base",
             expected=f"a recorded run's id, or latest of the dataset {dataset}",
             got=f"{name}, of which there is none",
             do="See gradsieve runs; the first run of a dataset has no base.",
         )
-    base = reference(run, recorded.run_id)
+    base = reference(run, record.run_id)
     if recipe is not None:
         _check_recipe(run, base, recipe)
     return base
@@ -63,7 +63,7 @@ def base_for(
     except (BadConfig, BadArtefact) as error:
         LOGGER.info("base auto: all is trained, for %s", error)
         return reference(run, None)
-    reason = _outlived(run, base, samples, folds, drift)
+    reason = _reason_to_refit(run, base, samples, folds, drift)
     if reason is not None:
         LOGGER.info("base auto: all is trained anew, for %s", reason)
         return reference(run, None)
@@ -71,21 +71,21 @@ def base_for(
     return base
 
 
-def _outlived(run: Run, base: Artefact, samples: Artefact, folds: int, drift: DriftPolicy) -> str | None:
+def _reason_to_refit(run: Run, base: Artefact, samples: Artefact, folds: int, drift: DriftPolicy) -> str | None:
     """Why a run is no base any more; None if it is one."""
     try:
-        (before,), (dealt,) = stages_of(run, base, "samples"), stages_of(run, base, "folds")
-        found = stages_of(run, base, "drift")
+        (before,), (before_folds,) = stages_of(run, base, "samples"), stages_of(run, base, "folds")
+        drifts = stages_of(run, base, "drift")
     except (BadArtefact, ValueError) as error:
         return f"the latest run cannot be read: {error}"
     for fact in ("classes", "payload"):
         if samples.facts[fact] != before.facts[fact]:
             return f"the samples' {fact} are others than they were"
-    if dealt.facts["folds"] != folds:
+    if before_folds.facts["folds"] != folds:
         return "there are other folds"
-    if drift.refit_on_drift and any(artefact.facts["alarm"] for artefact in found):
+    if drift.refit_on_drift and any(artefact.facts["alarm"] for artefact in drifts):
         return "the latest run found a drift"
-    age = _days_since(dealt.facts.get("networks_of") or base.facts["run"])
+    age = _days_since(before_folds.facts.get("networks_of") or base.facts["run"])
     if drift.refit_days is not None and age > drift.refit_days:
         return f"its networks are {age:.1f} days old"
     return None
@@ -103,8 +103,8 @@ def _days_since(run_id: str) -> float:
 def _check_recipe(run: Run, base: Artefact, recipe: Recipe) -> None:
     path = inside(run.lake / "runs", base.facts["run"], single=True) / "config.yaml"
     try:
-        recorded = yaml.safe_load(path.read_text(encoding="utf-8"))
-        theirs = ModelChoice.model_validate(recorded["model"]).component, Training.model_validate(recorded["training"])
+        options = yaml.safe_load(path.read_text(encoding="utf-8"))
+        theirs = ModelChoice.model_validate(options["model"]).component, Training.model_validate(options["training"])
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         raise BadArtefact(
             where=str(path),
@@ -114,12 +114,12 @@ def _check_recipe(run: Run, base: Artefact, recipe: Recipe) -> None:
         ) from error
     for name, before, now in (("model", theirs[0], recipe.model), ("training", theirs[1], recipe.training)):
         old, new = (part.model_dump(mode="json", exclude={"device"}) for part in (before, now))
-        changed = {key: (old.get(key), new.get(key)) for key in old | new if old.get(key) != new.get(key)}
-        if changed:
+        changes = {key: (old.get(key), new.get(key)) for key in old | new if old.get(key) != new.get(key)}
+        if changes:
             raise BadConfig(
                 where=f"option {name}",
-                expected=", ".join(f"{key} {was}" for key, (was, _) in changed.items())
+                expected=", ".join(f"{key} {was}" for key, (was, _) in changes.items())
                 + ", as the base's networks have it",
-                got=", ".join(f"{key} {is_now}" for key, (_, is_now) in changed.items()),
+                got=", ".join(f"{key} {is_now}" for key, (_, is_now) in changes.items()),
                 do="Keep the base's options, or run without a base.",
             )

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tasks.kernels.losses import Loss
 
 # While transformers reads weights, initialisers do nothing and no weights are tied, in every thread.
-_BUILDING = threading.RLock()
+_BUILD_LOCK = threading.RLock()
 # Rows a forward pass takes at once when no gradient is kept, and tokens in them where they are text.
 EVALUATION_BATCH, EVALUATION_TOKENS = 1024, 1 << 14
 
@@ -45,7 +45,7 @@ def build(model: Model, payload: Payload, outputs: int) -> nn.Module:
     else:
         first = BagOfTokens(payload.tokens.pad)
         payload = Payload(kind="array", columns=payload.columns, shape=(BagOfTokens.WIDTH,), dtype="float32")
-    with _BUILDING:
+    with _BUILD_LOCK:
         return nn.Sequential(OrderedDict(standardize=first, network=model.build(payload, outputs)))
 
 
@@ -59,7 +59,7 @@ def fit(
     seed: int,
     label: str,
     steps: int | None = None,
-    kept: dict[int, dict[str, torch.Tensor]] | None = None,
+    states: dict[int, dict[str, torch.Tensor]] | None = None,
     dynamics: dict[str, torch.Tensor] | None = None,
 ) -> nn.Module:
     """Train a network on the samples ``rows`` of ``inputs`` and return it in evaluation mode, on the CPU.
@@ -72,8 +72,8 @@ def fit(
         seed: of initialisation, order, dropout and augmentation.
         label: what the progress display calls this.
         steps: optimisation steps in all; default: epochs × batches. Arms that are compared get the same number.
-        kept: epoch → None, filled with the network's state after that epoch; training stops after the last of them, and
-            is none at all where that is 0.
+        states: epoch → None, filled with the network's state after that epoch; training stops after the last of them,
+            and there is none where that is 0.
         dynamics: filled with what the steps saw of each of ``inputs`` (tasks/kernels/dynamics.py).
 
     Raises:
@@ -96,7 +96,7 @@ def fit(
         # knows memory formats only beside a dtype.)
         network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         _optimise(
-            network, inputs, rows, training, training.objective(target), device, seed, label, steps, kept, dynamics
+            network, inputs, rows, training, training.objective(target), device, seed, label, steps, states, dynamics
         )
         network.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
         return network.cpu().eval()
@@ -128,7 +128,7 @@ def _optimise(
     seed: int,
     label: str,
     steps: int | None,
-    kept: dict[int, dict[str, torch.Tensor]] | None,
+    states: dict[int, dict[str, torch.Tensor]] | None,
     dynamics: dict[str, torch.Tensor] | None,
 ) -> None:
     import torch
@@ -141,45 +141,45 @@ def _optimise(
     members = torch.from_numpy(rows)
     per_epoch = -(-len(rows) // training.batch_size)
     steps = steps or per_epoch * training.epochs
-    last = min(steps, per_epoch * max(kept)) if kept else steps
-    if kept is not None and 0 in kept:
-        kept[0] = _state(network)
+    last = min(steps, per_epoch * max(states)) if states else steps
+    if states is not None and 0 in states:
+        states[0] = _state(network)
     optimizer, schedule = optimizer_of(network, training, steps)
     # What is compiled is compiled for one shape.
     inputs = replace(inputs, x=resident(inputs.x, device), lengths=None if training.compile else inputs.lengths)
     usual = min(training.batch_size, len(rows))
-    augmented = training.augment == "crop_flip" and inputs.x.dim() == 4
+    augments = training.augment == "crop_flip" and inputs.x.dim() == 4
     batches = islice(_batches(members, training.batch_size, generator), last)
-    noted = Dynamics(len(inputs.ids), last, per_epoch, device) if dynamics is not None else None
+    recorder = Dynamics(len(inputs.ids), last, per_epoch, device) if dynamics is not None else None
     network.train()
-    taken, running = 0, torch.zeros((), device=device)
+    count, total = 0, torch.zeros((), device=device)
     with Progress(label, -(-last // per_epoch)) as progress, forward_pass(network, training, usual) as forward:
         for batch in batches:
             check()
             x, y = inputs.batch(batch).to(device), inputs.y[batch].to(device)
-            if augmented:
+            if augments:
                 x = crop_flip(x, pad=training.augment_pad, generator=generator)
             with torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bf16"):
                 outputs = forward(x).float()
                 losses = objective.losses(outputs, y)
                 loss = losses.mean()
-            if noted is not None:
-                noted.note(batch.to(device), outputs, y, losses, objective)
+            if recorder is not None:
+                recorder.note(batch.to(device), outputs, y, losses, objective)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             schedule.step()
-            running += loss.detach()
-            taken += 1
-            if taken % per_epoch == 0 or taken == last:
+            total += loss.detach()
+            count += 1
+            if count % per_epoch == 0 or count == last:
                 # The only synchronisation with the device here: once an epoch.
-                progress.step(f"loss {float(running) / (taken % per_epoch or per_epoch):.3f}")
-                running.zero_()
-                epoch = -(-taken // per_epoch)
-                if kept is not None and epoch in kept:
-                    kept[epoch] = _state(network)
-    if noted is not None and dynamics is not None:
-        dynamics.update(noted.means())
+                progress.step(f"loss {float(total) / (count % per_epoch or per_epoch):.3f}")
+                total.zero_()
+                epoch = -(-count // per_epoch)
+                if states is not None and epoch in states:
+                    states[epoch] = _state(network)
+    if recorder is not None and dynamics is not None:
+        dynamics.update(recorder.means())
     _check_weights(network, label)
 
 
@@ -213,8 +213,8 @@ def _batches(members: torch.Tensor, size: int, generator: torch.Generator) -> An
         order = members[torch.randperm(len(members), generator=generator)]
         batches = order.split(size)
         if size > 1 and len(batches) > 1 and len(batches[-1]) == 1:
-            joined = torch.cat([batches[-2], batches[-1]])
-            batches = (*batches[:-2], *(joined.chunk(2) if len(joined) > 3 else [joined]))
+            rest = torch.cat([batches[-2], batches[-1]])
+            batches = (*batches[:-2], *(rest.chunk(2) if len(rest) > 3 else [rest]))
         yield from batches
 
 
@@ -233,11 +233,11 @@ def outputs_of(network: nn.Module, inputs: Inputs, device: torch.device) -> torc
         size = max(1, min(size, EVALUATION_TOKENS // inputs.x.shape[-1]))
     order = torch.from_numpy(inputs.by_length(np.arange(len(inputs.ids))))
     with torch.inference_mode():
-        found = torch.cat([network(inputs.batch(rows).to(device)).float().cpu() for rows in order.split(size)])
-        return torch.empty_like(found).index_copy_(0, order, found)
+        outputs = torch.cat([network(inputs.batch(rows).to(device)).float().cpu() for rows in order.split(size)])
+        return torch.empty_like(outputs).index_copy_(0, order, outputs)
 
 
-def restored(run: Run, checkpoint: Artefact, model: Model, payload: Payload, outputs: int) -> list[nn.Module]:
+def load_networks(run: Run, checkpoint: Artefact, model: Model, payload: Payload, outputs: int) -> list[nn.Module]:
     """The networks of one fold, by epoch, in evaluation mode on the CPU."""
     import torch
 

@@ -124,12 +124,12 @@ class TextClassifier(nn.Module):
         pooling: str,
         dropout: float,
         frozen: bool,
-        given: frozenset[str],
+        pretrained_names: frozenset[str],
     ) -> None:
         super().__init__()
         self.encoder, self.dropout, self.head = encoder, nn.Dropout(dropout), nn.Linear(width, classes)
-        self.pad, self.pooling, self.frozen, self.given = pad, pooling, frozen, given
-        _leave_out_given(self)
+        self.pad, self.pooling, self.frozen, self.pretrained_names = pad, pooling, frozen, pretrained_names
+        _leave_out_pretrained(self)
 
     def train(self, mode: bool = True) -> TextClassifier:
         """As ever, but for a frozen encoder: its dropout would be noise and no regularisation."""
@@ -144,12 +144,12 @@ class TextClassifier(nn.Module):
         mask = ids != self.pad
         hidden = self.encoder(input_ids=ids, attention_mask=mask.long(), **segments).last_hidden_state
         if self.pooling == "mean":
-            kept = mask.unsqueeze(2).to(hidden)
+            weights = mask.unsqueeze(2).to(hidden)
             # A text of nothing but padding exists on a probe only.
-            pooled = (hidden * kept).sum(1) / kept.sum(1).clamp(min=1)
+            vectors = (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
         else:
-            pooled = hidden[:, 0]
-        return self.head(self.dropout(pooled))
+            vectors = hidden[:, 0]
+        return self.head(self.dropout(vectors))
 
 
 class ResponseLikelihood(nn.Module):
@@ -167,46 +167,46 @@ class ResponseLikelihood(nn.Module):
         given: names of its parameters that whoever builds it gives it again, so that no state holds them.
     """
 
-    def __init__(self, encoder: nn.Module, *, given: frozenset[str]) -> None:
+    def __init__(self, encoder: nn.Module, *, pretrained_names: frozenset[str]) -> None:
         super().__init__()
-        self.encoder, self.given = encoder, given
-        self._sparing = "logits_to_keep" in inspect.signature(encoder.forward).parameters
-        _leave_out_given(self)
+        self.encoder, self.pretrained_names = encoder, pretrained_names
+        self._takes_positions = "logits_to_keep" in inspect.signature(encoder.forward).parameters
+        _leave_out_pretrained(self)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Ids, and ones where the response is."""
-        ids, answered = x[:, 0], x[:, 1, 1:].bool()
-        indices = self._places(answered)
-        sparing = {"logits_to_keep": indices} if indices else {}
-        logits = self.encoder(input_ids=ids, use_cache=False, **sparing).logits[:, :-1].float()
-        asked = logits.shape[1]
-        said = -nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, -asked:].flatten(), reduction="none").view(
-            -1, asked
+        ids, is_response = x[:, 0], x[:, 1, 1:].bool()
+        indices = self._logit_count(is_response)
+        options = {"logits_to_keep": indices} if indices else {}
+        logits = self.encoder(input_ids=ids, use_cache=False, **options).logits[:, :-1].float()
+        length = logits.shape[1]
+        losses = -nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, -length:].flatten(), reduction="none").view(
+            -1, length
         )
-        kept = answered[:, -asked:].to(said)
-        return ((said * kept).sum(1) / kept.sum(1).clamp(min=1)).unsqueeze(1)
+        weights = is_response[:, -length:].to(losses)
+        return ((losses * weights).sum(1) / weights.sum(1).clamp(min=1)).unsqueeze(1)
 
-    def _places(self, answered: torch.Tensor) -> int:
+    def _logit_count(self, is_response: torch.Tensor) -> int:
         """How many at the end need logits, the one before the first response's first token among them; 0 is all."""
-        if not self._sparing or torch.compiler.is_compiling():
+        if not self._takes_positions or torch.compiler.is_compiling():
             return 0
-        somewhere = answered.any(0).nonzero()
-        return answered.shape[1] + 1 - int(somewhere[0]) if len(somewhere) else 0
+        somewhere = is_response.any(0).nonzero()
+        return is_response.shape[1] + 1 - int(somewhere[0]) if len(somewhere) else 0
 
 
-def _leave_out_given(module: nn.Module) -> None:
+def _leave_out_pretrained(module: nn.Module) -> None:
     module.register_state_dict_post_hook(_without_given)
     module.register_load_state_dict_pre_hook(_with_given)
 
 
 def _without_given(module: nn.Module, state: dict[str, torch.Tensor], prefix: str, _metadata: object) -> None:
     assert isinstance(module, TextClassifier | ResponseLikelihood)  # noqa: S101  the hook is set on these only
-    for name in module.given:
+    for name in module.pretrained_names:
         state.pop(f"{prefix}encoder.{name}", None)
 
 
 def _with_given(module: nn.Module, state: dict[str, torch.Tensor], prefix: str, *_rest: object) -> None:
     assert isinstance(module, TextClassifier | ResponseLikelihood)  # noqa: S101  the hook is set on these only
     own = dict(module.encoder.named_parameters(remove_duplicate=False))
-    for name in module.given:
+    for name in module.pretrained_names:
         state.setdefault(f"{prefix}encoder.{name}", own[name].detach())

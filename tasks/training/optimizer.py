@@ -32,8 +32,8 @@ def optimizer_of(network: nn.Module, training: Training, steps: int) -> tuple[An
     if training.optimizer == "adamw":
         # Fused, a step is one call: as separate ones it was a third of training a small network. (Not SGD: torch's
         # cannot take a parameter whose first gradient comes later than the others'.)
-        trained = [p for p in network.parameters() if p.requires_grad]
-        fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in trained) or None
+        parameters = [p for p in network.parameters() if p.requires_grad]
+        fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in parameters) or None
         optimizer: Any = torch.optim.AdamW(groups, lr=training.peak_lr, weight_decay=training.weight_decay, fused=fused)
     else:
         optimizer = torch.optim.SGD(
@@ -95,9 +95,9 @@ def forward_pass(network: nn.Module, training: Training, size: int) -> Iterator[
     from torch._dynamo import exc
     from torch._inductor.exc import CppCompileError, InvalidCxxCompiler
 
-    compiled = torch.compile(network, fullgraph=True, dynamic=False)
+    fast = torch.compile(network, fullgraph=True, dynamic=False)
     try:
-        yield lambda x: compiled(x) if len(x) == size else network(x)
+        yield lambda x: fast(x) if len(x) == size else network(x)
     except (exc.TorchDynamoException, exc.FailOnRecompileLimitHit, CppCompileError, InvalidCxxCompiler) as error:
         raise BadConfig(
             where="option training.compile",

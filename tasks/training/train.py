@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tasks.core.errors import BadInput
 from tasks.dataset.payload import payload_of
-from tasks.dataset.samples import fold_of, remembered
+from tasks.dataset.samples import fold_of, load_cached
 from tasks.dataset.targets import target_of
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.recorded_run import stages_of
@@ -39,16 +39,18 @@ def train(run: Run, samples: Artefact, plan: Plan, fold: int, recipe: Recipe, ba
     taken_over = _of_base(run, base, fold)
     if taken_over is not None:
         return taken_over
-    inputs = remembered(run, samples, "train")
+    inputs = load_cached(run, samples, "train")
     folds_of = fold_of(run, plan.folds, inputs.ids)
     rows = np.arange(len(folds_of)) if plan.count == 1 else np.flatnonzero(folds_of != fold)
     target = target_of(samples)
     _check_classes(inputs.labels.numpy()[rows], fold, len(target.classes))
-    planted = plan.planted(run, target)
-    bearing, canary = indices_among(inputs.ids, planted.ids[planted.networks[:, fold]])
-    inputs.relabel(bearing, planted.text.filter(pa.array(planted.networks[:, fold])).take(pa.array(canary)), target)
-    kept: dict[int, dict[str, torch.Tensor]] = {epoch: {} for epoch in recipe.training.kept_epochs}
-    seen_of: dict[str, torch.Tensor] = {}
+    canary_labels = plan.canary_labels(run, target)
+    canary_rows, canary = indices_among(inputs.ids, canary_labels.ids[canary_labels.networks[:, fold]])
+    inputs.relabel(
+        canary_rows, canary_labels.text.filter(pa.array(canary_labels.networks[:, fold])).take(pa.array(canary)), target
+    )
+    states: dict[int, dict[str, torch.Tensor]] = {epoch: {} for epoch in recipe.training.kept_epochs}
+    dynamics: dict[str, torch.Tensor] = {}
     fit(
         recipe,
         payload_of(samples),
@@ -57,23 +59,23 @@ def train(run: Run, samples: Artefact, plan: Plan, fold: int, recipe: Recipe, ba
         rows,
         seed=recipe.training.seed + fold,
         label=f"train fold {fold}",
-        kept=kept,
-        dynamics=seen_of,
+        states=states,
+        dynamics=dynamics,
     )
     classes = pa.array(samples.facts["classes"], pa.string())
     columns = [
         pa.array(inputs.ids[rows], pa.string()),
         pa.array(np.full(len(rows), fold, np.int16)),
-        pa.array(np.isin(rows, bearing)),
+        pa.array(np.isin(rows, canary_rows)),
         classes.take(pa.array(inputs.labels.numpy()[rows])),
-        *(pa.array(seen_of[name].numpy()[rows]) for name in DYNAMICS.names[4:]),
+        *(pa.array(dynamics[name].numpy()[rows]) for name in DYNAMICS.names[4:]),
     ]
     with run.draft("checkpoints") as draft:
-        for epoch, state in kept.items():
+        for epoch, state in states.items():
             torch.save(state, draft.path(f"checkpoints/fold-{fold}-epoch-{epoch}.pt"))
         table = pa.table(columns, schema=DYNAMICS)
         pq.write_table(table, draft.path(f"dynamics/fold-{fold}.parquet", len(rows)), compression="zstd")
-        return draft.commit(fold=fold, trained_on=len(rows), epochs=list(kept))
+        return draft.commit(fold=fold, trained_on=len(rows), epochs=list(states))
 
 
 def _of_base(run: Run, base: Artefact, fold: int) -> Artefact | None:
@@ -90,11 +92,11 @@ def _of_base(run: Run, base: Artefact, fold: int) -> Artefact | None:
 def _check_classes(labels: np.ndarray, fold: int, classes: int) -> None:
     import numpy as np
 
-    seen = len(np.unique(labels))
-    if seen < min(2, classes):
+    count = len(np.unique(labels))
+    if count < min(2, classes):
         raise BadInput(
             where=f"fold {fold}",
             expected="at least two classes to train on",
-            got=f"{seen} in {len(labels):,} samples",
+            got=f"{count} in {len(labels):,} samples",
             do="Use fewer folds, or check whether groups and classes coincide.",
         )

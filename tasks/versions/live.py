@@ -43,7 +43,7 @@ def tensors_of(rows: Rows, split: str) -> Tensors:
     for part, batch in rows.batches(list(dict.fromkeys(["sample_id", "label", *payload.columns]))):
         if part.split == split:
             xs.append(to_array(batch.select(list(payload.columns)), payload))
-            y, about = target.exported(batch["label"])
+            y, about = target.export(batch["label"])
             ys.append(y)
             ids += batch["sample_id"].to_pylist()
     if not ids:

@@ -132,7 +132,11 @@ def _crossfit(run: Run, config: CleanConfig) -> CrossFit:
     samples, base = split_of(ingest.fn(run, config.reader.component, config.ingestion), "train"), reference(run, None)
     folds = make_folds.fn(run, samples, config.folds, base)
     votes = vote.fn(run, samples, config.neighbours, config.training.device, folds)
-    canaries = plant.fn(run, samples, folds, votes, config.planting, base) if config.planting.share else None
+    canaries = (
+        plant.fn(run, samples, folds, votes, config.effective_canaries, base)
+        if config.effective_canaries.share
+        else None
+    )
     plan = Plan(folds=folds, canaries=canaries)
     checkpoints = [train.fn(run, samples, plan, fold, config.recipe, base) for fold in range(config.folds)]
     gradients = [

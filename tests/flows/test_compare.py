@@ -194,7 +194,7 @@ def test_budgets_are_told_apart():
     with pytest.raises(ValueError, match=r"budgets: share_0\.1 stands there twice"):
         CompareConfig.model_validate({"budgets": ["share", {"kind": "share", "share": 0.1}]})
     shares = [{"kind": "share", "share": 0.1}, {"kind": "share", "share": 0.2}]
-    assert [budget.name for budget in CompareConfig.model_validate({"budgets": shares}).counting] == [
+    assert [budget.name for budget in CompareConfig.model_validate({"budgets": shares}).budget_components] == [
         "share_0.1",
         "share_0.2",
     ]
@@ -202,7 +202,7 @@ def test_budgets_are_told_apart():
 
 def test_a_repetition_has_seeds_of_its_own():
     config = CompareConfig.model_validate({"training": {"seed": 7}, "canaries": {"seed": 5}})
-    assert [(each.recipe.training.seed, each.planting.seed) for each in config.repetitions] == [
+    assert [(each.recipe.training.seed, each.canaries.seed) for each in config.repetitions] == [
         (7, 5),
         (1007, 6),
         (2007, 7),

@@ -44,7 +44,7 @@ class Labels(Target):
         return len(self.names)
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """Labels with the separator between."""
         return f"{NOTHING}, or with {self.separator!r} between them some of {', '.join(self.names[:10])}"
 
@@ -73,7 +73,7 @@ class Labels(Target):
 
         return torch.from_numpy(self._members(labels).astype(np.float32))
 
-    def exported(self, labels: pa.Array | pa.ChunkedArray) -> tuple[torch.Tensor, tuple[str, ...]]:
+    def export(self, labels: pa.Array | pa.ChunkedArray) -> tuple[torch.Tensor, tuple[str, ...]]:
         """Ones and zeros, n × labels."""
         return self.values(labels), self.names
 
@@ -135,13 +135,13 @@ class Labels(Target):
 
     def _members(self, labels: pa.Array | pa.ChunkedArray) -> np.ndarray:
         """n × outputs, whether each label is there; those unheard of do not count."""
-        joined = labels.combine_chunks() if isinstance(labels, pa.ChunkedArray) else labels
-        lists = pc.split_pattern(pc.fill_null(joined, NOTHING), self.separator)
-        column = pc.index_in(lists.flatten(), value_set=pa.array(self.names, pa.string()))
-        row = np.repeat(np.arange(len(joined)), pc.list_value_length(lists).to_numpy())
-        known = column.is_valid().to_numpy(zero_copy_only=False)
-        members = np.zeros((len(joined), len(self.names)), bool)
-        members[row[known], column.drop_null().to_numpy()] = True
+        column = labels.combine_chunks() if isinstance(labels, pa.ChunkedArray) else labels
+        lists = pc.split_pattern(pc.fill_null(column, NOTHING), self.separator)
+        index = pc.index_in(lists.flatten(), value_set=pa.array(self.names, pa.string()))
+        row = np.repeat(np.arange(len(column)), pc.list_value_length(lists).to_numpy())
+        is_known = index.is_valid().to_numpy(zero_copy_only=False)
+        members = np.zeros((len(column), len(self.names)), bool)
+        members[row[is_known], index.drop_null().to_numpy()] = True
         return members
 
 
@@ -165,11 +165,11 @@ def labels_from(counts: dict[str, int], separator: str, where: str) -> Labels:
     common = [text for text, n in sorted(counts.items(), key=lambda item: (-item[1], item[0])) if n > 1][:SETS]
     others = len(counts) > len(common)
     if len(common) + others < 2 or not names:
-        shown = ", ".join(sorted(counts)[:5]) + (" …" if len(counts) > 5 else "")
+        sets = ", ".join(sorted(counts)[:5]) + (" …" if len(counts) > 5 else "")
         raise BadInput(
             where=where,
             expected="at least two different sets of labels, one of them on two training samples",
-            got=f"{len(counts):,} sets ({shown or 'no usable label'}), {len(common):,} of them on two",
+            got=f"{len(counts):,} sets ({sets or 'no usable label'}), {len(common):,} of them on two",
             do="Check the label column, its separator and the split column.",
         )
     classes = (*sorted(common), *([OTHERS] if others else []))

@@ -56,7 +56,7 @@ class Number(Target):
         return 1
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """A number."""
         return "a number"
 
@@ -78,7 +78,7 @@ class Number(Target):
         values = np.clip((_numbers(labels) - self.centre) / self.scale, -_FAR, _FAR)
         return torch.from_numpy(values.astype(np.float32)).unsqueeze(1)
 
-    def exported(self, labels: pa.Array | pa.ChunkedArray) -> tuple[torch.Tensor, tuple[str, ...]]:
+    def export(self, labels: pa.Array | pa.ChunkedArray) -> tuple[torch.Tensor, tuple[str, ...]]:
         """The numbers themselves, n × 1."""
         import torch
 

@@ -35,7 +35,7 @@ class Response(Target):
         return 1
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """Nothing: a response is part of the inputs, and none is put into another's place."""
         return "nothing"
 

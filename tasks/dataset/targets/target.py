@@ -52,7 +52,7 @@ class Target(BaseModel):
         return len(self.classes)
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """What a label may be, in words."""
         return f"a class: {', '.join(self.classes[:10])}"
 
@@ -65,7 +65,7 @@ class Target(BaseModel):
         index = pc.fill_null(pc.index_in(labels, value_set=pa.array(self.classes, pa.string())), -1)
         return flat(index)
 
-    def named(self, labels: pa.Array | pa.ChunkedArray) -> pa.Array:
+    def names_of(self, labels: pa.Array | pa.ChunkedArray) -> pa.Array:
         """Name of the stratum of each label."""
         return pa.array(self.classes, pa.string()).take(pa.array(self.strata(labels)))
 
@@ -73,7 +73,7 @@ class Target(BaseModel):
         """What a loss compares with, n × outputs; None where that is the stratum."""
         return None
 
-    def exported(self, labels: pa.Array | pa.ChunkedArray) -> tuple[torch.Tensor, tuple[str, ...]]:
+    def export(self, labels: pa.Array | pa.ChunkedArray) -> tuple[torch.Tensor, tuple[str, ...]]:
         """(labels for whoever trains on a version, what their numbers are about): n positions among the classes."""
         import torch
 
@@ -121,8 +121,8 @@ class Target(BaseModel):
 
 
 def flat(column: pa.Array | pa.ChunkedArray, kind: type = np.int64) -> np.ndarray:
-    joined = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    return joined.to_numpy(zero_copy_only=False).astype(kind)
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return array.to_numpy(zero_copy_only=False).astype(kind)
 
 
 def bools(column: pa.Array | pa.ChunkedArray) -> np.ndarray:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tasks.kernels.losses import Loss
 
 
-class Taken(NamedTuple):
+class SampleGradients(NamedTuple):
     """Gradients of n samples by one network, as they are stored."""
 
     columns: dict[str, torch.Tensor]
@@ -28,7 +28,7 @@ class Taken(NamedTuple):
 
 
 # n inputs and their labels, on the network's device → their gradients
-Taker = Callable[["torch.Tensor", "torch.Tensor"], Taken]
+Taker = Callable[["torch.Tensor", "torch.Tensor"], SampleGradients]
 
 
 class Gradient(Component):

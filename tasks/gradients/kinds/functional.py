@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, field_validator
 
 from tasks.core.errors import BadModel
-from tasks.gradients.kinds import Taken, Taker
-from tasks.gradients.kinds.projected import Projected, parameters_of, probe, refuse_meeting
+from tasks.gradients.kinds import SampleGradients, Taker
+from tasks.gradients.kinds.projected import ProjectedGradient, parameters_of, probe, refuse_meeting
 
 if TYPE_CHECKING:
     import torch
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tasks.kernels.losses import Loss
 
 
-class Functional(Projected, kind="functional"):
+class Functional(ProjectedGradient, kind="functional"):
     """vmap(grad) over batches of one, whole gradients at a time (tasks/kernels/functional.py)."""
 
     projection: Literal["kronecker", "random", "sparse", "countsketch", "none"] = Field(
@@ -79,7 +79,7 @@ class Functional(Projected, kind="functional"):
         parameters = dict(network.named_parameters())
         sizes = [parameters[name].numel() for name in names]
 
-        def take(x: torch.Tensor, labels: torch.Tensor) -> Taken:
+        def take(x: torch.Tensor, labels: torch.Tensor) -> SampleGradients:
             with running_in(self.precision, x.device):
                 whole, logits = take_whole(x, labels)
             blocks = whole.split(sizes, dim=1)
@@ -90,10 +90,10 @@ class Functional(Projected, kind="functional"):
                 if self.unit:
                     block.mul_(inverse_length(of_block).unsqueeze(1) if parameters[name].dim() > 1 else 0)
             if projection is None:
-                return Taken({"gradient": whole}, logits, squares)
+                return SampleGradients({"gradient": whole}, logits, squares)
             out = whole.new_zeros(len(x), projection.d)
             for name, block in zip(names, blocks, strict=True):
                 projection.add(name, block, out)
-            return Taken({"gradient": out}, logits, squares)
+            return SampleGradients({"gradient": out}, logits, squares)
 
         return take

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tasks.core.errors import BadModel
-from tasks.gradients.kinds import Gradient, Taken, Taker
+from tasks.gradients.kinds import Gradient, SampleGradients, Taker
 from tasks.gradients.kinds.projected import refuse_meeting
 
 if TYPE_CHECKING:
@@ -52,13 +52,13 @@ class Head(Gradient, kind="head"):
         from tasks.kernels.head import head_gradient
         from tasks.kernels.precision import running_in
 
-        def take(x: torch.Tensor, labels: torch.Tensor) -> Taken:
+        def take(x: torch.Tensor, labels: torch.Tensor) -> SampleGradients:
             with torch.no_grad():
                 with running_in(self.precision, x.device):
                     logits, features, head = _run(network, x)
                 logits = logits.float()
                 factors = head_gradient(logits, features.float(), labels, loss, bias=head.bias is not None)
-            return Taken(factors._asdict(), logits, None)
+            return SampleGradients(factors._asdict(), logits, None)
 
         return take
 
@@ -71,12 +71,12 @@ def _run(network: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tenso
     """
     from torch import nn
 
-    seen: list[tuple[nn.Linear, torch.Tensor, torch.Tensor, int]] = []
+    record: list[tuple[nn.Linear, torch.Tensor, torch.Tensor, int]] = []
 
     def note(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         assert isinstance(layer, nn.Linear)  # noqa: S101  hooks are set on these only
         # The version counts changes in place: a ReLU(inplace=True) behind the head returns the same tensor, changed.
-        seen[:] = [(layer, inputs[0], output, output._version)]
+        record[:] = [(layer, inputs[0], output, output._version)]
 
     hooks = [layer.register_forward_hook(note) for layer in network.modules() if isinstance(layer, nn.Linear)]
     try:
@@ -84,8 +84,8 @@ def _run(network: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tenso
     finally:
         for hook in hooks:
             hook.remove()
-    untouched = bool(seen) and seen[0][2] is logits and seen[0][3] == logits._version
-    if not untouched or seen[0][1].dim() != 2:
+    is_output = bool(record) and record[0][2] is logits and record[0][3] == logits._version
+    if not is_output or record[0][1].dim() != 2:
         last = [type(layer).__name__ for layer in network.modules() if not list(layer.children())][-1:]
         raise BadModel(
             where="gradient kind head",
@@ -93,5 +93,5 @@ def _run(network: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tenso
             got=f"one whose output is something else (its last layer is a {last[0]})" if last else "one without layers",
             do="Move what follows the last Linear (softmax, scaling) out of the network: training works on logits.",
         )
-    head, features, *_ = seen[0]
+    head, features, *_ = record[0]
     return logits, features, head

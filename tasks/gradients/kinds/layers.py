@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tasks.core.errors import BadModel
-from tasks.gradients.kinds import Taken, Taker
-from tasks.gradients.kinds.projected import Projected, parameters_of, probe
+from tasks.gradients.kinds import SampleGradients, Taker
+from tasks.gradients.kinds.projected import ProjectedGradient, parameters_of, probe
 
 if TYPE_CHECKING:
     import torch
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _TOLERANCE = 1e-3
 
 
-class Layers(Projected, kind="layers"):
+class Layers(ProjectedGradient, kind="layers"):
     """Hooks on Linear, Conv, Embedding, normalisation and attention layers (tasks/kernels/layers.py)."""
 
     def check(self, network: nn.Module, example: torch.Tensor) -> None:
@@ -39,7 +39,7 @@ class Layers(Projected, kind="layers"):
             # Of one output a cross entropy would be flat.
             loss = Loss() if outputs.shape[1] > 1 else Loss("squared_error")
             labels = outputs.argmin(1) if outputs.shape[1] > 1 else outputs + 1
-            taken = by_hooks.take(x, labels, loss, None)
+            gradients = by_hooks.take(x, labels, loss, None)
         except UnfitLayer as error:
             raise _unfit(error.name, error.reason) from error
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
@@ -49,7 +49,7 @@ class Layers(Projected, kind="layers"):
                 got=f"{type(error).__name__}: {error}",
                 do="Let its first layer have that many inputs.",
             ) from error
-        _compare(network, names, x, labels, loss, taken.gradient)
+        _compare(network, names, x, labels, loss, gradients.gradient)
 
     def taker(self, network: nn.Module, example: torch.Tensor, loss: Loss, samples: int) -> Taker:
         """Hooks for one network."""
@@ -59,35 +59,37 @@ class Layers(Projected, kind="layers"):
         by_hooks = LayerGradientTaker(network, self.layers(network), example, unit=self.unit)
         projection = self.projector(samples, example.device)
 
-        def take(x: torch.Tensor, labels: torch.Tensor) -> Taken:
+        def take(x: torch.Tensor, labels: torch.Tensor) -> SampleGradients:
             with running_in(self.precision, x.device):
-                taken = by_hooks.take(x, labels, loss, projection, loss_scale(self.precision))
-            return Taken({"gradient": taken.gradient}, taken.logits, taken.squares)
+                gradients = by_hooks.take(x, labels, loss, projection, loss_scale(self.precision))
+            return SampleGradients({"gradient": gradients.gradient}, gradients.logits, gradients.squares)
 
         return take
 
 
 def _compare(
-    network: nn.Module, names: list[str], x: torch.Tensor, labels: torch.Tensor, objective: Loss, found: torch.Tensor
+    network: nn.Module, names: list[str], x: torch.Tensor, labels: torch.Tensor, objective: Loss, gradient: torch.Tensor
 ) -> None:
     """Refuse a network in which a layer is used in a way its hooks do not see."""
     import torch
 
-    wanted = list(parameters_of(network, names))
+    names_of_parameters = list(parameters_of(network, names))
     parameters = dict(network.named_parameters())
     before = {name: parameter.requires_grad for name, parameter in parameters.items()}
     try:
         for name, parameter in parameters.items():
-            parameter.requires_grad_(name in wanted)
+            parameter.requires_grad_(name in names_of_parameters)
         for i in range(len(x)):
             with torch.enable_grad():
                 loss = objective.losses(network(x[i : i + 1]).float(), labels[i : i + 1]).sum()
-                expected = torch.autograd.grad(loss, [parameters[name] for name in wanted], materialize_grads=True)
-            at, allowed = 0, _TOLERANCE * max(float(value.norm()) for value in expected)
-            for name, value in zip(wanted, expected, strict=True):
-                part = found[i, at : at + value.numel()]
+                expected = torch.autograd.grad(
+                    loss, [parameters[name] for name in names_of_parameters], materialize_grads=True
+                )
+            at, tolerance = 0, _TOLERANCE * max(float(value.norm()) for value in expected)
+            for name, value in zip(names_of_parameters, expected, strict=True):
+                part = gradient[i, at : at + value.numel()]
                 at += value.numel()
-                if float((part - value.flatten()).norm()) > allowed:
+                if float((part - value.flatten()).norm()) > tolerance:
                     raise _unfit(name, "its gradient by hooks is not autograd's: the layer is used in an unusual way")
     finally:
         for name, parameter in parameters.items():

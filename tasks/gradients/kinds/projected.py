@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tasks.kernels.projections import Projection
 
 
-class Projected(Gradient):
+class ProjectedGradient(Gradient):
     """Base of the kinds that store ``gradient``: projected to d values, or whole."""
 
     kind: Any = None
@@ -44,7 +44,7 @@ class Projected(Gradient):
     seed: int = Field(default=0, description="Seed of the projection.")
 
     @model_validator(mode="after")
-    def _kronecker_has_two_sides(self) -> Projected:
+    def _kronecker_has_two_sides(self) -> ProjectedGradient:
         if self.projection == "kronecker" and self.projection_dim != "auto":
             from tasks.kernels.projections import split_dimension  # torch: not before a projection is asked for
 
@@ -77,25 +77,26 @@ class Projected(Gradient):
         owners = [
             name for name, module in network.named_modules() if any(True for _ in module.parameters(recurse=False))
         ]
-        there = [told(name) for name in owners]
-        chosen = [name for name in owners if any(fnmatchcase(told(name), pattern) for pattern in self.layers_like)]
-        idle = [pattern for pattern in self.layers_like if not any(fnmatchcase(name, pattern) for name in there)]
-        if idle or not chosen:
+        all_names = [layer_name(name) for name in owners]
+        names = [name for name in owners if any(fnmatchcase(layer_name(name), pattern) for pattern in self.layers_like)]
+        idle = [pattern for pattern in self.layers_like if not any(fnmatchcase(name, pattern) for name in all_names)]
+        if idle or not names:
             raise BadModel(
                 where=f"gradient kind {self.kind}, layers-like",
-                expected=f"names or patterns of its layers: {', '.join(there[:20])}{' …' if len(there) > 20 else ''}",
+                expected="names or patterns of its layers: "
+                f"{', '.join(all_names[:20])}{' …' if len(all_names) > 20 else ''}",
                 got=f"{', '.join(idle) or 'a network without parameters'}, which names none",
                 do="Choose among these; * is all of them.",
             )
         modules = dict(network.named_modules())
-        if self.unit and all(p.dim() == 1 for name in chosen for p in modules[name].parameters(recurse=False)):
+        if self.unit and all(p.dim() == 1 for name in names for p in modules[name].parameters(recurse=False)):
             raise BadModel(
                 where=f"gradient kind {self.kind}, normalize",
                 expected="a weight matrix in the chosen layers",
-                got=f"none in {', '.join(told(name) for name in chosen[:20])}",
+                got=f"none in {', '.join(layer_name(name) for name in names[:20])}",
                 do="Choose layers with one, or set gradient.normalize to none.",
             )
-        return chosen
+        return names
 
     def projector(self, samples: int, device: torch.device) -> Projection | None:
         """The projection of a dataset of so many samples; None to keep gradients whole."""
@@ -110,7 +111,7 @@ class Projected(Gradient):
         return Projection(self.projection, d, self.seed, device)
 
 
-def told(name: str) -> str:
+def layer_name(name: str) -> str:
     """A layer's name as its user knows it: without what wraps the model (tasks/training/fit.py)."""
     return name.removeprefix("network.")
 

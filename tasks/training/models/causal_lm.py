@@ -49,8 +49,8 @@ class CausalLM(Language, kind="causal_lm"):
                 got="texts with classes",
                 do="Set the reader's target to response, or choose the model transformer.",
             )
-        encoder, given = self._network(payload)
-        return ResponseLikelihood(encoder, given=given)
+        encoder, pretrained_names = self._network(payload)
+        return ResponseLikelihood(encoder, pretrained_names=pretrained_names)
 
     def largest(self, example: torch.Tensor) -> torch.Tensor:
         """All response: places before one are given no logits."""

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from tasks.core.errors import BadModel, needing
 from tasks.dataset.payload import Payload
-from tasks.dataset.pretrained_files import digest_of, located
+from tasks.dataset.pretrained_files import digest_of, locate
 from tasks.dataset.tokenizer import Tokens
 from tasks.training.models import Model
 
@@ -58,7 +58,7 @@ class Language(Model):
 
     def fingerprint(self) -> str:
         """The weights and their configuration."""
-        return "" if self.weights is None else digest_of(located(self.weights, CONFIG), CONFIG, _WEIGHTS)
+        return "" if self.weights is None else digest_of(locate(self.weights, CONFIG), CONFIG, _WEIGHTS)
 
     def _tokens(self, payload: Payload) -> Tokens:
         """How the inputs' text became ids.
@@ -79,7 +79,9 @@ class Language(Model):
         """(the encoder, ready to be trained; names of its parameters that need not be kept, for they are given)."""
         tokens = self._tokens(payload)
         encoder: Any = (
-            self._random(payload, tokens) if self.weights is None else self._pretrained(payload, tokens, self.weights)
+            self._random(payload, tokens)
+            if self.weights is None
+            else self._load_pretrained(payload, tokens, self.weights)
         )
         if getattr(encoder, "pooler", None) is not None:
             encoder.pooler = None  # what it makes would be used by nothing
@@ -89,18 +91,18 @@ class Language(Model):
             encoder.requires_grad_(False)
         # A tied weight has two names, and a state holds it under both.
         parameters = encoder.named_parameters(remove_duplicate=False)
-        fixed = {name for name, parameter in parameters if not parameter.requires_grad}
-        return encoder, frozenset(fixed if self.weights else ())
+        frozen_names = {name for name, parameter in parameters if not parameter.requires_grad}
+        return encoder, frozenset(frozen_names if self.weights else ())
 
     def _random(self, payload: Payload, tokens: Tokens) -> nn.Module:
         """The encoder with weights drawn at random, of the sizes that the options say."""
         raise TypeError(f"{type(self).__name__} must define _random()")
 
-    def _pretrained(self, payload: Payload, tokens: Tokens, weights: str) -> nn.Module:
+    def _load_pretrained(self, payload: Payload, tokens: Tokens, weights: str) -> nn.Module:
         import torch
 
         transformers = transformers_library(str(self.kind))
-        folder = located(weights, CONFIG)
+        folder = locate(weights, CONFIG)
         offline: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         try:
             config = transformers.AutoConfig.from_pretrained(str(folder), **offline)

@@ -27,7 +27,7 @@ class Transformer(Language, kind="transformer"):
         from tasks.training.modules import TextClassifier
 
         tokens = self._tokens(payload)
-        encoder, given = self._network(payload)
+        encoder, pretrained_names = self._network(payload)
         return TextClassifier(
             encoder,
             int(encoder.config.hidden_size),
@@ -36,7 +36,7 @@ class Transformer(Language, kind="transformer"):
             pooling=self.pooling,
             dropout=self.dropout,
             frozen=self.tuning == "frozen",
-            given=given,
+            pretrained_names=pretrained_names,
         )
 
     def _random(self, payload: Payload, tokens: Tokens) -> nn.Module:

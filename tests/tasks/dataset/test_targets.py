@@ -50,7 +50,7 @@ from tasks.scoring.detectors.l2 import L2
 from tasks.scoring.detectors.self_confidence import SelfConfidence
 from tasks.scoring.evidence import Evidence
 from tasks.scoring.score import score
-from tasks.training.fit import build, restored
+from tasks.training.fit import build, load_networks
 from tasks.training.models.causal_lm import CausalLM
 from tasks.training.models.mlp import Mlp
 from tasks.training.recipe import Recipe, Training
@@ -155,7 +155,7 @@ def test_a_set_that_nobody_was_trained_on_goes_with_the_one_that_fewest_labels_t
     known = labels_from({"a": 3, "b|c": 2, NOTHING: 4}, "|", "here")
     assert known.classes == (NOTHING, "a", "b|c")
     assert known.strata(pa.array(["a|b|c", "b", "c", None, "a"])).tolist() == [2, 0, 0, -1, 1]
-    assert known.named(pa.array(["a|b|c"])).to_pylist() == ["b|c"]
+    assert known.names_of(pa.array(["a|b|c"])).to_pylist() == ["b|c"]
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ class World:
 
     def network(self, fold):
         checkpoint = self.crossfit.checkpoints[fold]
-        return restored(self.run, checkpoint, self.model, payload_of(self.samples), self.target.outputs)[-1]
+        return load_networks(self.run, checkpoint, self.model, payload_of(self.samples), self.target.outputs)[-1]
 
 
 @pytest.fixture(scope="module")
@@ -327,7 +327,7 @@ def test_head_gradients_of_other_targets_are_autograds_one_sample_at_a_time(worl
 @pytest.mark.parametrize("world", ["numbers", "sets"])
 def test_a_canary_bears_a_training_label_of_another_stratum(world, request):
     world = request.getfixturevalue(world)
-    planted = world.crossfit.plan.planted(world.run, world.target)
+    planted = world.crossfit.plan.canary_labels(world.run, world.target)
     table = world.table("train")
     assert len(planted)
     assert set(planted.text.to_pylist()) <= set(table["label"].to_pylist())
@@ -651,6 +651,6 @@ def test_a_published_version_of_numbers_gives_numbers(numbers, tmp_path):
 
 
 def test_what_is_exported_of_sets_has_a_column_for_each_label():
-    y, names = LABELS.exported(pa.array(["a|c", NOTHING]))
+    y, names = LABELS.export(pa.array(["a|c", NOTHING]))
     assert names == ("a", "b", "c")
     assert y.tolist() == [[1, 0, 1], [0, 0, 0]]

@@ -135,8 +135,8 @@ def test_a_search_needs_a_validation_split_and_its_absence_does_not():
 def test_budgets_of_one_kind_are_told_apart_by_their_options_and_twice_the_same_is_refused():
     options = {"budget": {"kind": "share", "share": 0.1}}
     config = CleanConfig.model_validate(options | {"search": {"budgets": [{"kind": "share", "share": 0.2}]}})
-    assert config.counted == ["share_0.1", "share_0.2"]
-    assert [budget.share for budget in config.counting] == [0.1, 0.2]
+    assert config.budget_names == ["share_0.1", "share_0.2"]
+    assert [budget.share for budget in config.budget_components] == [0.1, 0.2]
     with pytest.raises(ValidationError, match=r"budgets: share_0\.1 stands there twice"):
         CleanConfig.model_validate(options | {"search": {"budgets": [{"kind": "share", "share": 0.1}]}})
 

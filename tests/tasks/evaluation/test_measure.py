@@ -41,7 +41,7 @@ def observed(tmp_path_factory):
     )
     run = Run.start(tmp_path_factory.mktemp("lake"), "measured")
     samples = ingest.fn(run, config.reader.component, config.ingestion)
-    planning = {"folds": config.folds, "canaries": config.planting, "neighbours": config.neighbours}
+    planning = {"folds": config.folds, "canaries": config.effective_canaries, "neighbours": config.neighbours}
     crossfit = cross_fitted(run, samples, config.recipe, config.gradient.component, **planning)
     return (run, crossfit), score.fn(run, crossfit, config.detector_components)
 

@@ -16,7 +16,7 @@ from tasks.config import CleanConfig, CompareConfig
 from tasks.core.errors import BadInput
 from tasks.evaluation.experiments import Scale, bench_folder, experiment, names
 from tasks.evaluation.experiments.generated import GENERATORS, SAMPLERS
-from tasks.evaluation.reproduce import _cleaned
+from tasks.evaluation.reproduce import _clean_figures
 from tasks.evaluation.reproduction import Figure
 from tasks.scoring.trace_config import TraceConfig
 
@@ -177,7 +177,7 @@ def test_a_repetition_in_which_nothing_is_flagged_counts_as_one_that_gained_noth
         json.dumps({"run_id": "r", "dataset": "d", "recorded": "2026-01-01", "facts": facts, "stages": []})
     )
     gained = {"accuracy": 90, "untouched": 90, "random": 90, "over_untouched": 0, "over_random": 0}
-    assert _cleaned(tmp_path, "r", ["accuracy"]) == pytest.approx({"removed": 0} | gained)
+    assert _clean_figures(tmp_path, "r", ["accuracy"]) == pytest.approx({"removed": 0} | gained)
 
 
 def test_variants_that_trace_one_run_otherwise_clean_once(gradsieve, tmp_path):

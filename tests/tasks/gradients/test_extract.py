@@ -68,7 +68,7 @@ class Chain:
 
     @property
     def planted(self):
-        return self.plan.planted(self.run, target_of(self.samples))
+        return self.plan.canary_labels(self.run, target_of(self.samples))
 
     def borne(self, fold):
         """Inputs with the labels that the fold's network was trained under, and which of them are planted."""
@@ -489,7 +489,7 @@ def test_a_fold_that_leaves_one_class_is_refused_whatever_is_planted(tmp_path, f
     plan = Plan(folds=held_out, canaries=plant.fn(run, known, held_out, votes, Canaries(share=0.3), base))
     recipe = Recipe(model=MODEL, training=TRAINING)
     if folds == 3:
-        assert plan.planted(run, target_of(samples)).networks[:, 0].any()
+        assert plan.canary_labels(run, target_of(samples)).networks[:, 0].any()
     with pytest.raises(BadInput, match="fold 0: expected at least two classes to train on, got 1 in"):
         train.fn(run, known, plan, 0, recipe, base)
     second = train.fn(run, known, plan, 1, recipe, base)

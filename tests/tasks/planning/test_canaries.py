@@ -152,13 +152,13 @@ def test_a_small_dataset_has_at_least_so_many_up_to_a_fifth(run, n, least, most)
 
 def test_who_is_a_canary_follows_from_its_own_draw_alone():
     draws = np.random.default_rng(0).random(5000)
-    chosen = Canaries(share=0.05).chosen(draws)
+    chosen = Canaries(share=0.05).draw(draws)
     assert (chosen == (draws < 0.05)).all()
     few = draws[:500]
-    assert (Canaries(share=0.05).chosen(few) == (few < 0.1)).all()
+    assert (Canaries(share=0.05).draw(few) == (few < 0.1)).all()
     fewer = draws[:50]
-    assert (Canaries(share=0.05).chosen(fewer) == (fewer < 0.2)).all()
-    assert Canaries().chosen(np.zeros(0)).tolist() == []
+    assert (Canaries(share=0.05).draw(fewer) == (fewer < 0.2)).all()
+    assert Canaries().draw(np.zeros(0)).tolist() == []
 
 
 def test_a_share_of_nought_plants_none(world):

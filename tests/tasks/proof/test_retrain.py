@@ -11,7 +11,7 @@ import torch
 
 from tasks.core.errors import BadArtefact
 from tasks.dataset import samples as samples_module
-from tasks.dataset.samples import load, remembered, table_of
+from tasks.dataset.samples import load, load_cached, table_of
 from tasks.ingestion.ingest import ingest
 from tasks.ingestion.readers import Noise
 from tasks.ingestion.readers.digits import Digits
@@ -156,11 +156,11 @@ def test_twenty_trials_decode_the_samples_once_and_give_the_bytes_of_trials_that
         digests = []
         for arm, seed in pairs:
             if anew:
-                samples_module._REMEMBERED.clear()
+                samples_module._CACHE.clear()
             digests.append(retrain.fn(run, samples, flags, arm, seed, RECIPE).digest)
         return digests
 
-    samples_module._REMEMBERED.clear()
+    samples_module._CACHE.clear()
     once = trials(anew=False)
     assert sorted(loaded) == ["test", "train"]
     assert trials(anew=True) == once
@@ -169,9 +169,9 @@ def test_twenty_trials_decode_the_samples_once_and_give_the_bytes_of_trials_that
 
 def test_what_is_remembered_is_not_changed_by_who_changes_labels(digits):
     run, samples = digits
-    first = remembered(run, samples, "train")
+    first = load_cached(run, samples, "train")
     first.labels.fill_(0)
-    second = remembered(run, samples, "train")
+    second = load_cached(run, samples, "train")
     fresh = load(run, samples, "train")
     torch.testing.assert_close(second.labels, fresh.labels)
     assert second.x is first.x
@@ -181,11 +181,11 @@ def test_what_is_remembered_is_not_changed_by_who_changes_labels(digits):
 
 def test_what_is_remembered_is_bounded(digits, monkeypatch):
     run, samples = digits
-    samples_module._REMEMBERED.clear()
+    samples_module._CACHE.clear()
     for split in ("train", "validation", "test"):
-        remembered(run, samples, split)
-    assert len(samples_module._REMEMBERED) == 3
-    monkeypatch.setattr(samples_module, "_REMEMBERED_BYTES", 1)
-    remembered(run, samples, "validation")
+        load_cached(run, samples, split)
+    assert len(samples_module._CACHE) == 3
+    monkeypatch.setattr(samples_module, "_CACHE_BYTES", 1)
+    load_cached(run, samples, "validation")
     # The two that were asked for last stay, whatever their size: every trial needs two.
-    assert [key[2] for key in samples_module._REMEMBERED] == ["test", "validation"]
+    assert [key[2] for key in samples_module._CACHE] == ["test", "validation"]

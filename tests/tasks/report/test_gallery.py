@@ -15,7 +15,7 @@ from PIL import Image
 from tasks.core.markdown import as_table
 from tasks.pipeline.schemas import AUDIT, SUSPECTS
 from tasks.report.figures import figures
-from tasks.report.gallery import MOST_SHOWN, gallery
+from tasks.report.gallery import LEAST_SHOWN, gallery
 from tasks.report.templates import page
 
 HOSTILE = '<script>alert("1")</script>'
@@ -73,7 +73,7 @@ def pixels(size):
 
 
 @pytest.mark.parametrize(
-    ("flagged", "most", "length", "missing"), [(3, 300, MOST_SHOWN, 0), (30, 300, 30, 0), (30, 9, 9, 21)]
+    ("flagged", "most", "length", "missing"), [(3, 300, LEAST_SHOWN, 0), (30, 300, 30, 0), (30, 9, 9, 21)]
 )
 def test_it_goes_down_to_the_last_one_flagged_within_its_bounds(tmp_path, flagged, most, length, missing):
     facts = run_of(tmp_path / "r", ARRAY, numbers, flagged)
@@ -85,11 +85,11 @@ def test_it_goes_down_to_the_last_one_flagged_within_its_bounds(tmp_path, flagge
 
 def test_a_run_that_flags_nothing_has_one_too(tmp_path):
     found = gallery(tmp_path / "r", run_of(tmp_path / "r", ARRAY, numbers, 0), 300)
-    assert (len(found.suspects), found.missing, found.flagged) == (MOST_SHOWN, 0, 0)
+    assert (len(found.suspects), found.missing, found.flagged) == (LEAST_SHOWN, 0, 0)
 
 
 def test_pictures_are_each_samples_own_and_their_grid_is_a_picture_of_moderate_size(tmp_path):
-    found = gallery(tmp_path / "r", run_of(tmp_path / "r", PIXELS, pixels, 30, label="$\\frac{"), MOST_SHOWN)
+    found = gallery(tmp_path / "r", run_of(tmp_path / "r", PIXELS, pixels, 30, label="$\\frac{"), LEAST_SHOWN)
     for suspect in found.suspects:
         assert suspect.pixels.ravel().tolist() == [suspect.rank - 1, 255, 0, 9]
         assert suspect.picture.startswith("data:image/png;base64,")
@@ -100,7 +100,7 @@ def test_pictures_are_each_samples_own_and_their_grid_is_a_picture_of_moderate_s
 
 
 def test_samples_that_are_no_pictures_are_told_by_what_stands_in_their_columns(tmp_path):
-    found = gallery(tmp_path / "r", run_of(tmp_path / "r", ARRAY, numbers, 3), MOST_SHOWN)
+    found = gallery(tmp_path / "r", run_of(tmp_path / "r", ARRAY, numbers, 3), LEAST_SHOWN)
     assert not found.are_pictures
     assert found.suspects[5].values == [("height", "5"), ("words", "0.5, 0.3333")]
     assert "height 5; words 0.5, 0.3333" in found.markdown()
@@ -112,7 +112,7 @@ def test_of_many_columns_and_long_lists_and_texts_only_the_first_are_told(tmp_pa
         return {"many": pa.array([[1.0] * 30] * size, pa.list_(pa.float32(), 30))} | columns
 
     payload = {"kind": "array", "columns": list(wide(1)), "shape": [50], "dtype": "float32"}
-    values = gallery(tmp_path / "r", run_of(tmp_path / "r", payload, wide, 3), MOST_SHOWN).suspects[0].values
+    values = gallery(tmp_path / "r", run_of(tmp_path / "r", payload, wide, 3), LEAST_SHOWN).suspects[0].values
     assert values[0] == ("many", "1, 1, 1, 1, 1, 1, 1, 1 … (30 in all)")
     assert len(values[1][1]) == 400
     assert values[-1] == ("and", "9 columns more")

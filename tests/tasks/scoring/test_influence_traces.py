@@ -22,7 +22,7 @@ from tasks.scoring import influence_traces
 from tasks.scoring.evidence import Evidence
 from tasks.scoring.influence_traces import Tracing
 from tasks.scoring.trace import trace
-from tasks.training.fit import build, restored
+from tasks.training.fit import build, load_networks
 from tasks.training.models.mlp import Mlp
 from tasks.training.recipe import Recipe, Training
 
@@ -115,7 +115,7 @@ def test_gradients_may_be_those_of_the_weights_that_training_begins_with(tmp_pat
     """As of a pretrained network, before it has learned what a fine-tuning's samples have in common."""
     world = World(tmp_path, 1, checkpoint_epochs=[0])
     run, samples, checkpoints = world.run, world.samples, world.crossfit.checkpoints
-    network = restored(run, checkpoints[0], Mlp(hidden=[16]), payload_of(samples), 2)[0]
+    network = load_networks(run, checkpoints[0], Mlp(hidden=[16]), payload_of(samples), 2)[0]
     torch.manual_seed(0)
     blank = build(Mlp(hidden=[16]), payload_of(samples), 2)
     assert all(torch.equal(a, b) for a, b in zip(network[1].parameters(), blank[1].parameters(), strict=True))

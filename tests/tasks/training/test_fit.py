@@ -60,7 +60,7 @@ def fitted(
         seed=seed,
         label="test",
         steps=steps,
-        kept=kept,
+        states=kept,
         dynamics=dynamics,
     )
 
