@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.kernels.rarity import confirmed_neighbours, far_from_class
-from tasks.kernels.suggestion import suggested
+from tasks.kernels.suggestion import suggest_labels
 from tasks.scoring.wrongness import Wrongness
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def advise(evidence: Evidence, wrongness: Wrongness | None) -> pa.Table:
     predicted = evidence.logits.argmax(1)
     support = confirmed_neighbours(evidence.neighbours, evidence.labels, predicted, 2 * _SUPPORT - 1)
     far = far_from_class(evidence.votes, evidence.labels, predicted, _FAR)
-    other, chance = suggested(evidence.probabilities, evidence.votes, evidence.labels)
+    other, chance = suggest_labels(evidence.probabilities, evidence.votes, evidence.labels)
     names = evidence.target.suggestions(other, evidence.outputs, evidence.objective)
     names = pc.if_else(pc.equal(names, evidence.texts), pa.scalar(None, pa.string()), names)
     nothing = names.is_null().to_numpy(zero_copy_only=False)

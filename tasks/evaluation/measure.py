@@ -93,9 +93,9 @@ def _curve(suspicion: np.ndarray, truth: Truth) -> tuple[np.ndarray, np.ndarray,
 
 def _budget_figures(estimate: BudgetEstimate, suspicion: np.ndarray, truth: Truth, best: float) -> dict[str, float]:
     """What a budget flags, what it says of that, and whether the truth lies within the interval it gives."""
-    from tasks.kernels.curves import taken
+    from tasks.kernels.curves import expected_flags
 
-    flagged, wrong = taken(suspicion, estimate.count), int(truth.wrong.sum())
+    flagged, wrong = expected_flags(suspicion, estimate.count), int(truth.wrong.sum())
     hits, count = float(flagged[truth.wrong].sum()), float(flagged[truth.known].sum())
     true = {
         "precision": hits / count if count else float("nan"),

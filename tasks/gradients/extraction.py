@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from tasks.kernels.losses import Loss
-    from tasks.kernels.transfer import Arriving
+    from tasks.kernels.transfer import HostCopy
 
 _LARGEST_BATCH = 4096
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")
@@ -136,9 +136,9 @@ def take_batches(
     import torch
 
     from tasks.kernels.checkpoints import combine
-    from tasks.kernels.transfer import Arriving, send
+    from tasks.kernels.transfer import HostCopy, send
 
-    pending: tuple[np.ndarray, Arriving] | None = None
+    pending: tuple[np.ndarray, HostCopy] | None = None
     at, rows = 0, inputs.by_length(rows)
     while at < len(rows):
         check()
@@ -155,7 +155,7 @@ def take_batches(
             columns["logits"] = each[-1].logits.float()
             if combination.layer_norms is not None:
                 columns["layer_norms"] = combination.layer_norms
-            transfer = Arriving(columns)
+            transfer = HostCopy(columns)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

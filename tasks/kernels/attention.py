@@ -55,12 +55,12 @@ def attend(
     if need_weights:
         weights = q @ k.transpose(2, 3) / math.sqrt(module.head_dim)
         weights = (weights if mask is None else weights + mask).softmax(-1)
-        mixed = weights @ v
+        heads = weights @ v
         weights = weights.mean(1) if average_attn_weights else weights
     else:
-        mixed = functional.scaled_dot_product_attention(q, k, v, mask)
-    mixed = mixed.transpose(1, 2).flatten(2)
-    out = module.out_proj(mixed)
+        heads = functional.scaled_dot_product_attention(q, k, v, mask)
+    heads = heads.transpose(1, 2).flatten(2)
+    out = module.out_proj(heads)
     return (out if module.batch_first else out.transpose(0, 1)), weights
 
 
@@ -76,18 +76,18 @@ def _mask(
 ) -> torch.Tensor | None:
     """What is added to the attention's logits, broadcastable to n × heads × target × source."""
 
-    def added(mask: torch.Tensor) -> torch.Tensor:
+    def additive(mask: torch.Tensor) -> torch.Tensor:
         if mask.dtype == torch.bool:
             return torch.zeros_like(mask, dtype=like.dtype).masked_fill_(mask, -math.inf)
         return mask.to(like.dtype)
 
-    found = None
+    total = None
     if causal:
         attention = torch.ones(target, source, dtype=torch.bool, device=like.device).triu(1)
     if attention is not None:
-        found = added(attention)
-        found = found.view(n, module.num_heads, target, source) if found.dim() == 3 else found
+        total = additive(attention)
+        total = total.view(n, module.num_heads, target, source) if total.dim() == 3 else total
     if padding is not None:
-        rows = added(padding).view(n, 1, 1, source)
-        found = rows if found is None else found + rows
-    return found
+        rows = additive(padding).view(n, 1, 1, source)
+        total = rows if total is None else total + rows
+    return total

@@ -19,11 +19,11 @@ def crop_flip(
     device = images.device
     top = torch.randint(0, 2 * pad + 1, (n, 1), generator=generator).to(device)
     left = torch.randint(0, 2 * pad + 1, (n, 1), generator=generator).to(device)
-    mirrored = (torch.rand((n, 1), generator=generator) < 0.5).to(device)
+    flips = (torch.rand((n, 1), generator=generator) < 0.5).to(device)
     rows = top + torch.arange(height, device=device)
     columns = torch.arange(width, device=device).expand(n, width)
-    columns = left + torch.where(mirrored, width - 1 - columns, columns)
-    padded = torch.nn.functional.pad(images, (pad, pad, pad, pad))
+    columns = left + torch.where(flips, width - 1 - columns, columns)
+    canvas = torch.nn.functional.pad(images, (pad, pad, pad, pad))
     sample = torch.arange(n, device=device)[:, None, None]
     # Advanced indices around a slice put the indexed axes first: n × height × width × c.
-    return padded[sample, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    return canvas[sample, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

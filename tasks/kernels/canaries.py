@@ -42,20 +42,20 @@ def planted_labels(
 
 
 def drawn_within(
-    wanted: Int[np.ndarray, "m"], labels: Int[np.ndarray, "n"], draw: Float[np.ndarray, "m"]
+    strata: Int[np.ndarray, "m"], labels: Int[np.ndarray, "n"], draw: Float[np.ndarray, "m"]
 ) -> Int[np.ndarray, "m"]:
     """A sample of the wanted class for each canary, uniformly: the ⌊u · n_c⌋-th of the n_c that bear it.
 
     Where nobody bears it, any sample, likewise.
 
     Args:
-        wanted: classes.
+        strata: classes.
         labels: theirs.
         draw: u, uniform in [0, 1).
     """
     order = np.argsort(labels, kind="stable")
-    starts = np.searchsorted(labels[order], wanted, side="left")
-    counts = np.searchsorted(labels[order], wanted, side="right") - starts
+    starts = np.searchsorted(labels[order], strata, side="left")
+    counts = np.searchsorted(labels[order], strata, side="right") - starts
     starts, counts = np.where(counts > 0, starts, 0), np.where(counts > 0, counts, len(labels))
     return order[starts + np.minimum((draw * counts).astype(np.int64), counts - 1)]
 

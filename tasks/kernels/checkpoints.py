@@ -16,7 +16,7 @@ from tasks.kernels.axes import Float
 from tasks.kernels.norms import factored_norms
 
 
-class Combined(NamedTuple):
+class Combination(NamedTuple):
     """What is stored of n samples."""
 
     columns: dict[str, torch.Tensor]
@@ -35,7 +35,7 @@ def combine(
     how: Literal["average", "stack"],
     *,
     unit: bool = False,
-) -> Combined:
+) -> Combination:
     """Join the gradients (or factors) of c checkpoints, and take their norms.
 
     Args:
@@ -46,15 +46,15 @@ def combine(
             mean square, also where they are averaged.
     """
     c = len(columns)
-    known = [square for square in squares if square is not None]
-    mean_squares = torch.stack(known).mean(0) if known else None
+    exact = [square for square in squares if square is not None]
+    mean_squares = torch.stack(exact).mean(0) if exact else None
     layer_norms = None if mean_squares is None else mean_squares.sqrt()
     if "residual" in columns[0]:
         scale = 1 / c if how == "average" else 1 / math.sqrt(c)
         residual = torch.stack([one["residual"] for one in columns], 1) * scale
         features = torch.stack([one["features"] for one in columns], 1)
         l1, l2 = factored_norms(residual, features, "sum" if how == "average" else "stack")
-        return Combined({"residual": residual.flatten(1), "features": features.flatten(1)}, l1, l2, layer_norms)
+        return Combination({"residual": residual.flatten(1), "features": features.flatten(1)}, l1, l2, layer_norms)
     gradients = [one["gradient"] for one in columns]
     if c == 1:
         gradient = gradients[0]
@@ -66,4 +66,4 @@ def combine(
         l2 = mean_squares.sum(1).sqrt()
     else:
         l2 = torch.linalg.vector_norm(gradient, dim=1)
-    return Combined({"gradient": gradient}, gradient.abs().sum(1), l2, layer_norms)
+    return Combination({"gradient": gradient}, gradient.abs().sum(1), l2, layer_norms)

@@ -83,14 +83,14 @@ class Fisher:
 
     def product(self, v: Float[torch.Tensor, "m p"]) -> Float[torch.Tensor, "m p"]:
         """1/n Σ_i ⟨v, g_i⟩ g_i."""
-        return self.gradients.weighted(self.gradients.dots(v).div_(self.samples))
+        return self.gradients.weighted_sum(self.gradients.dots(v).div_(self.samples))
 
     def matrix(self) -> Float[torch.Tensor, "p p"]:
         """1/n Σ_i g_i g_iᵀ, in pieces of built rows."""
         p = self.parameters
         out = torch.zeros(p, p, dtype=torch.float64, device=self.gradients.device)
         for s in pieces(self.samples, p):
-            rows = self.gradients.built(s).double()
+            rows = self.gradients.dense(s).double()
             out.addmm_(rows.T, rows)
         return out.div_(self.samples)
 
@@ -100,7 +100,7 @@ class Fisher:
 
     def bound(self) -> float:
         """The largest eigenvalue itself."""
-        return _largest(self.gradients.built(slice(None)).double())
+        return _largest(self.gradients.dense(slice(None)).double())
 
     def at(self, index: Int[torch.Tensor, "r"]) -> Fisher:
         """The mean over some of the samples."""
@@ -136,10 +136,10 @@ class SoftmaxHessian:
         out = torch.zeros_like(right)
         for s in pieces(self.samples, m * k + h1):
             p, features = self.probabilities[s].to(v.dtype), self.features[s].to(v.dtype)
-            moved = (features @ right.T).unflatten(1, (m, k))
-            mean = torch.einsum("qmk,qk->qm", moved, p)
-            moved.sub_(mean.unsqueeze(2)).mul_(p.unsqueeze(1))
-            out.addmm_(moved.flatten(1).T, features)
+            change = (features @ right.T).unflatten(1, (m, k))
+            mean = torch.einsum("qmk,qk->qm", change, p)
+            change.sub_(mean.unsqueeze(2)).mul_(p.unsqueeze(1))
+            out.addmm_(change.flatten(1).T, features)
         return out.div_(self.samples).view(m, k * h1)
 
     def matrix(self) -> Float[torch.Tensor, "p p"]:

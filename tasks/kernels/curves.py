@@ -7,7 +7,7 @@ import numpy as np
 from tasks.kernels.axes import Bool, Float, Int
 
 
-def taken(suspicion: Float[np.ndarray, "n"], count: int) -> Float[np.ndarray, "n"]:
+def expected_flags(suspicion: Float[np.ndarray, "n"], count: int) -> Float[np.ndarray, "n"]:
     """The chance that each sample is among the ``count`` most suspect, where ties at the boundary are drawn by lot."""
     count = min(count, len(suspicion))
     if count <= 0:
@@ -27,7 +27,7 @@ def precision_recall(
     """
     order = np.argsort(-suspicion, kind="stable")
     ends = np.flatnonzero(np.append(np.diff(suspicion[order]) != 0, True))
-    found = np.cumsum(wrong[order])[ends]
-    levels = np.linspace(max(found[0], 1), found[-1], points)
-    kept = np.unique(np.searchsorted(found, levels))
-    return found[kept] / found[-1], found[kept] / (ends[kept] + 1), ends[kept] + 1
+    hits = np.cumsum(wrong[order])[ends]
+    levels = np.linspace(max(hits[0], 1), hits[-1], points)
+    cuts = np.unique(np.searchsorted(hits, levels))
+    return hits[cuts] / hits[-1], hits[cuts] / (ends[cuts] + 1), ends[cuts] + 1

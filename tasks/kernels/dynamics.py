@@ -35,7 +35,7 @@ class Dynamics:
 
     def __init__(self, samples: int, steps: int, each_pass: int, device: torch.device) -> None:
         self._early = max(1, each_pass, round(steps * _EARLY))
-        self._taken = 0
+        self._step = 0
         self._sums = torch.zeros(4, samples, device=device)
 
     def note(
@@ -51,24 +51,24 @@ class Dynamics:
         self._sums[0, rows] += _margins(z, labels) if labels.dim() == 1 and z.shape[1] > 1 else -losses
         self._sums[1, rows] += losses
         self._sums[2, rows] += 1
-        if self._taken < self._early:
+        if self._step < self._early:
             if labels.dim() == 1 and z.shape[1] > 1:
                 p = torch.softmax(z, 1)
                 p.scatter_add_(1, labels.unsqueeze(1), -torch.ones_like(losses).unsqueeze(1))
             else:
                 p = objective.residuals(z, labels)
             self._sums[3, rows] += p.norm(dim=1)
-        if self._taken + 1 == self._early:
-            self._seen_early = self._sums[2].clone()
-        self._taken += 1
+        if self._step + 1 == self._early:
+            self._early_counts = self._sums[2].clone()
+        self._step += 1
 
     def means(self) -> dict[str, Float[torch.Tensor, "m"]]:
         """``aum``, ``mean_loss``, ``el2n`` on the host; NaN for a sample that was never seen."""
-        aum, loss, seen, el2n = self._sums
-        early = self._seen_early if self._taken >= self._early else seen
-        return {"aum": (aum / seen).cpu(), "mean_loss": (loss / seen).cpu(), "el2n": (el2n / early).cpu()}
+        aum, loss, counts, el2n = self._sums
+        early_counts = self._early_counts if self._step >= self._early else counts
+        return {"aum": (aum / counts).cpu(), "mean_loss": (loss / counts).cpu(), "el2n": (el2n / early_counts).cpu()}
 
 
 def _margins(z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    given = z.gather(1, labels.unsqueeze(1)).squeeze(1)
-    return given - z.scatter(1, labels.unsqueeze(1), -torch.inf).amax(1)
+    own = z.gather(1, labels.unsqueeze(1)).squeeze(1)
+    return own - z.scatter(1, labels.unsqueeze(1), -torch.inf).amax(1)

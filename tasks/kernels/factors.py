@@ -94,7 +94,7 @@ class Dense(NamedTuple):
         return torch.cat([(self.delta[s].transpose(1, 2) @ self.inputs[s]).square().sum((1, 2)) for s in slices])
 
 
-class LookedUp(NamedTuple):
+class Lookup(NamedTuple):
     """Rows of a table: a is one-hot, so G has δ_t added to the row that position t looked up."""
 
     indices: Int[torch.Tensor, "n t"]
@@ -127,7 +127,7 @@ class Convolution(NamedTuple):
     groups: int
 
 
-class Convolved(NamedTuple):
+class Convolutional(NamedTuple):
     """A convolution: position t sees a patch of its input; i is a patch's channels × height × width."""
 
     delta: Float[torch.Tensor, "n o height width"]
@@ -146,7 +146,7 @@ class Convolved(NamedTuple):
             out.baddbmm_(torch.matmul(p_out, self.delta.flatten(2)), patches.flatten(2).transpose(1, 2))
             return
         right = patches.view(n, groups, len(p_in), -1).transpose(1, 2).flatten(2)
-        left = torch.einsum("qgo,ngot->nqgt", p_out.view(-1, groups, o // groups), self._grouped_delta()).flatten(2)
+        left = torch.einsum("qgo,ngot->nqgt", p_out.view(-1, groups, o // groups), self._delta_by_group()).flatten(2)
         out.baddbmm_(left, right.transpose(1, 2))
 
     def gradient(self) -> torch.Tensor:
@@ -155,32 +155,32 @@ class Convolved(NamedTuple):
         i = self.inputs.shape[1] // self.how.groups * math.prod(self.how.kernel)
         out = self.delta.new_empty(n, o, i)
         for s in self._slices():
-            delta, patches = self._unfolded(s)
+            delta, patches = self._unfold(s)
             out[s] = (delta @ patches.transpose(2, 3)).flatten(1, 2)
         return out
 
     def squares(self) -> torch.Tensor:
         """Ghost norm where 2t² < o·i, group by group."""
-        found = []
+        squares = []
         t = self.delta.shape[2] * self.delta.shape[3]
         o = self.delta.shape[1] // self.how.groups
         for s in self._slices():
-            delta, patches = self._unfolded(s)
+            delta, patches = self._unfold(s)
             if 2 * t * t < o * patches.shape[2]:
                 gram = (delta.transpose(2, 3) @ delta) * (patches.transpose(2, 3) @ patches)
-                found.append(gram.sum((1, 2, 3)).clamp_min(0))
+                squares.append(gram.sum((1, 2, 3)).clamp_min(0))
             else:
-                found.append((delta @ patches.transpose(2, 3)).square().sum((1, 2, 3)))
-        return torch.cat(found)
+                squares.append((delta @ patches.transpose(2, 3)).square().sum((1, 2, 3)))
+        return torch.cat(squares)
 
-    def _grouped_delta(self) -> torch.Tensor:
+    def _delta_by_group(self) -> torch.Tensor:
         n, o = self.delta.shape[:2]
         return self.delta.reshape(n, self.how.groups, o // self.how.groups, -1)
 
-    def _unfolded(self, samples: slice) -> tuple[torch.Tensor, torch.Tensor]:
+    def _unfold(self, samples: slice) -> tuple[torch.Tensor, torch.Tensor]:
         """(δ, n × groups × o/groups × t; patches, n × groups × i × t)."""
         kernel, stride, padding, dilation, groups = self.how
-        delta = self._grouped_delta()[samples]
+        delta = self._delta_by_group()[samples]
         if kernel == (1, 1) and padding == (0, 0):
             patches = self.inputs[samples, :, :: stride[0], :: stride[1]].flatten(2)
         else:

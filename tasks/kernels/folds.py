@@ -32,7 +32,7 @@ def assign_folds(units: Shaped[np.ndarray, "n"], strata: Int[np.ndarray, "n"], f
 
 def extend_folds(
     units: Shaped[np.ndarray, "n"],
-    known: Int[np.ndarray, "n"],
+    base_folds: Int[np.ndarray, "n"],
     order: Float[np.ndarray, "n"],
     draw: Float[np.ndarray, "n"],
     folds: int,
@@ -55,10 +55,10 @@ def extend_folds(
     """
     names, unit_of = np.unique(units, return_inverse=True)
     fold = np.full(len(names), folds, np.int64)
-    old = known >= 0
-    np.minimum.at(fold, unit_of[old], known[old].astype(np.int64))
+    old = base_folds >= 0
+    np.minimum.at(fold, unit_of[old], base_folds[old].astype(np.int64))
     by_order = np.lexsort((order, unit_of))
     first = by_order[np.unique(unit_of[by_order], return_index=True)[1]]
-    dealt = np.where(fold < folds, fold, np.floor(draw[first] * folds).astype(np.int64))[unit_of]
+    proposal = np.where(fold < folds, fold, np.floor(draw[first] * folds).astype(np.int64))[unit_of]
     # Whatever has joined since: a model has seen what it was trained on.
-    return np.where(old, known, dealt)
+    return np.where(old, base_folds, proposal)

@@ -9,7 +9,7 @@ import numpy as np
 
 from tasks.kernels.axes import Float, Float32, Int, Shaped
 
-Joined = Literal["sum", "stack"]
+Join = Literal["sum", "stack"]
 
 # So many samples, times so many splits, are evaluated at a time: their values stay in a core's cache.
 _SAMPLES = 256
@@ -34,7 +34,7 @@ class Tree(NamedTuple):
 class Layout(NamedTuple):
     """How a gradient of p values is stored."""
 
-    joined: Joined
+    joined: Join
     c: int
     """Terms; 0 where gradients are stored whole, then h1 is p."""
     k: int
@@ -89,10 +89,10 @@ def average_path(count: Int[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     return np.where(count > 2, mean, np.where(count == 2, 1.0, 0.0))
 
 
-def built(
+def build_rows(
     left: Float32[np.ndarray, "n c k"],
     right: Float32[np.ndarray, "n c h1"],
-    joined: Joined,
+    joined: Join,
     out: Float32[np.ndarray, "n p"],
 ) -> None:
     """Few gradients built: value for value what ``path_lengths`` computes, which ``joined_outer`` need not be.
@@ -111,7 +111,7 @@ def built(
 
 
 def norms(
-    left: Float32[np.ndarray, "n c k"], right: Float32[np.ndarray, "n c h1"], joined: Joined
+    left: Float32[np.ndarray, "n c k"], right: Float32[np.ndarray, "n c h1"], joined: Join
 ) -> Float32[np.ndarray, "n"]:
     """‖g‖₂ as in ``kernels.norms``, without ‖g‖₁, and the same for a sample whatever stands beside it."""
     if joined == "stack" or left.shape[1] == 1:
@@ -122,7 +122,7 @@ def norms(
     return np.sqrt(np.maximum(squares.reshape(len(left), -1).sum(1), 0))
 
 
-def planted(trees: list[Tree], layout: Layout) -> Forest:
+def lay_out(trees: list[Tree], layout: Layout) -> Forest:
     """Lay grown trees out to be read. Every tree's root holds as many samples as the first's."""
     sides = [_columns(tree.feature, layout) for tree in trees]
     split = [tree.left >= 0 for tree in trees]
@@ -131,15 +131,15 @@ def planted(trees: list[Tree], layout: Layout) -> Forest:
         _used(np.concatenate([side[i][:, s].ravel() for side, s in zip(sides, split, strict=True)]), width[i])
         for i in (0, 1)
     ]
-    groves, waiting, splits = [], [], 0
+    groves, batch, splits = [], [], 0
     for i in range(len(trees)):
         count = int(split[i].sum())
-        if waiting and splits + count > _SPLITS:
-            groves.append(_grove([trees[j] for j in waiting], [sides[j] for j in waiting], used))
-            waiting, splits = [], 0
-        waiting.append(i)
+        if batch and splits + count > _SPLITS:
+            groves.append(_grove([trees[j] for j in batch], [sides[j] for j in batch], used))
+            batch, splits = [], 0
+        batch.append(i)
         splits += count
-    groves.append(_grove([trees[j] for j in waiting], [sides[j] for j in waiting], used))
+    groves.append(_grove([trees[j] for j in batch], [sides[j] for j in batch], used))
     return Forest(groves, used[0], used[1], len(trees), int(trees[0].size[0]))
 
 
@@ -209,14 +209,17 @@ def path_lengths(
     and a compare of neighbours in memory, where a walk would wait for its next place to read at every level.
 
     Args:
-        forest: laid out by ``planted``.
+        forest: laid out by ``lay_out``.
         left: the left factors, their c terms side by side; none for whole gradients.
         right: the right factors, or whole gradients.
     """
     total = np.zeros(len(right))
     for at in range(0, len(right), _SAMPLES):
         some = slice(at, at + _SAMPLES)
-        sides = [_turned(left[some], forest.left) if left is not None else None, _turned(right[some], forest.right)]
+        sides = [
+            _transpose(left[some], forest.left) if left is not None else None,
+            _transpose(right[some], forest.right),
+        ]
         for grove in forest.groves:
             # One after the other, as scikit-learn adds them: the sums are the same to the last bit.
             for path, code in zip(grove.path, _codes(grove, *sides), strict=True):
@@ -224,7 +227,7 @@ def path_lengths(
     return total
 
 
-def _turned(block: Float32[np.ndarray, "n w"], used: Int[np.ndarray, "_"] | None) -> Float32[np.ndarray, "_ n"]:
+def _transpose(block: Float32[np.ndarray, "n w"], used: Int[np.ndarray, "_"] | None) -> Float32[np.ndarray, "_ n"]:
     return np.ascontiguousarray((block if used is None else block[:, used]).T)
 
 

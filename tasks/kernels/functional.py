@@ -28,20 +28,20 @@ def sample_gradients(
         scale: of the loss while it is differentiated (half precision).
     """
     state = dict(network.named_parameters()) | dict(network.named_buffers())
-    chosen = {name: state[name].detach() for name in names}
-    fixed = {name: value.detach() for name, value in state.items() if name not in chosen}
+    trainable = {name: state[name].detach() for name in names}
+    constants = {name: value.detach() for name, value in state.items() if name not in trainable}
 
     def loss_of(
         parameters: dict[str, torch.Tensor], x: torch.Tensor, y: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        logits = functional_call(network, parameters | fixed, (x.unsqueeze(0),)).float()
+        logits = functional_call(network, parameters | constants, (x.unsqueeze(0),)).float()
         residual = loss.residuals(logits.detach(), y.unsqueeze(0))
         return (residual * logits).sum() * scale, logits.squeeze(0)
 
     each = vmap(grad(loss_of, has_aux=True), in_dims=(None, 0, 0), chunk_size=chunk, randomness="error")
 
     def take(x: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        gradients, logits = each(chosen, x, labels)
+        gradients, logits = each(trainable, x, labels)
         whole = torch.cat([gradients[name].flatten(1) for name in names], dim=1).float()
         return (whole if scale == 1 else whole / scale), logits.detach()
 

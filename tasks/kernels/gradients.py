@@ -54,7 +54,7 @@ class Gradients(Protocol):
         """⟨v, g_i⟩, in the precision of v."""
         ...
 
-    def weighted(self, w: Float[torch.Tensor, "m n"]) -> Float[torch.Tensor, "m p"]:
+    def weighted_sum(self, w: Float[torch.Tensor, "m n"]) -> Float[torch.Tensor, "m p"]:
         """Σ_i w_i g_i, in the precision of w."""
         ...
 
@@ -62,7 +62,7 @@ class Gradients(Protocol):
         """‖g_i‖², float64."""
         ...
 
-    def built(self, rows: slice) -> Float[torch.Tensor, "r p"]:
+    def dense(self, rows: slice) -> Float[torch.Tensor, "r p"]:
         """Some of them as rows."""
         ...
 
@@ -101,7 +101,7 @@ class Whole:
         """V Gᵀ."""
         return torch.cat([v @ self.rows[s].to(v.dtype).T for s in pieces(self.samples, self.parameters)], 1)
 
-    def weighted(self, w: Float[torch.Tensor, "m n"]) -> Float[torch.Tensor, "m p"]:
+    def weighted_sum(self, w: Float[torch.Tensor, "m n"]) -> Float[torch.Tensor, "m p"]:
         """W G."""
         out = w.new_zeros(len(w), self.parameters)
         for s in pieces(self.samples, self.parameters):
@@ -112,7 +112,7 @@ class Whole:
         """‖g_i‖², float64."""
         return torch.cat([self.rows[s].double().square().sum(1) for s in pieces(self.samples, self.parameters)])
 
-    def built(self, rows: slice) -> Float[torch.Tensor, "r p"]:
+    def dense(self, rows: slice) -> Float[torch.Tensor, "r p"]:
         """Themselves."""
         return self.rows[rows]
 
@@ -122,7 +122,7 @@ class Whole:
 
 
 @dataclass(frozen=True)
-class Factored:
+class FactorGradients:
     """Gradients of c terms each: their ``sum``, p = k·h1, or one beside another (``stack``), p = c·k·h1."""
 
     residual: Float[torch.Tensor, "n c k"]
@@ -154,7 +154,7 @@ class Factored:
         """b: matrices that the terms of a sample are spread over."""
         return self.residual.shape[1] if self.joined == "stack" else 1
 
-    def _grouped(self, rows: slice, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    def _by_group(self, rows: slice, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
         """(r, b × q × k; h, b × q × h1): all terms of a group in one row of q, so that each is a matrix product."""
         sides = (side[rows].to(dtype) for side in (self.residual, self.features))
         if self.joined == "stack":
@@ -173,17 +173,17 @@ class Factored:
         right = v.view(m, self._groups, k, h1).permute(1, 3, 0, 2).flatten(2)  # b × h1 × m·k
         out = v.new_empty(m, self.samples)
         for s in self._pieces(m):
-            residual, features = self._grouped(s, v.dtype)
+            residual, features = self._by_group(s, v.dtype)
             terms = torch.einsum("bqmk,bqk->bqm", (features @ right).unflatten(2, (m, k)), residual)
             out[:, s] = (terms.sum(0) if self.joined == "stack" else terms[0].unflatten(0, (-1, c)).sum(1)).T
         return out
 
-    def weighted(self, w: Float[torch.Tensor, "m n"]) -> Float[torch.Tensor, "m p"]:
+    def weighted_sum(self, w: Float[torch.Tensor, "m n"]) -> Float[torch.Tensor, "m p"]:
         """Σ_c R_cᵀ diag(w) H_c."""
         m, (_, c, k), h1 = len(w), self.residual.shape, self.features.shape[2]
         out = w.new_zeros(self._groups, m * k, h1)
         for s in self._pieces(m):
-            residual, features = self._grouped(s, w.dtype)
+            residual, features = self._by_group(s, w.dtype)
             weights = w[:, s].T if self.joined == "stack" else w[:, s].T.repeat_interleave(c, 0)  # q × m
             left = (weights.unsqueeze(2) * residual.unsqueeze(2)).flatten(2)  # b × q × m·k
             out.baddbmm_(left.transpose(1, 2), features)
@@ -191,22 +191,22 @@ class Factored:
 
     def squares(self) -> Float[torch.Tensor, "n"]:
         """‖g_i‖², float64, by ghost norms."""
-        found = []
+        squares = []
         for s in self._pieces(1):
             residual, features = self.residual[s].double(), self.features[s].double()
             if self.joined == "stack":
-                found.append((residual.square().sum(2) * features.square().sum(2)).sum(1))
+                squares.append((residual.square().sum(2) * features.square().sum(2)).sum(1))
             else:
-                found.append(Dense(residual, features).squares())
-        return torch.cat(found)
+                squares.append(Dense(residual, features).squares())
+        return torch.cat(squares)
 
-    def built(self, rows: slice) -> Float[torch.Tensor, "r p"]:
+    def dense(self, rows: slice) -> Float[torch.Tensor, "r p"]:
         """Outer products."""
         return joined_outer(self.residual[rows], self.features[rows], self.joined)
 
-    def at(self, index: Int[torch.Tensor, "r"]) -> Factored:
+    def at(self, index: Int[torch.Tensor, "r"]) -> FactorGradients:
         """Some of them."""
-        return Factored(self.residual[index], self.features[index], self.joined)
+        return FactorGradients(self.residual[index], self.features[index], self.joined)
 
 
 def pieces(n: int, values: int) -> Iterator[slice]:

@@ -73,7 +73,7 @@ def exact(
 
 
 def datainf(
-    gradients: Gradients, damping: float, reference: Gradients | None = None, fitted: Gradients | None = None
+    gradients: Gradients, damping: float, reference: Gradients | None = None, base: Gradients | None = None
 ) -> Float[torch.Tensor, "n"]:
     """−vᵀ (1/λ) (I − 1/m Σ_i g_i g_iᵀ / (λ + ‖g_i‖²)) g_j, float64.
 
@@ -81,11 +81,11 @@ def datainf(
         gradients: g_j of n samples.
         damping: λ.
         reference: samples whose mean gradient is v; all n, by default.
-        fitted: the m samples i; all n, by default.
+        base: the m samples i; all n, by default.
     """
-    v, over = _mean(reference or gradients), fitted or gradients
-    shares = over.dots(v) / (damping + over.squares()) / over.samples
-    return -gradients.dots((v - over.weighted(shares)) / damping)[0]
+    v, members = _mean(reference or gradients), base or gradients
+    shares = members.dots(v) / (damping + members.squares()) / members.samples
+    return -gradients.dots((v - members.weighted_sum(shares)) / damping)[0]
 
 
 def lissa(
@@ -116,18 +116,18 @@ def lissa(
     # In the gradients' precision: every step contracts, so that the rounding of d steps in float32 is d · 6e-8 at most.
     start, total = v.to(gradients.dtype), torch.zeros_like(v)
     for _ in range(repeats):
-        total += _inverse(curvature, start, damping, *_drawn(curvature, damping, series, generator))
+        total += _inverse(curvature, start, damping, *_draw_series(curvature, damping, series, generator))
     return -gradients.dots(total / repeats)[0]
 
 
 def self_influence(gradients: Gradients, curvature: Curvature, damping: float) -> Float[torch.Tensor, "n"]:
     """g_jᵀ (C + λI)⁻¹ g_j = ‖L⁻¹ g_j‖² with LLᵀ = C + λI, float64."""
     lower = _cholesky(curvature, damping)
-    found = []
+    norms = []
     for s in pieces(gradients.samples, gradients.parameters):
-        columns = gradients.built(s).double().T
-        found.append(torch.linalg.solve_triangular(lower, columns, upper=False).square().sum(0))
-    return torch.cat(found)
+        columns = gradients.dense(s).double().T
+        norms.append(torch.linalg.solve_triangular(lower, columns, upper=False).square().sum(0))
+    return torch.cat(norms)
 
 
 def self_lissa(
@@ -141,18 +141,18 @@ def self_lissa(
     Raises:
         DivergentSeries: ``series.scale`` is too small.
     """
-    draws, scale = _drawn(curvature, damping, series, generator)
-    found = []
+    draws, scale = _draw_series(curvature, damping, series, generator)
+    products = []
     for s in pieces(gradients.samples, gradients.parameters):
-        rows = gradients.built(s)
-        found.append((rows.double() * _inverse(curvature, rows, damping, draws, scale)).sum(1))
-    return torch.cat(found)
+        rows = gradients.dense(s)
+        products.append((rows.double() * _inverse(curvature, rows, damping, draws, scale)).sum(1))
+    return torch.cat(products)
 
 
 def _mean(gradients: Gradients) -> torch.Tensor:
     """v, 1 × p, in float64: gradients of both signs nearly cancel in it."""
     n = gradients.samples
-    return gradients.weighted(torch.full((1, n), 1 / n, dtype=torch.float64, device=gradients.device))
+    return gradients.weighted_sum(torch.full((1, n), 1 / n, dtype=torch.float64, device=gradients.device))
 
 
 def _cholesky(curvature: Curvature, damping: float) -> torch.Tensor:
@@ -162,7 +162,7 @@ def _cholesky(curvature: Curvature, damping: float) -> torch.Tensor:
     return torch.linalg.cholesky(matrix)
 
 
-def _drawn(
+def _draw_series(
     curvature: Curvature, damping: float, series: Series, generator: torch.Generator
 ) -> tuple[list[torch.Tensor | None], float]:
     """(the samples of each term, None for all; s).

@@ -20,7 +20,7 @@ from tasks.kernels.axes import Float
 from tasks.kernels.factors import Dense, inverse_length, of_unit_length
 from tasks.kernels.losses import Loss
 from tasks.kernels.projections import Projection, split_dimension
-from tasks.kernels.rules import UnfitLayer, contribution, joined, refuse_batch_statistics
+from tasks.kernels.rules import UnfitLayer, contribution, join_calls, refuse_batch_statistics
 from tasks.kernels.sites import Parameter, Site, Sites
 
 
@@ -77,7 +77,7 @@ class LayerGradientTaker:
         self._squares = torch.zeros(self._n, len(self.names), device=x.device)
         for parameter in self._sites.parameters:
             parameter.reset()
-        with self._sites.hooked(self._watch), torch.enable_grad():
+        with self._sites.hooks(self._watch), torch.enable_grad():
             logits = self.network(x).float()
             if logits.requires_grad:
                 logits.backward(loss.residuals(logits.detach(), labels) * scale)
@@ -89,7 +89,7 @@ class LayerGradientTaker:
         with torch.autocast(x.device.type, enabled=False):
             for parameter in self._sites.parameters:
                 self._finish(parameter)
-                if projection is None and not parameter.filled:
+                if projection is None and not parameter.is_filled:
                     self._whole(parameter).zero_()
         return LayerGradients(self._out, self._squares, logits.detach())
 
@@ -115,14 +115,14 @@ class LayerGradientTaker:
         inputs = inputs.detach()
         version = inputs._version
 
-        def arrived(delta: torch.Tensor) -> None:
+        def receive(delta: torch.Tensor) -> None:
             if inputs._version != version:
                 raise UnfitLayer(site.key, "its input is changed in place after it was used")
             # The backward pass runs under the forward's autocast; sums do not.
             with torch.no_grad(), torch.autocast(delta.device.type, enabled=False):
                 self._receive(site, inputs, delta, (0, 1) if isinstance(layout, torch.Size) else layout)
 
-        output.register_hook(arrived)
+        output.register_hook(receive)
         return output
 
     # ---- gradients ---------------------------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ class LayerGradientTaker:
 
     def _finish_matrix(self, parameter: Parameter, matrix: tuple[int, int]) -> None:
         projection = self._projection
-        together = joined(parameter.factors)
+        together = join_calls(parameter.factors)
         if projection is None or projection.kind != "kronecker" or together is None:
             if projection is None and isinstance(together, Dense):
                 # Written where it belongs: whole gradients are bound by memory, and each copy is one more pass.
@@ -182,7 +182,7 @@ class LayerGradientTaker:
 
     def _whole(self, parameter: Parameter) -> torch.Tensor:
         """Where a parameter's whole gradient goes, n × its size."""
-        parameter.filled = True
+        parameter.is_filled = True
         return self._out[:, parameter.offset : parameter.offset + parameter.size]
 
     def _place(self, parameter: Parameter, gradient: torch.Tensor) -> None:

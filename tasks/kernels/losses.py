@@ -49,7 +49,7 @@ class Loss:
             return -logits[:, 0]
         if self.kind == "cross_entropy":
             return functional.cross_entropy(logits, labels, reduction="none", label_smoothing=self.smoothing)
-        target = self._smoothed(_targets(labels, logits))
+        target = self._smooth(_targets(labels, logits))
         if self.kind == "binary_cross_entropy":
             return functional.binary_cross_entropy_with_logits(logits, target, reduction="none").sum(1)
         return (logits - target).square().sum(1) / 2
@@ -60,20 +60,20 @@ class Loss:
             return -torch.ones_like(logits)
         target = _targets(labels, logits)
         if self.kind == "squared_error":
-            return logits - self._smoothed(target)
+            return logits - self._smooth(target)
         if self.kind == "binary_cross_entropy":
             # σ(z) − 1 = −σ(−z): the difference itself cancels in float32 where σ(z) is nearly one.
             sign = 1 - 2 * target.round()
             hard = sign * torch.sigmoid(sign * logits)
-            return hard + (target.round() - self._smoothed(target))
+            return hard + (target.round() - self._smooth(target))
         p = torch.softmax(logits, dim=1)
         if labels.dim() == 2:
-            return p - self._smoothed(target)
+            return p - self._smooth(target)
         # p_y − 1 as the negative sum of the others, for the same reason.
-        picked = labels.unsqueeze(1)
-        others = p.scatter(1, picked, 0.0)
-        hard = others.scatter(1, picked, -others.sum(1, keepdim=True))
-        return hard + (target - self._smoothed(target)) if self.smoothing else hard
+        index = labels.unsqueeze(1)
+        others = p.scatter(1, index, 0.0)
+        hard = others.scatter(1, index, -others.sum(1, keepdim=True))
+        return hard + (target - self._smooth(target)) if self.smoothing else hard
 
     def probabilities(self, logits: Float[torch.Tensor, "n k"]) -> Float[torch.Tensor, "n k"]:
         """What the outputs say of each class: softmax, sigmoid, or the output itself within [0, 1]."""
@@ -92,7 +92,7 @@ class Loss:
         p_predicted = p.gather(1, predicted.unsqueeze(1)).squeeze(1)
         return Outcome(self.losses(logits, labels), p_label, predicted, p_predicted)
 
-    def _smoothed(self, target: torch.Tensor) -> torch.Tensor:
+    def _smooth(self, target: torch.Tensor) -> torch.Tensor:
         share = 2 if self.kind == "binary_cross_entropy" else target.shape[1]
         return target.mul(1 - self.smoothing).add_(self.smoothing / share) if self.smoothing else target
 

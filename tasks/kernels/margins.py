@@ -23,10 +23,10 @@ _LEAST = 1e-6
 
 def margin(outputs: Float[np.ndarray, "n k"], labels: Int[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
     """max_{j≠y} z_j − z_y, in the units of ``outputs`` (log-odds for logits, a share for votes), float64."""
-    given = np.take_along_axis(outputs, labels[:, None], 1)
+    own = np.take_along_axis(outputs, labels[:, None], 1)
     others = outputs.copy()
     np.put_along_axis(others, labels[:, None], -np.inf, 1)
-    return (others.max(1) - given[:, 0]).astype(np.float64)
+    return (others.max(1) - own[:, 0]).astype(np.float64)
 
 
 def self_confidence(p: Float[np.ndarray, "n k"], labels: Int[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:

@@ -36,11 +36,11 @@ def nearest(
     for first in range(0, len(queries), size):
         block = slice(first, first + size)
         x, own = queries[block], themselves[block]
-        squared = torch.addmm(lengths, x, references.T, alpha=-2).add_(x.square().sum(1, keepdim=True))
+        distances = torch.addmm(lengths, x, references.T, alpha=-2).add_(x.square().sum(1, keepdim=True))
         rows = torch.nonzero(own >= 0).squeeze(1)
-        squared[rows, own[rows]] = torch.inf
-        found = squared.topk(count, dim=1, largest=False)
-        yield block, found.indices, found.values.clamp_min_(0).sqrt_()
+        distances[rows, own[rows]] = torch.inf
+        top = distances.topk(count, dim=1, largest=False)
+        yield block, top.indices, top.values.clamp_min_(0).sqrt_()
 
 
 def votes(
@@ -66,9 +66,9 @@ def comparable(
         seed: of the projection.
     """
     # From the first row on, so that a constant column is exactly nought, however large it is.
-    moved = x - x[0]
-    mean = x[0] + moved.mean(0)
-    spread = moved.std(0, correction=0) if scale else torch.ones_like(mean)
+    offset = x - x[0]
+    mean = x[0] + offset.mean(0)
+    spread = offset.std(0, correction=0) if scale else torch.ones_like(mean)
     spread = torch.where(spread > 0, spread, torch.ones_like(spread))
     projection = None
     if x.shape[1] > width:
@@ -76,9 +76,9 @@ def comparable(
         signs = torch.randint(0, 2, (x.shape[1], width), generator=generator, dtype=torch.int8)
         projection = (signs.to(x).mul_(2).sub_(1) / width**0.5).to(x.device)
 
-    def mapped(rows: Float[torch.Tensor, "b d"]) -> Float[torch.Tensor, "b w"]:
-        placed = (rows - mean) / spread
-        placed = placed if projection is None else placed @ projection
-        return torch.nn.functional.normalize(placed, dim=1) if unit else placed
+    def project(rows: Float[torch.Tensor, "b d"]) -> Float[torch.Tensor, "b w"]:
+        points = (rows - mean) / spread
+        points = points if projection is None else points @ projection
+        return torch.nn.functional.normalize(points, dim=1) if unit else points
 
-    return mapped
+    return project

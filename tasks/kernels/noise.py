@@ -95,8 +95,8 @@ class InstanceTargets:
             labels: class indices 0 … k − 1.
             choose: uniform in [0, 1); a function of the sample.
         """
-        z = self._standardised(x)
-        flipped = labels.copy()
+        z = self._standardise(x)
+        result = labels.copy()
         for label in np.unique(labels):
             rows = np.flatnonzero(labels == label)
             # Drawn when needed: with a thousand classes all of them together would take half a gigabyte.
@@ -105,10 +105,10 @@ class InstanceTargets:
             logits[:, label] = -np.inf
             below = np.exp(logits - logits.max(axis=1, keepdims=True)).cumsum(axis=1)
             # The first class whose cumulative probability exceeds v: never the given one, which adds nothing to it.
-            flipped[rows] = (below <= choose[rows, None] * below[:, -1:]).sum(axis=1)
-        return flipped
+            result[rows] = (below <= choose[rows, None] * below[:, -1:]).sum(axis=1)
+        return result
 
-    def _standardised(self, x: np.ndarray) -> np.ndarray:
+    def _standardise(self, x: np.ndarray) -> np.ndarray:
         x = x - x.mean(axis=1, keepdims=True) if self.centre else x
         norm = np.linalg.norm(x, axis=1, keepdims=True)
         z = math.sqrt(self.inputs) * np.divide(x, norm, out=np.zeros_like(x), where=norm > 0)

@@ -9,11 +9,11 @@ import torch
 from tasks.kernels.axes import Float
 from tasks.kernels.outer import joined_outer
 
-Joined = Literal["sum", "stack"]
+Join = Literal["sum", "stack"]
 
 
 def factored_norms(
-    residual: Float[torch.Tensor, "n c k"], features: Float[torch.Tensor, "n c h1"], joined: Joined
+    residual: Float[torch.Tensor, "n c k"], features: Float[torch.Tensor, "n c h1"], joined: Join
 ) -> tuple[Float[torch.Tensor, "n"], Float[torch.Tensor, "n"]]:
     """L1 and L2 norm of each sample's gradient of c terms r_c ⊗ h_c, one for each checkpoint.
 

@@ -14,13 +14,13 @@ Credit = Bool[np.ndarray, "s n"] | Float[np.ndarray, "s n"]
 """Whether, or how far, each of n test samples was answered right under each of s seeds."""
 
 
-def seed_differences(treated: Credit, control: Credit) -> Float[np.ndarray, "s"]:
+def seed_differences(treatment: Credit, control: Credit) -> Float[np.ndarray, "s"]:
     """d_i = (1/n) Σ_j [t_ij − c_ij]: the difference in accuracy under each of s seeds, on n test samples.
 
     Right or wrong is counted in integers, so that seeds whose counts differ alike have the same difference to the last
     bit.
     """
-    return (treated.sum(1) - control.sum(1)) / treated.shape[1]
+    return (treatment.sum(1) - control.sum(1)) / treatment.shape[1]
 
 
 def weighted_means(
@@ -35,12 +35,12 @@ def weighted_means(
         seeds: a, how often each replicate drew each seed.
         samples: b, how often it drew each sample.
     """
-    drawn = seeds.sum(1) * samples.sum(1)
-    return ((seeds.astype(np.float64) @ differences) * samples).sum(1) / drawn
+    totals = seeds.sum(1) * samples.sum(1)
+    return ((seeds.astype(np.float64) @ differences) * samples).sum(1) / totals
 
 
 def bootstrap(
-    treated: Credit,
+    treatment: Credit,
     control: Credit,
     generator: np.random.Generator,
     replicates: int = 2000,
@@ -53,25 +53,25 @@ def bootstrap(
     as n single draws. Most samples are of the one kind that never differs, so u is far below n.
 
     Args:
-        treated: whether, or how far, each test sample was answered right, by seed.
+        treatment: whether, or how far, each test sample was answered right, by seed.
         control: the same of the arm it is compared with.
         generator: of the draws.
         replicates: r.
     """
-    (s, n) = treated.shape
-    if treated.dtype == bool:
-        differences = treated.astype(np.int8) - control.astype(np.int8)
+    (s, n) = treatment.shape
+    if treatment.dtype == bool:
+        differences = treatment.astype(np.int8) - control.astype(np.int8)
         kinds, counts = np.unique(differences, axis=1, return_counts=True)
         kinds = kinds.astype(np.int64)
     else:
-        kinds, counts = treated - control, np.ones(n, np.int64)  # no two need be alike
-    found, size = np.empty(replicates), max(1, _AT_A_TIME // len(counts))
+        kinds, counts = treatment - control, np.ones(n, np.int64)  # no two need be alike
+    means, size = np.empty(replicates), max(1, _AT_A_TIME // len(counts))
     for first in range(0, replicates, size):
         r = min(size, replicates - first)
         seeds = generator.multinomial(s, np.full(s, 1 / s), size=r)
         samples = generator.multinomial(n, counts / n, size=r)
-        found[first : first + r] = weighted_means(kinds, seeds, samples)
-    return found
+        means[first : first + r] = weighted_means(kinds, seeds, samples)
+    return means
 
 
 def percentile_interval(replicates: Float[np.ndarray, "r"]) -> tuple[float, float]:

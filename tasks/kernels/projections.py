@@ -27,9 +27,9 @@ from tasks.kernels.axes import Float
 
 ProjectionKind = Literal["kronecker", "random", "sparse", "countsketch"]
 # A dense block of R larger than this many values is drawn anew for each batch instead of being kept.
-_KEPT = 1 << 26
+_CACHE_VALUES = 1 << 26
 # Rows of a dense block that are drawn at a time.
-_DRAWN = 1 << 14
+_DRAW_ROWS = 1 << 14
 
 
 def johnson_lindenstrauss(n: int, distortion: float = 0.1) -> int:
@@ -69,12 +69,12 @@ class Projection:
         elif self.kind in ("sparse", "countsketch"):
             # (d × p sparse) · (p × n): the dense operand is only transposed, not copied.
             out += torch.sparse.mm(self._sparse(name, p), gradients.T).T
-        elif p * self.d <= _KEPT:
+        elif p * self.d <= _CACHE_VALUES:
             out.addmm_(gradients, self._signs((name, "dense"), p, self.d, self.d))
         else:
             generator = _generator(self.seed, name, "dense")
-            for first in range(0, p, _DRAWN):
-                rows = min(_DRAWN, p - first)
+            for first in range(0, p, _DRAW_ROWS):
+                rows = min(_DRAW_ROWS, p - first)
                 out.addmm_(gradients[:, first : first + rows], self._draw(generator, rows, self.d, self.d))
 
     def factors(self, name: str, outside: int, inside: int) -> tuple[torch.Tensor, torch.Tensor]:

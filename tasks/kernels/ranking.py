@@ -16,9 +16,9 @@ def average_precision(suspicion: Float[np.ndarray, "n"], wrong: Bool[np.ndarray,
         return float("nan")
     order = np.argsort(-suspicion, kind="stable")
     ends = np.flatnonzero(np.append(np.diff(suspicion[order]) != 0, True))
-    found = np.cumsum(wrong[order])[ends]
-    recall = found / found[-1]
-    return float(np.sum(np.diff(recall, prepend=0.0) * found / (ends + 1)))
+    hits = np.cumsum(wrong[order])[ends]
+    recall = hits / hits[-1]
+    return float(np.sum(np.diff(recall, prepend=0.0) * hits / (ends + 1)))
 
 
 def roc_auc(suspicion: Float[np.ndarray, "n"], wrong: Bool[np.ndarray, "n"]) -> float:

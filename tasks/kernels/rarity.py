@@ -49,5 +49,5 @@ def confirmed_neighbours(
         predicted: a.
         nearest: m.
     """
-    recognised = np.where(predicted == labels, labels, -1)
-    return (recognised[neighbours[:, :nearest]] == labels[:, None]).sum(1)
+    own_class = np.where(predicted == labels, labels, -1)
+    return (own_class[neighbours[:, :nearest]] == labels[:, None]).sum(1)

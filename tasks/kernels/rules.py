@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
-from tasks.kernels.factors import Convolution, Convolved, Dense, Factors, LookedUp
+from tasks.kernels.factors import Convolution, Convolutional, Dense, Factors, Lookup
 
 
 class UnfitLayer(ValueError):
@@ -51,9 +51,9 @@ def refuse_unknown(name: str, module: nn.Module) -> None:
 
 def _is_root_mean_square(module: nn.Module) -> bool:
     """An RMSNorm as language models bring their own: known by its name and its parts."""
-    named = type(module).__name__.endswith("RMSNorm") and hasattr(module, "variance_epsilon")
+    has_name = type(module).__name__.endswith("RMSNorm") and hasattr(module, "variance_epsilon")
     weight = getattr(module, "weight", None)
-    return named and isinstance(weight, nn.Parameter) and weight.dim() == 1
+    return has_name and isinstance(weight, nn.Parameter) and weight.dim() == 1
 
 
 def refuse_batch_statistics(network: nn.Module) -> None:
@@ -98,7 +98,7 @@ def contribution(
         indices = by_sample(inputs, 0)
         if module.padding_idx is not None:
             table = table * (indices != module.padding_idx).unsqueeze(2)
-        return LookedUp(indices, table, module.num_embeddings), None
+        return Lookup(indices, table, module.num_embeddings), None
     inputs = inputs.float()
     if isinstance(module, nn.Linear | nn.MultiheadAttention):
         left = by_sample(delta, 1)
@@ -109,8 +109,8 @@ def contribution(
             normal = functional.layer_norm(inputs, shape, None, None, module.eps)
         else:
             normal = functional.rms_norm(inputs, shape, None, module.eps)
-        scaled = by_sample(delta * normal, len(shape)).sum(1)
-        return scaled, by_sample(delta, len(shape)).sum(1) if bias else None
+        gain = by_sample(delta * normal, len(shape)).sum(1)
+        return gain, by_sample(delta, len(shape)).sum(1) if bias else None
     if _is_root_mean_square(module):
         epsilon: Any = module.variance_epsilon
         normal = functional.rms_norm(inputs, [inputs.shape[-1]], None, float(epsilon))
@@ -119,7 +119,7 @@ def contribution(
         raise UnfitLayer(type(module).__name__, f"samples lie along axis {axis} of its output, {rows} rows each")
     shift = _by_channel(delta, n) if bias else None
     if isinstance(module, _CONVOLUTIONS):
-        return _convolved(module, inputs, delta), shift
+        return _convolution(module, inputs, delta), shift
     if isinstance(module, nn.GroupNorm):
         normal = functional.group_norm(inputs, module.num_groups, None, None, module.eps)
     else:
@@ -133,7 +133,7 @@ def _by_channel(values: torch.Tensor, n: int) -> torch.Tensor:
     return values.reshape(n, -1, channels, values[0, 0].numel()).sum((1, 3))
 
 
-def _convolved(module: nn.Conv1d | nn.Conv2d, inputs: torch.Tensor, delta: torch.Tensor) -> Convolved:
+def _convolution(module: nn.Conv1d | nn.Conv2d, inputs: torch.Tensor, delta: torch.Tensor) -> Convolutional:
     flat = isinstance(module, nn.Conv1d)
 
     def pair(values: Any, without: int) -> tuple[int, int]:
@@ -149,16 +149,16 @@ def _convolved(module: nn.Conv1d | nn.Conv2d, inputs: torch.Tensor, delta: torch
     how = Convolution(
         pair(module.kernel_size, 1), pair(module.stride, 1), pair(padding, 0), pair(module.dilation, 1), module.groups
     )
-    return Convolved(delta, inputs, how)
+    return Convolutional(delta, inputs, how)
 
 
-def joined(factors: list[Factors]) -> Factors | None:
+def join_calls(factors: list[Factors]) -> Factors | None:
     """Several calls of one layer as one with more positions; None where they are of different kinds."""
     if len(factors) == 1:
         return factors[0]
     if all(isinstance(f, Dense) for f in factors):
         return Dense(*(torch.cat(sides, 1) for sides in zip(*factors, strict=True)))  # type: ignore[arg-type]
-    if all(isinstance(f, LookedUp) for f in factors):
+    if all(isinstance(f, Lookup) for f in factors):
         indices, delta, rows = zip(*factors, strict=True)  # type: ignore[arg-type]
-        return LookedUp(torch.cat(indices, 1), torch.cat(delta, 1), rows[0])
+        return Lookup(torch.cat(indices, 1), torch.cat(delta, 1), rows[0])
     return None

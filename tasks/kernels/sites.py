@@ -29,7 +29,7 @@ class Parameter:
 
     def reset(self) -> None:
         self.calls = 0
-        self.filled = False
+        self.is_filled = False
         self.factors: list[Factors] = []
         self.vector: torch.Tensor | None = None
 
@@ -72,24 +72,24 @@ class Sites:
     def _find(self) -> dict[str, Site]:
         modules = dict(self.network.named_modules())
         offsets: dict[int, tuple[str, int]] = {}
-        owned = {id(p) for name in self.names for p in modules[name].parameters(recurse=False)}
+        own = {id(p) for name in self.names for p in modules[name].parameters(recurse=False)}
         for name, parameter in self.network.named_parameters():
-            if id(parameter) in owned:
+            if id(parameter) in own:
                 offsets[id(parameter)] = (name, self.size)
                 self.size += parameter.numel()
-        known: dict[tuple[int, int], Parameter] = {}
+        parameters: dict[tuple[int, int], Parameter] = {}
 
         def parameter_of(parameter: nn.Parameter | None, layer: int, first: int = 0, rows: int = 0) -> Parameter | None:
             if parameter is None:
                 return None
-            if (id(parameter), first) not in known:
+            if (id(parameter), first) not in parameters:
                 name, offset = offsets[id(parameter)]
                 o = rows or len(parameter)
                 i = parameter[0].numel()
                 matrix = (o, i) if parameter.dim() > 1 else None
-                packed = f"{name}[{first}:]" if rows else name
-                known[id(parameter), first] = Parameter(packed, matrix, o * i, offset + first * i, layer)
-            return known[id(parameter), first]
+                label = f"{name}[{first}:]" if rows else name
+                parameters[id(parameter), first] = Parameter(label, matrix, o * i, offset + first * i, layer)
+            return parameters[id(parameter), first]
 
         sites = {}
         for layer, name in enumerate(self.names):
@@ -101,24 +101,24 @@ class Sites:
                     raise UnfitLayer(name, str(error)) from error
                 e = module.embed_dim
                 for index, (which, (weight, first, bias)) in enumerate(weights.items()):
-                    found = parameter_of(weight, layer, first, e)
+                    matrix_parameter = parameter_of(weight, layer, first, e)
                     sites[f"{name}.{which}"] = Site(
-                        f"{name}.{which}", module, found, parameter_of(bias, layer, index * e, e)
+                        f"{name}.{which}", module, matrix_parameter, parameter_of(bias, layer, index * e, e)
                     )
                 continue
             refuse_unknown(name, module)
             weight = parameter_of(getattr(module, "weight", None), layer)
             sites[name] = Site(name, module, weight, parameter_of(getattr(module, "bias", None), layer))
-        self.parameters = list(known.values())
+        self.parameters = list(parameters.values())
         return sites
 
     @contextlib.contextmanager
-    def hooked(self, watch: Callable[[Site, torch.Tensor, torch.Tensor], torch.Tensor]) -> Iterator[None]:
+    def hooks(self, watch: Callable[[Site, torch.Tensor, torch.Tensor], torch.Tensor]) -> Iterator[None]:
         """``watch`` sees every use of a chosen layer; parameters ask for no gradients meanwhile."""
-        wanted = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        trainable = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         with contextlib.ExitStack() as undo:
             undo.enter_context(_without_fast_path())
-            for parameter in wanted:
+            for parameter in trainable:
                 undo.callback(parameter.requires_grad_, True)
                 parameter.requires_grad_(False)
             for site in self.by_key.values():
@@ -128,10 +128,10 @@ class Sites:
                         site.module.forward = self._attention(site.module, site.key.rpartition(".")[0], watch)
                     continue
 
-                def seen(_module: nn.Module, inputs: tuple[Any, ...], output: Any, site: Site = site) -> Any:
+                def hook(_module: nn.Module, inputs: tuple[Any, ...], output: Any, site: Site = site) -> Any:
                     return watch(site, inputs[0], output)
 
-                undo.callback(site.module.register_forward_hook(seen).remove)
+                undo.callback(site.module.register_forward_hook(hook).remove)
             yield
 
     def _attention(self, module: nn.MultiheadAttention, name: str, watch: Any) -> Callable[..., Any]:
@@ -150,17 +150,19 @@ class Sites:
         """See with two samples and with three how each call's output grows with the batch."""
         shapes: list[dict[str, list[tuple[int, ...]]]] = []
         for n in (2, 3):
-            seen: dict[str, list[tuple[int, ...]]] = {key: [] for key in self.by_key}
+            shapes_of: dict[str, list[tuple[int, ...]]] = {key: [] for key in self.by_key}
 
-            def watch(site: Site, _inputs: torch.Tensor, output: torch.Tensor, seen: Any = seen) -> torch.Tensor:
-                seen[site.key].append(tuple(output.shape))
+            def watch(
+                site: Site, _inputs: torch.Tensor, output: torch.Tensor, shapes_of: Any = shapes_of
+            ) -> torch.Tensor:
+                shapes_of[site.key].append(tuple(output.shape))
                 return output
 
             # Of one sample: another might let the network do with less of an output, and more than one axis would grow.
             rows = torch.zeros(n, dtype=torch.int64, device=example.device)
-            with self.hooked(watch), torch.no_grad():
+            with self.hooks(watch), torch.no_grad():
                 self.network(example[rows])
-            shapes.append(seen)
+            shapes.append(shapes_of)
         for key, twos in shapes[0].items():
             threes = shapes[1][key]
             if len(twos) != len(threes):

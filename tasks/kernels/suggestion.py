@@ -7,7 +7,7 @@ import numpy as np
 from tasks.kernels.axes import Float, Int
 
 
-def suggested(
+def suggest_labels(
     p: Float[np.ndarray, "n k"], votes: Float[np.ndarray, "n k"], labels: Int[np.ndarray, "n"]
 ) -> tuple[Int[np.ndarray, "n"], Float[np.ndarray, "n"]]:
     """j = argmax_{j≠y} q_j with q = (p + v)/2, where q_j > q_y; and P(truly j | y is wrong) = q_j / Σ_{i≠y} q_i.

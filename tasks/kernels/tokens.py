@@ -21,12 +21,12 @@ def bag(x: Shaped[torch.Tensor, "n *shape"], *, pad: int, width: int) -> Float[t
         width: buckets.
     """
     ids, segments = (x[:, 0], x[:, 1]) if x.dim() == 3 else (x, torch.zeros_like(x))
-    mixed = (ids.long() + _SEGMENT * segments.long()) & _LOW
+    code = (ids.long() + _SEGMENT * segments.long()) & _LOW
     for _ in range(2):  # one round leaves the low bits, and so the signs, to the low bits of the id
-        mixed = ((mixed ^ (mixed >> 16)) * _MULTIPLIER) & _LOW
-    mixed = mixed ^ (mixed >> 16)
-    sign = (1 - 2 * (mixed & 1)).float() * (ids != pad)
-    bucket = (mixed >> 1) % width
+        code = ((code ^ (code >> 16)) * _MULTIPLIER) & _LOW
+    code = code ^ (code >> 16)
+    sign = (1 - 2 * (code & 1)).float() * (ids != pad)
+    bucket = (code >> 1) % width
     counts = torch.zeros(len(x), width, device=x.device).scatter_add(1, bucket, sign)
     return counts.sign() * counts.abs().sqrt()
 
@@ -44,5 +44,5 @@ def lengths(x: Shaped[torch.Tensor, "n *shape"], *, pad: int) -> Int[torch.Tenso
 
 def rarity(counts: Float[torch.Tensor, "n w"]) -> Float[torch.Tensor, "w"]:
     """log((1 + n) / (1 + texts that have it)) of each bucket: what every text has tells none from another."""
-    having = (counts != 0).sum(0)
-    return torch.log((1 + len(counts)) / (1 + having).float())
+    texts = (counts != 0).sum(0)
+    return torch.log((1 + len(counts)) / (1 + texts).float())

@@ -38,7 +38,7 @@ _PRECISION = 1e-6
 _ORTHOGONAL = 1e-5
 
 
-def traced(
+def trace_scores(
     gradients: Float[torch.Tensor, "n p"],
     queries: Float[torch.Tensor, "q p"],
     *,
@@ -81,27 +81,27 @@ def _graph(gradients: Float[torch.Tensor, "n p"], neighbours: int) -> torch.Tens
     """S, n × n, sparse."""
     n = len(gradients)
     unit, themselves = functional.normalize(gradients, dim=1), torch.arange(n, device=gradients.device)
-    found = list(nearest(unit, unit, themselves, neighbours))
-    columns = torch.cat([places for _, places, _ in found]).flatten()
+    blocks = list(nearest(unit, unit, themselves, neighbours))
+    columns = torch.cat([indices for _, indices, _ in blocks]).flatten()
     rows = themselves.repeat_interleave(neighbours)
     # 2⟨a, b⟩ = ‖a‖² + ‖b‖² − ‖a − b‖², where a gradient that is nothing has no direction.
-    lengths, apart = unit.square().sum(1), torch.cat([distances for *_, distances in found]).flatten()
+    lengths, apart = unit.square().sum(1), torch.cat([distances for *_, distances in blocks]).flatten()
     cosines = (lengths[rows] + lengths[columns] - apart.square()) / 2
     cosines = torch.where(cosines > _ORTHOGONAL, cosines, 0.0)
     both = torch.stack([torch.cat([rows, columns]), torch.cat([columns, rows])])
     adjacent = torch.sparse_coo_tensor(both, cosines.repeat(2) / 2, (n, n), check_invariants=True).coalesce()
-    places, weights = adjacent.indices(), adjacent.values()
-    degree = torch.zeros(n, device=weights.device).index_add_(0, places[0], weights)
+    indices, weights = adjacent.indices(), adjacent.values()
+    degree = torch.zeros(n, device=weights.device).index_add_(0, indices[0], weights)
     scale = torch.where(degree > 0, degree.rsqrt(), 0.0)
-    scaled = weights * scale[places[0]] * scale[places[1]]
-    return torch.sparse_coo_tensor(places, scaled, (n, n), check_invariants=True, is_coalesced=True)
+    values = weights * scale[indices[0]] * scale[indices[1]]
+    return torch.sparse_coo_tensor(indices, values, (n, n), check_invariants=True, is_coalesced=True)
 
 
 def _spread(
-    traces: Float[torch.Tensor, "q n"], graph: torch.Tensor, begun: int, restart: float
+    traces: Float[torch.Tensor, "q n"], graph: torch.Tensor, seeds: int, restart: float
 ) -> Float[torch.Tensor, "q n"]:
     """f, by its own equation f = α S f + (1 − α) y, to a millionth of y; and what ranks what has none."""
-    top = traces.topk(begun, dim=1)
+    top = traces.topk(seeds, dim=1)
     start = torch.zeros_like(traces).scatter_(1, top.indices, top.values.clamp_min(0)).T.contiguous()
     # The error falls by α a step, for the eigenvalues of S lie between −1 and 1.
     steps = math.ceil(math.log(_PRECISION) / math.log1p(-restart)) if restart < 1 else 1
@@ -131,5 +131,5 @@ def shares_alike(
         auc = ((rank * alike).sum(1) - count * (count + 1) / 2) / (count * (n - count))
         top = rank > (n - count)[:, None]
         recall = (top & alike).sum(1) / count
-    undefined = (count == 0) | (count == n)
-    return np.where(undefined, np.nan, auc), np.where(undefined, np.nan, recall)
+    is_undefined = (count == 0) | (count == n)
+    return np.where(is_undefined, np.nan, auc), np.where(is_undefined, np.nan, recall)

@@ -12,7 +12,7 @@ def send(values: torch.Tensor, device: torch.device) -> torch.Tensor:
     return values.pin_memory().to(device, non_blocking=True)
 
 
-class Arriving:
+class HostCopy:
     """Tensors on their way to the host. On CUDA the copy is queued behind the work that makes them."""
 
     def __init__(self, tensors: dict[str, torch.Tensor]) -> None:

@@ -29,35 +29,35 @@ _CLEAR = 2
 class Pairs(NamedTuple):
     """Counts by pair of classes, k × k; rows are what the network says."""
 
-    labelled: Float[np.ndarray, "k k"]
+    joint: Float[np.ndarray, "k k"]
     """J"""
-    confused: Float[np.ndarray, "k k"]
+    confusion: Float[np.ndarray, "k k"]
     """E"""
 
 
 def pairs_of(a: Int[np.ndarray, "n"], b: Int[np.ndarray, "n"], labels: Int[np.ndarray, "n"], classes: int) -> Pairs:
     """Count J and E."""
 
-    def counted(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    def count(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         flat = np.bincount(rows * classes + columns, minlength=classes**2)
         return flat.reshape(classes, classes).astype(np.float64)
 
-    between = counted(a, b)
-    return Pairs(counted(a, labels), (between + between.T) / 2)
+    between = count(a, b)
+    return Pairs(count(a, labels), (between + between.T) / 2)
 
 
 def pair_chances(pairs: Pairs) -> Float[np.ndarray, "k k"]:
     """P(wrong | a = j, y = c) = (J − E)/(J + 1) within [0, 1]; a hundredth where the network confirms the label."""
-    excess = np.clip((pairs.labelled - pairs.confused) / (pairs.labelled + 1), 0, 1)
+    excess = np.clip((pairs.joint - pairs.confusion) / (pairs.joint + 1), 0, 1)
     np.fill_diagonal(excess, 0.01)
     return excess
 
 
 def transitions(pairs: Pairs) -> Float[np.ndarray, "k k"]:
     """T_jc = P(labelled c | truly j): the excess plus one, over the row's count plus k; rows sum to one."""
-    excess = np.maximum(pairs.labelled - pairs.confused, 0) + 1
+    excess = np.maximum(pairs.joint - pairs.confusion, 0) + 1
     np.fill_diagonal(excess, 0)
-    rate = excess / (pairs.labelled.sum(1, keepdims=True) + len(excess))
+    rate = excess / (pairs.joint.sum(1, keepdims=True) + len(excess))
     rate *= np.minimum(1, _MOST_NOISE / np.maximum(rate.sum(1, keepdims=True), 1e-12))
     return rate + np.diag(1 - rate.sum(1))
 
@@ -75,10 +75,10 @@ def concentration(pairs: Pairs) -> float:
     two standard deviations, 2√(Σ 2v²): nothing can be told. Every pair with an excess stays in the sums. If only those
     were counted that stand out one by one, symmetric noise of few samples would look like noise of few pairs.
     """
-    off = ~np.eye(len(pairs.labelled), dtype=bool)
-    counts = np.maximum(pairs.labelled.sum(1, keepdims=True), 1)
-    excess = ((pairs.labelled - pairs.confused) / counts)[off]
-    chance = ((pairs.labelled + pairs.confused) / counts**2)[off]
+    off = ~np.eye(len(pairs.joint), dtype=bool)
+    counts = np.maximum(pairs.joint.sum(1, keepdims=True), 1)
+    excess = ((pairs.joint - pairs.confusion) / counts)[off]
+    chance = ((pairs.joint + pairs.confusion) / counts**2)[off]
     there = excess > 0
     squares = float((excess[there] ** 2 - chance[there]).sum())
     if squares <= _CLEAR * np.sqrt(2 * (chance[there] ** 2).sum()):

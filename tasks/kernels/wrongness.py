@@ -72,8 +72,8 @@ def joined_odds(chance: Float[np.ndarray, "n"], pair: Float[np.ndarray, "n"], us
 
 def logit(p: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
     """log p/(1 − p), p kept between 0.005 and 0.995: nothing here is surer than that."""
-    kept = np.clip(p, 0.005, 0.995)
-    return np.log(kept / (1 - kept))
+    inner = np.clip(p, 0.005, 0.995)
+    return np.log(inner / (1 - inner))
 
 
 def expit(x: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
@@ -85,22 +85,22 @@ def tally(
     stratum: Int[np.ndarray, "n"],
     contradicted: Bool[np.ndarray, "n"],
     disputed: Bool[np.ndarray, "n"],
-    places: Int[np.ndarray, "m"],
+    indices: Int[np.ndarray, "m"],
     caught: Bool[np.ndarray, "m"],
     count: int,
 ) -> Strata:
-    """Count; ``places`` are the canaries' rows."""
+    """Count by stratum; ``indices`` are the canaries' rows."""
 
-    def counted(where: np.ndarray) -> np.ndarray:
+    def count_by_stratum(where: np.ndarray) -> np.ndarray:
         return np.bincount(where, minlength=count).astype(np.float64)
 
-    own = stratum[places]
+    own = stratum[indices]
     return Strata(
-        counted(stratum),
-        counted(stratum[contradicted]),
-        counted(stratum[disputed]),
-        counted(own),
-        counted(own[caught]),
+        count_by_stratum(stratum),
+        count_by_stratum(stratum[contradicted]),
+        count_by_stratum(stratum[disputed]),
+        count_by_stratum(own),
+        count_by_stratum(own[caught]),
     )
 
 
@@ -119,16 +119,18 @@ def chances(strata: Strata, *, even: bool) -> Chances:
     overall = (strata.caught.sum(-1, keepdims=True) + 1) / (strata.canaries.sum(-1, keepdims=True) + 1)
     caught = (strata.caught + _PRIOR_CANARIES * overall) / (strata.canaries + _PRIOR_CANARIES)
     contradicted, disputed = strata.contradicted / n, strata.disputed / n
-    told = np.maximum(caught - disputed, 0.05)
-    noise = (contradicted - disputed) / told
-    noise = np.clip(rising(noise, n * told) if even else noise, 0, 1)
+    contrast = np.maximum(caught - disputed, 0.05)
+    noise = (contradicted - disputed) / contrast
+    noise = np.clip(isotonic_regression(noise, n * contrast) if even else noise, 0, 1)
     return Chances(
         np.minimum(1, noise * caught / np.maximum(contradicted, 1 / n)),
         np.minimum(1, noise * (1 - caught) / np.maximum(1 - contradicted, 1 / n)),
     )
 
 
-def rising(values: Float[np.ndarray, "*r s"], weights: Float[np.ndarray, "*r s"]) -> Float[np.ndarray, "*r s"]:
+def isotonic_regression(
+    values: Float[np.ndarray, "*r s"], weights: Float[np.ndarray, "*r s"]
+) -> Float[np.ndarray, "*r s"]:
     """Isotonic regression, the nearest rising sequence in weighted squares, with the same weighted mean.
 
     max_{i≤b} min_{j≥b} of the weighted mean of the values i … j (Barlow et al., 1972).
@@ -148,7 +150,7 @@ def rising(values: Float[np.ndarray, "*r s"], weights: Float[np.ndarray, "*r s"]
     return np.maximum.accumulate(np.where(first <= last, least, -np.inf), -2)[..., range(s), range(s)]
 
 
-def resampled(strata: Strata, both: Float[np.ndarray, "s"], replicates: int, generator: np.random.Generator) -> Strata:
+def resample(strata: Strata, both: Float[np.ndarray, "s"], replicates: int, generator: np.random.Generator) -> Strata:
     """Bootstrap replicates of the counts: samples and canaries drawn anew within each stratum.
 
     Args:
@@ -160,19 +162,19 @@ def resampled(strata: Strata, both: Float[np.ndarray, "s"], replicates: int, gen
     n = strata.samples
     parts = np.stack([both, strata.contradicted - both, strata.disputed - both], 1) / n[:, None]
     parts = np.concatenate([parts, 1 - parts.sum(1, keepdims=True)], 1).clip(0, 1)
-    drawn = np.stack(
+    draws = np.stack(
         [
             generator.multinomial(int(size), share / share.sum(), replicates)
             for size, share in zip(n, parts, strict=True)
         ],
         1,
     )
-    canaries = np.broadcast_to(strata.canaries, drawn.shape[:2])
+    canaries = np.broadcast_to(strata.canaries, draws.shape[:2])
     rate = strata.caught / np.maximum(strata.canaries, 1)
     return Strata(
-        np.broadcast_to(n, drawn.shape[:2]),
-        (drawn[..., 0] + drawn[..., 1]).astype(np.float64),
-        (drawn[..., 0] + drawn[..., 2]).astype(np.float64),
+        np.broadcast_to(n, draws.shape[:2]),
+        (draws[..., 0] + draws[..., 1]).astype(np.float64),
+        (draws[..., 0] + draws[..., 2]).astype(np.float64),
         canaries,
         generator.binomial(canaries.astype(np.int64), rate).astype(np.float64),
     )

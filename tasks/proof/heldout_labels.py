@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from tasks.kernels.suggestion import suggested
+from tasks.kernels.suggestion import suggest_labels
 from tasks.pipeline.schemas import EXAMINATION
 from tasks.scoring.wrongness import Observations, wrongness_of
 
@@ -49,7 +49,7 @@ def examine_labels(
     observations = Observations(probabilities, votes, labels, indices, alternatives)
     wrong = wrongness_of(observations).probability
     predicted, rows = observations.predicted, np.arange(len(labels))
-    other, _ = suggested(probabilities, votes, labels)
+    other, _ = suggest_labels(probabilities, votes, labels)
     names = pa.array(classes, pa.string())
     columns = {
         "sample_id": pa.array(ids, pa.string()),

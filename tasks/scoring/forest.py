@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from tasks.gradients.shards import GradientShards
-from tasks.kernels.forest import Forest, Layout, Tree, anomaly, built, norms, path_lengths, planted
+from tasks.kernels.forest import Forest, Layout, Tree, anomaly, build_rows, lay_out, norms, path_lengths
 
 On = Literal["raw", "normalised"]
 
@@ -190,7 +190,7 @@ def _grow(source: ForestInput, plan: Iterator[Growth], trees: int) -> dict[int, 
                 matrix = np.empty((n, source.layout.p), np.float32)
             forest.append(_tree(_matrix(source, own, matrix[:n]), growth))
             if len(forest) == trees:
-                forests[growth.group] = planted(forest, source.layout)
+                forests[growth.group] = lay_out(forest, source.layout)
                 forest = []
     return forests
 
@@ -199,7 +199,7 @@ def _matrix(source: ForestInput, own: Sides, out: np.ndarray) -> np.ndarray:
     """One tree's samples as rows of p values: the only gradients that are ever built."""
     if own.left is None:
         return own.right
-    built(*source.terms(own.left, own.right), source.layout.joined, out)
+    build_rows(*source.terms(own.left, own.right), source.layout.joined, out)
     return out
 
 

@@ -54,7 +54,7 @@ class Tracing(Component):
         """
         import torch
 
-        from tasks.kernels.tracing import traced
+        from tasks.kernels.tracing import trace_scores
 
         split = evidence.reference
         if split is None or not len(split):
@@ -84,7 +84,7 @@ class Tracing(Component):
             members, rows = np.flatnonzero(folds == fold), np.flatnonzero(of_query == fold)
             sides = samples[torch.from_numpy(members)], queries[torch.from_numpy(rows)]
             how = {"cosine": self.cosine, "neighbours": self.neighbours, "restart": self.restart}
-            scores[:, members] = traced(*sides, damping=damping, **how).numpy()
+            scores[:, members] = trace_scores(*sides, damping=damping, **how).numpy()
         return names, scores
 
     def _check_memory(self, samples: int, query_rows: int, queries: int, dimensions: int) -> None:

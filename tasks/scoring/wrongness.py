@@ -13,7 +13,7 @@ from tasks.kernels.wrongness import (
     chances,
     difficulty,
     joined_odds,
-    resampled,
+    resample,
     strata_of,
     tally,
 )
@@ -108,7 +108,7 @@ def wrongness_of(observations: Observations, seed: int = 0) -> Wrongness:
 
     estimate = _table(counts, even=False)
     both = np.bincount(stratum[contradicted & disputed], minlength=count).astype(np.float64)
-    again = _table(resampled(counts, both, REPLICATES, np.random.default_rng(seed)), even=False)
+    again = _table(resample(counts, both, REPLICATES, np.random.default_rng(seed)), even=False)
     # A pair without excess has no noise that can be told from confusion: less than usual is believed, but not none.
     belief = each(_table(counts, even=True), np.maximum(by_pair, usual / 4))
     return Wrongness(belief, each(estimate, by_pair), stratum, contradicted.astype(np.int64), again - estimate)

@@ -115,11 +115,11 @@ class CurvatureInfluence(Influence):
         import torch
 
         from tasks.kernels.curvature import Fisher, SoftmaxHessian
-        from tasks.kernels.gradients import Factored
+        from tasks.kernels.gradients import FactorGradients
         from tasks.kernels.influence import damping_of
 
         metadata = evidence.gradients.metadata
-        terms = gradients.residual.shape[1] if isinstance(gradients, Factored) else 0
+        terms = gradients.residual.shape[1] if isinstance(gradients, FactorGradients) else 0
         exact = terms == 1 and metadata.loss[0] == "cross_entropy"
         gradients, members = in_base(gradients, evidence, members), members[evidence.in_base[members]]
         curvature: Curvature = Fisher(gradients)
@@ -132,7 +132,7 @@ class CurvatureInfluence(Influence):
                 else "gradients without factors",
                 do="Set the detector's curvature to fisher, or use --gradient.kind head at one checkpoint.",
             )
-        if self.curvature != "fisher" and exact and isinstance(gradients, Factored):
+        if self.curvature != "fisher" and exact and isinstance(gradients, FactorGradients):
             probabilities = np.asarray(evidence.probabilities[members], np.float32)
             curvature = SoftmaxHessian(torch.from_numpy(probabilities), gradients.features[:, 0])
         return curvature, damping_of(curvature, self.damping)
@@ -219,7 +219,7 @@ def gradients_of(gradients: GradientShards, members: np.ndarray, largest: int) -
     """
     import torch
 
-    from tasks.kernels.gradients import Factored, Whole
+    from tasks.kernels.gradients import FactorGradients, Whole
 
     names = ("residual", "features") if gradients.factored else ("gradient",)
     width = sum(gradients.widths[name] for name in names)
@@ -237,4 +237,4 @@ def gradients_of(gradients: GradientShards, members: np.ndarray, largest: int) -
         return Whole(columns[0])
     layout: Any = gradients.metadata.joined
     residual, features = (column.unflatten(1, (gradients.terms, -1)) for column in columns)
-    return Factored(residual, features, layout)
+    return FactorGradients(residual, features, layout)

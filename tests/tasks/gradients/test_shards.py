@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.core.errors import BadArtefact, BadConfig
-from tasks.gradients.shards import GradientShards, ShardMetadata, ShardWriter, _sorted
+from tasks.gradients.shards import GradientShards, ShardMetadata, ShardWriter, _sort_order
 from tasks.pipeline.artefacts import Run
 from tasks.pipeline.schemas import GRADIENTS, gradient_shard
 
@@ -387,4 +387,4 @@ def test_outputs_are_read_whole_and_are_no_part_of_the_gradient(run):
 @given(st.lists(st.text("ab\0é\U0001f600", max_size=11), min_size=1, max_size=40, unique=True), st.integers(0, 3))
 def test_ids_are_sorted_as_python_sorts_strings_however_they_begin(ids, dropped):
     array = pa.array(["zz"] * dropped + ids, pa.string()).slice(dropped)
-    assert [ids[place] for place in _sorted(array)] == sorted(ids)
+    assert [ids[place] for place in _sort_order(array)] == sorted(ids)

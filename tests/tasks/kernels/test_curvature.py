@@ -5,7 +5,7 @@ import torch
 
 from tasks.kernels import gradients as gradients_module
 from tasks.kernels.curvature import Fisher, SoftmaxHessian
-from tasks.kernels.gradients import Factored, Whole
+from tasks.kernels.gradients import FactorGradients, Whole
 from tasks.kernels.influence import damping_of
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-11}
@@ -18,7 +18,7 @@ def seeded(seed=0):
 def factored(n=30, c=1, k=3, h1=5, joined="sum", seed=0, dtype=torch.float64):
     generator = seeded(seed)
     residual = torch.randn(n, c, k, generator=generator, dtype=dtype)
-    return Factored(residual, torch.randn(n, c, h1, generator=generator, dtype=dtype), joined)
+    return FactorGradients(residual, torch.randn(n, c, h1, generator=generator, dtype=dtype), joined)
 
 
 def dense(gradients):
@@ -57,7 +57,7 @@ CURVATURES = {
 def explicit(curvature):
     """C as the mean of explicit C_i, sample by sample."""
     if isinstance(curvature, Fisher):
-        rows = curvature.gradients.built(slice(None))
+        rows = curvature.gradients.dense(slice(None))
         return torch.stack([torch.outer(g, g) for g in rows]).mean(0)
     each = zip(curvature.probabilities, curvature.features, strict=True)
     return torch.stack([torch.kron(torch.diag(p) - torch.outer(p, p), torch.outer(h, h)) for p, h in each]).mean(0)

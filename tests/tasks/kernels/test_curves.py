@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import precision_recall_curve
 
-from tasks.kernels.curves import precision_recall, taken
+from tasks.kernels.curves import expected_flags, precision_recall
 
 few = st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=1, max_size=6)
 many = st.lists(st.tuples(st.integers(-3, 40), st.booleans()), min_size=1, max_size=200)
@@ -28,13 +28,13 @@ def test_who_is_taken_is_the_mean_over_all_orders_of_the_ties(drawn, count):
         if all(suspicion[a] >= suspicion[b] for a, b in itertools.pairwise(order))
     ]
     tops = [[i in order[: max(count, 0)] for i in range(n)] for order in orders]
-    assert taken(suspicion, count) == pytest.approx(np.mean(tops, axis=0), abs=1e-12)
+    assert expected_flags(suspicion, count) == pytest.approx(np.mean(tops, axis=0), abs=1e-12)
 
 
 @given(many, st.integers(1, 500))
 def test_as_many_are_taken_as_were_asked_for(drawn, count):
     suspicion, _ = columns(drawn)
-    chance = taken(suspicion, count)
+    chance = expected_flags(suspicion, count)
     assert chance.sum() == pytest.approx(min(count, len(drawn)))
     assert ((chance >= 0) & (chance <= 1)).all()
 

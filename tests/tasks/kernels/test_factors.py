@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from tasks.kernels import factors
-from tasks.kernels.factors import Convolution, Convolved, Dense, LookedUp, of_unit_length
+from tasks.kernels.factors import Convolution, Convolutional, Dense, Lookup, of_unit_length
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
 
@@ -57,7 +57,7 @@ def test_a_table_adds_each_positions_gradient_to_the_row_it_looked_up(device, n,
     for sample in range(n):
         for position in range(t):
             expected[sample, indices[sample, position]] += delta[sample, position]
-    agrees(LookedUp(indices, delta, rows), expected)
+    agrees(Lookup(indices, delta, rows), expected)
 
 
 GEOMETRIES = {
@@ -87,7 +87,7 @@ def test_a_convolution_has_the_gradient_that_autograd_gives_each_sample_alone(de
     expected = [
         torch.autograd.grad(y, weight, d[None])[0].flatten(1) for y, d in zip(outputs, delta, strict=True)
     ]  # fmt: skip
-    agrees(Convolved(delta, inputs, how), torch.stack(expected))
+    agrees(Convolutional(delta, inputs, how), torch.stack(expected))
 
 
 def test_both_ways_to_the_norm_are_taken_and_agree(device, monkeypatch):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 
 from tasks.kernels import forest as kernel
-from tasks.kernels.forest import Layout, Tree, anomaly, average_path, built, norms, path_lengths, planted
+from tasks.kernels.forest import Layout, Tree, anomaly, average_path, build_rows, lay_out, norms, path_lengths
 
 
 def grown(generator, values, depth):
@@ -59,7 +59,7 @@ def factors(generator, n, layout):
 
 def dense(left, right, layout):
     matrix = np.full((len(left), layout.p), np.nan, np.float32)
-    built(left, right, layout.joined, matrix)
+    build_rows(left, right, layout.joined, matrix)
     return matrix
 
 
@@ -100,7 +100,7 @@ def test_paths_are_those_walked_through_the_built_matrix(seed, joined, c, k, h1,
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernel, "_SPLITS", splits)
         patch.setattr(kernel, "_SAMPLES", 16)
-        forest = planted(trees, layout)
+        forest = lay_out(trees, layout)
         found = path_lengths(forest, *(side.reshape(n, -1) for side in others))
     np.testing.assert_allclose(found, walked(trees, dense(*others, layout)), rtol=1e-12)
 
@@ -110,7 +110,7 @@ def test_paths_through_whole_gradients_are_those_walked(p):
     generator = np.random.default_rng(p)
     own, others = (generator.normal(size=(n, p)).astype(np.float32) for n in (64, 300))
     trees = [grown(generator, own, 6) for _ in range(5)]
-    forest = planted(trees, Layout("sum", 0, 1, p))
+    forest = lay_out(trees, Layout("sum", 0, 1, p))
     assert (forest.right is None) == (p < 3000)
     np.testing.assert_allclose(path_lengths(forest, None, others), walked(trees, others), rtol=1e-12)
 
@@ -120,7 +120,7 @@ def test_only_columns_that_are_split_on_are_gathered_of_wide_factors():
     generator = np.random.default_rng(0)
     (left, right), few = factors(generator, 40, layout), factors(generator, 8, layout)
     trees = [grown(generator, dense(*few, layout), 3) for _ in range(3)]
-    forest = planted(trees, layout)
+    forest = lay_out(trees, layout)
     assert forest.left is not None
     assert len(forest.left) <= sum(int((tree.left >= 0).sum()) for tree in trees)
     found = path_lengths(forest, left[:, 0], right[:, 0])
@@ -134,7 +134,7 @@ def test_a_value_on_a_threshold_goes_left_and_one_just_above_goes_right():
     for threshold, goes_left in [(float(value), (True, False)), (float(above) - 1e-12, (True, False))]:
         stump = Tree(*(np.array(x) for x in ([0, -2, -2], [threshold, -2.0, -2.0], [1, -1, -1], [2, -1, -1])),
                      np.array([0, 1, 1]), np.array([4, 1, 3]))  # fmt: skip
-        found = path_lengths(planted([stump], Layout("sum", 0, 1, 1)), None, np.array([[value], [above]]))
+        found = path_lengths(lay_out([stump], Layout("sum", 0, 1, 1)), None, np.array([[value], [above]]))
         assert [length == 1.0 for length in found] == list(goes_left)
 
 
@@ -143,7 +143,7 @@ def test_a_tree_of_more_leaves_than_a_byte_counts_is_read_whole():
     values = generator.normal(size=(700, 3)).astype(np.float32)
     tree = grown(generator, values, 14)
     assert (tree.left < 0).sum() > 256
-    found = path_lengths(planted([tree], Layout("sum", 0, 1, 3)), None, values)
+    found = path_lengths(lay_out([tree], Layout("sum", 0, 1, 3)), None, values)
     np.testing.assert_allclose(found, walked([tree], values), rtol=1e-12)
 
 
@@ -153,7 +153,7 @@ def test_what_stands_beside_a_sample_changes_nothing(cuts):
     layout = Layout("sum", 2, 3, 5)
     left, right = factors(generator, 300, layout)
     trees = [grown(generator, dense(left[:50], right[:50], layout), 5) for _ in range(20)]
-    forest, sides = planted(trees, layout), (left.reshape(300, -1), right.reshape(300, -1))
+    forest, sides = lay_out(trees, layout), (left.reshape(300, -1), right.reshape(300, -1))
     pieces = zip(*(np.split(side, cuts) for side in sides), strict=True)
     found = np.concatenate([path_lengths(forest, *piece) for piece in pieces])
     np.testing.assert_array_equal(found, path_lengths(forest, *sides))
@@ -178,4 +178,4 @@ def test_an_average_path_is_an_anomaly_of_a_half_and_a_shorter_one_of_more():
 def test_sides_of_different_lengths_are_refused():
     stump = Tree(np.array([-2]), np.array([-2.0]), np.array([-1]), np.array([-1]), np.array([0]), np.array([1]))
     with pytest.raises(TypeCheckError):
-        path_lengths(planted([stump], Layout("sum", 1, 1, 1)), np.zeros((3, 1), "f"), np.zeros((4, 1), "f"))
+        path_lengths(lay_out([stump], Layout("sum", 1, 1, 1)), np.zeros((3, 1), "f"), np.zeros((4, 1), "f"))

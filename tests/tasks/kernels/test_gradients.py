@@ -5,7 +5,7 @@ import torch
 from jaxtyping import TypeCheckError
 
 from tasks.kernels import gradients as gradients_module
-from tasks.kernels.gradients import Factored, Whole
+from tasks.kernels.gradients import FactorGradients, Whole
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-11}
 
@@ -17,7 +17,7 @@ def seeded(seed=0):
 def factored(n=30, c=1, k=3, h1=5, joined="sum", seed=0, dtype=torch.float64):
     generator = seeded(seed)
     residual = torch.randn(n, c, k, generator=generator, dtype=dtype)
-    return Factored(residual, torch.randn(n, c, h1, generator=generator, dtype=dtype), joined)
+    return FactorGradients(residual, torch.randn(n, c, h1, generator=generator, dtype=dtype), joined)
 
 
 def dense(gradients):
@@ -45,9 +45,9 @@ def test_products_with_the_factors_are_those_of_the_explicit_matrix(monkeypatch,
     some = torch.randint(n, (5,), generator=seeded(3))
     for form in (gradients, Whole(matrix)):
         torch.testing.assert_close(form.dots(v), v @ matrix.T, **CLOSE)
-        torch.testing.assert_close(form.weighted(w), w @ matrix, **CLOSE)
+        torch.testing.assert_close(form.weighted_sum(w), w @ matrix, **CLOSE)
         torch.testing.assert_close(form.squares(), matrix.square().sum(1), **CLOSE)
-        torch.testing.assert_close(form.built(slice(1, 4)), matrix[1:4], **CLOSE)
+        torch.testing.assert_close(form.dense(slice(1, 4)), matrix[1:4], **CLOSE)
         torch.testing.assert_close(form.at(some).dots(v), v @ matrix[some].T, **CLOSE)
 
 
@@ -56,11 +56,11 @@ def test_gradients_that_cancel_are_summed_in_float64():
     gradients.residual[1000:] = -gradients.residual[:1000]
     gradients.features[1000:] = gradients.features[:1000]
     gradients.residual[0] *= 1 + 1e-4
-    double = Factored(gradients.residual.double(), gradients.features.double(), "sum")
-    found = gradients.weighted(torch.ones(1, 2000, dtype=torch.float64))[0]
+    double = FactorGradients(gradients.residual.double(), gradients.features.double(), "sum")
+    found = gradients.weighted_sum(torch.ones(1, 2000, dtype=torch.float64))[0]
     torch.testing.assert_close(found, dense(double).sum(0), rtol=1e-6, atol=0)
 
 
 def test_factors_of_different_lengths_are_refused():
     with pytest.raises(TypeCheckError):
-        Factored(torch.zeros(3, 1, 2), torch.zeros(4, 1, 2), "sum")
+        FactorGradients(torch.zeros(3, 1, 2), torch.zeros(4, 1, 2), "sum")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tasks.kernels import gradients as gradients_module
 from tasks.kernels.curvature import Fisher, SoftmaxHessian
-from tasks.kernels.gradients import Factored, Whole
+from tasks.kernels.gradients import FactorGradients, Whole
 from tasks.kernels.influence import (
     DivergentSeries,
     Series,
@@ -31,7 +31,7 @@ def seeded(seed=0):
 def factored(n=30, c=1, k=3, h1=5, joined="sum", seed=0, dtype=torch.float64):
     generator = seeded(seed)
     residual = torch.randn(n, c, k, generator=generator, dtype=dtype)
-    return Factored(residual, torch.randn(n, c, h1, generator=generator, dtype=dtype), joined)
+    return FactorGradients(residual, torch.randn(n, c, h1, generator=generator, dtype=dtype), joined)
 
 
 def dense(gradients):
@@ -56,7 +56,7 @@ def gradients_of(weights, features, labels):
     """(p, gradients) of the cross entropy."""
     p = torch.softmax(features @ weights.T, 1)
     residual = p - torch.nn.functional.one_hot(labels, len(weights))
-    return p, Factored(residual.unsqueeze(1), features.unsqueeze(1), "sum")
+    return p, FactorGradients(residual.unsqueeze(1), features.unsqueeze(1), "sum")
 
 
 def fitted(n=60, weight_decay=1e-2):
@@ -223,7 +223,7 @@ def test_each_sample_s_series_is_that_of_the_sample_alone(monkeypatch):
 
 def test_float32_is_enough_for_a_long_series():
     _, features, _, p, gradients = fitted(weight_decay=1.0)
-    single = Factored(gradients.residual.float(), gradients.features.float(), "sum")
+    single = FactorGradients(gradients.residual.float(), gradients.features.float(), "sum")
     hessians = [SoftmaxHessian(p, features), SoftmaxHessian(p.float(), features.float())]
     double, found = (
         lissa(g, h, 0.01, Series(1000), seeded()) for g, h in zip((gradients, single), hessians, strict=True)

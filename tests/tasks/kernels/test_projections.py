@@ -67,8 +67,8 @@ def test_seed_and_name_tell_the_projection_and_nothing_else_does(kind):
 
 def test_a_block_too_large_to_keep_is_drawn_again_alike(monkeypatch):
     g = torch.randn(5, 300, generator=torch.Generator().manual_seed(0))
-    monkeypatch.setattr(projections, "_KEPT", 0)
-    monkeypatch.setattr(projections, "_DRAWN", 64)
+    monkeypatch.setattr(projections, "_CACHE_VALUES", 0)
+    monkeypatch.setattr(projections, "_DRAW_ROWS", 64)
     projection, first, again = Projection("random", 24, 0, CPU), torch.zeros(5, 24), torch.zeros(5, 24)
     projection.add("w", g, first)
     projection.add("w", g, again)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.kernels.rarity import confirmed_neighbours, far_from_class
-from tasks.kernels.suggestion import suggested
+from tasks.kernels.suggestion import suggest_labels
 
 
 @st.composite
@@ -55,7 +55,7 @@ def test_wrong_labels_of_a_class_do_not_move_what_counts_as_far(drawn):
 def test_the_suggestion_is_the_best_of_the_other_classes_where_it_is_liked_better_than_the_given_one(drawn, seed):
     votes, _, labels, _ = drawn
     p = np.random.default_rng(seed).dirichlet(np.ones(votes.shape[1]), len(labels)).astype(np.float32)
-    found, chance = suggested(p, votes, labels)
+    found, chance = suggest_labels(p, votes, labels)
     for i, y in enumerate(labels):
         q = (p[i].astype(float) + votes[i]) / 2
         others = [c for c in range(len(q)) if c != y]
@@ -66,11 +66,11 @@ def test_the_suggestion_is_the_best_of_the_other_classes_where_it_is_liked_bette
 
 def test_a_sample_of_which_nobody_doubts_the_label_gets_no_suggestion():
     sure = np.array([[1.0, 0.0, 0.0]], np.float32)
-    found, chance = suggested(sure, sure, np.array([0]))
+    found, chance = suggest_labels(sure, sure, np.array([0]))
     assert (found.tolist(), chance.tolist()) == ([-1], [0.0])
 
 
 def test_outputs_that_are_no_shares_of_one_whole_still_give_a_probability():
-    found, chance = suggested(np.array([[0.9, 0.9, 0.8]]), np.array([[0.0, 0.0, 1.0]]), np.array([0]))
+    found, chance = suggest_labels(np.array([[0.9, 0.9, 0.8]]), np.array([[0.0, 0.0, 1.0]]), np.array([0]))
     assert found.tolist() == [2]
     assert chance.tolist() == pytest.approx([0.9 / 1.35])

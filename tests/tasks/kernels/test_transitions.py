@@ -43,8 +43,8 @@ def test_counts_are_those_of_a_loop(drawn):
         confused[i, j] += 0.5
         confused[j, i] += 0.5
     found = pairs_of(a, b, y, k)
-    np.testing.assert_array_equal(found.labelled, labelled)
-    np.testing.assert_array_equal(found.confused, confused)
+    np.testing.assert_array_equal(found.joint, labelled)
+    np.testing.assert_array_equal(found.confusion, confused)
 
 
 @given(observed())
@@ -123,10 +123,10 @@ def test_the_concentration_is_that_of_a_loop(drawn):
     pairs, k = pairs_of(*drawn), drawn[-1]
     total = squares = spread = 0.0
     for j in range(k):
-        n = max(pairs.labelled[j].sum(), 1)
+        n = max(pairs.joint[j].sum(), 1)
         for c in range(k):
-            excess = (pairs.labelled[j, c] - pairs.confused[j, c]) / n
-            chance = (pairs.labelled[j, c] + pairs.confused[j, c]) / n**2
+            excess = (pairs.joint[j, c] - pairs.confusion[j, c]) / n
+            chance = (pairs.joint[j, c] + pairs.confusion[j, c]) / n**2
             if j != c and excess > 0:
                 total += excess
                 squares += excess**2 - chance

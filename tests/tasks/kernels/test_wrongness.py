@@ -12,10 +12,10 @@ from tasks.kernels.wrongness import (
     chances,
     difficulty,
     expit,
+    isotonic_regression,
     joined_odds,
     logit,
-    resampled,
-    rising,
+    resample,
     strata_of,
     tally,
 )
@@ -77,17 +77,19 @@ def test_chances_are_the_formula_and_probabilities_whatever_was_counted(found, e
 @given(st.lists(st.tuples(st.floats(-3, 3), st.floats(0.1, 50)), min_size=1, max_size=25))
 def test_the_rise_is_isotonic_regression_and_keeps_the_weighted_mean(pairs):
     values, weights = map(np.array, zip(*pairs, strict=True))
-    risen = rising(values, weights)
+    risen = isotonic_regression(values, weights)
     expected = IsotonicRegression().fit_transform(np.arange(len(values)), values, sample_weight=weights)
     np.testing.assert_allclose(risen, expected, atol=1e-9)
     assert (risen * weights).sum() == pytest.approx((values * weights).sum(), abs=1e-6)
-    np.testing.assert_array_equal(rising(np.stack([values, values]), np.stack([weights, weights])), [risen, risen])
+    np.testing.assert_array_equal(
+        isotonic_regression(np.stack([values, values]), np.stack([weights, weights])), [risen, risen]
+    )
 
 
 @given(st.lists(st.tuples(st.floats(-20, 20), st.floats(0.05, 100)), min_size=1, max_size=12))
 def test_the_rising_sequence_is_that_of_pooling_and_keeps_the_mean(drawn):
     values, weights = np.array(drawn).T
-    found = rising(values, weights)
+    found = isotonic_regression(values, weights)
     np.testing.assert_allclose(found, by_pooling(values, weights), atol=1e-6)
     assert (np.diff(found) >= -1e-6).all()
     assert (found * weights).sum() == pytest.approx((values * weights).sum(), abs=1e-6 * weights.sum())
@@ -97,7 +99,7 @@ def test_each_replicate_rises_by_itself():
     generator = np.random.default_rng(0)
     values, weights = generator.normal(size=(7, 5)), generator.random((7, 5)) + 0.1
     expected = [by_pooling(*row) for row in zip(values, weights, strict=True)]
-    np.testing.assert_allclose(rising(values, weights), expected)
+    np.testing.assert_allclose(isotonic_regression(values, weights), expected)
 
 
 def test_the_formula_finds_the_noise_it_was_made_with():
@@ -183,7 +185,7 @@ def test_counts_are_those_of_a_loop(n, count, seed):
 def test_replicates_keep_what_is_fixed_and_scatter_as_samples_do():
     found = strata([200, 50, 30, 40, 30], [300, 0, 0, 0, 0], [100, 100, 100, 20, 20])
     both = np.array([20.0, 0.0, 100.0])
-    again = resampled(found, both, 4000, np.random.default_rng(0))
+    again = resample(found, both, 4000, np.random.default_rng(0))
     assert again.contradicted.shape == (4000, 3)
     for fixed in ("samples", "canaries"):
         assert (getattr(again, fixed) == getattr(found, fixed)).all()
@@ -199,7 +201,7 @@ def test_replicates_keep_what_is_fixed_and_scatter_as_samples_do():
 
 def test_replicates_repeat_by_their_generator():
     found, both = strata([200, 50, 30, 40, 30]), np.array([20.0])
-    one, other = (resampled(found, both, 5, np.random.default_rng(3)) for _ in range(2))
+    one, other = (resample(found, both, 5, np.random.default_rng(3)) for _ in range(2))
     for a, b in zip(one, other, strict=True):
         np.testing.assert_array_equal(a, b)
 

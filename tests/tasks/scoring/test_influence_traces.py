@@ -15,7 +15,7 @@ from tasks.gradients.kinds.layers import Layers
 from tasks.ingestion.ingest import ingest
 from tasks.ingestion.readers.parquet import Parquet
 from tasks.ingestion.two_passes import Ingestion
-from tasks.kernels.tracing import traced
+from tasks.kernels.tracing import trace_scores
 from tasks.pipeline.artefacts import Run
 from tasks.planning.canaries import Canaries
 from tasks.scoring import influence_traces
@@ -107,7 +107,7 @@ def test_what_several_networks_say_along_neighbours_is_ranked_together(tmp_path)
     ids = np.array(evidence.ids.to_pylist())
     for fold in range(3):
         asked, members = of_query == fold, evidence.folds == fold
-        alone = traced(g[members], q[asked], damping=None, cosine=True, neighbours=4, restart=0.2)
+        alone = trace_scores(g[members], q[asked], damping=None, cosine=True, neighbours=4, restart=0.2)
         np.testing.assert_allclose(found.loc[names[asked], ids[members]].to_numpy(), alone, rtol=1e-4, atol=1e-7)
 
 

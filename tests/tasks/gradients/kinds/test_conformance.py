@@ -15,7 +15,7 @@ from tasks.gradients.kinds.functional import Functional
 from tasks.gradients.kinds.head import Head
 from tasks.gradients.kinds.layers import Layers
 from tasks.gradients.kinds.lora import Lora
-from tasks.kernels.factors import Dense, LookedUp
+from tasks.kernels.factors import Dense, Lookup
 from tasks.kernels.losses import Loss
 from tasks.training.models.cnn import Cnn
 from tasks.training.models.mlp import Mlp
@@ -419,7 +419,7 @@ def test_norms_of_gradients_that_cancel_are_never_below_zero():
     inputs = torch.randn(500, 4, 40, generator=torch.Generator().manual_seed(1)).repeat(1, 2, 1)
     assert 2 * 8 * 8 < 9 * 40
     assert Dense(delta, inputs).squares().min() >= 0
-    assert LookedUp(torch.arange(4).repeat(500, 2), delta, 4).squares().min() >= 0
+    assert Lookup(torch.arange(4).repeat(500, 2), delta, 4).squares().min() >= 0
 
 
 def test_many_threads_leave_the_attention_as_they_found_it():

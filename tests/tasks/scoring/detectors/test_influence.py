@@ -10,7 +10,7 @@ import torch
 from tasks.core.errors import BadArtefact, BadConfig
 from tasks.gradients.shards import GradientShards, ShardMetadata, ShardWriter
 from tasks.kernels.curvature import Fisher, SoftmaxHessian
-from tasks.kernels.gradients import Factored, Whole
+from tasks.kernels.gradients import FactorGradients, Whole
 from tasks.kernels.influence import Series, damping_of, datainf, exact, gradient_tracing, lissa, self_influence
 from tasks.pipeline.artefacts import Run
 from tasks.pipeline.schemas import gradient_shard
@@ -122,7 +122,7 @@ def test_a_fold_is_scored_as_if_there_were_no_other(evidence, kind):
     for fold in (0, 1):
         members = folds == fold
         sides = (side[members].float() for side in (residual.unsqueeze(1), features.unsqueeze(1)))
-        gradients = Factored(*sides, "sum")
+        gradients = FactorGradients(*sides, "sum")
         hessian = SoftmaxHessian(p[members].float(), gradients.features[:, 0])
         damping = damping_of(hessian, 0.1)
         twins = {
@@ -180,7 +180,7 @@ def test_the_reference_may_be_the_samples_whose_label_is_predicted(evidence, kin
     residual, features, p, labels, folds = (torch.from_numpy(values) for values in toy())
     members = folds == 0
     agreed = (p.argmax(1) == labels)[members].nonzero().squeeze(1)
-    gradients = Factored(residual[members].unsqueeze(1), features[members].unsqueeze(1), "sum")
+    gradients = FactorGradients(residual[members].unsqueeze(1), features[members].unsqueeze(1), "sum")
     if kind == "gradient_tracing":
         twin = gradient_tracing(gradients, gradients.at(agreed)).numpy()
         np.testing.assert_allclose(suspicion[members.numpy()], twin, rtol=1e-5)
