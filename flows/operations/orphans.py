@@ -39,9 +39,9 @@ def resume_later(api: ServerApi, pool: str, runs: set[str] | None = None) -> Non
 
 def _at_work(api: ServerApi, pool: str) -> list[dict[str, Any]]:
     states = {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}
-    found = api.ask("flow_runs/filter", flow_runs={"state": states}, work_pools={"name": {"any_": [pool]}}, limit=200)
+    runs = api.ask("flow_runs/filter", flow_runs={"state": states}, work_pools={"name": {"any_": [pool]}}, limit=200)
     # A run within a run goes with the one above it.
-    return [run for run in found if run["parent_task_run_id"] is None]
+    return [run for run in runs if run["parent_task_run_id"] is None]
 
 
 def _lives(process: str | None) -> bool:

@@ -92,13 +92,13 @@ class Choice(BaseModel, Generic[P]):
             properties = cast("JsonDict", schema["properties"])
             components = registry.components if registry else {}
             cast("JsonDict", properties["kind"])["enum"] = list(components)
-            named = {
+            option_names = {
                 kind: [name for name in component.model_fields if name != "kind"]
                 for kind, component in components.items()
             }
             # The form shows Markdown.
-            listed = "".join(f"\n- **{kind}**: {', '.join(names)}" for kind, names in named.items() if names)
-            cast("JsonDict", properties["options"])["description"] = f"Its options, as JSON. By kind:\n{listed}"
+            bullets = "".join(f"\n- **{kind}**: {', '.join(names)}" for kind, names in option_names.items() if names)
+            cast("JsonDict", properties["options"])["description"] = f"Its options, as JSON. By kind:\n{bullets}"
 
         if registry is not None:
             cls.model_config["json_schema_extra"] = drop_down
@@ -120,8 +120,8 @@ class Choice(BaseModel, Generic[P]):
     @model_validator(mode="after")
     def _options_fit_the_component(self) -> Choice[P]:
         if self.kind not in self.registry.components:
-            known = ", ".join(self.registry.components)
-            raise ValueError(f"{self.kind!r} is not one of: {known}")
+            kinds = ", ".join(self.registry.components)
+            raise ValueError(f"{self.kind!r} is not one of: {kinds}")
         try:
             self.component  # noqa: B018  building it is the check
         except ValidationError as error:

@@ -24,7 +24,7 @@ from tasks.gradients.shard_metadata import ShardMetadata as ShardMetadata
 from tasks.gradients.shard_metadata import difference
 from tasks.gradients.shard_writer import ShardWriter as ShardWriter
 from tasks.pipeline.arrow_files import MappedFile
-from tasks.pipeline.arrow_files import mapped as mapped
+from tasks.pipeline.arrow_files import map_table as map_table
 from tasks.pipeline.artefacts import Artefact, Run
 
 # The columns that hold a vector for each sample, as far as a run has them.

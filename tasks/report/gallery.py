@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from tasks.core.markdown import as_table, escaped
+from tasks.core.markdown import as_table, escape
 from tasks.dataset.payload import Payload, to_array
 from tasks.report.pictures import as_image, batches_of, has_pictures, picture
 
@@ -116,7 +116,7 @@ class Gallery:
         """As a table with what stands in the samples' columns; of pictures, which say more, the changes in a line."""
         if self.are_pictures:
             changes = (f"{each.rank}. {each.label} → {each.suggested or '?'}" for each in self.suspects)
-            return escaped("; ".join(changes))
+            return escape("; ".join(changes))
         columns = ("rank", "given", "suggested", "p(wrong)", "flagged", "sample", "sample_id")
         rows = [
             (

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import Field, ValidationError
 
-from tasks.core.errors import BadConfig, needing
+from tasks.core.errors import BadConfig, require_package
 from tasks.core.plugins import Choice, Component, Registry
 from tasks.decision.budgets import BUDGETS, BudgetChoice
 from tasks.gradients.kinds import GRADIENTS, GradientChoice
@@ -178,5 +178,5 @@ def test_the_fingerprint_of_a_part_that_reads_nothing_is_empty():
 )
 def test_a_package_that_is_wanted_and_not_there_is_named_with_how_to_get_it(raised, words):
     said = pytest.raises(BadConfig, match=rf"reader odd: expected the package oddity, {words}\. Install it")
-    with said, needing("oddity", "reader odd", "Install it."):
+    with said, require_package("oddity", "reader odd", "Install it."):
         raise raised
