@@ -112,7 +112,7 @@ def within(scores: np.ndarray, groups: np.ndarray, least: int, in_base: np.ndarr
         scores: n; those of groups that have none are not asked.
         groups: a number for each sample.
         least: groups of fewer settled samples get 0, what the middle sample of every group has.
-        settled: whose median and quartiles these are, n bool; all, by default.
+        in_base: whose median and quartiles these are, n bool; all, by default.
     """
     found = np.zeros(len(scores), np.float64)
     known = np.ones(len(scores), bool) if in_base is None else in_base
