@@ -55,35 +55,35 @@ class Excel(Tabular, kind="excel"):
                 raise BadInput(
                     where=f"{file}, option sheet",
                     expected=f"a sheet {self.sheet!r}",
-                    got=_listed(workbook, names),
+                    got=_names(workbook, names),
                     do=f"Did you mean --reader.sheet {shlex.quote(near[0])}?",
                 )
             return workbook.get_sheet_by_name(self.sheet)
         sheets = [workbook.get_sheet_by_name(name) for name in names]
-        filled = [sheet for sheet in sheets if next(_filled(sheet), None)]
-        if len(filled) != 1:
-            some = [sheet.name for sheet in filled]
+        candidates = [sheet for sheet in sheets if next(_rows_with_content(sheet), None)]
+        if len(candidates) != 1:
+            some = [sheet.name for sheet in candidates]
             raise BadInput(
                 where=f"{file}, option sheet",
                 expected="the name of a sheet, or one sheet that holds anything",
-                got=f"{len(some)} that do: {_listed(workbook, some)}"
+                got=f"{len(some)} that do: {_names(workbook, some)}"
                 if some
-                else f"nothing in {_listed(workbook, names)}",
+                else f"nothing in {_names(workbook, names)}",
                 do=f"Name the one to read: --reader.sheet {shlex.quote(some[0])}" if some else "Check the path.",
             )
-        return filled[0]
+        return candidates[0]
 
 
-def _listed(workbook: CalamineWorkbook, names: list[str]) -> str:
+def _names(workbook: CalamineWorkbook, names: list[str]) -> str:
     from python_calamine import SheetVisibleEnum
 
-    hidden = {sheet.name for sheet in workbook.sheets_metadata if sheet.visible != SheetVisibleEnum.Visible}
-    return ", ".join(f"{name!r} (hidden)" if name in hidden else repr(name) for name in names) or "no sheet"
+    invisible = {sheet.name for sheet in workbook.sheets_metadata if sheet.visible != SheetVisibleEnum.Visible}
+    return ", ".join(f"{name!r} (hidden)" if name in invisible else repr(name) for name in names) or "no sheet"
 
 
 def _read(file: Path, sheet: CalamineSheet) -> Iterator[Batch]:
     """The rows that hold anything; their numbers count from 0 below the header, blank rows too."""
-    rows = _filled(sheet)
+    rows = _rows_with_content(sheet)
     header, names = next(rows, (0, []))
     columns = _columns(sheet, header, names, f"{file}, sheet {sheet.name!r}")
     own = [names[column] for column in columns]
@@ -95,7 +95,7 @@ def _read(file: Path, sheet: CalamineSheet) -> Iterator[Batch]:
         first = False
 
 
-def _filled(sheet: CalamineSheet) -> Iterator[tuple[int, list[str]]]:
+def _rows_with_content(sheet: CalamineSheet) -> Iterator[tuple[int, list[str]]]:
     """The rows that hold anything, as text, each with its place in the sheet."""
     for number, row in enumerate(sheet.iter_rows()):
         cells = [_text(cell) for cell in row]
@@ -118,23 +118,27 @@ def _columns(sheet: CalamineSheet, header: int, names: list[str], where: str) ->
     Raises:
         BadInput: two of them bear one name, or one name stands over several.
     """
-    held = {column for _, cells in _filled(sheet) for column, cell in enumerate(cells) if cell.strip()}
-    columns = sorted(held)
+    with_content = {
+        column for _, cells in _rows_with_content(sheet) for column, cell in enumerate(cells) if cell.strip()
+    }
+    columns = sorted(with_content)
     first = sheet.start[1] if sheet.start else 0
-    merged = {
+    merge = {
         column - first
         for (top, left), (bottom, right) in sheet.merged_cell_ranges or []
-        if top <= header <= bottom and len(held.intersection(range(left - first, right - first + 1))) > 1
+        if top <= header <= bottom and len(with_content.intersection(range(left - first, right - first + 1))) > 1
         for column in range(left, right + 1)
     }
     own = [names[column] for column in columns]
-    wrong = [column for column in columns if own.count(names[column]) > 1 or column in merged]
+    wrong = [column for column in columns if own.count(names[column]) > 1 or column in merge]
     if wrong or not columns:
-        told = ", ".join(f"{_letters(first + column)} {names[column]!r}" for column in wrong[:8])
+        description = ", ".join(f"{_letters(first + column)} {names[column]!r}" for column in wrong[:8])
         raise BadInput(
             where=f"{where}, row {header + 1}" if wrong else where,
             expected="a header with a name of its own for each column",
-            got=f"{told}{' …' * (len(wrong) > 8)}{', merged cells' * bool(merged)}" if wrong else "an empty sheet",
+            got=f"{description}{' …' * (len(wrong) > 8)}{', merged cells' * bool(merge)}"
+            if wrong
+            else "an empty sheet",
             do="The first row that holds anything is the header: name each column in it, without merged cells, and "
             "delete a title above it.",
         )

@@ -33,7 +33,7 @@ def openpyxl():
 def save(openpyxl, tmp_path):
     """Save sheets, each a list of rows by its name."""
 
-    def saved(sheets: dict[str, list[list]], change: Callable[[Any], object] = id) -> Path:
+    def write(sheets: dict[str, list[list]], change: Callable[[Any], object] = id) -> Path:
         book = openpyxl.Workbook()
         book.remove(book.active)
         for title, rows in sheets.items():
@@ -44,7 +44,7 @@ def save(openpyxl, tmp_path):
         book.save(tmp_path / "plants.xlsx")
         return tmp_path / "plants.xlsx"
 
-    return saved
+    return write
 
 
 def _cells(path: Path, **options: object) -> dict[str, list[str]]:
@@ -213,7 +213,7 @@ def test_an_altered_sheet_raises_only_our_errors(save):
 
     @few
     @given(st.sampled_from([name for name in parts if name.startswith("xl/")]), CHANGES)
-    def altered(name, changes):
+    def damage(name, changes):
         content = bytearray(parts[name])
         for at, length, instead in changes:
             start = at % max(len(content), 1)
@@ -226,7 +226,7 @@ def test_an_altered_sheet_raises_only_our_errors(save):
         except GradsieveError:
             return
 
-    altered()
+    damage()
 
 
 def test_without_the_extra_the_error_says_how_to_get_it(monkeypatch, tmp_path):
