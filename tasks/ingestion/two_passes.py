@@ -172,7 +172,7 @@ def check_share(run: Run, rejects: list[dict[str, Any]], read: int, allowed: flo
         where=str(kept),
         expected=f"at most {allowed:.1%} of {read:,} rows to be rejected",
         got=f"{len(rejects):,} ({len(rejects) / max(read, 1):.1%}): {reasons}",
-        do="Every rejected row stands there with its reason. Mend the source, or raise max_rejects.",
+        do="Every rejected row stands there with its reason. Mend the source, or raise --ingestion.max-rejects.",
     )
 
 
