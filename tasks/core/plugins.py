@@ -58,6 +58,10 @@ class Registry(Generic[P]):
                 kind = member.model_fields["kind"].default
                 if not isinstance(kind, str):
                     continue  # a base class of several components of one file
+                if not (member.__doc__ or "").strip():
+                    raise TypeError(
+                        f"{member.__qualname__} needs a docstring: --help shows its first line ({module.__file__})"
+                    )
                 if kind in components:
                     names = f"{member.__qualname__} and {components[kind].__qualname__}"
                     raise TypeError(f"{names} are both called {kind!r}")

@@ -240,7 +240,7 @@ class GradientShards:
                 where="the dense gradient matrix",
                 expected=f"at most {largest / 2**30:.1f} GiB",
                 got=f"{len(self):,} × {self.dimensions:,} float32 = {self.dense_bytes / 2**30:.1f} GiB",
-                do="Use the detectors l1 or l2, which need no matrix, a projection, or raise memory-gib.",
+                do="Use the detectors l1 or l2, which need no matrix, a projection, or raise --memory-gib.",
             )
         matrix = np.empty((len(self), self.dimensions), np.float32)
         for rank, rows in self.blocks():

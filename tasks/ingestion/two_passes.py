@@ -172,7 +172,7 @@ def check_share(run: Run, rejects: list[dict[str, Any]], read: int, limit: float
         where=str(path),
         expected=f"at most {limit:.1%} of {read:,} rows to be rejected",
         got=f"{len(rejects):,} ({len(rejects) / max(read, 1):.1%}): {reasons}",
-        do="Every rejected row stands there with its reason. Correct the source, or raise max_rejects.",
+        do="Every rejected row stands there with its reason. Correct the source, or raise --ingestion.max-rejects.",
     )
 
 

@@ -59,7 +59,7 @@ class HuggingFace(Tabular, kind="huggingface"):
         ]
 
     def _load(self, source: Path) -> list[tuple[str, Any]]:
-        with require_package("datasets", "reader huggingface", "Install the extra: pip install 'gradsieve[hf]'."):
+        with require_package("datasets", "reader huggingface", "pip install -e '.[hf]'"):
             import datasets
             from datasets.exceptions import DatasetNotFoundError
         path = source.expanduser()

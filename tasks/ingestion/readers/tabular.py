@@ -108,7 +108,7 @@ class Tabular(Reader):
 
     def open(self) -> tuple[Payload, Iterator[Chunk]]:
         """Map the columns by the first batch and stream the rest."""
-        path = existing_path(self.path, f"a {self.kind} file or folder")
+        path = existing_path(self.path, f"a file or folder of kind {self.kind}")
         batches = self.batches(path)
         first = next((batch for batch in batches if batch.table.num_rows or batch.rejects), None)
         if first is None:
@@ -128,7 +128,7 @@ class Tabular(Reader):
         for split, source in (("test", self.test_path), ("validation", self.reference_path)):
             if source is None:
                 continue
-            path = existing_path(source, f"a {self.kind} file or folder")
+            path = existing_path(source, f"a file or folder of kind {self.kind}")
             for batch in self.batches(path):
                 self._check_names(batch.table.schema.names, str(path))
                 yield chunk_of(batch, mapping, self.roles, split)

@@ -97,7 +97,7 @@ class Fruit(Component):
     kind: Any = None
 
 
-PLUM = """
+PLUM = '''
 from typing import Any, Literal
 from fruits import Fruit
 
@@ -106,8 +106,10 @@ class Stoned(Fruit):
     stones: int = 1
 
 class {name}(Stoned):
+    """A {kind}."""
+
     kind: Literal["{kind}"] = "{kind}"
-"""
+'''
 
 
 @pytest.fixture
@@ -155,6 +157,14 @@ def test_two_parts_of_one_kind_are_an_error(fruits):
     from fruits import FRUITS
 
     with pytest.raises(TypeError, match="Plum and Damson are both called 'plum'"):
+        _ = FRUITS.components
+
+
+def test_a_part_without_a_word_about_it_is_an_error_that_names_its_file(fruits):
+    (fruits / "plum.py").write_text(PLUM.format(name="Plum", kind="plum").replace('"""A plum."""', ""))
+    from fruits import FRUITS
+
+    with pytest.raises(TypeError, match=r"Plum needs a docstring: --help shows its first line \(.*plum\.py\)"):
         _ = FRUITS.components
 
 
