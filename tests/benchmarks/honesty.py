@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from honesty_cases import CASES, Case
+from honesty_sets import WHENCE
 from honesty_table import table
 
 Job = tuple[str, int, Path]
@@ -41,9 +42,9 @@ def chosen(asked: argparse.Namespace) -> list[Case]:
         cases = [case for case in CASES if case.name in names]
     else:
         cases = [case for case in CASES if case.held_out == asked.held_out]
-    missing = [case.name for case in cases if case.missing]
-    if missing:
-        print(f"left out, for ../shared/bench is not there: {', '.join(missing)}", file=sys.stderr)
+    for case in cases:
+        if case.missing:
+            print(f"{case.name} is left out, for {case.needs} is not there: {WHENCE}", file=sys.stderr)
     return sorted((case for case in cases if not case.missing), key=lambda case: -case.n)
 
 

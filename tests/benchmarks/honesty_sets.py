@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import gzip
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,8 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-BENCH = Path(__file__).resolve().parents[3] / "shared" / "bench"
-"""Real sets; its README says what they are. Without it the cases that need it are left out."""
+BENCH = Path(os.environ.get("GRADSIEVE_BENCH") or Path(__file__).resolve().parents[3] / "shared" / "bench")
+"""Real sets, beside the repository or where the variable says."""
+FASHION = Path(os.environ.get("GRADSIEVE_FASHION") or "/usr/share/datasets/fashion-mnist")
+"""Fashion-MNIST, gzipped IDX."""
+WHENCE = "set GRADSIEVE_BENCH to the real sets, GRADSIEVE_FASHION to what Debian's dataset-fashion-mnist installs"
 
 
 @dataclass(frozen=True)
@@ -163,6 +168,21 @@ def cifar10n(labels: str, n: int) -> Source:
         table = pq.read_table(BENCH / "cifar10n-embeddings" / "train.parquet").slice(0, n)
         truth, given = ([str(label) for label in table[name].to_pylist()] for name in ("clean", labels))
         return Rows(table["embedding"].combine_chunks(), truth, given)
+
+    return draw
+
+
+def fashion(n: int) -> Source:
+    """n of Fashion-MNIST's 60,000 pictures."""
+
+    def draw(rng: np.random.Generator) -> Rows:
+        with gzip.open(FASHION / "train-images-idx3-ubyte.gz") as images:
+            pixels = np.frombuffer(images.read(), np.uint8, offset=16).reshape(-1, 784)
+        with gzip.open(FASHION / "train-labels-idx1-ubyte.gz") as labels:
+            classes = np.frombuffer(labels.read(), np.uint8, offset=8)
+        few = np.sort(rng.permutation(len(pixels))[:n])
+        truth = [str(label) for label in classes[few]]
+        return Rows(pa.FixedSizeListArray.from_arrays(pa.array(pixels[few].ravel()), 784), truth, truth)
 
     return draw
 
