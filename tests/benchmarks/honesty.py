@@ -6,6 +6,7 @@
 
 Each case is run by the product's own steps, without a server and without the proof. FOLDER keeps data, networks and
 results: what an interruption left is run the next time, and after a change ``--again`` runs only the steps it concerns.
+Several may share it, each with ``--results`` of their own.
 True labels are known to this benchmark alone: they are counted against at the end.
 """
 
@@ -92,12 +93,13 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--cases", help="these alone, with commas between")
     parser.add_argument("--held-out", action="store_true", help="the cases that nothing was chosen by")
+    parser.add_argument("--results", type=Path, help="default: results.jsonl in FOLDER; another for another code")
     parser.add_argument("--again", action="store_true", help="measure anew what is there already")
     parser.add_argument("--table", action="store_true", help="run nothing")
     asked = parser.parse_args()
     folder, cases = asked.folder.expanduser().resolve(), chosen(asked)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "results.jsonl"
+    path = asked.results or folder / "results.jsonl"
     wanted = [(case.name, seed) for case in cases for seed in range(1, asked.seeds + 1)]
     done = {} if asked.again else results(path)
     jobs = [] if asked.table else [(name, seed, folder) for name, seed in wanted if (name, seed) not in done]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -66,14 +67,19 @@ class Steps:
         begun = time.process_time()
         artefact = function(**parameters)
         path = self._path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
         kept = {"cpu": round(time.process_time() - begun, 2), "artefact": artefact.model_dump(mode="json")}
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(kept))
-        partial.replace(path)
+        _write(path, lambda partial: partial.write_text(json.dumps(kept)))
 
     def _path(self, key: str) -> Path:
         return self.run.lake / "calls" / f"{key}.json"
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
+    """Aside, then into place: others who share the folder see all of it or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".partial-{os.getpid()}")
+    write(partial)
+    partial.replace(path)
 
 
 def measured(case: Case, seed: int, folder: Path) -> dict[str, Any]:
@@ -113,9 +119,9 @@ def measured(case: Case, seed: int, folder: Path) -> dict[str, Any]:
 def _config(case: Case, seed: int, rows: Rows, folder: Path) -> CleanConfig:
     """All defaults, but for the seeds and what the case says; every row is for training."""
     path = folder / "data" / f"{case.name}-{seed}.parquet"
-    path.parent.mkdir(parents=True, exist_ok=True)
     given = [float(label) for label in rows.given] if rows.target == "number" else rows.given
-    pq.write_table(pa.table({"x": rows.inputs, "label": given}), path)
+    table = pa.table({"x": rows.inputs, "label": given})
+    _write(path, lambda partial: pq.write_table(table, partial))
     reader = {"kind": "parquet", "path": str(path), "test_share": 0.0, "target": rows.target}
     reader |= {"text": "x"} if pa.types.is_string(rows.inputs.type) else {"features": ["x"]}
     options = case.options | {"training": {"seed": 1000 * seed} | case.options.get("training", {})}
