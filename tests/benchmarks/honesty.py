@@ -106,6 +106,8 @@ def main() -> None:
     failed = run(jobs, asked.jobs, path) if jobs else 0
     there = results(path)
     print(table([there[key] for key in wanted if key in there]))
+    if len(absent := [key for key in wanted if key not in there]) > failed:
+        print(f"\n{len(absent)} of {len(wanted)} runs are not measured yet", file=sys.stderr)
     if failed:
         sys.exit(f"{failed} of {len(jobs)} runs failed; the table is without them")
 

@@ -12,7 +12,7 @@ Line = dict[str, Any]
 # From so many samples on, an interval or range wider than this says as much as none.
 _MANY, _WIDEST = 1000, {"wrong": 0.15, "precision": 0.25, "recall": 0.25}
 # Sets of which every figure can be known.
-_KNOWABLE = ("cifar10n", "fashion", "digits")
+_KNOWABLE, _PLAIN = ("cifar10n", "fashion", "digits"), "CIFAR-10N, Fashion-MNIST, digits"
 _CIFAR = {"cifar10n-aggre-50000": 0.08, "cifar10n-worse-50000": 0.04}
 CLEANLAB = ("self_confidence", "normalized_margin", "confidence_weighted_entropy")
 _NAMES = {"wrong": "share of wrong labels", "precision": "precision", "recall": "recall"}
@@ -115,9 +115,9 @@ def _unknown(lines: list[Line], name: str) -> Bar:
     judged = [(line, is_known(line, name)) for line in asked]
     unknown = sum(not known for _, known in judged)
     plain = [line["case"] for line, known in judged if not known and line["case"].startswith(_KNOWABLE)]
-    got = f"{_of(unknown, len(judged))}; of CIFAR-10N and digits {len(plain)}"
+    got = f"{_of(unknown, len(judged))}; of {_PLAIN} {len(plain)}"
     met = not plain and (not judged or unknown <= len(judged) / 4)
-    return Bar(f"not known: {_NAMES[name]}", "≤ 25 %, of CIFAR-10N and digits none", got, met, _missing(judged))
+    return Bar(f"not known: {_NAMES[name]}", f"≤ 25 %, of {_PLAIN} none", got, met, _missing(judged))
 
 
 def _flagged_of_nothing(lines: list[Line]) -> Bar:

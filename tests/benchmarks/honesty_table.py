@@ -79,7 +79,7 @@ def _said(diagnosis: Any) -> str:
 
 _COLUMNS: dict[str, Callable[[list[Line]], str] | None] = {
     "case": None,
-    "n": lambda runs: f"{runs[0]['n']:,}",
+    "n": lambda runs: f"{runs[0]['n']:,}" + (f" ({runs[0]['left_out']} rejected)" if runs[0]["left_out"] else ""),
     "wrong": _stated("wrong"),
     "flagged": lambda runs: f"{mean([run['default']['flagged'] for run in runs]):.0f}",
     "precision": _stated("precision"),
