@@ -56,9 +56,9 @@ class Figure:
         """For a page; the same to the byte whenever it is drawn, which takes a tenth of a second and is done once."""
         import matplotlib as mpl
 
-        how = {"svg.hashsalt": self.name, "svg.fonttype": "none", "font.family": "sans-serif"}
+        how: dict[Any, Any] = {"svg.hashsalt": self.name, "svg.fonttype": "none", "font.family": "sans-serif"}
         # A dollar sign in the name of a class is no formula.
-        with mpl.rc_context(how | {"text.parse_math": False}):
+        with mpl.rc_context({**how, "text.parse_math": False}):
             text = self._drawn()
         # Groups of all figures have the same names, and a page has one of each at most; nothing refers to them.
         text = re.sub(r'<g id="[^"]*">', "<g>", text[text.index("<svg") :])
