@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _WAITS_SECONDS = (1, 5, 30)
 _LIVED_SECONDS = 600
 # How often it is looked for runs whose process is gone.
-_LOOK_SECONDS = 10
+_LOOK_SECONDS = 30
 
 
 class ServeCommand(BaseModel):
