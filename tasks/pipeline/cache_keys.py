@@ -12,6 +12,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
+import os
 import sys
 import time
 from collections.abc import Iterable
@@ -37,6 +38,7 @@ _NOT_RESULTS = {
     "tasks.core.progress",
     "tasks.core.errors",
 }
+_PACKAGE = f"{os.sep}__init__.py"
 # Python before 3.11.8 counts the depth of a tree for all threads together: of two that build one at once, either may
 # find it miscounted. Ours take turns; a library's may come between, and then it is built again.
 _PARSE_LOCK = Lock()
@@ -164,16 +166,17 @@ def _source(module: str) -> Path | None:
     spec = importlib.util.find_spec(root)
     if spec is None or not spec.origin or not spec.origin.endswith(".py"):
         return None
-    here = Path(spec.origin)
+    # Text and not paths: a run looks five thousand times.
+    here = spec.origin
     for name in rest:
-        if here.name != "__init__.py":
+        if not here.endswith(_PACKAGE):
             return None
-        candidates = (here.parent / f"{name}.py", here.parent / name / "__init__.py")
-        source = next((path for path in candidates if path.is_file()), None)
+        below = f"{here.removesuffix(_PACKAGE)}{os.sep}{name}"
+        source = next((path for path in (f"{below}.py", below + _PACKAGE) if os.path.isfile(path)), None)  # noqa: PTH113
         if source is None:
             return None
         here = source
-    return here
+    return Path(here)
 
 
 class _Code(NamedTuple):

@@ -135,7 +135,7 @@ def _cross_fitted(call: Steps, config: CleanConfig) -> CrossFit:
     recipe, gradient, base = config.recipe, config.gradient.component, reference(call.run, None)
     folds = call(steps.make_folds, samples, config.folds, base)
     votes = call(steps.vote, samples, config.neighbours, config.training.device, folds)
-    plan = Plan(folds=folds, canaries=call(steps.plant, samples, folds, votes, config.planting, base))
+    plan = Plan(folds=folds, canaries=call(steps.plant, samples, folds, votes, config.effective_canaries, base))
     checkpoints = [call(steps.train, samples, plan, fold, recipe, base) for fold in range(plan.count)]
     gradients = [
         call(steps.extract, shard, plan, checkpoints, recipe, gradient, base) for shard in observed_shards(samples)
