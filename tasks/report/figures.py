@@ -202,11 +202,9 @@ def _suspicion(table: pa.Table, flags: dict[str, Any]) -> Figure:
 
     # Twelve of five bins each: what is read, not what is seen.
     firsts = range(0, len(counts[0]), _BINS)
-    kept_counts, flagged_counts = (
-        [f"{int(count[first : first + _BINS].sum()):,}" for first in firsts] for count in counts
-    )
+    kept, marks = ([f"{int(count[first : first + _BINS].sum()):,}" for first in firsts] for count in counts)
     spans = [f"{edges[first]:.4g} to {edges[first + _BINS]:.4g}" for first in firsts]
-    rows = list(zip(spans, kept_counts, flagged_counts, strict=True))
+    rows = list(zip(spans, kept, marks, strict=True))
     alt = f"Suspicion of {len(suspicion):,} training samples by {flags['detector']}; {int(flagged.sum()):,} are flagged"
     if line is not None:
         alt += f"; the budget of {budget:,} ends at {line:.4g}"

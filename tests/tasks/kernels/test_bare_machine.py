@@ -24,7 +24,7 @@ from tasks.kernels.factors import Dense
 from tasks.kernels.folds import assign_folds
 from tasks.kernels.forest import Layout, Tree, lay_out, path_lengths
 from tasks.kernels.functional import sample_gradients
-from tasks.kernels.gradients import Factored
+from tasks.kernels.gradients import FactorGradients
 from tasks.kernels.head import head_gradient
 from tasks.kernels.influence import exact, self_influence
 from tasks.kernels.layers import LayerGradientTaker
@@ -44,7 +44,7 @@ from tasks.kernels.sites import Sites
 from tasks.kernels.suggestion import suggest_labels
 from tasks.kernels.tokens import bag, rarity
 from tasks.kernels.tracing import shares_alike, trace_scores
-from tasks.kernels.transfer import Arriving, send
+from tasks.kernels.transfer import HostCopy, send
 from tasks.kernels.transitions import label_flow, pairs_of, transitions
 from tasks.kernels.wrongness import chances, strata_of, tally
 cpu, x, y = torch.device("cpu"), torch.ones(2, 4), torch.tensor([0, 1])
@@ -54,7 +54,7 @@ l1, l2 = factored_norms(residual, features, "sum")
 built = joined_outer(residual, features, "stack")
 assert torch.allclose(built.abs().sum(1), l1) and torch.allclose(built.norm(dim=1), l2)
 assert torch.allclose(Dense(residual, features).squares(), l2.square())
-held = Factored(residual, features, "sum")
+held = FactorGradients(residual, features, "sum")
 assert torch.allclose(held.squares().float(), l2.square()) and exact(held, Fisher(held), 0.1)[0] < 0
 assert (self_influence(held, Fisher(held), 0.1) > 0).all()
 assert torch.allclose(combine([taken._asdict()], [None], "average").l2, l2)
@@ -80,7 +80,7 @@ words = bag(torch.tensor([[5, 5, 0], [7, 0, 0]]), pad=0, width=64)
 assert torch.allclose(words.abs().sum(1), torch.tensor([2**0.5, 1.0])) and rarity(words).max() > 0
 assert trace_scores(torch.eye(2), torch.eye(2), damping=None, cosine=True).equal(torch.eye(2))
 assert shares_alike(np.eye(2), np.eye(2, dtype=bool))[0].tolist() == [1, 1]
-assert torch.equal(Arriving({"x": send(x, cpu)}).wait()["x"], x)
+assert torch.equal(HostCopy({"x": send(x, cpu)}).wait()["x"], x)
 assert crop_flip(torch.ones(2, 1, 4, 4), pad=1, generator=torch.Generator().manual_seed(0)).shape == (2, 1, 4, 4)
 assert sorted(assign_folds(np.array(["a", "b"]), np.array([0, 0]), 2)) == [0, 1]
 assert flip_labels(np.array([0]), np.zeros(1), np.zeros(1), share=1.0, classes=2, symmetric=True).tolist() == [1]

@@ -143,13 +143,13 @@ sys.path.insert(0, sys.argv[1])
 from test_history import facts
 from tasks.versions.history import History
 from tasks.versions.object_store import Objects
-from tasks.versions.publication import promoted
+from tasks.versions.publication import move_tags
 history = History(Objects(sys.argv[2]), "pets")
 print("ready", flush=True)
 sys.stdin.readline()
 for number in range(6):
     made = history.commit(facts(f"{sys.argv[3]}-{number}", parent="v0001"))
-    promoted(history, made.version, {"promote": True, "because": ["so"]}, "run")
+    move_tags(history, made.version, {"promote": True, "because": ["so"]}, "run")
 """
 
 
