@@ -21,6 +21,8 @@ _WAITS_SECONDS = (1, 5, 30)
 _LIVED_SECONDS = 600
 # How often it is looked for runs whose process is gone.
 _LOOK_SECONDS = 30
+# A process that begins says which it is a few seconds after its run is at work.
+_SETTLED_SECONDS = 20
 
 
 class ServeCommand(BaseModel):
@@ -87,7 +89,7 @@ def _watch_over(running: Served, stopped: threading.Event) -> None:
     while not stopped.wait(1):
         if running.alone and time.monotonic() - looked > _LOOK_SECONDS:
             looked = time.monotonic()
-            running.resume_later()
+            running.resume_later(settled=_SETTLED_SECONDS)
         name = running.ended()
         if name is None:
             continue
