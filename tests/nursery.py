@@ -74,6 +74,10 @@ def work(main: Main | None, asked: dict, streams: list[int]) -> int:
     os.chdir(asked["folder"])
     os.environ.clear()
     os.environ.update(asked["environment"])
+    from prefect.context import refresh_global_settings_context
+
+    # Imported with the nursery's own settings; a command may be given others, another server's address above all.
+    refresh_global_settings_context()
     sys.argv = ["gradsieve", *asked["arguments"]]
     if main is None:
         sys.path.insert(0, asked["folder"])

@@ -21,6 +21,8 @@ _WAITS_SECONDS = (1, 5, 30)
 _LIVED_SECONDS = 600
 # How often it is looked for runs whose process is gone.
 _LOOK_SECONDS = 30
+# A process that begins says which it is a few seconds after its run is at work.
+_SETTLED_SECONDS = 20
 
 
 class ServeCommand(BaseModel):
@@ -87,7 +89,7 @@ def _watch_over(services: Services, stop_event: threading.Event) -> None:
     while not stop_event.wait(1):
         if services.alone and time.monotonic() - last_look > _LOOK_SECONDS:
             last_look = time.monotonic()
-            services.resume_later()
+            services.resume_later(settled=_SETTLED_SECONDS)
         name = services.first_ended()
         if name is None:
             continue

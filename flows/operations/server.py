@@ -131,9 +131,9 @@ class Services:
         self.prefect("--no-prompt", "work-pool", "create", POOL, "--type", "process", *template)
         self.prefect("--no-prompt", "deploy", "--all", "--prefect-file", str(deployments))
 
-    def resume_later(self, runs: set[str] | None = None) -> None:
+    def resume_later(self, runs: set[str] | None = None, settled: float = 0) -> None:
         """See ``orphans.resume_later``."""
-        orphans.resume_later(self.api, POOL, runs)
+        orphans.resume_later(self.api, POOL, runs, settled)
 
     def first_ended(self) -> str | None:
         """The name of a child that is over, though it should not be."""
