@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from tasks.dataset.samples import table_of, with_class
 from tasks.decision.budgets import Budget
 from tasks.decision.flagging import Flagging, audit, count_flags, decide, flagged_of, with_identifiers
@@ -63,5 +65,6 @@ def flag(
             detector=detector,
             budget=estimate.count,
             found=estimate.model_dump(mode="json"),
+            diagnoses=[asdict(each) for each in ranking.diagnoses],
             **count_flags(flags, audit_table),
         )

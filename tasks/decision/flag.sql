@@ -1,7 +1,7 @@
 -- flag: which training samples are flagged, in what order, and why.
 --
 -- Tables: scores (sample_id, one suspicion column a detector), gradients (scalars), samples (thin columns and class),
---         advice (rare, support, p_wrong, suggested_label, p_suggested).
+--         advice (rare, support, recognised, p_wrong, suggested_label, p_suggested).
 -- Bound:  $detector, the one that decides; $budget, up to which rank one is flagged (each detector is said to mark as
 --         many); $class_cap and $group_cap, the share of a class or group that may be flagged at most; $rare, keep or
 --         list or off; $model, held-out or in-sample; $suggests, whether it says
@@ -27,7 +27,8 @@ unguarded AS (
            CASE WHEN length(label) > 80 THEN left(label, 79) || '…' ELSE label END AS label,
            support, p_wrong, suggested_label, p_suggested,
            rare AND $rare <> 'off' AS is_rare,
-           rare AND $rare = 'keep' AS protected,
+           NOT recognised AND $rare <> 'off' AS is_unknown,
+           is_unknown OR (rare AND $rare = 'keep') AS protected,
            -- Even a cap of 1 leaves one sample of each class. A group may go as a whole: no network needs it.
            least(floor($class_cap * count(*) OVER (PARTITION BY class) + 1e-9), count(*) OVER (PARTITION BY class) - 1)
                AS class_room,
@@ -52,6 +53,7 @@ decided AS (
            CASE
                WHEN rank > $budget THEN NULL
                WHEN free THEN CASE WHEN is_rare THEN 'rare' END
+               WHEN is_unknown THEN 'unrecognised'
                WHEN protected THEN 'rare'
                WHEN in_group THEN 'class_cap'
                ELSE 'group_cap'
@@ -79,6 +81,8 @@ SELECT
     $detector AS detector,
     markers AS marked_by,
     CASE
+        WHEN guard = 'unrecognised'
+            THEN format('kept: neither the network nor the neighbours recognise class {}; it may be wrong or rare', class)
         WHEN guard = 'rare' AND NOT flag THEN format('kept: {}', rarity)
         WHEN guard = 'group_cap' THEN format('kept: {} of group {} is the most that may be flagged', $group_cap, "group")
         WHEN guard = 'class_cap' THEN format('kept: {} of class {} is the most that may be flagged', $class_cap, class)

@@ -146,6 +146,7 @@ def count_flags(flags: pa.Table, audit_table: pa.Table) -> dict[str, Any]:
         "expected_wrong": None if flags["p_wrong"].null_count else pc.sum(flagged["p_wrong"]).as_py() or 0.0,
         "capped": sum(row["capped"] for row in classes),
         "protected": sum(row["protected"] for row in classes),
+        "unrecognised": pc.sum(pc.equal(flags["guard"], "unrecognised")).as_py() or 0,
         "most_flagged": [{name: row[name] for name in columns} for row in most[:_MOST_FLAGGED]],
     }
 

@@ -28,6 +28,7 @@ ADVICE = pa.schema(
         pa.field("sample_id", pa.string(), nullable=False),
         pa.field("rare", pa.bool_(), nullable=False),
         pa.field("support", pa.int64(), nullable=False),
+        pa.field("recognised", pa.bool_(), nullable=False),
         pa.field("p_wrong", pa.float64()),
         pa.field("suggested_label", pa.string()),
         pa.field("p_suggested", pa.float64()),
@@ -41,7 +42,8 @@ def advise(evidence: Evidence, wrongness: Wrongness | None) -> pa.Table:
 
     rare         far from its class, but of the nearest 2s − 1 at least s are confirmed (tasks/kernels/rarity.py),
                  s = 3. A cluster that is mislabelled as a whole looks just so.
-    p_wrong      P(wrong) of tasks/scoring/wrongness.py; None in a run without canaries
+    recognised   whether the observers know the class at all: of one that they do not, dissent is no evidence
+    p_wrong      P(wrong) of tasks/scoring/wrongness.py; None in a run without canaries, and where the data carry none
     p_suggested  p_wrong · P(truly the suggested class | wrong)
 
     Returns:
@@ -55,8 +57,10 @@ def advise(evidence: Evidence, wrongness: Wrongness | None) -> pa.Table:
     names = pc.if_else(pc.equal(names, evidence.texts), pa.scalar(None, pa.string()), names)
     nothing = names.is_null().to_numpy(zero_copy_only=False)
     unknown = pa.nulls(len(evidence), pa.float64())
-    wrong = unknown if wrongness is None else pa.array(wrongness.probability)
-    right = unknown if wrongness is None else pa.array(wrongness.probability * chance, mask=nothing)
+    stated = wrongness.stated_probability if wrongness else None
+    wrong = unknown if stated is None else pa.array(stated)
+    right = unknown if stated is None else pa.array(stated * chance, mask=nothing)
+    recognised = np.ones(len(evidence), bool) if wrongness is None else wrongness.recognised
     rare = far & (support >= _SUPPORT)
-    columns = [evidence.ids, pa.array(rare), pa.array(support.astype(np.int64)), wrong, names, right]
+    columns = [evidence.ids, *map(pa.array, (rare, support.astype(np.int64), recognised)), wrong, names, right]
     return pa.table(columns, schema=ADVICE)

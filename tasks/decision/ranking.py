@@ -15,5 +15,5 @@ def ranking_of(evidence: Evidence, suspicion: np.ndarray) -> Ranking:
         suspicion=suspicion,
         labels=evidence.labels,
         predicted=evidence.logits.argmax(1),
-        wrongness=wrongness_of(observations_of(evidence)) if len(evidence.canaries) else None,
+        wrongness=wrongness_of(observations_of(evidence), evidence.classes) if len(evidence.canaries) else None,
     )

@@ -1,4 +1,4 @@
-"""How many labels are wrong, and which probably: told by two observers that saw none of them, and by canaries.
+"""How many labels may be wrong, and which: by two observers that saw none of them, and by canaries.
 
 The observers are a held-out network a and the vote b of the neighbours' labels; y is the given label, w the event that
 it is wrong. Of samples that are about equally hard,
@@ -11,7 +11,8 @@ it is wrong. Of samples that are about equally hard,
                        Generalization of SGD via Disagreement", ICLR 2022)
 
 which gives π, and for one sample P(w | a ≠ y) = P(a ≠ y | w) π / D; to which the pair of classes adds its own odds
-(tasks/kernels/transitions.py). No label is taken to be true.
+(tasks/kernels/transitions.py). No label is taken to be true. What is hard to predict counts as wrong here, where both
+observers lean on the same class: an upper reading (tasks/kernels/lapses.py has the lower one).
 """
 
 from __future__ import annotations
@@ -104,28 +105,40 @@ def tally(
     )
 
 
-def chances(strata: Strata, *, even: bool) -> Chances:
-    """c π / D and (1 − c) π / (1 − D), from π = (D − e) / (c − e) within [0, 1].
+def chances(strata: Strata) -> Chances:
+    """c π / D and (1 − c) π / (1 − D), from π = (D − e) / (c − e) within [0, 1] that rises with difficulty.
 
-    c is the canaries' detection rate, drawn towards the overall one by 5 canaries. Where the two observers are at a
-    loss they contradict each other more than they do the labels, and no noise can be told: π is 0 there.
-
-    Args:
-        strata: the counts.
-        even: make π rise with difficulty, with the same noise in all: a label is no surer to be right where nothing can
-            be told. The weights are n (c − e), so that Σ n (D − e) stays.
+    c is the canaries' detection rate, drawn towards the overall one by 5 canaries. A label is no surer to be right
+    where the two observers are at a loss, though they contradict each other more than the labels there: isotonic
+    regression with weights n (c − e), so that Σ n (D − e) stays.
     """
-    n = strata.samples
-    overall = (strata.caught.sum(-1, keepdims=True) + 1) / (strata.canaries.sum(-1, keepdims=True) + 1)
-    caught = (strata.caught + _PRIOR_CANARIES * overall) / (strata.canaries + _PRIOR_CANARIES)
-    contradicted, disputed = strata.contradicted / n, strata.disputed / n
-    contrast = np.maximum(caught - disputed, 0.05)
-    noise = (contradicted - disputed) / contrast
-    noise = np.clip(isotonic_regression(noise, n * contrast) if even else noise, 0, 1)
+    n, caught = strata.samples, _detection(strata)
+    contradicted, noise = strata.contradicted / n, _rising_noise(strata, caught)
     return Chances(
         np.minimum(1, noise * caught / np.maximum(contradicted, 1 / n)),
         np.minimum(1, noise * (1 - caught) / np.maximum(1 - contradicted, 1 / n)),
     )
+
+
+def noise_share(strata: Strata) -> Float[np.ndarray, "r"]:
+    """Mean of π over the strata of each replicate, which are equally large, with c ≥ 1 − e.
+
+    A canary on a label that is wrong already may bear the true one, and is then confirmed: where the observers do not
+    dispute, that is the only reason why one is missed.
+    """
+    caught = np.maximum(_detection(strata), 1 - strata.disputed / strata.samples)
+    return _rising_noise(strata, caught).mean(-1)
+
+
+def _detection(strata: Strata) -> Float[np.ndarray, "*r s"]:
+    overall = (strata.caught.sum(-1, keepdims=True) + 1) / (strata.canaries.sum(-1, keepdims=True) + 1)
+    return (strata.caught + _PRIOR_CANARIES * overall) / (strata.canaries + _PRIOR_CANARIES)
+
+
+def _rising_noise(strata: Strata, caught: Float[np.ndarray, "*r s"]) -> Float[np.ndarray, "*r s"]:
+    n, disputed = strata.samples, strata.disputed / strata.samples
+    contrast = np.maximum(caught - disputed, 0.05)
+    return np.clip(isotonic_regression((strata.contradicted / n - disputed) / contrast, n * contrast), 0, 1)
 
 
 def isotonic_regression(

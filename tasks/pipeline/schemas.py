@@ -201,7 +201,7 @@ EXAMINATION = pa.schema(
         pa.field("predicted", pa.string(), nullable=False),
         pa.field("p_label", pa.float64(), nullable=False),
         pa.field("p_predicted", pa.float64(), nullable=False),
-        pa.field("p_wrong", pa.float64(), nullable=False),
+        pa.field("p_wrong", pa.float64()),
         pa.field("suggested_label", pa.string()),
         pa.field("suspect", pa.bool_(), nullable=False),
         pa.field("reason", pa.string(), nullable=False),

@@ -47,7 +47,7 @@ def examine_labels(
     ids, labels, probabilities, votes = (array[order] for array in (ids, labels, probabilities, votes))
     indices, alternatives = draw_alternatives(labels, len(classes))
     observations = Observations(probabilities, votes, labels, indices, alternatives)
-    wrong = wrongness_of(observations).probability
+    wrong = wrongness_of(observations).stated_probability
     predicted, rows = observations.predicted, np.arange(len(labels))
     other, _ = suggest_labels(probabilities, votes, labels)
     names = pa.array(classes, pa.string())
@@ -58,9 +58,9 @@ def examine_labels(
         "predicted": names.take(pa.array(predicted)),
         "p_label": pa.array(probabilities[rows, labels].astype(np.float64)),
         "p_predicted": pa.array(probabilities[rows, predicted].astype(np.float64)),
-        "p_wrong": pa.array(wrong),
+        "p_wrong": pa.nulls(len(labels), pa.float64()) if wrong is None else pa.array(wrong),
         "suggested_label": names.take(pa.array(other, mask=other < 0)),
-        "suspect": pa.array(wrong >= SUSPECT),
+        "suspect": pa.array(np.zeros(len(labels), bool) if wrong is None else wrong >= SUSPECT),
     }
     columns["reason"] = pa.array(_reasons(columns, votes[rows, labels]), pa.string())
     return pa.table(columns, schema=EXAMINATION).sort_by([("p_wrong", "descending"), ("sample_id", "ascending")])
@@ -72,7 +72,8 @@ def _reasons(columns: dict[str, pa.Array], shares: np.ndarray) -> list[str]:
     for *row, share in zip(*(columns[name].to_pylist() for name in names), shares.tolist(), strict=True):
         label, p_label, predicted, p_predicted, p_wrong, suspect, other = row
         if not suspect:
-            reasons.append(f"believed: wrong with p = {p_wrong:.3f}")
+            known = "not known: these data carry no figure" if p_wrong is None else f"wrong with p = {p_wrong:.3f}"
+            reasons.append(f"believed: {known}")
             continue
         reasons.append(
             f"given {label} (p = {p_label:.3f}), models that saw no held-out label say {predicted} "

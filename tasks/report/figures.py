@@ -248,7 +248,8 @@ def _precision(table: pa.Table, flags: dict[str, Any]) -> Figure:
         if estimate and flagged:
             low, high = 100 * estimate["low"], 100 * estimate["high"]
             axes.plot([flagged, flagged], [low, high], color=_FLAGGED, linewidth=3, label="the budget's estimate, 95 %")
-            axes.plot([flagged], [100 * estimate["value"]], "o", color=_FLAGGED, markersize=7)
+            if estimate["value"] is not None:
+                axes.plot([flagged], [100 * estimate["value"]], "o", color=_FLAGGED, markersize=7)
         axes.set(xlabel="flagged, the most suspect first", ylabel="expected precision, %", xlim=(0, end), ylim=(0, 103))
         _legend(axes)
 

@@ -112,6 +112,7 @@ class Summary:
             f"{facts['flagged']:,} of {facts['of']:,} training samples, decided by {facts['detector']} "
             f"(budget {facts['budget']:,})"
         ]
+        lines += [each["text"] for each in facts.get("diagnoses") or []]
         lines += [*_budget_lines(facts.get("found") or {}), *_guards(facts), *self._fusion()]
         lines += _review(facts.get("review"))
         lines += _drift(self.facts.get("drift"))
@@ -156,7 +157,7 @@ def _rounds(search: dict[str, Any]) -> str:
 
 
 def _budget_lines(estimate: dict[str, Any]) -> list[str]:
-    """What the budget thinks of the labels and of those it would have flagged; nothing in a run that did not ask."""
+    """The range and, where there is one, the figure of wrong labels, and of those flagged; nothing without canaries."""
     figures = {name: _estimate(estimate[name]) for name in ("wrong", "precision", "recall") if estimate.get(name)}
     lines = [f"labels thought wrong: {figures['wrong']}"] if "wrong" in figures else []
     expected = ", ".join(f"{name} {figures[name]}" for name in ("precision", "recall") if name in figures)
@@ -164,13 +165,20 @@ def _budget_lines(estimate: dict[str, Any]) -> list[str]:
     return lines + ([estimate["note"]] if estimate.get("note") else [])
 
 
-def _estimate(figure: dict[str, float]) -> str:
+def _estimate(figure: dict[str, float | None]) -> str:
+    """``8.2% (95 % [6.9%, 14.5%])``, or ``between 0.0% and 14.5%`` where the data carry no figure."""
+    if figure["value"] is None:
+        return f"between {figure['low']:.1%} and {figure['high']:.1%}"
     return f"{figure['value']:.1%} (95 % [{figure['low']:.1%}, {figure['high']:.1%}])"
 
 
 def _guards(facts: dict[str, Any]) -> list[str]:
     """Whom the guards kept, and which classes lose most beyond their share."""
-    counts = {"as rare but valid": facts.get("protected"), "by a cap": facts.get("capped")}
+    counts = {
+        "as rare but valid": facts.get("protected"),
+        "by a cap": facts.get("capped"),
+        "of a class that no observer recognises": facts.get("unrecognised"),
+    }
     reasons = [f"{count:,} {why}" for why, count in counts.items() if count]
     lines = [f"kept by guards: {', '.join(reasons)}"] if reasons else []
     most = [

@@ -1,4 +1,4 @@
-"""The chance that a given label is wrong, for every sample, from held-out evidence alone."""
+"""The chance that a given label is wrong, for every sample, from held-out evidence alone, as far as it can be known."""
 
 from __future__ import annotations
 
@@ -7,15 +7,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tasks.kernels.lapses import Lapses, consensus, fit_lapses, lapse_chance
 from tasks.kernels.transitions import Pairs, concentration, pair_chances, pairs_of
 from tasks.kernels.wrongness import (
     Strata,
     chances,
     difficulty,
     joined_odds,
+    noise_share,
     resample,
     strata_of,
     tally,
+)
+from tasks.scoring.diagnosis import (
+    Diagnosis,
+    diagnose_classes,
+    diagnose_network,
+    diagnose_unpredictability,
+    is_point,
+    recognised_classes,
 )
 
 if TYPE_CHECKING:
@@ -24,7 +34,7 @@ if TYPE_CHECKING:
 # Samples a stratum has at least, and strata there are at most.
 _STRATUM, _STRATA = 100, 20
 REPLICATES = 200
-"""Bootstrap replicates behind every interval."""
+"""Bootstrap replicates behind the upper end of the share."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +60,16 @@ class Observations:
         return self.probabilities.argmax(1)
 
     @property
+    def classes(self) -> int:
+        """k"""
+        return self.probabilities.shape[1]
+
+    @property
     def pairs(self) -> Pairs:
         """Counts by pair of classes."""
         base = np.ones(len(self.labels), bool) if self.in_base is None else self.in_base
         a, b = self.predicted[base], self.votes[base].argmax(1)
-        return pairs_of(a, b, self.labels[base], self.probabilities.shape[1])
+        return pairs_of(a, b, self.labels[base], self.classes)
 
     @property
     def concentration(self) -> float:
@@ -63,61 +78,104 @@ class Observations:
 
 
 @dataclass(frozen=True)
-class Wrongness:
-    """P(wrong) of every sample, twice: the detectable part, and the whole as believed.
+class Share:
+    """π, the share of wrong labels: the range that the data allow, and a figure in it where they carry one."""
 
-    A budget counts the detectable part: no label is flagged where both observers are at a loss. A single label is
-    described by the belief: noise is as frequent among hard samples as among easier ones.
+    low: float
+    high: float
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class Wrongness:
+    """P(wrong) of each of n samples by three readings of their dissent, and the share that they come to.
+
+    Dissent that fades as the observers become sure is unpredictability, dissent that does not is wrong labels
+    (tasks/kernels/lapses.py). ``low`` and ``high`` read the interval of that rate at its two ends.
     """
 
+    low: np.ndarray
     probability: np.ndarray
-    """n, as believed"""
-    detectable: np.ndarray
-    """n, the part that the observers can detect"""
-    stratum: np.ndarray
-    contradicted: np.ndarray
-    replicates: np.ndarray
-    """r × s × 2: the detectable part of (confirmed, contradicted) labels of each stratum, less its estimate"""
+    high: np.ndarray
+    recognised: np.ndarray
+    """Whether the observers know the class that each sample bears, n bool."""
+    share: Share | None
+    """None where the observers are no better than chance: nothing is known."""
+    diagnoses: tuple[Diagnosis, ...]
 
     @property
-    def share(self) -> float:
-        """π, the share of labels that are detectably wrong."""
-        return float(self.detectable.mean())
-
-    def cells(self) -> np.ndarray:
-        """Which of the s × 2 cells each sample is in."""
-        return self.stratum * 2 + self.contradicted
+    def stated_probability(self) -> np.ndarray | None:
+        """``probability`` where the data carry a figure, and not a range alone."""
+        return self.probability if self.share is not None and self.share.value is not None else None
 
 
-def wrongness_of(observations: Observations, seed: int = 0) -> Wrongness:
-    """Estimate P(wrong): by difficulty and contradiction, then by the pair of classes (tasks/kernels/wrongness.py)."""
-    n = len(observations.labels)
-    count = int(np.clip(n // _STRATUM, 1, _STRATA))
+def wrongness_of(observations: Observations, names: list[str] | None = None) -> Wrongness:
+    """Diagnose what the data carry, then read P(wrong) off the observers' dissent.
+
+    Args:
+        observations: of n samples.
+        names: of the classes, for the sentences.
+    """
+    labels, k = observations.labels, observations.classes
+    choice, margin = consensus(observations.probabilities, observations.votes)
+    network = diagnose_network(choice, labels, k)
+    known = recognised_classes(choice, labels, k)
+    if not network.passed:
+        nothing = np.zeros(len(labels))
+        every = np.ones(len(labels), bool)  # of no class more is known than of another
+        return Wrongness(nothing, nothing, nothing, every, None, (network,))
+    dissent = choice != labels
+    lapses = fit_lapses(margin, dissent)
+    share = _share(observations, lapses)
+    # Dissent of a class that neither observer knows is evidence of nothing.
+    counted = dissent & known[labels]
+    rates = (lapses.low, lapses.rate if share.value is not None else 0.0, lapses.high)
+    low, middle, high = (
+        np.where(counted, lapse_chance(rate, curve, margin), 0.0)
+        for rate, curve in zip(rates, lapses.curves, strict=True)
+    )
+    mixed = diagnose_unpredictability(lapses, share.low, share.high)
+    return Wrongness(low, middle, high, known[labels], share, (network, mixed, diagnose_classes(known, names)))
+
+
+def _share(observations: Observations, lapses: Lapses) -> Share:
+    """From the rate that cannot be unpredictability to the one that all dissent beyond the observers' own error allows.
+
+    The upper end takes the noise to be as frequent where the observers err as where they do not
+    (``noise_share`` of tasks/kernels/wrongness.py), at the 97.5 % quantile of bootstrap replicates.
+    """
+    _, _, counts, both = _strata(observations)
+    replicates = noise_share(resample(counts, both, REPLICATES, np.random.default_rng(0)))
+    high = max(lapses.high, float(np.quantile(replicates, 0.975)))
+    return Share(lapses.low, high, lapses.rate if is_point(lapses.low, high) else None)
+
+
+def belief_of(observations: Observations) -> np.ndarray:
+    """P(wrong) as the detectors are weighed by it: all dissent beyond the observers' own error, n.
+
+    By difficulty and contradiction, then by the pair of classes (tasks/kernels/wrongness.py). It takes what is hard to
+    predict for wrong and is stated of no label.
+    """
+    stratum, contradicted, counts, _ = _strata(observations)
+    by_pair = pair_chances(observations.pairs)[observations.predicted, observations.labels][contradicted]
+    usual = float(by_pair.mean()) if contradicted.any() else 0.0
+    of_stratum = chances(counts)
+    belief = np.where(contradicted, of_stratum.contradicted[stratum], of_stratum.confirmed[stratum])
+    # A pair without excess has no noise that can be told from confusion: less than usual is believed, but not none.
+    belief[contradicted] = joined_odds(belief[contradicted], np.maximum(by_pair, usual / 4), usual)
+    return belief
+
+
+def _strata(observations: Observations) -> tuple[np.ndarray, np.ndarray, Strata, np.ndarray]:
+    """(stratum, contradicted, counts, how many are contradicted and disputed in each) by difficulty."""
+    count = int(np.clip(len(observations.labels) // _STRATUM, 1, _STRATA))
     a, b = observations.predicted, observations.votes.argmax(1)
     stratum = strata_of(difficulty(observations.probabilities, observations.votes), count)
     contradicted, disputed = a != observations.labels, a != b
     caught = a[observations.canary_indices] != observations.canary_labels
     counts = tally(stratum, contradicted, disputed, observations.canary_indices, caught, count)
-    by_pair = pair_chances(observations.pairs)[a, observations.labels][contradicted]
-    usual = float(by_pair.mean()) if contradicted.any() else 0.0
-
-    def each(table: np.ndarray, pair: np.ndarray) -> np.ndarray:
-        chance = table[stratum, contradicted.astype(int)]
-        chance[contradicted] = joined_odds(chance[contradicted], pair, usual)
-        return chance
-
-    estimate = _table(counts, even=False)
     both = np.bincount(stratum[contradicted & disputed], minlength=count).astype(np.float64)
-    again = _table(resample(counts, both, REPLICATES, np.random.default_rng(seed)), even=False)
-    # A pair without excess has no noise that can be told from confusion: less than usual is believed, but not none.
-    belief = each(_table(counts, even=True), np.maximum(by_pair, usual / 4))
-    return Wrongness(belief, each(estimate, by_pair), stratum, contradicted.astype(np.int64), again - estimate)
-
-
-def _table(counts: Strata, *, even: bool) -> np.ndarray:
-    """… × s × 2: confirmed, contradicted."""
-    chance = chances(counts, even=even)
-    return np.stack([chance.confirmed, chance.contradicted], -1)
+    return stratum, contradicted, counts, both
 
 
 def observations_of(evidence: Evidence) -> Observations:

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.core.plugins import Choice, Component, Registry
+from tasks.scoring.diagnosis import Diagnosis
 from tasks.scoring.wrongness import Wrongness
 
 
@@ -25,12 +26,17 @@ class Ranking:
     wrongness: Wrongness | None
     """The chance that each label is wrong; None in a run without canaries."""
 
+    @property
+    def diagnoses(self) -> tuple[Diagnosis, ...]:
+        """What the data carry; nothing in a run without canaries."""
+        return self.wrongness.diagnoses if self.wrongness else ()
+
 
 class Estimate(BaseModel):
-    """A figure with its 95 % interval."""
+    """A range that holds the truth with 95 % confidence, and a figure in it where the data carry one."""
 
     model_config = ConfigDict(frozen=True)
-    value: float
+    value: float | None = None
     low: float
     high: float
 

@@ -16,11 +16,13 @@ class Mixture(Budget, kind="mixture"):
     """Two Gaussians on the suspicions; as many as the upper one is expected to have made (Arazo et al., ICML 2019)."""
 
     def find(self, ranking: Ranking) -> BudgetEstimate:
-        """Σ P(upper | s); 0 where the suspicions are all the same. Precision is the mean of the flagged ones' P."""
+        """Σ P(upper | s), with their mean P as precision; 0 where all are the same, or most are upper."""
         chance = self._chances(np.sort(ranking.suspicion))
         if chance is None:
             return BudgetEstimate(count=0, note="the suspicions are all the same")
         count = round(float(chance.sum()))
+        if 2 * count > len(chance):
+            return BudgetEstimate(count=0, note="the upper of two populations is the larger one: no few stand out")
         return BudgetEstimate(count=count, precision=_mean(chance[len(chance) - count :]))
 
     def restate(self, estimate: BudgetEstimate, ranking: Ranking, flagged: np.ndarray) -> BudgetEstimate:

@@ -36,8 +36,8 @@ class Fusion(Detector, kind="fusion"):
     """(1 − c) (w · z + b) + c (flow + pair), the log-odds that a label is wrong.
 
     z       the signals, standardised
-    w, b    logistic regression, w ≥ 0, of canaries (wrong) and all other samples (wrong with the chance that
-            tasks/scoring/wrongness.py gives them), drawn towards equal weights
+    w, b    logistic regression, w ≥ 0, of canaries (wrong) and all other samples (wrong with the chance
+            that ``belief_of`` of tasks/scoring/wrongness.py gives them), drawn towards equal weights
     c       q⁵, q how few pairs of classes the noise keeps to (tasks/kernels/transitions.py): near 0 where any class is
             taken for any other, near 1 where each is taken for one
     flow    the detector label_flow;  pair   log-odds of the pair (predicted, given), both in nats
@@ -109,7 +109,7 @@ class Fusion(Detector, kind="fusion"):
 
     def _fit(self, evidence: Evidence) -> Fit:
         from tasks.scoring.fusion_weights import weigh
-        from tasks.scoring.wrongness import observations_of, wrongness_of
+        from tasks.scoring.wrongness import belief_of, observations_of
 
         evidence.need_canaries(f"detector {self.name}")
         original, twin, indices = evidence.with_given_labels, evidence.with_planted_labels, evidence.canary_ranks
@@ -132,7 +132,7 @@ class Fusion(Detector, kind="fusion"):
         rest[indices] = False
         weights, bias = weigh(
             (own[rest] - mean) / spread,
-            wrongness_of(observations_of(original)).probability[rest],
+            belief_of(observations_of(original))[rest],
             (canaries - mean) / spread,
             _CANARY_WEIGHT,
             _EVENNESS,

@@ -15,6 +15,7 @@ from tasks.kernels.wrongness import (
     isotonic_regression,
     joined_odds,
     logit,
+    noise_share,
     resample,
     strata_of,
     tally,
@@ -49,7 +50,7 @@ def by_pooling(values, weights):
     return np.concatenate([np.full(size, value) for value, _, size in blocks])
 
 
-def by_formula(found, even):
+def by_formula(found):
     """π = (D − e)/(c − e), stratum by stratum, then made to rise where it should be even."""
     overall = (found.caught.sum() + 1) / (found.canaries.sum() + 1)
     rows = []
@@ -57,7 +58,7 @@ def by_formula(found, even):
         c, d, e = (caught + 5 * overall) / (canaries + 5), contradicted / n, disputed / n
         rows.append((n, c, d, (d - e) / max(c - e, 0.05), n * max(c - e, 0.05)))
     shares = np.array([row[3] for row in rows])
-    shares = (by_pooling(shares, [row[4] for row in rows]) if even else shares).clip(0, 1)
+    shares = by_pooling(shares, [row[4] for row in rows]).clip(0, 1)
     told = [
         (min(1, share * c / max(d, 1 / n)), min(1, share * (1 - c) / max(1 - d, 1 / n)))
         for share, (n, c, d, *_) in zip(shares, rows, strict=True)
@@ -65,10 +66,10 @@ def by_formula(found, even):
     return np.array(told)
 
 
-@given(counts(), st.booleans())
-def test_chances_are_the_formula_and_probabilities_whatever_was_counted(found, even):
-    said = chances(found, even=even)
-    np.testing.assert_allclose(np.stack(said, 1), by_formula(found, even), atol=1e-9)
+@given(counts())
+def test_chances_are_the_formula_and_probabilities_whatever_was_counted(found):
+    said = chances(found)
+    np.testing.assert_allclose(np.stack(said, 1), by_formula(found), atol=1e-9)
     for values in said:
         assert values.min() >= 0
         assert values.max() <= 1
@@ -104,24 +105,33 @@ def test_each_replicate_rises_by_itself():
 
 def test_the_formula_finds_the_noise_it_was_made_with():
     # π = 0.2; of wrong labels 90 % are contradicted, of right ones 10 %: D = 0.9 · 0.2 + 0.1 · 0.8.
-    (contradicted,), (confirmed,) = chances(strata([100_000, 26_000, 10_000, 10_000, 9_000]), even=False)
+    (contradicted,), (confirmed,) = chances(strata([100_000, 26_000, 10_000, 10_000, 9_000]))
     assert contradicted == pytest.approx(0.9 * 0.2 / 0.26, rel=1e-2)
     assert confirmed == pytest.approx(0.1 * 0.2 / 0.74, rel=2e-2)
 
 
+def test_where_the_observers_do_not_dispute_a_canary_is_missed_only_on_a_label_that_was_wrong():
+    # π = 0.2, observers that never err; of the canaries a tenth made a wrong label right.
+    rows = np.array([[[1000]], [[200]], [[0]], [[100]], [[90]]], float)
+    assert noise_share(Strata(*rows)).tolist() == pytest.approx([0.2])
+    # Where they dispute as often as they contradict nothing is wrong beyond their own error.
+    rows[2] = 200
+    assert noise_share(Strata(*rows)).tolist() == [0]
+
+
 def test_a_stratum_without_canaries_takes_the_rate_of_the_others():
-    with_own = chances(strata([100, 30, 5, 1000, 900], [100, 30, 5, 1000, 900]), even=False)
-    without = chances(strata([100, 30, 5, 0, 0], [100, 30, 5, 1000, 900]), even=False)
+    with_own = chances(strata([100, 30, 5, 1000, 900], [100, 30, 5, 1000, 900]))
+    without = chances(strata([100, 30, 5, 0, 0], [100, 30, 5, 1000, 900]))
     np.testing.assert_allclose(without.contradicted, with_own.contradicted, rtol=1e-2)
 
 
 def test_without_any_canary_every_wrong_label_counts_as_contradicted():
-    (contradicted,), (confirmed,) = chances(strata([100, 30, 0, 0, 0]), even=False)
+    (contradicted,), (confirmed,) = chances(strata([100, 30, 0, 0, 0]))
     assert (contradicted, confirmed) == (1.0, 0.0)
 
 
 def test_no_contradiction_is_no_noise():
-    said = chances(strata([50, 0, 0, 10, 10], [50, 0, 7, 10, 9], [1, 0, 0, 0, 0]), even=False)
+    said = chances(strata([50, 0, 0, 10, 10], [50, 0, 7, 10, 9], [1, 0, 0, 0, 0]))
     assert not np.concatenate(said).any()
 
 
@@ -196,7 +206,7 @@ def test_replicates_keep_what_is_fixed_and_scatter_as_samples_do():
     # Both counts go up together by what they share: n (P(both) − P(contradicted) P(disputed)).
     together = np.cov(again.contradicted[:, 0], again.disputed[:, 0])[0, 1]
     assert together == pytest.approx(200 * (0.1 - 0.25 * 0.15), rel=0.15)
-    assert np.isfinite(np.stack(chances(again, even=False))).all()
+    assert np.isfinite(np.stack(chances(again))).all()
 
 
 def test_replicates_repeat_by_their_generator():

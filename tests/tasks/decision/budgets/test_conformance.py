@@ -16,6 +16,7 @@ from tasks.decision.budgets.mixture import Mixture
 from tasks.decision.budgets.share import Share
 from tasks.decision.budgets.threshold import Threshold
 from tasks.scoring.wrongness import Observations, Wrongness, wrongness_of
+from tasks.scoring.wrongness import Share as Share_
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 
@@ -53,12 +54,12 @@ def world(seed, n=2000, k=5, noise=0.1, error=0.15, canaries=0.05):
     planted = elsewhere(labels, np.ones(n, bool))[places]
     found = wrongness_of(Observations(outputs(predicted), outputs(truth), labels, places, planted))
     # No two are equally suspect.
-    suspicion = found.detectable + generator.random(n) * 1e-3
+    suspicion = found.high + generator.random(n) * 1e-3
     return Ranking(suspicion, labels, predicted, found), labels != truth
 
 
 def reordered(ranking, order):
-    by_sample = ("probability", "detectable", "stratum", "contradicted")
+    by_sample = ("low", "probability", "high", "recognised")
     wrongness = replace(ranking.wrongness, **{name: getattr(ranking.wrongness, name)[order] for name in by_sample})
     return Ranking(ranking.suspicion[order], ranking.labels[order], ranking.predicted[order], wrongness)
 
@@ -82,7 +83,7 @@ def test_the_count_is_a_whole_number_of_samples_in_any_order(kind, options, n):
             one, again = getattr(found, name), getattr(other, name)
             assert (one is None) == (again is None)
             if one is not None:
-                assert again.model_dump() == pytest.approx(one.model_dump(), abs=1e-6)
+                assert again.model_dump() == pytest.approx(one.model_dump(), abs=1e-6)  # of None, equal
 
 
 @pytest.mark.parametrize(("kind", "options"), BUILT)
@@ -91,7 +92,8 @@ def test_a_stated_interval_contains_its_value_and_is_of_shares(kind, options):
         found = budget_of(kind, options).find(world(seed, 300, k=3)[0])
         for estimate in (found.wrong, found.precision, found.recall):
             if estimate is not None:
-                assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1 + 1e-9
+                middle = estimate.low if estimate.value is None else estimate.value
+                assert 0 <= estimate.low <= middle <= estimate.high <= 1 + 1e-9
 
 
 @pytest.mark.parametrize(("kind", "options"), BUILT)
@@ -174,8 +176,9 @@ def test_nobody_above_a_suspect_is_less_so():
     """A wide lower Gaussian claims the far end too; the expected number of the upper one may only grow by it."""
     generator = np.random.default_rng(1)
     suspicion = np.r_[generator.normal(0, 3, 900), generator.normal(5, 0.3, 100), 40.0]
-    found = Mixture().find(ranking_of(suspicion))
-    assert 0 < found.count < 1001
+    chance = Mixture()._chances(np.sort(suspicion))
+    assert 0 < chance.sum() < 1001
+    assert (np.diff(chance) >= 0).all()
 
 
 @pytest.mark.parametrize("suspicion", [np.zeros(100), np.full(25_000, 0.1), np.full(7, -3e9), [1.0], [1.0, 2.0, 3.0]])
@@ -185,36 +188,40 @@ def test_suspicions_that_tell_nothing_apart_flag_nobody_and_say_so(suspicion):
     assert found.note == "the suspicions are all the same"
 
 
+def test_a_mixture_whose_upper_half_is_the_larger_flags_nobody_and_says_so():
+    generator = np.random.default_rng(0)
+    found = Mixture().find(ranking_of(np.r_[generator.normal(0, 1, 100), generator.normal(8, 1, 900)]))
+    assert found.count == 0
+    assert found.precision is None
+    assert found.note == "the upper of two populations is the larger one: no few stand out"
+
+
 # ---- canary ------------------------------------------------------------------------------------------------------
 
 
-def by_loop(ranking, seed=0):
-    """For every cutoff: the wrong labels expected among the first, and in each replicate, sample by sample."""
-    wrongness = ranking.wrongness
-    luck = np.random.default_rng([seed, 1]).standard_normal(len(wrongness.replicates))
-    hits, variance, change = 0.0, 0.0, np.zeros(len(luck))
-    expected, again = [], []
-    for m, i in enumerate(np.argsort(-ranking.suspicion), 1):
-        p = wrongness.detectable[i]
+def by_loop(ranking):
+    """H of every prefix, sample by sample."""
+    wrongness, n = ranking.wrongness, len(ranking.suspicion)
+    hits, variance, least = 0.0, 0.0, []
+    for i in np.argsort(-ranking.suspicion):
+        p = wrongness.low[i]
         hits, variance = hits + p, variance + p * (1 - p)
-        change = change + wrongness.replicates[:, wrongness.stratum[i], wrongness.contradicted[i]]
-        expected.append(hits)
-        again.append(np.clip(np.clip(hits + change, 0, m) + np.sqrt(variance) * luck, 0, m))
-    return np.array(expected), np.array(again)
+        least.append(min(max(hits - np.sqrt(variance), 0), wrongness.share.low * n))
+    return np.array(least)
 
 
 @pytest.mark.parametrize("precision", [0.3, 0.7, 0.8, 0.9, 0.97])
 @pytest.mark.parametrize("seed", range(3))
-def test_with_a_precision_the_count_is_the_largest_whose_lower_bound_holds(precision, seed):
+def test_the_count_is_the_largest_whose_lower_bound_holds_and_no_more_than_are_wrong(precision, seed):
     ranking, _ = world(seed, 700)
-    expected, again = by_loop(ranking)
-    low = [np.quantile(again[m - 1] / m, 0.025) for m in range(1, 701)]
+    least, share = by_loop(ranking), ranking.wrongness.share
+    most = round((share.low if share.value is None else share.value) * 700)
     found = Canary(precision=precision).find(ranking)
-    assert found.count == max((m for m, value in enumerate(low, 1) if value >= precision), default=0)
+    assert found.count == max((m for m in range(1, most + 1) if least[m - 1] / m >= precision), default=0)
     if found.count:
+        assert found.precision.low == pytest.approx(least[found.count - 1] / found.count)
         assert found.precision.low >= precision
-        assert found.precision.value == pytest.approx(expected[found.count - 1] / found.count)
-        assert found.precision.low == pytest.approx(low[found.count - 1])
+        assert found.precision.high == pytest.approx(min(1, share.high * 700 / found.count))
 
 
 @settings(deadline=None, max_examples=20)
@@ -223,28 +230,6 @@ def test_who_wishes_for_more_precision_is_given_fewer(seed, wished):
     ranking, _ = world(seed, 400, k=3)
     counts = [Canary(precision=precision).find(ranking).count for precision in sorted(wished)]
     assert counts == sorted(counts, reverse=True)
-
-
-def test_without_a_precision_as_many_are_flagged_as_are_wrong():
-    for seed in range(5):
-        ranking, wrong = world(seed)
-        found = Canary().find(ranking)
-        assert found.count == round(ranking.wrongness.detectable.sum())
-        assert found.count == pytest.approx(wrong.sum(), rel=0.25)
-        expected, again = by_loop(ranking)
-        assert found.wrong.value == pytest.approx(ranking.wrongness.detectable.mean())
-        assert (found.wrong.low, found.wrong.high) == pytest.approx(
-            tuple(np.quantile(again[-1] / len(wrong), [0.025, 0.975])), rel=1e-6
-        )
-        assert found.recall.value == pytest.approx(expected[found.count - 1] / expected[-1])
-
-
-def test_the_precision_of_more_cutoffs_than_are_looked_at_is_that_of_the_nearest():
-    ranking, _ = world(0, 5000)
-    found = Canary(precision=0.9).find(ranking)
-    _, again = by_loop(ranking)
-    assert np.quantile(again[found.count - 1] / found.count, 0.025) >= 0.9
-    assert np.quantile(again[found.count + 2] / (found.count + 3), 0.025) < 0.9
 
 
 WORLDS = [
@@ -261,39 +246,64 @@ WORLDS = [
 
 
 @pytest.mark.parametrize("options", WORLDS, ids=str)
-def test_the_stated_share_and_precision_are_near_the_truth_where_the_observers_are_what_they_should_be(options):
-    """The vote never errs, so that the observers' disagreement is the network's error, and noise knows neither.
+def test_what_is_stated_holds(options):
+    """Share, precision and recall lie in their ranges, and the wished-for precision is kept, in 18 of 20 worlds.
 
-    Near, and not always within the interval: a canary planted on a wrong label may make it right, so that too few seem
-    to be caught, and the intervals cover chance alone.
+    Up to .05: these observers are now and then wrong and sure, which the curve of the dissent takes for wrong labels.
     """
-    off = []
+    held = {"wrong": [], "precision": [], "recall": [], "kept": []}
     for seed in range(20):
         ranking, wrong = world(seed, **options)
         found = Canary().find(ranking)
-        true = wrong[np.argsort(-ranking.suspicion)[: found.count]].mean() if found.count else 1.0
-        stated = found.precision.value if found.precision else 1.0
-        off.append((found.wrong.value - wrong.mean(), stated - true))
-    share, precision = np.mean(off, axis=0)
-    assert abs(share) < 0.03
-    assert precision < 0.05  # hardly ever overstated
+        held["wrong"].append(found.wrong.low - 0.005 <= wrong.mean() <= found.wrong.high)
+        if found.count:
+            hits = wrong[np.argsort(-ranking.suspicion)[: found.count]].sum()
+            held["precision"].append(found.precision.low - 0.05 <= hits / found.count <= found.precision.high)
+            held["recall"].append(found.recall.low - 0.05 <= hits / wrong.sum() <= found.recall.high)
+            held["kept"].append(hits / found.count >= 0.8)
+    for name, each in held.items():
+        assert sum(each) >= 0.9 * len(each), (name, sum(each), len(each))
 
 
-def test_the_interval_of_few_wrong_labels_is_narrow_and_not_everything():
-    """A stratum without noise, in which a replicate finds some, must not blow the interval up."""
-    for seed in range(5):
-        said = Canary().find(world(seed, noise=0.02)[0]).wrong
-        assert said.high - said.low < 0.03
+def test_by_default_most_wrong_labels_are_found_where_they_stand_apart():
+    recalls = []
+    for seed in range(10):
+        ranking, wrong = world(seed, 4000)
+        found = Canary().find(ranking)
+        recalls.append(wrong[np.argsort(-ranking.suspicion)[: found.count]].sum() / wrong.sum())
+    assert np.median(recalls) > 0.5
+
+
+def known(low, share, n=100):
+    """A ranking by the lower reading, of which this share is known to be wrong."""
+    low = np.asarray(low, float)
+    said = Wrongness(low, low, low, np.ones(n, bool), share, ())
+    return Ranking(np.arange(n, 0, -1.0), np.zeros(n, np.int64), np.zeros(n, np.int64), said)
 
 
 def test_nothing_is_flagged_where_nothing_is_wrong():
-    wrongness = Wrongness(np.zeros(9), np.zeros(9), np.zeros(9, np.int64), np.zeros(9, np.int64), np.zeros((200, 1, 2)))
-    ranking = Ranking(np.arange(9.0), np.zeros(9, np.int64), np.zeros(9, np.int64), wrongness)
+    ranking = known(np.zeros(100), Share_(0.0, 0.01, 0.0))
     for budget in (Canary(), Canary(precision=0.1)):
         found = budget.find(ranking)
         assert found.count == 0
-        assert found.precision is None
-        assert found.wrong.model_dump() == {"value": 0, "low": 0, "high": 0}
+        assert found.precision is found.recall is None
+        assert found.wrong.model_dump() == {"value": 0, "low": 0, "high": 0.01}
+
+
+def test_where_nothing_is_known_nothing_is_flagged_or_stated():
+    found = Canary().find(known(np.zeros(100), None))
+    assert found.count == 0
+    assert found.wrong is found.precision is found.recall is None
+    assert found.note == "nothing is known of any label: the observers are no better than chance"
+
+
+def test_without_a_figure_the_lower_end_bounds_the_count_and_only_ranges_are_stated():
+    ranking = known(np.r_[np.ones(30), np.zeros(70)], Share_(0.1, 0.6))
+    found = Canary().find(ranking)
+    assert found.count == 10
+    assert found.wrong.value is found.precision.value is found.recall.value is None
+    assert (found.precision.low, found.precision.high) == pytest.approx((1, 1))
+    assert (found.recall.low, found.recall.high) == pytest.approx((1 / 6, 1))
 
 
 @pytest.mark.parametrize("precision", [0, 1, -1, 2])
@@ -332,46 +342,27 @@ def test_what_is_stated_of_the_rest_is_of_shares_and_the_budget_stays(kind, opti
         assert every > 1 or stated.precision is stated.recall is None
         for estimate in (stated.precision, stated.recall):
             if estimate is not None:
-                assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1 + 1e-9
+                middle = estimate.low if estimate.value is None else estimate.value
+                assert 0 <= estimate.low <= middle <= estimate.high <= 1 + 1e-9
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_precision_and_recall_are_of_those_flagged_in_the_end(seed):
-    """Twice over: the canary budget's sums, by the loop over those samples alone."""
-    ranking, _ = world(seed)
+    """The same as of a ranking that has them on top."""
+    ranking, wrong = world(seed, 4000)
     found = Canary().find(ranking)
     flagged = spared(ranking, found)
     stated = Canary().restate(found, ranking, flagged)
-    wrongness, chosen = ranking.wrongness, int(flagged.sum())
-    by_sample = ("detectable", "stratum", "contradicted")
-    alone = replace(wrongness, **{name: getattr(wrongness, name)[flagged] for name in by_sample})
-    expected, again = by_loop(replace(ranking, suspicion=ranking.suspicion[flagged], wrongness=alone))
-    every = np.maximum(by_loop(ranking)[1][-1], again[-1])
-    for estimate, value, replicates in (
-        (stated.precision, wrongness.detectable[flagged].mean(), again[-1] / chosen),
-        (stated.recall, expected[-1] / wrongness.detectable.sum(), again[-1] / every),
-    ):
-        low, high = np.quantile(replicates, [0.025, 0.975])
-        assert estimate.value == pytest.approx(value)
-        assert (estimate.low, estimate.high) == pytest.approx((min(low, value), max(high, value)))
+    alone = by_loop(replace(ranking, suspicion=np.where(flagged, 2.0, 0.0)))[flagged.sum() - 1]
+    assert stated.precision.low == pytest.approx(alone / flagged.sum())
+    assert stated.precision.low - 0.05 <= wrong[flagged].mean() <= stated.precision.high
+    assert stated.recall.low - 0.05 <= (wrong & flagged).sum() / wrong.sum() <= stated.recall.high
     assert stated.recall.value < found.recall.value
-
-
-def test_where_guards_keep_the_surest_less_precision_is_stated():
-    """As it is where a class that is mislabelled as a whole reaches its cap."""
-    ranking, wrong = world(0, noise=0.2)
-    found = Canary().find(ranking)
-    first = np.argsort(-ranking.suspicion)[: found.count]
-    flagged = np.zeros(len(wrong), bool)
-    flagged[first[found.count // 2 :]] = True
-    stated = Canary().restate(found, ranking, flagged)
-    assert stated.precision.value < found.precision.value
-    assert stated.precision.value == pytest.approx(wrong[flagged].mean(), abs=0.08)
 
 
 def test_two_gaussians_state_the_mean_chance_of_those_flagged():
     generator = np.random.default_rng(0)
-    suspicion = np.r_[generator.normal(0, 1, 900), generator.normal(3, 1, 100)]
+    suspicion = np.r_[generator.normal(0, 1, 900), generator.normal(5, 1, 100)]
     ranking = ranking_of(generator.permutation(suspicion))
     found = Mixture().find(ranking)
     order = np.argsort(-ranking.suspicion)

@@ -1,0 +1,101 @@
+"""Dissent that does not fade is told from dissent that does, with an interval that holds."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+
+from tasks.kernels.lapses import better_than_majority, consensus, fit_lapses, lapse_chance
+
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def drawn(seed, n=3000, rate=0.1, slope=1.0, offset=0.0, spread=2.0):
+    """(margins, dissents) of the model itself."""
+    generator = np.random.default_rng(seed)
+    margin = generator.normal(2, spread, n)
+    return margin, generator.random(n) < rate + (1 - rate) * sigmoid(-(slope * margin + offset))
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.1, 0.3])
+@pytest.mark.parametrize("slope", [0.8, 2.0])
+def test_the_interval_holds_the_rate_that_the_dissent_was_drawn_with(rate, slope):
+    fits = [fit_lapses(*drawn(seed, rate=rate, slope=slope)) for seed in range(40)]
+    assert np.mean([fit.low <= rate <= fit.high for fit in fits]) >= 0.85
+    assert np.mean([fit.rate for fit in fits]) == pytest.approx(rate, abs=0.01)
+
+
+@pytest.mark.parametrize(("slope", "offset"), [(1.0, 0.0), (0.7, -1.0), (3.0, 0.0)])
+def test_labels_that_are_only_hard_to_predict_leave_no_rate(slope, offset):
+    lows = [fit_lapses(*drawn(seed, rate=0.0, slope=slope, offset=offset)).low for seed in range(40)]
+    assert np.mean(np.array(lows) == 0) >= 0.95
+
+
+def test_dissent_that_has_nothing_to_do_with_the_margin_is_no_evidence_of_a_rate():
+    generator = np.random.default_rng(0)
+    fit = fit_lapses(generator.normal(size=800), generator.random(800) < 0.5)
+    assert fit.low == 0
+    assert fit.gain < 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_likelihood_is_as_high_as_a_general_optimiser_finds_it_sample_by_sample(seed):
+    margin, dissent = drawn(seed, n=600, rate=0.08 * seed)
+
+    def loss(parameters):
+        rate, slope, offset = parameters
+        chance = np.clip(rate + (1 - rate) * sigmoid(-(slope * margin + offset)), 1e-12, 1 - 1e-12)
+        return -np.where(dissent, np.log(chance), np.log(1 - chance)).sum()
+
+    starts = [(0.05, 1.0, 0.0), (0.2, 2.0, 0.0)]
+    bounds = [(0, 0.99), (0, 50), (-50, 50)]
+    best = min(minimize(loss, start, bounds=bounds, method="L-BFGS-B").fun for start in starts)
+    fit = fit_lapses(margin, dissent)
+    assert loss((fit.rate, *fit.curves[1])) == pytest.approx(best, abs=0.1)
+    assert fit.gain == pytest.approx(min(minimize(lambda p: loss((0, *p)), s[1:]).fun for s in starts) - best, abs=0.1)
+
+
+@given(st.integers(1, 40), st.floats(0, 1), st.integers(0, 99))
+def test_whatever_is_counted_rates_are_shares_in_order(n, share, seed):
+    generator = np.random.default_rng(seed)
+    margin, dissent = generator.normal(size=n), generator.random(n) < share
+    fit = fit_lapses(margin, dissent)
+    assert 0 <= fit.low <= fit.rate <= fit.high <= 1
+    for rate, curve in zip((fit.low, fit.rate, fit.high), fit.curves, strict=True):
+        chance = lapse_chance(rate, curve, margin)
+        assert ((chance >= 0) & (chance <= 1)).all()
+        assert (np.diff(chance[np.argsort(margin, kind="stable")]) >= -1e-12).all()  # surer, so more likely wrong
+
+
+def test_the_chance_is_the_rate_against_all_dissent():
+    chance = lapse_chance(0.1, np.array([2.0, 1.0]), np.array([0.5]))
+    assert chance[0] == pytest.approx(0.1 / (0.1 + 0.9 * sigmoid(-2.0)))
+    assert lapse_chance(0.0, np.zeros(2), np.zeros(3)).tolist() == [0, 0, 0]
+
+
+@given(st.integers(1, 20), st.integers(2, 6), st.integers(0, 99))
+def test_the_consensus_is_the_product_of_both_observers_row_by_row(n, k, seed):
+    generator = np.random.default_rng(seed)
+    p, votes = (generator.dirichlet(np.ones(k), n).astype(np.float32) for _ in range(2))
+    choice, margin = consensus(p, votes)
+    for i in range(n):
+        q = (p[i].astype(float) + 1e-3) * (votes[i].astype(float) + 1e-3)
+        q /= q.sum()
+        assert choice[i] == q.argmax()
+        assert margin[i] == pytest.approx(np.log(q.max() / max(1 - q.max(), 1e-6 * q.max())), abs=1e-4)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1))
+def test_the_sign_test_counts_where_the_choice_and_the_most_frequent_label_differ(rows):
+    choice, labels = np.array(rows).T
+    common = np.bincount(labels, minlength=3).argmax()
+    expected = (
+        sum(c != common and y == c for c, y in rows),
+        sum(c != common and y == common for c, y in rows),
+    )
+    assert better_than_majority(choice, labels, 3) == expected
