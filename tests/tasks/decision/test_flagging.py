@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tasks.core.errors import BadConfig
 from tasks.decision.budgets import BudgetEstimate
-from tasks.decision.flagging import Flagging, audit, decide, flagged_of, reviewed_estimate
+from tasks.decision.flagging import Flagging, audit, count_flags, decide, flagged_of, reviewed_estimate
 from tasks.decision.guards import ADVICE
 from tasks.pipeline.schemas import AUDIT, FLAGS, GRADIENTS, scores
 
@@ -39,7 +39,7 @@ def tables(suspicions, labels, predicted=None, ids=None, order=None, extra=0, gr
     gradients = pa.table(
         [pa.array(columns[name]) if name in columns else pa.array(p) for name in GRADIENTS.names], schema=GRADIENTS
     )
-    usual = {"sample_id": ids, "rare": [False] * n, "support": [4] * n} | advice
+    usual = {"sample_id": ids, "rare": [False] * n, "support": [4] * n, "recognised": [True] * n} | advice
     columns = [pa.array(usual.get(field.name, [None] * n), field.type) for field in ADVICE]
     advised = pa.table(columns, schema=ADVICE)
     if order is not None:
@@ -334,6 +334,22 @@ def test_labels_of_any_characters_survive_in_the_reason(odd):
     assert rows["0002"]["reason"] == f"kept: 0.5 of class {odd} is the most that may be flagged"
     assert f"held-out model says {odd} (p = " in rows["0004"]["reason"]
     assert rows["0004"]["suggested_label"] == odd
+
+
+@pytest.mark.parametrize(("rare", "flagged"), [("keep", [2]), ("list", [2]), ("off", [0, 2])])
+def test_a_sample_of_a_class_that_no_observer_recognises_is_kept_with_that_reason(rare, flagged):
+    recognised = [False, False, True, True, True, True]
+    table = decided(
+        {"l2": [9, 1, 8, 2, 3, 4]}, list("uuaaaa"), 1 / 3, Flagging(rare=rare, class_cap=1), recognised=recognised
+    )
+    rows = sorted(table.to_pylist(), key=lambda row: row["sample_id"])
+    assert [i for i, row in enumerate(rows) if row["flag"]] == flagged
+    assert rows[1]["guard"] is None  # below the budget
+    if rare != "off":
+        assert rows[0]["guard"] == "unrecognised"
+        assert rows[0]["reason"].startswith("kept: neither the network nor the neighbours recognise class u")
+        samples = pa.table({"sample_id": table["sample_id"], "label": ["a"] * 6, "group": pa.nulls(6, pa.string())})
+        assert count_flags(table, audit(table, samples))["unrecognised"] == 1
 
 
 def test_every_detector_marks_its_own_top_and_the_named_one_decides():

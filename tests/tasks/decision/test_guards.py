@@ -123,7 +123,7 @@ def test_fewer_listed_neighbours_than_it_takes_protect_nobody():
 
 def test_the_better_label_is_suggested_and_as_probable_as_the_given_one_is_wrong():
     wrong = np.linspace(0.1, 0.9, N)
-    table = advise(evidence_of(), SimpleNamespace(probability=wrong))
+    table = advise(evidence_of(), SimpleNamespace(stated_probability=wrong, recognised=np.ones(len(wrong), bool)))
     rows = table.to_pylist()
     assert [row["p_wrong"] for row in rows] == wrong.tolist()
     assert rows[WRONG]["suggested_label"] == "b"
