@@ -24,7 +24,7 @@ class Sql(_Lake):
     decisions, removed, tags, tag_moves; latest.<view> is the same of each dataset's newest run, data.<dataset> its
     samples with their own columns, data."<dataset>@<version or tag>" the rows of a version, shards the gradient
     factors, comparisons what gradsieve compare has measured,
-    traced and traces what gradsieve trace has.
+    traced and traces what gradsieve trace has, reviews, review_samples and review_estimates what gradsieve review has.
     """
 
     query: CliPositionalArg[str | None] = Field(default=None, description="A SELECT.")

@@ -84,7 +84,8 @@ def hajek_share(hit: Bool[np.ndarray, "k"], probabilities: Float[np.ndarray, "k"
     """
     weights = 1 / probabilities
     total = weights.sum()
-    value = float(weights @ hit / total)
+    # Of hits alone the quotient may be above 1 by its last digit.
+    value = min(1.0, float(weights @ hit / total))
     squares = (1 - probabilities) * (weights * (hit - value)) ** 2
     k = len(hit)
     variance = float(squares.sum() / total**2) * (k / (k - 1) if k > 1 else 1.0)

@@ -85,6 +85,8 @@ def test_an_interval_is_a_point_where_all_are_drawn_and_nowhere_else():
         share = hajek_share(answers, np.array([1, 1, 1, 0.9]))
         assert share.low < share.high
         assert share.low <= share.value <= share.high
+    for k in range(2, 60):
+        assert hajek_share(np.ones(k, bool), np.full(k, k / 119)).low < 0.97
     one = hajek_share(np.array([True]), np.array([0.1]))
     assert (one.value, one.high) == (1, 1)
     assert one.low < 0.3
