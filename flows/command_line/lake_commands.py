@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Literal
 
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import CliPositionalArg
 
 from flows.command_line.answers import print_answer
+from flows.command_line.random_review import measured
 from tasks.core.errors import BadConfig, BadInput
 
 
@@ -93,4 +95,9 @@ class Show(_Lake):
         if run_id == "latest":
             with connect(self.lake) as db:
                 run_id = db.execute("SELECT run_id FROM runs ORDER BY recorded DESC LIMIT 1").fetchall()[0][0]
-        print(Summary.read(self.lake.expanduser().resolve(), run_id).text())
+        lake = self.lake.expanduser().resolve()
+        print(Summary.read(lake, run_id).text())
+        # By answers alone: where they differ from what the run states of itself, they are to be believed.
+        measurement = measured(lake, run_id)
+        if measurement is not None:
+            print("\nMeasured by a person", textwrap.indent(measurement, "  "), sep="\n")

@@ -76,14 +76,20 @@ def hand_in(lake: Path, name: str, sheet: Path, by: str, note: str) -> str:
 
 def show(lake: Path, name: str) -> str:
     """What the newest review of a run says; how to begin one where there is none."""
-    from tasks.decision.review_record import RecordedReview
-
     recorded = _recorded(lake, name)
-    review = RecordedReview.newest(lake, recorded.run_id)
-    if review is not None:
-        return _text(lake, review)
+    text = measured(lake, recorded.run_id)
+    if text is not None:
+        return text
     command = f"gradsieve review {recorded.run_id} --sample 100{_lake_option(lake)}"
     return f"run {recorded.run_id}: nobody has answered a random sample of it\n  {command} draws one"
+
+
+def measured(lake: Path, run_id: str) -> str | None:
+    """What the newest answers to a random sample of a run say; None where there are none."""
+    from tasks.decision.review_record import RecordedReview
+
+    review = RecordedReview.newest(lake, run_id)
+    return None if review is None else _text(lake, review)
 
 
 def _text(lake: Path, review: RecordedReview) -> str:

@@ -100,16 +100,25 @@ def hajek_share(hit: Bool[np.ndarray, "k"], probabilities: Float[np.ndarray, "k"
 
 
 def wilson(share: float, count: float) -> Share:
-    """The p for which |share − p| = z √(p (1 − p) / n): never a point (Wilson, JASA 22, 1927).
+    """The p for which |share − p| − c = z √(p (1 − p) / n): never a point (Wilson, JASA 22, 1927).
+
+    c is 1 / (2 n), the correction for continuity, for the end towards the nearer of 0 and 1, where it would lie too far
+    inside (Brown, Cai & DasGupta, Statistical Science 16, 2001), and 0 for the other.
 
     Args:
         share: the one observed.
         count: n, not necessarily a whole number.
     """
-    z, n, p = _QUANTILE, count, share
-    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * (p * (1 - p) / n + (z / (2 * n)) ** 2) ** 0.5
-    return Share(p, max(0.0, min(p, middle - half)), min(1.0, max(p, middle + half)))
+    low = _lower_bound(share, count, corrected=share <= 0.5)
+    high = 1 - _lower_bound(1 - share, count, corrected=share >= 0.5)
+    return Share(share, min(low, share), max(high, share))
+
+
+def _lower_bound(share: float, count: float, *, corrected: bool) -> float:
+    """The smaller root in p of (1 + z²/n) p² − (2 s + z²/n) p + s² = 0, s = share − c."""
+    s, spread = max(0.0, share - corrected / (2 * count)), _QUANTILE**2 / count
+    middle = s + spread / 2
+    return (middle - max(0.0, middle**2 - (1 + spread) * s**2) ** 0.5) / (1 + spread)
 
 
 def mixed_share(first: Share, second: Share, weight: float) -> Share:

@@ -107,6 +107,12 @@ def test_the_run_alone_shows_the_newest_answers_and_the_query_that_it_names_answ
     assert len(asked.stdout.splitlines()) == 4
 
 
+def test_what_a_run_states_of_itself_is_shown_with_what_a_person_found(said, gradsieve, lake):
+    shown = gradsieve("show", "latest", "--lake", str(lake)).stdout
+    assert "expected of the flagged: precision" in shown
+    assert "\n".join(f"  {line}" for line in said.splitlines()) in shown.partition("\nMeasured by a person\n")[2]
+
+
 def test_the_same_answers_again_are_the_review_that_is_there(said, gradsieve, lake, run, answered):
     options = ("--by", "ann", "--note", "by the truth", "--lake", str(lake))
     assert gradsieve("review", run, "--sheet", str(answered), *options).stdout == said

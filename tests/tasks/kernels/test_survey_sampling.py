@@ -32,10 +32,18 @@ def hajek_by_loop(hit, probabilities):
     v *= len(hit) / (len(hit) - 1)
     most = total**2 / sum((1 / p) ** 2 * p / -math.log(1 - p) for p in probabilities)
     n = min(most, value * (1 - value) / v) if v else most
-    # Wilson's bounds are where the distance to the share is z standard errors: found here by going there.
+    return value, *wilson_by_search(value, n)
+
+
+def wilson_by_search(value, n):
+    """Where the distance to the share is z standard errors: found by going there."""
     grid = np.linspace(0, 1, 200_001)
-    inside = grid[np.abs(value - grid) <= 1.959963984540054 * np.sqrt(grid * (1 - grid) / n)]
-    return value, inside.min(), inside.max()
+    reach = 1.959963984540054 * np.sqrt(grid * (1 - grid) / n)
+    below, above = (
+        grid[side & (np.abs(value - grid) <= reach + c / (2 * n))]
+        for side, c in ((grid <= value + 5e-6, value <= 0.5), (grid >= value - 5e-6, value >= 0.5))
+    )
+    return below.min(), above.max()
 
 
 @given(st.lists(st.tuples(st.booleans(), st.floats(0.02, 0.95)), min_size=2, max_size=30))
@@ -128,7 +136,7 @@ def test_without_a_hit_no_part_of_them_is_stated():
 # Populations: samples, share of wrong labels, how far they stand out, share that is flagged.
 POPULATIONS = [
     (400, 0.05, 2.0, 0.05), (2000, 0.01, 2.0, 0.01), (2000, 0.01, 1.0, 0.02), (2000, 0.1, 2.0, 0.1),
-    (2000, 0.1, 0.0, 0.1), (2000, 0.3, 1.0, 0.02), (2000, 0.5, 2.0, 0.5), (2000, 0.5, 0.0, 0.25),
+    (2000, 0.1, 0.0, 0.1), (2000, 0.3, 1.0, 0.02), (2000, 0.5, 2.0, 0.5), (20_000, 0.5, 3.0, 0.25),
 ]  # fmt: skip
 
 
