@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import CliPositionalArg
 
 from flows.command_line.answers import print_answer
-from flows.command_line.random_review import measured
+from flows.command_line.random_review import measurement_of
 from tasks.core.errors import BadConfig, BadInput
 
 
@@ -98,6 +98,6 @@ class Show(_Lake):
         lake = self.lake.expanduser().resolve()
         print(Summary.read(lake, run_id).text())
         # By answers alone: where they differ from what the run states of itself, they are to be believed.
-        measurement = measured(lake, run_id)
+        measurement = measurement_of(lake, run_id)
         if measurement is not None:
             print("\nMeasured by a person", textwrap.indent(measurement, "  "), sep="\n")

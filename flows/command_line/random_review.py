@@ -27,7 +27,7 @@ def is_recorded(lake: Path, name: str) -> bool:
     return is_name(name) and (lake / "runs" / name / RUN_FILE).is_file()
 
 
-def _recorded(lake: Path, name: str) -> RecordedRun:
+def _run_called(lake: Path, name: str) -> RecordedRun:
     if name != "latest":
         return RecordedRun.read(lake, name)
     newest = max(RecordedRun.all_of(lake), key=lambda run: (run.recorded, run.run_id), default=None)
@@ -45,15 +45,15 @@ def draw(lake: Path, name: str, size: int) -> str:
     """Draw a random sample of a run and write its sheet; what to do with it."""
     from tasks.decision.review_sample import write_sample
 
-    recorded = _recorded(lake, name)
+    recorded = _run_called(lake, name)
     sample, sheet = write_sample(lake, recorded, size)
-    drawn, of = sample.table.num_rows, sample.flagged + sample.others
+    count, total = sample.table.num_rows, sample.flagged + sample.others
     place = shlex.quote(str(sheet))
     return "\n".join(
         [
-            f"run {recorded.run_id}: {drawn:,} of {of:,} training samples are drawn"
-            + (f", all there are instead of {size:,}" if drawn < size else "")
-            + f"; {sample.drawn_flagged:,} of them are among the {sample.flagged:,} flagged",
+            f"run {recorded.run_id}: {count:,} of {total:,} training samples are drawn"
+            + (f", all there are instead of {size:,}" if count < size else "")
+            + f"; {sample.flagged_draws:,} of them are among the {sample.flagged:,} flagged",
             f"  {sheet} (and sample.parquet, label_studio.json beside it)",
             "  decision is right, wrong or unknown; new_label, where the right one is known, says wrong by itself",
             f"then  gradsieve review {recorded.run_id} --sheet {place}{_lake_option(lake)}",
@@ -67,7 +67,7 @@ def hand_in(lake: Path, name: str, sheet: Path, by: str, note: str) -> str:
     from tasks.decision.review_answers import read_answers
     from tasks.decision.review_record import record_review
 
-    recorded = _recorded(lake, name)
+    recorded = _run_called(lake, name)
     sample, answers = read_answers(sheet, lake, recorded)
     review = record_review(lake, recorded, sample, answers, by, note)
     build(lake)
@@ -76,15 +76,15 @@ def hand_in(lake: Path, name: str, sheet: Path, by: str, note: str) -> str:
 
 def show(lake: Path, name: str) -> str:
     """What the newest review of a run says; how to begin one where there is none."""
-    recorded = _recorded(lake, name)
-    text = measured(lake, recorded.run_id)
+    recorded = _run_called(lake, name)
+    text = measurement_of(lake, recorded.run_id)
     if text is not None:
         return text
     command = f"gradsieve review {recorded.run_id} --sample 100{_lake_option(lake)}"
     return f"run {recorded.run_id}: nobody has answered a random sample of it\n  {command} draws one"
 
 
-def measured(lake: Path, run_id: str) -> str | None:
+def measurement_of(lake: Path, run_id: str) -> str | None:
     """What the newest answers to a random sample of a run say; None where there are none."""
     from tasks.decision.review_record import RecordedReview
 

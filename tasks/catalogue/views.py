@@ -100,9 +100,9 @@ def _sources(lake: Path) -> dict[str, str]:
         "comparisons": _parquet(lake, COMPARISONS, COMPARISON),
         "traces": _json(lake, f"traces/{WHOLE}/trace.json", _TRACE),
         "traced": _parquet(lake, f"traces/{WHOLE}/traced.parquet", TRACES),
-        "reviews": _json(lake, f"reviewed/{WHOLE}/review.json", _REVIEW),
-        "review_samples": _parquet(lake, f"reviewed/{WHOLE}/answers.parquet", REVIEW_SAMPLES),
-        "review_estimates": _parquet(lake, f"reviewed/{WHOLE}/estimates.parquet", REVIEW_ESTIMATES),
+        "reviews": _json(lake, f"review_answers/{WHOLE}/review.json", _REVIEW),
+        "review_samples": _parquet(lake, f"review_answers/{WHOLE}/answers.parquet", REVIEW_SAMPLES),
+        "review_estimates": _parquet(lake, f"review_answers/{WHOLE}/estimates.parquet", REVIEW_ESTIMATES),
         "checkpoints": literal(lake, f"runs/{WHOLE}/checkpoints/*.pt"),
     }
 

@@ -1,8 +1,8 @@
 """What a person answered about a random sample of a run, and what follows for the run whatever its model believes.
 
-    <lake>/reviewed/<review id>/answers.parquet      each sample that was drawn, how probably, and the answer
-    <lake>/reviewed/<review id>/estimates.parquet    share of wrong labels, precision and recall with their intervals
-    <lake>/reviewed/<review id>/review.json          of which run, by whom and when; and the manifest
+    <lake>/review_answers/<review id>/answers.parquet     each sample that was drawn, how probably, and the answer
+    <lake>/review_answers/<review id>/estimates.parquet   share of wrong labels, precision, recall, with intervals
+    <lake>/review_answers/<review id>/review.json         of which run, by whom and when; and the manifest
 
 A folder is whole and never changed; the same answers by the same person are the folder that is there. Decisions about
 flagged samples (tasks/decision/review_sheet) never come here: those are no random sample.
@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from tasks.core.errors import BadInput
 from tasks.dataset.targets import Target, target_of
-from tasks.decision.review_sample import DRAWN, ReviewSample, read_sample
+from tasks.decision.review_sample import DRAWS, ReviewSample, read_sample
 from tasks.decision.review_sheet import bad_sheet, read_file
 from tasks.kernels.survey_sampling import Share, hajek_share, mixed_share, part_of_hits
 from tasks.pipeline.recorded_run import RecordedRun
@@ -32,7 +32,7 @@ DECISIONS = ("right", "wrong", "unknown")
 
 REVIEW_SAMPLES = pa.schema(
     [
-        *(DRAWN.field(name) for name in ("sample_id", "flag", "rank", "label", "probability")),
+        *(DRAWS.field(name) for name in ("sample_id", "flag", "rank", "label", "probability")),
         pa.field("answer", pa.string()),  # right, wrong or unknown; null where none was given
         pa.field("new_label", pa.string()),
     ]
@@ -75,22 +75,22 @@ def read_answers(path: Path, lake: Path, recorded: RecordedRun) -> tuple[ReviewS
     return sample, answers_of(path, table, sample.table, target_of(samples))
 
 
-def answers_of(path: Path, sheet: pa.Table, drawn: pa.Table, target: Target) -> pa.Table:
+def answers_of(path: Path, sheet: pa.Table, draws: pa.Table, target: Target) -> pa.Table:
     """Each answer of a sheet beside the sample that was drawn.
 
     Args:
         path: of the sheet, for messages.
         sheet: sample_id and decision at least.
-        drawn: schema ``DRAWN``.
+        draws: schema ``DRAWS``, those that the sheet asks about.
         target: what labels there are.
 
     Returns:
-        Schema ``REVIEW_SAMPLES``, in the order of ``drawn``.
+        Schema ``REVIEW_SAMPLES``, in the order of ``draws``.
 
     Raises:
         BadInput: as of ``read_answers``.
     """
-    labels = dict(zip(drawn["sample_id"].to_pylist(), drawn["label"].to_pylist(), strict=True))
+    labels = dict(zip(draws["sample_id"].to_pylist(), draws["label"].to_pylist(), strict=True))
     new = sheet["new_label"].to_pylist() if "new_label" in sheet.column_names else [None] * len(sheet)
     answers: dict[str, tuple[str | None, str | None]] = {}
     cells = zip(sheet["sample_id"].to_pylist(), sheet["decision"].to_pylist(), new, strict=True)
@@ -106,7 +106,7 @@ def answers_of(path: Path, sheet: pa.Table, drawn: pa.Table, target: Target) -> 
         got = f"{len(answers):,} rows; {absent[0]} is missing"
         raise bad_sheet(path, f"all {len(labels):,} rows, those without an answer too", got)
     both = [answers.get(name, (None, None)) for name in labels]
-    table = drawn.select(REVIEW_SAMPLES.names[:-2])
+    table = draws.select(REVIEW_SAMPLES.names[:-2])
     for index, name in enumerate(REVIEW_SAMPLES.names[-2:]):
         table = table.append_column(name, pa.array([answer[index] for answer in both], pa.string()))
     return table.cast(REVIEW_SAMPLES)

@@ -41,7 +41,7 @@ class RecordedReview(BaseModel):
 
     def estimates(self, lake: Path) -> list[dict[str, Any]]:
         """The rows of ``REVIEW_ESTIMATES``."""
-        folder = inside(lake / "reviewed", self.review_id, single=True)
+        folder = inside(lake / "review_answers", self.review_id, single=True)
         return pq.read_table(folder / "estimates.parquet").cast(REVIEW_ESTIMATES).to_pylist()
 
     @classmethod
@@ -69,13 +69,13 @@ class RecordedReview(BaseModel):
 
 
 def _files(lake: Path) -> list[Path]:
-    return sorted((lake / "reviewed").glob(f"[!.]*/{REVIEW_FILE}"))
+    return sorted((lake / "review_answers").glob(f"[!.]*/{REVIEW_FILE}"))
 
 
 def record_review(
     lake: Path, recorded: RecordedRun, sample: ReviewSample, answers: pa.Table, by: str, note: str
 ) -> RecordedReview:
-    """Write ``reviewed/<review id>/``: answers, estimates, who and when, the manifest.
+    """Write ``review_answers/<review id>/``: answers, estimates, who and when, the manifest.
 
     The same answers by the same person, handed in again, are the folder that is there.
 
@@ -93,7 +93,7 @@ def record_review(
     tables = {"answers.parquet": answers, "estimates.parquet": estimates_of(sample, answers)}
     content = json.dumps([sample.name, answers.to_pylist(), by, note], sort_keys=True)
     review_id = f"{recorded.run_id}-review-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
-    final = inside(lake / "reviewed", review_id, single=True)
+    final = inside(lake / "review_answers", review_id, single=True)
     if (final / REVIEW_FILE).is_file():
         return RecordedReview.of_file(final / REVIEW_FILE)
     review = RecordedReview(
@@ -108,7 +108,7 @@ def record_review(
     with whole_folder(final) as aside:
         files = tuple(_write(aside / name, table) for name, table in tables.items())
         artefact = Artefact(
-            stage="reviewed",
+            stage="review_answers",
             folder=str(final.relative_to(lake)),
             files=files,
             facts=review.model_dump(mode="json"),

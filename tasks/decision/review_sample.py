@@ -2,8 +2,8 @@
 
     <lake>/reviews/<run id>-sample-<size>/sample.csv, sample.parquet    the sheet, to be answered and handed in
     <lake>/reviews/<run id>-sample-<size>/label_studio.json             the same as tasks for Label Studio
-    <lake>/reviews/<run id>-sample-<size>/drawn/drawn.parquet           how probably each was drawn; not to be edited
-    <lake>/reviews/<run id>-sample-<size>/drawn/manifest.json           its digest, by which it is known if it was
+    <lake>/reviews/<run id>-sample-<size>/draws.parquet                 how probably each was drawn; not to be edited
+    <lake>/reviews/<run id>-sample-<size>/manifest.json                 its digest, by which it is known if it was
 
 The sheet does not say what the run thinks of a sample: whoever knows it confirms it too easily. The order of its rows
 is drawn as well, so that whoever stops early has answered a random part.
@@ -32,7 +32,7 @@ from tasks.pipeline.recorded_run import RecordedRun
 from tasks.pipeline.schemas import SUSPECTS
 from tasks.pipeline.stored_names import inside, is_name
 
-DRAWN = pa.schema(
+DRAWS = pa.schema(
     [
         pa.field("sample_id", pa.string(), nullable=False),
         pa.field("flag", pa.bool_(), nullable=False),
@@ -56,14 +56,14 @@ class ReviewSample(NamedTuple):
     """Of its folder."""
     run_id: str
     table: pa.Table
-    """Schema ``DRAWN``, in the order of the sheet."""
+    """Schema ``DRAWS``, in the order of the sheet."""
     flagged: int
     """Flagged training samples of the run."""
     others: int
     """All its other training samples."""
 
     @property
-    def drawn_flagged(self) -> int:
+    def flagged_draws(self) -> int:
         """Of the flagged, so many were drawn."""
         return pc.sum(self.table["flag"]).as_py()
 
@@ -80,19 +80,19 @@ def draw_sample(flags: pa.Table, size: int, name: str) -> pa.Table:
         name: of the sample; the same name draws the same.
 
     Returns:
-        Schema ``DRAWN``, in an order that is drawn too.
+        Schema ``DRAWS``, in an order that is drawn too.
     """
     generator = np.random.default_rng(np.frombuffer(hashlib.sha256(name.encode()).digest(), np.uint32))
     flags = flags.sort_by("rank")
     suspects, others = flags.filter(flags["flag"]), flags.filter(pc.invert(flags["flag"]))
     count = min(size - min(len(suspects), size // 2), len(others))
     parts = ((suspects, np.ones(len(suspects)), size - count), (others, falling_sizes(len(others)), count))
-    drawn = []
+    draws = []
     for table, sizes, number in parts:
         probabilities = inclusion_probabilities(sizes, number)
         indices = systematic_sample(probabilities, generator.random())
-        drawn.append(table.take(pa.array(indices)).append_column("probability", pa.array(probabilities[indices])))
-    together = pa.concat_tables(drawn).select(DRAWN.names).cast(DRAWN)
+        draws.append(table.take(pa.array(indices)).append_column("probability", pa.array(probabilities[indices])))
+    together = pa.concat_tables(draws).select(DRAWS.names).cast(DRAWS)
     return together.take(pa.array(generator.permutation(together.num_rows)))
 
 
@@ -109,8 +109,8 @@ def write_sample(lake: Path, recorded: RecordedRun, size: int) -> tuple[ReviewSa
     size = min(size, flags.num_rows)
     name = f"{recorded.run_id}-sample-{size}"
     home = inside(lake / "reviews", name, single=True)
-    if not (home / "drawn").is_dir():
-        _keep(home / "drawn", draw_sample(flags, size, name), recorded.run_id)
+    if not home.is_dir():
+        _keep(home, draw_sample(flags, size, name), recorded.run_id)
     sample = read_sample(lake, recorded, name)
     sheet = home / "sample.csv"
     if not sheet.exists():
@@ -143,14 +143,14 @@ def _flags_of(lake: Path, recorded: RecordedRun) -> pa.Table:
     return table
 
 
-def _keep(final: Path, drawn: pa.Table, run_id: str) -> None:
+def _keep(final: Path, draws: pa.Table, run_id: str) -> None:
     """The sample's folder, whole: the table, and the manifest with its digest."""
     with whole_folder(final) as aside:
-        path = aside / "drawn.parquet"
-        pq.write_table(drawn, path)
+        path = aside / "draws.parquet"
+        pq.write_table(draws, path)
         digest = sha256_of(path)
-        file = File(name=path.name, rows=drawn.num_rows, size=path.stat().st_size, sha256=digest)
-        artefact = Artefact(stage="drawn", folder="", files=(file,), facts={}, digest=digest, made_by=run_id)
+        file = File(name=path.name, rows=draws.num_rows, size=path.stat().st_size, sha256=digest)
+        artefact = Artefact(stage="draws", folder="", files=(file,), facts={}, digest=digest, made_by=run_id)
         write_durably(aside / MANIFEST, artefact.model_dump_json(indent=1))
 
 
@@ -163,22 +163,22 @@ def read_sample(lake: Path, recorded: RecordedRun, name: str) -> ReviewSample:
     """
     if not is_name(name) or not name.startswith(f"{recorded.run_id}-sample-"):
         raise _no_sample(lake, recorded, name)
-    home = inside(lake / "reviews", name, single=True) / "drawn"
+    home = inside(lake / "reviews", name, single=True)
     if not (home / MANIFEST).is_file():
         raise _no_sample(lake, recorded, name)
     (file,) = Artefact.model_validate_json((home / MANIFEST).read_bytes()).files
-    path = home / "drawn.parquet"
+    path = home / "draws.parquet"
     digest = sha256_of(path) if path.is_file() else "no such file"
     if digest != file.sha256:
         raise BadArtefact(
             where=str(path),
             expected=f"the probabilities as they were drawn, {file.sha256[:12]}",
             got=digest[:12],
-            do=f"Delete {home} and draw again with --sample: the same samples are drawn.",
+            do=f"Move your sheet away, delete {home} and draw again with --sample: the same samples are drawn.",
         )
     flags = _flags_of(lake, recorded)["flag"]
     flagged = pc.sum(flags).as_py() or 0
-    return ReviewSample(name, recorded.run_id, pq.read_table(path).cast(DRAWN), flagged, len(flags) - flagged)
+    return ReviewSample(name, recorded.run_id, pq.read_table(path).cast(DRAWS), flagged, len(flags) - flagged)
 
 
 def _no_sample(lake: Path, recorded: RecordedRun, name: str) -> BadInput:

@@ -116,12 +116,12 @@ def test_what_a_run_states_of_itself_is_shown_with_what_a_person_found(said, gra
 def test_the_same_answers_again_are_the_review_that_is_there(said, gradsieve, lake, run, answered):
     options = ("--by", "ann", "--note", "by the truth", "--lake", str(lake))
     assert gradsieve("review", run, "--sheet", str(answered), *options).stdout == said
-    assert len(list((lake / "reviewed").iterdir())) == 1
+    assert len(list((lake / "review_answers").iterdir())) == 1
 
 
 def test_maintenance_leaves_questions_and_answers_alone(said, gradsieve, lake):
     def files() -> list[Path]:
-        return sorted(path for name in ("reviews", "reviewed") for path in (lake / name).rglob("*"))
+        return sorted(path for name in ("reviews", "review_answers") for path in (lake / name).rglob("*"))
 
     before = files()
     done = gradsieve("maintain", "--keep", "1", "--grace-hours", "0", "--lake", str(lake))

@@ -25,7 +25,7 @@ from tasks.decision.review_answers import (
     read_answers,
 )
 from tasks.decision.review_record import RecordedReview, record_review
-from tasks.decision.review_sample import DRAWN, SHEET, ReviewSample, draw_sample, write_sample
+from tasks.decision.review_sample import DRAWS, SHEET, ReviewSample, draw_sample, write_sample
 from tasks.pipeline.artefacts import Run
 from tasks.pipeline.recorded_run import RecordedRun
 from tasks.pipeline.schemas import SUSPECTS
@@ -84,14 +84,14 @@ def filled_in(table: pa.Table, answers: list[tuple[str | None, str | None]]) -> 
 def test_half_of_a_sample_is_among_the_flagged_everybody_has_a_chance_and_the_name_decides(count, data):
     flagged, size = data.draw(st.integers(0, count)), data.draw(st.integers(2, count))
     flags = flags_of(count, flagged)
-    drawn = draw_sample(flags, size, "a")
-    assert drawn.schema == DRAWN
-    assert len(set(drawn["sample_id"].to_pylist())) == drawn.num_rows == size
-    inside = sum(drawn["flag"].to_pylist())
+    draws = draw_sample(flags, size, "a")
+    assert draws.schema == DRAWS
+    assert len(set(draws["sample_id"].to_pylist())) == draws.num_rows == size
+    inside = sum(draws["flag"].to_pylist())
     assert inside == min(flagged, max(size // 2, size - (count - flagged)))
-    assert all(0 < p <= 1 for p in drawn["probability"].to_pylist())
+    assert all(0 < p <= 1 for p in draws["probability"].to_pylist())
     shuffled = flags.take(pa.array(np.random.default_rng(0).permutation(count)))
-    assert draw_sample(shuffled, size, "a").equals(drawn)
+    assert draw_sample(shuffled, size, "a").equals(draws)
 
 
 def test_weights_of_those_drawn_come_to_the_size_of_the_run_on_average():
@@ -165,7 +165,7 @@ def test_what_label_studio_leaves_out_was_not_answered(recorded, tmp_path):
 
 
 NAME = "pets-sample-4"
-DRAWN_FOUR = draw_sample(flags_of(4, 2), 4, NAME).sort_by("rank")
+FOUR_DRAWS = draw_sample(flags_of(4, 2), 4, NAME).sort_by("rank")
 WHOLE = ["s0,right,", "s1,wrong,bee", "s2,unknown,", "s3,,"]
 
 
@@ -187,7 +187,7 @@ def test_a_sheet_that_says_what_cannot_be_is_refused_with_the_place(tmp_path, li
     rows = [line.split(",") for line in lines]
     table = pa.table({name: [row[i] for row in rows] for i, name in enumerate(("sample_id", "decision", "new_label"))})
     with pytest.raises(BadInput) as caught:
-        answers_of(path, table, DRAWN_FOUR, Target(classes=CLASSES))
+        answers_of(path, table, FOUR_DRAWS, Target(classes=CLASSES))
     assert words in str(caught.value)
     assert str(path) in str(caught.value)
 
@@ -222,8 +222,8 @@ def test_a_sample_that_was_never_drawn_is_refused(recorded, tmp_path, name):
 def test_probabilities_that_somebody_has_edited_are_refused(recorded):
     lake, run = recorded
     sample, sheet = write_sample(lake, run, 8)
-    better = sample.table.set_column(4, DRAWN.field("probability"), pa.array([1.0] * 8))
-    pq.write_table(better, sheet.parent / "drawn" / "drawn.parquet")
+    better = sample.table.set_column(4, DRAWS.field("probability"), pa.array([1.0] * 8))
+    pq.write_table(better, sheet.parent / "draws.parquet")
     with pytest.raises(BadArtefact, match="as they were drawn"):
         read_answers(sheet, lake, run)
 
@@ -272,8 +272,8 @@ def test_where_nobody_is_flagged_or_nobody_knows_no_more_is_stated_than_can_be_t
 def test_what_is_not_known_widens_the_intervals_and_is_left_out():
     s = sampled(200, 40, 80)
     wrong = {f"s{i}" for i in range(30)}
-    drawn = [row["sample_id"] for row in s.table.to_pylist() if row["flag"]]
-    known, less = (by_measure(estimates_of(s, answered(s, wrong, unknown))) for unknown in (set(), {*drawn[:20]}))
+    flagged = [row["sample_id"] for row in s.table.to_pylist() if row["flag"]]
+    known, less = (by_measure(estimates_of(s, answered(s, wrong, unknown))) for unknown in (set(), {*flagged[:20]}))
     assert less["precision"][2] - less["precision"][1] > known["precision"][2] - known["precision"][1]
 
 
@@ -294,7 +294,7 @@ def test_a_review_is_kept_whole_once_and_the_newest_of_a_run_is_shown(recorded):
     sample, _ = write_sample(lake, run, 12)
     first = record_review(lake, run, sample, answered(sample, {"s0"}), "ann", "")
     assert record_review(lake, run, sample, answered(sample, {"s0"}), "ann", "") == first
-    home = lake / "reviewed" / first.review_id
+    home = lake / "review_answers" / first.review_id
     assert {p.name for p in home.iterdir()} == {"answers.parquet", "estimates.parquet", "review.json", "manifest.json"}
     second = record_review(lake, run, sample, answered(sample, {"s0", "s1"}), "bob", "again")
     assert RecordedReview.newest(lake, run.run_id) == second
