@@ -157,7 +157,7 @@ def read_file(path: Path, from_label_studio: Callable[[list[dict[str, Any]]], pa
         BadInput: it is of another kind, or damaged.
     """
     readers = {
-        ".csv": lambda: pa_csv.read_csv(path, convert_options=_AS_TEXT),
+        ".csv": lambda: pa_csv.read_csv(path, parse_options=_SEVERAL_LINES, convert_options=_AS_TEXT),
         ".parquet": lambda: pq.read_table(path),
         ".json": lambda: from_label_studio(json.loads(path.read_text(encoding="utf-8"))),
     }
@@ -171,6 +171,8 @@ def read_file(path: Path, from_label_studio: Callable[[list[dict[str, Any]]], pa
         ) from error
 
 
+# A response may have any number of them.
+_SEVERAL_LINES = pa_csv.ParseOptions(newlines_in_values=True)
 _AS_TEXT = pa_csv.ConvertOptions(
     column_types=dict.fromkeys(("review", "sample_id", "decision", "label", "new_label"), pa.string()),
     strings_can_be_null=True,
