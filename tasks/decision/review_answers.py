@@ -62,7 +62,11 @@ def read_answers(path: Path, lake: Path, recorded: RecordedRun) -> tuple[ReviewS
     path = path.expanduser()
     table = read_file(path, _from_label_studio)
     if "review" not in table.column_names:
-        what = "a sheet of the flagged, who are no random sample" if "rank" in table.column_names else "no such column"
+        what = (
+            "a sheet of flagged samples, which are no random sample"
+            if "rank" in table.column_names
+            else "no such column"
+        )
         raise bad_sheet(path, "the sheet of a random sample, with its column review", what)
     missing = [name for name in ("sample_id", "decision") if name not in table.column_names]
     if missing:
@@ -91,9 +95,9 @@ def answers_of(path: Path, sheet: pa.Table, draws: pa.Table, target: Target) -> 
         BadInput: as of ``read_answers``.
     """
     labels = dict(zip(draws["sample_id"].to_pylist(), draws["label"].to_pylist(), strict=True))
-    new = sheet["new_label"].to_pylist() if "new_label" in sheet.column_names else [None] * len(sheet)
+    new_labels = sheet["new_label"].to_pylist() if "new_label" in sheet.column_names else [None] * len(sheet)
     answers: dict[str, tuple[str | None, str | None]] = {}
-    cells = zip(sheet["sample_id"].to_pylist(), sheet["decision"].to_pylist(), new, strict=True)
+    cells = zip(sheet["sample_id"].to_pylist(), sheet["decision"].to_pylist(), new_labels, strict=True)
     for row, (name, decision, label) in enumerate(cells, 1):
         if name not in labels:
             raise bad_sheet(path, "samples that were drawn", f"{name!r} in row {row}")
@@ -105,10 +109,10 @@ def answers_of(path: Path, sheet: pa.Table, draws: pa.Table, target: Target) -> 
     if absent and path.suffix != ".json":
         got = f"{len(answers):,} rows; {absent[0]} is missing"
         raise bad_sheet(path, f"all {len(labels):,} rows, those without an answer too", got)
-    both = [answers.get(name, (None, None)) for name in labels]
+    in_order = [answers.get(name, (None, None)) for name in labels]
     table = draws.select(REVIEW_SAMPLES.names[:-2])
     for index, name in enumerate(REVIEW_SAMPLES.names[-2:]):
-        table = table.append_column(name, pa.array([answer[index] for answer in both], pa.string()))
+        table = table.append_column(name, pa.array([answer[index] for answer in in_order], pa.string()))
     return table.cast(REVIEW_SAMPLES)
 
 
@@ -147,8 +151,8 @@ def _from_label_studio(tasks: list[dict[str, Any]]) -> pa.Table:
 def estimates_of(sample: ReviewSample, answers: pa.Table) -> pa.Table:
     """What the answers say of all training samples, by nothing but the probabilities (tasks/kernels/survey_sampling).
 
-    Rows that were not known or not answered are left out. The others stand for their part of the run, the flagged or
-    the rest, whose sizes are known.
+    Rows that were not known or not answered are left out. The others stand for the flagged or for the rest of the run,
+    whose sizes are known.
 
     Returns:
         Schema ``REVIEW_ESTIMATES``.
@@ -164,9 +168,9 @@ def estimates_of(sample: ReviewSample, answers: pa.Table) -> pa.Table:
             got="none that says right or wrong",
             do="Fill in the column decision, or new_label, and hand it in again with --sheet.",
         )
-    # Of nobody there are no hits.
-    nobody = Share(0.0, 0.0, 0.0)
-    first, second = (flagged if sample.flagged else nobody), (others if sample.others else nobody)
+    # A part without samples has no hits.
+    no_hits = Share(0.0, 0.0, 0.0)
+    first, second = (flagged if sample.flagged else no_hits), (others if sample.others else no_hits)
     wrong = recall = None
     if first is not None and second is not None:
         weight = sample.flagged / (sample.flagged + sample.others)
@@ -181,12 +185,12 @@ def estimates_of(sample: ReviewSample, answers: pa.Table) -> pa.Table:
 
 
 def _share(answers: pa.Table, *, flag: bool) -> Share | None:
-    """The share of wrong labels in one part; None where nobody in it was answered."""
+    """The share of wrong labels in one part; None where none of its rows was answered."""
     part = answers.filter(pc.equal(answers["flag"], flag))
     known = part.filter(pc.is_in(part["answer"], value_set=pa.array(["right", "wrong"])))
     if not known.num_rows:
         return None
-    # What was drawn in vain made an answer about any sample so much less likely.
+    # Rows without an answer make the sample smaller: the chance to be drawn and answered is less by their share.
     probabilities = known["probability"].to_numpy() * (known.num_rows / part.num_rows)
     return hajek_share(np.array(known["answer"].to_pylist()) == "wrong", probabilities)
 

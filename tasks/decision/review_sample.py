@@ -50,7 +50,7 @@ SHEET = ("decision", "new_label", "label", "source", "row", "group", "source_id"
 
 
 class ReviewSample(NamedTuple):
-    """Who was drawn, out of how many."""
+    """Which training samples were drawn, out of how many."""
 
     name: str
     """Of its folder."""
@@ -64,7 +64,7 @@ class ReviewSample(NamedTuple):
 
     @property
     def flagged_draws(self) -> int:
-        """Of the flagged, so many were drawn."""
+        """How many of the flagged were drawn."""
         return pc.sum(self.table["flag"]).as_py()
 
 
@@ -72,7 +72,7 @@ def draw_sample(flags: pa.Table, size: int, name: str) -> pa.Table:
     """``size`` training samples, half of them among the flagged where there are as many.
 
     Each of the flagged is as likely to be drawn as another; of the rest the more suspect are likelier
-    (``falling_sizes``). Both parts have a fixed number of samples, and everybody has a chance.
+    (``falling_sizes``). Both parts have a fixed number of samples, and every sample has a chance.
 
     Args:
         flags: schema ``SUSPECTS``, every training sample.
