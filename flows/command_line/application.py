@@ -8,7 +8,7 @@
     gradsieve runs       the runs of a lake
     gradsieve versions   list, show, compare, tag, roll back, export, verify, clear away the published versions
     gradsieve show       what one run found
-    gradsieve review     answer a run that waits for somebody to look at what it flagged
+    gradsieve review     answer a run that waits for somebody to look at what it flagged; measure a recorded run by hand
     gradsieve serve      Prefect's server, a worker and the deployments
     gradsieve watch      tell Prefect when data have changed
     gradsieve maintain   clear old versions away, look whether what is current is whole
@@ -78,7 +78,7 @@ def application() -> type[BaseSettings]:
         runs: CliSubCommand[Runs] = Field(description="The runs of a lake.")
         versions: CliSubCommand[VersionsCommand] = Field(description="The published versions of a lake.")
         show: CliSubCommand[Show] = Field(description="What one run found.")
-        review: CliSubCommand[ReviewCommand] = Field(description="Runs that wait for a person.")
+        review: CliSubCommand[ReviewCommand] = Field(description="What a person says of a run.")
         serve: CliSubCommand[ServeCommand] = Field(description="Server, worker and deployments.")
         watch: CliSubCommand[WatchCommand] = Field(description="Tell Prefect when data have changed.")
         maintain: CliSubCommand[with_options(Maintain)] = Field(description="Keep a lake in order.")  # type: ignore[valid-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Literal
 
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import CliPositionalArg
 
 from flows.command_line.answers import print_answer
+from flows.command_line.random_review import measurement_of
 from tasks.core.errors import BadConfig, BadInput
 
 
@@ -24,7 +26,7 @@ class Sql(_Lake):
     decisions, removed, tags, tag_moves; latest.<view> is the same of each dataset's newest run, data.<dataset> its
     samples with their own columns, data."<dataset>@<version or tag>" the rows of a version, shards the gradient
     factors, comparisons what gradsieve compare has measured,
-    traced and traces what gradsieve trace has.
+    traced and traces what gradsieve trace has, reviews, review_samples and review_estimates what gradsieve review has.
     """
 
     query: CliPositionalArg[str | None] = Field(default=None, description="A SELECT.")
@@ -93,4 +95,9 @@ class Show(_Lake):
         if run_id == "latest":
             with connect(self.lake) as db:
                 run_id = db.execute("SELECT run_id FROM runs ORDER BY recorded DESC LIMIT 1").fetchall()[0][0]
-        print(Summary.read(self.lake.expanduser().resolve(), run_id).text())
+        lake = self.lake.expanduser().resolve()
+        print(Summary.read(lake, run_id).text())
+        # By answers alone: where they differ from what the run states of itself, they are to be believed.
+        measurement = measurement_of(lake, run_id)
+        if measurement is not None:
+            print("\nMeasured by a person", textwrap.indent(measurement, "  "), sep="\n")

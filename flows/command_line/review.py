@@ -1,4 +1,7 @@
-"""``gradsieve review``: which runs wait for a person, and the answer to one. Plumbing that speaks Prefect's API."""
+"""``gradsieve review``: which runs wait for a person, and the answer to one; a random sample of a recorded run.
+
+Plumbing that speaks Prefect's API; what is done with recorded runs is in flows/command_line/random_review.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from pydantic_settings import CliPositionalArg
 from rich.console import Console
 from rich.table import Table
 
+from flows.command_line.random_review import draw, hand_in, is_recorded, show
 from tasks.core.errors import BadConfig, BadInput
 
 
@@ -18,10 +22,15 @@ class ReviewCommand(BaseModel):
     """Runs that wait for somebody to look at what is flagged; with a run's name, the answer.
 
     gradsieve review; gradsieve review clever-newt approve; gradsieve review clever-newt rows --sheet flagged.csv
+
+    Of a recorded run, without a server: a random sample of its labels, the answers, and what they say of the run.
+    gradsieve review RUN_ID --sample 100; gradsieve review RUN_ID --sheet sample.csv; gradsieve review RUN_ID
     """
 
     model_config = ConfigDict(extra="forbid")
-    run: CliPositionalArg[str | None] = Field(default=None, description="Name or id of the waiting flow run.")
+    run: CliPositionalArg[str | None] = Field(
+        default=None, description="Name or id of the waiting flow run; or a recorded run's id, or latest."
+    )
     decision: CliPositionalArg[Literal["approve", "reject", "rows"] | None] = Field(
         default=None, description="As flagged; nothing; or row by row as an edited sheet says."
     )
@@ -29,9 +38,39 @@ class ReviewCommand(BaseModel):
     at_most: int | None = Field(default=None, ge=0, description="Of those approved only so many, the most suspect.")
     by: str = Field(default_factory=getpass.getuser, description="Who you are.")
     note: str = Field(default="", description="Anything to be remembered with the decision.")
+    sample: int | None = Field(
+        default=None, ge=2, description="Draw so many training samples of a recorded run at random, to be answered."
+    )
+    lake: Path = Field(default=Path("data"), description="Folder that holds the recorded run.")
 
     def cli_cmd(self) -> None:
-        """List them, or answer."""
+        """List them, or answer; or have to do with a recorded run."""
+        lake = self.lake.expanduser().resolve()
+        if self.sample is None and not (self.run and self.decision is None and is_recorded(lake, self.run)):
+            self._answer_a_waiting_run()
+            return
+        if self.run is None or self.decision is not None or self.at_most is not None:
+            raise BadConfig(
+                where="option sample" if self.sample is not None else "option at-most",
+                expected="a recorded run's id, and no decision about what it flagged",
+                got="no run" if self.run is None else self.decision or f"at most {self.at_most}",
+                do="gradsieve runs lists them: gradsieve review RUN_ID --sample 100.",
+            )
+        if self.sample is not None and self.sheet is not None:
+            raise BadConfig(
+                where="option sample",
+                expected="a sample to be drawn, or a sheet to be handed in",
+                got="both",
+                do="Leave out --sample: the sheet says which sample it is of.",
+            )
+        if self.sample is not None:
+            print(draw(lake, self.run, self.sample))
+        elif self.sheet is not None:
+            print(hand_in(lake, self.run, self.sheet, self.by, self.note))
+        else:
+            print(show(lake, self.run))
+
+    def _answer_a_waiting_run(self) -> None:
         from prefect.client.orchestration import get_client
         from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
         from prefect.client.schemas.objects import StateType

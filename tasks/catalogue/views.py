@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.core.sql import literal, query
+from tasks.decision.review_answers import REVIEW_ESTIMATES, REVIEW_SAMPLES
 from tasks.pipeline.recorded_run import RecordedRun
 from tasks.pipeline.schemas import (
     AUDIT,
@@ -59,6 +60,11 @@ _TRACE = {
     "trace_id": "VARCHAR", "run_id": "VARCHAR", "dataset": "VARCHAR", "recorded": "TIMESTAMP", "queries": "BIGINT",
     "roc_auc": "DOUBLE", "recall": "DOUBLE", "options": "JSON",
 }  # fmt: skip
+_REVIEW = {
+    "review_id": "VARCHAR", "run_id": "VARCHAR", "dataset": "VARCHAR", "recorded": "TIMESTAMP",
+    "reviewed_by": "VARCHAR", "note": "VARCHAR", "drawn": "BIGINT", "answered": "BIGINT", "not_known": "BIGINT",
+    "unanswered": "BIGINT",
+}  # fmt: skip
 _MOVE = {"tag": "VARCHAR", "version": "VARCHAR", "at": "TIMESTAMP", "by": "VARCHAR", "reason": "VARCHAR"}
 # What the views call columns of files whose names are words of SQL and would have to be quoted.
 SHOWN_AS = {
@@ -94,6 +100,9 @@ def _sources(lake: Path) -> dict[str, str]:
         "comparisons": _parquet(lake, COMPARISONS, COMPARISON),
         "traces": _json(lake, f"traces/{WHOLE}/trace.json", _TRACE),
         "traced": _parquet(lake, f"traces/{WHOLE}/traced.parquet", TRACES),
+        "reviews": _json(lake, f"review_answers/{WHOLE}/review.json", _REVIEW),
+        "review_samples": _parquet(lake, f"review_answers/{WHOLE}/answers.parquet", REVIEW_SAMPLES),
+        "review_estimates": _parquet(lake, f"review_answers/{WHOLE}/estimates.parquet", REVIEW_ESTIMATES),
         "checkpoints": literal(lake, f"runs/{WHOLE}/checkpoints/*.pt"),
     }
 

@@ -13,6 +13,7 @@ The folder is named by the digest of the flags and not of the run: the same ques
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -86,13 +87,18 @@ def write_sheet(run: Run, flags: Artefact) -> Path:
     decision = pa.array(["flag"] * flagged.num_rows, pa.string())
     sheet = flagged.append_column("decision", decision).rename_columns({"suggested_label": "new_label"}).select(SHEET)
     if not (home / "flagged.csv").exists():
-        pq.write_table(sheet, home / "flagged.parquet")
-        write_durably(home / "label_studio.json", json.dumps([_task(row) for row in sheet.to_pylist()], indent=1))
-        sink = pa.BufferOutputStream()
-        pa_csv.write_csv(sheet, sink)
-        # Last: an edited sheet is never written over.
-        write_durably(home / "flagged.csv", sink.getvalue().to_pybytes().decode())
+        write_forms(home / "flagged.csv", sheet, [_task(row) for row in sheet.to_pylist()])
     return home / "flagged.csv"
+
+
+def write_forms(path: Path, sheet: pa.Table, tasks: list[dict[str, Any]]) -> None:
+    """A sheet as CSV at ``path``, and beside it as Parquet and as Label Studio's tasks."""
+    pq.write_table(sheet, path.with_suffix(".parquet"))
+    write_durably(path.with_name("label_studio.json"), json.dumps(tasks, indent=1))
+    sink = pa.BufferOutputStream()
+    pa_csv.write_csv(sheet, sink)
+    # Last: an edited sheet is never written over.
+    write_durably(path, sink.getvalue().to_pybytes().decode())
 
 
 def _task(row: dict[str, Any]) -> dict[str, Any]:
@@ -117,10 +123,10 @@ def read_sheet(path: Path, flags: pa.Table, target: Target) -> pa.Table:
             flag or keep.
     """
     path = path.expanduser()
-    table = _read(path)
+    table = read_file(path, _from_label_studio)
     missing = [name for name in ("sample_id", "decision") if name not in table.column_names]
     if missing:
-        raise _bad(path, "columns sample_id and decision", f"{', '.join(table.column_names)}")
+        raise bad_sheet(path, "columns sample_id and decision", f"{', '.join(table.column_names)}")
     decisions = [str(value or "").strip().lower() for value in table["decision"].to_pylist()]
     names = [str(value) for value in table["sample_id"].to_pylist()]
     labels = table["new_label"].to_pylist() if "new_label" in table.column_names else [None] * len(names)
@@ -128,35 +134,50 @@ def read_sheet(path: Path, flags: pa.Table, target: Target) -> pa.Table:
     ids = set(flags["sample_id"].to_pylist())
     for row, (name, decision, label) in enumerate(zip(names, decisions, labels, strict=True), 1):
         if decision not in ("flag", "keep"):
-            raise _bad(path, "flag or keep as decision", f"{decision!r} in row {row}")
+            raise bad_sheet(path, "flag or keep as decision", f"{decision!r} in row {row}")
         if name not in ids:
-            raise _bad(path, "training samples of this run", f"{name!r} in row {row}")
+            raise bad_sheet(path, "training samples of this run", f"{name!r} in row {row}")
         if label is not None and target.read(label) is None:
-            raise _bad(path, f"{target.description} as new_label", f"{label!r} in row {row}")
+            raise bad_sheet(path, f"{target.description} as new_label", f"{label!r} in row {row}")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise _bad(path, "each sample once", f"{twice} several times")
+        raise bad_sheet(path, "each sample once", f"{twice} several times")
     labels = [None if label is None else target.read(label) for label in labels]
     return pa.table([names, [decision == "flag" for decision in decisions], labels], schema=ROWS)
 
 
-def _read(path: Path) -> pa.Table:
+def read_file(path: Path, from_label_studio: Callable[[list[dict[str, Any]]], pa.Table]) -> pa.Table:
+    """A sheet as it is written, whatever stands in it.
+
+    Args:
+        path: of a .csv, .parquet or .json file.
+        from_label_studio: makes a sheet of Label Studio's tasks.
+
+    Raises:
+        BadInput: it is of another kind, or damaged.
+    """
     readers = {
-        ".csv": lambda: pa_csv.read_csv(path, convert_options=_AS_TEXT),
+        ".csv": lambda: pa_csv.read_csv(path, parse_options=_SEVERAL_LINES, convert_options=_AS_TEXT),
         ".parquet": lambda: pq.read_table(path),
-        ".json": lambda: _from_label_studio(json.loads(path.read_text(encoding="utf-8"))),
+        ".json": lambda: from_label_studio(json.loads(path.read_text(encoding="utf-8"))),
     }
     if path.suffix not in readers:
-        raise _bad(path, "a .csv, .parquet or .json file", path.suffix or "no suffix")
+        raise bad_sheet(path, "a .csv, .parquet or .json file", path.suffix or "no suffix")
     try:
         return readers[path.suffix]()
     except (OSError, ValueError, KeyError, TypeError, IndexError, pa.ArrowException) as error:
-        raise _bad(path, "a review sheet", f"{type(error).__name__}: {str(error).partition(chr(10))[0]}") from error
+        raise bad_sheet(
+            path, "a review sheet", f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        ) from error
 
 
+# A response may have any number of them.
+_SEVERAL_LINES = pa_csv.ParseOptions(newlines_in_values=True)
 _AS_TEXT = pa_csv.ConvertOptions(
-    column_types={"sample_id": pa.string(), "decision": pa.string(), "label": pa.string(), "new_label": pa.string()},
+    column_types=dict.fromkeys(("review", "sample_id", "decision", "label", "new_label"), pa.string()),
     strings_can_be_null=True,
+    # A class may be called NA, null or nan.
+    null_values=[""],
 )
 
 
@@ -174,7 +195,8 @@ def _from_label_studio(tasks: list[dict[str, Any]]) -> pa.Table:
     )
 
 
-def _bad(path: Path, expected: str, got: str) -> BadInput:
+def bad_sheet(path: Path, expected: str, got: str) -> BadInput:
+    """What is wrong with a person's sheet, and where."""
     return BadInput(where=str(path), expected=expected, got=got, do="Correct the sheet and hand it in again.")
 
 

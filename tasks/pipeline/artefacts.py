@@ -4,6 +4,8 @@
     <lake>/runs/<run_id>/            one whole run: hard links to the stages' files, config.yaml, run.json (last)
     <lake>/comparisons/<run_id>/     one comparison of detectors and budgets: its tables, its plot, config.yaml
     <lake>/traces/<trace_id>/        which training samples shaped the answers to a run's queries: table, trace.json
+    <lake>/reviews/<name>/           what a person is asked: the flagged, or a random sample of a run
+    <lake>/review_answers/<id>/      the answers to a random sample, and what they say of the run
     <lake>/reports/<run_id>.html     what changed by a run, and why, with pictures
     <lake>/versions/<dataset>/       published versions (tasks/versions/history)
     <lake>/catalogue.duckdb          views over all of it (tasks/catalogue/database)

@@ -25,10 +25,11 @@ from tasks.versions.object_store import Objects
 
 VIEWS = (
     "samples", "scores", "flags", "suspects", "audit", "gradients", "checkpoints", "metrics", "examination", "search",
-    "rejects", "runs", "versions", "decisions", "removed", "traces", "traced",
+    "rejects", "runs", "versions", "decisions", "removed", "traces", "traced", "reviews",
+    "review_samples", "review_estimates",
 )  # fmt: skip
-# Nothing was rejected, nothing was searched for, nothing was traced.
-EMPTY = ("rejects", "search", "traces", "traced")
+# Nothing was rejected, nothing was searched for, nothing was traced, nobody has answered.
+EMPTY = ("rejects", "search", "traces", "traced", "reviews", "review_samples", "review_estimates")
 
 
 @pytest.fixture

@@ -60,6 +60,12 @@ def test_labels_that_look_like_numbers_stay_labels(flags, tmp_path):
     assert rows(read_sheet(tmp_path / "s.csv", flags[2], TARGET)) == [("a", True, "0"), ("b", False, None)]
 
 
+def test_a_class_called_na_is_a_class_and_a_label_of_several_lines_stands_in_its_cell(flags, tmp_path):
+    (tmp_path / "s.csv").write_text('sample_id,decision,label,new_label\na,flag,"one\ntwo",NA\nb,keep,ape,\n')
+    target = Target(classes=("ape", "NA"))
+    assert rows(read_sheet(tmp_path / "s.csv", flags[2], target)) == [("a", True, "NA"), ("b", False, None)]
+
+
 def test_label_studio_gives_back_what_it_was_given_and_what_was_chosen(flags):
     run, artefact, table = flags
     write_sheet(run, artefact)

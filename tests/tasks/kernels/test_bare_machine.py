@@ -43,6 +43,7 @@ from tasks.kernels.rarity import confirmed_neighbours, far_from_class
 from tasks.kernels.rules import UnfitLayer, refuse_unknown
 from tasks.kernels.sites import Sites
 from tasks.kernels.suggestion import suggest_labels
+from tasks.kernels.survey_sampling import hajek_share, systematic_sample
 from tasks.kernels.tokens import bag, rarity
 from tasks.kernels.tracing import shares_alike, trace_scores
 from tasks.kernels.transfer import HostCopy, send
@@ -94,6 +95,7 @@ assert suggest_labels(np.eye(2), np.eye(2), np.array([0, 0]))[0][1] == 1
 two = np.array([0, 0])
 assert not far_from_class(np.eye(2)[two], two, two, 0.5).any()
 assert confirmed_neighbours(np.array([[1], [0]]), two, two, 1).tolist() == [1, 1]
+assert systematic_sample(np.array([0.5, 0.5, 1.0]), 0.7).tolist() == [1, 2] and hajek_share(w, s / 2).value == 1 / 3
 stump = Tree(*np.array([[0, -2, -2], [0, 0, 0], [1, -1, -1], [2, -1, -1], [0, 1, 1], [3, 1, 2]]))
 assert path_lengths(lay_out([stump], Layout("sum", 0, 1, 1)), None, np.ones((1, 1), "f")).tolist() == [2.0]
 line = torch.tensor([[0.0], [1.0], [2.0]])
