@@ -95,6 +95,7 @@ DYNAMICS = pa.schema(
         pa.field("aum", pa.float32(), nullable=False),
         pa.field("mean_loss", pa.float32(), nullable=False),
         pa.field("el2n", pa.float32(), nullable=False),
+        pa.field("sei", pa.float32(), nullable=False),
     ]
 )
 

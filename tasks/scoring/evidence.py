@@ -175,15 +175,17 @@ class Evidence:
         return column.flatten().to_numpy(zero_copy_only=False).reshape(len(self), column.type.list_size)
 
     def dynamics(self, name: str) -> np.ndarray:
-        """``aum``, ``mean_loss`` or ``el2n``: mean over the networks trained on a sample under the label it bears here.
+        """``aum``, ``mean_loss``, ``el2n`` or ``sei``: mean over networks trained on the sample under its label here.
 
         Returns:
             n float64; NaN for a sample that no network was trained on so (one that is new or relabelled since the base,
-            canaries with fewer than three folds).
+            canaries with fewer than three folds), or whose network an older version trained that did not note this.
         """
         sums, counts = np.zeros(len(self)), np.zeros(len(self))
         for checkpoint in self.crossfit.checkpoints:
             for path in self.run.paths(checkpoint, ".parquet", "dynamics"):
+                if name not in pq.read_schema(path).names:
+                    continue
                 table = pq.read_table(path, columns=["sample_id", "label", name])
                 rank = pc.index_in(table["sample_id"], value_set=self.ids)
                 there = pc.is_valid(rank).to_numpy()

@@ -89,6 +89,9 @@ class World:
             "aum": logits[at, labels] - others.max(1),
             "mean_loss": -np.log(p[at, labels]),
             "el2n": np.linalg.norm(p - np.eye(K)[labels], axis=1).astype(np.float32),
+            "sei": (np.where(logits.argmax(1) == labels, -1, 1) * (p * np.log(p)).sum(1) / np.log(K)).astype(
+                np.float32
+            ),
         }
 
 
