@@ -13,8 +13,9 @@ from tasks.scoring.evidence import Evidence
 class DawidSkene(Detector, kind="dawid_skene"):
     """log Σ_{j≠y} T_j/T_y, T the chance of each true class by Dawid & Skene (1979) (tasks/kernels/dawid_skene.py).
 
-    Three observers: the held-out network's class, the neighbours' most frequent label, the given label. How each errs
-    is learned from samples in the base under their given labels.
+    Three observers: the held-out network's class, the neighbours' most frequent label, the given label; each opinion
+    from outside is one more, which is silent where it says nothing. How each errs is learned from samples in the base
+    under their given labels.
     """
 
     sees: ClassVar[tuple[str, ...]] = ("probabilities", "votes")
@@ -35,4 +36,7 @@ class DawidSkene(Detector, kind="dawid_skene"):
 
 def _said(evidence: Evidence) -> np.ndarray:
     """The class by each observer, n × o; the label last."""
-    return np.stack([evidence.probabilities.argmax(1), evidence.votes.argmax(1), evidence.labels], 1)
+    from tasks.kernels.dawid_skene import SILENT
+
+    outside = [np.where(np.isnan(p).any(1), SILENT, np.nan_to_num(p).argmax(1)) for p in evidence.opinions]
+    return np.stack([evidence.probabilities.argmax(1), evidence.votes.argmax(1), *outside, evidence.labels], 1)
