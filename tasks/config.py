@@ -33,7 +33,7 @@ from tasks.versions.store import Store
 _DEFAULT_DETECTORS = (
     "fusion", "label_flow", "margin", "aum", "mean_loss", "neighbours", "self_confidence", "normalized_margin",
     "confidence_weighted_entropy", "l2", "l1", "iforest", "gradient_tracing", "datainf", "lissa", "self_lissa",
-    "random",
+    "dawid_skene", "sei", "random",
 )  # fmt: skip
 
 
