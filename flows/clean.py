@@ -9,7 +9,7 @@ from tasks import steps
 from tasks.config import CleanConfig
 from tasks.dataset.samples import check_splits, split_of
 from tasks.decision.budget_search import Search
-from tasks.pipeline.artefacts import Run, listed
+from tasks.pipeline.artefacts import Run, artefact_list
 from tasks.pipeline.dataset_lock import DatasetLock
 from tasks.pipeline.workers import each, workers
 from tasks.training.base_run import base_for
@@ -50,7 +50,9 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
         arms, seeds = map(each, config.verification.pairs(flags.facts["flagged"]))
         trials = pool.map(steps.retrain, run, split_of(samples, "train", "test"), flags, arms, seeds, recipe).result()
         metrics = steps.verify(run, samples, scores, flags, audit, trials, config.verification)
-        stages = listed(samples, crossfit.stages, audit, scores, search.rounds[-1:], flags, drift, trials, metrics)
+        stages = artefact_list(
+            samples, crossfit.stages, audit, scores, search.rounds[-1:], flags, drift, trials, metrics
+        )
         record = steps.record(run, name, config.yaml(), stages)
         version = steps.publish(run, record, history, samples, checkpoints, scores, flags, metrics, reader)
         promotion = steps.promote(run, history, version, metrics)

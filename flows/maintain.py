@@ -25,6 +25,6 @@ def maintain(config: MaintainConfig = MaintainConfig()) -> str:  # noqa: B008  f
     here = Run(lake=config.lake.expanduser().resolve(), run_id="maintain")
     store = objects_of(config.store, here.lake)
     # Of every dataset before any of them is let fail the run: what is wrong with one keeps the others from nothing.
-    tidied = [tidy(here, history, config, return_state=True) for history in histories(store, config.dataset)]
-    index(here, len(tidied))
-    return "\n".join(line for state in tidied for line in state.result()) or "no version yet"
+    states = [tidy(here, history, config, return_state=True) for history in histories(store, config.dataset)]
+    index(here, len(states))
+    return "\n".join(line for state in states for line in state.result()) or "no version yet"

@@ -21,11 +21,11 @@ def trace(config: TraceConfig = TraceConfig()) -> str:  # noqa: B008  frozen; Pr
     Returns:
         How well the traces tell the queries' groups, where the table lies and how to ask it, as text.
     """
-    recorded = config.recorded_run()
-    with Run.start(config.lake, recorded.dataset) as run:
-        (samples,) = recorded.of("samples")
-        crossfit = CrossFit.of_run(run, recorded.run_id)
+    source_run = config.recorded_run()
+    with Run.start(config.lake, source_run.dataset) as run:
+        (samples,) = source_run.of("samples")
+        crossfit = CrossFit.of_run(run, source_run.run_id)
         traces = steps.trace(run, split_of(samples, "train", "validation"), crossfit, config.tracing)
-        kept = steps.record_traces(run, recorded.run_id, recorded.dataset, config.tracing, traces)
-        steps.index(run, kept)
-        return steps.present_traces(run, kept, [traces, kept])
+        record = steps.record_traces(run, source_run.run_id, source_run.dataset, config.tracing, traces)
+        steps.index(run, record)
+        return steps.present_traces(run, record, [traces, record])

@@ -8,19 +8,26 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import json
+import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 
 import pytest
 from filelock import FileLock
+
+# A hundred processes import the same files: whatever the shell says, the first of them compiles for all.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -82,9 +89,41 @@ def small() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def of_all(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The folder that all workers share."""
+    home = tmp_path_factory.getbasetemp()
+    return home if worker_id == "master" else home.parent
+
+
+@pytest.fixture(scope="session")
+def empty_database(of_all: Path) -> Path:
+    """SQLite of a Prefect server that has run nothing, to be copied: its tables take four seconds to be made.
+
+    The first server of a session makes it; until then it is not there.
+    """
+    return of_all / "prefect.db"
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[str]:
     """The API address of a Prefect server with a database of its own."""
     home = tmp_path_factory.mktemp("prefect")
+    with FileLock(empty_database.with_suffix(".lock")):
+        made = empty_database.exists()
+        if made:
+            shutil.copy(empty_database, home / "prefect.db")
+        address, stop = _start_server(home)
+        if not made:
+            part = empty_database.with_suffix(".part")
+            with closing(sqlite3.connect(home / "prefect.db")) as ours, closing(sqlite3.connect(part)) as copy:
+                ours.backup(copy)
+            part.rename(empty_database)
+    yield address
+    stop()
+
+
+def _start_server(home: Path) -> tuple[str, Callable[[], None]]:
+    """The address of a Prefect server that answers, and what stops it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -119,13 +158,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             if process.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"no Prefect server:\n{(home / 'server.log').read_text()}")
             time.sleep(0.5)
-    yield address
-    process.terminate()
-    try:
-        process.wait(20)
-    except subprocess.TimeoutExpired:
-        process.kill()
-    log.close()
+
+    def stop() -> None:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        log.close()
+
+    return address, stop
 
 
 class Nursery:
@@ -185,15 +227,14 @@ def gradsieve(server: str) -> Iterator[Command]:
 
 
 @pytest.fixture(scope="session")
-def finished_once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[..., Cleaned]:
+def finished_once(of_all: Path) -> Callable[..., Cleaned]:
     """Give a finished run to all workers, done by whichever is first: ``finished_once(name, run)``.
 
     ``run`` is given the lake. Who would change the lake copies it.
     """
 
     def finished(name: str, run: Callable[[Path], subprocess.CompletedProcess[str]]) -> Cleaned:
-        home = tmp_path_factory.getbasetemp()
-        home = (home if worker_id == "master" else home.parent) / name
+        home = of_all / name
         home.mkdir(exist_ok=True)
         lake, said = home / "lake", home / "said.json"
         with FileLock(home / "lock"):

@@ -74,6 +74,10 @@ def work(main: Main | None, asked: dict, streams: list[int]) -> int:
     os.chdir(asked["folder"])
     os.environ.clear()
     os.environ.update(asked["environment"])
+    from prefect.context import refresh_global_settings_context
+
+    # Imported with the nursery's own settings; a command may be given others, another server's address above all.
+    refresh_global_settings_context()
     sys.argv = ["gradsieve", *asked["arguments"]]
     if main is None:
         sys.path.insert(0, asked["folder"])
@@ -136,6 +140,8 @@ if __name__ == "__main__":
     if os.fork() == 0:
         assert not {"flows", "tasks"} & sys.modules.keys()  # it is to be the other code's
         ours.close()
+        # Who waits for ``ready`` is to see the end of the other one, should its imports fail.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         serve(other, None)
     other.close()
     sys.path.insert(0, str(Path(__file__).parents[1]))

@@ -30,7 +30,7 @@ from pydantic_settings import BaseSettings, CliApp, CliSubCommand, CliToggleFlag
 
 from flows.command_line.flow_commands import CONFIGURATIONS, Clean, Compare, Maintain, Reproduce, Trace
 from flows.command_line.lake_commands import Index, Runs, Show, Sql
-from flows.command_line.options import from_file, opened
+from flows.command_line.options import from_file, with_options
 from flows.command_line.review import ReviewCommand
 from flows.command_line.serve import ServeCommand
 from flows.command_line.switches import with_values
@@ -70,9 +70,9 @@ def application() -> type[BaseSettings]:
             cli_avoid_json=True,
             cli_parse_none_str="null",
         )
-        clean: CliSubCommand[opened(Clean)] = Field(description="Find, verify, publish.")  # type: ignore[valid-type]
-        compare: CliSubCommand[opened(Compare)] = Field(description="Which detector, which budget?")  # type: ignore[valid-type]
-        trace: CliSubCommand[opened(Trace)] = Field(description="Which samples shaped an answer?")  # type: ignore[valid-type]
+        clean: CliSubCommand[with_options(Clean)] = Field(description="Find, verify, publish.")  # type: ignore[valid-type]
+        compare: CliSubCommand[with_options(Compare)] = Field(description="Which detector, which budget?")  # type: ignore[valid-type]
+        trace: CliSubCommand[with_options(Trace)] = Field(description="Which samples shaped an answer?")  # type: ignore[valid-type]
         reproduce: CliSubCommand[Reproduce] = Field(description="The paper's experiments.")
         sql: CliSubCommand[Sql] = Field(description="Ask the catalogue.")
         runs: CliSubCommand[Runs] = Field(description="The runs of a lake.")
@@ -81,7 +81,7 @@ def application() -> type[BaseSettings]:
         review: CliSubCommand[ReviewCommand] = Field(description="Runs that wait for a person.")
         serve: CliSubCommand[ServeCommand] = Field(description="Server, worker and deployments.")
         watch: CliSubCommand[WatchCommand] = Field(description="Tell Prefect when data have changed.")
-        maintain: CliSubCommand[opened(Maintain)] = Field(description="Keep a lake in order.")  # type: ignore[valid-type]
+        maintain: CliSubCommand[with_options(Maintain)] = Field(description="Keep a lake in order.")  # type: ignore[valid-type]
         index: CliSubCommand[Index] = Field(description="Bring the catalogue up to date.")
         version: CliToggleFlag[bool] = Field(default=False, description="Print the version and exit.")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, Field
 from pydantic_settings import CliPositionalArg
 
-from flows.command_line.foreground import prepare_prefect, watched
+from flows.command_line.foreground import foreground, prepare_prefect
 from flows.command_line.options import Options
 from flows.command_line.reproduce import ReproduceCommand
 from tasks.config import CleanConfig, CompareConfig
@@ -27,7 +27,7 @@ class _Flow(Options):
         config = self.configuration()
         prepare_prefect(config.lake, verbose=self.verbose)
         flow = self.flow()
-        with watched(verbose=self.verbose):
+        with foreground(verbose=self.verbose):
             text = flow(config)
         print(text)
 

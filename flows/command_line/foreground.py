@@ -35,7 +35,7 @@ def prepare_prefect(lake: Path, *, verbose: bool) -> None:
 
 
 @contextmanager
-def watched(*, verbose: bool) -> Iterator[None]:
+def foreground(*, verbose: bool) -> Iterator[None]:
     """Show progress, as bars on a terminal and as lines elsewhere, and stop at an interrupt."""
 
     def stop(_signal: int, _frame: Any) -> None:

@@ -20,7 +20,7 @@ from tasks.ingestion.readers import READERS, ReaderChoice
 
 
 class Options(BaseModel):
-    """Base of a command whose options are a configuration's, opened by ``opened``."""
+    """Base of a command whose options are a configuration's, added by ``with_options``."""
 
     model_config = ConfigDict(extra="forbid")
     of: ClassVar[type[BaseModel]]
@@ -37,18 +37,18 @@ class Options(BaseModel):
         if isinstance(values, dict):
             for name, field in cls.of.model_fields.items():
                 choice = _choice(field.annotation)
-                given = values.get(name)
-                if choice is not None and isinstance(given, dict) and not given.get("kind"):
-                    values[name] = given | {"kind": _kind_of(given, choice)}
+                options = values.get(name)
+                if choice is not None and isinstance(options, dict) and not options.get("kind"):
+                    values[name] = options | {"kind": _kind_of(options, choice)}
         return values
 
     def configuration(self) -> Any:
         """What was given, as the configuration itself."""
-        given = self.model_dump(mode="json", exclude_unset=True, exclude={"config", "verbose"})
-        return self.of.model_validate(given)
+        options = self.model_dump(mode="json", exclude_unset=True, exclude={"config", "verbose"})
+        return self.of.model_validate(options)
 
 
-def opened(command: type[Options]) -> type[Options]:
+def with_options(command: type[Options]) -> type[Options]:
     """``command`` with the options of its configuration as fields."""
     fields: dict[str, Any] = {}
     for name, field in command.of.model_fields.items():
@@ -64,8 +64,8 @@ def opened(command: type[Options]) -> type[Options]:
             continue
         default: Component = field.get_default().component
         # The default component comes last: of options that several share, --help shows the last one's defaults.
-        parts = (*(p for p in choice.registry.components.values() if p is not type(default)), type(default))
-        options = Annotated[Union[parts], Field(discriminator="kind")] if len(parts) > 1 else parts[0]  # noqa: UP007
+        components = (*(p for p in choice.registry.components.values() if p is not type(default)), type(default))
+        options = Annotated[Union[components], Field(discriminator="kind")] if len(components) > 1 else components[0]  # noqa: UP007
         words = f"{field.description}\n  {_kinds(choice, chr(10) + '  ')}"
         fields[name] = (options, Field(default=default, description=words))
     return create_model(command.__name__, __base__=command, __doc__=command.__doc__, **fields)
@@ -130,12 +130,14 @@ def _kinds(choice: type[Choice[Any]], between: str) -> str:
     return between.join(f"{kind}: {(part.__doc__ or '').strip().splitlines()[0].rstrip('.')}" for kind, part in parts)
 
 
-def _kind_of(given: dict[str, Any], choice: type[Choice[Any]]) -> str:
-    if given.get("path") and choice is ReaderChoice:
-        return _format_of(Path(str(given["path"])).expanduser())
-    fitting = [kind for kind, part in choice.registry.components.items() if set(given) <= set(part.model_fields)]
+def _kind_of(options: dict[str, Any], choice: type[Choice[Any]]) -> str:
+    if options.get("path") and choice is ReaderChoice:
+        return _format_of(Path(str(options["path"])).expanduser())
+    candidates = [
+        kind for kind, component in choice.registry.components.items() if set(options) <= set(component.model_fields)
+    ]
     default = choice.model_fields["kind"].default
-    return default if default in fitting or not fitting else fitting[0]
+    return default if default in candidates or not candidates else candidates[0]
 
 
 def _format_of(path: Path) -> str:

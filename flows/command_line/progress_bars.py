@@ -35,10 +35,10 @@ class Bars:
         with self._lock:
             return int(self._bars.add_task(label, total=total, note=""))
 
-    def advance(self, job: int, done: int, note: str) -> None:
+    def advance(self, job: int, steps: int, note: str) -> None:
         """Move a bar to ``done`` steps."""
         with self._lock:
-            self._bars.update(TaskID(job), completed=done, note=note)
+            self._bars.update(TaskID(job), completed=steps, note=note)
 
     def finish(self, job: int) -> None:
         """Take a bar away."""

@@ -36,7 +36,9 @@ _COLUMNS = """SELECT column_name AS "column", data_type AS "type", comment FROM 
               GROUP BY ALL ORDER BY min(column_index)"""
 # What may stand after these is a table.
 _TABLE_NEXT = re.compile(r"\b(from|join|describe|summarize)\s+[\w.\"@-]*$", re.IGNORECASE)
-_NAMED = re.compile(r"\b(?:from|join)\s+([\w.]+|\"[^\"]+\"|data\.\"[^\"]+\")(?:\s+(?:as\s+)?(\w+))?", re.IGNORECASE)
+_FROM_CLAUSE = re.compile(
+    r"\b(?:from|join)\s+([\w.]+|\"[^\"]+\"|data\.\"[^\"]+\")(?:\s+(?:as\s+)?(\w+))?", re.IGNORECASE
+)
 
 
 def prompt(lake: Path, run_id: str | None = None) -> None:
@@ -128,31 +130,31 @@ class Names(Completer):
             ]
         self.columns = {}
         for view, column in rows:
-            self.columns.setdefault(_spelled(view), []).append(column)
+            self.columns.setdefault(_quote_view(view), []).append(column)
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
         """Prompt-toolkit's question: what may the word before the cursor become?"""
         before = document.text_before_cursor
         word = re.search(r"[\w.\"@-]*$", before)
-        typed = word[0] if word else ""
-        prefix, dot, rest = typed.rpartition(".")
+        prefix_text = word[0] if word else ""
+        prefix, dot, rest = prefix_text.rpartition(".")
         if _TABLE_NEXT.search(before):
-            yield from _matching(self.columns, typed)
+            yield from _completions(self.columns, prefix_text)
         elif dot and (view := self._view(document.text, prefix)):
-            yield from _matching(self.columns[view], rest)
-        elif typed:
-            mentioned = [self._view(document.text, name) for name, _ in _NAMED.findall(document.text)]
-            columns = dict.fromkeys(c for view in mentioned if view for c in self.columns[view])
-            yield from _matching([*columns, *self.columns, *self.keywords], typed)
+            yield from _completions(self.columns[view], rest)
+        elif prefix_text:
+            views = [self._view(document.text, name) for name, _ in _FROM_CLAUSE.findall(document.text)]
+            columns = dict.fromkeys(c for view in views if view for c in self.columns[view])
+            yield from _completions([*columns, *self.columns, *self.keywords], prefix_text)
 
     def _view(self, text: str, name: str) -> str | None:
         """The view that a name or an alias stands for."""
-        aliases = {alias.lower(): view for view, alias in _NAMED.findall(text) if alias}
-        found = aliases.get(name.lower(), name)
-        return found if found in self.columns else None
+        aliases = {alias.lower(): view for view, alias in _FROM_CLAUSE.findall(text) if alias}
+        view = aliases.get(name.lower(), name)
+        return view if view in self.columns else None
 
 
-def _spelled(view: str) -> str:
+def _quote_view(view: str) -> str:
     """A view's name as SQL wants it."""
     schema, dot, name = view.partition(".")
     plain = re.compile(r"[A-Za-z_]\w*")
@@ -161,10 +163,10 @@ def _spelled(view: str) -> str:
     return view if plain.fullmatch(name) else f'{schema}."{name}"'
 
 
-def _matching(words: Iterable[str], typed: str) -> Iterable[Completion]:
+def _completions(words: Iterable[str], prefix: str) -> Iterable[Completion]:
     for word in words:
-        if word.lower().startswith(typed.lower()):
-            yield Completion(word, start_position=-len(typed))
+        if word.lower().startswith(prefix.lower()):
+            yield Completion(word, start_position=-len(prefix))
 
 
 def _session(names: Names) -> PromptSession[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import CliPositionalArg
 
-from flows.command_line.foreground import prepare_prefect, watched
+from flows.command_line.foreground import foreground, prepare_prefect
 from tasks.evaluation.experiments import ScaleName, bench_folder, experiment, names
 
 if TYPE_CHECKING:
@@ -61,12 +61,12 @@ class ReproduceCommand(BaseModel):
             folders["made"].mkdir(parents=True, exist_ok=True)
             generate(scale.made, folders["made"], folders["bench"], self.seeds or scale.seeds)
         lake.mkdir(parents=True, exist_ok=True)
-        with watched(verbose=self.verbose):
-            found = reproduce(about, self.scale, self.flows(), lake, folders, self.seeds)
+        with foreground(verbose=self.verbose):
+            reproduction = reproduce(about, self.scale, self.flows(), lake, folders, self.seeds)
         # Kept before anybody is told: who listens may have gone after an hour.
-        kept = found.put_down(home)
-        print(found.text())
-        print("\nKept", *(f"  {path}" for path in kept), sep="\n")
+        paths = reproduction.put_down(home)
+        print(reproduction.text())
+        print("\nKept", *(f"  {path}" for path in paths), sep="\n")
 
     @classmethod
     def flows(cls) -> dict[str, Flow]:

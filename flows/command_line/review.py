@@ -44,30 +44,30 @@ class ReviewCommand(BaseModel):
                 got="none",
                 do="gradsieve serve prints it.",
             )
-        paused = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PAUSED])))
+        run_filter = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PAUSED])))
         with get_client(sync_client=True) as client:
-            waiting = client.read_flow_runs(flow_run_filter=paused)
+            runs = client.read_flow_runs(flow_run_filter=run_filter)
             if self.run is None:
                 table = Table("run", "name", "waits since", box=None, pad_edge=False)
-                for run in waiting:
+                for run in runs:
                     table.add_row(
                         str(run.id), run.name, f"{run.state.timestamp:%Y-%m-%d %H:%M} UTC" if run.state else ""
                     )
-                Console(width=None if Console().is_terminal else 160).print(table if waiting else "no run waits")
+                Console(width=None if Console().is_terminal else 160).print(table if runs else "no run waits")
                 return
-            found = [run for run in waiting if self.run in (run.name, str(run.id))]
-            if len(found) != 1:
+            matches = [run for run in runs if self.run in (run.name, str(run.id))]
+            if len(matches) != 1:
                 raise BadInput(
                     where=f"run {self.run!r}",
                     expected="one run that waits",
-                    got=f"{len(found)} of that name",
+                    got=f"{len(matches)} of that name",
                     do="gradsieve review lists them; name one by its id.",
                 )
             if self.decision is None:
                 raise BadConfig(where="the decision", expected="approve, reject or rows", got="none", do="Name one.")
             sheet = "" if self.sheet is None else str(self.sheet.expanduser().resolve())
-            given = {"decision": self.decision, "reviewer": self.by, "note": self.note, "at_most": self.at_most}
-            result = client.resume_flow_run(found[0].id, run_input=given | ({"sheet": sheet} if sheet else {}))
+            answer = {"decision": self.decision, "reviewer": self.by, "note": self.note, "at_most": self.at_most}
+            result = client.resume_flow_run(matches[0].id, run_input=answer | ({"sheet": sheet} if sheet else {}))
             if result.status.value != "ACCEPT":
                 raise BadConfig(
                     where=f"run {self.run!r}",

@@ -14,13 +14,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tasks.core.errors import BadArtefact, BadConfig
 
 if TYPE_CHECKING:
-    from flows.operations.server import Served
+    from flows.operations.server import Services
 
 # A worker that ends is begun again, each time after a longer wait; one that has lived so long has all its lives back.
 _WAITS_SECONDS = (1, 5, 30)
 _LIVED_SECONDS = 600
 # How often it is looked for runs whose process is gone.
 _LOOK_SECONDS = 30
+# A process that begins says which it is a few seconds after its run is at work.
+_SETTLED_SECONDS = 20
 
 
 class ServeCommand(BaseModel):
@@ -50,13 +52,13 @@ class ServeCommand(BaseModel):
 
     def cli_cmd(self) -> None:
         """Serve until a signal comes."""
-        from flows.operations.deployments import scheduled
-        from flows.operations.server import DEPLOYMENTS, Stopped, served
+        from flows.operations.deployments import schedule_lines
+        from flows.operations.server import DEPLOYMENTS, StopRequest, serve
 
-        stopped = threading.Event()
+        stop_event = threading.Event()
 
         def stop(_signal: int, _frame: Any) -> None:
-            stopped.set()
+            stop_event.set()
 
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, stop)
@@ -64,31 +66,31 @@ class ServeCommand(BaseModel):
         deployments = (self.deployments or DEPLOYMENTS).expanduser().resolve()
         check_deployments(deployments)
         try:
-            with served(lake, self.host, self.port, self.workers, self.database, deployments, stopped) as running:
-                print(f"gradsieve: {running.address}, lake {lake}; logs in {running.home}")
-                for line in scheduled(running.api):
+            with serve(lake, self.host, self.port, self.workers, self.database, deployments, stop_event) as services:
+                print(f"gradsieve: {services.address}, lake {lake}; logs in {services.home}")
+                for line in schedule_lines(services.api):
                     print(f"  {line}")
-                print(f"For gradsieve review and gradsieve watch: export PREFECT_API_URL={running.address}/api")
+                print(f"For gradsieve review and gradsieve watch: export PREFECT_API_URL={services.address}/api")
                 print("Ctrl-C stops it.", flush=True)
-                _watch_over(running, stopped)
-        except Stopped:
+                _watch_over(services, stop_event)
+        except StopRequest:
             pass
         print("gradsieve: stopped")
 
 
-def _watch_over(running: Served, stopped: threading.Event) -> None:
+def _watch_over(services: Services, stop_event: threading.Event) -> None:
     """Begin workers again that end, and runs whose process is gone.
 
     Raises:
         BadArtefact: the server has ended, or a worker too often.
     """
     ends: dict[str, list[float]] = {}
-    looked = time.monotonic()
-    while not stopped.wait(1):
-        if running.alone and time.monotonic() - looked > _LOOK_SECONDS:
-            looked = time.monotonic()
-            running.resume_later()
-        name = running.ended()
+    last_look = time.monotonic()
+    while not stop_event.wait(1):
+        if services.alone and time.monotonic() - last_look > _LOOK_SECONDS:
+            last_look = time.monotonic()
+            services.resume_later(settled=_SETTLED_SECONDS)
+        name = services.first_ended()
         if name is None:
             continue
         ends[name] = [at for at in ends.get(name, []) if time.monotonic() - at < _LIVED_SECONDS] + [time.monotonic()]
@@ -96,13 +98,13 @@ def _watch_over(running: Served, stopped: threading.Event) -> None:
             raise BadArtefact(
                 where=name,
                 expected="to run until it is stopped",
-                got=f"it ended with {running.children[name].returncode}",
-                do=f"See {running.home / name}.log.",
+                got=f"it ended with {services.children[name].returncode}",
+                do=f"See {services.home / name}.log.",
             )
         wait = _WAITS_SECONDS[len(ends[name]) - 1]
-        print(f"gradsieve: {name} ended with {running.children[name].returncode}, again in {wait} s", flush=True)
-        if not stopped.wait(wait):
-            running.start_worker(name)
+        print(f"gradsieve: {name} ended with {services.children[name].returncode}, again in {wait} s", flush=True)
+        if not stop_event.wait(wait):
+            services.start_worker(name)
 
 
 def check_deployments(path: Path) -> None:
@@ -114,9 +116,14 @@ def check_deployments(path: Path) -> None:
     from flows.command_line.flow_commands import CONFIGURATIONS
 
     try:
-        told = yaml.safe_load(path.read_text(encoding="utf-8"))["deployments"]
-        found = [(each["entrypoint"].rpartition(":")[2], each["name"], each.get("parameters") or {}) for each in told]
-        configs = [(f"{flow}/{name}", CONFIGURATIONS[flow], given.get("config", {})) for flow, name, given in found]
+        entries = yaml.safe_load(path.read_text(encoding="utf-8"))["deployments"]
+        deployments = [
+            (each["entrypoint"].rpartition(":")[2], each["name"], each.get("parameters") or {}) for each in entries
+        ]
+        configs = [
+            (f"{flow}/{name}", CONFIGURATIONS[flow], parameters.get("config", {}))
+            for flow, name, parameters in deployments
+        ]
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise BadConfig(
             where=f"{path}",

@@ -29,10 +29,10 @@ def bare(parser: ArgumentParser, words: list[str]) -> list[str]:
         BadConfig: behind ``--x=`` stands neither true nor false.
     """
     switches = _switches(parser, words)
-    written: list[str] = []
+    result: list[str] = []
     for before, word in zip(["", *words], words, strict=False):
-        name, given, value = word.partition("=")
-        if given and name in switches:
+        name, has_value, value = word.partition("=")
+        if has_value and name in switches:
             if value.lower() not in _VALUES:
                 raise BadConfig(
                     where=f"option {name[2:]}",
@@ -40,12 +40,12 @@ def bare(parser: ArgumentParser, words: list[str]) -> list[str]:
                     got=value or "nothing",
                     do=f"Write {name} true or {name} false.",
                 )
-            written.append(_bare(name, value))
+            result.append(_bare(name, value))
         elif before in switches and word.lower() in _VALUES:
-            written[-1] = _bare(before, word)
+            result[-1] = _bare(before, word)
         else:
-            written.append(word)
-    return written
+            result.append(word)
+    return result
 
 
 def _bare(name: str, value: str) -> str:

@@ -39,10 +39,10 @@ class Versions(BaseModel):
         if "://" not in where and not Path(where).expanduser().is_dir():
             raise _nothing(where)
         objects = objects_of(self.store, lake)
-        found = histories(objects, self.dataset)
-        if not found:
+        matches = histories(objects, self.dataset)
+        if not matches:
             raise _nothing(objects.where if self.dataset is None else f"{objects.where}, dataset {self.dataset}")
-        return found
+        return matches
 
     @property
     def history(self) -> History:
@@ -51,24 +51,24 @@ class Versions(BaseModel):
         Raises:
             BadConfig: there are several.
         """
-        found = self.histories()
-        if len(found) > 1:
+        matches = self.histories()
+        if len(matches) > 1:
             raise BadConfig(
                 where="option dataset",
-                expected=f"one of {', '.join(history.dataset for history in found)}",
+                expected=f"one of {', '.join(history.dataset for history in matches)}",
                 got="none",
                 do="Say whose versions are meant with --dataset.",
             )
-        return found[0]
+        return matches[0]
 
-    def changed(self, history: History) -> None:
+    def refresh_lake(self, history: History) -> None:
         """Bring up to date what the lake shows of the dataset: its copy of what lies elsewhere, and the catalogue."""
         from tasks.catalogue.database import build
-        from tasks.versions.mirror import mirrored, shows
+        from tasks.versions.mirror import mirror_now, shows
 
         lake = self.lake.expanduser().resolve()
         if shows(history, lake):
-            mirrored(history, lake)
+            mirror_now(history, lake)
             build(lake)
 
 
@@ -122,15 +122,15 @@ class Diff(Versions):
         from tasks.versions.difference import difference
 
         history = self.history
-        found = difference(history, history.resolve(self.a), history.resolve(self.b))
+        changes = difference(history, history.resolve(self.a), history.resolve(self.b))
         if self.output is None:
-            _say(difference_view(found, self.rows))
+            _say(difference_view(changes, self.rows))
         elif self.output.suffix == ".html":
-            _write(self.output, as_page(found, history))
+            _write(self.output, as_page(changes, history))
         else:
-            _write_rows(found.rows, self.output)
+            _write_rows(changes.rows, self.output)
         if self.output is not None:
-            _say(f"{found.title}: {self.output}")
+            _say(f"{changes.title}: {self.output}")
 
 
 def _write_rows(rows: pa.Table, path: Path) -> None:
@@ -183,9 +183,9 @@ class Tag(Versions):
                 _say(f"{move.at[:19]} {move.version or 'nothing'} by {move.by}: {move.reason}")
             return
         version = None if self.delete or self.version is None else history.resolve(self.version).version
-        moved = history.move(self.tag, version, getpass.getuser(), self.reason)
-        self.changed(history)
-        _say(f"{self.tag} {'points' if moved else 'pointed already'} at {version or 'nothing'}")
+        has_moved = history.move(self.tag, version, getpass.getuser(), self.reason)
+        self.refresh_lake(history)
+        _say(f"{self.tag} {'points' if has_moved else 'pointed already'} at {version or 'nothing'}")
 
 
 class Rollback(Versions):
@@ -196,12 +196,12 @@ class Rollback(Versions):
 
     def cli_cmd(self) -> None:
         """Go back."""
-        from tasks.versions.rollback import rolled_back
+        from tasks.versions.rollback import roll_back
 
         history = self.history
-        made = rolled_back(history, history.resolve(self.version), getpass.getuser(), self.reason)
-        self.changed(history)
-        _say(f"{made.version} holds the rows of {made.rollback_of}, and current points at it")
+        manifest = roll_back(history, history.resolve(self.version), getpass.getuser(), self.reason)
+        self.refresh_lake(history)
+        _say(f"{manifest.version} holds the rows of {manifest.rollback_of}, and current points at it")
 
 
 class Export(Versions):
@@ -236,10 +236,10 @@ class Verify(Versions):
         for history in self.histories() if self.version == "all" else [self.history]:
             manifests = history.manifests() if self.version == "all" else [history.resolve(self.version)]
             for manifest in manifests:
-                found = list(checks(history, manifest, self.lake.expanduser().resolve()))
-                wrong += sum(check.state == "wrong" for check in found)
+                results = list(checks(history, manifest, self.lake.expanduser().resolve()))
+                wrong += sum(check.state == "wrong" for check in results)
                 _say(f"{manifest.dataset} {manifest.version}")
-                for check in found:
+                for check in results:
                     _say(f"  {check.state:8} {check.what}: {check.detail}")
         if wrong:
             raise BadArtefact(
@@ -265,14 +265,15 @@ class Vacuum(Versions):
 
         lake = self.lake.expanduser().resolve()
         for history in self.histories():
-            found = clearance(history, lake, self.keep, self.grace_hours)
+            removal = clearance(history, lake, self.keep, self.grace_hours)
             if not self.dry_run:
-                found = clear(history, lake, found)
-                self.changed(history)
-            names = ", ".join(manifest.version for manifest in found.versions) or "no version"
+                removal = clear(history, lake, removal)
+                self.refresh_lake(history)
+            names = ", ".join(manifest.version for manifest in removal.versions) or "no version"
             _say(
-                f"{history.dataset}: {names}, {len(found.objects):,} objects and {len(found.files):,} files of runs, "
-                f"{found.size / 1e6:,.1f} MB, {'would go: --no-dry-run' if self.dry_run else 'are gone'}"
+                f"{history.dataset}: {names}, {len(removal.objects):,} objects and "
+                f"{len(removal.files):,} files of runs, "
+                f"{removal.size / 1e6:,.1f} MB, {'would go: --no-dry-run' if self.dry_run else 'are gone'}"
             )
 
 

@@ -43,14 +43,14 @@ class WatchCommand(BaseModel):
                 got="none",
                 do="gradsieve serve prints it.",
             )
-        kept = lake / "watched.json"
+        state_file = lake / "watched.json"
         before = {path: look(path) for path in paths}
         while True:
             time.sleep(self.every)
             now = {path: look(path) for path in paths}
             for path in paths:
-                if now[path] == before[path] and now[path] != told(kept, path):
-                    _tell(path, kept, now[path], last=self.once)
+                if now[path] == before[path] and now[path] != last_stamp(state_file, path):
+                    _tell(path, state_file, now[path], last=self.once)
             if self.once:
                 return
             before = now
@@ -68,7 +68,7 @@ def _check(path: Path, lake: Path) -> None:
         )
 
 
-def _tell(path: Path, kept: Path, seen: str, *, last: bool) -> None:
+def _tell(path: Path, state_file: Path, stamp: str, *, last: bool) -> None:
     """Tell, and remember it only once the server has heard.
 
     Raises:
@@ -88,7 +88,7 @@ def _tell(path: Path, kept: Path, seen: str, *, last: bool) -> None:
             ) from error
         print(f"{path} has changed, but the Prefect server did not listen ({error}); told again later", flush=True)
         return
-    keep(kept, path, seen)
+    keep(state_file, path, stamp)
     print(f"{path} has changed", flush=True)
 
 
@@ -106,16 +106,16 @@ def look(path: Path) -> str:
     return digest.hexdigest()
 
 
-def told(kept: Path, path: Path) -> str | None:
+def last_stamp(state_file: Path, path: Path) -> str | None:
     """What was seen when it was last told of."""
-    return json.loads(kept.read_text(encoding="utf-8")).get(str(path)) if kept.is_file() else None
+    return json.loads(state_file.read_text(encoding="utf-8")).get(str(path)) if state_file.is_file() else None
 
 
-def keep(kept: Path, path: Path, seen: str) -> None:
+def keep(state_file: Path, path: Path, stamp: str) -> None:
     """Remember it."""
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    known = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
-    write_durably(kept, json.dumps(known | {str(path): seen}, indent=1))
+    state_file.parent.mkdir(parents=True, exist_ok=True)
+    stamps = json.loads(state_file.read_text(encoding="utf-8")) if state_file.is_file() else {}
+    write_durably(state_file, json.dumps(stamps | {str(path): stamp}, indent=1))
 
 
 def tell(path: Path) -> None:

@@ -41,7 +41,7 @@ async def automate(addresses: Mapping[str, str]) -> list[str]:
         webhook = await Webhook(url=SecretStr(url), allow_private_urls=True).save(BLOCK, overwrite=True)  # pyright: ignore
     if url := addresses.get(NOTIFY):
         notify = await AppriseAddress(url=SecretStr(url)).save(BLOCK, overwrite=True)  # pyright: ignore
-    for name, (trigger, text) in _wanted().items():
+    for name, (trigger, text) in _definitions().items():
         async with get_client() as client:
             for there in await client.read_automations_by_name(name):
                 await client.delete_automation(there.id)
@@ -51,10 +51,10 @@ async def automate(addresses: Mapping[str, str]) -> list[str]:
         if notify:
             actions.append(SendNotification(block_document_id=notify, subject=name, body=text))
         await Automation(name=name, trigger=trigger, actions=actions).acreate()
-    return list(_wanted())
+    return list(_definitions())
 
 
-def _wanted() -> dict[str, tuple[EventTrigger, str]]:
+def _definitions() -> dict[str, tuple[EventTrigger, str]]:
     """Name → (when, what is said)."""
     return {
         "gradsieve: a run has failed": (

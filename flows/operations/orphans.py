@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flows.operations.server_api import ServerApi
@@ -17,16 +17,21 @@ def alive(api: ServerApi, pool: str) -> set[str]:
     return {run["id"] for run in _at_work(api, pool) if _lives(run["infrastructure_pid"])}
 
 
-def resume_later(api: ServerApi, pool: str, runs: set[str] | None = None) -> None:
+def resume_later(api: ServerApi, pool: str, runs: set[str] | None = None, settled: float = 0) -> None:
     """Put runs whose process is gone in line again: what their stages had finished is not computed again.
 
     Args:
         api: of the server that knows them.
         pool: whose runs.
         runs: only of these, by id; default: of all, which is right where nobody else works on this database.
+        settled: only of those that have been in their state for so many seconds. One that begins, or goes on after a
+            pause, has not said yet which process it is.
     """
+    begun = datetime.now(UTC) - timedelta(seconds=settled)
     for run in _at_work(api, pool):
         if (runs is not None and run["id"] not in runs) or _lives(run["infrastructure_pid"]):
+            continue
+        if settled and datetime.fromisoformat(run["state"]["timestamp"]) > begun:
             continue
         state: dict[str, Any] = {"type": "CRASHED", "message": f"Its process was gone {_TRIES} times."}
         if run["state_type"] == "CANCELLING":
@@ -39,9 +44,9 @@ def resume_later(api: ServerApi, pool: str, runs: set[str] | None = None) -> Non
 
 def _at_work(api: ServerApi, pool: str) -> list[dict[str, Any]]:
     states = {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}
-    found = api.ask("flow_runs/filter", flow_runs={"state": states}, work_pools={"name": {"any_": [pool]}}, limit=200)
+    runs = api.ask("flow_runs/filter", flow_runs={"state": states}, work_pools={"name": {"any_": [pool]}}, limit=200)
     # A run within a run goes with the one above it.
-    return [run for run in found if run["parent_task_run_id"] is None]
+    return [run for run in runs if run["parent_task_run_id"] is None]
 
 
 def _lives(process: str | None) -> bool:

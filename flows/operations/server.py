@@ -34,18 +34,18 @@ _PATIENCE_SECONDS = 120
 _STOP_SECONDS = 10
 
 
-class Stopped(Exception):
+class StopRequest(Exception):
     """Somebody asked to stop while it was still starting."""
 
 
 @dataclass
-class Served:
+class Services:
     """What runs, and where it says what it does."""
 
     address: str
     home: Path
     environment: dict[str, str]
-    stopped: threading.Event
+    stop_event: threading.Event
     alone: bool = True
     """Nobody else starts runs from this database: it lies in the lake."""
     children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -67,10 +67,10 @@ class Served:
 
         Raises:
             BadArtefact: it fails.
-            Stopped: by a signal.
+            StopRequest: by a signal.
         """
         log = self.home / "deploy.log"
-        begun = log.stat().st_size if log.exists() else 0
+        offset = log.stat().st_size if log.exists() else 0
         child = self.children["deploy"] = self._begin(log, command)
         while child.poll() is None:
             self._wait(0.1)
@@ -79,7 +79,7 @@ class Served:
             raise BadArtefact(
                 where=" ".join(command[:4]),
                 expected="success",
-                got=" ".join(log.read_bytes()[begun:].decode(errors="replace").split())[-500:],
+                got=" ".join(log.read_bytes()[offset:].decode(errors="replace").split())[-500:],
                 do=f"See {self.home}/server.log.",
             )
 
@@ -99,8 +99,8 @@ class Served:
             )
 
     def _wait(self, seconds: float) -> None:
-        if self.stopped.wait(seconds):
-            raise Stopped
+        if self.stop_event.wait(seconds):
+            raise StopRequest
 
     @property
     def api(self) -> ServerApi:
@@ -112,11 +112,11 @@ class Served:
 
         Raises:
             BadArtefact: it ends, or takes too long.
-            Stopped: by a signal.
+            StopRequest: by a signal.
         """
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while not self.api.answers():
-            if self.ended() or time.monotonic() > deadline:
+            if self.first_ended() or time.monotonic() > deadline:
                 raise BadArtefact(
                     where="the Prefect server",
                     expected=f"an answer within {_PATIENCE_SECONDS} seconds",
@@ -131,21 +131,21 @@ class Served:
         self.prefect("--no-prompt", "work-pool", "create", POOL, "--type", "process", *template)
         self.prefect("--no-prompt", "deploy", "--all", "--prefect-file", str(deployments))
 
-    def resume_later(self, runs: set[str] | None = None) -> None:
+    def resume_later(self, runs: set[str] | None = None, settled: float = 0) -> None:
         """See ``orphans.resume_later``."""
-        orphans.resume_later(self.api, POOL, runs)
+        orphans.resume_later(self.api, POOL, runs, settled)
 
-    def ended(self) -> str | None:
+    def first_ended(self) -> str | None:
         """The name of a child that is over, though it should not be."""
         return next((name for name, child in self.children.items() if child.poll() is not None), None)
 
     def stop(self) -> None:
         """Workers first, then the server; who does not go by itself is made to."""
-        working = orphans.alive(self.api, POOL) if "worker-1" in self.children and self.api.answers() else set()
+        busy_runs = orphans.alive(self.api, POOL) if "worker-1" in self.children and self.api.answers() else set()
         names = sorted(self.children, reverse=True)
         _end([self.children[name] for name in names if name != "server"])
-        if working and self.api.answers():
-            self.resume_later(working)
+        if busy_runs and self.api.answers():
+            self.resume_later(busy_runs)
         _end([self.children[name] for name in names if name == "server"])
 
 
@@ -165,12 +165,12 @@ def _end(children: list[subprocess.Popen[bytes]]) -> None:
 def settings(lake: Path, host: str, port: int, database: str | None) -> dict[str, str]:
     """Environment variables of the server, of workers, and of the runs they start."""
     home = lake / ".prefect"
-    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104  to be told apart from an address
-    found = {
+    client_host = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104  to be told apart from an address
+    variables = {
         "PREFECT_HOME": str(home),
         "PREFECT_SERVER_API_HOST": host,
         "PREFECT_SERVER_API_PORT": str(port),
-        "PREFECT_API_URL": f"http://{shown}:{port}/api",
+        "PREFECT_API_URL": f"http://{client_host}:{port}/api",
         # The UI asks whom it came from, whatever name that has in the browser.
         "PREFECT_SERVER_UI_API_URL": "/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -178,22 +178,22 @@ def settings(lake: Path, host: str, port: int, database: str | None) -> dict[str
         "GRADSIEVE_LAKE": str(lake),
     }
     if database:
-        found[_DATABASE[1]] = found[_DATABASE[0]] = database
+        variables[_DATABASE[1]] = variables[_DATABASE[0]] = database
     if password := os.environ.get(_PASSWORD):
-        found["PREFECT_API_AUTH_STRING"] = password
-    return found
+        variables["PREFECT_API_AUTH_STRING"] = password
+    return variables
 
 
 @contextmanager
-def served(
+def serve(
     lake: Path,
     host: str,
     port: int,
     workers: int,
     database: str | None,
     deployments: Path,
-    stopped: threading.Event,
-) -> Iterator[Served]:
+    stop_event: threading.Event,
+) -> Iterator[Services]:
     """Start all of it and deploy; stop all of it at the end.
 
     Args:
@@ -208,10 +208,10 @@ def served(
     Raises:
         BadConfig: the lake is served already, the port is taken, or several workers would share SQLite.
         BadArtefact: a child does not start.
-        Stopped: while it started.
+        StopRequest: while it started.
     """
-    named = database or next((os.environ[name] for name in _DATABASE if os.environ.get(name)), None)
-    check(host, port, workers, database, named)
+    database_url = database or next((os.environ[name] for name in _DATABASE if os.environ.get(name)), None)
+    check(host, port, workers, database, database_url)
     home = lake / ".prefect"
     home.mkdir(parents=True, exist_ok=True)
     lock = FileLock(home / "serve.lock")
@@ -222,24 +222,26 @@ def served(
             where=f"lake {lake}", expected="one gradsieve serve", got="another at work", do="Stop that one first."
         ) from error
     environment = settings(lake, host, port, database)
-    running = Served(environment["PREFECT_API_URL"].removesuffix("/api"), home, environment, stopped, named is None)
+    services = Services(
+        environment["PREFECT_API_URL"].removesuffix("/api"), home, environment, stop_event, database_url is None
+    )
     try:
-        running.start("server", "server", "start")
-        running.until_it_answers()
-        running.deploy(deployments)
+        services.start("server", "server", "start")
+        services.until_it_answers()
+        services.deploy(deployments)
         if any(os.environ.get(name) for name in ("GRADSIEVE_WEBHOOK", "GRADSIEVE_NOTIFY")):
-            running.module("flows.operations.automations")
-        if running.alone:
-            running.resume_later()
+            services.module("flows.operations.automations")
+        if services.alone:
+            services.resume_later()
         for number in range(1, workers + 1):
-            running.start_worker(f"worker-{number}")
-        yield running
+            services.start_worker(f"worker-{number}")
+        yield services
     finally:
-        running.stop()
+        services.stop()
         lock.release()
 
 
-def check(host: str, port: int, workers: int, database: str | None, named: str | None) -> None:
+def check(host: str, port: int, workers: int, database: str | None, database_url: str | None) -> None:
     """Refuse what would hang, lie open or tell a secret.
 
     Args:
@@ -256,7 +258,7 @@ def check(host: str, port: int, workers: int, database: str | None, named: str |
             got="one with a password",
             do=f"Put the password into PGPASSWORD, or the whole URL into {_DATABASE[0]}.",
         )
-    if workers > 1 and not (named or "").startswith("postgresql"):
+    if workers > 1 and not (database_url or "").startswith("postgresql"):
         raise BadConfig(
             where="option workers",
             expected="1 with SQLite, which several workers lock each other out of",

@@ -29,15 +29,15 @@ class ServerApi:
         """
         user, _, password = (self.login or "").partition(":")
         auth = httpx.BasicAuth(user, password) if self.login else None
-        asked = 0
+        attempts = 0
         while True:
             answer = httpx.request(
                 method, f"{self.url}/{path}", auth=auth, json=None if method == "GET" else body, timeout=30,
                 trust_env=False,
             )  # fmt: skip
-            asked += 1
+            attempts += 1
             # SQLite is busy, by Prefect's word for it.
-            if answer.status_code != _BUSY or asked == _ASKS:
+            if answer.status_code != _BUSY or attempts == _ASKS:
                 break
             time.sleep(1)
         answer.raise_for_status()

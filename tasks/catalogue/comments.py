@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import duckdb
 
-from tasks.catalogue.views import quoted, string
+from tasks.catalogue.views import quote_name, string
 
 VIEWS = {
     "runs": "A run of gradsieve clean, and what it found.",
@@ -219,7 +219,7 @@ def comment_on_shards(db: duckdb.DuckDBPyConnection, columns: Iterable[str]) -> 
 def _write(db: duckdb.DuckDBPyConnection, names: Iterable[tuple[str, ...]]) -> None:
     comments = ((name, _of_column(*name[1:]) if name[3:] else _of_view(*name[1:])) for name in names)
     statements = (
-        f"COMMENT ON {'COLUMN' if name[3:] else 'VIEW'} {'.'.join(map(quoted, name))} IS {string(comment)};\n"
+        f"COMMENT ON {'COLUMN' if name[3:] else 'VIEW'} {'.'.join(map(quote_name, name))} IS {string(comment)};\n"
         for name, comment in comments
         if comment
     )

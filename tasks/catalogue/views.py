@@ -32,7 +32,7 @@ from tasks.pipeline.schemas import (
     SAMPLES,
     SEARCH,
     SUSPECTS,
-    TRACED,
+    TRACES,
 )
 from tasks.pipeline.stored_names import inside
 from tasks.versions.history import History, datasets
@@ -69,7 +69,7 @@ SHOWN_AS = {
 # The Arrow file whose scalars a Parquet file of the same name holds.
 _SHARD = "'gradients/' || parse_filename(__file, true) || '.arrow'"
 # Rows of so many of a dataset's newest versions have views of their own, and of those a tag points at.
-_SHOWN = 50
+_MOST_VERSIONS = 50
 
 
 def definition(lake: Path) -> str:
@@ -94,7 +94,7 @@ def _sources(lake: Path) -> dict[str, str]:
         "decisions": _parquet(lake, f"versions/{WHOLE}/contents/*/decisions.parquet", DECISIONS),
         "comparisons": _parquet(lake, COMPARISONS, COMPARISON),
         "traces": _json(lake, f"traces/{WHOLE}/trace.json", _TRACE),
-        "traced": _parquet(lake, f"traces/{WHOLE}/traced.parquet", TRACED),
+        "traced": _parquet(lake, f"traces/{WHOLE}/traced.parquet", TRACES),
         "checkpoints": literal(lake, f"runs/{WHOLE}/checkpoints/*.pt"),
     }
 
@@ -119,11 +119,11 @@ def _of_runs(lake: Path) -> Iterable[str]:
     }  # fmt: skip
     for view, (pattern, schema, columns) in tables.items():
         index = -2 - pattern.count("/")
-        listed = columns.replace("*", "* EXCLUDE __file", 1)
+        selection = columns.replace("*", "* EXCLUDE __file", 1)
         files = _parquet(lake, f"runs/{WHOLE}/{pattern}", schema)
         yield f"""
             CREATE VIEW {view} AS
-                SELECT parse_path(__file)[{index}] AS run_id, {listed} FROM {files};
+                SELECT parse_path(__file)[{index}] AS run_id, {selection} FROM {files};
             CREATE VIEW latest.{view} AS
                 SELECT * FROM main.{view} WHERE run_id IN (SELECT run_id FROM main.runs WHERE latest);
         """
@@ -131,13 +131,13 @@ def _of_runs(lake: Path) -> Iterable[str]:
 
 def _of_datasets(lake: Path) -> Iterable[str]:
     newest: dict[str, tuple[str, str]] = {}
-    for recorded in RecordedRun.all_of(lake):
-        newest[recorded.dataset] = max(newest.get(recorded.dataset, ("", "")), (recorded.recorded, recorded.run_id))
+    for record in RecordedRun.all_of(lake):
+        newest[record.dataset] = max(newest.get(record.dataset, ("", "")), (record.recorded, record.run_id))
     for dataset, (_, run_id) in sorted(newest.items()):
         folder = inside(lake / "runs", run_id, single=True)
-        shown = f"* {_renamed(sorted((folder / 'samples').glob('*.parquet')))}"
+        selection = f"* {_renaming(sorted((folder / 'samples').glob('*.parquet')))}"
         files = literal(folder, "samples/*.parquet")
-        yield f"CREATE VIEW data.{quoted(dataset)} AS SELECT {shown} FROM read_parquet({files});\n"
+        yield f"CREATE VIEW data.{quote_name(dataset)} AS SELECT {selection} FROM read_parquet({files});\n"
 
 
 def _of_versions(lake: Path) -> Iterable[str]:
@@ -148,12 +148,12 @@ def _of_versions(lake: Path) -> Iterable[str]:
     for dataset in datasets(objects):
         history = History(objects, dataset)
         tags = history.tags()
-        wanted = {f"v{number:04d}" for number in history.numbers()[-_SHOWN:]} | set(tags.values())
-        for version in sorted(wanted):
+        versions = {f"v{number:04d}" for number in history.numbers()[-_MOST_VERSIONS:]} | set(tags.values())
+        for version in sorted(versions):
             manifest = history.manifest(int(version[1:]))
             rows = _rows(lake / "versions" / dataset, manifest)
             names = [version, *sorted(tag for tag, there in tags.items() if there == version)] if rows else []
-            yield from (f"CREATE VIEW data.{quoted(f'{dataset}@{name}')} AS {rows};\n" for name in names)
+            yield from (f"CREATE VIEW data.{quote_name(f'{dataset}@{name}')} AS {rows};\n" for name in names)
 
 
 def _rows(home: Path, manifest: Manifest) -> str | None:
@@ -167,35 +167,35 @@ def _rows(home: Path, manifest: Manifest) -> str | None:
     if not all(path.is_file() for path in paths.values()):
         return None
 
-    def listed(names: Iterable[str]) -> str:
+    def literals(names: Iterable[str]) -> str:
         return ", ".join(literal(paths[name]) for name in names)
 
-    renamed = _renamed(paths[part.path] for part in content.parts)
+    renaming = _renaming(paths[part.path] for part in content.parts)
     if content.plain is not None:
-        plain = listed(f"{content.folder}/data/{file.name}" for file in content.plain)
-        return f"SELECT * {renamed} FROM read_parquet([{plain}])"
+        plain = literals(f"{content.folder}/data/{file.name}" for file in content.plain)
+        return f"SELECT * {renaming} FROM read_parquet([{plain}])"
     return f"""
-        SELECT p.* REPLACE (coalesce(d.new_label, p.label) AS label) {renamed}
-        FROM read_parquet([{listed(part.path for part in content.parts)}]) p
-        LEFT JOIN read_parquet({listed([content.decided])}) d ON p.sample_id = d.sample_id
+        SELECT p.* REPLACE (coalesce(d.new_label, p.label) AS label) {renaming}
+        FROM read_parquet([{literals(part.path for part in content.parts)}]) p
+        LEFT JOIN read_parquet({literals([content.decided])}) d ON p.sample_id = d.sample_id
         WHERE d.decision IS DISTINCT FROM 'remove'"""
 
 
-def _renamed(files: Iterable[Path]) -> str:
+def _renaming(files: Iterable[Path]) -> str:
     """What the view calls a dataset's rows; a column of the dataset's own that bears a new name keeps its values under
     another, as one does that bears an old name (tasks/ingestion/readers/tabular)."""
-    shown = {name: SHOWN_AS[name] for name in SAMPLES.names if name in SHOWN_AS}
+    new_names = {name: SHOWN_AS[name] for name in SAMPLES.names if name in SHOWN_AS}
     columns = next((pq.read_schema(path).names for path in files), [])
-    shown |= {name: f"original_{name}" for name in columns if name.lower() in shown.values()}
-    return f"RENAME ({', '.join(f'{quoted(name)} AS {quoted(new)}' for name, new in shown.items())})"
+    new_names |= {name: f"original_{name}" for name in columns if name.lower() in new_names.values()}
+    return f"RENAME ({', '.join(f'{quote_name(name)} AS {quote_name(new)}' for name, new in new_names.items())})"
 
 
 def _json(lake: Path, pattern: str, columns: dict[str, str]) -> str:
     """JSON documents as a table with the columns ``columns`` and ``__file``; no rows where there is none yet."""
     if not has(lake, pattern):
-        return _nothing(columns)
-    listed = ", ".join(f"{quoted(name)}: '{kind}'" for name, kind in columns.items())
-    return f"read_json({literal(lake, pattern)}, format = 'auto', filename = '__file', columns = {{{listed}}})"
+        return _empty_relation(columns)
+    types = ", ".join(f"{quote_name(name)}: '{kind}'" for name, kind in columns.items())
+    return f"read_json({literal(lake, pattern)}, format = 'auto', filename = '__file', columns = {{{types}}})"
 
 
 def _parquet(lake: Path, pattern: str, schema: pa.Schema) -> str:
@@ -203,17 +203,17 @@ def _parquet(lake: Path, pattern: str, schema: pa.Schema) -> str:
     is none yet."""
     columns = _types(schema)
     if not has(lake, pattern):
-        return _nothing({SHOWN_AS.get(name, name): kind for name, kind in columns.items()})
-    listed = ", ".join(
+        return _empty_relation({SHOWN_AS.get(name, name): kind for name, kind in columns.items()})
+    fields = ", ".join(
         f"{string(name)}: {{name: {string(SHOWN_AS.get(name, name))}, type: '{kind}', default_value: NULL}}"
         for name, kind in columns.items()
     )
-    return f"read_parquet({literal(lake, pattern)}, filename = '__file', schema = MAP {{{listed}}})"
+    return f"read_parquet({literal(lake, pattern)}, filename = '__file', schema = MAP {{{fields}}})"
 
 
-def _nothing(columns: dict[str, str]) -> str:
-    listed = ", ".join(f"NULL::{kind} AS {quoted(name)}" for name, kind in columns.items())
-    return f"(SELECT {listed}, NULL::VARCHAR AS __file WHERE false)"
+def _empty_relation(columns: dict[str, str]) -> str:
+    nulls = ", ".join(f"NULL::{kind} AS {quote_name(name)}" for name, kind in columns.items())
+    return f"(SELECT {nulls}, NULL::VARCHAR AS __file WHERE false)"
 
 
 def _types(schema: pa.Schema) -> dict[str, str]:
@@ -221,9 +221,9 @@ def _types(schema: pa.Schema) -> dict[str, str]:
 
 
 @cache
-def _types_of(serialized: bytes) -> dict[str, str]:
+def _types_of(schema_bytes: bytes) -> dict[str, str]:
     """Column → DuckDB's own name for its type."""
-    schema = pa.ipc.read_schema(pa.py_buffer(serialized))
+    schema = pa.ipc.read_schema(pa.py_buffer(schema_bytes))
     with duckdb.connect() as db:
         relation = db.from_arrow(schema.empty_table())
         return {name: str(kind) for name, kind in zip(relation.columns, relation.types, strict=True)}
@@ -237,7 +237,7 @@ def _columns_of(lake: Path, pattern: str) -> list[str]:
     return list(columns)
 
 
-def quoted(name: str) -> str:
+def quote_name(name: str) -> str:
     """A name of SQL, whatever it holds."""
     return '"' + name.replace('"', '""') + '"'
 

@@ -37,11 +37,11 @@ def resolve(device: Device) -> torch.device:
 
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if device == "auto":
-        return torch.device(next(name for name, available in there.items() if available))
+        return torch.device(next(name for name, is_available in there.items() if is_available))
     if not there[device]:
         raise BadConfig(
             where="option device",
-            expected=f"one of auto, {', '.join(name for name, found in there.items() if found)} on this machine",
+            expected=f"one of auto, {', '.join(name for name in there if there[name])} on this machine",
             got=device,
             do="Use auto, or install the torch build for your accelerator.",
         )
@@ -58,11 +58,13 @@ def exclusive(device: Device) -> Iterator[torch.device]:
     """
     import torch
 
-    found = resolve(device)
-    with _ONE_JOB, _one_of(found) as index:
-        if found.type == "cpu":
-            asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-            torch.set_num_threads(int(asked) if asked.isdigit() and int(asked) else max(1, (os.cpu_count() or 2) // 2))
+    resolved = resolve(device)
+    with _ONE_JOB, _one_of(resolved) as index:
+        if resolved.type == "cpu":
+            threads = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+            torch.set_num_threads(
+                int(threads) if threads.isdigit() and int(threads) else max(1, (os.cpu_count() or 2) // 2)
+            )
         yield index
 
 
@@ -75,14 +77,14 @@ def claim(device: Device) -> Iterator[torch.device]:
     """
     import torch
 
-    found = resolve(device)
-    if found.type != "cpu":
-        with _one_of(found) as index:
+    resolved = resolve(device)
+    if resolved.type != "cpu":
+        with _one_of(resolved) as index:
             yield index
         return
     with _SIDE_BY_SIDE:
         torch.set_num_threads(1)
-        yield found
+        yield resolved
 
 
 @contextmanager

@@ -62,7 +62,7 @@ class BadArtefact(GradsieveError):
 
 
 @contextmanager
-def needing(package: str, where: str, do: str) -> Iterator[None]:
+def require_package(package: str, where: str, do: str) -> Iterator[None]:
     """Around an import of what is installed only where it is wanted.
 
     Args:

@@ -40,17 +40,17 @@ class Form(BaseModel):
     def _out_of_the_group(cls, value: Any) -> Any:
         if not isinstance(value, dict) or not isinstance(value.get("advanced"), dict):
             return value
-        flat = {name: given for name, given in value.items() if name != "advanced"}
-        for name, given in value["advanced"].items():
-            if name not in cls.later() or (name in flat and not cls._untouched(name, given)):
+        flat = {name: option_value for name, option_value in value.items() if name != "advanced"}
+        for name, option_value in value["advanced"].items():
+            if name not in cls.later() or (name in flat and not cls._is_default(name, option_value)):
                 raise ValueError(f"advanced.{name}: expected one of {', '.join(cls.later())}, each once")
-            flat.setdefault(name, given)
+            flat.setdefault(name, option_value)
         return flat
 
     @classmethod
-    def _untouched(cls, name: str, given: Any) -> bool:
+    def _is_default(cls, name: str, value: Any) -> bool:
         try:
-            return cls.model_validate({name: given}) == cls()
+            return cls.model_validate({name: value}) == cls()
         except ValidationError:
             return False
 

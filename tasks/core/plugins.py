@@ -58,6 +58,10 @@ class Registry(Generic[P]):
                 kind = member.model_fields["kind"].default
                 if not isinstance(kind, str):
                     continue  # a base class of several components of one file
+                if not (member.__doc__ or "").strip():
+                    raise TypeError(
+                        f"{member.__qualname__} needs a docstring: --help shows its first line ({module.__file__})"
+                    )
                 if kind in components:
                     names = f"{member.__qualname__} and {components[kind].__qualname__}"
                     raise TypeError(f"{names} are both called {kind!r}")
@@ -92,13 +96,13 @@ class Choice(BaseModel, Generic[P]):
             properties = cast("JsonDict", schema["properties"])
             components = registry.components if registry else {}
             cast("JsonDict", properties["kind"])["enum"] = list(components)
-            named = {
+            option_names = {
                 kind: [name for name in component.model_fields if name != "kind"]
                 for kind, component in components.items()
             }
             # The form shows Markdown.
-            listed = "".join(f"\n- **{kind}**: {', '.join(names)}" for kind, names in named.items() if names)
-            cast("JsonDict", properties["options"])["description"] = f"Its options, as JSON. By kind:\n{listed}"
+            bullets = "".join(f"\n- **{kind}**: {', '.join(names)}" for kind, names in option_names.items() if names)
+            cast("JsonDict", properties["options"])["description"] = f"Its options, as JSON. By kind:\n{bullets}"
 
         if registry is not None:
             cls.model_config["json_schema_extra"] = drop_down
@@ -120,8 +124,8 @@ class Choice(BaseModel, Generic[P]):
     @model_validator(mode="after")
     def _options_fit_the_component(self) -> Choice[P]:
         if self.kind not in self.registry.components:
-            known = ", ".join(self.registry.components)
-            raise ValueError(f"{self.kind!r} is not one of: {known}")
+            kinds = ", ".join(self.registry.components)
+            raise ValueError(f"{self.kind!r} is not one of: {kinds}")
         try:
             self.component  # noqa: B018  building it is the check
         except ValidationError as error:

@@ -13,7 +13,7 @@ _STOP = threading.Event()
 _EVERY_SECONDS = 10.0
 
 
-class Stopped(Exception):
+class StopRequest(Exception):
     """The run was asked to stop; what is finished is kept."""
 
 
@@ -28,16 +28,16 @@ def go_on() -> None:
 
 
 def check() -> None:
-    """Raise ``Stopped`` if the run was asked to stop. Called once a batch."""
+    """Raise ``StopRequest`` if the run was asked to stop. Called once a batch."""
     if _STOP.is_set():
-        raise Stopped
+        raise StopRequest
 
 
 class Display(Protocol):
     """Where progress is shown."""
 
     def start(self, label: str, total: int) -> int: ...
-    def advance(self, job: int, done: int, note: str) -> None: ...
+    def advance(self, job: int, steps: int, note: str) -> None: ...
     def finish(self, job: int) -> None: ...
 
 

@@ -15,7 +15,7 @@ class Runner(Component):
     kind: Literal["threads", "processes", "dask", "ray"] = Field(
         default="threads",
         description="threads of this process; processes of this machine; a dask or ray cluster (pip install "
-        "'gradsieve[dask]' or '[ray]').",
+        "-e '.[dask]' or '.[ray]').",
     )
     workers: int | None = Field(
         default=None, ge=1, description="How many; default 4 threads, else half the processors. A cluster has its own."

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
-from tasks.core.errors import BadConfig, needing
+from tasks.core.errors import BadConfig, require_package
 from tasks.dataset.pretrained_files import digest_of, locate
 
 HASHED_WORDS = "words"
@@ -192,7 +192,7 @@ def _with_length(file: Path, _digest: str, length: int | None, pad: int) -> Any:
 
 def _open(file: Path) -> Any:
     do = "pip install -e '.[text]', or take the tokenizer words, which needs nothing."
-    with needing("tokenizers", "the reader's tokenizer", do):
+    with require_package("tokenizers", "the reader's tokenizer", do):
         from tokenizers import Tokenizer
     try:
         return Tokenizer.from_file(str(file))

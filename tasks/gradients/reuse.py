@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from tasks.dataset.samples import Inputs, sample_paths
 from tasks.gradients.shard_metadata import ShardMetadata
-from tasks.pipeline.arrow_files import mapped
+from tasks.pipeline.arrow_files import map_table
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.recorded_run import stages_of
 
@@ -57,7 +57,7 @@ class BaseShard:
         for artefact in self.shards if self.same.all() else []:
             paths = self.run.paths(artefact, ".arrow", "gradients")
             if paths and paths[0].name == f"{name}.arrow":
-                tables = [mapped(path) for path in paths]
+                tables = [map_table(path) for path in paths]
                 ids = pa.concat_arrays([c for table in tables for c in table["sample_id"].chunks])
                 same = len(ids) == len(self.ids) and pc.all(pc.is_in(ids, value_set=self.ids)).as_py()
                 if same and self._alike(tables[0].schema):
@@ -73,7 +73,7 @@ class BaseShard:
         missing = int(self.same.sum())
         for artefact in self.shards:
             for path in self.run.paths(artefact, ".arrow", "gradients") if missing else []:
-                table = mapped(path)
+                table = map_table(path)
                 if not self._alike(table.schema):
                     continue
                 for batch in table.to_batches():

@@ -24,7 +24,7 @@ from tasks.gradients.shard_metadata import ShardMetadata as ShardMetadata
 from tasks.gradients.shard_metadata import difference
 from tasks.gradients.shard_writer import ShardWriter as ShardWriter
 from tasks.pipeline.arrow_files import MappedFile
-from tasks.pipeline.arrow_files import mapped as mapped
+from tasks.pipeline.arrow_files import map_table as map_table
 from tasks.pipeline.artefacts import Artefact, Run
 
 # The columns that hold a vector for each sample, as far as a run has them.
@@ -240,7 +240,7 @@ class GradientShards:
                 where="the dense gradient matrix",
                 expected=f"at most {largest / 2**30:.1f} GiB",
                 got=f"{len(self):,} × {self.dimensions:,} float32 = {self.dense_bytes / 2**30:.1f} GiB",
-                do="Use the detectors l1 or l2, which need no matrix, a projection, or raise memory-gib.",
+                do="Use the detectors l1 or l2, which need no matrix, a projection, or raise --memory-gib.",
             )
         matrix = np.empty((len(self), self.dimensions), np.float32)
         for rank, rows in self.blocks():

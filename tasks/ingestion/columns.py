@@ -75,9 +75,9 @@ def width_of(column: pa.Array) -> int:
         lengths = pc.drop_null(pc.list_value_length(column))
         return kind.list_size if pa.types.is_fixed_size_list(kind) else (lengths[0].as_py() if len(lengths) else 0)
     if pa.types.is_string(kind):
-        filled = column.filter(pc.fill_null(pc.not_equal(column, ""), fill_value=False))
-        numbers = pc.sum(pc.match_substring_regex(filled, NUMBER)).as_py() or 0
-        return 1 if numbers * 2 > len(filled) else 0
+        cells = column.filter(pc.fill_null(pc.not_equal(column, ""), fill_value=False))
+        numbers = pc.sum(pc.match_substring_regex(cells, NUMBER)).as_py() or 0
+        return 1 if numbers * 2 > len(cells) else 0
     return 1 if is_number(kind) or pa.types.is_boolean(kind) else 0
 
 
@@ -106,14 +106,14 @@ def _plain(kind: pa.DataType) -> str:
     return str(kind).partition("<")[0]
 
 
-def as_text(column: pa.Array, *, trimmed: bool = True) -> pa.Array:
+def as_text(column: pa.Array, *, trim: bool = True) -> pa.Array:
     """Text, without the white space around it unless that counts; null where there is nothing else."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if is_text(column.type):
         column = column.cast(pa.string())
         words = pc.utf8_trim_whitespace(column)
-        return pc.if_else(pc.equal(words, ""), pa.scalar(None, pa.string()), words if trimmed else column)
+        return pc.if_else(pc.equal(words, ""), pa.scalar(None, pa.string()), words if trim else column)
     if pa.types.is_nested(column.type):
         return pa.array([None if v is None else json.dumps(v, default=str) for v in column.to_pylist()], pa.string())
     return column.cast(pa.string())
@@ -124,13 +124,13 @@ def as_numbers(column: pa.Array, name: str, reject: RejectRows) -> pa.Array:
     if not (is_number(column.type) or pa.types.is_boolean(column.type)):
         column = as_text(column)
     if pa.types.is_string(column.type):
-        filled = pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(column), ""), fill_value=False)
+        has_value = pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(column), ""), fill_value=False)
         number = pc.fill_null(pc.match_substring_regex(column, NUMBER), fill_value=False)
-        reject(~filled.to_numpy(zero_copy_only=False), "missing value", f"column {name}")
-        bad = pc.and_(filled, pc.invert(number)).to_numpy(zero_copy_only=False)
+        reject(~has_value.to_numpy(zero_copy_only=False), "missing value", f"column {name}")
+        bad = pc.and_(has_value, pc.invert(number)).to_numpy(zero_copy_only=False)
         reject(bad, "not a number", f"column {name}", column)
-        parsed = pc.if_else(number, pc.utf8_trim_whitespace(column), pa.scalar(None, pa.string())).cast(pa.float64())
-        return _finite(parsed, name, reject)
+        values = pc.if_else(number, pc.utf8_trim_whitespace(column), pa.scalar(None, pa.string())).cast(pa.float64())
+        return _finite(values, name, reject)
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.uint8())
     if pa.types.is_decimal(column.type) or pa.types.is_float16(column.type):
@@ -174,9 +174,9 @@ def as_vectors(column: pa.Array, width: int, name: str, reject: RejectRows) -> p
     return pa.FixedSizeListArray.from_arrays(pa.array(clean.ravel(), target), width)
 
 
-def as_texts(column: pa.Array, name: str, reject: RejectRows, *, trimmed: bool = True) -> pa.Array:
+def as_texts(column: pa.Array, name: str, reject: RejectRows, *, trim: bool = True) -> pa.Array:
     """A column of text, without the white space around it unless that counts; rows without a word are rejected."""
-    column = as_text(column, trimmed=trimmed)
+    column = as_text(column, trim=trim)
     reject(column.is_null().to_numpy(zero_copy_only=False), "missing value", f"column {name}")
     return column
 

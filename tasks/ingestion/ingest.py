@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from tasks.ingestion.label_noise import planting_of
+from tasks.ingestion.label_noise import label_noise_of
 from tasks.ingestion.readers import Reader
 from tasks.ingestion.survey import check_classes, survey_of
 from tasks.ingestion.two_passes import (
     Ingestion,
     by_reason,
     check_share,
-    limited,
+    limit_rows,
     spool_rows,
     write_rejects,
     write_shards,
@@ -33,13 +33,13 @@ def ingest(run: Run, reader: Reader, options: Ingestion) -> Artefact:
     payload, chunks = reader.open()
     with run.draft("samples") as draft:
         spool = draft.folder / "spool.parquet"
-        rejects, read, unused = spool_rows(limited(chunks, reader.limit), payload, reader.held_out, spool)
+        rejects, read, unused = spool_rows(limit_rows(chunks, reader.limit), payload, reader.held_out, spool)
         survey = survey_of(spool, *reader.says, where=f"reader {reader.kind}")
         rejects += survey.rejects
         check_share(run, rejects, read, options.max_rejects)
         check_classes(survey, read, f"reader {reader.kind}")
-        planting = planting_of(spool, survey, reader.noise, payload)
-        facts = write_shards(spool, survey, payload, planting, draft.path, options.shard_rows)
+        label_noise = label_noise_of(spool, survey, reader.noise, payload)
+        facts = write_shards(spool, survey, payload, label_noise, draft.path, options.shard_rows)
         write_rejects(rejects, draft.path("rejects.parquet", len(rejects)))
         spool.unlink()
         return draft.commit(
@@ -48,6 +48,6 @@ def ingest(run: Run, reader: Reader, options: Ingestion) -> Artefact:
             rejects=by_reason(rejects),
             unused=[{"column": column, "reason": reason} for column, reason in unused.items()],
             duplicates=survey.duplicates,
-            leaking_duplicates=survey.leaking,
+            leaking_duplicates=survey.leak_count,
             **facts,
         )

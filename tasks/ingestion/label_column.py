@@ -23,13 +23,13 @@ def labels_of(column: pa.Array, target: TargetKind, separator: str, name: str, r
     if target == "labels":
         return _sets(column, separator, name, reject)
     if target == "response":
-        return as_text(column, trimmed=False)  # every mark of it is what a model learns to write
+        return as_text(column, trim=False)  # every mark of it is what a model learns to write
     label = as_text(column)
     nan = pc.fill_null(pc.equal(pc.utf8_lower(label), "nan"), fill_value=False)
     return pc.if_else(nan, pa.scalar(None, pa.string()), label)
 
 
-def unjudged(bad: np.ndarray, reason: str, detail: str, values: pa.Array | None = None) -> None:
+def ignore_rejects(bad: np.ndarray, reason: str, detail: str, values: pa.Array | None = None) -> None:
     """A clean label that cannot be read is one that is not known: no reason to reject its row."""
 
 
@@ -39,21 +39,21 @@ def check_labels(column: pa.Array, target: TargetKind, name: str, where: str) ->
     Raises:
         BadInput: it does.
     """
-    nested = pa.types.is_nested(column.type) or pa.types.is_binary(column.type)
-    shown = ", ".join(str(value) for value in column.slice(0, 3).to_pylist())[:80]
+    is_nested = pa.types.is_nested(column.type) or pa.types.is_binary(column.type)
+    examples = ", ".join(str(value) for value in column.slice(0, 3).to_pylist())[:80]
     if target == "number" and not _may_be_numbers(column):
         raise BadInput(
             where=f"{where}, label column {name!r}",
             expected="numbers",
-            got=f"{column.type} ({shown} …)",
+            got=f"{column.type} ({examples} …)",
             do="Choose another label column, or leave target at class.",
         )
     floats = _are_floats(column)
-    if target == "class" and (floats or nested):
+    if target == "class" and (floats or is_nested):
         raise BadInput(
             where=f"{where}, label column {name!r}",
             expected="class labels: text, integers or booleans",
-            got=f"{'floats' if floats else column.type} ({shown} …)",
+            got=f"{'floats' if floats else column.type} ({examples} …)",
             do="Choose another label column, cast whole numbers to integers, or set target to number or labels.",
         )
 
@@ -99,9 +99,9 @@ def _sets(column: pa.Array, separator: str, name: str, reject: RejectRows) -> pa
     A label that holds the separator would be read as two: its row is rejected.
     """
     if is_list(column.type):
-        given = column.to_pylist()
+        sets = column.to_pylist()
     else:
-        given = [None if text is None else text.split(separator) for text in as_text(column).to_pylist()]
-    torn = np.array([any(separator in str(one) for one in labels or ()) for labels in given], bool)
+        sets = [None if text is None else text.split(separator) for text in as_text(column).to_pylist()]
+    torn = np.array([any(separator in str(one) for one in labels or ()) for labels in sets], bool)
     reject(torn, "separator within a label", f"label column {name}", column)
-    return pa.array([None if labels is None else set_text(labels, separator) for labels in given], pa.string())
+    return pa.array([None if labels is None else set_text(labels, separator) for labels in sets], pa.string())

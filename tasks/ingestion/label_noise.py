@@ -42,7 +42,7 @@ class LabelNoise:
     pool: list[str] | None = None
     """Labels that are no classes flip to any other of these, uniformly."""
 
-    def planted(self, batch: pa.RecordBatch, ids: list[str], keep: np.ndarray) -> tuple[pa.Array, pa.Array, int]:
+    def plant(self, batch: pa.RecordBatch, ids: list[str], keep: np.ndarray) -> tuple[pa.Array, pa.Array, int]:
         """Labels after the flips, the clean ones beside them, and how many flips there are.
 
         A clean label that the source knows stays what it is.
@@ -54,17 +54,17 @@ class LabelNoise:
         """
         names = self.classes if self.pool is None else self.pool
         index = {label: i for i, label in enumerate(names)}
-        given = batch["label"].to_pylist()
-        labels = np.array([index.get(label, 0) for label in given], np.int64)
+        labels_before = batch["label"].to_pylist()
+        indices = np.array([index.get(label, 0) for label in labels_before], np.int64)
         draws = np.where(_is_train(batch) & keep, flip_draws(ids, self.noise), np.inf)
-        flipped = self._flipped(batch, ids, labels, draws)
-        changed = flipped != labels
-        new = [names[f] if c else g for f, c, g in zip(flipped, changed, given, strict=True)]
-        known = batch["clean_label"].to_pylist()
-        clean = [g if truth is None else truth for truth, g in zip(known, given, strict=True)]
-        return pa.array(new, pa.string()), pa.array(clean, pa.string()), int(changed.sum())
+        targets = self._flip(batch, ids, indices, draws)
+        is_flip = targets != indices
+        new = [names[f] if c else g for f, c, g in zip(targets, is_flip, labels_before, strict=True)]
+        truths = batch["clean_label"].to_pylist()
+        clean = [g if truth is None else truth for truth, g in zip(truths, labels_before, strict=True)]
+        return pa.array(new, pa.string()), pa.array(clean, pa.string()), int(is_flip.sum())
 
-    def _flipped(self, batch: pa.RecordBatch, ids: list[str], labels: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    def _flip(self, batch: pa.RecordBatch, ids: list[str], labels: np.ndarray, draws: np.ndarray) -> np.ndarray:
         from tasks.kernels.noise import flip_labels  # torch: not before a label is to be flipped
 
         k = len(self.classes if self.pool is None else self.pool)
@@ -75,12 +75,12 @@ class LabelNoise:
         flips = np.flatnonzero(draws < self.cutoff)  # only their inputs are decoded
         inputs = batch.select(list(self.payload.columns)).take(pa.array(flips))
         step = max(1, _VALUES // self._targets.inputs)
-        flipped = labels.copy()
+        targets = labels.copy()
         for first in range(0, len(flips), step):
             at = flips[first : first + step]
             x = self._features(to_array(inputs.slice(first, step), self.payload))
-            flipped[at] = self._targets(x, labels[at], choose[at])
-        return flipped
+            targets[at] = self._targets(x, labels[at], choose[at])
+        return targets
 
     def _features(self, x: np.ndarray) -> np.ndarray:
         if self.payload.tokens is None:
@@ -100,7 +100,7 @@ class LabelNoise:
         return InstanceTargets(inputs, len(self.classes), self.noise.seed, centre=self.payload.is_image)
 
 
-def planting_of(spool: Path, survey: Survey, noise: Noise, payload: Payload) -> LabelNoise | None:
+def label_noise_of(spool: Path, survey: Survey, noise: Noise, payload: Payload) -> LabelNoise | None:
     """The flips that ``noise`` asks for on what the first pass spooled; None when it asks for none."""
     if not noise.share:
         return None
@@ -137,7 +137,7 @@ def _exact_cutoff(spool: Path, survey: Survey, noise: Noise) -> float:
     draws, index = [], 0
     with pq.ParquetFile(spool) as source:
         for batch in source.iter_batches(columns=["sample_id", "split"]):
-            train = _is_train(batch) & survey.kept(index, batch.num_rows)
+            train = _is_train(batch) & survey.keep_mask(index, batch.num_rows)
             ids = survey.names(index, batch["sample_id"].to_pylist())
             draws.append(flip_draws([ids[i] for i in np.flatnonzero(train)], noise))
             index += batch.num_rows

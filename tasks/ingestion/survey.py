@@ -25,7 +25,7 @@ class Survey:
         self.pool: list[str] = []
         """The different labels of the training samples, sorted, where they are no classes."""
         self.duplicates = 0
-        self.leaking = 0
+        self.leak_count = 0
         self.copies: dict[int, int] = {}
         """Position in the spool → which copy of its content it is (1, 2 …); originals are not listed."""
         self.dropped: set[int] = set()
@@ -43,7 +43,7 @@ class Survey:
             for index, content in enumerate(contents, first)
         ]
 
-    def kept(self, first: int, rows: int) -> np.ndarray:
+    def keep_mask(self, first: int, rows: int) -> np.ndarray:
         """Which of ``rows`` consecutive rows from position ``first`` stay: not those of classes nobody can learn."""
         return np.array([index not in self.dropped for index in range(first, first + rows)], bool)
 
@@ -105,7 +105,7 @@ def survey_of(spool: Path, kind: TargetKind = "class", separator: str = "|", whe
         ).fetchall()
         survey.copies = dict(copies)
         survey.duplicates = len(copies)
-        survey.leaking = db.execute(
+        survey.leak_count = db.execute(
             """SELECT count(*) FROM (FROM spool SELECT sample_id GROUP BY sample_id
                HAVING count(*) FILTER (split = 'train') > 0 AND count(*) FILTER (split <> 'train') > 0)"""
         ).fetchall()[0][0]
@@ -137,8 +137,8 @@ def _ask_classes(db: duckdb.DuckDBPyConnection, survey: Survey) -> None:
 
 def _ask_held_out(db: duckdb.DuckDBPyConnection, survey: Survey) -> None:
     """The held-out rows whose set of labels no network can give, for it knows nothing of one of them."""
-    held = [label for (label,) in db.execute("SELECT DISTINCT label FROM spool WHERE split <> 'train'").fetchall()]
-    unheard = {label: "label without training samples" for label in held if survey.target.read(label) is None}
+    labels = [label for (label,) in db.execute("SELECT DISTINCT label FROM spool WHERE split <> 'train'").fetchall()]
+    unheard = {label: "label without training samples" for label in labels if survey.target.read(label) is None}
     _drop(db, survey, unheard, "no training sample has all labels of {!r}")
 
 

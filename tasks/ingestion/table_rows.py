@@ -15,12 +15,12 @@ from tasks.core.errors import BadInput
 from tasks.dataset.payload import Payload
 from tasks.dataset.targets import TargetKind
 from tasks.ingestion.columns import as_images, as_numbers, as_text, as_texts, as_vectors, cast, is_list
-from tasks.ingestion.label_column import labels_of, unjudged
+from tasks.ingestion.label_column import ignore_rejects, labels_of
 from tasks.ingestion.readers import Chunk, Reject
 from tasks.pipeline.schemas import SAMPLES
 
 # Our own columns, and those that DuckDB adds to a table when asked where a row stands.
-RESERVED = (*SAMPLES.names, "filename", "file_row_number", "__file")
+RESERVED_NAMES = (*SAMPLES.names, "filename", "file_row_number", "__file")
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ class Sieve:
     def reject(self, bad: np.ndarray, reason: str, detail: str, values: pa.Array | None = None) -> None:
         """Reject the rows ``bad``, each once, for the first reason there is."""
         for i in np.flatnonzero(bad & self.keep):
-            shown = "" if values is None else f": {str(values[int(i)].as_py())[:80]!r}"
-            self.rejects.append(Reject(int(self.rows[i]), reason, f"{detail}{shown}"))
+            example = "" if values is None else f": {str(values[int(i)].as_py())[:80]!r}"
+            self.rejects.append(Reject(int(self.rows[i]), reason, f"{detail}{example}"))
         self.keep[bad] = False
 
 
@@ -94,10 +94,10 @@ def chunk_of(batch: Batch, mapping: Mapping, roles: Roles, split: str | None) ->
     """
     _check_columns(batch, mapping)
     sieve, table = Sieve(batch), batch.table
-    payload = _inputs(batch, mapping, roles, sieve) | _carried(batch, mapping)
+    payload = _inputs(batch, mapping, roles, sieve) | _extra_columns(batch, mapping)
     labels = labels_of(table.column(roles.label), *roles.says, roles.label, sieve.reject)
     clean = None if roles.clean_label is None else table.column(roles.clean_label)
-    truth = None if clean is None else labels_of(clean, *roles.says, roles.clean_label or "", unjudged)
+    truth = None if clean is None else labels_of(clean, *roles.says, roles.clean_label or "", ignore_rejects)
     mask = pa.array(sieve.keep)
 
     def text(name: str | None) -> pa.Array | None:
@@ -118,11 +118,11 @@ def chunk_of(batch: Batch, mapping: Mapping, roles: Roles, split: str | None) ->
 
 
 def _check_columns(batch: Batch, mapping: Mapping) -> None:
-    lacking = {*mapping.payload.own, *mapping.carried} - set(batch.table.schema.names)
-    if lacking:
+    missing = {*mapping.payload.own, *mapping.carried} - set(batch.table.schema.names)
+    if missing:
         raise BadInput(
             where=batch.source,
-            expected=f"columns {', '.join(sorted(lacking))}, as the first file has",
+            expected=f"columns {', '.join(sorted(missing))}, as the first file has",
             got=", ".join(batch.table.schema.names[:20]),
             do="Give every file the same columns.",
         )
@@ -136,7 +136,7 @@ def _inputs(batch: Batch, mapping: Mapping, roles: Roles, sieve: Sieve) -> dict[
         if mapping.payload.kind == "image":
             values = as_images(column, mapping.payload, name, sieve.reject)
         elif mapping.payload.kind == "tokens":
-            values = as_texts(column, name, sieve.reject, trimmed=roles.says[0] != "response")
+            values = as_texts(column, name, sieve.reject, trim=roles.says[0] != "response")
         elif is_list(mapping.types[name]):
             values = as_vectors(column, mapping.widths[name], name, sieve.reject)
         else:
@@ -145,19 +145,19 @@ def _inputs(batch: Batch, mapping: Mapping, roles: Roles, sieve: Sieve) -> dict[
     return inputs
 
 
-def _carried(batch: Batch, mapping: Mapping) -> dict[str, pa.Array]:
+def _extra_columns(batch: Batch, mapping: Mapping) -> dict[str, pa.Array]:
     """The columns without a role; one that bears a name of ours keeps its values under another."""
-    carried: dict[str, pa.Array] = {}
+    columns: dict[str, pa.Array] = {}
     for name, kind in mapping.carried.items():
         column = batch.table.column(name)
         if column.type != kind:
             column = as_text(column) if kind == pa.string() else cast(column, kind, batch.source, name)
-        carried[f"original_{name}" if name in RESERVED else name] = column
-    return carried
+        columns[f"original_{name}" if name in RESERVED_NAMES else name] = column
+    return columns
 
 
 def _late(batch: Batch, mapping: Mapping, roles: Roles) -> dict[str, str]:
     """Columns that the first rows lack: no sample and no version has them."""
-    known = {*mapping.payload.own, *mapping.carried, *roles.columns}
-    late = [name for name in batch.table.schema.names if name not in known]
+    names = {*mapping.payload.own, *mapping.carried, *roles.columns}
+    late = [name for name in batch.table.schema.names if name not in names]
     return dict.fromkeys(late, "not in the first rows, so in no version either")

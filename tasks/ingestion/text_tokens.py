@@ -22,6 +22,6 @@ class TextTokens(BaseModel):
         default="\n", max_length=200, description="What a model reads between a prompt and its response."
     )
 
-    def made(self, *, answered: bool = False) -> Tokens:
+    def tokenizer_now(self, *, with_response: bool = False) -> Tokens:
         """The tokenizer as it is now; of prompts and responses, if they are answered."""
-        return Tokens.of(self.tokenizer, self.vocabulary, between=self.between if answered else None)
+        return Tokens.of(self.tokenizer, self.vocabulary, between=self.between if with_response else None)

@@ -44,19 +44,19 @@ class Ingestion(Component):
 # ---- first pass: validate, hash, spool ---------------------------------------------------------------------------
 
 
-def limited(chunks: Iterator[Chunk], limit: int | None) -> Iterator[Chunk]:
+def limit_rows(chunks: Iterator[Chunk], limit: int | None) -> Iterator[Chunk]:
     """At most ``limit`` rows of the training source; a separate test source is read whole."""
-    taken = 0
+    count = 0
     for chunk in chunks:
         if limit is None or chunk.split in ("test", "validation"):
             yield chunk
             continue
-        room = limit - taken
+        room = limit - count
         if room <= 0:
             if isinstance(chunk.split, str):
                 continue  # a separate test source may follow
             return
-        taken += min(len(chunk.rows), room)
+        count += min(len(chunk.rows), room)
         yield chunk if len(chunk.rows) <= room else _head(chunk, room)
 
 
@@ -89,7 +89,7 @@ def spool_rows(
         for chunk in chunks:
             read += len(chunk.rows) + len(chunk.rejects)
             unused = chunk.unused | unused
-            batch, bad = _hashed(chunk, payload, held_out)
+            batch, bad = _hash_rows(chunk, payload, held_out)
             rejects += [{"source": chunk.source} | vars(reject) for reject in [*chunk.rejects, *bad]]
             writer = writer or pq.ParquetWriter(spool, batch.schema, compression="lz4")
             writer.write_batch(batch)
@@ -101,7 +101,7 @@ def spool_rows(
     return rejects, read, unused
 
 
-def _hashed(chunk: Chunk, payload: Payload, held_out: dict[str, float]) -> tuple[pa.RecordBatch, list[Reject]]:
+def _hash_rows(chunk: Chunk, payload: Payload, held_out: dict[str, float]) -> tuple[pa.RecordBatch, list[Reject]]:
     n = len(chunk.rows)
     hashes = content_hashes([chunk.payload[name] for name in payload.own])
     split, unknown = _splits(chunk, hashes, held_out)
@@ -148,31 +148,31 @@ def _splits(chunk: Chunk, hashes: list[str], held_out: dict[str, float]) -> tupl
         ends = np.cumsum(list(held_out.values())) * 2**32
         indices = np.searchsorted(ends, [int(key[:8], 16) for key in keys], side="right")
         return [names[index] for index in indices], np.zeros(n, bool)
-    named = [None if name is None else SPLIT_NAMES.get(name.lower()) for name in chunk.split.to_pylist()]
-    return [name or "" for name in named], np.array([name is None for name in named], bool)
+    names_or_none = [None if name is None else SPLIT_NAMES.get(name.lower()) for name in chunk.split.to_pylist()]
+    return [name or "" for name in names_or_none], np.array([name is None for name in names_or_none], bool)
 
 
 # ---- too many ----------------------------------------------------------------------------------------------------
 
 
-def check_share(run: Run, rejects: list[dict[str, Any]], read: int, allowed: float) -> None:
+def check_share(run: Run, rejects: list[dict[str, Any]], read: int, limit: float) -> None:
     """Stop a run that would go on with what is left of a broken source.
 
     Raises:
         TooManyRejects: more than ``allowed`` of the ``read`` rows; all of them then stand in a file of their own.
     """
-    if len(rejects) <= allowed * read:
+    if len(rejects) <= limit * read:
         return
-    kept = run.lake / "rejected" / f"{run.run_id}.parquet"
-    kept.parent.mkdir(exist_ok=True)
-    write_rejects(rejects, kept)
-    fsync(kept)
+    path = run.lake / "rejected" / f"{run.run_id}.parquet"
+    path.parent.mkdir(exist_ok=True)
+    write_rejects(rejects, path)
+    fsync(path)
     reasons = ", ".join(f"{reason} {n:,}" for reason, n in by_reason(rejects).items())
     raise TooManyRejects(
-        where=str(kept),
-        expected=f"at most {allowed:.1%} of {read:,} rows to be rejected",
+        where=str(path),
+        expected=f"at most {limit:.1%} of {read:,} rows to be rejected",
         got=f"{len(rejects):,} ({len(rejects) / max(read, 1):.1%}): {reasons}",
-        do="Every rejected row stands there with its reason. Mend the source, or raise max_rejects.",
+        do="Every rejected row stands there with its reason. Correct the source, or raise --ingestion.max-rejects.",
     )
 
 
@@ -192,38 +192,38 @@ class _Shards:
 
     def __init__(self, split: str, rows: int, path: Callable[[str, int], Path]) -> None:
         self.split, self.rows, self.path = split, rows, path
-        self.written = 0
+        self.row_count = 0
         self._shard = 0
-        self._pending: list[pa.RecordBatch] = []
-        self._held = 0
+        self._buffer: list[pa.RecordBatch] = []
+        self._buffer_rows = 0
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Write as many whole files as there are rows for."""
-        self._pending.append(batch)
-        self._held += batch.num_rows
-        while self._held >= self.rows:
+        self._buffer.append(batch)
+        self._buffer_rows += batch.num_rows
+        while self._buffer_rows >= self.rows:
             self._write()
 
     def close(self) -> None:
         """Write the rest."""
-        if self._held:
+        if self._buffer_rows:
             self._write()
 
     def _write(self) -> None:
-        table = pa.Table.from_batches(self._pending)
+        table = pa.Table.from_batches(self._buffer)
         part, rest = table.slice(0, self.rows).combine_chunks(), table.slice(self.rows)
         target = self.path(f"samples/{self.split}-{self._shard:05d}.parquet", part.num_rows)
         pq.write_table(part, target, compression="zstd", row_group_size=4096)
-        self.written += part.num_rows
+        self.row_count += part.num_rows
         self._shard += 1
-        self._pending, self._held = rest.to_batches(), rest.num_rows
+        self._buffer, self._buffer_rows = rest.to_batches(), rest.num_rows
 
 
 def write_shards(
     spool: Path,
     survey: Survey,
     payload: Payload,
-    planting: LabelNoise | None,
+    label_noise: LabelNoise | None,
     path: Callable[[str, int], Path],
     shard_rows: int,
 ) -> dict[str, Any]:
@@ -233,7 +233,7 @@ def write_shards(
         spool: what the first pass wrote.
         survey: what the whole dataset told.
         payload: of the samples.
-        planting: label flips to plant on the training split, if any.
+        label_noise: label flips to plant on the training split, if any.
         path: gives the place of a file of so many rows.
         shard_rows: rows a file.
 
@@ -241,12 +241,12 @@ def write_shards(
         Facts: classes, samples by split, planted flips, texts that are longer than networks read.
     """
     shards = {split: _Shards(split, shard_rows, path) for split in SPLITS}
-    planted, index, cut = 0, 0, 0
+    flip_count, index, cut = 0, 0, 0
     with pq.ParquetFile(spool) as source:
         for batch in source.iter_batches(batch_size=4096):
-            final, flips = _finalise(batch, index, survey, planting)
+            final, flips = _finalise(batch, index, survey, label_noise)
             index += batch.num_rows
-            planted += flips
+            flip_count += flips
             if payload.tokens:
                 cut += payload.tokens.cut([final[name].to_pylist() for name in payload.columns], payload.shape)
             for split, shard in shards.items():
@@ -260,21 +260,21 @@ def write_shards(
         | texts
         | {
             "classes": list(survey.target.classes),
-            "splits": {split: shard.written for split, shard in shards.items()},
-            "planted": planted,
+            "splits": {split: shard.row_count for split, shard in shards.items()},
+            "planted": flip_count,
         }
     )
 
 
 def _finalise(
-    batch: pa.RecordBatch, first: int, survey: Survey, planting: LabelNoise | None
+    batch: pa.RecordBatch, first: int, survey: Survey, label_noise: LabelNoise | None
 ) -> tuple[pa.RecordBatch, int]:
     ids = survey.names(first, batch["sample_id"].to_pylist())
-    keep = survey.kept(first, batch.num_rows)
+    keep = survey.keep_mask(first, batch.num_rows)
     columns = dict(zip(batch.schema.names, batch.columns, strict=True)) | {"sample_id": pa.array(ids, pa.string())}
     flips = 0
-    if planting is not None:
-        labels, clean_labels, flips = planting.planted(batch, ids, keep)
+    if label_noise is not None:
+        labels, clean_labels, flips = label_noise.plant(batch, ids, keep)
         columns |= {"label": labels, "clean_label": clean_labels}
     final = pa.RecordBatch.from_arrays(list(columns.values()), schema=batch.schema)
     return final.filter(pa.array(keep)), flips

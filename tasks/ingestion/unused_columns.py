@@ -14,12 +14,12 @@ def is_row_number(name: str) -> bool:
     return _ROW_NUMBER.fullmatch(name) is not None
 
 
-def shown(name: str) -> str:
+def display_name(name: str) -> str:
     """A column's name as a reader can see it: between quotes where there is nothing to see."""
     return name if name.strip() else repr(name)
 
 
-def listed(reasons: Mapping[str, str]) -> str:
+def columns_by_reason(reasons: Mapping[str, str]) -> str:
     """Every column by the reason why it is not used.
 
     Args:
@@ -27,5 +27,5 @@ def listed(reasons: Mapping[str, str]) -> str:
     """
     by_reason: dict[str, list[str]] = {}
     for name, reason in reasons.items():
-        by_reason.setdefault(reason, []).append(shown(name))
+        by_reason.setdefault(reason, []).append(display_name(name))
     return "; ".join(f"{', '.join(names)} ({reason})" for reason, names in by_reason.items())

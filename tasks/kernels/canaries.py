@@ -6,7 +6,7 @@ import numpy as np
 
 from tasks.kernels.axes import Bool, Float, Int
 
-# Votes of nobody still leave every class a chance.
+# Without any votes every class still has a chance.
 _LEAST = 1e-3
 
 

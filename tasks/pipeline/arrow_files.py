@@ -32,7 +32,7 @@ class MappedFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         # Readers at the same time, or while views of an earlier one live, share one map.
-        self._shared: weakref.ref[mmap.mmap] | None = None
+        self._mapping_ref: weakref.ref[mmap.mmap] | None = None
         try:
             _, reader = self._open()
             self.schema: pa.Schema = reader.schema
@@ -58,16 +58,16 @@ class MappedFile:
         _give_back(mapping)
 
     def _open(self) -> tuple[mmap.mmap, Any]:
-        mapping = self._shared() if self._shared is not None else None
+        mapping = self._mapping_ref() if self._mapping_ref is not None else None
         if mapping is None:
             with self.path.open("rb") as file:
                 mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            self._shared = weakref.ref(mapping)
+            self._mapping_ref = weakref.ref(mapping)
         # Not Arrow's included_fields: with them it copies.
         return mapping, pa.ipc.open_file(pa.py_buffer(mapping), options=pa.ipc.IpcReadOptions(use_threads=False))
 
 
-def mapped(path: Path) -> pa.Table:
+def map_table(path: Path) -> pa.Table:
     """A whole file as a table, mapped into memory as long as the table lives.
 
     Raises:

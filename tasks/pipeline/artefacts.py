@@ -48,7 +48,7 @@ class File(BaseModel):
 
 
 class Artefact(BaseModel):
-    """What passes between verbs: a reference to final files, small enough for the orchestrator to keep.
+    """What passes between steps: a reference to final files, small enough for the orchestrator to keep.
 
     ``digest`` covers the files' content and ``facts``, and nothing of when, where or by which run they were made: a
     stage recomputed to the same result leaves everything after it cached.
@@ -73,8 +73,10 @@ class Artefact(BaseModel):
         Its digest covers no more than these: a stage that is given a part is recomputed when the part changes.
         """
         files = tuple(file for file in self.files if file.name.startswith(prefixes))
-        kept = {name: self.facts[name] for name in facts if name in self.facts}
-        return self.model_copy(update={"files": files, "facts": kept, "digest": _digest(list(files), kept)})
+        subset_facts = {name: self.facts[name] for name in facts if name in self.facts}
+        return self.model_copy(
+            update={"files": files, "facts": subset_facts, "digest": _digest(list(files), subset_facts)}
+        )
 
     def shards(self, prefix: str, *facts: str) -> list[Artefact]:
         """One part for each file named ``prefix…``, for a mapped task."""
@@ -87,7 +89,7 @@ class Bundle(BaseModel):
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
 
-def listed(*values: Artefact | list[Artefact] | None) -> list[Artefact]:
+def artefact_list(*values: Artefact | list[Artefact] | None) -> list[Artefact]:
     """Every artefact of some values, in their order; a step that was not run left None."""
     return [artefact for value in values for artefact in (value if isinstance(value, list) else [value]) if artefact]
 
@@ -207,12 +209,12 @@ class Draft:
     def __init__(self, run: Run, stage: str, folder: Path) -> None:
         self.run, self.stage, self.folder = run, stage, folder
         self._rows: dict[str, int] = {}
-        self._adopted: dict[str, File] = {}
+        self._links: dict[str, File] = {}
 
     def adopt(self, file: File, source: Path) -> None:
         """Take a final file over as it is: a hard link where the file system has them, and no second look at it."""
         link_or_copy(source, self.path(file.name, file.rows))
-        self._adopted[file.name] = file
+        self._links[file.name] = file
 
     def path(self, name: str, rows: int = 0) -> Path:
         """Where to write file ``name`` (of ``rows`` rows, if it is a table)."""
@@ -226,8 +228,8 @@ class Draft:
         files = []
         for name, rows in self._rows.items():
             path = self.folder / name
-            if name in self._adopted:
-                files.append(self._adopted[name])
+            if name in self._links:
+                files.append(self._links[name])
                 continue
             files.append(File(name=name, rows=rows, size=path.stat().st_size, sha256=sha256_of(path)))
         digest = _digest(files, facts)

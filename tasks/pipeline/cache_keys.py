@@ -12,6 +12,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
+import os
 import sys
 import time
 from collections.abc import Iterable
@@ -37,9 +38,10 @@ _NOT_RESULTS = {
     "tasks.core.progress",
     "tasks.core.errors",
 }
+_PACKAGE = f"{os.sep}__init__.py"
 # Python before 3.11.8 counts the depth of a tree for all threads together: of two that build one at once, either may
 # find it miscounted. Ours take turns; a library's may come between, and then it is built again.
-_PARSING = Lock()
+_PARSE_LOCK = Lock()
 _ATTEMPTS, _PAUSE_SECONDS = 100, 0.01
 
 
@@ -118,9 +120,9 @@ def code_digest(modules: list[str]) -> str:
     source_of = cache(_source)
     ours: set[str] = set()
     libraries: set[str] = set()
-    waiting = list(modules)
-    while waiting:
-        name = waiting.pop()
+    queue = list(modules)
+    while queue:
+        name = queue.pop()
         if name in ours or name in _NOT_RESULTS:
             continue
         path = source_of(name)
@@ -128,10 +130,10 @@ def code_digest(modules: list[str]) -> str:
             continue
         ours.add(name)
         root = name.partition(".")[0]
-        for imported in _read(path, name, path.stat().st_mtime_ns).imports:
-            other = imported.partition(".")[0]
+        for dependency in _read(path, name, path.stat().st_mtime_ns).imports:
+            other = dependency.partition(".")[0]
             if other == root or _is_own(other, source_of(other)):
-                waiting.append(imported)
+                queue.append(dependency)
             else:
                 libraries.add(other)
     sources = {name: _read(path, name, path.stat().st_mtime_ns) for name in sorted(ours) if (path := source_of(name))}
@@ -164,16 +166,17 @@ def _source(module: str) -> Path | None:
     spec = importlib.util.find_spec(root)
     if spec is None or not spec.origin or not spec.origin.endswith(".py"):
         return None
-    here = Path(spec.origin)
+    # Text and not paths: a run looks five thousand times.
+    here = spec.origin
     for name in rest:
-        if here.name != "__init__.py":
+        if not here.endswith(_PACKAGE):
             return None
-        candidates = (here.parent / f"{name}.py", here.parent / name / "__init__.py")
-        found = next((path for path in candidates if path.is_file()), None)
-        if found is None:
+        below = f"{here.removesuffix(_PACKAGE)}{os.sep}{name}"
+        source = next((path for path in (f"{below}.py", below + _PACKAGE) if os.path.isfile(path)), None)  # noqa: PTH113
+        if source is None:
             return None
-        here = found
-    return here
+        here = source
+    return Path(here)
 
 
 class _Code(NamedTuple):
@@ -187,10 +190,10 @@ class _Code(NamedTuple):
     """Digest of its syntax tree, without comments, layout and docstrings."""
 
 
-def _read(path: Path, module: str, changed: int) -> _Code:
+def _read(path: Path, module: str, mtime: int) -> _Code:
     """One thread after the other, so that whoever comes later finds it read."""
-    with _PARSING:
-        return _parsed(path, module, changed)
+    with _PARSE_LOCK:
+        return _parse(path, module, mtime)
 
 
 def _tree(source: bytes) -> ast.Module:
@@ -202,7 +205,7 @@ def _tree(source: bytes) -> ast.Module:
 
 
 @cache
-def _parsed(path: Path, module: str, changed: int) -> _Code:  # noqa: ARG001  changed: only to miss the cache
+def _parse(path: Path, module: str, mtime: int) -> _Code:  # noqa: ARG001  changed: only to miss the cache
     """Read and parsed once for all of it: a run asks of a hundred modules."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     imports, queries, tree = [], [], _tree(path.read_bytes())

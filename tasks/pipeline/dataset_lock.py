@@ -35,15 +35,15 @@ class DatasetLock:
 
     def __enter__(self) -> DatasetLock:
         """Wait until nobody else works on the dataset."""
-        told = False
+        has_logged = False
         while True:
             check()
             try:
                 self._lock.acquire()
             except Timeout:
-                if not told:
+                if not has_logged:
                     LOGGER.info("%s waits for its turn: another run of %s is at work", self.run.run_id, self.dataset)
-                told = True
+                has_logged = True
                 time.sleep(_LOOK_AGAIN_SECONDS)
                 continue
             return self

@@ -18,8 +18,8 @@ def code_version() -> str:
     """
     version = importlib.metadata.version("gradsieve")
     commit = _git("rev-parse", "HEAD")
-    changed = ", with changes" if commit and _git("status", "--porcelain", "--", "flows", "tasks") else ""
-    return f"{version}{f'+g{commit}' if commit else ''}{changed}, content {code_digest(['flows.clean'])[:16]}"
+    changes = ", with changes" if commit and _git("status", "--porcelain", "--", "flows", "tasks") else ""
+    return f"{version}{f'+g{commit}' if commit else ''}{changes}, content {code_digest(['flows.clean'])[:16]}"
 
 
 def _git(*words: str) -> str:

@@ -12,7 +12,7 @@ from tasks.pipeline.step import step
 from tasks.pipeline.stored_names import inside
 
 # Stages a run has one of; their facts make its summary.
-_TOLD = ("samples", "folds", "opinions", "scores", "examination", "search", "flags", "drift", "metrics")
+_SUMMARY_STAGES = ("samples", "folds", "opinions", "scores", "examination", "search", "flags", "drift", "metrics")
 
 
 @step("record")
@@ -23,7 +23,7 @@ def record(run: Run, dataset: str, config: str, stages: list[Artefact]) -> Artef
     another's folder or on the cache.
     """
     final = run.lake / "runs" / run.run_id
-    facts = {stage.stage: stage.facts for stage in stages if stage.stage in _TOLD}
+    facts = {stage.stage: stage.facts for stage in stages if stage.stage in _SUMMARY_STAGES}
     summary = {
         "run_id": run.run_id,
         "dataset": dataset,

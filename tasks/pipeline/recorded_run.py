@@ -68,15 +68,13 @@ class RecordedRun(BaseModel):
     @classmethod
     def newest(cls, lake: Path, name: str, dataset: str) -> RecordedRun | None:
         """The run called ``name``; for ``latest`` the newest of ``dataset``; None where there is none."""
-        recorded = [
-            run for run in cls.all_of(lake) if run.run_id == name or (name == "latest" and run.dataset == dataset)
-        ]
-        return max(recorded, key=lambda run: (run.recorded, run.run_id), default=None)
+        runs = [run for run in cls.all_of(lake) if run.run_id == name or (name == "latest" and run.dataset == dataset)]
+        return max(runs, key=lambda run: (run.recorded, run.run_id), default=None)
 
     def of(self, stage: str) -> list[Artefact]:
         """The artefacts of one stage, their files in the run's own folder."""
         folder = f"runs/{self.run_id}"
-        return [found.model_copy(update={"folder": folder}) for found in self.stages if found.stage == stage]
+        return [artefact.model_copy(update={"folder": folder}) for artefact in self.stages if artefact.stage == stage]
 
 
 def reference(run: Run, run_id: str | None) -> Artefact:

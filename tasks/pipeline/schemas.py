@@ -76,7 +76,7 @@ DRIFT = pa.schema(
 
 # Of each query, the training samples that shaped its answer most; rank 1 is the first, positive made it likelier.
 # Along neighbours the influence is a pair's share in those of the query's nearest, at least −1e-6.
-TRACED = pa.schema(
+TRACES = pa.schema(
     [
         pa.field("query_id", pa.string(), nullable=False),
         pa.field("sample_id", pa.string(), nullable=False),

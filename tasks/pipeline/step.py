@@ -1,6 +1,6 @@
-"""The decorators of verbs: Prefect tasks, cached by content or never, retried where an I/O error deserves it.
+"""The decorators of steps: Prefect tasks, cached by content or never, retried where an I/O error deserves it.
 
-A verb imports its kernels when it runs, inside the function: importing torch and scikit-learn costs about three
+A step imports its kernels when it runs, inside the function: importing torch and scikit-learn costs about three
 seconds, which a run that recomputes nothing should not pay. The cache key sees those imports all the same.
 """
 
@@ -35,7 +35,7 @@ def _transient(_task: Any, _task_run: Any, state: Any) -> bool:
 
 
 def step(run_name: str) -> Callable[[Callable[A, R]], Task[A, R]]:
-    """Make a verb of a function whose first parameter is the ``Run`` and whose result is an ``Artefact``.
+    """Make a step of a function whose first parameter is the ``Run`` and whose result is an ``Artefact``.
 
     Args:
         run_name: the task run's name as the Prefect UI shows it; ``{parameter}`` is filled in.
@@ -57,7 +57,7 @@ def step(run_name: str) -> Callable[[Callable[A, R]], Task[A, R]]:
 
 
 def act(run_name: str) -> Callable[[Callable[A, R]], Task[A, R]]:
-    """Make a verb of a function that works on what outlives the run: a store, a tag.
+    """Make a step of a function that works on what outlives the run: a store, a tag.
 
     Never cached, for others work on it too: it looks at what is there, and does nothing where that is right already.
     """

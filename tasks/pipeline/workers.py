@@ -32,8 +32,8 @@ class Workers:
 
         (Prefect has it the other way round: every list is mapped that is not marked ``unmapped``.)
         """
-        given = [list(value) if isinstance(value, each) else unmapped(value) for value in arguments]
-        return self._runner.map(task, get_call_parameters(task.fn, tuple(given), {}))
+        values = [list(value) if isinstance(value, each) else unmapped(value) for value in arguments]
+        return self._runner.map(task, get_call_parameters(task.fn, tuple(values), {}))
 
 
 @contextmanager
@@ -44,7 +44,7 @@ def workers(runner: Runner) -> Iterator[Workers]:
         BadConfig: its extra is not installed, or no cluster answers at its address.
     """
     try:
-        chosen = _chosen(runner)
+        task_runner = _runner_of(runner)
     except ImportError as error:
         raise BadConfig(
             where=f"option runner.kind {runner.kind}",
@@ -54,7 +54,7 @@ def workers(runner: Runner) -> Iterator[Workers]:
         ) from error
     with ExitStack() as stop:
         try:
-            started = stop.enter_context(chosen)
+            active_runner = stop.enter_context(task_runner)
         except OSError as error:
             raise BadConfig(
                 where="option runner.address",
@@ -62,10 +62,10 @@ def workers(runner: Runner) -> Iterator[Workers]:
                 got=f"{runner.address or ''} ({str(error).partition(chr(10))[0]})",
                 do="Check the address, or leave it out to start one here.",
             ) from error
-        yield Workers(started)
+        yield Workers(active_runner)
 
 
-def _chosen(runner: Runner) -> TaskRunner[Any]:
+def _runner_of(runner: Runner) -> TaskRunner[Any]:
     half = max(1, (os.cpu_count() or 2) // 2)
     match runner.kind:
         case "threads":

@@ -1,15 +1,18 @@
-"""The evidence of a run, drawn: as SVG for pages, whose text takes the page's colour, and as PNG for the Prefect UI."""
+"""The evidence of a run, as SVG: for pages, whose text takes the page's colour, and on white for the Prefect UI."""
 
 # pyright: reportAttributeAccessIssue=false
 # pyarrow.compute makes its functions at import time; pyright cannot see them.
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -32,7 +35,8 @@ _CLASSES, _BINS = 20, 5
 _POINTS = 1000
 
 
-class Figure(NamedTuple):
+@dataclass(frozen=True)
+class Figure:
     """One figure."""
 
     name: str
@@ -47,30 +51,28 @@ class Figure(NamedTuple):
         """What it shows, and its numbers under it."""
         return f"{self.alt}\n\n{as_table(self.columns, self.rows)}"
 
+    @cached_property
     def svg(self) -> str:
-        """For a page; the same to the byte whenever it is drawn."""
+        """For a page; the same to the byte whenever it is drawn, which takes a tenth of a second and is done once."""
         import matplotlib as mpl
 
-        with mpl.rc_context({"svg.hashsalt": self.name, "svg.fonttype": "none", "font.family": "sans-serif"}):
-            text = self._draw_with(
-                "svg", _INK, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
-            ).decode()
+        how: dict[Any, Any] = {"svg.hashsalt": self.name, "svg.fonttype": "none", "font.family": "sans-serif"}
+        # A dollar sign in the name of a class is no formula.
+        with mpl.rc_context({**how, "text.parse_math": False}):
+            text = self._draw()
         # Groups of all figures have the same names, and a page has one of each at most; nothing refers to them.
         text = re.sub(r'<g id="[^"]*">', "<g>", text[text.index("<svg") :])
         return text.replace(_INK, "currentColor")
 
-    def png(self) -> bytes:
-        """For the Prefect UI, which is light or dark: on white."""
-        return self._draw_with("png", "#1d2329", dpi=150, facecolor="white")
+    @property
+    def image(self) -> str:
+        """For the Prefect UI, which is light or dark: on white, as a data URI."""
+        text = self.svg.replace("currentColor", "#1d2329")
+        head, _, rest = text.partition(">")
+        text = f'{head}><rect width="100%" height="100%" fill="#fff"/>{rest}'
+        return f"data:image/svg+xml;base64,{base64.b64encode(text.encode()).decode()}"
 
-    def _draw_with(self, form: str, ink: str, **how: Any) -> bytes:
-        from matplotlib import rc_context
-
-        # A dollar sign in the name of a class is no formula.
-        with rc_context({"text.parse_math": False}):
-            return self._save(form, ink, **how)
-
-    def _save(self, form: str, ink: str, **how: Any) -> bytes:
+    def _draw(self) -> str:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure as Canvas
 
@@ -78,20 +80,19 @@ class Figure(NamedTuple):
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         self.draw(axes)
-        axes.tick_params(colors=ink)
-        axes.xaxis.label.set_color(ink)
-        axes.yaxis.label.set_color(ink)
+        axes.tick_params(colors=_INK)
+        axes.xaxis.label.set_color(_INK)
+        axes.yaxis.label.set_color(_INK)
         for name, spine in axes.spines.items():
             spine.set_visible(name in ("left", "bottom"))
-            spine.set_color(ink)
-        for text in axes.texts:
-            text.set_color(ink)
+            spine.set_color(_INK)
         legend = axes.get_legend()
-        for text in legend.get_texts() if legend else []:
-            text.set_color(ink)
+        for text in [*axes.texts, *(legend.get_texts() if legend else [])]:
+            text.set_color(_INK)
         sink = io.BytesIO()
-        figure.savefig(sink, format=form, transparent=form == "svg", **how)
-        return sink.getvalue()
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(sink, format="svg", transparent=True, metadata=nothing)
+        return sink.getvalue().decode()
 
 
 def figures(folder: Path, facts: dict[str, Any]) -> list[Figure]:
@@ -201,11 +202,9 @@ def _suspicion(table: pa.Table, flags: dict[str, Any]) -> Figure:
 
     # Twelve of five bins each: what is read, not what is seen.
     firsts = range(0, len(counts[0]), _BINS)
-    kept_counts, flagged_counts = (
-        [f"{int(count[first : first + _BINS].sum()):,}" for first in firsts] for count in counts
-    )
+    kept, marks = ([f"{int(count[first : first + _BINS].sum()):,}" for first in firsts] for count in counts)
     spans = [f"{edges[first]:.4g} to {edges[first + _BINS]:.4g}" for first in firsts]
-    rows = list(zip(spans, kept_counts, flagged_counts, strict=True))
+    rows = list(zip(spans, kept, marks, strict=True))
     alt = f"Suspicion of {len(suspicion):,} training samples by {flags['detector']}; {int(flagged.sum()):,} are flagged"
     if line is not None:
         alt += f"; the budget of {budget:,} ends at {line:.4g}"

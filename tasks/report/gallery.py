@@ -5,14 +5,17 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
-from tasks.core.markdown import as_table, escaped
+from tasks.core.markdown import as_table, escape
 from tasks.dataset.payload import Payload, to_array
 from tasks.report.pictures import as_image, batches_of, has_pictures, picture
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 MOST = 300
 """Samples on a page, whose size is bounded so."""
@@ -21,6 +24,8 @@ LEAST_SHOWN = 24
 
 # Pictures side by side in the artifact.
 _COLUMNS = 6
+# Inches of one of them with its title, of the title, and between two.
+_CELL, _TITLE, _GAP = (1.5, 1.75), 0.28, 0.08
 # Of samples that are no pictures: columns, numbers of a list, and letters of a text that are shown.
 _FIELDS, _NUMBERS, _LETTERS = 12, 8, 400
 
@@ -49,6 +54,19 @@ class Suspect:
     def picture(self) -> str | None:
         """As a data URI."""
         return None if self.pixels is None else picture(self.pixels)
+
+    def draw(self, axes: Axes, left: float, top: float) -> None:
+        """Its title and its picture, as large as it fits, in the cell at a corner of axes that are in inches."""
+        change = f"{_short(self.label)} → {_short(self.suggested) or '?'}"
+        middle, under = left + _CELL[0] / 2, top + _TITLE
+        axes.text(middle, under - 0.05, f"{self.rank}.  {change}", fontsize=9, color="#1d2329", ha="center")
+        if self.pixels is not None:
+            image = as_image(self.pixels)
+            scale = min((_CELL[0] - _GAP) / image.width, (_CELL[1] - _TITLE - _GAP) / image.height)
+            half, bottom = scale * image.width / 2, under + scale * image.height
+            extent = (middle - half, middle + half, bottom, under)
+            how: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": 255, "interpolation": "nearest"}
+            axes.imshow(image, aspect="auto", extent=extent, **how)
 
 
 @dataclass(frozen=True)
@@ -96,18 +114,17 @@ class Gallery:
         from matplotlib.figure import Figure
 
         lines = -(-len(self.suspects) // _COLUMNS)
+        size = (_COLUMNS * _CELL[0], lines * _CELL[1])
         # A dollar sign in a label is no formula.
         with rc_context({"text.parse_math": False}):
-            canvas = Figure(figsize=(9, 1.75 * lines), layout="constrained")
+            canvas = Figure(figsize=size)
             FigureCanvasAgg(canvas)
-            for index, suspect in enumerate(self.suspects, 1):
-                axes = canvas.add_subplot(lines, _COLUMNS, index)
-                axes.set_axis_off()
-                if suspect.pixels is not None:
-                    image = as_image(suspect.pixels)
-                    axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-                change = f"{_short(suspect.label)} → {_short(suspect.suggested) or '?'}"
-                axes.set_title(f"{suspect.rank}.  {change}", fontsize=9, color="#1d2329")
+            # One pair of axes, in inches: a pair for each picture takes ten times as long to draw.
+            axes = canvas.add_axes((0, 0, 1, 1), xlim=(0, size[0]), ylim=(size[1], 0))
+            axes.set_axis_off()
+            for index, suspect in enumerate(self.suspects):
+                line, column = divmod(index, _COLUMNS)
+                suspect.draw(axes, column * _CELL[0], line * _CELL[1])
             sink = io.BytesIO()
             canvas.savefig(sink, format="png", dpi=110, facecolor="white")
         return sink.getvalue()
@@ -116,7 +133,7 @@ class Gallery:
         """As a table with what stands in the samples' columns; of pictures, which say more, the changes in a line."""
         if self.are_pictures:
             changes = (f"{each.rank}. {each.label} → {each.suggested or '?'}" for each in self.suspects)
-            return escaped("; ".join(changes))
+            return escape("; ".join(changes))
         columns = ("rank", "given", "suggested", "p(wrong)", "flagged", "sample", "sample_id")
         rows = [
             (

@@ -47,8 +47,9 @@ def report(
     from tasks.report.gallery import LEAST_SHOWN, gallery
     from tasks.report.run_page import put_down
 
-    page = put_down(run.lake, record.made_by, history, version.facts["version"])
     summary = Summary.read(run.lake, record.made_by)
+    charts = figures(in_lake(run.lake, record.folder), summary.facts)
+    page = put_down(run.lake, record.made_by, history, version.facts["version"], charts)
     work = work_summary([(stage.stage, stage.made_by) for stage in stages], run.run_id)
     create_markdown_artifact(f"{summary.markdown()}\n\n_{work}_", key="summary", description="What the run found")
     create_table_artifact(_suspects(run, record), key="suspects", description=f"The {SUSPECTS} most suspect samples")
@@ -60,8 +61,8 @@ def report(
     )
     _announce(summary, version, [stage for stage in stages if stage.made_by == run.run_id])
     outcome = {"version": version.facts["version"], "promotion": promotion, "work": work}
-    for figure in figures(in_lake(run.lake, record.folder), summary.facts):
-        _create_picture(figure.png(), figure.name, figure.markdown())
+    for chart in charts:
+        create_image_artifact(chart.image, key=chart.name, description=chart.markdown())
     _show(gallery(in_lake(run.lake, record.folder), summary.facts, LEAST_SHOWN))
     create_link_artifact(page.as_uri(), link_text=page.name, key="report", description="What changed, and why")
     run.log({"run_id": record.made_by, "dataset": summary.dataset, "state": "completed"} | outcome)
@@ -86,17 +87,16 @@ def _announce(summary: Summary, version: Artefact, fresh: list[Artefact]) -> Non
             emit_event(DRIFT, resource=resource, payload=payload | {"sentence": stage.facts["sentence"]})
 
 
-def _create_picture(png: bytes, key: str, description: str) -> None:
-    """As a data URI: the UI then shows it from anywhere, and nobody has to serve files."""
-    image = base64.b64encode(png).decode()
-    create_image_artifact(f"data:image/png;base64,{image}", key=key, description=description)
-
-
 def _show(most: Gallery) -> None:
-    """The most suspect: their pictures, or, of samples that are none, what stands in their columns."""
+    """The most suspect: their pictures, or, of samples that are none, what stands in their columns.
+
+    As a data URI: the UI then shows it from anywhere, and nobody has to serve files.
+    """
     title = f"The {len(most.suspects)} most suspect samples, given → suggested label"
     if most.are_pictures:
-        _create_picture(most.png(), "gallery", f"{title}\n\n{most.markdown()}")
+        image = base64.b64encode(most.png()).decode()
+        about = f"{title}\n\n{most.markdown()}"
+        create_image_artifact(f"data:image/png;base64,{image}", key="gallery", description=about)
     else:
         create_markdown_artifact(most.markdown(), key="gallery", description=title)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tasks.pipeline.durable_files import write_durably
 from tasks.pipeline.stored_names import inside
-from tasks.report.figures import figures
+from tasks.report.figures import Figure
 from tasks.report.gallery import MOST, gallery
 from tasks.report.summary import Summary
 from tasks.report.version_views import as_page
@@ -18,8 +18,8 @@ from tasks.versions.history import History
 _SECTIONS_ELSEWHERE = ("Published", "Ask")
 
 
-def run_page(lake: Path, run_id: str, history: History, version: str) -> str:
-    """The page of a recorded run and the version it made."""
+def run_page(lake: Path, run_id: str, history: History, version: str, charts: list[Figure]) -> str:
+    """The page of a recorded run, with its figures, and the version it made."""
     summary = Summary.read(lake, run_id)
     folder, manifest = inside(lake / "runs", run_id, single=True), history.resolve(version)
     parent = history.resolve(manifest.parent) if manifest.parent is not None else manifest
@@ -33,7 +33,7 @@ def run_page(lake: Path, run_id: str, history: History, version: str) -> str:
         elsewhere={suspect.sample_id for suspect in suspects.suspects},
         verdict=summary.facts["metrics"]["verdict"],
         summary=[(title, lines) for title, lines in summary.sections if title not in _SECTIONS_ELSEWHERE],
-        figures=figures(folder, summary.facts),
+        figures=charts,
         gallery=suspects,
         ranks={suspect.sample_id: suspect.rank for suspect in suspects.suspects},
         # Flagged, but the same in the parent: it was decided about then.
@@ -54,10 +54,10 @@ def run_page(lake: Path, run_id: str, history: History, version: str) -> str:
     )
 
 
-def put_down(lake: Path, run_id: str, history: History, version: str) -> Path:
+def put_down(lake: Path, run_id: str, history: History, version: str, charts: list[Figure]) -> Path:
     """Write it to ``<lake>/reports/<run_id>.html``, unless it stands there already: a run does not change."""
     path = inside(lake / "reports", f"{run_id}.html", single=True)
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
-        write_durably(path, run_page(lake, run_id, history, version))
+        write_durably(path, run_page(lake, run_id, history, version, charts))
     return path

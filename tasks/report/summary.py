@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.ingestion.unused_columns import listed, shown
+from tasks.ingestion.unused_columns import columns_by_reason, display_name
 from tasks.pipeline.recorded_run import RecordedRun
 
 
@@ -206,12 +206,12 @@ def _input_format(payload: dict[str, Any]) -> str:
 
 def _columns(names: list[str]) -> str:
     """Which columns are the inputs: an id or a row number taken for one should meet the eye."""
-    return f" ({', '.join(map(shown, names[:8]))}{' …' if len(names) > 8 else ''})"
+    return f" ({', '.join(map(display_name, names[:8]))}{' …' if len(names) > 8 else ''})"
 
 
 def _unused_lines(columns: list[dict[str, str]] | None) -> list[str]:
     """Every column that no network reads, and why; nothing of a run that did not say."""
-    return [f"not used: {listed({row['column']: row['reason'] for row in columns})}"] if columns else []
+    return [f"not used: {columns_by_reason({row['column']: row['reason'] for row in columns})}"] if columns else []
 
 
 def _opinion_line(opinion: dict[str, Any]) -> str:
@@ -223,7 +223,7 @@ def _opinion_line(opinion: dict[str, Any]) -> str:
         "rows normalised": opinion["normalised"],
     }
     notes = [f"{count:,} {what}" for what, count in counts.items() if count]
-    notes += [f"columns not read: {listed(dict.fromkeys(opinion['unused'], ''))}"] if opinion["unused"] else []
+    notes += [f"columns not read: {', '.join(map(display_name, opinion['unused']))}"] if opinion["unused"] else []
     heard = f"{opinion['samples']:,} of {opinion['samples'] + opinion['silent']:,} training samples"
     return f"opinion {opinion['name']} speaks of {heard}{''.join(f'; {note}' for note in notes)}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.pipeline.artefacts import Artefact, Bundle, Run, listed
+from tasks.pipeline.artefacts import Artefact, Bundle, Run, artefact_list
 from tasks.pipeline.recorded_run import reference, stages_of
 from tasks.planning.plan import Plan
 
@@ -22,7 +22,9 @@ class CrossFit(Bundle):
     @property
     def stages(self) -> list[Artefact]:
         """What was made of the samples, in the order of the data's way."""
-        return listed(self.plan.folds, self.votes, self.opinions, self.plan.canaries, self.checkpoints, self.gradients)
+        return artefact_list(
+            self.plan.folds, self.votes, self.opinions, self.plan.canaries, self.checkpoints, self.gradients
+        )
 
     @classmethod
     def of_run(cls, run: Run, run_id: str) -> CrossFit:

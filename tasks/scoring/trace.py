@@ -28,7 +28,7 @@ def trace(run: Run, samples: Artefact, crossfit: CrossFit, options: Tracing) -> 
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from tasks.pipeline.schemas import TRACED
+    from tasks.pipeline.schemas import TRACES
     from tasks.scoring.evidence import Evidence
 
     evidence = Evidence(run, crossfit)
@@ -41,7 +41,7 @@ def trace(run: Run, samples: Artefact, crossfit: CrossFit, options: Tracing) -> 
         pa.array(np.tile(np.arange(1, count + 1), len(queries))),
         pa.array(np.take_along_axis(traces, top, axis=1).ravel()),
     ]
-    table = pa.table(columns, schema=TRACED)
+    table = pa.table(columns, schema=TRACES)
     alike = _alike(run, samples, queries, evidence.ids, traces)
     with run.draft("traced") as draft:
         pq.write_table(table, draft.path("traced.parquet", table.num_rows), compression="zstd")

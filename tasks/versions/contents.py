@@ -50,11 +50,11 @@ def decide(flags: pa.Table, samples: pa.Table, scores: pa.Table, remedy: Remedy,
     with duckdb.connect() as db:
         for name, table in {"flags": flags, "samples": samples, "scores": scores}.items():
             db.register(name, table)
-        decided = db.sql(query("versions/decisions"), params={"remedy": remedy, "rule": rule}).to_arrow_table()
-    return decided.cast(DECISIONS)
+        decisions = db.sql(query("versions/decisions"), params={"remedy": remedy, "rule": rule}).to_arrow_table()
+    return decisions.cast(DECISIONS)
 
 
-class Decided:
+class DecisionFilter:
     """Decisions, ready to be applied to rows in the order they come."""
 
     def __init__(self, decisions: pa.Table) -> None:
@@ -64,11 +64,11 @@ class Decided:
         self.relabelled = relabelled["sample_id"].combine_chunks()
         self.labels = relabelled["new_label"].combine_chunks()
 
-    def applied(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+    def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The rows that are kept, under the labels they have now; the batch itself where nothing changes."""
-        gone = pc.is_in(batch["sample_id"], value_set=self.removed)
-        if pc.any(gone).as_py():
-            batch = batch.filter(pc.invert(gone))
+        is_removed = pc.is_in(batch["sample_id"], value_set=self.removed)
+        if pc.any(is_removed).as_py():
+            batch = batch.filter(pc.invert(is_removed))
         index = pc.index_in(batch["sample_id"], value_set=self.relabelled)
         if index.null_count == len(index):
             return batch
@@ -100,11 +100,11 @@ class Rows:
 
     def batches(self, columns: Iterable[str] | None = None) -> Iterator[tuple[Part, pa.RecordBatch]]:
         """Record batches of all rows, part by part; ``columns`` must hold sample_id and label."""
-        decided = Decided(self.decisions)
+        decisions = DecisionFilter(self.decisions)
         for part in self.content.parts:
             with pq.ParquetFile(self.file(part.path)) as file:
                 for batch in file.iter_batches(batch_size=_ROWS, columns=None if columns is None else list(columns)):
-                    yield part, decided.applied(batch)
+                    yield part, decisions.apply(batch)
 
     def members(self) -> pa.Table:
         """sample_id, split and label of every row, by id."""
@@ -137,22 +137,22 @@ def members_digest(members: pa.Table) -> str:
     return digest.hexdigest()
 
 
-def write_plain(source: Path, decided: Decided, target: Path) -> int | None:
+def write_plain(source: Path, decisions: DecisionFilter, target: Path) -> int | None:
     """The rows of one part as they are in a version; None, and nothing written, where every row stays as it is."""
     rows = 0
     with pq.ParquetFile(source) as file:
         ids = (batch["sample_id"] for batch in file.iter_batches(columns=["sample_id"]))
-        named = pa.concat_arrays([decided.removed, decided.relabelled])
-        if not any(pc.any(pc.is_in(column, value_set=named)).as_py() for column in ids):
+        ids_decided = pa.concat_arrays([decisions.removed, decisions.relabelled])
+        if not any(pc.any(pc.is_in(column, value_set=ids_decided)).as_py() for column in ids):
             return None
         with pq.ParquetWriter(target, file.schema_arrow, compression="zstd") as sink:
             for batch in file.iter_batches(batch_size=_ROWS):
-                kept = decided.applied(batch)
-                sink.write_batch(kept)
-                rows += kept.num_rows
+                rows_kept = decisions.apply(batch)
+                sink.write_batch(rows_kept)
+                rows += rows_kept.num_rows
     return rows
 
 
-def described(path: Path, name: str, rows: int) -> File:
+def file_of(path: Path, name: str, rows: int) -> File:
     """A written file, by what it holds."""
     return File(name=name, rows=rows, size=path.stat().st_size, sha256=sha256_of(path))

@@ -31,8 +31,8 @@ class Difference:
     @property
     def counts(self) -> dict[str, int]:
         """How many rows of each kind of change there are."""
-        found = Counter(self.rows["change"].to_pylist())
-        return {change: found[change] for change in CHANGES if found[change]}
+        counter = Counter(self.rows["change"].to_pylist())
+        return {change: counter[change] for change in CHANGES if counter[change]}
 
     @property
     def title(self) -> str:

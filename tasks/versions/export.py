@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 import pyarrow.parquet as pq
 
-from tasks.core.errors import BadConfig, needing
+from tasks.core.errors import BadConfig, require_package
 from tasks.dataset.payload import Payload, to_array
 from tasks.pipeline.durable_files import partial_folder, rename_folder, write_durably
 from tasks.pipeline.stored_names import inside
@@ -90,14 +90,14 @@ def _image_folder(rows: Rows, aside: Path) -> int:
     count = 0
     for part, batch in rows.batches(["sample_id", "label", *payload.columns]):
         pixels = None if payload.kind == "image" else to_array(batch.select(list(payload.columns)), payload)
-        encoded = batch[payload.columns[0]].to_pylist() if pixels is None else []
+        images = batch[payload.columns[0]].to_pylist() if pixels is None else []
         for index, (name, label) in enumerate(
             zip(batch["sample_id"].to_pylist(), batch["label"].to_pylist(), strict=True)
         ):
             folder = inside(aside, f"{part.split}/{folders[label]}")
             folder.mkdir(parents=True, exist_ok=True)
             if pixels is None:
-                inside(folder, f"{name}{_suffix(encoded[index])}", single=True).write_bytes(encoded[index])
+                inside(folder, f"{name}{_suffix(images[index])}", single=True).write_bytes(images[index])
             else:
                 image = pixels[index].transpose(1, 2, 0)
                 path = inside(folder, f"{name}.png", single=True)
@@ -118,13 +118,15 @@ def _folder_names(classes: list[str]) -> dict[str, str]:
     names: dict[str, str] = {}
     for label in classes:
         name = re.sub(r"[^\w .+-]", "_", label).strip(" .")[:100] or "_"
-        taken = {other.lower() for other in names.values()}
-        names[label] = name if name.lower() not in taken else f"{name}-{uuid.uuid5(uuid.NAMESPACE_OID, label).hex[:8]}"
+        names_in_use = {other.lower() for other in names.values()}
+        names[label] = (
+            name if name.lower() not in names_in_use else f"{name}-{uuid.uuid5(uuid.NAMESPACE_OID, label).hex[:8]}"
+        )
     return names
 
 
 def _huggingface(rows: Rows, aside: Path) -> int:
-    with needing("datasets", "option as huggingface", "pip install -e '.[hf]'"):
+    with require_package("datasets", "option as huggingface", "pip install -e '.[hf]'"):
         from datasets import Dataset, DatasetDict
     between = rows.scratch / "parquet"
     count = _parquet(rows, between)
@@ -145,8 +147,8 @@ def _torch(rows: Rows, aside: Path) -> int:
     count = 0
     for split in splits:
         tensors = tensors_of(rows, split)
-        saved = {"x": tensors.x, "y": tensors.y, "classes": list(tensors.classes), "sample_ids": list(tensors.ids)}
-        torch.save(saved, inside(aside, f"{split}.pt", single=True))
+        content = {"x": tensors.x, "y": tensors.y, "classes": list(tensors.classes), "sample_ids": list(tensors.ids)}
+        torch.save(content, inside(aside, f"{split}.pt", single=True))
         count += len(tensors.ids)
     return count
 

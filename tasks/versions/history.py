@@ -19,13 +19,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from tasks.core.errors import BadArtefact, BadConfig
-from tasks.versions.manifest import NAMED, Content, Manifest, Move
+from tasks.versions.manifest import FILE_NAME, Content, Manifest, Move
 from tasks.versions.object_store import Objects
 
 CURRENT, CANDIDATE = "current", "candidate"
 _TAG = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
 # Words that mean something else where a version is asked for.
-_TAKEN = re.compile(r"v?\d+|latest", re.IGNORECASE)
+_RESERVED = re.compile(r"v?\d+|latest", re.IGNORECASE)
 
 
 def now() -> str:
@@ -40,8 +40,8 @@ def datasets(objects: Objects) -> list[str]:
 
 def histories(objects: Objects, dataset: str | None = None) -> list[History]:
     """Of every dataset of a store that has versions, or of the one that is named."""
-    found = [History(objects, name) for name in datasets(objects) if dataset in (None, name)]
-    return [history for history in found if history.numbers()]
+    all_histories = [History(objects, name) for name in datasets(objects) if dataset in (None, name)]
+    return [history for history in all_histories if history.numbers()]
 
 
 class History:
@@ -55,7 +55,7 @@ class History:
     def numbers(self) -> list[int]:
         """Numbers of all committed versions, rising."""
         return sorted(
-            int(match[1]) for name in self.objects.children(self.dataset)[0] if (match := NAMED.fullmatch(name))
+            int(match[1]) for name in self.objects.children(self.dataset)[0] if (match := FILE_NAME.fullmatch(name))
         )
 
     def manifest(self, number: int) -> Manifest:
@@ -93,12 +93,12 @@ class History:
         while True:
             number = max(self.numbers(), default=0) + 1
             version = f"v{number:04d}"
-            made = Manifest(version=version, number=number, dataset=self.dataset, published=now(), **facts)
-            same = self.newest(made.kind)
-            if same is not None and same.said() == made.said() and made.kind != "rollback":
+            manifest = Manifest(version=version, number=number, dataset=self.dataset, published=now(), **facts)
+            same = self.newest(manifest.kind)
+            if same is not None and same.said() == manifest.said() and manifest.kind != "rollback":
                 return same
-            if self.put(made):
-                return made
+            if self.put(manifest):
+                return manifest
 
     def put(self, manifest: Manifest) -> bool:
         """Make a version of a manifest; False if its number is taken."""
@@ -107,8 +107,8 @@ class History:
 
     def missing(self, content: Content) -> list[str]:
         """Objects of a content that are not there, or not as long as they were."""
-        found = [*self.objects.list(f"{self.dataset}/parts"), *self.objects.list(f"{self.dataset}/{content.folder}")]
-        sizes = {entry.name.removeprefix(f"{self.dataset}/"): entry.size for entry in found}
+        entries = [*self.objects.list(f"{self.dataset}/parts"), *self.objects.list(f"{self.dataset}/{content.folder}")]
+        sizes = {entry.name.removeprefix(f"{self.dataset}/"): entry.size for entry in entries}
         return [name for name, file in content.objects.items() if sizes.get(name) != file.size]
 
     # ---- tags ----------------------------------------------------------------------------------------------------
@@ -119,9 +119,9 @@ class History:
 
     def moves(self, tag: str) -> list[Move]:
         """All moves of a tag, oldest first."""
-        return [self._move(f"{self.dataset}/tags/{tag}/{number:06d}.json") for number in self._numbered(tag)]
+        return [self._move(f"{self.dataset}/tags/{tag}/{number:06d}.json") for number in self._move_numbers(tag)]
 
-    def _numbered(self, tag: str) -> list[int]:
+    def _move_numbers(self, tag: str) -> list[int]:
         # What is no name of a tag is none of a folder either: it was typed by somebody.
         if not _TAG.fullmatch(tag):
             return []
@@ -139,15 +139,15 @@ class History:
                 do="Restore the file from a copy of the store.",
             ) from error
 
-    def tagged(self, tag: str) -> str | None:
+    def version_of(self, tag: str) -> str | None:
         """The version a tag points at."""
         moves = self.moves(tag)
         return moves[-1].version if moves else None
 
     def tags(self) -> dict[str, str]:
         """Tag → version, of all that point at one."""
-        found = {tag: self.tagged(tag) for tag in self.tag_names()}
-        return {tag: version for tag, version in found.items() if version is not None}
+        targets = {tag: self.version_of(tag) for tag in self.tag_names()}
+        return {tag: version for tag, version in targets.items() if version is not None}
 
     def move(
         self, tag: str, version: str | None, by: str, reason: str, unless: Callable[[str | None], bool] | None = None
@@ -164,7 +164,7 @@ class History:
         Raises:
             BadConfig: that is no name for a tag.
         """
-        if not _TAG.fullmatch(tag) or _TAKEN.fullmatch(tag):
+        if not _TAG.fullmatch(tag) or _RESERVED.fullmatch(tag):
             raise BadConfig(
                 where=f"tag {tag!r}",
                 expected="a letter, then letters, digits, '.', '_' or '-'; no version's name",
@@ -172,13 +172,17 @@ class History:
                 do="Choose another name.",
             )
         while True:
-            numbered = self._numbered(tag)
-            there = self._move(f"{self.dataset}/tags/{tag}/{numbered[-1]:06d}.json").version if numbered else None
+            move_numbers = self._move_numbers(tag)
+            there = (
+                self._move(f"{self.dataset}/tags/{tag}/{move_numbers[-1]:06d}.json").version if move_numbers else None
+            )
             if there == version or (unless is not None and unless(there)):
                 return False
             data = Move(tag=tag, version=version, at=now(), by=by, reason=reason).model_dump_json(indent=1)
             # Who was faster has taken the number: then it is asked again.
-            if self.objects.create(f"{self.dataset}/tags/{tag}/{(numbered or [0])[-1] + 1:06d}.json", data.encode()):
+            if self.objects.create(
+                f"{self.dataset}/tags/{tag}/{(move_numbers or [0])[-1] + 1:06d}.json", data.encode()
+            ):
                 self._check_target(tag, version, there)
                 return True
 
@@ -196,7 +200,7 @@ class History:
 
     # ---- asking --------------------------------------------------------------------------------------------------
 
-    def resolve(self, asked: str) -> Manifest:
+    def resolve(self, name: str) -> Manifest:
         """A version by its name (v0002, 2), a tag, ``latest``, or a time.
 
         ``current@2026-11-25T04:00`` is where a tag pointed then, ``2026-11-25T04:00`` the newest version of that moment
@@ -206,23 +210,23 @@ class History:
             BadConfig: there is none.
         """
         numbers = self.numbers()
-        word, at, moment = asked.partition("@")
+        word, at, moment = name.partition("@")
         if re.fullmatch(r"v?\d+", word) and not at:
             if int(word.removeprefix("v")) in numbers:
                 return self.manifest(int(word.removeprefix("v")))
         elif word == "latest" and not at and numbers:
             return self.manifest(numbers[-1])
         elif at or not _TAG.fullmatch(word):
-            found = self._at(word if at else None, _moment(moment if at else word, asked))
-            if found is not None:
-                return found
-        elif (version := self.tagged(word)) is not None:
+            manifest = self._at(word if at else None, _moment(moment if at else word, name))
+            if manifest is not None:
+                return manifest
+        elif (version := self.version_of(word)) is not None:
             return self.manifest(int(version[1:]))
-        known = [f"v{number:04d}" for number in numbers[-5:]] + sorted(self.tags())
+        names = [f"v{number:04d}" for number in numbers[-5:]] + sorted(self.tags())
         raise BadConfig(
-            where=f"version {asked!r} of {self.dataset}",
-            expected=f"one of {', '.join(known) or 'none yet'}, or a time",
-            got=asked,
+            where=f"version {name!r} of {self.dataset}",
+            expected=f"one of {', '.join(names) or 'none yet'}, or a time",
+            got=name,
             do="See gradsieve versions list.",
         )
 
@@ -236,12 +240,12 @@ class History:
         )
 
 
-def _moment(text: str, asked: str) -> datetime:
+def _moment(text: str, name: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise BadConfig(
-            where=f"version {asked!r}",
+            where=f"version {name!r}",
             expected="a version, a tag, or a time like 2026-11-25T04:00",
             got=text,
             do="See gradsieve versions list.",

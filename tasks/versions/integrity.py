@@ -88,27 +88,27 @@ def _files_of_run(manifest: Manifest, lake: Path) -> Check:
     if path is None or not path.is_file():
         return Check("run", "unknown", f"{manifest.run_id} is not in this lake")
     stages = RecordedRun.of_file(path).stages
-    wrong, gone, seen = [], [], 0
+    wrong, absent, count = [], [], 0
     for file in (file for stage in stages for file in stage.files):
         there = inside(path.parent, file.name)
-        seen += 1
+        count += 1
         if not there.is_file():
-            gone.append(file.name)
+            absent.append(file.name)
         elif sha256_of(there) != file.sha256:
             wrong.append(file.name)
     if wrong:
         return Check("run", "wrong", f"altered: {', '.join(wrong[:5])}")
-    if gone:
-        return Check("run", "unknown", f"{len(gone)} of {seen} files are cleared away: {', '.join(gone[:3])}")
-    return Check("run", "ok", f"{seen} files as they were written")
+    if absent:
+        return Check("run", "unknown", f"{len(absent)} of {count} files are cleared away: {', '.join(absent[:3])}")
+    return Check("run", "ok", f"{count} files as they were written")
 
 
 def _object(rows: Rows, name: str, digest: str) -> Check:
     try:
-        found = sha256_of(rows.file(name))
+        actual = sha256_of(rows.file(name))
     except GradsieveError as error:
         return Check(name, "wrong", error.got)
-    return Check(name, "ok", digest) if found == digest else Check(name, "wrong", f"{found}, expected {digest}")
+    return Check(name, "ok", digest) if actual == digest else Check(name, "wrong", f"{actual}, expected {digest}")
 
 
 def _identities(rows: Rows, manifest: Manifest) -> Check:
@@ -120,8 +120,8 @@ def _identities(rows: Rows, manifest: Manifest) -> Check:
                 names = content_hashes([batch[name] for name in payload.own])
                 # A copy's id is its content's with a number.
                 wrong += sum(
-                    given.partition("-")[0] != name
-                    for given, name in zip(batch["sample_id"].to_pylist(), names, strict=True)
+                    sample_id.partition("-")[0] != name
+                    for sample_id, name in zip(batch["sample_id"].to_pylist(), names, strict=True)
                 )
                 count += batch.num_rows
     if wrong:
@@ -153,16 +153,16 @@ def _decisions(rows: Rows, manifest: Manifest, lake: Path) -> Iterator[Check]:
     if manifest.run_id is None or not is_name(manifest.run_id):
         return
     folder = inside(lake / "runs", manifest.run_id, single=True)
-    needed = [folder / "flags.parquet", folder / "scores.parquet", *sorted((folder / "samples").glob("*.parquet"))]
-    if not there.num_rows or not all(path.is_file() for path in needed):
+    paths = [folder / "flags.parquet", folder / "scores.parquet", *sorted((folder / "samples").glob("*.parquet"))]
+    if not there.num_rows or not all(path.is_file() for path in paths):
         return
-    flags, scores, *samples = needed
+    flags, scores, *samples = paths
     thin = pa.concat_tables([pq.read_table(path, columns=THIN) for path in samples])
     rule = there["rule"][0].as_py()
     again = decide(
         pq.read_table(flags, columns=FLAGS.names), thin, pq.read_table(scores), manifest.remedy or "remove", rule
     )
-    compared = ["sample_id", "decision", "new_label"]
-    same = again.select(compared).equals(there.select(compared))
+    columns = ["sample_id", "decision", "new_label"]
+    same = again.select(columns).equals(there.select(columns))
     says = "follow" if same else "do not follow"
     yield Check("decisions", "ok" if same else "wrong", f"{there.num_rows:,} by rule {says} from the run's flags")

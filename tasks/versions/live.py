@@ -69,13 +69,13 @@ class LiveDataset(Dataset[tuple[torch.Tensor, int | torch.Tensor]]):
     """
 
     def __init__(self, store: str | Path, dataset: str, version: str = CURRENT, split: str = "train") -> None:
-        self.history, self.asked, self.split = History(Objects(store), dataset), version, split
+        self.history, self.name, self.split = History(Objects(store), dataset), version, split
         self.manifest: Manifest | None = None
         self.refresh()
 
     def refresh(self) -> bool:
         """Read again if what was asked for is another version now; whether it was."""
-        manifest = self.history.resolve(self.asked)
+        manifest = self.history.resolve(self.name)
         if self.manifest is not None and manifest.version == self.manifest.version:
             return False
         with rows_of(self.history, manifest.rows_of) as rows:

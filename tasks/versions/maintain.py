@@ -17,30 +17,32 @@ def tidy(run: Run, history: History, config: MaintainConfig) -> list[str]:
     Raises:
         BadArtefact: a digest of the current version is not as it was recorded.
     """
-    from tasks.versions.mirror import mirrored
+    from tasks.versions.mirror import mirror_now
     from tasks.versions.vacuum import clear, clearance
 
-    lines = _verified(run, history) if config.verify else []
-    found = clearance(history, run.lake, config.keep, config.grace_hours)
+    lines = _verify(run, history) if config.verify else []
+    removal = clearance(history, run.lake, config.keep, config.grace_hours)
     if not config.dry_run:
-        found = clear(history, run.lake, found)
-        mirrored(history, run.lake)
-    names = ", ".join(manifest.version for manifest in found.versions) or "no version"
+        removal = clear(history, run.lake, removal)
+        mirror_now(history, run.lake)
+    names = ", ".join(manifest.version for manifest in removal.versions) or "no version"
     says = "would go" if config.dry_run else "are gone"
-    return [*lines, f"{history.dataset}: {names}, {found.size / 1e6:,.1f} MB {says}"]
+    return [*lines, f"{history.dataset}: {names}, {removal.size / 1e6:,.1f} MB {says}"]
 
 
-def _verified(run: Run, history: History) -> list[str]:
+def _verify(run: Run, history: History) -> list[str]:
     from tasks.core.errors import BadArtefact
     from tasks.versions.integrity import checks
 
-    current = history.tagged(CURRENT)
+    current = history.version_of(CURRENT)
     if current is None:
         return []
-    found = list(checks(history, history.resolve(CURRENT), run.lake))
+    results = list(checks(history, history.resolve(CURRENT), run.lake))
     # A source that has changed since is no damage: it is what the next cleaning is for.
-    changed = [check for check in found if check.what == "source" and check.state == "wrong"]
-    wrong = [f"{check.what}: {check.detail}" for check in found if check.state == "wrong" and check not in changed]
+    source_changes = [check for check in results if check.what == "source" and check.state == "wrong"]
+    wrong = [
+        f"{check.what}: {check.detail}" for check in results if check.state == "wrong" and check not in source_changes
+    ]
     if wrong:
         raise BadArtefact(
             where=f"{history.dataset} {current}",
@@ -48,5 +50,5 @@ def _verified(run: Run, history: History) -> list[str]:
             got="; ".join(wrong),
             do="Restore what is named from a copy, or roll back to a version that is whole.",
         )
-    whole = f"{history.dataset}: {current}, which is current, is whole ({len(found)} checks)"
-    return [whole, *(f"{history.dataset}: the source {check.detail}" for check in changed)]
+    whole = f"{history.dataset}: {current}, which is current, is whole ({len(results)} checks)"
+    return [whole, *(f"{history.dataset}: the source {check.detail}" for check in source_changes)]

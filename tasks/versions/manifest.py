@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tasks.core.errors import BadArtefact
 from tasks.pipeline.artefacts import File
 
-NAMED = re.compile(r"v(\d{4,})\.json")
+FILE_NAME = re.compile(r"v(\d{4,})\.json")
 
 
 class Part(File):

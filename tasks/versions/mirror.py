@@ -11,7 +11,7 @@ from tasks.versions.history import CURRENT, History
 from tasks.versions.object_store import Objects
 
 # In this order: what a manifest names is there before it is.
-_SHOWN = (r"contents/[0-9a-f]+/decisions\.parquet", r"v\d{4,}\.json", r"tags/[^/]+/\d{6}\.json")
+_PATTERNS = (r"contents/[0-9a-f]+/decisions\.parquet", r"v\d{4,}\.json", r"tags/[^/]+/\d{6}\.json")
 
 
 def mirror_of(history: History, lake: Path) -> History | None:
@@ -53,16 +53,18 @@ def _same(history: History, mirror: History) -> bool:
     return bool(first) and first == mirror.moves(CURRENT)[:1]
 
 
-def mirrored(history: History, lake: Path) -> int:
+def mirror_now(history: History, lake: Path) -> int:
     """Bring the lake's copy up to date; how many objects were copied or are gone."""
     mirror = mirror_of(history, lake)
     if mirror is None:
         return 0
     home = f"{history.dataset}/"
-    theirs = {found.name: found.size for found in history.objects.list(history.dataset)}
-    ours = {found.name for found in mirror.objects.list(history.dataset)}
-    missing = [name for pattern in _SHOWN for name in theirs if _is(name, home, pattern) and name not in ours]
-    gone = [name for pattern in reversed(_SHOWN) for name in ours if _is(name, home, pattern) and name not in theirs]
+    theirs = {entry.name: entry.size for entry in history.objects.list(history.dataset)}
+    ours = {entry.name for entry in mirror.objects.list(history.dataset)}
+    missing = [name for pattern in _PATTERNS for name in theirs if _is(name, home, pattern) and name not in ours]
+    obsolete = [
+        name for pattern in reversed(_PATTERNS) for name in ours if _is(name, home, pattern) and name not in theirs
+    ]
     with tempfile.TemporaryDirectory(prefix="gradsieve-") as scratch:
         for name in missing:
             try:
@@ -74,8 +76,8 @@ def mirrored(history: History, lake: Path) -> int:
                 # Cleared away since it was listed, its manifest before its decisions: neither is to be shown.
                 if history.objects.size(name) is not None:
                     raise
-    mirror.objects.delete(gone)
-    return len(missing) + len(gone)
+    mirror.objects.delete(obsolete)
+    return len(missing) + len(obsolete)
 
 
 def _is(name: str, home: str, pattern: str) -> bool:

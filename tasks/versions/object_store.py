@@ -32,17 +32,17 @@ from tasks.pipeline.stored_names import inside, key
 PATIENCE = timedelta(seconds=20)
 _LONGEST = timedelta(hours=6)
 # What the disk refuses for good; what passes by itself is left to whoever tries again.
-_LASTING = {
+_PERMANENT_ERRNOS = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR,
 }  # fmt: skip
 
 
-class Found(NamedTuple):
+class StoredObject(NamedTuple):
     """One object of a listing."""
 
     name: str
     size: int
-    changed: datetime
+    modified: datetime
 
 
 def _remote(url: str) -> ObjectStore:
@@ -139,19 +139,19 @@ class Objects:
         except BadArtefact:
             return None
 
-    def list(self, prefix: str = "") -> list[Found]:
+    def list(self, prefix: str = "") -> list[StoredObject]:
         """Everything below ``prefix``, by name; what is still being written is left out."""
         with self._refusals(prefix):
-            found = [entry for batch in obstore.list(self.store, prefix or None) for entry in batch]
-        kept = (Found(entry["path"], int(entry["size"]), entry["last_modified"]) for entry in found)
-        return sorted(entry for entry in kept if PARTIAL not in entry.name)
+            entries = [entry for batch in obstore.list(self.store, prefix or None) for entry in batch]
+        objects = (StoredObject(entry["path"], int(entry["size"]), entry["last_modified"]) for entry in entries)
+        return sorted(entry for entry in objects if PARTIAL not in entry.name)
 
     def children(self, prefix: str = "") -> tuple[list[str], list[str]]:
         """Names of the (objects, folders) directly in ``prefix``."""
         with self._refusals(prefix):
-            found = obstore.list_with_delimiter(self.store, prefix or None)
-        objects = sorted(Path(entry["path"]).name for entry in found["objects"])
-        folders = sorted(Path(entry).name for entry in found["common_prefixes"])
+            listing = obstore.list_with_delimiter(self.store, prefix or None)
+        objects = sorted(Path(entry["path"]).name for entry in listing["objects"])
+        folders = sorted(Path(entry).name for entry in listing["common_prefixes"])
         return [name for name in objects if not name.startswith(PARTIAL)], folders
 
     def delete(self, names: list[str]) -> None:
@@ -222,7 +222,7 @@ class Objects:
         except FileNotFoundError as error:
             raise self._missing(name) from error
         except (BaseError, OSError) as error:
-            if isinstance(error, OSError) and error.errno not in _LASTING:
+            if isinstance(error, OSError) and error.errno not in _PERMANENT_ERRNOS:
                 raise
             raise BadConfig(
                 where=f"store {self.where}",

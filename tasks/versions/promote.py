@@ -13,9 +13,9 @@ def promote(run: Run, history: History, version: Artefact, metrics: Artefact) ->
 
     Then the lake shows what there is, wherever it lies.
     """
-    from tasks.versions.mirror import mirrored
-    from tasks.versions.publication import promoted
+    from tasks.versions.mirror import mirror_now
+    from tasks.versions.publication import move_tags
 
-    done = promoted(history, version.facts["version"], metrics.facts["verdict"], by="run")
-    mirrored(history, run.lake)
-    return done
+    summary = move_tags(history, version.facts["version"], metrics.facts["verdict"], by="run")
+    mirror_now(history, run.lake)
+    return summary

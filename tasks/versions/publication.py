@@ -17,7 +17,7 @@ from tasks.dataset.samples import sample_paths
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.durable_files import fsync, partial_folder
 from tasks.pipeline.schemas import DECISIONS
-from tasks.versions.contents import Decided, described, members_digest, rows_of, write_plain
+from tasks.versions.contents import DecisionFilter, file_of, members_digest, rows_of, write_plain
 from tasks.versions.history import CANDIDATE, CURRENT, History
 from tasks.versions.manifest import Content, Manifest, Part
 from tasks.versions.mirror import check
@@ -51,30 +51,30 @@ class Publication:
     def __init__(self, run: Run, history: History, samples: Artefact) -> None:
         self.run, self.history, self.samples = run, history, samples
 
-    def ingested(self, facts: dict[str, Any]) -> Manifest:
+    def commit_ingested(self, facts: dict[str, Any]) -> Manifest:
         """The dataset as it came; the version that says just this, where there is one."""
-        ingested = [m for m in self.history.manifests() if m.kind == "ingested"]
-        made = next((m for m in reversed(ingested) if m.samples == self.samples.digest), None)
-        if made is None:
-            parent = ingested[-1].version if ingested else None
-            made = self._committed("ingested", parent, DECISIONS.empty_table(), facts)
+        manifests = [m for m in self.history.manifests() if m.kind == "ingested"]
+        manifest = next((m for m in reversed(manifests) if m.samples == self.samples.digest), None)
+        if manifest is None:
+            parent = manifests[-1].version if manifests else None
+            manifest = self._commit("ingested", parent, DECISIONS.empty_table(), facts)
         # Until a cleaning has proven itself, the dataset is what came in. Later moves are the gate's, or a person's.
         if not self.history.moves(CURRENT):
-            self.history.move(CURRENT, made.version, facts["by"], "as ingested: nothing has proven itself yet")
-        return made
+            self.history.move(CURRENT, manifest.version, facts["by"], "as ingested: nothing has proven itself yet")
+        return manifest
 
-    def cleaned(self, parent: Manifest, decisions: pa.Table, facts: dict[str, Any]) -> Manifest:
+    def commit_cleaned(self, parent: Manifest, decisions: pa.Table, facts: dict[str, Any]) -> Manifest:
         """``parent`` with what was decided; the newest cleaned version, where that says just the same."""
-        return self._committed("cleaned", parent.version, decisions, facts)
+        return self._commit("cleaned", parent.version, decisions, facts)
 
-    def _committed(self, kind: str, parent: str | None, decisions: pa.Table, facts: dict[str, Any]) -> Manifest:
+    def _commit(self, kind: str, parent: str | None, decisions: pa.Table, facts: dict[str, Any]) -> Manifest:
         content = self._content(decisions)
         # What was just put there is not fetched again from an object store.
         with rows_of(self.history, content, self._here(content)) as rows:
             members = rows.members()
         counts = Counter(decisions["decision"].to_pylist())
         by_split = Counter(members["split"].to_pylist())
-        made = self.history.commit(
+        manifest = self.history.commit(
             {
                 "kind": kind,
                 "parent": parent,
@@ -91,7 +91,7 @@ class Publication:
         )
         # Whoever clears old versions away may have found a part unused a moment before this version named it.
         self._complete(content, decisions)
-        return made
+        return manifest
 
     def _content(self, decisions: pa.Table) -> Content:
         parts = tuple(
@@ -100,25 +100,25 @@ class Publication:
             if file.name.startswith("samples/")
         )
         with partial_folder(self.run.lake / "cache") as aside:
-            content = self._written(aside, parts, decisions)
+            content = self._write(aside, parts, decisions)
             self._put(content, aside)
         return content
 
-    def _written(self, aside: Path, parts: tuple[Part, ...], decisions: pa.Table) -> Content:
+    def _write(self, aside: Path, parts: tuple[Part, ...], decisions: pa.Table) -> Content:
         """The content, its files written to ``aside`` as they are named below it."""
         (aside / "data").mkdir()
         pq.write_table(decisions, aside / "decisions.parquet", compression="zstd")
         plain = None
         if sum(part.size for part in parts) <= PLAIN_BYTES:
-            decided, files = Decided(decisions), []
+            decision_filter, files = DecisionFilter(decisions), []
             for part, path in zip(parts, sample_paths(self.run, self.samples), strict=True):
-                rows = write_plain(path, decided, aside / "data" / part.name)
+                rows = write_plain(path, decision_filter, aside / "data" / part.name)
                 # A file of which every row stays is the part itself.
-                files.append(part if rows is None else described(aside / "data" / part.name, part.name, rows))
+                files.append(part if rows is None else file_of(aside / "data" / part.name, part.name, rows))
             plain = tuple(file.model_copy() for file in files)
         return Content(
             parts=parts,
-            decisions=described(aside / "decisions.parquet", "decisions.parquet", decisions.num_rows),
+            decisions=file_of(aside / "decisions.parquet", "decisions.parquet", decisions.num_rows),
             plain=plain,
             classes=tuple(self.samples.facts["classes"]),
             payload=self.samples.facts["payload"],
@@ -131,8 +131,8 @@ class Publication:
         same = {part.sha256: parts[part.path] for part in content.parts}
         for name in self.history.missing(content):
             file = content.objects[name]
-            written = aside / name.removeprefix(f"{content.folder}/")
-            source = parts.get(name) or (written if written.is_file() else same[file.sha256])
+            path = aside / name.removeprefix(f"{content.folder}/")
+            source = parts.get(name) or (path if path.is_file() else same[file.sha256])
             fsync(source)
             self.history.objects.keep(f"{self.history.dataset}/{name}", source)
 
@@ -143,11 +143,11 @@ class Publication:
     def _complete(self, content: Content, decisions: pa.Table) -> None:
         if self.history.missing(content):
             with partial_folder(self.run.lake / "cache") as aside:
-                self._written(aside, content.parts, decisions)
+                self._write(aside, content.parts, decisions)
                 self._put(content, aside)
 
 
-def promoted(history: History, version: str, verdict: dict[str, Any], by: str) -> str:
+def move_tags(history: History, version: str, verdict: dict[str, Any], by: str) -> str:
     """Move ``current`` to a version that has proven itself, or ``candidate`` to one that has not; says which, and why.
 
     ``current`` never goes back to an older version by itself: only a person does that, by a rollback.
@@ -160,9 +160,9 @@ def promoted(history: History, version: str, verdict: dict[str, Any], by: str) -
 
     if not verdict["promote"]:
         history.move(CANDIDATE, version, by, reason, unless=newer)
-        return f"{version} stays a candidate; current is {history.tagged(CURRENT) or 'nothing yet'}"
+        return f"{version} stays a candidate; current is {history.version_of(CURRENT) or 'nothing yet'}"
     history.move(CURRENT, version, by, reason, unless=newer)
-    there = history.tagged(CURRENT)
+    there = history.version_of(CURRENT)
     # A candidate older than what is promoted has been overtaken.
     history.move(
         CANDIDATE, None, by, f"{version} was promoted", unless=lambda tag: tag is None or int(tag[1:]) > number

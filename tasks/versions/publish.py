@@ -12,7 +12,7 @@ from tasks.versions.history import History
 @act("publish {history.dataset}")
 def publish(
     run: Run,
-    recorded: Artefact,
+    record: Artefact,
     history: History,
     samples: Artefact,
     checkpoints: list[Artefact],
@@ -35,15 +35,15 @@ def publish(
 
     remedy = "relabel" if metrics.facts["verdict"]["arm"] == "relabelled" else "remove"
     publication = Publication(run, history, samples)
-    known = {
+    provenance = {
         "by": "run",
-        "run_id": recorded.made_by,
+        "run_id": record.made_by,
         "code": code_version(),
-        "config": (in_lake(run.lake, recorded.folder) / "config.yaml").read_text(encoding="utf-8"),
+        "config": (in_lake(run.lake, record.folder) / "config.yaml").read_text(encoding="utf-8"),
         "source": reader.fingerprint(),
     }
-    came = {"model": None, "flags": None, "metrics": None}
-    parent = publication.ingested(known | came)
+    origin = {"model": None, "flags": None, "metrics": None}
+    parent = publication.commit_ingested(provenance | origin)
     facts = flags.facts
     rule = f"{facts['detector']}, {facts['flagged']:,} flagged of a budget of {facts['budget']:,}; {remedy}"
     decisions = decide(
@@ -62,13 +62,13 @@ def publish(
         "flags": flags.digest,
         "metrics": metrics.digest,
     }
-    made = publication.cleaned(parent, decisions, known | proof)
-    told = ("version", "dataset", "parent", "rows", "removed", "relabelled", "content")
+    manifest = publication.commit_cleaned(parent, decisions, provenance | proof)
+    names = ("version", "dataset", "parent", "rows", "removed", "relabelled", "content")
     return Artefact(
         stage="version",
         folder=f"{history.objects.where}/{history.dataset}",
         files=(),
-        facts=made.model_dump(include=set(told)) | {"plain": made.plain is not None},
-        digest=made.members,
-        made_by=made.run_id or "",
+        facts=manifest.model_dump(include=set(names)) | {"plain": manifest.plain is not None},
+        digest=manifest.members,
+        made_by=manifest.run_id or "",
     )

@@ -7,7 +7,7 @@ from tasks.versions.history import CURRENT, History
 from tasks.versions.manifest import Manifest
 
 
-def rolled_back(history: History, target: Manifest, by: str, reason: str) -> Manifest:
+def roll_back(history: History, target: Manifest, by: str, reason: str) -> Manifest:
     """Commit ``target``'s rows again and point ``current`` at them. Nothing is deleted, nothing moves back by itself.
 
     A kill between the two leaves the version without the tag; asked again, it is that version which gets it.
@@ -16,17 +16,19 @@ def rolled_back(history: History, target: Manifest, by: str, reason: str) -> Man
         BadArtefact: files of the target are gone.
     """
     _check_whole(history, target)
-    current = history.tagged(CURRENT)
+    current = history.version_of(CURRENT)
     newest = history.newest()
     if newest is not None and newest.rollback_of == target.version and newest.version != current:
-        made = newest
+        manifest = newest
     else:
         facts = target.model_dump(exclude={"version", "number", "dataset", "published"})
-        made = history.commit(facts | {"kind": "rollback", "parent": current, "rollback_of": target.version, "by": by})
+        manifest = history.commit(
+            facts | {"kind": "rollback", "parent": current, "rollback_of": target.version, "by": by}
+        )
     # The target may have been cleared away while it was committed again.
-    _check_whole(history, made)
-    history.move(CURRENT, made.version, by, reason)
-    return made
+    _check_whole(history, manifest)
+    history.move(CURRENT, manifest.version, by, reason)
+    return manifest
 
 
 def _check_whole(history: History, target: Manifest) -> None:

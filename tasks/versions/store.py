@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _URL = re.compile(r"((s3a?|gs|az)://[^/\s@]+|abfss?://[^/\s:]+)(/\S*)?")
 
 
-def _checked(value: str | None) -> str | None:
+def _check_store(value: str | None) -> str | None:
     """A store that can be meant; whether it is there is asked when it is opened."""
     if value is not None and (not value.strip() or ("://" in value and not _URL.fullmatch(value))):
         raise ValueError(
@@ -26,7 +26,7 @@ def _checked(value: str | None) -> str | None:
 
 Store = Annotated[
     str | None,
-    AfterValidator(_checked),
+    AfterValidator(_check_store),
     Field(
         description="Where the versions lie: a folder, or s3://bucket/prefix (gs://, az://), of which endpoint, region "
         "and credentials stand in the environment. Default: versions in the lake."

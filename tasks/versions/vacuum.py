@@ -10,7 +10,7 @@ from tasks.pipeline.recorded_run import RUN_FILE, RecordedRun
 from tasks.pipeline.stored_names import inside
 from tasks.versions.history import History
 from tasks.versions.manifest import Manifest
-from tasks.versions.object_store import Found
+from tasks.versions.object_store import StoredObject
 
 # Of a run whose versions are all gone: what is large. Scores, flags and metrics stay, for SQL.
 _LARGE = ("checkpoints/*", "gradients/*.arrow", "canaries/*")
@@ -21,7 +21,7 @@ class Clearance:
     """What would go."""
 
     versions: list[Manifest] = field(default_factory=list)
-    objects: list[Found] = field(default_factory=list)
+    objects: list[StoredObject] = field(default_factory=list)
     """Parts and contents no version that stays needs."""
     files: list[Path] = field(default_factory=list)
     """Gradients and checkpoints of the dropped versions' runs, in the run folders and in the cache."""
@@ -45,16 +45,16 @@ def clearance(history: History, lake: Path, keep: int, grace_hours: float) -> Cl
         BadArtefact: a manifest or a run.json names what lies elsewhere; nothing is cleared away then.
     """
     manifests = history.manifests()
-    staying = _with_origins(manifests, {m.version for m in manifests[-keep:]} | set(history.tags().values()))
-    dropped = [m for m in manifests if m.version not in staying]
-    kept = [m for m in manifests if m.version in staying]
-    objects, files = _unneeded(history, kept, grace_hours), _of_runs(lake, dropped, kept)
-    return Clearance(dropped, objects, files, _size(objects, files))
+    names = _with_origins(manifests, {m.version for m in manifests[-keep:]} | set(history.tags().values()))
+    obsolete = [m for m in manifests if m.version not in names]
+    remaining = [m for m in manifests if m.version in names]
+    objects, files = _objects_without_version(history, remaining, grace_hours), _of_runs(lake, obsolete, remaining)
+    return Clearance(obsolete, objects, files, _size(objects, files))
 
 
-def _size(objects: list[Found], files: list[Path]) -> int:
-    seen = {path.stat().st_ino: path.stat().st_size for path in files if path.is_file()}
-    return sum(found.size for found in objects) + sum(seen.values())
+def _size(objects: list[StoredObject], files: list[Path]) -> int:
+    sizes = {path.stat().st_ino: path.stat().st_size for path in files if path.is_file()}
+    return sum(entry.size for entry in objects) + sum(sizes.values())
 
 
 def _with_origins(manifests: list[Manifest], versions: set[str]) -> set[str]:
@@ -63,40 +63,40 @@ def _with_origins(manifests: list[Manifest], versions: set[str]) -> set[str]:
     return versions | origins
 
 
-def _unneeded(history: History, kept: list[Manifest], grace_hours: float) -> list[Found]:
-    needed = {f"{history.dataset}/{name}" for manifest in kept for name in manifest.rows_of.objects}
+def _objects_without_version(history: History, manifests: list[Manifest], grace_hours: float) -> list[StoredObject]:
+    names = {f"{history.dataset}/{name}" for manifest in manifests for name in manifest.rows_of.objects}
     before = datetime.now(UTC) - timedelta(hours=grace_hours)
     there = [*history.objects.list(f"{history.dataset}/parts"), *history.objects.list(f"{history.dataset}/contents")]
-    return [found for found in there if found.name not in needed and found.changed < before]
+    return [entry for entry in there if entry.name not in names and entry.modified < before]
 
 
-def _of_runs(lake: Path, dropped: list[Manifest], kept: list[Manifest]) -> list[Path]:
+def _of_runs(lake: Path, obsolete: list[Manifest], remaining: list[Manifest]) -> list[Path]:
     """Large files of runs that made nothing but dropped versions, and the cache's names for the same files."""
-    runs = {m.run_id for m in dropped if m.run_id} - {m.run_id for m in kept}
+    runs = {m.run_id for m in obsolete if m.run_id} - {m.run_id for m in remaining}
     folders = [inside(lake / "runs", run, single=True) for run in sorted(runs)]
     files = [path for folder in folders for path in _large(folder)]
     still = {
-        folder for recorded in RecordedRun.all_of(lake) if recorded.run_id not in runs for folder in _cached(recorded)
+        folder for record in RecordedRun.all_of(lake) if record.run_id not in runs for folder in _cache_folders(record)
     }
     for path in (folder / RUN_FILE for folder in folders):
-        for cached in sorted(set(_cached(RecordedRun.of_file(path))) - still) if path.is_file() else []:
+        for folder_name in sorted(set(_cache_folders(RecordedRun.of_file(path))) - still) if path.is_file() else []:
             # A run's stages lie in the cache: what is named elsewhere is no less another's than what lies outside.
-            files += _large(inside(lake / "cache", cached.removeprefix("cache/"), single=True))
+            files += _large(inside(lake / "cache", folder_name.removeprefix("cache/"), single=True))
     return files
 
 
 def _large(folder: Path) -> list[Path]:
     """Large files of a folder, none that a link leads to."""
-    found = [path for pattern in _LARGE for path in sorted(folder.glob(pattern))]
-    return [inside(folder, str(path.relative_to(folder))) for path in found]
+    paths = [path for pattern in _LARGE for path in sorted(folder.glob(pattern))]
+    return [inside(folder, str(path.relative_to(folder))) for path in paths]
 
 
-def _cached(recorded: RecordedRun) -> list[str]:
+def _cache_folders(record: RecordedRun) -> list[str]:
     """Cache folders a run was put together from."""
-    return [stage.folder for stage in recorded.stages]
+    return [stage.folder for stage in record.stages]
 
 
-def clear(history: History, lake: Path, clearing: Clearance) -> Clearance:
+def clear(history: History, lake: Path, plan: Clearance) -> Clearance:
     """Do it; what has really gone.
 
     What was found is looked at again: a version that was tagged since stays, with all it needs. The runs' files go
@@ -104,20 +104,22 @@ def clear(history: History, lake: Path, clearing: Clearance) -> Clearance:
     without its rows; then the rows. A kill in between leaves what the next vacuum finds.
     """
     manifests = history.manifests()
-    saved = _with_origins(manifests, set(history.tags().values()))
-    dropped = [m for m in clearing.versions if m.version not in saved]
-    gone = {m.version for m in dropped}
-    still = set(_of_runs(lake, dropped, [m for m in manifests if m.version not in gone]))
-    files = [path for path in clearing.files if path in still]
+    names_to_keep = _with_origins(manifests, set(history.tags().values()))
+    obsolete = [m for m in plan.versions if m.version not in names_to_keep]
+    names = {m.version for m in obsolete}
+    still = set(_of_runs(lake, obsolete, [m for m in manifests if m.version not in names]))
+    files = [path for path in plan.files if path in still]
     size = _size([], files)
     for path in files:
         path.unlink(missing_ok=True)
-    history.objects.delete([f"{history.dataset}/{m.version}.json" for m in dropped])
+    history.objects.delete([f"{history.dataset}/{m.version}.json" for m in obsolete])
     # Tagged in the very moment: whoever tags looks for the version last, and finds it again.
-    tagged = set(history.tags().values())
-    for manifest in (m for m in dropped if m.version in tagged):
+    current_targets = set(history.tags().values())
+    for manifest in (m for m in obsolete if m.version in current_targets):
         history.put(manifest)
-    needed = {f"{history.dataset}/{name}" for m in history.manifests() for name in m.rows_of.objects}
-    objects = [found for found in clearing.objects if found.name not in needed]
-    history.objects.delete([found.name for found in objects])
-    return Clearance([m for m in dropped if m.version not in tagged], objects, files, size + _size(objects, []))
+    objects_in_use = {f"{history.dataset}/{name}" for m in history.manifests() for name in m.rows_of.objects}
+    objects = [entry for entry in plan.objects if entry.name not in objects_in_use]
+    history.objects.delete([entry.name for entry in objects])
+    return Clearance(
+        [m for m in obsolete if m.version not in current_targets], objects, files, size + _size(objects, [])
+    )

@@ -78,11 +78,11 @@ def main() -> None:
         facts |= {"flags": None, "metrics": None}
         publication = Publication(run, history, samples)
         start = time.perf_counter()
-        came = publication.ingested(facts)
+        came = publication.commit_ingested(facts)
         first, before = time.perf_counter() - start, room(history.objects.folder)
         decisions = decisions_of(table_of(run, samples, SAMPLES.names), options.share)
         start = time.perf_counter()
-        made = publication.cleaned(came, decisions, facts)
+        made = publication.commit_cleaned(came, decisions, facts)
         second, added = time.perf_counter() - start, room(history.objects.folder) - before
         print(f"{came.rows:,} rows, {before / 1e6:,.1f} MB, published in {first:.2f} s")
         print(f"without {made.removed:,} of them: {added:,} bytes more ({added / before:.4%}), in {second:.2f} s")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -132,11 +133,18 @@ def unused_port() -> Callable[[], int]:
 
 
 @pytest.fixture(scope="module")
-def serve() -> Iterator[Callable[..., Serving]]:
-    """Start one and wait for it: ``serve(lake, *options, **variables of its environment)``. Stopped with the file."""
+def serve(empty_database: Path) -> Iterator[Callable[..., Serving]]:
+    """Start one and wait for it: ``serve(lake, *options, **variables of its environment)``. Stopped with the file.
+
+    Its database is copied where there is one to copy, unless it is to be made ``anew``.
+    """
     started: list[Serving] = []
 
-    def start(lake: Path, *options: str, port: int | None = None, **variables: str) -> Serving:
+    def start(lake: Path, *options: str, port: int | None = None, anew: bool = False, **variables: str) -> Serving:
+        home = lake / ".prefect"
+        if empty_database.exists() and not home.exists() and not anew:
+            home.mkdir(parents=True)
+            shutil.copy(empty_database, home / "prefect.db")
         started.append(Serving(lake, port or free_port(), *options, **variables))
         return started[-1].ready()
 

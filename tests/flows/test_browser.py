@@ -374,6 +374,6 @@ def test_a_run_shows_what_it_found_as_text_and_figures(page, serving, asked):
         page.open(f"/runs/flow-run/{run}")
         page.click("Artifacts")
         card(name).click()
-        figure = page.the("//img[starts-with(@src, 'data:image/png')]")
+        figure = page.the("//img[starts-with(@src, 'data:image/svg')]")
         page.until(lambda figure=figure: int(figure.get_attribute("naturalWidth")) > 300, f"picture of {name}")
         page.shot(f"artifacts-3-{name}")

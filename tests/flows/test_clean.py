@@ -188,7 +188,7 @@ def copy(tmp_path_factory, gradsieve, small):
         ),
         # The same numbers by other code: gradients are recomputed, come out the same, and nothing follows.
         ("kernels/head.py", "len(features), 1)], dim=1)", "len(features), 1)], 1)", {"gradients"}),
-        ("kernels/ranking.py", "found[-1]", "found[-1] * 1.0", {"metrics"}),
+        ("kernels/ranking.py", "hits[-1]", "hits[-1] * 1.0", {"metrics"}),
         ("kernels/folds.py", "% folds", "% folds + 0", {"folds"}),
         # A decision in SQL is code: other reasons, the same flags.
         (

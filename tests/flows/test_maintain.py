@@ -13,12 +13,12 @@ def lake(cleaned, tmp_path):
     """The main job's lake, three times rolled back to its first version: the first of these three may go."""
     from tasks.versions.history import History
     from tasks.versions.object_store import Objects
-    from tasks.versions.rollback import rolled_back
+    from tasks.versions.rollback import roll_back
 
     lake = shutil.copytree(cleaned.lake, tmp_path / "lake")
     history = History(Objects(lake / "versions"), "digits")
     for _ in range(3):
-        rolled_back(history, history.resolve("v0001"), "ann", "to have versions that may go")
+        roll_back(history, history.resolve("v0001"), "ann", "to have versions that may go")
     return lake
 
 

@@ -25,11 +25,9 @@ MINUTE = 60
 class Terminal:
     """A second terminal, in the folder where ``gradsieve serve`` was started."""
 
-    def __init__(self, serving, folder: Path) -> None:
-        self.serving, self.folder = serving, folder
-        binaries = Path(sys.executable).parent
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-        self.variables = kept | {"PATH": f"{binaries}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    def __init__(self, serving, gradsieve, folder: Path) -> None:
+        self.serving, self.gradsieve, self.folder = serving, gradsieve, folder
+        self.variables: dict[str, str] = {}
 
     def type(self, line: str) -> str:
         """What it answers."""
@@ -40,19 +38,26 @@ class Terminal:
             name, _, value = line.removeprefix("export ").partition("=")
             self.variables[name] = value
             return ""
-        words = shlex.split(line)
-        command = [sys.executable, "-m", *({"gradsieve": "flows"}.get(word, word) for word in words[:1]), *words[1:]]
-        done = subprocess.run(
-            command,
+        program, *words = shlex.split(line)
+        if program == "gradsieve":
+            done = self.gradsieve(*words, folder=self.folder, **self.variables)
+        else:
+            done = self.run(program, *words)
+        assert done.returncode == 0, (line, done.stdout, done.stderr)
+        return done.stdout
+
+    def run(self, program: str, *words: str) -> subprocess.CompletedProcess[str]:
+        """One that is not ours."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+        return subprocess.run(
+            [sys.executable, "-m", program, *words],
             cwd=self.folder,
-            env=self.variables,
+            env=kept | {"OMP_NUM_THREADS": "1"} | self.variables,
             capture_output=True,
             text=True,
             timeout=4 * MINUTE,
             check=False,
         )
-        assert done.returncode == 0, (line, done.stdout, done.stderr)
-        return done.stdout
 
     def runs(self, deployment: str) -> list[dict]:
         """Of a deployment that were started by us and not by its own schedule."""
@@ -71,13 +76,13 @@ class Terminal:
 
 
 @pytest.fixture(scope="module")
-def terminal(serve, cleaned, tmp_path_factory) -> Terminal:
+def terminal(gradsieve, serve, cleaned, tmp_path_factory) -> Terminal:
     """With the main job done already, as the README has it by then, and data in a folder."""
     folder = tmp_path_factory.mktemp("operated")
     shutil.copytree(cleaned.lake, folder / "data")
     (folder / "incoming").mkdir()
     (folder / "incoming" / "a.csv").write_text("x,label\n1,a\n")
-    return Terminal(serve(folder / "data"), folder)
+    return Terminal(serve(folder / "data"), gradsieve, folder)
 
 
 @pytest.mark.timeout(1200)

@@ -49,12 +49,12 @@ def write(lake, tmp_path_factory):
 
 
 def clean(gradsieve, lake, options, *opinions):
-    """(the finished process, run.json of the run it recorded)."""
+    """(the finished process, run.json of the run it recorded; nothing where it recorded none)."""
     before = set((lake / "runs").glob("digits-*"))
     named = [f"--opinions={','.join(map(str, opinions))}"] if opinions else []
     done = gradsieve("clean", "--lake", str(lake), *options, *named)
     recorded = set((lake / "runs").glob("digits-*")) - before
-    return done, json.loads((recorded.pop() / "run.json").read_text()) if recorded else None
+    return done, json.loads((recorded.pop() / "run.json").read_text()) if recorded else {}
 
 
 def precision_of(run):
@@ -96,7 +96,7 @@ def test_a_broken_file_ends_the_run_before_anything_is_trained(gradsieve, lake, 
     pq.write_table(table.drop_columns(["7"]), tmp_path / "broken.parquet")
     done, run = clean(gradsieve, lake, [*options, "--training.seed=77"], tmp_path / "broken.parquet")
     assert done.returncode == 3
-    assert run is None
+    assert run == {}
     assert "expected a column of probabilities for each of 10 classes, got no column 7" in done.stderr
     assert "train fold" not in done.stderr
     missing, _ = clean(gradsieve, lake, options, tmp_path / "nowhere.csv")

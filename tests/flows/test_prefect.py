@@ -192,8 +192,9 @@ asyncio.run(main())
     artifacts = json.loads(inside(script, server, tmp_path).strip().splitlines()[-1])
     assert "# looked-at" in artifacts["summary"]
     assert len(json.loads(artifacts["suspects"])) == 50
-    for name in ("accuracy", "worth", "suspicion", "precision", "classes", "gallery"):
-        assert artifacts[name].startswith("data:image/png;base64,")
+    for name in ("accuracy", "worth", "suspicion", "precision", "classes"):
+        assert artifacts[name].startswith("data:image/svg+xml;base64,")
+    assert artifacts["gallery"].startswith("data:image/png;base64,")
     assert artifacts["progress"] == 100.0
 
 

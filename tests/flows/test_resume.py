@@ -22,6 +22,7 @@ from pathlib import Path
 import torch, torch._dynamo, pyarrow.acero, pyarrow.parquet, sklearn.datasets
 import prefect.task_engine, prefect.utilities.visualization, scipy.stats, tasks.steps
 from tasks.config import CleanConfig
+from tasks.pipeline.cache_keys import code_digest
 from flows.command_line.foreground import prepare_prefect
 lake, log = Path(sys.argv[1]), sys.argv[2]
 config = CleanConfig.model_validate({
@@ -31,6 +32,8 @@ config = CleanConfig.model_validate({
 })
 prepare_prefect(lake, verbose=False)
 import flows.clean
+# Read and parsed once for all lives, and not by each for its cache keys.
+code_digest([name for name in sys.modules if name.partition(".")[0] in ("flows", "tasks")])
 gc.freeze()
 print("ready", flush=True)
 for _ in sys.stdin:

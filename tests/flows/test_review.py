@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -21,6 +22,7 @@ from tasks.versions.object_store import Objects
 
 BUDGET = ["--canaries.share=0", "--budget.kind=share", "--budget.share=0.05"]
 END = 60
+Finished = subprocess.CompletedProcess[str]
 
 
 def waiting(server: str) -> set[str]:
@@ -39,38 +41,30 @@ def computed(gradsieve, small, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def asking(computed, server, small, tmp_path):
-    """Start a run that asks; (process, id of its flow run)."""
-    started: list[subprocess.Popen] = []
+def asking(computed, gradsieve, server, small, tmp_path):
+    """Start a run that asks; (the command, which is not over yet, id of its flow run)."""
+    commands = ThreadPoolExecutor()
     shutil.copytree(computed, tmp_path / "lake" / "cache")
 
-    def start(*options: str, hours: float = 1.0) -> tuple[subprocess.Popen, str]:
+    def start(*options: str, hours: float = 1.0) -> tuple[Future[Finished], str]:
         before = waiting(server)
-        command = [sys.executable, "-m", "flows", "clean", "--lake", str(tmp_path / "lake"), *small, *BUDGET]
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-        started.append(
-            subprocess.Popen(
-                [*command, "--review.required", f"--review.hours={hours}", *options],
-                env=kept | {"PREFECT_API_URL": server, "OMP_NUM_THREADS": "1"},
-                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            )
-        )  # fmt: skip
+        asked = (*small, *BUDGET, "--review.required", f"--review.hours={hours}", *options)
+        command = commands.submit(gradsieve, "clean", "--lake", str(tmp_path / "lake"), *asked)
         deadline = time.monotonic() + END
         while not (new := waiting(server) - before):
-            assert started[-1].poll() is None, started[-1].communicate()
+            assert not command.done(), command.result()
             assert time.monotonic() < deadline
             time.sleep(0.3)
-        return started[-1], new.pop()
+        return command, new.pop()
 
     yield start
-    for process in started:
-        process.kill()
+    commands.shutdown(wait=False)
 
 
-def finished(process: subprocess.Popen) -> str:
-    out, errors = process.communicate(timeout=END)
-    assert process.returncode == 0, errors
-    return out
+def finished(command: Future[Finished]) -> str:
+    done = command.result(END)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def flags_of(lake: Path) -> dict:
@@ -79,7 +73,7 @@ def flags_of(lake: Path) -> dict:
 
 
 def test_rows_that_a_person_keeps_stay_and_the_decision_is_remembered(asking, gradsieve, server, tmp_path):
-    process, run = asking()
+    command, run = asking()
     (sheet,) = (tmp_path / "lake" / "reviews").glob("*/flagged.csv")
     with sheet.open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -102,7 +96,7 @@ def test_rows_that_a_person_keeps_stay_and_the_decision_is_remembered(asking, gr
         time.sleep(0.3)
     done = gradsieve("review", run, "rows", "--sheet", str(edited), *answer)
     assert done.returncode == 0, done.stderr
-    text = finished(process)
+    text = finished(command)
     assert f"decided row by row ({len(rows)}) by ann" in text
 
     flags = flags_of(tmp_path / "lake")
@@ -122,9 +116,9 @@ def test_rows_that_a_person_keeps_stay_and_the_decision_is_remembered(asking, gr
 
 
 def test_who_has_answered_is_not_asked_the_same_again(asking, gradsieve, server, small, tmp_path):
-    process, run = asking()
+    command, run = asking()
     gradsieve("review", run, "approve", "--at-most", "4", "--by", "bob")
-    assert "approved, at most 4 by bob" in finished(process)
+    assert "approved, at most 4 by bob" in finished(command)
     assert sum(row["flag"] for row in flags_of(tmp_path / "lake").values()) == 4
     again = gradsieve("clean", "--lake", str(tmp_path / "lake"), *small, *BUDGET, "--review.required")
     assert again.returncode == 0, again.stderr
@@ -132,8 +126,8 @@ def test_who_has_answered_is_not_asked_the_same_again(asking, gradsieve, server,
 
 
 def test_if_nobody_comes_the_version_stays_a_candidate_and_says_so(asking, tmp_path):
-    process, _ = asking(hours=5 / 3600)
-    text = finished(process)
+    command, _ = asking(hours=5 / 3600)
+    text = finished(command)
     assert "nobody reviewed what is flagged within" in text
     history = History(Objects(tmp_path / "lake" / "versions"), "digits")
     assert history.tags() == {"current": "v0001", "candidate": "v0002"}
@@ -141,11 +135,11 @@ def test_if_nobody_comes_the_version_stays_a_candidate_and_says_so(asking, tmp_p
 
 
 def test_what_is_rejected_changes_nothing(asking, gradsieve, server, tmp_path):
-    process, run = asking()
+    command, run = asking()
     listed = gradsieve("review").stdout.splitlines()
     assert run in [line.split()[0] for line in listed[1:]]
     gradsieve("review", run, "reject", "--by", "cem", "--note", "all rare")
-    assert "rejected by cem" in finished(process)
+    assert "rejected by cem" in finished(command)
     assert not any(row["flag"] for row in flags_of(tmp_path / "lake").values())
     facts = json.loads(next((tmp_path / "lake" / "runs").glob("*/run.json")).read_text())["facts"]
     assert facts["flags"]["review"]["note"] == "all rare"

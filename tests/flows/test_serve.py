@@ -63,7 +63,7 @@ def mails(unused_port):
 @pytest.fixture(scope="module")
 def serving(receiver, mails, serve, tmp_path_factory):
     lake = tmp_path_factory.mktemp("served") / "lake"
-    return serve(lake, GRADSIEVE_WEBHOOK=receiver[0], GRADSIEVE_NOTIFY=mails[0])
+    return serve(lake, anew=True, GRADSIEVE_WEBHOOK=receiver[0], GRADSIEVE_NOTIFY=mails[0])
 
 
 def test_its_deployments_are_there_scheduled_with_parameters_that_the_form_takes(serving):
@@ -273,7 +273,7 @@ def postgres(tmp_path_factory):
 
 def test_three_workers_share_postgresql(postgres, serve, tmp_path):
     # By Prefect's own setting; it works as --database as well.
-    serving = serve(tmp_path / "lake", "--workers=3", PREFECT_SERVER_DATABASE_CONNECTION_URL=postgres)
+    serving = serve(tmp_path / "lake", "--workers=3", anew=True, PREFECT_SERVER_DATABASE_CONNECTION_URL=postgres)
     try:
         named = [("weekly", {}), ("by-hand", SMALL), ("weekly", {}), ("by-hand", SMALL)]
         made = [serving.run(name, **given) for name, given in named]

@@ -178,7 +178,7 @@ def experiment(name: str) -> Experiment:
             where=f"experiment {name}",
             expected="what tasks/evaluation/experiments describes",
             got=str(error),
-            do="Mend the file.",
+            do="Correct the file.",
         ) from error
 
 

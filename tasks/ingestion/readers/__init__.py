@@ -162,7 +162,7 @@ class ReaderChoice(Choice[Reader], registry=READERS):
     kind: str = Field(default="digits", description="Format of the source.")
 
 
-def existing(path: Path, what: str) -> Path:
+def existing_path(path: Path, what: str) -> Path:
     """``path`` itself when it exists.
 
     Raises:
@@ -187,7 +187,7 @@ def existing_file(path: Path, what: str) -> Path:
     Raises:
         BadInput: it does not exist, or is a folder.
     """
-    path = existing(path, what)
+    path = existing_path(path, what)
     if path.is_dir():
         raise BadInput(where=str(path), expected=what, got="a folder", do="Name the file in it.")
     return path

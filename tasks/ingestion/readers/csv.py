@@ -20,10 +20,10 @@ from tasks.ingestion.table_rows import Batch
 
 # Suffixes of what is separated by tabs, and of what pyarrow opens by itself.
 _TABS = (".tsv", ".tab")
-_COMPRESSED = (".gz", ".bz2", ".zst", ".lz4", ".br")
+_COMPRESSIONS = (".gz", ".bz2", ".zst", ".lz4", ".br")
 
 # The rest of a quoted cell and the quote that closes it; two quotes stand for one.
-_CLOSING = re.compile(r'(?:[^"]++|"")*+"')
+_CLOSING_QUOTE = re.compile(r'(?:[^"]++|"")*+"')
 
 
 class Csv(Tabular, kind="csv"):
@@ -58,13 +58,13 @@ class Csv(Tabular, kind="csv"):
                     where=str(file),
                     expected=f"{self.encoding} text, cells separated by {self._delimiter_of(file)!r}",
                     got=str(error).partition("\n")[0],
-                    do="Set --reader.delimiter or --reader.encoding, or mend the file.",
+                    do="Set --reader.delimiter or --reader.encoding, or correct the file.",
                 ) from error
 
     def _delimiter_of(self, file: Path) -> str:
         if self.delimiter is not None:
             return self.delimiter
-        inner = Path(file.stem) if file.suffix.lower() in _COMPRESSED else file
+        inner = Path(file.stem) if file.suffix.lower() in _COMPRESSIONS else file
         return "\t" if inner.suffix.lower() in _TABS else ","
 
     def _check_quotes(self, file: Path) -> None:
@@ -108,20 +108,20 @@ class Csv(Tabular, kind="csv"):
         with pa_csv.open_csv(
             file, read_options=read, parse_options=parse(set_aside), convert_options=as_text
         ) as reader:
-            valid, reported = 0, 0
+            valid, reject_count = 0, 0
             for batch in reader:
                 # The parser reads ahead in a thread of its own and may set more rows aside at any moment: what is
                 # reported with this batch is fixed here, once.
-                known = len(ragged)
+                count = len(ragged)
                 # The k-th accepted row stands after every ragged row that precedes it in the file.
-                skipped = np.array(sorted(reject.row or 0 for reject in ragged[:known]), np.int64)
+                reject_rows = np.array(sorted(reject.row or 0 for reject in ragged[:count]), np.int64)
                 k = np.arange(valid, valid + batch.num_rows)
-                rows = k + np.searchsorted(skipped - np.arange(len(skipped)), k, side="right")
-                yield Batch(file.name, batch, rows, ragged[reported:known])
-                valid, reported = valid + batch.num_rows, known
-            if reported < len(ragged) or valid == 0:
+                rows = k + np.searchsorted(reject_rows - np.arange(len(reject_rows)), k, side="right")
+                yield Batch(file.name, batch, rows, ragged[reject_count:count])
+                valid, reject_count = valid + batch.num_rows, count
+            if reject_count < len(ragged) or valid == 0:
                 empty = pa.RecordBatch.from_pylist([], schema=pa.schema([(name, pa.string()) for name in names]))
-                yield Batch(file.name, empty, np.zeros(0, np.int64), ragged[reported:])
+                yield Batch(file.name, empty, np.zeros(0, np.int64), ragged[reject_count:])
 
 
 def _distinct(names: list[str], file: Path) -> list[str]:
@@ -151,6 +151,6 @@ def open_quote(lines: Iterable[str], delimiter: str) -> tuple[int, int]:
         if '"' not in line:
             continue
         at = 0
-        while found := (_CLOSING.match(line, at) if began else opening.search(line, at)):
-            began, at = 0 if began else number, found.end()
+        while match := (_CLOSING_QUOTE.match(line, at) if began else opening.search(line, at)):
+            began, at = 0 if began else number, match.end()
     return began, number

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from tasks.core.errors import BadInput, needing
+from tasks.core.errors import BadInput, require_package
 from tasks.dataset.payload import Payload
 from tasks.ingestion.readers import CHUNK_ROWS, Chunk, files_below
 from tasks.ingestion.readers.tabular import Tabular
@@ -59,15 +59,15 @@ class HuggingFace(Tabular, kind="huggingface"):
         ]
 
     def _load(self, source: Path) -> list[tuple[str, Any]]:
-        with needing("datasets", "reader huggingface", "Install the extra: pip install 'gradsieve[hf]'."):
+        with require_package("datasets", "reader huggingface", "pip install -e '.[hf]'"):
             import datasets
             from datasets.exceptions import DatasetNotFoundError
         path = source.expanduser()
         try:
             if path.is_dir():
-                loaded = datasets.load_from_disk(str(path))
+                dataset = datasets.load_from_disk(str(path))
             else:
-                loaded = datasets.load_dataset(str(source), self.name, revision=self.revision)
+                dataset = datasets.load_dataset(str(source), self.name, revision=self.revision)
         except (FileNotFoundError, ConnectionError, ValueError, DatasetNotFoundError) as error:
             raise BadInput(
                 where=str(self.path),
@@ -75,9 +75,9 @@ class HuggingFace(Tabular, kind="huggingface"):
                 got=str(error).partition("\n")[0],
                 do="Save it with dataset.save_to_disk(folder) and name the folder.",
             ) from error
-        if not isinstance(loaded, dict):
-            return [("train", loaded)]
-        splits = {str(name): dataset for name, dataset in loaded.items()}
+        if not isinstance(dataset, dict):
+            return [("train", dataset)]
+        splits = {str(name): split_dataset for name, split_dataset in dataset.items()}
         unknown = [name for name in splits if name not in _SPLITS]
         if unknown:
             raise BadInput(
@@ -103,11 +103,11 @@ def _batches(name: str, dataset: Any) -> Iterator[Batch]:
         columns = []
         for column_name, column in zip(batch.schema.names, batch.columns, strict=True):
             # Class −1 is the hub's "no label".
-            known = names.get(column_name)
-            columns.append(column if known is None else known.take(_no_label_as_null(column)))
-        named = pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
-        yield Batch(name, named, np.arange(first, first + named.num_rows))
-        first += named.num_rows
+            names_of_classes = names.get(column_name)
+            columns.append(column if names_of_classes is None else names_of_classes.take(_no_label_as_null(column)))
+        record_batch = pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+        yield Batch(name, record_batch, np.arange(first, first + record_batch.num_rows))
+        first += record_batch.num_rows
 
 
 def _no_label_as_null(column: pa.Array) -> pa.Array:

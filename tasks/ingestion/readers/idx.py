@@ -86,15 +86,15 @@ class Idx(Reader, kind="idx"):
 
     def files(self) -> list[Path]:
         """The two or four files."""
-        named = [self.images, self.labels, self.test_images, self.test_labels]
-        return [path.expanduser() for path in named if path is not None]
+        paths = [self.images, self.labels, self.test_images, self.test_labels]
+        return [path.expanduser() for path in paths if path is not None]
 
 
 def _open(path: Path) -> BinaryIO:
     path = existing_file(path, "an IDX file")
     with path.open("rb") as file:
-        zipped = file.read(2) == b"\x1f\x8b"
-    return cast("BinaryIO", gzip.open(path, "rb") if zipped else path.open("rb"))
+        is_gzip = file.read(2) == b"\x1f\x8b"
+    return cast("BinaryIO", gzip.open(path, "rb") if is_gzip else path.open("rb"))
 
 
 def _header(path: Path) -> tuple[str, tuple[int, ...]]:
@@ -113,7 +113,7 @@ def _read_header(path: Path, file: BinaryIO) -> tuple[str, tuple[int, ...]]:
         )
     axes = _read(path, file, 4 * magic[3])
     if len(axes) < 4 * magic[3]:
-        raise _truncated(path, "its header ends early")
+        raise _short_file(path, "its header ends early")
     return _TYPES[magic[2]], struct.unpack(f">{magic[3]}I", axes)
 
 
@@ -125,7 +125,7 @@ def _values(path: Path) -> Iterator[np.ndarray]:
             rows = min(CHUNK_ROWS, n - first)
             data = _read(path, file, rows * width)
             if len(data) < rows * width:
-                raise _truncated(path, f"{first + len(data) // max(width, 1):,} of the {n:,} rows its header declares")
+                raise _short_file(path, f"{first + len(data) // max(width, 1):,} of the {n:,} rows its header declares")
             yield np.frombuffer(data, kind).reshape(rows, *axes)
 
 
@@ -133,10 +133,10 @@ def _read(path: Path, file: BinaryIO, size: int) -> bytes:
     try:
         return file.read(size)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise _truncated(path, f"a broken gzip stream ({error})") from error
+        raise _short_file(path, f"a broken gzip stream ({error})") from error
     except (OverflowError, MemoryError) as error:
-        raise _truncated(path, "a header that declares more than memory can hold") from error
+        raise _short_file(path, "a header that declares more than memory can hold") from error
 
 
-def _truncated(path: Path, got: str) -> BadInput:
+def _short_file(path: Path, got: str) -> BadInput:
     return BadInput(where=str(path), expected="a whole IDX file", got=got, do="Fetch the file again.")

@@ -12,7 +12,7 @@ from pydantic import Field
 from tasks.core.errors import BadInput
 from tasks.dataset import images
 from tasks.dataset.payload import Payload
-from tasks.ingestion.readers import Chunk, Reader, Reject, existing, files_below
+from tasks.ingestion.readers import Chunk, Reader, Reject, existing_path, files_below
 from tasks.pipeline.schemas import SPLIT_NAMES
 
 # Files held at once; images are read whole, so this is smaller than a table's chunk.
@@ -32,7 +32,7 @@ class ImageFolder(Reader, kind="image_folder"):
 
     def open(self) -> tuple[Payload, Iterator[Chunk]]:
         """List the files and decode the first for its size; all others are decoded as they are read."""
-        root = existing(self.path, "a folder of class folders")
+        root = existing_path(self.path, "a folder of class folders")
         files = self.files()
         tops = {path.relative_to(root).parts[0] for path in files if len(path.relative_to(root).parts) > 1}
         odd = sorted(top for top in tops if top.lower() not in SPLIT_NAMES)

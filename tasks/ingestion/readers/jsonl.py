@@ -53,10 +53,10 @@ class Jsonl(Tabular, kind="jsonl"):
 def _read(file: Path, names: list[str], others: dict[str, Callable[[list[Any]], pa.Array]]) -> Iterator[Batch]:
     """Batches of one file; ``others`` are columns that are made otherwise than by what stands in them."""
     with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as lines:
-        numbered = enumerate(lines)
-        while block := list(islice(numbered, CHUNK_ROWS)):
+        lines_by_number = enumerate(lines)
+        while block := list(islice(lines_by_number, CHUNK_ROWS)):
             objects, rows, rejects = _parse(block)
-            # The columns are settled by the first block, and every later one has the same.
+            # The first block fixes the columns; every later one has the same.
             names.extend(dict.fromkeys(key for item in objects for key in item) if not names else ())
             if not names:
                 raise BadInput(
@@ -113,14 +113,14 @@ def _column(values: list[Any]) -> pa.Array:
 def _sets(separator: str, values: list[Any]) -> pa.Array:
     """Lists of labels, each as text, whatever it is; a text lists them with the separator between."""
 
-    def listed(value: Any) -> list[str | None] | None:
+    def labels_of(value: Any) -> list[str | None] | None:
         if isinstance(value, str):
             return [*value.split(separator)]
         if not isinstance(value, list):
             return None if value is None else [json.dumps(value)]
         return [one if one is None or isinstance(one, str) else json.dumps(one) for one in value]
 
-    return pa.array([listed(value) for value in values], pa.list_(pa.string()))
+    return pa.array([labels_of(value) for value in values], pa.list_(pa.string()))
 
 
 def _is_vector(value: Any) -> bool:

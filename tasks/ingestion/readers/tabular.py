@@ -32,10 +32,10 @@ from tasks.ingestion.columns import (
     width_of,
 )
 from tasks.ingestion.label_column import check_labels
-from tasks.ingestion.readers import Chunk, Reader, existing, files_below
-from tasks.ingestion.table_rows import RESERVED, Batch, Mapping, Roles, chunk_of
+from tasks.ingestion.readers import Chunk, Reader, existing_path, files_below
+from tasks.ingestion.table_rows import RESERVED_NAMES, Batch, Mapping, Roles, chunk_of
 from tasks.ingestion.text_tokens import TextTokens
-from tasks.ingestion.unused_columns import is_row_number, listed, shown
+from tasks.ingestion.unused_columns import columns_by_reason, display_name, is_row_number
 
 
 class Tabular(Reader):
@@ -81,9 +81,9 @@ class Tabular(Reader):
 
     @model_validator(mode="after")
     def _one_kind_of_input(self) -> Self:
-        named = [name for name in ("features", "image", "text") if getattr(self, name) is not None]
-        if self.text is not None and len(named) > 1:
-            raise ValueError(f"expected one of features, image and text, got {' and '.join(named)}")
+        roles = [name for name in ("features", "image", "text") if getattr(self, name) is not None]
+        if self.text is not None and len(roles) > 1:
+            raise ValueError(f"expected one of features, image and text, got {' and '.join(roles)}")
         if self.text_b is not None and (self.text is None or self.text_b == self.text):
             raise ValueError("text_b: expected the second column of a pair, beside text")
         if self.target == "response" and (self.text is None or self.text_b is not None):
@@ -108,7 +108,7 @@ class Tabular(Reader):
 
     def open(self) -> tuple[Payload, Iterator[Chunk]]:
         """Map the columns by the first batch and stream the rest."""
-        path = existing(self.path, f"a {self.kind} file or folder")
+        path = existing_path(self.path, f"a file or folder of kind {self.kind}")
         batches = self.batches(path)
         first = next((batch for batch in batches if batch.table.num_rows or batch.rejects), None)
         if first is None:
@@ -125,10 +125,10 @@ class Tabular(Reader):
         yield chunk_of(first, mapping, self.roles, split)
         for batch in rest:
             yield chunk_of(batch, mapping, self.roles, split)
-        for split, named in (("test", self.test_path), ("validation", self.reference_path)):
-            if named is None:
+        for split, source in (("test", self.test_path), ("validation", self.reference_path)):
+            if source is None:
                 continue
-            path = existing(named, f"a {self.kind} file or folder")
+            path = existing_path(source, f"a file or folder of kind {self.kind}")
             for batch in self.batches(path):
                 self._check_names(batch.table.schema.names, str(path))
                 yield chunk_of(batch, mapping, self.roles, split)
@@ -151,11 +151,11 @@ class Tabular(Reader):
             return Mapping(payload, {self.image: 1}, {self.image: pa.binary()}, *self._others(table, [self.image]))
         if self.text:
             texts = [name for name in (self.text, self.text_b) if name]
-            answered = self.target == "response"
+            with_response = self.target == "response"
             length = self.tokens.max_length
-            shape = (2, length) if self.text_b or answered else (length,)
-            tokens = self.tokens.made(answered=answered)
-            columns = (*texts, "label") if answered else tuple(texts)
+            shape = (2, length) if self.text_b or with_response else (length,)
+            tokens = self.tokens.tokenizer_of(with_response=with_response)
+            columns = (*texts, "label") if with_response else tuple(texts)
             payload = Payload(kind="tokens", columns=columns, shape=shape, dtype="int32", tokens=tokens)
             widths, types = dict.fromkeys(texts, 1), dict.fromkeys(texts, pa.string())
             return Mapping(payload, widths, types, *self._others(table, texts))
@@ -176,9 +176,9 @@ class Tabular(Reader):
             expected="numbers, or lists of numbers, as input columns",
             got=str(table.schema.field(odd).type)
             if odd is not None
-            else f"none: {listed(unused)}"
+            else f"none: {columns_by_reason(unused)}"
             if unused
-            else f"no column without another role, among {', '.join(map(shown, table.schema.names))}",
+            else f"no column without another role, among {', '.join(map(display_name, table.schema.names))}",
             do="Name columns of numbers with --reader.features, one of text with --reader.text, one of encoded images "
             "with --reader.image; pandas.get_dummies makes numbers of words.",
         )
@@ -210,12 +210,12 @@ class Tabular(Reader):
 
     def _others(self, table: pa.RecordBatch, inputs: list[str]) -> tuple[dict[str, pa.DataType], dict[str, str]]:
         """The types of the columns that are neither inputs nor have a role, and why no network reads them."""
-        taken = {*inputs, *self.roles.columns}
-        carried = {field.name: self.carried_type(field.type) for field in table.schema if field.name not in taken}
-        named = next((option for option in ("features", "text", "image") if getattr(self, option)), None)
-        if named is not None:
-            return carried, dict.fromkeys(carried, f"not named by --reader.{named}")
-        return carried, {name: self._why_not(name, table.column(name)) or "" for name in carried}
+        assigned = {*inputs, *self.roles.columns}
+        extra = {field.name: self.carried_type(field.type) for field in table.schema if field.name not in assigned}
+        option = next((option for option in ("features", "text", "image") if getattr(self, option)), None)
+        if option is not None:
+            return extra, dict.fromkeys(extra, f"not named by --reader.{option}")
+        return extra, {name: self._why_not(name, table.column(name)) or "" for name in extra}
 
     def carried_type(self, kind: pa.DataType) -> pa.DataType:
         """The type a carried column has in every batch; formats without a schema settle on text."""
@@ -230,8 +230,8 @@ class Tabular(Reader):
                 do="Rename the columns.",
             )
         roles = self.roles.columns
-        named = [*self.roles.columns, self.image, self.text, self.text_b, *(self.features or [])]
-        for name in named:
+        option_names = [*self.roles.columns, self.image, self.text, self.text_b, *(self.features or [])]
+        for name in option_names:
             if name is not None and name not in present:
                 near = difflib.get_close_matches(name, present, n=1)
                 raise BadInput(
@@ -251,13 +251,13 @@ class Tabular(Reader):
                 got=", ".join(wrong),
                 do="Drop it: a label among the inputs would tell the model what it is asked.",
             )
-        clash = sorted(set(inputs or [self.image or ""]) & set(RESERVED))
+        clash = sorted(set(inputs or [self.image or ""]) & set(RESERVED_NAMES))
         if clash:
             raise BadInput(
                 where=where,
                 expected="input columns whose names are not gradsieve's own",
                 got=", ".join(clash),
-                do=f"Rename them; reserved are {', '.join(RESERVED)}.",
+                do=f"Rename them; reserved are {', '.join(RESERVED_NAMES)}.",
             )
 
     def _may_be_input(self, name: str, column: pa.Array) -> bool:
@@ -265,6 +265,6 @@ class Tabular(Reader):
 
     def _why_not(self, name: str, column: pa.Array) -> str | None:
         """Why a column without a role is no input unless it is named as one; None where it is."""
-        if name in RESERVED:
+        if name in RESERVED_NAMES:
             return "a name of gradsieve's own"
         return why_no_input(column) or ("a row number by its name" if is_row_number(name) else None)

@@ -87,7 +87,7 @@ class Dense(Detector):
                 where=f"detector {self.name}, option memory-gib",
                 expected=f"a matrix of at most {largest / 2**30:.1f} GiB",
                 got=f"{n:,} × {width:,} float32 = {size / 2**30:.1f} GiB",
-                do="Lower the detector's width, raise memory-gib, or use one that needs no matrix: l2, iforest.",
+                do="Lower the detector's width, raise --memory-gib, or use one that needs no matrix: l2, iforest.",
             )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tasks.core.errors import BadModel, needing
+from tasks.core.errors import BadModel, require_package
 from tasks.dataset.payload import Payload
 from tasks.dataset.pretrained_files import digest_of, locate
 from tasks.dataset.tokenizer import Tokens
@@ -153,7 +153,7 @@ class Language(Model):
             )
 
     def _adapt(self, encoder: nn.Module) -> None:
-        with needing("peft", f"model {self.kind}, tuning lora", _MISSING):
+        with require_package("peft", f"model {self.kind}, tuning lora", _MISSING):
             from peft import LoraConfig, inject_adapter_in_model
         config = LoraConfig(
             r=self.lora_rank,
@@ -185,7 +185,7 @@ def transformers_library(kind: str) -> Any:
     Raises:
         BadConfig: it is not installed.
     """
-    with needing("transformers", f"model {kind}", _MISSING):
+    with require_package("transformers", f"model {kind}", _MISSING):
         import transformers
     transformers.utils.logging.disable_progress_bar()
     return transformers

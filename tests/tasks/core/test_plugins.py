@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import Field, ValidationError
 
-from tasks.core.errors import BadConfig, needing
+from tasks.core.errors import BadConfig, require_package
 from tasks.core.plugins import Choice, Component, Registry
 from tasks.decision.budgets import BUDGETS, BudgetChoice
 from tasks.gradients.kinds import GRADIENTS, GradientChoice
@@ -97,7 +97,7 @@ class Fruit(Component):
     kind: Any = None
 
 
-PLUM = """
+PLUM = '''
 from typing import Any, Literal
 from fruits import Fruit
 
@@ -106,8 +106,10 @@ class Stoned(Fruit):
     stones: int = 1
 
 class {name}(Stoned):
+    """A {kind}."""
+
     kind: Literal["{kind}"] = "{kind}"
-"""
+'''
 
 
 @pytest.fixture
@@ -158,6 +160,14 @@ def test_two_parts_of_one_kind_are_an_error(fruits):
         _ = FRUITS.components
 
 
+def test_a_part_without_a_word_about_it_is_an_error_that_names_its_file(fruits):
+    (fruits / "plum.py").write_text(PLUM.format(name="Plum", kind="plum").replace('"""A plum."""', ""))
+    from fruits import FRUITS
+
+    with pytest.raises(TypeError, match=r"Plum needs a docstring: --help shows its first line \(.*plum\.py\)"):
+        _ = FRUITS.components
+
+
 def test_an_empty_family_offers_nothing(fruits):
     from fruits import FRUITS
 
@@ -178,5 +188,5 @@ def test_the_fingerprint_of_a_part_that_reads_nothing_is_empty():
 )
 def test_a_package_that_is_wanted_and_not_there_is_named_with_how_to_get_it(raised, words):
     said = pytest.raises(BadConfig, match=rf"reader odd: expected the package oddity, {words}\. Install it")
-    with said, needing("oddity", "reader odd", "Install it."):
+    with said, require_package("oddity", "reader odd", "Install it."):
         raise raised

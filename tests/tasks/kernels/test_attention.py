@@ -12,13 +12,6 @@ from tasks.kernels.attention import attend, input_weights
 N, TARGET, SOURCE, WIDTH, HEADS = 3, 5, 4, 8, 2
 
 
-@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def device(request):
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
-    return torch.device(request.param)
-
-
 def projector(module):
     """q, k and v as the module itself makes them."""
     weights = input_weights(module)

@@ -7,13 +7,6 @@ from jaxtyping import TypeCheckError
 from tasks.kernels.augment import crop_flip
 
 
-@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def device(request):
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
-    return torch.device(request.param)
-
-
 def by_loop(images, pad, generator):
     """The same draws, one image at a time."""
     n, channels, height, width = images.shape

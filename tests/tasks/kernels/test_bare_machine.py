@@ -18,14 +18,14 @@ from tasks.kernels.calibration import calibration_error
 from tasks.kernels.canaries import class_confusion, planted_labels, planting_networks
 from tasks.kernels.checkpoints import combine
 from tasks.kernels.curvature import Fisher
-from tasks.kernels.curves import precision_recall, taken as top
+from tasks.kernels.curves import precision_recall, expected_flags as top
 from tasks.kernels.dawid_skene import confusions, log_odds_wrong
 from tasks.kernels.dynamics import Dynamics
 from tasks.kernels.factors import Dense
 from tasks.kernels.folds import assign_folds
-from tasks.kernels.forest import Layout, Tree, path_lengths, planted
+from tasks.kernels.forest import Layout, Tree, lay_out, path_lengths
 from tasks.kernels.functional import sample_gradients
-from tasks.kernels.gradients import Factored
+from tasks.kernels.gradients import FactorGradients
 from tasks.kernels.head import head_gradient
 from tasks.kernels.influence import exact, self_influence
 from tasks.kernels.layers import LayerGradientTaker
@@ -42,10 +42,10 @@ from tasks.kernels.ranking import average_precision, precision_at, roc_auc
 from tasks.kernels.rarity import confirmed_neighbours, far_from_class
 from tasks.kernels.rules import UnfitLayer, refuse_unknown
 from tasks.kernels.sites import Sites
-from tasks.kernels.suggestion import suggested
+from tasks.kernels.suggestion import suggest_labels
 from tasks.kernels.tokens import bag, rarity
-from tasks.kernels.tracing import shares_alike, traced
-from tasks.kernels.transfer import Arriving, send
+from tasks.kernels.tracing import shares_alike, trace_scores
+from tasks.kernels.transfer import HostCopy, send
 from tasks.kernels.transitions import label_flow, pairs_of, transitions
 from tasks.kernels.wrongness import chances, strata_of, tally
 cpu, x, y = torch.device("cpu"), torch.ones(2, 4), torch.tensor([0, 1])
@@ -55,7 +55,7 @@ l1, l2 = factored_norms(residual, features, "sum")
 built = joined_outer(residual, features, "stack")
 assert torch.allclose(built.abs().sum(1), l1) and torch.allclose(built.norm(dim=1), l2)
 assert torch.allclose(Dense(residual, features).squares(), l2.square())
-held = Factored(residual, features, "sum")
+held = FactorGradients(residual, features, "sum")
 assert torch.allclose(held.squares().float(), l2.square()) and exact(held, Fisher(held), 0.1)[0] < 0
 assert (self_influence(held, Fisher(held), 0.1) > 0).all()
 assert torch.allclose(combine([taken._asdict()], [None], "average").l2, l2)
@@ -79,9 +79,9 @@ else:
     raise AssertionError("not refused")
 words = bag(torch.tensor([[5, 5, 0], [7, 0, 0]]), pad=0, width=64)
 assert torch.allclose(words.abs().sum(1), torch.tensor([2**0.5, 1.0])) and rarity(words).max() > 0
-assert traced(torch.eye(2), torch.eye(2), damping=None, cosine=True).equal(torch.eye(2))
+assert trace_scores(torch.eye(2), torch.eye(2), damping=None, cosine=True).equal(torch.eye(2))
 assert shares_alike(np.eye(2), np.eye(2, dtype=bool))[0].tolist() == [1, 1]
-assert torch.equal(Arriving({"x": send(x, cpu)}).wait()["x"], x)
+assert torch.equal(HostCopy({"x": send(x, cpu)}).wait()["x"], x)
 assert crop_flip(torch.ones(2, 1, 4, 4), pad=1, generator=torch.Generator().manual_seed(0)).shape == (2, 1, 4, 4)
 assert sorted(assign_folds(np.array(["a", "b"]), np.array([0, 0]), 2)) == [0, 1]
 assert flip_labels(np.array([0]), np.zeros(1), np.zeros(1), share=1.0, classes=2, symmetric=True).tolist() == [1]
@@ -90,12 +90,12 @@ assert abs(flip_rates(np.full(1, 0.5), share=0.5)[0] - 0.5) < 1e-12
 s, w = np.array([2.0, 1.0]), np.array([True, False])
 assert average_precision(s, w) == roc_auc(s, w) == precision_at(s, w, 1) == 1.0
 assert top(s, 1).tolist() == [1.0, 0.0] and precision_recall(s, w, 2)[1][0] == 1.0
-assert suggested(np.eye(2), np.eye(2), np.array([0, 0]))[0][1] == 1
+assert suggest_labels(np.eye(2), np.eye(2), np.array([0, 0]))[0][1] == 1
 two = np.array([0, 0])
 assert not far_from_class(np.eye(2)[two], two, two, 0.5).any()
 assert confirmed_neighbours(np.array([[1], [0]]), two, two, 1).tolist() == [1, 1]
 stump = Tree(*np.array([[0, -2, -2], [0, 0, 0], [1, -1, -1], [2, -1, -1], [0, 1, 1], [3, 1, 2]]))
-assert path_lengths(planted([stump], Layout("sum", 0, 1, 1)), None, np.ones((1, 1), "f")).tolist() == [2.0]
+assert path_lengths(lay_out([stump], Layout("sum", 0, 1, 1)), None, np.ones((1, 1), "f")).tolist() == [2.0]
 line = torch.tensor([[0.0], [1.0], [2.0]])
 line = comparable(line, scale=True, unit=False, width=8, seed=0)(line)
 (_, near, _), = nearest(line, line, torch.arange(3), 1)

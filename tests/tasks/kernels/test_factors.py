@@ -10,13 +10,6 @@ from tasks.kernels.factors import Convolution, Convolutional, Dense, Lookup, of_
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
 
 
-@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def device(request):
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
-    return torch.device(request.param)
-
-
 @pytest.fixture(params=[1 << 21, 1], ids=["one slice", "a slice for each sample"])
 def at_a_time(request, monkeypatch):
     monkeypatch.setattr(factors, "_AT_A_TIME", request.param)

@@ -10,13 +10,6 @@ from tasks.kernels.losses import Loss
 LOSSES = [Loss(), Loss("cross_entropy", 0.1), Loss("binary_cross_entropy", 0.1), Loss("squared_error")]
 
 
-@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def device(request):
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
-    return torch.device(request.param)
-
-
 class Odd(nn.Module):
     """What hooks do not know: a parameter of its own, a weight used twice, an unused layer, lived-in BatchNorm."""
 

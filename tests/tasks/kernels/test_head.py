@@ -8,13 +8,6 @@ from tasks.kernels.head import head_gradient
 from tasks.kernels.losses import Loss
 
 
-@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def device(request):
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
-    return torch.device(request.param)
-
-
 @pytest.mark.parametrize("loss", [Loss(), Loss("binary_cross_entropy", 0.1), Loss("squared_error")], ids=str)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
 @pytest.mark.parametrize("bias", [True, False])

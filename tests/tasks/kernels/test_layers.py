@@ -19,12 +19,10 @@ from tasks.kernels.rules import UnfitLayer
 K = 3
 
 
-@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def device(request):
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
-    with running_in("fp32", torch.device(request.param)):
-        yield torch.device(request.param)
+@pytest.fixture
+def device(device):
+    with running_in("fp32", device):
+        yield device
 
 
 class Block(nn.Module):

@@ -13,13 +13,6 @@ from tasks.kernels.losses import Loss
 KINDS = ["cross_entropy", "binary_cross_entropy", "squared_error"]
 
 
-@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def device(request):
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
-    return torch.device(request.param)
-
-
 def formula(kind, z, t, smoothing):
     """The loss of one sample, term by term."""
     k = len(z)

@@ -8,13 +8,6 @@ from tasks.kernels import norms
 from tasks.kernels.norms import factored_norms
 
 
-@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def device(request):
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
-    return torch.device(request.param)
-
-
 @pytest.mark.parametrize("joined", ["sum", "stack"])
 @pytest.mark.parametrize(("n", "c", "k", "h1"), [(0, 1, 2, 3), (1, 1, 2, 1), (40, 1, 10, 17), (9, 3, 4, 5)])
 def test_the_norms_are_those_of_the_explicit_matrix(device, joined, n, c, k, h1):

@@ -17,13 +17,6 @@ BOUNDS = {"fp32": 1e-5, "tf32": 2e-2, "bf16": 0.2, "fp16": 0.01}
 HALVES = ["bf16", "fp16"]
 
 
-@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def device(request):
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
-    return torch.device(request.param)
-
-
 def settings():
     return (
         torch.is_autocast_enabled("cpu"),

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tasks.pipeline.arrow_files import MappedFile, mapped
+from tasks.pipeline.arrow_files import MappedFile, map_table
 
 ROWS, WIDTH, BATCHES = 1000, 256, 20
 
@@ -41,14 +41,14 @@ def test_pages_are_given_back_while_a_file_is_read(path, monkeypatch):
 def test_views_stay_valid_when_their_pages_were_given_back(path, monkeypatch):
     monkeypatch.setattr("tasks.pipeline.arrow_files._KEPT_BYTES", 1)
     views = [batch["x"].flatten().to_numpy(zero_copy_only=True) for batch in MappedFile(path).batches()]
-    np.testing.assert_array_equal(np.concatenate(views), mapped(path)["x"].combine_chunks().flatten().to_numpy())
+    np.testing.assert_array_equal(np.concatenate(views), map_table(path)["x"].combine_chunks().flatten().to_numpy())
 
 
 def test_chosen_record_batches_are_read_alone_and_rows_are_known_without_reading(path):
     file = MappedFile(path)
     assert file.rows == [ROWS] * BATCHES
     few = [batch["x"] for batch in file.batches([3, 17])]
-    whole = mapped(path)["x"].chunks
+    whole = map_table(path)["x"].chunks
     assert [chunk.equals(twin) for chunk, twin in zip(few, (whole[3], whole[17]), strict=True)] == [True, True]
 
 

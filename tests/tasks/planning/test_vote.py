@@ -153,7 +153,7 @@ def test_its_own_label_does_not_change_a_vote(run):
 
 def test_of_many_only_some_are_asked_the_same_whatever_the_order(run, monkeypatch):
     monkeypatch.setattr("tasks.planning.neighbours._REFERENCES", 100)
-    monkeypatch.setattr("tasks.planning.vote.LISTED", 3)
+    monkeypatch.setattr("tasks.planning.vote.MOST_NAMED", 3)
     x, labels = table_data(300)
     ids = names(300)
     order = np.random.default_rng(0).permutation(300)

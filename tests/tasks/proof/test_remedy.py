@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tasks.dataset.targets import Target
 from tasks.pipeline.schemas import FLAGS, SAMPLES, scores
 from tasks.proof.arms import Verification, apply_arm, flagged_among
-from tasks.versions.contents import THIN, Decided, decide
+from tasks.versions.contents import THIN, DecisionFilter, decide
 
 CLASSES = ["ape", "bee", "cat"]
 ROWS = st.lists(
@@ -35,9 +35,9 @@ def test_an_arm_and_a_version_keep_the_same_rows_under_the_same_labels(remedy, r
     columns = {**dict.fromkeys(SAMPLES.names, [None] * len(ids)), **about, "split": ["train"] * len(ids)}
     samples = pa.table([pa.array(columns[f.name], f.type) for f in SAMPLES], schema=SAMPLES)
     scored = pa.table([pa.array(ids), pa.array(np.zeros(len(ids)))], schema=scores(["l2"]))
-    decided = Decided(decide(flags, samples.select(THIN), scored, remedy, "rule"))
+    decided = DecisionFilter(decide(flags, samples.select(THIN), scored, remedy, "rule"))
     (batch,) = samples.combine_chunks().to_batches()
-    published = decided.applied(batch)
+    published = decided.apply(batch)
 
     names = np.array(ids, dtype=object)
     labels = np.array([CLASSES.index(label) for label in given_labels])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
+import base64
 import json
 from xml.etree import ElementTree
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 from scipy import stats
 
 from tasks.report.figures import expected_precision, figures
@@ -79,19 +78,22 @@ def test_the_tables_under_them_count_every_sample(drawn, facts):
         assert len(table.splitlines()) == len(figure.rows) + 2
 
 
-def test_they_are_the_same_to_the_byte_and_bear_the_colour_of_the_text_around(drawn):
-    for figure in drawn:
-        text = figure.svg()
-        assert text == figure.svg()
+def test_they_are_the_same_to_the_byte_and_bear_the_colour_of_the_text_around(drawn, cleaned, facts):
+    for figure, again in zip(drawn, figures(cleaned.run_folder, facts), strict=True):
+        text = figure.svg
+        assert text == again.svg
         assert "currentColor" in text
         assert "#010203" not in text
         assert ElementTree.fromstring(text).tag.endswith("svg")  # noqa: S314  our own
 
 
-def test_in_the_prefect_ui_they_are_pictures_of_moderate_size(drawn):
+def test_in_the_prefect_ui_they_are_pictures_on_white_of_moderate_size(drawn):
     for figure in drawn:
-        data = figure.png()
-        assert Image.open(io.BytesIO(data)).format == "PNG"
+        head, _, data = figure.image.partition(",")
+        assert head == "data:image/svg+xml;base64"
+        picture = ElementTree.fromstring(base64.b64decode(data))  # noqa: S314  our own
+        assert picture[0].attrib == {"width": "100%", "height": "100%", "fill": "#fff"}
+        assert "currentColor" not in base64.b64decode(data).decode()
         assert len(data) < 200_000
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from html.parser import HTMLParser
@@ -9,6 +10,7 @@ from html.parser import HTMLParser
 import pyarrow.parquet as pq
 import pytest
 
+from tasks.report.figures import figures
 from tasks.report.run_page import run_page
 from tasks.report.templates import page
 from tasks.report.version_views import Section
@@ -49,7 +51,11 @@ def shown(flags):
 
 def test_the_page_is_the_same_whenever_it_is_made(cleaned, path):
     history = History(Objects(cleaned.lake / "versions"), "digits")
-    again = [run_page(cleaned.lake, cleaned.run_folder.name, history, "v0002") for _ in range(2)]
+    facts = json.loads((cleaned.run_folder / "run.json").read_text())["facts"]
+    again = [
+        run_page(cleaned.lake, cleaned.run_folder.name, history, "v0002", figures(cleaned.run_folder, facts))
+        for _ in range(2)
+    ]
     assert again[0] == again[1] == path.read_text()
 
 

@@ -202,7 +202,7 @@ def prepare(tmp_path: Path) -> Callable[..., Prepared]:
             metrics = draft.commit(verdict=verdict, gains={}, accuracy=accuracy, first=first, flagged=flagged)
         stages = [samples, trained, gradients, scored, flags, metrics]
         given = {
-            "recorded": record.fn(run, dataset, config.yaml(), stages),
+            "record": record.fn(run, dataset, config.yaml(), stages),
             "samples": samples,
             "checkpoints": [trained],
             "scores": scored,

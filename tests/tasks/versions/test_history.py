@@ -16,9 +16,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tasks.core.errors import BadConfig, GradsieveError
 from tasks.pipeline.artefacts import File
 from tasks.versions.history import CURRENT, History
-from tasks.versions.mirror import mirrored
+from tasks.versions.mirror import mirror_now
 from tasks.versions.object_store import Objects
-from tasks.versions.publication import promoted
+from tasks.versions.publication import move_tags
 from tasks.versions.vacuum import Clearance, clear
 
 TAGS = st.sampled_from(["current", "candidate", "best-1"])
@@ -51,7 +51,7 @@ class Model(RuleBasedStateMachine):
         return next((version for name, version, _ in reversed(self.moves) if name == tag), None)
 
     def noted(self, tag: str) -> None:
-        self.moves.append((tag, self.history.tagged(tag), self.history.moves(tag)[-1].at))
+        self.moves.append((tag, self.history.version_of(tag), self.history.moves(tag)[-1].at))
 
     @rule(content=st.sampled_from("abc"))
     def commit(self, content: str) -> None:
@@ -75,9 +75,9 @@ class Model(RuleBasedStateMachine):
     def promote(self, promote: bool, data: st.DataObject) -> None:
         number = data.draw(st.integers(1, len(self.contents)))
         before = self.tagged(CURRENT)
-        promoted(self.history, f"v{number:04d}", {"promote": promote, "because": ["so"]}, "run")
+        move_tags(self.history, f"v{number:04d}", {"promote": promote, "because": ["so"]}, "run")
         for tag in (CURRENT, "candidate"):
-            if self.history.tagged(tag) != self.tagged(tag):
+            if self.history.version_of(tag) != self.tagged(tag):
                 self.noted(tag)
         now = self.tagged(CURRENT)
         assert (now or "") >= (before or ""), "current went back by itself"
@@ -143,13 +143,13 @@ sys.path.insert(0, sys.argv[1])
 from test_history import facts
 from tasks.versions.history import History
 from tasks.versions.object_store import Objects
-from tasks.versions.publication import promoted
+from tasks.versions.publication import move_tags
 history = History(Objects(sys.argv[2]), "pets")
 print("ready", flush=True)
 sys.stdin.readline()
 for number in range(6):
     made = history.commit(facts(f"{sys.argv[3]}-{number}", parent="v0001"))
-    promoted(history, made.version, {"promote": True, "because": ["so"]}, "run")
+    move_tags(history, made.version, {"promote": True, "because": ["so"]}, "run")
 """
 
 
@@ -264,5 +264,5 @@ def test_a_lake_that_copies_while_somebody_clears_away_shows_what_is_left(old, t
         lambda what, name: (what, name) == ("read", "pets/v0001.json"),
         lambda: clear(history, tmp_path, clearing),
     )
-    mirrored(History(store, "pets"), tmp_path / "lake")
+    mirror_now(History(store, "pets"), tmp_path / "lake")
     assert History(Objects(tmp_path / "lake" / "versions"), "pets").numbers() == [2, 3]

@@ -24,7 +24,7 @@ from tasks.versions.difference import CHANGES, difference
 from tasks.versions.history import History
 from tasks.versions.integrity import checks
 from tasks.versions.live import LiveDataset
-from tasks.versions.rollback import rolled_back
+from tasks.versions.rollback import roll_back
 from tasks.versions.vacuum import clear, clearance
 
 
@@ -94,9 +94,9 @@ def test_rows_that_come_and_go_with_the_source_are_told_from_decisions(prepare, 
 def test_going_back_is_a_new_version_and_deletes_nothing(three):
     history = three.history
     before = [found.name for found in history.objects.list()]
-    made = rolled_back(history, history.resolve("v0001"), "ann", "it was better")
+    made = roll_back(history, history.resolve("v0001"), "ann", "it was better")
     assert (made.version, made.kind, made.rollback_of, made.parent) == ("v0004", "rollback", "v0001", "v0003")
-    assert history.tagged("current") == "v0004"
+    assert history.version_of("current") == "v0004"
     assert members(history, "current") == members(history, "v0001")
     assert set(before) <= {found.name for found in history.objects.list()}
     assert (history.moves("current")[-1].by, history.moves("current")[-1].reason) == ("ann", "it was better")
@@ -107,10 +107,10 @@ def test_a_rollback_that_was_cut_before_the_tag_is_finished_and_not_made_twice(t
     with monkeypatch.context() as cut:
         cut.setattr(History, "move", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            rolled_back(history, history.resolve("v0001"), "ann", "why")
-    assert history.tagged("current") == "v0003"
-    assert rolled_back(history, history.resolve("v0001"), "ann", "why").version == "v0004"
-    assert history.tagged("current") == "v0004"
+            roll_back(history, history.resolve("v0001"), "ann", "why")
+    assert history.version_of("current") == "v0003"
+    assert roll_back(history, history.resolve("v0001"), "ann", "why").version == "v0004"
+    assert history.version_of("current") == "v0004"
     assert history.numbers() == [1, 2, 3, 4]
 
 
@@ -119,7 +119,7 @@ def test_nobody_goes_back_to_what_is_not_whole(three):
     name = next(found.name for found in history.objects.list() if "/parts/" in found.name)
     history.objects.delete([name])
     with pytest.raises(BadArtefact, match="missing"):
-        rolled_back(history, history.resolve("v0001"), "ann", "why")
+        roll_back(history, history.resolve("v0001"), "ann", "why")
     assert history.numbers() == [1, 2, 3]
 
 
@@ -216,7 +216,7 @@ def test_a_live_dataset_follows_its_tag(three):
     live, fixed = LiveDataset(where, "tiny"), LiveDataset(where, "tiny", "v0001")
     assert (live.manifest or fixed.manifest).version == "v0003"  # type: ignore[union-attr]
     assert not live.refresh()
-    rolled_back(three.history, three.history.resolve("v0001"), "ann", "why")
+    roll_back(three.history, three.history.resolve("v0001"), "ann", "why")
     assert live.refresh()
     assert not fixed.refresh()
     expected = by_split(three.history, "v0001")["train"]
@@ -339,8 +339,8 @@ def test_what_is_tagged_new_or_needed_stays_whole_and_the_rest_is_gone(many):
         assert history.missing(manifest.rows_of) == []
     runs = {m.run_id for m in history.manifests()}
     for ready in many:
-        left = {path.suffix for path in (lake / "runs" / ready.given["recorded"].made_by).rglob("*")}
-        assert (".pt" in left and ".arrow" in left) == (ready.given["recorded"].made_by in runs)
+        left = {path.suffix for path in (lake / "runs" / ready.given["record"].made_by).rglob("*")}
+        assert (".pt" in left and ".arrow" in left) == (ready.given["record"].made_by in runs)
         assert ".json" in left
         assert ".parquet" in left
     assert clearance(history, lake, keep=2, grace_hours=0).size == 0
@@ -410,7 +410,7 @@ def old(prepare, tmp_path):
 def test_vacuum_deletes_nothing_outside_the_lake_and_says_so(old, where):
     (dropped, last), victim = old
     history, lake = last.history, last.run.lake
-    home = lake / "runs" / dropped.given["recorded"].made_by
+    home = lake / "runs" / dropped.given["record"].made_by
     manifest = history.objects.folder / "tiny" / "v0003.json"
     if where == "run id":
         rewritten(manifest, run_id="../../victim")
@@ -421,7 +421,7 @@ def test_vacuum_deletes_nothing_outside_the_lake_and_says_so(old, where):
         shutil.rmtree(home / "checkpoints")
         (home / "checkpoints").symlink_to(victim / "checkpoints")
     else:
-        others = f"runs/{last.given['recorded'].made_by}"
+        others = f"runs/{last.given['record'].made_by}"
         stages = json.loads((home / "run.json").read_text())["stages"]
         named = "cache/../../victim" if where == "folder" else others
         rewritten(home / "run.json", stages=[stage | {"folder": named} for stage in stages])
@@ -478,7 +478,7 @@ def test_nothing_of_a_hostile_manifest_is_verified_exported_or_gone_back_to(prep
     assert found["run"].state == found[manifest.parts[0].path].state == "wrong"
     for refused in (
         lambda: export(history, manifest, "parquet", tmp_path / "to"),
-        lambda: rolled_back(history, manifest, "ann", "why not"),
+        lambda: roll_back(history, manifest, "ann", "why not"),
     ):
         with pytest.raises(BadArtefact):
             refused()

@@ -160,13 +160,6 @@ UNFIT = {("head", "cross attention")} | {("lora", name) for name in NETWORKS if 
 PAIRS = [(kind, name) for kind in KINDS for name in NETWORKS if (kind, name) not in UNFIT]
 
 
-@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def device(request):
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
-    return torch.device(request.param)
-
-
 def ready(name, device="cpu", n=7):
     """A network in evaluation mode with lived-in statistics, and n labelled inputs."""
     torch.manual_seed(0)

@@ -19,6 +19,7 @@ from tasks.core.errors import BadInput, GradsieveError
 from tasks.ingestion.readers import READERS, Reader
 from tasks.ingestion.readers.arrow import Arrow
 from tasks.ingestion.readers.csv import Csv
+from tasks.ingestion.readers.excel import Excel
 from tasks.ingestion.readers.huggingface import HuggingFace
 from tasks.ingestion.readers.idx import Idx
 from tasks.ingestion.readers.image_folder import ImageFolder
@@ -29,7 +30,16 @@ from tasks.ingestion.readers.parquet import Parquet
 N = 40
 TABLE = pa.table({"a": [i / 2 for i in range(N)], "label": ["xy"[i % 2] for i in range(N)]})
 # Readers that have no source to be missing.
-TABULAR = {"csv": Csv, "jsonl": Jsonl, "parquet": Parquet, "arrow": Arrow}
+TABULAR = {"csv": Csv, "excel": Excel, "jsonl": Jsonl, "parquet": Parquet, "arrow": Arrow}
+NEEDS = {"excel": "python_calamine", "huggingface": "datasets"}
+
+
+def _write_sheet(path: Path, table: pa.Table) -> None:
+    pytest.importorskip("python_calamine")
+    book = pytest.importorskip("openpyxl").Workbook()
+    for row in [table.column_names, *(list(row.values()) for row in table.to_pylist())]:
+        book.active.append(row)
+    book.save(path)
 
 
 def _write(kind: str, path: Path, table: pa.Table = TABLE) -> Path:
@@ -38,6 +48,8 @@ def _write(kind: str, path: Path, table: pa.Table = TABLE) -> Path:
         path.write_text("\n".join([",".join(table.column_names), *rows]) + "\n")
     elif kind == "jsonl":
         path.write_text("".join(json.dumps(row) + "\n" for row in table.to_pylist()))
+    elif kind == "excel":
+        _write_sheet(path, table)
     elif kind == "parquet":
         pq.write_table(table, path)
     else:
@@ -132,6 +144,8 @@ def test_a_second_file_with_another_type_is_read_alike_or_refused(read, tmp_path
 
 @pytest.mark.parametrize("kind", TABULAR)
 def test_a_file_of_no_bytes_is_refused(read, tmp_path, kind):
+    if kind in NEEDS:
+        pytest.importorskip(NEEDS[kind])
     (tmp_path / f"a.{kind}").write_bytes(b"")
     _refused(read, TABULAR[kind](path=tmp_path / f"a.{kind}"))
 
@@ -149,8 +163,8 @@ def test_a_file_without_one_json_object_is_refused(read, tmp_path, content):
 
 @pytest.mark.parametrize("kind", [*TABULAR, "image_folder", "huggingface"])
 def test_an_empty_folder_is_refused(read, tmp_path, kind):
-    if kind == "huggingface":
-        pytest.importorskip("datasets")
+    if kind in NEEDS:
+        pytest.importorskip(NEEDS[kind])
     (tmp_path / "empty").mkdir()
     _refused(read, READERS.components[kind](path=tmp_path / "empty"))
 

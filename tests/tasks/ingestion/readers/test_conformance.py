@@ -53,6 +53,15 @@ def _csv(folder: Path, order: list[int]) -> Reader:
     return _part("csv", path=path)
 
 
+def _excel(folder: Path, order: list[int]) -> Reader:
+    pytest.importorskip("python_calamine")
+    book = pytest.importorskip("openpyxl").Workbook()
+    for row in [[*COLUMNS, "label"], *([*PIXELS[i].ravel().tolist(), LABELS[i]] for i in order)]:
+        book.active.append(row)
+    book.save(folder / "a.xlsx")
+    return _part("excel", path=folder / "a.xlsx")
+
+
 def _jsonl(folder: Path, order: list[int]) -> Reader:
     path = folder / "a.jsonl"
     rows = [{"x": PIXELS[i].ravel().tolist(), "label": LABELS[i]} for i in order]
@@ -135,6 +144,7 @@ def _huggingface_splits(folder: Path, order: list[int]) -> Reader:
 CASES: dict[str, Callable[[Path, list[int]], Reader]] = {
     "digits": _digits,
     "csv": _csv,
+    "excel": _excel,
     "jsonl": _jsonl,
     "parquet": _parquet,
     "arrow": _arrow_file,

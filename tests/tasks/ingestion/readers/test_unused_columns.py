@@ -19,7 +19,7 @@ from tasks.ingestion.readers.csv import Csv
 from tasks.ingestion.readers.huggingface import HuggingFace
 from tasks.ingestion.readers.jsonl import Jsonl
 from tasks.ingestion.readers.parquet import Parquet
-from tasks.ingestion.unused_columns import is_row_number, listed
+from tasks.ingestion.unused_columns import columns_by_reason, is_row_number
 
 N = 24
 LABELS = ["cat", "dog"] * (N // 2)
@@ -179,4 +179,4 @@ def test_a_table_of_labels_alone_is_refused(read, tmp_path):
 
 
 def test_columns_are_listed_by_their_reason():
-    assert listed({"b": "text", "": NUMBERED, "a": "text"}) == f"b, a (text); '' ({NUMBERED})"
+    assert columns_by_reason({"b": "text", "": NUMBERED, "a": "text"}) == f"b, a (text); '' ({NUMBERED})"
