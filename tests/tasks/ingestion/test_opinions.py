@@ -143,9 +143,9 @@ def test_a_malformed_row_a_foreign_format_and_a_missing_file_are_refused(tmp_pat
     (tmp_path / "a.csv").write_text("sample_id,cat,dog\na,1,0\nb,1\n")
     with pytest.raises(BadInput, match=r"row 1: expected well-formed rows, got ragged row"):
         read(OpinionFile(path=tmp_path / "a.csv"), CLASSES)
-    (tmp_path / "a.xlsx").write_text("")
-    with pytest.raises(BadInput, match=r"one of the suffixes .*\.parquet.*, got \.xlsx"):
-        read(OpinionFile(path=tmp_path / "a.xlsx"), CLASSES)
+    (tmp_path / "a.pdf").write_text("")
+    with pytest.raises(BadInput, match=r"one of the suffixes .*\.parquet.*, got \.pdf"):
+        read(OpinionFile(path=tmp_path / "a.pdf"), CLASSES)
     with pytest.raises(BadInput, match="no such file"):
         read(OpinionFile(path=tmp_path / "b.csv"), CLASSES)
 
