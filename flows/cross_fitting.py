@@ -5,11 +5,12 @@ from __future__ import annotations
 from tasks.config import EvidenceConfig
 from tasks.dataset.samples import observed_shards, split_of
 from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.schemas import SPLITS
 from tasks.pipeline.workers import Workers, each
 from tasks.planning.canaries import Canaries
 from tasks.planning.plan import Plan
 from tasks.scoring.crossfit import CrossFit
-from tasks.steps import extract, follow, make_folds, plant, probe, train, vote
+from tasks.steps import collect_opinions, extract, follow, make_folds, plant, probe, train, vote
 from tasks.training.recipe import Recipe
 
 
@@ -33,9 +34,17 @@ def cross_fit(
 ) -> CrossFit:
     """Train one network for each fold, and take every sample's gradient by the network that never saw it."""
     train_samples, (folds, votes) = split_of(samples, "train"), folds_and_votes
+    opinions = collect_opinions(run, split_of(samples, *SPLITS), config.opinions) if config.opinions else None
     canaries = plant(run, train_samples, folds, votes, options, base) if options.share else None
     plan, gradient = Plan(folds=folds, canaries=canaries), config.gradient.component
     checkpoints = pool.map(train, run, train_samples, plan, each(range(plan.count)), recipe, base).result()
     shards = pool.map(extract, run, each(observed_shards(samples)), plan, checkpoints, recipe, gradient, base)
     gradients = follow(shards, "Gradient shards extracted")
-    return CrossFit(samples=train_samples, plan=plan, votes=votes, checkpoints=checkpoints, gradients=gradients)
+    return CrossFit(
+        samples=train_samples,
+        plan=plan,
+        votes=votes,
+        checkpoints=checkpoints,
+        gradients=gradients,
+        opinions=opinions,
+    )

@@ -6,11 +6,7 @@ import re
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
-from pydantic import (
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
 from tasks.core.form import Form
 from tasks.core.runner import Runner
@@ -20,6 +16,7 @@ from tasks.decision.budgets import Budget, BudgetChoice
 from tasks.decision.flagging import Flagging
 from tasks.decision.review_sheet import Review
 from tasks.gradients.kinds import GradientChoice
+from tasks.ingestion.opinions import OpinionFiles
 from tasks.ingestion.readers import ReaderChoice
 from tasks.ingestion.two_passes import Ingestion
 from tasks.pipeline.artefacts import MEMORY_GIB
@@ -36,7 +33,7 @@ from tasks.versions.store import Store
 _DEFAULT_DETECTORS = (
     "fusion", "label_flow", "margin", "aum", "mean_loss", "neighbours", "self_confidence", "normalized_margin",
     "confidence_weighted_entropy", "l2", "l1", "iforest", "gradient_tracing", "datainf", "lissa", "self_lissa",
-    "random",
+    "dawid_skene", "sei", "random",
 )  # fmt: skip
 
 
@@ -69,6 +66,11 @@ class EvidenceConfig(Form):
     gradient: GradientChoice = Field(default=GradientChoice(), description="Which gradients are taken.")
     detectors: list[DetectorChoice] = Field(
         default=[DetectorChoice()], min_length=1, description="Detectors that score every sample."
+    )
+    opinions: OpinionFiles = Field(
+        default=[],
+        description="Files of class probabilities by sample_id or source_id, from any other model (a zero-shot "
+        "classifier, an LLM judge): paths, or mappings of path, name, id and columns. Each is one more signal.",
     )
     runner: Runner = Field(default=Runner(), description="Where the tasks of a stage run.")
     memory_gib: float = Field(
@@ -120,6 +122,15 @@ class EvidenceConfig(Form):
             raise ValueError(f"target {kind} with model {self.model.component.kind}: expected {needs}")
         if self.training.label_smoothing and not kind_of(kind).smoothed:
             raise ValueError(f"training.label_smoothing: of target {kind} nothing can be smoothed; expected 0")
+        return self
+
+    @model_validator(mode="after")
+    def _opinions_are_there(self) -> EvidenceConfig:
+        kind = self.reader.component.says[0]
+        if self.opinions and kind != "class":
+            raise ValueError(f"opinions: expected target class, got {kind}, which has no classes to have opinions of")
+        if not self.opinions and any("opinions" in component.sees for component in self.detector_components):
+            raise ValueError("detector opinion: expected opinions from outside, got none; name files by --opinions")
         return self
 
     @model_validator(mode="after")

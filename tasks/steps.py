@@ -1,6 +1,6 @@
 """Every Prefect task, in the data's way: the table of contents, and what a flow imports.
 
-    ingest → probe → make_folds → vote → plant → train → extract → audit_heldout_labels → score →
+    ingest → probe → make_folds → vote (→ collect_opinions) → plant → train → extract → audit_heldout_labels → score →
     flag (→ retrain → halve, for each of several budgets) → review → drift → retrain → verify → record → publish →
     promote → index → report
 
@@ -25,6 +25,7 @@ from tasks.evaluation.present import present
 from tasks.evaluation.tabulate import tabulate
 from tasks.gradients.extract import extract
 from tasks.gradients.probe import probe
+from tasks.ingestion.collect_opinions import collect_opinions
 from tasks.ingestion.ingest import ingest
 from tasks.pipeline.record import record
 from tasks.planning.make_folds import make_folds
@@ -46,6 +47,7 @@ from tasks.versions.publish import publish
 __all__ = [
     "ask_for_review",
     "audit_heldout_labels",
+    "collect_opinions",
     "drift",
     "extract",
     "flag",

@@ -390,9 +390,9 @@ def test_the_table_of_stages_is_the_flow():
 def test_the_files_of_the_stages_are_in_the_run_folder(cleaned):
     section = README.partition("## The stages")[2].partition("\n## ")[0]
     patterns = set(re.findall(r"`([\w*/]+\.(?:parquet|pt|arrow|yaml|json))`", section))
-    # The run has no base to drift from, and searches for no budget.
+    # The run has no base to drift from, searches for no budget, and is given no opinion.
     absent = {pattern for pattern in patterns if not list(cleaned.run_folder.glob(pattern))}
-    assert absent == {"drift.parquet", "search.parquet"}
+    assert absent == {"drift.parquet", "opinions.parquet", "search.parquet"}
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

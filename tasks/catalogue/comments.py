@@ -18,6 +18,7 @@ VIEWS = {
     "rejects": "A row of the source that could not be used, and why.",
     "gradients": "A training sample's gradient: its norms, and where it lies.",
     "checkpoints": "A network that a run kept.",
+    "opinions": "What a model from outside says of a training sample.",
     "scores": "A training sample's suspicions, a column for each detector.",
     "flags": "A training sample's rank, whether it is flagged, and why.",
     "suspects": "What flags says, with label, source and row beside it.",
@@ -74,6 +75,10 @@ COLUMNS = {
     "residual": "Factor of the gradient: predicted probabilities less label.",
     "features": "Factor of the gradient: what goes into the last layer.",
     "logits": "What the network puts out.",
+    "opinion": "Name of the opinion: of its file, unless it was given one.",
+    "opinions.predicted": "Class that it thinks likeliest.",
+    "opinions.p_predicted": "Probability that it gives this class.",
+    "probabilities": "Its probability of each class, in the run's order.",
     # ---- suspicion and decision
     "scores.*": "Suspicion by this detector: higher is more suspect.",
     "rank": "1 is the most suspect.",

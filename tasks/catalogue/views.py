@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from tasks.core.sql import literal, query
 from tasks.decision.review_answers import REVIEW_ESTIMATES, REVIEW_SAMPLES
+from tasks.ingestion.opinions import OPINIONS
 from tasks.pipeline.recorded_run import RecordedRun
 from tasks.pipeline.schemas import (
     AUDIT,
@@ -115,6 +116,7 @@ def _of_runs(lake: Path) -> Iterable[str]:
         "samples": ("samples/*.parquet", SAMPLES, "*"),
         "rejects": ("rejects.parquet", REJECTS, "*"),
         "gradients": ("gradients/*.parquet", GRADIENTS, f"*, {_SHARD} AS shard"),
+        "opinions": ("opinions.parquet", OPINIONS, "*"),
         "scores": ("scores.parquet", scores, "*"),
         "flags": ("flags.parquet", FLAGS, "*"),
         "suspects": ("flags.parquet", SUSPECTS, "*"),

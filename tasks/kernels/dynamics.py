@@ -4,15 +4,20 @@
     mean loss   mean over steps of ℓ
     EL2N        mean over the first fifth of the steps, at least one pass, of ‖softmax(z) − onehot(y)‖₂ (Paul, Ganguli
                 & Dziugaite, 2021)
+    SEI         mean over steps of ±H(softmax(z))/log k, + where y is the class of the largest z, − where it is not (the
+                signed entropy integral, arXiv 2605.31090: low for wrong labels). Each pass sees a sample once, so this
+                is its mean over epochs.
 
-Of targets that are no classes (n × m values y, tasks/dataset/targets) there is no other class to be taken for: AUM is
-then the mean of −ℓ, and EL2N that of ‖∂ℓ/∂z‖₂, which of a cross entropy is the same as above.
+Of targets that are no classes (n × m values y, tasks/dataset/targets) there is no other class to be taken for: AUM and
+SEI are then the mean of −ℓ, and EL2N that of ‖∂ℓ/∂z‖₂, which of a cross entropy is the same as above.
 
 The outputs are those of the training step itself, augmented and with dropout, before the step is taken: they cost no
 further pass.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 
@@ -36,7 +41,7 @@ class Dynamics:
     def __init__(self, samples: int, steps: int, each_pass: int, device: torch.device) -> None:
         self._early = max(1, each_pass, round(steps * _EARLY))
         self._step = 0
-        self._sums = torch.zeros(4, samples, device=device)
+        self._sums = torch.zeros(5, samples, device=device)
 
     def note(
         self,
@@ -48,11 +53,13 @@ class Dynamics:
     ) -> None:
         """One step's outputs for the samples ``rows`` (each once), with the labels they were trained under and ℓ."""
         z, losses = outputs.detach().float(), losses.detach().float()
-        self._sums[0, rows] += _margins(z, labels) if labels.dim() == 1 and z.shape[1] > 1 else -losses
+        of_classes = labels.dim() == 1 and z.shape[1] > 1
+        self._sums[0, rows] += _margins(z, labels) if of_classes else -losses
+        self._sums[4, rows] += _signed_entropy(z, labels) if of_classes else -losses
         self._sums[1, rows] += losses
         self._sums[2, rows] += 1
         if self._step < self._early:
-            if labels.dim() == 1 and z.shape[1] > 1:
+            if of_classes:
                 p = torch.softmax(z, 1)
                 p.scatter_add_(1, labels.unsqueeze(1), -torch.ones_like(losses).unsqueeze(1))
             else:
@@ -63,12 +70,18 @@ class Dynamics:
         self._step += 1
 
     def means(self) -> dict[str, Float[torch.Tensor, "m"]]:
-        """``aum``, ``mean_loss``, ``el2n`` on the host; NaN for a sample that was never seen."""
-        aum, loss, counts, el2n = self._sums
+        """``aum``, ``mean_loss``, ``el2n``, ``sei`` on the host; NaN for a sample that was never seen."""
+        aum, loss, counts, el2n, sei = self._sums
         early_counts = self._early_counts if self._step >= self._early else counts
-        return {"aum": (aum / counts).cpu(), "mean_loss": (loss / counts).cpu(), "el2n": (el2n / early_counts).cpu()}
+        means = {"aum": aum / counts, "mean_loss": loss / counts, "el2n": el2n / early_counts, "sei": sei / counts}
+        return {name: values.cpu() for name, values in means.items()}
 
 
 def _margins(z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     own = z.gather(1, labels.unsqueeze(1)).squeeze(1)
     return own - z.scatter(1, labels.unsqueeze(1), -torch.inf).amax(1)
+
+
+def _signed_entropy(z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    entropy = torch.special.entr(torch.softmax(z, 1)).sum(1) / math.log(z.shape[1])
+    return torch.where(z.argmax(1) == labels, entropy, -entropy)

@@ -95,6 +95,7 @@ DYNAMICS = pa.schema(
         pa.field("aum", pa.float32(), nullable=False),
         pa.field("mean_loss", pa.float32(), nullable=False),
         pa.field("el2n", pa.float32(), nullable=False),
+        pa.field("sei", pa.float32(), nullable=False),
     ]
 )
 
@@ -118,8 +119,7 @@ FLAGS = pa.schema(
     ]
 )
 
-# The file itself: beside each flag what identifies the sample to a person, so that nobody need join millions of rows to
-# look at a hundred. Called flags it is shown without.
+# The file itself: beside each flag what identifies the sample to a person, without a join; the view flags lacks it.
 SUSPECTS = pa.schema(
     [
         *FLAGS,

@@ -72,8 +72,8 @@ def _reasons(columns: dict[str, pa.Array], shares: np.ndarray) -> list[str]:
     for *row, share in zip(*(columns[name].to_pylist() for name in names), shares.tolist(), strict=True):
         label, p_label, predicted, p_predicted, p_wrong, suspect, other = row
         if not suspect:
-            known = "not known: these data carry no figure" if p_wrong is None else f"wrong with p = {p_wrong:.3f}"
-            reasons.append(f"believed: {known}")
+            unknown = "not known: these data carry no figure"
+            reasons.append(unknown if p_wrong is None else f"believed: wrong with p = {p_wrong:.3f}")
             continue
         reasons.append(
             f"given {label} (p = {p_label:.3f}), models that saw no held-out label say {predicted} "

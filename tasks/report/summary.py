@@ -104,7 +104,7 @@ class Summary:
             )
         if facts["planted"]:
             lines.append(f"{facts['planted']:,} training labels flipped on purpose, to measure detection")
-        return lines
+        return lines + [_opinion_line(opinion) for opinion in self.facts.get("opinions", {}).get("opinions", [])]
 
     def _flagged(self) -> list[str]:
         facts = self.facts["flags"]
@@ -220,6 +220,20 @@ def _columns(names: list[str]) -> str:
 def _unused_lines(columns: list[dict[str, str]] | None) -> list[str]:
     """Every column that no network reads, and why; nothing of a run that did not say."""
     return [f"not used: {columns_by_reason({row['column']: row['reason'] for row in columns})}"] if columns else []
+
+
+def _opinion_line(opinion: dict[str, Any]) -> str:
+    """Of whom an opinion from outside speaks, and what of its file did not count."""
+    counts = {
+        "held-out samples": opinion["held_out"],
+        "ids that name no sample": opinion["unknown"],
+        "empty rows": opinion["empty"],
+        "rows normalised": opinion["normalised"],
+    }
+    notes = [f"{count:,} {what}" for what, count in counts.items() if count]
+    notes += [f"columns not read: {', '.join(map(display_name, opinion['unused']))}"] if opinion["unused"] else []
+    heard = f"{opinion['samples']:,} of {opinion['samples'] + opinion['silent']:,} training samples"
+    return f"opinion {opinion['name']} speaks of {heard}{''.join(f'; {note}' for note in notes)}"
 
 
 def _share(part: int, whole: int) -> str:

@@ -16,11 +16,15 @@ class CrossFit(Bundle):
     votes: Artefact
     checkpoints: list[Artefact]
     gradients: list[Artefact]
+    opinions: Artefact | None = None
+    """Of other models; none, by default."""
 
     @property
     def stages(self) -> list[Artefact]:
         """What was made of the samples, in the order of the data's way."""
-        return artefact_list(self.plan.folds, self.votes, self.plan.canaries, self.checkpoints, self.gradients)
+        return artefact_list(
+            self.plan.folds, self.votes, self.opinions, self.plan.canaries, self.checkpoints, self.gradients
+        )
 
     @classmethod
     def of_run(cls, run: Run, run_id: str) -> CrossFit:
@@ -33,11 +37,12 @@ class CrossFit(Bundle):
 
         manifest = reference(run, run_id)
         (samples,), (folds,), (votes,) = (stages_of(run, manifest, stage) for stage in ("samples", "folds", "votes"))
-        canaries = stages_of(run, manifest, "canaries")
+        canaries, opinions = (stages_of(run, manifest, stage) for stage in ("canaries", "opinions"))
         return cls(
             samples=split_of(samples, "train"),
             plan=Plan(folds=folds, canaries=canaries[0] if canaries else None),
             votes=votes,
             checkpoints=stages_of(run, manifest, "checkpoints"),
             gradients=stages_of(run, manifest, "gradients"),
+            opinions=opinions[0] if opinions else None,
         )

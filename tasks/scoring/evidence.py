@@ -174,16 +174,56 @@ class Evidence:
         column = self._votes[name].combine_chunks()
         return column.flatten().to_numpy(zero_copy_only=False).reshape(len(self), column.type.list_size)
 
+    @property
+    def opinion_names(self) -> list[str]:
+        """Names of the opinions from outside, in the order they were given."""
+        opinions = self.crossfit.opinions
+        return [] if opinions is None else [told["name"] for told in opinions.facts["opinions"]]
+
+    @cached_property
+    def opinions(self) -> list[np.ndarray]:
+        """What each opinion from outside says of each class, n × k float32; rows of NaN where it says nothing.
+
+        No opinion sees a label: they are the same whichever way one looks.
+        """
+        if self.is_planted:
+            return self.with_given_labels.opinions
+        if self.crossfit.opinions is None:
+            return []
+        table, matrices = pq.read_table(self.run.path(self.crossfit.opinions)), []
+        for name in self.opinion_names:
+            rows = table.filter(pc.equal(table["opinion"], name))
+            matrices.append(np.full((len(self), len(self.classes)), np.nan, np.float32))
+            index = pc.index_in(rows["sample_id"], value_set=self.ids).to_numpy()
+            matrices[-1][index] = pc.list_flatten(rows["probabilities"]).to_numpy().reshape(-1, len(self.classes))
+        return matrices
+
+    def need_opinions(self, where: str) -> None:
+        """Refuse to go on without opinions.
+
+        Raises:
+            BadConfig: this run was given none.
+        """
+        if not self.opinion_names:
+            raise BadConfig(
+                where=where,
+                expected="opinions from outside",
+                got="none",
+                do="Give a file of class probabilities with --opinions, or choose another detector.",
+            )
+
     def dynamics(self, name: str) -> np.ndarray:
-        """``aum``, ``mean_loss`` or ``el2n``: mean over the networks trained on a sample under the label it bears here.
+        """``aum``, ``mean_loss``, ``el2n`` or ``sei``: mean over networks trained on the sample under its label here.
 
         Returns:
             n float64; NaN for a sample that no network was trained on so (one that is new or relabelled since the base,
-            canaries with fewer than three folds).
+            canaries with fewer than three folds), or whose network an older version trained that did not note this.
         """
         sums, counts = np.zeros(len(self)), np.zeros(len(self))
         for checkpoint in self.crossfit.checkpoints:
             for path in self.run.paths(checkpoint, ".parquet", "dynamics"):
+                if name not in pq.read_schema(path).names:
+                    continue
                 table = pq.read_table(path, columns=["sample_id", "label", name])
                 rank = pc.index_in(table["sample_id"], value_set=self.ids)
                 there = pc.is_valid(rank).to_numpy()

@@ -1,8 +1,52 @@
-"""Weights of signals, by penalised logistic regression."""
+"""Weights of signals, by penalised logistic regression, and of opinions from outside, by linear discriminants."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+
+# Least variance of margins between −1 and 1: an opinion that is never seen to err is not believed without end.
+_LEAST_VARIANCE = 0.1
+
+
+class OpinionWeights(NamedTuple):
+    """What o opinions add to the log-odds that a label is wrong."""
+
+    slopes: np.ndarray
+    """v ≥ 0, in nats for a margin of 1"""
+    middles: np.ndarray
+    """The margin that speaks neither for nor against a label."""
+
+    def log_odds(self, margins: np.ndarray) -> np.ndarray:
+        """Σ v (m − middle) over the opinions that say something of a sample, n; margins of silent ones are NaN."""
+        return np.where(np.isnan(margins), 0, self.slopes * (margins - self.middles)).sum(1)
+
+
+def weigh_opinions(margins: np.ndarray, canaries: np.ndarray) -> OpinionWeights:
+    """Of each opinion the log-likelihood ratio of two Gaussians with one variance, as Fisher's discriminant has it:
+
+        v = max(μ₁ − μ₀ − s, 0)/σ²,    middle = (μ₀ + μ₁)/2,    s = σ √(1/m + 1/n)
+
+    with μ₁ the mean margin of the canaries' planted labels, known to be wrong, μ₀ that of all other labels, σ² the mean
+    of both variances, and s the standard error by which the difference may be chance. Whoever comes from outside errs
+    by itself, so that its ratio is added to what the run's own observers say. (A regression on what they believe would
+    give an opinion no weight where it knows better.)
+
+    Args:
+        margins: of the other labels, n × o; NaN where an opinion says nothing.
+        canaries: of the canaries' planted labels, m × o.
+    """
+    slopes, middles = np.zeros(margins.shape[1]), np.zeros(margins.shape[1])
+    for i, (right, wrong) in enumerate(zip(margins.T, canaries.T, strict=True)):
+        right, wrong = right[~np.isnan(right)], wrong[~np.isnan(wrong)]
+        if not len(right) or not len(wrong):
+            continue
+        variance = max((right.var() + wrong.var()) / 2, _LEAST_VARIANCE)
+        error = np.sqrt(variance * (1 / len(right) + 1 / len(wrong)))
+        slopes[i] = max(wrong.mean() - right.mean() - error, 0) / variance
+        middles[i] = (wrong.mean() + right.mean()) / 2
+    return OpinionWeights(slopes, middles)
 
 
 def weigh(

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 from tasks.core.errors import BadConfig
 from tasks.scoring.detectors import DETECTORS, Detector, DetectorChoice
 from tasks.scoring.evidence import Evidence
+from tasks.scoring.fusion_weights import OpinionWeights, weigh, weigh_opinions
 
 # Weight of all canaries together, where that of all other samples is 1: they are the only labels known to be wrong, and
 # too few to outweigh what is believed of the rest.
@@ -30,10 +31,11 @@ class Fit(NamedTuple):
     weights: np.ndarray
     bias: float
     concentration: float
+    opinions: OpinionWeights
 
 
 class Fusion(Detector, kind="fusion"):
-    """(1 − c) (w · z + b) + c (flow + pair), the log-odds that a label is wrong.
+    """(1 − c) (w · z + b) + c (flow + pair) + Σ v u, the log-odds that a label is wrong.
 
     z       the signals, standardised
     w, b    logistic regression, w ≥ 0, of canaries (wrong) and all other samples (wrong with the chance
@@ -41,9 +43,12 @@ class Fusion(Detector, kind="fusion"):
     c       q⁵, q how few pairs of classes the noise keeps to (tasks/kernels/transitions.py): near 0 where any class is
             taken for any other, near 1 where each is taken for one
     flow    the detector label_flow;  pair   log-odds of the pair (predicted, given), both in nats
+    v u     what each opinion from outside adds, in nats, by how it tells canaries from other samples: nothing where it
+            is silent (tasks/scoring/fusion_weights.py)
 
     Systematic noise misleads whatever learns from it, margins and neighbours alike, and shows in the pairs; scattered
-    noise does neither. Of a number c is 0 and there is no flow. No true label has a part in it.
+    noise does neither. Of a number c is 0 and there is no flow. An opinion has learned from no label of the run, so
+    that c takes nothing from it. No true label has a part in it.
     """
 
     sees: ClassVar[tuple[str, ...]] = ("gradients", "probabilities", "votes", "dynamics", "canaries")
@@ -56,9 +61,14 @@ class Fusion(Detector, kind="fusion"):
     @field_validator("signals")
     @classmethod
     def _check_signals(cls, value: list[str]) -> list[str]:
-        unknown = sorted(set(value) - set(DETECTORS.components) | {kind for kind in value if kind == "fusion"})
+        unknown = sorted(
+            set(value) - set(DETECTORS.components) | {kind for kind in value if kind in ("fusion", "opinion")}
+        )
         if unknown or len(set(value)) < len(value):
-            raise ValueError(f"expected different detectors beside fusion, got {', '.join(unknown or value)}")
+            raise ValueError(
+                "expected different detectors beside fusion and opinion (opinions are heard without being named), got "
+                f"{', '.join(unknown or value)}"
+            )
         for kind in value:
             DetectorChoice(kind=kind)  # one that needs options of its own is refused here and not after training
         return value
@@ -81,24 +91,28 @@ class Fusion(Detector, kind="fusion"):
         """In nats; above 0 where the label is more likely wrong than right."""
         from tasks.kernels.transitions import pair_chances
         from tasks.kernels.wrongness import logit
+        from tasks.scoring.detectors.opinion import opinion_margins
         from tasks.scoring.wrongness import observations_of
 
         fit = self._fit_once(evidence)
+        outside = fit.opinions.log_odds(opinion_margins(evidence))
         signals = np.stack([_signal(kind, evidence) for kind in fit.signals], 1)
         regression = (signals - fit.mean) / fit.spread @ fit.weights + fit.bias
         if not fit.concentration:
-            return regression
+            return regression + outside
         flow = _signal("label_flow", evidence)
         pairs = observations_of(evidence).pairs
         pair = logit(pair_chances(pairs)[evidence.probabilities.argmax(1), evidence.labels])
         c = fit.concentration**5
-        return (1 - c) * regression + c * (flow + pair)
+        return (1 - c) * regression + c * (flow + pair) + outside
 
     def facts(self, evidence: Evidence) -> dict[str, Any]:
-        """The weights of the signals, those left out, and q."""
+        """The weights of the signals and opinions, the signals left out, and q."""
         fit = self._fit_once(evidence)
+        names = [*fit.signals, *(f"opinion {name}" for name in evidence.opinion_names)]
+        weights = np.append(fit.weights, fit.opinions.slopes).round(4).tolist()
         return {
-            "weights": dict(zip(fit.signals, fit.weights.round(4).tolist(), strict=True)),
+            "weights": dict(zip(names, weights, strict=True)),
             "dropped": fit.dropped,
             "concentration": round(fit.concentration, 4),
         }
@@ -108,7 +122,7 @@ class Fusion(Detector, kind="fusion"):
         return evidence.once(f"fit {self.model_dump_json()}", lambda: self._fit(evidence))
 
     def _fit(self, evidence: Evidence) -> Fit:
-        from tasks.scoring.fusion_weights import weigh
+        from tasks.scoring.detectors.opinion import opinion_margins
         from tasks.scoring.wrongness import belief_of, observations_of
 
         evidence.need_canaries(f"detector {self.name}")
@@ -139,7 +153,8 @@ class Fusion(Detector, kind="fusion"):
         )
         dropped = [kind for kind in self.signals if kind not in signals]
         concentration = 0.0 if is_number else observations_of(original).concentration
-        return Fit(signals, dropped, mean, spread, weights, bias, concentration)
+        opinions = weigh_opinions(opinion_margins(original)[rest], opinion_margins(twin)[indices])
+        return Fit(signals, dropped, mean, spread, weights, bias, concentration, opinions)
 
 
 def _signal(kind: str, evidence: Evidence) -> np.ndarray:

@@ -18,6 +18,7 @@ from tasks.catalogue import comments
 from tasks.catalogue.database import NAME, build, connect
 from tasks.catalogue.views import SHOWN_AS
 from tasks.core.errors import BadInput
+from tasks.ingestion.opinions import OPINIONS
 from tasks.pipeline.schemas import AUDIT, EXAMINATION, FLAGS, GRADIENTS, METRICS, REJECTS, SAMPLES, SEARCH, SUSPECTS
 from tasks.versions.history import History
 from tasks.versions.manifest import Manifest
@@ -26,10 +27,10 @@ from tasks.versions.object_store import Objects
 VIEWS = (
     "samples", "scores", "flags", "suspects", "audit", "gradients", "checkpoints", "metrics", "examination", "search",
     "rejects", "runs", "versions", "decisions", "removed", "traces", "traced", "reviews",
-    "review_samples", "review_estimates",
+    "review_samples", "review_estimates", "opinions",
 )  # fmt: skip
-# Nothing was rejected, nothing was searched for, nothing was traced, nobody has answered.
-EMPTY = ("rejects", "search", "traces", "traced", "reviews", "review_samples", "review_estimates")
+# Nothing was rejected, nothing was searched for, nothing was traced, nobody has answered, no opinion was given.
+EMPTY = ("rejects", "search", "traces", "traced", "reviews", "review_samples", "review_estimates", "opinions")
 
 
 @pytest.fixture
@@ -66,6 +67,7 @@ def test_every_view_answers_without_gradsieve(cleaned, view):
         ("search", SEARCH),
         ("audit", AUDIT),
         ("metrics", METRICS),
+        ("opinions", OPINIONS),
     ],
 )
 def test_a_view_has_the_columns_of_its_schema(cleaned, view, schema):

@@ -305,7 +305,7 @@ def test_every_network_leaves_what_it_saw_of_each_sample_and_says_under_which_la
         assert {row["sample_id"] for row in rows if row["planted"]} == planted
         assert bool(planted) == (folds >= 3)
         assert {row["fold"] for row in rows} == {fold}
-        assert all(np.isfinite([row["aum"], row["mean_loss"], row["el2n"]]).all() for row in rows)
+        assert all(np.isfinite([row["aum"], row["mean_loss"], row["el2n"], row["sei"]]).all() for row in rows)
 
 
 def test_the_dynamics_of_a_canary_are_those_of_the_label_it_bore(chain):

@@ -19,6 +19,7 @@ from tasks.kernels.canaries import class_confusion, planted_labels, planting_net
 from tasks.kernels.checkpoints import combine
 from tasks.kernels.curvature import Fisher
 from tasks.kernels.curves import precision_recall, expected_flags as top
+from tasks.kernels.dawid_skene import confusions, log_odds_wrong
 from tasks.kernels.dynamics import Dynamics
 from tasks.kernels.factors import Dense
 from tasks.kernels.folds import assign_folds
@@ -109,6 +110,8 @@ assert planting_networks(np.array([0]), np.array([[0.0, 0.9, 0.1]])).tolist() ==
 seen = Dynamics(2, 1, 1, cpu)
 seen.note(y, torch.eye(2), y, torch.ones(2))
 assert seen.means()["aum"].tolist() == [1.0, 1.0]
+said = np.array([[0, 0, 0], [1, 1, 0]])
+assert log_odds_wrong(said, confusions(said, 2), said[:, 2]).argmax() == 1
 assert label_flow(np.eye(2), transitions(pairs_of(c, c, c, 2)), np.array([0, 1])).shape == (2,)
 both = strata_of(np.arange(4.0), 2)
 counts = tally(both, w[[0, 1, 0, 1]], w[[1, 1, 1, 1]], both[:0], w[:0], 2)

@@ -1,5 +1,7 @@
 """Figures are the means of a loop over recorded steps; every sample that was seen has them all."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 
 from tasks.kernels.dynamics import Dynamics
+from tasks.kernels.losses import Loss
 
 CPU = torch.device("cpu")
 
@@ -27,18 +30,20 @@ def recorded(samples, epochs, size, k=3, seed=0):
 
 def by_loop(steps, samples, early):
     """Means by sample over lists of what each step said of it."""
-    aum, loss, el2n = ([[] for _ in range(samples)] for _ in range(3))
+    aum, loss, el2n, sei = ([[] for _ in range(samples)] for _ in range(4))
     for t, (rows, z, labels, losses) in enumerate(steps):
         for i, out, y, value in zip(rows.tolist(), z.double(), labels.tolist(), losses.tolist(), strict=True):
             aum[i].append(float(out[y] - max(v for j, v in enumerate(out) if j != y)))
             loss[i].append(value)
+            entropy = -sum(float(q) * math.log(float(q)) for q in out.softmax(0)) / math.log(len(out))
+            sei[i].append(entropy if int(out.argmax()) == y else -entropy)
             if t < early:
                 p = out.softmax(0)
                 p[y] -= 1
                 el2n[i].append(float(p.norm()))
     return {
         name: np.array([np.mean(one) if one else np.nan for one in values])
-        for name, values in (("aum", aum), ("mean_loss", loss), ("el2n", el2n))
+        for name, values in (("aum", aum), ("mean_loss", loss), ("el2n", el2n), ("sei", sei))
     }
 
 
@@ -94,6 +99,22 @@ def test_the_labels_are_those_of_the_step_and_its_gradient_is_let_go():
     assert means["aum"].tolist() == [3.0, -3.0]
     assert not means["mean_loss"].requires_grad
     assert means["el2n"][0] < means["el2n"][1]
+
+
+def test_doubt_counts_against_a_label_that_is_not_predicted_and_for_one_that_is():
+    dynamics = Dynamics(4, 1, 1, CPU)
+    unsure, sure = [0.1, 0.0], [60.0, 0.0]
+    rows, labels = torch.arange(4), torch.tensor([0, 1, 0, 1])
+    dynamics.note(rows, torch.tensor([unsure, unsure, sure, sure]), labels, torch.zeros(4))
+    sei = dynamics.means()["sei"]
+    assert sei[:2].tolist() == pytest.approx([1, -1], abs=0.01)
+    assert sei[2:].tolist() == pytest.approx([0, 0], abs=1e-6)
+
+
+def test_of_a_number_signed_entropy_is_the_loss_turned_round():
+    dynamics = Dynamics(2, 1, 1, CPU)
+    dynamics.note(torch.arange(2), torch.zeros(2, 1), torch.ones(2, 1), torch.tensor([1.0, 3.0]), Loss("squared_error"))
+    assert dynamics.means()["sei"].tolist() == [-1, -3]
 
 
 def test_half_precision_outputs_are_summed_in_full():

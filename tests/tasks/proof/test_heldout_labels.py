@@ -12,16 +12,17 @@ CLASSES = ["ape", "bee", "cat", "dog"]
 K = len(CLASSES)
 
 
-def world(n, share, seed=0, sure=0.9):
-    """(ids, truth, labels, probabilities, votes): two observers err independently, ``share`` of the labels is wrong."""
+def world(n, share, seed=0):
+    """(ids, truth, labels, probabilities, votes): two observers err where they are unsure; ``share`` are wrong."""
     generator = np.random.default_rng(seed)
     truth = generator.integers(0, K, n)
 
     def observer():
-        seen = np.where(generator.random(n) < 0.05, generator.integers(0, K, n), truth)
-        p = np.full((n, K), (1 - sure) / (K - 1), np.float32)
+        sure = generator.beta(6, 1, n)
+        seen = np.where(generator.random(n) < 1 - sure, generator.integers(0, K, n), truth)
+        p = np.repeat((1 - sure[:, None]) / (K - 1), K, axis=1)
         p[np.arange(n), seen] = sure
-        return p
+        return p.astype(np.float32)
 
     wrong = generator.random(n) < share
     labels = np.where(wrong, (truth + generator.integers(1, K, n)) % K, truth)
@@ -56,20 +57,20 @@ def test_of_a_clean_split_next_to_nothing_is_suspect():
 
 
 def test_the_most_suspect_come_first_whatever_the_order_of_the_rows():
-    ids, _, labels, p, votes = world(300, 0.2)
+    ids, _, labels, p, votes = world(1000, 0.2)
     table = examine_labels(ids, "test", labels, p, votes, CLASSES)
     chances = table["p_wrong"].to_pylist()
     assert chances == sorted(chances, reverse=True)
-    order = np.random.default_rng(1).permutation(300)
+    order = np.random.default_rng(1).permutation(1000)
     assert examine_labels(ids[order], "test", labels[order], p[order], votes[order], CLASSES).equals(table)
 
 
 def test_a_reason_says_what_both_observers_say():
-    ids, _, labels, p, votes = world(300, 0.2)
+    ids, _, labels, p, votes = world(1000, 0.2)
     (first, *_, last) = examine_labels(ids, "test", labels, p, votes, CLASSES).to_pylist()
     assert first["reason"] == (
         f"given {first['label']} (p = {first['p_label']:.3f}), models that saw no held-out label say "
-        f"{first['predicted']} (p = {first['p_predicted']:.3f}), 3% of the nearest training samples bear "
+        f"{first['predicted']} (p = {first['p_predicted']:.3f}), 0% of the nearest training samples bear "
         f"{first['label']}; wrong with p = {first['p_wrong']:.3f}, {first['suggested_label']} suggested"
     )
     assert last["reason"] == f"believed: wrong with p = {last['p_wrong']:.3f}"
@@ -77,15 +78,27 @@ def test_a_reason_says_what_both_observers_say():
 
 @settings(deadline=None)
 @given(st.integers(1, 12), st.integers(2, 5), st.integers(0, 99))
-def test_a_handful_of_samples_is_examined_all_the_same(n, k, seed):
+def test_of_a_handful_of_samples_nothing_is_known_and_none_is_suspect(n, k, seed):
     generator = np.random.default_rng(seed)
     p = generator.dirichlet(np.ones(k), n).astype(np.float32)
     votes = generator.dirichlet(np.ones(k), n).astype(np.float32)
     ids = np.array([f"{i:02d}" for i in range(n)], dtype=object)
-    table = examine_labels(ids, "validation", generator.integers(0, k, n), p, votes, [str(c) for c in range(k)])
-    chances = np.array(table["p_wrong"].to_pylist())
-    assert table.num_rows == n
-    assert ((chances >= 0) & (chances <= 1)).all()
+    labels = generator.integers(0, k, n)
+    rows = examine_labels(ids, "validation", labels, p, votes, [str(c) for c in range(k)]).to_pylist()
+    assert len(rows) == n
+    for row in rows:
+        assert row["p_wrong"] is None or 0 <= row["p_wrong"] <= 1
+        assert row["p_wrong"] is not None or not row["suspect"]
+        assert row["p_wrong"] is not None or row["reason"] == "not known: these data carry no figure"
+
+
+def test_of_observers_at_chance_no_label_is_suspect():
+    generator = np.random.default_rng(0)
+    p, votes = (generator.dirichlet(np.ones(K), 81).astype(np.float32) for _ in range(2))
+    ids = np.array([f"{i:02d}" for i in range(81)], dtype=object)
+    table = examine_labels(ids, "test", generator.integers(0, K, 81), p, votes, CLASSES)
+    assert not any(table["suspect"].to_pylist())
+    assert set(table["p_wrong"].to_pylist()) == {None}
 
 
 @given(st.integers(1, 3000), st.integers(2, 9))

@@ -162,7 +162,7 @@ def test_only_the_canaries_gradients_differ_and_they_are_those_of_the_planted_la
     assert sorted(ranks) == list(range(160))
 
 
-@pytest.mark.parametrize("name", ["aum", "mean_loss", "el2n"])
+@pytest.mark.parametrize("name", ["aum", "mean_loss", "el2n", "sei"])
 @pytest.mark.parametrize("is_planted", [False, True])
 def test_dynamics_are_the_mean_over_the_networks_that_learned_the_label_it_bears_here(world, name, is_planted):
     evidence = world.evidence(planted=is_planted)
@@ -209,6 +209,18 @@ def test_samples_that_no_network_was_trained_on_have_no_dynamics(world):
     evidence = Evidence(world.run, world.crossfit.model_copy(update={"checkpoints": fewer}))
     missing = np.isnan(evidence.dynamics("el2n"))
     assert {evidence.ids[int(i)].as_py() for i in np.flatnonzero(missing)} == set(gone)
+
+
+def test_a_figure_that_the_networks_of_an_older_version_did_not_note_is_known_of_no_sample(world):
+    older = []
+    for checkpoint in world.crossfit.checkpoints:
+        table = pq.read_table(world.run.paths(checkpoint, ".parquet", "dynamics")[0]).drop_columns(["sei"])
+        with world.run.draft("checkpoints") as draft:
+            pq.write_table(table, draft.path("dynamics/fold-0.parquet", table.num_rows))
+            older.append(draft.commit(**checkpoint.facts))
+    evidence = Evidence(world.run, world.crossfit.model_copy(update={"checkpoints": older}))
+    assert np.isnan(evidence.dynamics("sei")).all()
+    assert np.isfinite(evidence.dynamics("aum")).all()
 
 
 def test_every_sample_of_the_validation_split_is_there_once_for_each_fold(world):

@@ -1,4 +1,5 @@
-"""The weights are those of the stated loss: found where its gradient is nought, never below nought."""
+"""The weights are those of the stated loss: found where its gradient is nought, never below nought; those of opinions
+are those of their formula."""
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ import scipy.optimize
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.scoring.fusion_weights import weigh
+from tasks.scoring.fusion_weights import weigh, weigh_opinions
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 
@@ -133,3 +134,63 @@ def test_suspicions_that_are_all_alike_get_weights_that_are_finite():
     w, b = weigh(np.zeros((50, 2)), np.full(50, 0.1), np.zeros((5, 2)), 0.2, 0.03)
     assert np.isfinite([*w, b]).all()
     assert w[0] == w[1]
+
+
+# ---- opinions ----------------------------------------------------------------------------------------------------
+
+
+def opinions(n=400, m=60, right=(0.9, 0.1), silent=0.3, seed=0):
+    """Margins of n right and m wrong labels under one opinion that is often right and one of chance, some silent."""
+    generator = np.random.default_rng(seed)
+
+    def margins(rows, sign):
+        errs = generator.random((rows, 2)) > [right[0], 0.5]
+        values = sign * np.where(errs, -1, 1) * generator.uniform(0.3, 0.9, (rows, 2))
+        return np.where(generator.random((rows, 2)) < silent, np.nan, values)
+
+    return margins(n, -1), margins(m, 1)
+
+
+def test_an_opinions_weight_is_that_of_a_loop():
+    own, canaries = opinions()
+    found = weigh_opinions(own, canaries)
+    for i in range(2):
+        right = [value for value in own[:, i].tolist() if not np.isnan(value)]
+        wrong = [value for value in canaries[:, i].tolist() if not np.isnan(value)]
+        means = [sum(side) / len(side) for side in (right, wrong)]
+        spreads = [
+            sum((v - mean) ** 2 for v in side) / len(side) for side, mean in zip((right, wrong), means, strict=True)
+        ]
+        variance = max(sum(spreads) / 2, 0.1)
+        chance = (variance * (1 / len(right) + 1 / len(wrong))) ** 0.5
+        assert found.slopes[i] == pytest.approx(max(means[1] - means[0] - chance, 0) / variance)
+        assert found.middles[i] == pytest.approx(sum(means) / 2)
+        for row in own[:20]:
+            terms = [0 if np.isnan(m) else v * (m - c) for m, v, c in zip(row, *found, strict=True)]
+            assert found.log_odds(row[None])[0] == pytest.approx(sum(terms))
+
+
+def test_an_opinion_of_chance_has_next_to_no_weight_and_a_contrary_one_none():
+    for seed in range(10):
+        own, canaries = opinions(seed=seed)
+        good, chance = weigh_opinions(own, canaries).slopes
+        assert good > 2
+        assert chance < 0.25 * good
+        assert weigh_opinions(-own, -canaries).slopes[0] == 0
+
+
+def test_an_opinion_that_speaks_of_no_canary_or_of_nothing_else_has_no_weight():
+    own, canaries = opinions()
+    silent = np.full_like(own, np.nan)
+    for found in (weigh_opinions(silent, canaries), weigh_opinions(own, np.full_like(canaries, np.nan))):
+        assert found.slopes.tolist() == [0, 0]
+        assert found.log_odds(own).tolist() == [0] * len(own)
+
+
+def test_an_opinion_that_is_never_seen_to_err_is_not_believed_without_end():
+    assert weigh_opinions(np.full((50, 1), -1.0), np.full((9, 1), 1.0)).slopes[0] <= 20
+
+
+def test_without_opinions_nothing_is_added():
+    found = weigh_opinions(np.empty((5, 0)), np.empty((2, 0)))
+    assert found.log_odds(np.empty((5, 0))).tolist() == [0] * 5

@@ -1,5 +1,6 @@
 """The same arguments give the same weights, every sample takes part, and a training that failed says so."""
 
+import math
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
@@ -269,13 +270,15 @@ def test_two_samples_and_one_epoch_are_enough(optimizer, epochs):
 
 
 def by_loop(said, labels, n, early, loss):
-    """AUM, mean loss and EL2N of each sample, over lists of what the network said of it at every step."""
-    figures = {name: [[] for _ in range(n)] for name in ("aum", "mean_loss", "el2n")}
+    """AUM, mean loss, EL2N and SEI of each sample, over lists of what the network said of it at every step."""
+    figures = {name: [[] for _ in range(n)] for name in ("aum", "mean_loss", "el2n", "sei")}
     for step, (members, outputs) in enumerate(said):
         for i, z in zip(members, outputs, strict=True):
             y = int(labels[i])
             figures["aum"][i].append(float(z[y] - max(v for c, v in enumerate(z) if c != y)))
             figures["mean_loss"][i].append(float(loss.losses(z[None], labels[i : i + 1])))
+            entropy = float(torch.special.entr(z.softmax(0)).sum()) / math.log(len(z))
+            figures["sei"][i].append(entropy if int(z.argmax()) == y else -entropy)
             if step < early:
                 figures["el2n"][i].append(float((z.softmax(0) - nn.functional.one_hot(labels[i], 3)).norm()))
     return {name: [np.mean(one) if one else np.nan for one in each] for name, each in figures.items()}
@@ -324,6 +327,7 @@ def test_a_wrong_label_is_learnt_late():
     assert told["aum"][wrong].mean() < told["aum"][~wrong].mean() - 1
     assert told["mean_loss"][wrong].mean() > told["mean_loss"][~wrong].mean() + 0.5
     assert told["el2n"][wrong].mean() > told["el2n"][~wrong].mean() + 0.1
+    assert told["sei"][wrong].mean() < told["sei"][~wrong].mean() - 0.1
 
 
 # ---- options -----------------------------------------------------------------------------------------------------

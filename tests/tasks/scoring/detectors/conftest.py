@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from tasks.gradients.shards import ShardMetadata, ShardWriter
+from tasks.ingestion.opinions import OPINIONS
 from tasks.kernels.neighbours import nearest, votes
 from tasks.pipeline import schemas
 from tasks.pipeline.artefacts import Run
@@ -43,6 +44,8 @@ class World:
     """F × (N + M) × K"""
     planted: np.ndarray = field(init=False)
     networks: np.ndarray = field(init=False)
+    opinion: np.ndarray = field(init=False)
+    """What a model from outside thinks, N × K; NaN where it says nothing."""
 
     def __post_init__(self) -> None:
         generator = np.random.default_rng(self.seed)
@@ -59,13 +62,17 @@ class World:
         self.folds = (np.arange(N + M) // K % F).astype(np.int16)
         self.planted = (truth[CANARIES] + 1 + np.arange(len(CANARIES)) % 2) % K
         # Of the two networks that are trained on a canary, one learns the planted label.
+        self.opinion = np.where(np.eye(K)[truth[:N]] == 1, 0.8, 0.1).astype(np.float32)
+        self.opinion += generator.uniform(0, 0.05, (N, K)).astype(np.float32)
+        self.opinion /= self.opinion.sum(1, keepdims=True)
+        self.opinion[::30] = np.nan
         self.networks = np.arange(F) == (self.folds[CANARIES] + 1)[:, None] % F
 
     def permuted(self, places: tuple[int, ...]) -> World:
         """The same world with its classes in another order: class c stands at ``places[c]``."""
         other, to = World(self.seed), np.array(places)
         other.labels, other.planted = to[self.labels], to[self.planted]
-        other.logits = self.logits[..., np.argsort(to)]
+        other.logits, other.opinion = self.logits[..., np.argsort(to)], self.opinion[:, np.argsort(to)]
         return other
 
     def outputs(self, rows: np.ndarray, labels: np.ndarray, networks: np.ndarray) -> SimpleNamespace:
@@ -89,6 +96,9 @@ class World:
             "aum": logits[at, labels] - others.max(1),
             "mean_loss": -np.log(p[at, labels]),
             "el2n": np.linalg.norm(p - np.eye(K)[labels], axis=1).astype(np.float32),
+            "sei": (np.where(logits.argmax(1) == labels, -1, 1) * (p * np.log(p)).sum(1) / np.log(K)).astype(
+                np.float32
+            ),
         }
 
 
@@ -115,6 +125,7 @@ class Builder:
         untrained: tuple[int, ...] = (),
         whole: bool = False,
         new: np.ndarray | None = None,
+        opinions: dict[str, np.ndarray] | None = None,
     ) -> Evidence:
         """Evidence of the world.
 
@@ -127,6 +138,7 @@ class Builder:
             untrained: samples that no network was trained on.
             whole: store gradients whole and not as factors.
             new: samples that the networks' own run did not have; none, by default.
+            opinions: from outside, by name; the world's, by default.
         """
         self.made += 1
         run = Run.start(self.folder / str(self.made), "detectors")
@@ -141,6 +153,7 @@ class Builder:
         samples, folds = self._samples(run, labels, shards), self._folds(run, order, new)
         plan = Plan(folds=folds, canaries=self._canaries(run, places))
         made = {"votes": self._votes(run), "checkpoints": learned, "gradients": gradients}
+        made["opinions"] = self._opinions(run, {"outside": self.world.opinion} if opinions is None else opinions)
         return Evidence(run, CrossFit(samples=samples, plan=plan, **made))
 
     def _folds(self, run, order, new):
@@ -212,6 +225,19 @@ class Builder:
         with run.draft("votes") as draft:
             pq.write_table(pa.table(columns, schema=schemas.votes(K, 12)), draft.path("votes.parquet", N))
             return draft.commit()
+
+    def _opinions(self, run, opinions):
+        if not opinions:
+            return None
+        tables = []
+        for name, p in opinions.items():
+            heard = np.flatnonzero(~np.isnan(p).any(1))
+            columns = {"sample_id": ids(heard), "opinion": [name] * len(heard)}
+            columns |= {"predicted": [CLASSES[c] for c in p[heard].argmax(1)], "p_predicted": p[heard].max(1)}
+            tables.append(pa.table(columns | {"probabilities": list(p[heard])}, schema=OPINIONS))
+        with run.draft("opinions") as draft:
+            pq.write_table(pa.concat_tables(tables), draft.path("opinions.parquet"))
+            return draft.commit(opinions=[{"name": name} for name in opinions])
 
     def _checkpoint(self, run, fold, order, labels, places, untrained):
         rows = order[(self.world.folds[order] != fold) & ~np.isin(order, untrained)]

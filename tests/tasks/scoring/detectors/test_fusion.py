@@ -1,5 +1,7 @@
 """Signals are weighed by what canaries and chances show, never against one; what samples lack is left out and told."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -12,6 +14,17 @@ N, OUTLIER = 180, 37
 POINTWISE = ["margin", "aum", "neighbours", "label_flow"]
 
 
+@pytest.fixture(scope="module")
+def plain_of(evidence_of):
+    """Without opinions from outside, of which test_opinion.py tells."""
+    return partial(evidence_of, opinions={})
+
+
+@pytest.fixture(scope="module")
+def evidence(plain_of):
+    return plain_of()
+
+
 def fusion(**options):
     return DetectorChoice.model_validate({"kind": "fusion"} | options).component
 
@@ -22,9 +35,9 @@ def test_without_canaries_it_is_told_what_to_do(relabelled):
         fusion().score(relabelled)
 
 
-def test_a_signal_that_some_samples_lack_is_dropped_and_told(evidence_of, evidence):
+def test_a_signal_that_some_samples_lack_is_dropped_and_told(plain_of, evidence):
     assert fusion().facts(evidence)["dropped"] == []
-    lacking = evidence_of(untrained=(5, 6))
+    lacking = plain_of(untrained=(5, 6))
     assert np.isnan(lacking.dynamics("aum")[[5, 6]]).all()
     suspicion, facts = fusion().score(lacking), fusion().facts(lacking)
     assert facts["dropped"] == ["aum"]
@@ -33,14 +46,14 @@ def test_a_signal_that_some_samples_lack_is_dropped_and_told(evidence_of, eviden
     np.testing.assert_array_equal(suspicion, fusion(signals=list(facts["weights"])).score(lacking))
 
 
-def test_without_any_signal_it_says_which_were_asked_for(evidence_of):
+def test_without_any_signal_it_says_which_were_asked_for(plain_of):
     with pytest.raises(BadConfig, match=r"option signals: expected a signal .* got aum, which some lack"):
-        fusion(signals=["aum"]).score(evidence_of(untrained=(5, 6)))
+        fusion(signals=["aum"]).score(plain_of(untrained=(5, 6)))
 
 
-def test_a_canary_that_lacks_a_signal_under_its_planted_label_drops_it_too(evidence_of, evidence):
+def test_a_canary_that_lacks_a_signal_under_its_planted_label_drops_it_too(plain_of, evidence):
     places = evidence.canary_ranks
-    lacking = evidence_of(untrained=(int(places[0]),))
+    lacking = plain_of(untrained=(int(places[0]),))
     assert fusion().facts(lacking)["dropped"] == ["aum"]
 
 
@@ -100,7 +113,7 @@ def test_canaries_are_scored_by_the_label_they_are_shown_with(evidence):
     np.testing.assert_array_equal(planted[rest], given[rest])
 
 
-def test_the_order_of_rows_and_of_classes_changes_nothing(evidence, shuffled, reordered):
-    expected = fusion().score(evidence)
+def test_the_order_of_rows_and_of_classes_changes_nothing(referred, shuffled, reordered):
+    expected = fusion().score(referred)
     np.testing.assert_array_equal(fusion().score(shuffled), expected)
     np.testing.assert_allclose(fusion().score(reordered), expected, rtol=1e-3, atol=1e-3)
