@@ -10,7 +10,7 @@ from tasks.pipeline.schemas import EXAMINATION
 from tasks.scoring.wrongness import Observations, wrongness_of
 
 SUSPECT = 0.5
-"""From this P(wrong) on a label is suspect."""
+"""From this P(wrong) on a label is suspect; of its lower reading, where the data carry no figure."""
 
 # Samples that another label is imagined for: enough to know how often one is caught, whatever the split's size.
 _ALTERNATIVES = 2000
@@ -47,7 +47,8 @@ def examine_labels(
     ids, labels, probabilities, votes = (array[order] for array in (ids, labels, probabilities, votes))
     indices, alternatives = draw_alternatives(labels, len(classes))
     observations = Observations(probabilities, votes, labels, indices, alternatives)
-    wrong = wrongness_of(observations).stated_probability
+    wrongness = wrongness_of(observations)
+    wrong, least = wrongness.stated_probability, wrongness.low
     predicted, rows = observations.predicted, np.arange(len(labels))
     other, _ = suggest_labels(probabilities, votes, labels)
     names = pa.array(classes, pa.string())
@@ -60,17 +61,18 @@ def examine_labels(
         "p_predicted": pa.array(probabilities[rows, predicted].astype(np.float64)),
         "p_wrong": pa.nulls(len(labels), pa.float64()) if wrong is None else pa.array(wrong),
         "suggested_label": names.take(pa.array(other, mask=other < 0)),
-        "suspect": pa.array(np.zeros(len(labels), bool) if wrong is None else wrong >= SUSPECT),
+        "suspect": pa.array((least if wrong is None else wrong) >= SUSPECT),
     }
-    columns["reason"] = pa.array(_reasons(columns, votes[rows, labels]), pa.string())
-    return pa.table(columns, schema=EXAMINATION).sort_by([("p_wrong", "descending"), ("sample_id", "ascending")])
+    columns["reason"] = pa.array(_reasons(columns, votes[rows, labels], least), pa.string())
+    first = np.lexsort([ids.astype(str), -(least if wrong is None else wrong)])
+    return pa.table(columns, schema=EXAMINATION).take(pa.array(first))
 
 
-def _reasons(columns: dict[str, pa.Array], shares: np.ndarray) -> list[str]:
+def _reasons(columns: dict[str, pa.Array], shares: np.ndarray, least: np.ndarray) -> list[str]:
     names = ("label", "p_label", "predicted", "p_predicted", "p_wrong", "suspect", "suggested_label")
     reasons = []
-    for *row, share in zip(*(columns[name].to_pylist() for name in names), shares.tolist(), strict=True):
-        label, p_label, predicted, p_predicted, p_wrong, suspect, other = row
+    rows = zip(*(columns[name].to_pylist() for name in names), shares.tolist(), least.tolist(), strict=True)
+    for label, p_label, predicted, p_predicted, p_wrong, suspect, other, share, at_least in rows:
         if not suspect:
             unknown = "not known: these data carry no figure"
             reasons.append(unknown if p_wrong is None else f"believed: wrong with p = {p_wrong:.3f}")
@@ -78,6 +80,7 @@ def _reasons(columns: dict[str, pa.Array], shares: np.ndarray) -> list[str]:
         reasons.append(
             f"given {label} (p = {p_label:.3f}), models that saw no held-out label say {predicted} "
             f"(p = {p_predicted:.3f}), {share:.0%} of the nearest training samples bear {label}; "
-            f"wrong with p = {p_wrong:.3f}" + (f", {other} suggested" if other else "")
+            + (f"wrong with p = {p_wrong:.3f}" if p_wrong is not None else f"wrong with p of {at_least:.3f} or more")
+            + (f", {other} suggested" if other else "")
         )
     return reasons

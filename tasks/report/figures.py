@@ -57,8 +57,7 @@ class Figure:
         import matplotlib as mpl
 
         how: dict[Any, Any] = {"svg.hashsalt": self.name, "svg.fonttype": "none", "font.family": "sans-serif"}
-        # A dollar sign in the name of a class is no formula.
-        with mpl.rc_context({**how, "text.parse_math": False}):
+        with mpl.rc_context({**how, "text.parse_math": False}):  # a dollar sign in a class's name is no formula
             text = self._draw()
         # Groups of all figures have the same names, and a page has one of each at most; nothing refers to them.
         text = re.sub(r'<g id="[^"]*">', "<g>", text[text.index("<svg") :])

@@ -100,7 +100,7 @@ class Tabular(Reader):
         files = super().fingerprint()
         if self.text is None or self.tokens.tokenizer == HASHED_WORDS:
             return files
-        return f"{files} {self.tokens.made().digest}"
+        return f"{files} {self.tokens.tokenizer_now().digest}"
 
     def batches(self, path: Path) -> Iterator[Batch]:
         """The source's rows, in order. At least one batch, with the source's columns, even when it has no rows."""
@@ -154,7 +154,7 @@ class Tabular(Reader):
             with_response = self.target == "response"
             length = self.tokens.max_length
             shape = (2, length) if self.text_b or with_response else (length,)
-            tokens = self.tokens.tokenizer_of(with_response=with_response)
+            tokens = self.tokens.tokenizer_now(with_response=with_response)
             columns = (*texts, "label") if with_response else tuple(texts)
             payload = Payload(kind="tokens", columns=columns, shape=shape, dtype="int32", tokens=tokens)
             widths, types = dict.fromkeys(texts, 1), dict.fromkeys(texts, pa.string())

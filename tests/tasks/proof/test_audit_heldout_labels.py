@@ -74,9 +74,9 @@ def test_wrong_test_labels_are_found_and_few_right_ones_accused(world, folds):
     rows = rows_of(run, found, "test")
     assert set(rows) == set(load(run, samples, "test").ids)
     suspects = {name for name, row in rows.items() if row["suspect"]}
-    assert len(suspects & moved) >= 0.7 * len(moved)
-    # A tenth are wrong: whom it suspects is six times as often.
-    assert len(suspects & moved) >= 0.6 * len(suspects)
+    assert len(suspects & moved) >= 0.5 * len(moved)
+    # A tenth are wrong: of those it suspects, nine in ten.
+    assert len(suspects & moved) >= 0.9 * len(suspects)
     assert found.facts["suspects"] == {
         "test": len(suspects),
         "validation": sum(row["suspect"] for row in rows_of(run, found, "validation").values()),

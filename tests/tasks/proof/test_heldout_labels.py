@@ -78,7 +78,7 @@ def test_a_reason_says_what_both_observers_say():
 
 @settings(deadline=None)
 @given(st.integers(1, 12), st.integers(2, 5), st.integers(0, 99))
-def test_of_a_handful_of_samples_nothing_is_known_and_none_is_suspect(n, k, seed):
+def test_a_handful_of_samples_is_examined_whatever_is_known_of_it(n, k, seed):
     generator = np.random.default_rng(seed)
     p = generator.dirichlet(np.ones(k), n).astype(np.float32)
     votes = generator.dirichlet(np.ones(k), n).astype(np.float32)
@@ -88,8 +88,8 @@ def test_of_a_handful_of_samples_nothing_is_known_and_none_is_suspect(n, k, seed
     assert len(rows) == n
     for row in rows:
         assert row["p_wrong"] is None or 0 <= row["p_wrong"] <= 1
-        assert row["p_wrong"] is not None or not row["suspect"]
-        assert row["p_wrong"] is not None or row["reason"] == "not known: these data carry no figure"
+        unknown = "not known: these data carry no figure"
+        assert row["p_wrong"] is not None or row["reason"] == unknown or "or more" in row["reason"]
 
 
 def test_of_observers_at_chance_no_label_is_suspect():

@@ -55,8 +55,8 @@ def test_some_samples_come_in_the_order_they_are_named(shuffled, width):
 
 def test_normalised_rows_have_unit_length_and_nothing_stays_nothing():
     rows = np.array([[3.0, 4.0], [0.0, 0.0]], np.float32)
-    np.testing.assert_allclose(knn(on="normalised")._prepared(rows), [[0.6, 0.8], [0, 0]])
-    assert knn()._prepared(rows) is rows
+    np.testing.assert_allclose(knn(on="normalised")._scale(rows), [[0.6, 0.8], [0, 0]])
+    assert knn()._scale(rows) is rows
 
 
 @pytest.mark.parametrize("options", DENSE)
@@ -98,7 +98,7 @@ def test_each_group_is_fitted_as_if_there_were_no_other(evidence, by):
     groups = evidence.labels if by == "class" else evidence.folds
     matrix = evidence.gradients.dense(1 << 20)
     for group in np.unique(groups):
-        own = knn()._fitted(matrix[groups == group], np.ones((groups == group).sum(), bool), "")
+        own = knn()._fit(matrix[groups == group], np.ones((groups == group).sum(), bool), "")
         np.testing.assert_allclose(suspicion[groups == group], within(own, np.zeros(len(own)), 2))
 
 

@@ -112,7 +112,7 @@ def test_detectors_of_pyod_fit_a_matrix_repeat_by_the_seed_and_say_nothing(name,
     matrix = generator.normal(size=(60, 8)).astype(np.float32)
     matrix[7] += 6
     before = np.random.get_state()[1].copy()
-    first, again = (PyOD(detector=name, seed=4)._fitted(matrix, np.ones(len(matrix), bool), "") for _ in range(2))
+    first, again = (PyOD(detector=name, seed=4)._fit(matrix, np.ones(len(matrix), bool), "") for _ in range(2))
     assert first.shape == (60,)
     assert np.isfinite(first).all()
     np.testing.assert_array_equal(first, again)
