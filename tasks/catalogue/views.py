@@ -36,6 +36,7 @@ from tasks.pipeline.schemas import (
     TRACES,
 )
 from tasks.pipeline.stored_names import inside
+from tasks.scoring.diagnosis import DIAGNOSES
 from tasks.versions.history import History, datasets
 from tasks.versions.manifest import Manifest
 from tasks.versions.object_store import Objects
@@ -120,6 +121,7 @@ def _of_runs(lake: Path) -> Iterable[str]:
         "scores": ("scores.parquet", scores, "*"),
         "flags": ("flags.parquet", FLAGS, "*"),
         "suspects": ("flags.parquet", SUSPECTS, "*"),
+        "diagnoses": ("diagnoses.parquet", DIAGNOSES, "*"),
         "drift": ("drift.parquet", DRIFT, "*"),
         "audit": ("audit.parquet", AUDIT, "*"),
         "examination": ("examination.parquet", EXAMINATION, "*"),

@@ -6,7 +6,15 @@ from dataclasses import asdict
 
 from tasks.dataset.samples import table_of, with_class
 from tasks.decision.budgets import Budget
-from tasks.decision.flagging import Flagging, audit, count_flags, decide, flagged_of, with_identifiers
+from tasks.decision.flagging import (
+    Flagging,
+    audit,
+    count_flags,
+    decide,
+    flagged_of,
+    with_identifiers,
+    write_diagnoses,
+)
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.schemas import GRADIENTS
 from tasks.pipeline.step import step
@@ -57,14 +65,15 @@ def flag(
     )
     # Guards keep some of those the budget was found for: it is stated of those that are flagged in the end.
     estimate = budget.restate(estimate, ranking, flagged_of(flags, evidence.ids))
-    audit_table = audit(flags, thin)
+    audit_table, diagnoses = audit(flags, thin), [asdict(each) for each in ranking.diagnoses]
     with run.draft("flags") as draft:
         pq.write_table(with_identifiers(flags, thin), draft.path("flags.parquet", flags.num_rows), compression="zstd")
         pq.write_table(audit_table, draft.path("audit.parquet", audit_table.num_rows), compression="zstd")
+        write_diagnoses(draft, diagnoses)
         return draft.commit(
             detector=detector,
             budget=estimate.count,
             found=estimate.model_dump(mode="json"),
-            diagnoses=[asdict(each) for each in ranking.diagnoses],
+            diagnoses=diagnoses,
             **count_flags(flags, audit_table),
         )

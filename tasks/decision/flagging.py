@@ -11,13 +11,16 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from pydantic import Field
 
 from tasks.core.errors import BadConfig
 from tasks.core.plugins import Component
 from tasks.core.sql import query
 from tasks.decision.budgets import BudgetEstimate
+from tasks.pipeline.artefacts import Draft
 from tasks.pipeline.schemas import AUDIT, FLAGS, SUSPECTS
+from tasks.scoring.diagnosis import DIAGNOSES
 
 # Classes that are named in the facts: those that lose most beyond their share.
 _MOST_FLAGGED = 3
@@ -149,6 +152,13 @@ def count_flags(flags: pa.Table, audit_table: pa.Table) -> dict[str, Any]:
         "unrecognised": pc.sum(pc.equal(flags["guard"], "unrecognised")).as_py() or 0,
         "most_flagged": [{name: row[name] for name in columns} for row in most[:_MOST_FLAGGED]],
     }
+
+
+def write_diagnoses(draft: Draft, diagnoses: list[dict[str, Any]]) -> None:
+    """``diagnoses.parquet``, schema ``DIAGNOSES``; no file of a run without canaries, which diagnoses nothing."""
+    if diagnoses:
+        table = pa.Table.from_pylist(diagnoses, schema=DIAGNOSES)
+        pq.write_table(table, draft.path("diagnoses.parquet", table.num_rows), compression="zstd")
 
 
 def flagged_of(flags: pa.Table, ids: pa.Array) -> np.ndarray:

@@ -80,7 +80,7 @@ def review(run: Run, samples: Artefact, flags: Artefact, answer: Answer) -> Arte
     import pyarrow.parquet as pq
 
     from tasks.dataset.samples import table_of, with_class
-    from tasks.decision.flagging import audit, count_flags, reviewed_estimate, reviewed_flags
+    from tasks.decision.flagging import audit, count_flags, reviewed_estimate, reviewed_flags, write_diagnoses
     from tasks.pipeline.schemas import FLAGS
 
     before = pq.read_table(run.path(flags))
@@ -92,6 +92,7 @@ def review(run: Run, samples: Artefact, flags: Artefact, answer: Answer) -> Arte
     with run.draft("flags") as draft:
         pq.write_table(table, draft.path("flags.parquet", table.num_rows), compression="zstd")
         pq.write_table(audit_table, draft.path("audit.parquet", audit_table.num_rows), compression="zstd")
+        write_diagnoses(draft, flags.facts["diagnoses"])
         estimate = reviewed_estimate(flags.facts["found"], before, table)
         return draft.commit(**flags.facts | count_flags(table, audit_table) | {"found": estimate, "review": summary})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from tasks.kernels.lapses import Lapses, better_than_majority
 
@@ -17,6 +18,15 @@ _SIDE = 0.025
 _FOLD, _NEGLIGIBLE = 2.5, 0.02
 # Classes named in a sentence.
 _NAMED = 5
+
+
+DIAGNOSES = pa.schema(
+    [
+        pa.field("subject", pa.string(), nullable=False),
+        pa.field("passed", pa.bool_(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),
+    ]
+)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from tasks.versions.object_store import Objects
 VIEWS = (
     "samples", "scores", "flags", "suspects", "audit", "gradients", "checkpoints", "metrics", "examination", "search",
     "rejects", "runs", "versions", "decisions", "removed", "traces", "traced", "reviews",
-    "review_samples", "review_estimates", "opinions",
+    "review_samples", "review_estimates", "opinions", "diagnoses",
 )  # fmt: skip
 # Nothing was rejected, nothing was searched for, nothing was traced, nobody has answered, no opinion was given.
 EMPTY = ("rejects", "search", "traces", "traced", "reviews", "review_samples", "review_estimates", "opinions")
