@@ -112,7 +112,9 @@ class Summary:
             f"{facts['flagged']:,} of {facts['of']:,} training samples, decided by {facts['detector']} "
             f"(budget {facts['budget']:,})"
         ]
-        lines += [each["text"] for each in facts.get("diagnoses") or []]
+        # That all is well is said of the labels alone; the view diagnoses has the rest.
+        diagnoses = facts.get("diagnoses") or []
+        lines += [each["text"] for each in diagnoses if not each["passed"] or each["subject"] == "unpredictability"]
         lines += [*_budget_lines(facts.get("found") or {}), *_guards(facts), *self._fusion()]
         lines += _review(facts.get("review"))
         lines += _drift(self.facts.get("drift"))

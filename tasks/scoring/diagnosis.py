@@ -95,6 +95,7 @@ def diagnose_unpredictability(lapses: Lapses, low: float, high: float) -> Diagno
         return Diagnosis("unpredictability", True, text)
     text = (
         f"from {low:.1%} to {high:.1%} of the labels are wrong: what the observers dissent from beyond the lower "
-        "figure may be wrong or merely hard to predict, and these data cannot tell which; a review of a sample can"
+        "figure may be wrong or merely hard to predict, and these data cannot tell which; a person's answers about a "
+        "random sample can (gradsieve review RUN_ID --sample 100)"
     )
     return Diagnosis("unpredictability", False, text)
