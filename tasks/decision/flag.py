@@ -34,13 +34,13 @@ def flag(
     import pyarrow.parquet as pq
 
     from tasks.decision.guards import advise
-    from tasks.decision.ranking import ranking_of
+    from tasks.decision.ranking import canary_suspicions, ranking_of
     from tasks.scoring.evidence import Evidence
 
     detector = options.deciding_detector(scores.facts["detectors"])
     evidence = Evidence(run, crossfit)
     table = pq.read_table(run.path(scores))
-    ranking = ranking_of(evidence, table[detector].to_numpy())
+    ranking = ranking_of(evidence, table[detector].to_numpy(), canary_suspicions(run, scores, detector))
     estimate = budget.find(ranking)
     scalars = [
         pq.read_table(path, schema=GRADIENTS)

@@ -39,7 +39,7 @@ def measure(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from tasks.decision.ranking import ranking_of
+    from tasks.decision.ranking import canary_suspicions, ranking_of
     from tasks.evaluation.truth import truth_of
     from tasks.pipeline.schemas import CURVES, MEASURES
     from tasks.scoring.evidence import Evidence
@@ -50,11 +50,11 @@ def measure(
     ranking = ranking_of(evidence, np.zeros(len(evidence)))
     rows, curves = [], []
     for detector in scores.facts["detectors"]:
-        suspicion = table[detector].to_numpy()
+        suspicion, canaries = table[detector].to_numpy(), canary_suspicions(run, scores, detector)
         figures: dict[str | None, dict[str, float]] = {None: _ranking_figures(suspicion, truth)}
         for budget in budgets:
             # Who is wrong with what chance is the same whoever ranks them.
-            estimate = budget.find(replace(ranking, suspicion=suspicion))
+            estimate = budget.find(replace(ranking, suspicion=suspicion, canaries=canaries))
             figures[budget.name] = _budget_figures(estimate, suspicion, truth, figures[None]["f1_at_true_count"])
         sees = ", ".join(scores.facts["sees"][detector])
         rows += [

@@ -1,4 +1,4 @@
-"""score: evidence → scores.parquet, one column of suspicion for each detector."""
+"""score: evidence → scores.parquet, one column of suspicion for each detector, and those of the canaries."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ def score(
 ) -> Artefact:
     """Let every detector look at the same evidence.
 
+    ``scores_of_canaries.parquet`` holds what those that learn from canaries say of them under their planted labels.
     How long each took is shown while it works and stands in no table: what several of them need (gradients, votes, the
     signals of a fusion) is read and computed once, by whoever asks first.
 
@@ -42,6 +43,7 @@ def score(
         )
     evidence = Evidence(run, crossfit)
     columns: list[pa.Array] = [evidence.ids]
+    canaries: dict[str, np.ndarray] = {}
     facts = {}
     with Progress("score", len(detectors)) as progress:
         for detector in detectors:
@@ -56,11 +58,17 @@ def score(
                     "(run without one), nor where gradients are of epoch 0 alone (training.checkpoint-epochs).",
                 )
             columns.append(pa.array(suspicion, pa.float64()))
+            # What learns from canaries has scored them under their planted labels anyway.
+            if "canaries" in detector.sees:
+                canaries[detector.name] = evidence.with_planted_labels.score(detector)[evidence.canary_ranks]
             facts[detector.name] = detector.facts(evidence)
             progress.step(f"{detector.name} {time.monotonic() - began:.1f} s")
     with run.draft("scores") as draft:
         table = pa.table(columns, schema=scores(names))
         pq.write_table(table, draft.path("scores.parquet", table.num_rows), compression="zstd")
+        if canaries:
+            table = pa.table({"sample_id": pa.array(evidence.canaries.ids, pa.string()), **canaries})
+            pq.write_table(table, draft.path("scores_of_canaries.parquet", table.num_rows), compression="zstd")
         return draft.commit(
             detectors=names,
             sees={detector.name: list(detector.sees) for detector in detectors},

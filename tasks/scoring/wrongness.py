@@ -117,7 +117,7 @@ def wrongness_of(observations: Observations, names: list[str] | None = None) -> 
         names: of the classes, for the sentences.
     """
     labels, k = observations.labels, observations.classes
-    choice, margin = consensus(observations.probabilities, observations.votes)
+    choice, odds = consensus(observations.probabilities, observations.votes)
     network = diagnose_network(choice, labels, k)
     known = recognised_classes(choice, labels, k)
     if not network.passed:
@@ -125,13 +125,13 @@ def wrongness_of(observations: Observations, names: list[str] | None = None) -> 
         every = np.ones(len(labels), bool)  # of no class more is known than of another
         return Wrongness(nothing, nothing, nothing, every, None, (network,))
     dissent = choice != labels
-    lapses = fit_lapses(margin, dissent)
+    lapses = fit_lapses(odds, dissent)
     share = _share(observations, lapses)
     # Dissent of a class that neither observer knows is evidence of nothing.
     counted = dissent & known[labels]
     rates = (lapses.low, lapses.rate if share.value is not None else 0.0, lapses.high)
     low, middle, high = (
-        np.where(counted, lapse_chance(rate, curve, margin), 0.0)
+        np.where(counted, lapse_chance(rate, curve, odds), 0.0)
         for rate, curve in zip(rates, lapses.curves, strict=True)
     )
     mixed = diagnose_unpredictability(lapses, share.low, share.high)

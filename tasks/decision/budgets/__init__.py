@@ -25,6 +25,8 @@ class Ranking:
     """n classes, by the network that never saw the sample"""
     wrongness: Wrongness | None
     """The chance that each label is wrong; None in a run without canaries."""
+    canaries: np.ndarray | None = None
+    """m suspicions of the canaries under their planted labels; None of a detector that was not asked about them."""
 
     @property
     def diagnoses(self) -> tuple[Diagnosis, ...]:

@@ -15,15 +15,15 @@ _DEFAULT = 0.8
 class Canary(Budget, kind="canary"):
     """As many as are surely wrong: the longest prefix with the wished-for precision at its lower end.
 
-    With P_i the chance that label i is wrong by the lower reading of tasks/scoring/wrongness.py, and samples in the
-    order of suspicion, of the first m at least
+    Of the first m samples in the order of suspicion at least H_m labels are wrong, the larger of what two readings of
+    the same evidence allow, and at most m and n π_low:
 
-        H_m = min(Σ_{i≤m} P_i − √Σ_{i≤m} P_i (1 − P_i), n π_low)
+        Σ_{i≤m} P_i       P_i the chance that label i is wrong by the lower reading of tasks/scoring/wrongness.py
+        n π_low F_m       F_m the share of canaries that are as suspect as the m-th, less one standard error
 
-    labels are wrong, of n samples with a share π_low, and precision is at least H_m / m. No more are flagged than are
-    thought wrong, n π. Where wrong labels cannot be told from unpredictable ones nothing is flagged, and where the
-    observers are no better than chance nothing is stated either. Precision and recall are stated of those that no guard
-    keeps, as a figure within a range:
+    and precision is at least H_m / m. No more are flagged than are thought wrong, n π. Where wrong labels cannot be
+    told from unpredictable ones nothing is flagged, and where the observers are no better than chance nothing is stated
+    either. Precision and recall are stated of those that no guard keeps, as a figure within a range:
 
         precision   from H / m to min(1, n π_high / m)
         recall      from the lower of H / (n π_low) and Σ P^high / (n π_high) to the most that the ranges allow
@@ -68,32 +68,42 @@ class Canary(Budget, kind="canary"):
         order = np.argsort(-ranking.suspicion, kind="stable")
         # Without a figure for the share the lower end of its range is the most that is surely wrong.
         most = min(n, round((share.low if share.value is None else share.value) * n))
-        enough = np.flatnonzero(_least_hits(wrongness.low[order[:most]], share.low * n) >= self.precision)
+        least = _least_hits(ranking, wrongness.low[order[:most]], share.low * n)
+        enough = np.flatnonzero(least >= self.precision * np.arange(1, most + 1))
         estimate = BudgetEstimate(
             count=int(enough[-1]) + 1 if len(enough) else 0,
             wrong=Estimate(value=share.value, low=share.low, high=share.high),
         )
-        return _with_rates(estimate, wrongness, order[: estimate.count])
+        return _with_rates(estimate, ranking, wrongness, order[: estimate.count])
 
     def restate(self, estimate: BudgetEstimate, ranking: Ranking, flagged: np.ndarray) -> BudgetEstimate:
         """Precision and recall of those flagged in the end; of none there is neither."""
         if ranking.wrongness is None or int(flagged.sum()) == estimate.count:
             return estimate
-        return _with_rates(estimate, ranking.wrongness, np.flatnonzero(flagged))
+        return _with_rates(estimate, ranking, ranking.wrongness, np.flatnonzero(flagged))
 
 
-def _least_hits(chance: np.ndarray, wrong: float) -> np.ndarray:
-    """H_m / m for every prefix m of samples with these chances, where so many are wrong in all."""
-    expected, variance = np.cumsum(chance), np.cumsum(chance * (1 - chance))
-    return np.clip(expected - np.sqrt(variance), 0, wrong) / np.arange(1, len(chance) + 1)
+def _least_hits(ranking: Ranking, chance: np.ndarray, wrong: float) -> np.ndarray:
+    """H_m of every prefix of the ranking with these chances, where so many labels are wrong in all."""
+    hits, m = np.cumsum(chance), len(chance)
+    if ranking.canaries is not None and len(ranking.canaries):
+        each = np.sort(-ranking.suspicion)[:m]
+        found = np.searchsorted(np.sort(-ranking.canaries), each, side="right") / len(ranking.canaries)
+        hits = np.maximum(hits, wrong * (found - np.sqrt(found * (1 - found) / len(ranking.canaries))))
+    return np.clip(hits, 0, np.minimum(wrong, np.arange(1, m + 1)))
 
 
-def _with_rates(estimate: BudgetEstimate, wrongness: Wrongness, flagged: np.ndarray) -> BudgetEstimate:
-    """The estimate with the precision and recall of these samples."""
+def _with_rates(
+    estimate: BudgetEstimate, ranking: Ranking, wrongness: Wrongness, flagged: np.ndarray
+) -> BudgetEstimate:
+    """The estimate with the precision and recall of these samples, all of them among the first ``count``."""
     share, m, n = wrongness.share, len(flagged), len(wrongness.low)
     if share is None or not m:
         return estimate.model_copy(update={"precision": None, "recall": None})
-    least = float(_least_hits(wrongness.low[flagged], share.low * n)[-1]) * m
+    first = np.argsort(-ranking.suspicion, kind="stable")[: estimate.count]
+    of_all = _least_hits(ranking, wrongness.low[first], share.low * n)[-1]
+    # Whom a guard keeps may be wrong, each of them.
+    least = max(min(wrongness.low[flagged].sum(), share.low * n), of_all - (estimate.count - m))
     most = min(m, max(share.high * n, least))
     expected = None if share.value is None else min(float(wrongness.probability[flagged].sum()), share.value * n)
     precision = _within(None if expected is None else expected / m, least / m, most / m)

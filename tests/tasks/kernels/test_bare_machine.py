@@ -116,8 +116,8 @@ assert label_flow(np.eye(2), transitions(pairs_of(c, c, c, 2)), np.array([0, 1])
 both = strata_of(np.arange(4.0), 2)
 counts = tally(both, w[[0, 1, 0, 1]], w[[1, 1, 1, 1]], both[:0], w[:0], 2)
 assert chances(counts).contradicted.tolist() == [1.0, 1.0]
-assert consensus(np.eye(2), np.eye(2))[0].tolist() == [0, 1] and fit_lapses(z[0], c > 0).rate == 0.0
-assert lapse_chance(0.5, z[0], z[0]).shape == (2,) and better_than_majority(c, c, 2) == (0, 0)
+assert consensus(np.eye(2), np.eye(2))[0].tolist() == [0, 1] and fit_lapses(z, c > 0).rate == 0.0
+assert lapse_chance(0.5, z[0], z[:, :1]).shape == (2,) and better_than_majority(c, c, 2) == (0, 0)
 assert all(sys.modules[name] is None for name in blocked)
 print("ran")
 """

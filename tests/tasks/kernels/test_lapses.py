@@ -16,10 +16,10 @@ def sigmoid(x):
 
 
 def drawn(seed, n=3000, rate=0.1, slope=1.0, offset=0.0, spread=2.0):
-    """(margins, dissents) of the model itself."""
+    """(log-odds of one observer, n × 1, dissents) of the model itself."""
     generator = np.random.default_rng(seed)
     margin = generator.normal(2, spread, n)
-    return margin, generator.random(n) < rate + (1 - rate) * sigmoid(-(slope * margin + offset))
+    return margin[:, None], generator.random(n) < rate + (1 - rate) * sigmoid(-(slope * margin + offset))
 
 
 @pytest.mark.parametrize("rate", [0.02, 0.1, 0.3])
@@ -38,14 +38,15 @@ def test_labels_that_are_only_hard_to_predict_leave_no_rate(slope, offset):
 
 def test_dissent_that_has_nothing_to_do_with_the_margin_is_no_evidence_of_a_rate():
     generator = np.random.default_rng(0)
-    fit = fit_lapses(generator.normal(size=800), generator.random(800) < 0.5)
+    fit = fit_lapses(generator.normal(size=(800, 2)), generator.random(800) < 0.5)
     assert fit.low == 0
     assert fit.gain < 1
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_the_likelihood_is_as_high_as_a_general_optimiser_finds_it_sample_by_sample(seed):
-    margin, dissent = drawn(seed, n=600, rate=0.08 * seed)
+    odds, dissent = drawn(seed, n=600, rate=0.08 * seed)
+    margin = odds[:, 0]
 
     def loss(parameters):
         rate, slope, offset = parameters
@@ -55,39 +56,51 @@ def test_the_likelihood_is_as_high_as_a_general_optimiser_finds_it_sample_by_sam
     starts = [(0.05, 1.0, 0.0), (0.2, 2.0, 0.0)]
     bounds = [(0, 0.99), (0, 50), (-50, 50)]
     best = min(minimize(loss, start, bounds=bounds, method="L-BFGS-B").fun for start in starts)
-    fit = fit_lapses(margin, dissent)
+    fit = fit_lapses(odds, dissent)
     assert loss((fit.rate, *fit.curves[1])) == pytest.approx(best, abs=0.1)
     assert fit.gain == pytest.approx(min(minimize(lambda p: loss((0, *p)), s[1:]).fun for s in starts) - best, abs=0.1)
+
+
+def test_an_observer_that_is_sure_of_everything_does_not_hide_what_the_other_knows():
+    """With one slope for both, dissent would never fade; with its own, the second observer shows that it does."""
+    generator = np.random.default_rng(0)
+    blind, able = generator.normal(4, 3, 5000), generator.normal(2, 2, 5000)
+    dissent = generator.random(5000) < 0.1 + 0.9 * sigmoid(-1.5 * able)
+    fit = fit_lapses(np.stack([blind, able], 1), dissent)
+    assert fit.low <= 0.1 <= fit.high
+    assert fit.high - fit.low < 0.06
+    assert fit.curves[1, 0] < 0.1 < 1 < fit.curves[1, 1]
 
 
 @given(st.integers(1, 40), st.floats(0, 1), st.integers(0, 99))
 def test_whatever_is_counted_rates_are_shares_in_order(n, share, seed):
     generator = np.random.default_rng(seed)
-    margin, dissent = generator.normal(size=n), generator.random(n) < share
-    fit = fit_lapses(margin, dissent)
+    odds, dissent = generator.normal(size=(n, 2)), generator.random(n) < share
+    fit = fit_lapses(odds, dissent)
     assert 0 <= fit.low <= fit.rate <= fit.high <= 1
     for rate, curve in zip((fit.low, fit.rate, fit.high), fit.curves, strict=True):
-        chance = lapse_chance(rate, curve, margin)
+        chance, surer = (lapse_chance(rate, curve, odds + more) for more in (0, 1))
         assert ((chance >= 0) & (chance <= 1)).all()
-        assert (np.diff(chance[np.argsort(margin, kind="stable")]) >= -1e-12).all()  # surer, so more likely wrong
+        assert (surer >= chance - 1e-12).all()  # surer, so more likely wrong
 
 
 def test_the_chance_is_the_rate_against_all_dissent():
-    chance = lapse_chance(0.1, np.array([2.0, 1.0]), np.array([0.5]))
+    chance = lapse_chance(0.1, np.array([2.0, 1.0]), np.array([[0.5]]))
     assert chance[0] == pytest.approx(0.1 / (0.1 + 0.9 * sigmoid(-2.0)))
-    assert lapse_chance(0.0, np.zeros(2), np.zeros(3)).tolist() == [0, 0, 0]
+    assert lapse_chance(0.0, np.zeros(2), np.zeros((3, 1))).tolist() == [0, 0, 0]
 
 
 @given(st.integers(1, 20), st.integers(2, 6), st.integers(0, 99))
 def test_the_consensus_is_the_product_of_both_observers_row_by_row(n, k, seed):
     generator = np.random.default_rng(seed)
     p, votes = (generator.dirichlet(np.ones(k), n).astype(np.float32) for _ in range(2))
-    choice, margin = consensus(p, votes)
+    choice, odds = consensus(p, votes)
     for i in range(n):
-        q = (p[i].astype(float) + 1e-3) * (votes[i].astype(float) + 1e-3)
-        q /= q.sum()
-        assert choice[i] == q.argmax()
-        assert margin[i] == pytest.approx(np.log(q.max() / max(1 - q.max(), 1e-6 * q.max())), abs=1e-4)
+        both = (p[i].astype(float) + 1e-3) * (votes[i].astype(float) + 1e-3)
+        assert choice[i] == both.argmax()
+        for q, least, stated in ((p[i], 1e-3, odds[i, 0]), (votes[i], 1e-2, odds[i, 1])):
+            own = float(q[choice[i]])
+            assert stated == pytest.approx(np.log((own + least) / (1 - own + least)), abs=1e-4)
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1))
