@@ -107,6 +107,8 @@ def _budget_figures(estimate: BudgetEstimate, suspicion: np.ndarray, truth: Trut
     for name, value in true.items():
         interval = getattr(estimate, name)
         if interval is not None:
-            figures |= {f"stated_{name}{end}": getattr(interval, of) for end, of in _ENDS.items()}
+            ends = {f"stated_{name}{end}": getattr(interval, of) for end, of in _ENDS.items()}
+            # A range without a figure states its ends alone.
+            figures |= {key: end for key, end in ends.items() if end is not None}
             figures[f"stated_{name}_holds"] = float(interval.low <= value <= interval.high) if value == value else value
     return figures
