@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from tasks.dataset.samples import table_of, with_class
 from tasks.decision.budgets import Budget
@@ -20,6 +21,9 @@ from tasks.pipeline.schemas import GRADIENTS
 from tasks.pipeline.step import step
 from tasks.scoring.crossfit import CrossFit
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 
 @step("flag")
 def flag(
@@ -30,7 +34,6 @@ def flag(
     options: Flagging,
 ) -> Artefact:
     """Decide which training samples are flagged, and why; say what that does to each class and group."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     from tasks.decision.guards import advise
@@ -42,11 +45,6 @@ def flag(
     table = pq.read_table(run.path(scores))
     ranking = ranking_of(evidence, table[detector].to_numpy(), canary_suspicions(run, scores, detector))
     estimate = budget.find(ranking)
-    scalars = [
-        pq.read_table(path, schema=GRADIENTS)
-        for shard in crossfit.gradients
-        for path in run.paths(shard, ".parquet", "gradients")
-    ]
     # One checkpoint is one fold: trained on the very samples it is asked about.
     model = "in-sample" if crossfit.plan.count == 1 else "held-out"
     samples = crossfit.samples
@@ -56,7 +54,7 @@ def flag(
     flags = decide(
         table,
         thin,
-        pa.concat_tables(scalars),
+        _scalars(run, crossfit),
         advice,
         estimate.count,
         options,
@@ -77,3 +75,12 @@ def flag(
             diagnoses=diagnoses,
             **count_flags(flags, audit_table),
         )
+
+
+def _scalars(run: Run, crossfit: CrossFit) -> pa.Table:
+    """Schema ``GRADIENTS``: norms and predictions of every training sample."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    paths = (path for shard in crossfit.gradients for path in run.paths(shard, ".parquet", "gradients"))
+    return pa.concat_tables([pq.read_table(path, schema=GRADIENTS) for path in paths])

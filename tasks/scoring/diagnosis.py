@@ -90,7 +90,8 @@ def diagnose_unpredictability(lapses: Lapses, low: float, high: float) -> Diagno
             f"dissent from {lapses.rate:.1%} of the labels does not fade however sure the observers are "
             f"(95 % [{lapses.low:.1%}, {lapses.high:.1%}]): wrong labels stand apart from those hard to predict"
             if lapses.low
-            else "hardly any dissent is left where the observers are sure, and little elsewhere"
+            else "hardly any dissent is left, where the observers are sure or elsewhere; mistakes that they have "
+            "learned, as those of a rule, would not show"
         )
         return Diagnosis("unpredictability", True, text)
     text = (

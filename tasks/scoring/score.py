@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tasks.core.errors import BadArtefact, BadConfig
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.step import step
 from tasks.scoring.crossfit import CrossFit
 from tasks.scoring.detectors import Detector
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @step("score")
@@ -27,7 +32,6 @@ def score(
     """
     import time
 
-    import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -36,11 +40,7 @@ def score(
     from tasks.scoring.evidence import Evidence
 
     names = [detector.name for detector in detectors]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise BadConfig(
-            where="option detectors", expected="each detector once", got=f"{twice[0]} twice", do="Drop one."
-        )
+    _refuse_twice(names)
     evidence = Evidence(run, crossfit)
     columns: list[pa.Array] = [evidence.ids]
     canaries: dict[str, np.ndarray] = {}
@@ -49,14 +49,7 @@ def score(
         for detector in detectors:
             began = time.monotonic()
             suspicion = evidence.score(detector)
-            if suspicion.shape != (len(evidence),) or not np.isfinite(suspicion).all():
-                raise BadArtefact(
-                    where=f"detector {detector.name}",
-                    expected=f"{len(evidence):,} finite scores",
-                    got=f"{np.isfinite(suspicion).sum():,} finite of shape {suspicion.shape}",
-                    do="Check its parameters. Training dynamics are not known of samples that are new since the base "
-                    "(run without one), nor where gradients are of epoch 0 alone (training.checkpoint-epochs).",
-                )
+            _refuse_gaps(detector.name, suspicion, len(evidence))
             columns.append(pa.array(suspicion, pa.float64()))
             # What learns from canaries has scored them under their planted labels anyway.
             if "canaries" in detector.sees:
@@ -73,4 +66,25 @@ def score(
             detectors=names,
             sees={detector.name: list(detector.sees) for detector in detectors},
             about={name: values for name, values in facts.items() if values},
+        )
+
+
+def _refuse_twice(names: list[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise BadConfig(
+            where="option detectors", expected="each detector once", got=f"{twice[0]} twice", do="Drop one."
+        )
+
+
+def _refuse_gaps(name: str, suspicion: np.ndarray, n: int) -> None:
+    import numpy as np
+
+    if suspicion.shape != (n,) or not np.isfinite(suspicion).all():
+        raise BadArtefact(
+            where=f"detector {name}",
+            expected=f"{n:,} finite scores",
+            got=f"{np.isfinite(suspicion).sum():,} finite of shape {suspicion.shape}",
+            do="Check its parameters. Training dynamics are not known of samples that are new since the base "
+            "(run without one), nor where gradients are of epoch 0 alone (training.checkpoint-epochs).",
         )
