@@ -73,6 +73,8 @@ def gain_of(treatment: np.ndarray, control: np.ndarray) -> Gain:
     student = t_interval(differences)
     percentile = percentile_interval(bootstrap(treatment, control, np.random.default_rng(0)))
     low, high = (min(student[0], percentile[0]), max(student[1], percentile[1])) if student else percentile
+    if min(treatment.min(initial=0), control.min(initial=0)) >= 0 and max(treatment.max(), control.max()) <= 1:
+        low, high = max(low, -1.0), min(high, 1.0)  # of two shares no difference is larger
     word: Word = "no evidence"
     if s > 1 and (low > _EQUAL or high < -_EQUAL):
         word = "helps" if low > _EQUAL else "harms"

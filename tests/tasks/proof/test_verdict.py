@@ -66,6 +66,13 @@ def test_one_seed_is_no_evidence_however_large_the_difference():
     assert (found.t, found.mean, found.word) == (None, 1.0, "no evidence")
 
 
+def test_no_difference_of_two_shares_is_larger_than_all():
+    treatment, control = np.array([[1.0, 1, 1, 1], [0, 0, 1, 1]]), np.array([[0.0, 1, 1, 1], [1, 1, 1, 1]])
+    said = gain_of(treatment, control)
+    assert said.t[0] < -1 < 1 < said.t[1]  # Student's interval of two seeds knows no bounds
+    assert (said.low, said.high) == (-1, 1)
+
+
 @given(st.tuples(st.integers(2, 5), st.integers(1, 40)).flatmap(lambda s: st.tuples(arrays(bool, s), arrays(bool, s))))
 def test_swapping_the_arms_turns_help_into_harm(both):
     treated, control = both
