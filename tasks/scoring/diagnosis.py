@@ -83,12 +83,12 @@ def is_point(low: float, high: float) -> bool:
     return high <= _NEGLIGIBLE or 0 < high <= _FOLD * low
 
 
-def diagnose_unpredictability(lapses: Lapses, low: float, high: float) -> Diagnosis:
+def diagnose_unpredictability(lapses: Lapses, low: float, high: float, *, point: bool) -> Diagnosis:
     """Whether wrong labels can be told from labels that are hard to predict."""
-    if is_point(low, high):
+    if point:
         text = (
             f"dissent from {lapses.rate:.1%} of the labels does not fade however sure the observers are "
-            f"(95 % [{lapses.low:.1%}, {lapses.high:.1%}]): wrong labels stand apart from those hard to predict"
+            f"(95 % [{lapses.low:.1%}, {lapses.high:.1%}] by the fit): wrong labels stand apart from hard ones"
             if lapses.low
             else "hardly any dissent is left, where the observers are sure or elsewhere; mistakes that they have "
             "learned, as those of a rule, would not show"

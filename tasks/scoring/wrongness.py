@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 # Samples a stratum has at least, and strata there are at most.
 _STRATUM, _STRATA = 100, 20
+# How far the curve of the dissent may be off, of the share.
+_MISFIT = 0.1
 REPLICATES = 200
 """Bootstrap replicates behind the upper end of the share."""
 
@@ -84,6 +86,8 @@ class Share:
     low: float
     high: float
     value: float | None = None
+    sure: float = 0.0
+    """The lower end by the curve as it fits: what a budget counts on, together with the chances by that curve."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,7 @@ def wrongness_of(observations: Observations, names: list[str] | None = None) -> 
         np.where(counted, lapse_chance(rate, curve, odds), 0.0)
         for rate, curve in zip(rates, lapses.curves, strict=True)
     )
-    mixed = diagnose_unpredictability(lapses, share.low, share.high)
+    mixed = diagnose_unpredictability(lapses, share.low, share.high, point=share.value is not None)
     return Wrongness(low, middle, high, known[labels], share, (network, mixed, diagnose_classes(known, names)))
 
 
@@ -142,12 +146,14 @@ def _share(observations: Observations, lapses: Lapses) -> Share:
     """From the rate that cannot be unpredictability to the one that all dissent beyond the observers' own error allows.
 
     The upper end takes the noise to be as frequent where the observers err as where they do not
-    (``noise_share`` of tasks/kernels/wrongness.py), at the 97.5 % quantile of bootstrap replicates.
+    (``noise_share`` of tasks/kernels/wrongness.py), at the 97.5 % quantile of bootstrap replicates. Both ends go a
+    tenth further: likelihood and bootstrap know the chance of the draw, and not that the curve only nearly fits.
     """
     _, _, counts, both = _strata(observations)
     replicates = noise_share(resample(counts, both, REPLICATES, np.random.default_rng(0)))
     high = max(lapses.high, float(np.quantile(replicates, 0.975)))
-    return Share(lapses.low, high, lapses.rate if is_point(lapses.low, high) else None)
+    value = lapses.rate if is_point(lapses.low, high) else None
+    return Share((1 - _MISFIT) * lapses.low, min(1.0, (1 + _MISFIT) * high), value, lapses.low)
 
 
 def belief_of(observations: Observations) -> np.ndarray:
