@@ -86,8 +86,8 @@ class Share:
     low: float
     high: float
     value: float | None = None
-    sure: float = 0.0
-    """The lower end by the curve as it fits: what a budget counts on, together with the chances by that curve."""
+    fit: tuple[float, float] = (0.0, 1.0)
+    """The range by the curve as it fits: what a budget counts on, together with the chances by that curve."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def _share(observations: Observations, lapses: Lapses) -> Share:
     replicates = noise_share(resample(counts, both, REPLICATES, np.random.default_rng(0)))
     high = max(lapses.high, float(np.quantile(replicates, 0.975)))
     value = lapses.rate if is_point(lapses.low, high) else None
-    return Share((1 - _MISFIT) * lapses.low, min(1.0, (1 + _MISFIT) * high), value, lapses.low)
+    return Share((1 - _MISFIT) * lapses.low, min(1.0, (1 + _MISFIT) * high), value, (lapses.low, high))
 
 
 def belief_of(observations: Observations) -> np.ndarray:

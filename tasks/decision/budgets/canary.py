@@ -67,8 +67,8 @@ class Canary(Budget, kind="canary"):
             )
         order = np.argsort(-ranking.suspicion, kind="stable")
         # Without a figure for the share the lower end of its range is the most that is surely wrong.
-        most = min(n, round((share.sure if share.value is None else share.value) * n))
-        least = _least_hits(ranking, wrongness.low[order[:most]], share.sure * n)
+        most = min(n, round((share.fit[0] if share.value is None else share.value) * n))
+        least = _least_hits(ranking, wrongness.low[order[:most]], share.fit[0] * n)
         enough = np.flatnonzero(least >= self.precision * np.arange(1, most + 1))
         estimate = BudgetEstimate(
             count=int(enough[-1]) + 1 if len(enough) else 0,
@@ -101,13 +101,13 @@ def _with_rates(
     if share is None or not m:
         return estimate.model_copy(update={"precision": None, "recall": None})
     first = np.argsort(-ranking.suspicion, kind="stable")[: estimate.count]
-    of_all = _least_hits(ranking, wrongness.low[first], share.sure * n)[-1]
+    of_all = _least_hits(ranking, wrongness.low[first], share.fit[0] * n)[-1]
     # Whom a guard keeps may be wrong, each of them.
-    least = max(min(wrongness.low[flagged].sum(), share.sure * n), of_all - (estimate.count - m))
+    least = max(min(wrongness.low[flagged].sum(), share.fit[0] * n), of_all - (estimate.count - m))
     most = min(m, max(share.high * n, least))
     expected = None if share.value is None else min(float(wrongness.probability[flagged].sum()), share.value * n)
     precision = _within(None if expected is None else expected / m, least / m, most / m)
-    fewest, all_wrong = max(share.low * n, least, 1e-9), max(share.high * n, least, 1e-9)
+    fewest, all_wrong = (max(end * n, least, 1e-9) for end in share.fit)
     low = min(least / fewest, min(float(wrongness.high[flagged].sum()), most) / all_wrong)
     recall = _within(
         None if expected is None else expected / max(share.value or 0, 1e-9) / n, low, min(1, most / fewest)

@@ -390,9 +390,9 @@ def test_the_vocabulary_is_asked_from_the_batchs_first_response_on_and_no_earlie
     with torch.no_grad():
         together = network(mixed)
         alone = torch.cat([network(mixed[i : i + 1]) for i in range(4)])
-        likelihood._sparing = False  # as of a library's model that cannot leave them out
+        likelihood._takes_positions = False  # as of a library's model that cannot leave them out
         whole = network(mixed)
-        likelihood._sparing = True
+        likelihood._takes_positions = True
         nothing = network(torch.zeros_like(mixed))
     hook.remove()
     torch.testing.assert_close(together, whole)

@@ -202,7 +202,7 @@ def test_a_mixture_whose_upper_half_is_the_larger_flags_nobody_and_says_so():
 def by_loop(ranking):
     """H of every prefix, sample by sample."""
     wrongness, n = ranking.wrongness, len(ranking.suspicion)
-    hits, least, wrong = 0.0, [], wrongness.share.sure * n
+    hits, least, wrong = 0.0, [], wrongness.share.fit[0] * n
     for m, i in enumerate(np.argsort(-ranking.suspicion), 1):
         hits += wrongness.low[i]
         most = hits
@@ -222,7 +222,7 @@ def test_the_count_is_the_largest_whose_lower_bound_holds_and_no_more_than_are_w
         canaries = np.random.default_rng(seed).choice(np.sort(ranking.suspicion)[-140:], 50)
         ranking = replace(ranking, canaries=canaries)
     least, share = by_loop(ranking), ranking.wrongness.share
-    most = round((share.sure if share.value is None else share.value) * 700)
+    most = round((share.fit[0] if share.value is None else share.value) * 700)
     found = Canary(precision=precision).find(ranking)
     assert found.count == max((m for m in range(1, most + 1) if least[m - 1] / m >= precision), default=0)
     if found.count:
@@ -305,7 +305,7 @@ def test_where_nothing_is_known_nothing_is_flagged_or_stated():
 
 
 def test_without_a_figure_the_lower_end_bounds_the_count_and_only_ranges_are_stated():
-    ranking = known(np.r_[np.ones(30), np.zeros(70)], Share_(0.1, 0.6, sure=0.1))
+    ranking = known(np.r_[np.ones(30), np.zeros(70)], Share_(0.1, 0.6, fit=(0.1, 0.6)))
     found = Canary().find(ranking)
     assert found.count == 10
     assert found.wrong.value is found.precision.value is found.recall.value is None
