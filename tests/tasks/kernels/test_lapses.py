@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
@@ -72,6 +72,7 @@ def test_an_observer_that_is_sure_of_everything_does_not_hide_what_the_other_kno
     assert fit.curves[1, 0] < 0.1 < 1 < fit.curves[1, 1]
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.integers(1, 40), st.floats(0, 1), st.integers(0, 99))
 def test_whatever_is_counted_rates_are_shares_in_order(n, share, seed):
     generator = np.random.default_rng(seed)
