@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tasks.kernels.axes import Bool, Float, Int
+from tasks.kernels.wrongness import expit
 
 # Added to a probability, and to a share of a few dozen votes, before its logarithm: none of them is a proof.
 _LEAST, _LEAST_SHARE = 1e-3, 1e-2
@@ -103,7 +104,7 @@ def lapse_chance(rate: float, curve: Float[np.ndarray, "g"], odds: Float[np.ndar
     """P(wrong | dissent, x) = r / (r + (1 − r) σ(−(α · x + β)))."""
     if not rate:
         return np.zeros(len(odds))
-    return rate / (rate + (1 - rate) * _sigmoid(-(odds @ curve[:-1] + curve[-1])))
+    return rate / (rate + (1 - rate) * expit(-(odds @ curve[:-1] + curve[-1])))
 
 
 def _cells(odds: np.ndarray, dissent: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -139,9 +140,9 @@ def _profile(
     best, curves = np.full(len(rates), np.inf), np.zeros((len(rates), x.shape[1]))
     for slope, offset in _STARTS:
         start = np.append(np.full(odds.shape[1], slope), offset)
-        loss, found = _scoring(x, misses, sizes, rates[:, None], start)
+        loss, fitted = _scoring(x, misses, sizes, rates[:, None], start)
         better = loss < best
-        best, curves[better] = np.where(better, loss, best), found[better]
+        best, curves[better] = np.where(better, loss, best), fitted[better]
     slopes = curves[:, :-1] / scale
     return best, np.column_stack([slopes, curves[:, -1] - slopes @ centre])
 
@@ -156,7 +157,7 @@ def _scoring(
     """(loss, curve) from one start, for each rate."""
 
     def at(curves: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        fade = _sigmoid(-(curves @ x.T))
+        fade = expit(-(curves @ x.T))
         chance = np.clip(r + (1 - r) * fade, 1e-12, 1 - 1e-12)
         return -(misses * np.log(chance) + (sizes - misses) * np.log(1 - chance)).sum(1), fade, chance
 
@@ -180,10 +181,6 @@ def _scoring(
     return loss, curves
 
 
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-np.clip(x, -40, 40)))
-
-
 def better_than_majority(choice: Int[np.ndarray, "n"], labels: Int[np.ndarray, "n"], classes: int) -> tuple[int, int]:
     """(g, l): labels that the observers' choice hits and the most frequent label misses, and the other way round.
 
@@ -191,5 +188,5 @@ def better_than_majority(choice: Int[np.ndarray, "n"], labels: Int[np.ndarray, "
     say nothing.
     """
     common = int(np.bincount(labels, minlength=classes).argmax())
-    told = choice != common
-    return int((told & (labels == choice)).sum()), int((told & (labels == common)).sum())
+    differs = choice != common
+    return int((differs & (labels == choice)).sum()), int((differs & (labels == common)).sum())

@@ -77,9 +77,9 @@ def logit(p: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
     return np.log(inner / (1 - inner))
 
 
-def expit(x: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
-    """1/(1 + e^−x)"""
-    return 1 / (1 + np.exp(-x))
+def expit(x: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
+    """1/(1 + e^−x), x kept between −40 and 40: beyond, nothing of it is left in a float64."""
+    return 1 / (1 + np.exp(-np.clip(x, -40, 40)))
 
 
 def tally(
