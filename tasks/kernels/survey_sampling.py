@@ -66,8 +66,11 @@ def systematic_sample(probabilities: Float[np.ndarray, "n"], start: float) -> In
     """
     ends = np.cumsum(probabilities)
     count = round(float(ends[-1])) if len(ends) else 0
-    # What was lost by rounding must not cost the last one its place.
-    return np.minimum(np.searchsorted(ends, start + np.arange(count), side="right"), len(ends) - 1)
+    ranks = np.arange(count)
+    drawn = np.searchsorted(ends, start + ranks, side="right")
+    # Rounding may move a point past an end: nobody is drawn twice for it, and the last one keeps its place.
+    drawn = np.maximum.accumulate(drawn - ranks) + ranks
+    return np.minimum(drawn, len(ends) - count + ranks)
 
 
 def hajek_share(hit: Bool[np.ndarray, "k"], probabilities: Float[np.ndarray, "k"]) -> Share:

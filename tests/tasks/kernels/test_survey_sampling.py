@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from tasks.kernels.survey_sampling import (
@@ -64,9 +64,10 @@ def test_probabilities_are_as_the_sizes_add_up_to_the_count_and_are_never_above_
     assert ratios == pytest.approx(np.full(len(ratios), ratios.mean() if len(ratios) else 0))
 
 
-@given(SIZES, st.floats(0, 1, exclude_max=True), st.data())
-def test_a_systematic_sample_has_the_count_that_was_asked_for_and_nobody_twice(sizes, start, data):
-    count = data.draw(st.integers(0, len(sizes)))
+@given(SIZES, st.floats(0, 1, exclude_max=True), st.floats(0, 1))
+@example([1.0] * 4, 1 - 2**-52, 1.0)  # start + 3 is rounded to 4, the end of the line.
+def test_a_systematic_sample_has_the_count_that_was_asked_for_and_nobody_twice(sizes, start, part):
+    count = round(part * len(sizes))
     drawn = systematic_sample(inclusion_probabilities(np.array(sizes), count), start)
     assert len(set(drawn.tolist())) == len(drawn) == count
 
