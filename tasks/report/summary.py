@@ -138,7 +138,8 @@ class Summary:
         if not about:
             return []
         weights = ", ".join(f"{name} {weight:.2f}" for name, weight in about["weights"].items())
-        omission = f"; left out: {', '.join(about['dropped'])}" if about["dropped"] else ""
+        dropped = ", ".join(f"{name} ({reason})" for name, reason in about["dropped"].items())
+        omission = f"; left out: {dropped}" if dropped else ""
         return [f"fusion: {weights}; concentration on few pairs of classes {about['concentration']:.2f}{omission}"]
 
     def _accuracy(self) -> list[str]:
