@@ -9,7 +9,7 @@ The first pass validates, hashes and spools; between the passes SQL asks what on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ def _head(chunk: Chunk, rows: int) -> Chunk:
 
 
 def spool_rows(
-    chunks: Iterator[Chunk], payload: Payload, held_out: dict[str, float], spool: Path
+    chunks: Iterable[Chunk], payload: Payload, held_out: dict[str, float], spool: Path
 ) -> tuple[list[dict[str, Any]], int, dict[str, str]]:
     """Write every usable row, hashed, to one file.
 
