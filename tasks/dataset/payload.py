@@ -12,6 +12,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 from tasks.dataset import images
+from tasks.dataset.encoders import ColumnEncoder
 from tasks.dataset.tokenizer import Tokens
 from tasks.pipeline.artefacts import Artefact
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 class Payload(BaseModel):
     """How a dataset's own columns become one network input.
 
-    ``array``: the columns, in order, each a number or a fixed-size list, side by side, as ``shape``.
+    ``array``: the columns, in order, each a number or a fixed-size list, side by side, as ``shape``. Where some column
+    is not only numbers, each is encoded by the encoder at its place, as float32.
     ``image``: one column of encoded images, decoded to ``shape`` = (C, H, W).
     ``tokens``: one column of text, or two that are read as a pair, as the ids of ``shape`` = (length,) or (2, length)
     that ``tokens`` makes of them: numbers that name and do not measure, so nothing standardises them. The second of the
@@ -36,6 +38,7 @@ class Payload(BaseModel):
     dtype: Literal["uint8", "int8", "int32", "float32"]
     resize: bool = False
     tokens: Tokens | None = None
+    encoders: tuple[ColumnEncoder, ...] = ()
 
     @property
     def own(self) -> list[str]:
@@ -49,9 +52,10 @@ class Payload(BaseModel):
 
     @model_serializer(mode="wrap")
     def _without_what_it_lacks(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Payloads without text read as they did before there was any: digests of earlier versions stay what they are.
+        # Payloads without text or encoders read as they did before there were any: digests of earlier versions stay
+        # what they are.
         said: dict[str, Any] = serialize(self)
-        return {name: value for name, value in said.items() if name != "tokens" or value is not None}
+        return {name: value for name, value in said.items() if name not in ("tokens", "encoders") or value}
 
     def blank(self, n: int) -> torch.Tensor:
         """n inputs of nothing but zeros, of the type a network receives."""
@@ -73,6 +77,9 @@ def to_array(batch: pa.RecordBatch, payload: Payload) -> np.ndarray:
         return np.stack(pixels) if pixels else np.empty((0, *payload.shape), np.uint8)
     if payload.tokens:
         return payload.tokens.encode([column.to_pylist() for column in batch.columns], payload.shape)
+    if payload.encoders:
+        encoded = [encoder.encode(column) for encoder, column in zip(payload.encoders, batch.columns, strict=True)]
+        return np.concatenate(encoded, axis=1).reshape(batch.num_rows, *payload.shape)
     columns = [column_values(column).astype(payload.dtype, copy=False) for column in batch.columns]
     flat = columns[0] if len(columns) == 1 else np.concatenate(columns, axis=1)
     return flat.reshape(batch.num_rows, *payload.shape)

@@ -1,11 +1,15 @@
 """What a sample is called, and the random numbers that follow from its name."""
 
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
 from __future__ import annotations
 
 import hashlib
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tasks.dataset.payload import column_values
 
@@ -15,26 +19,59 @@ def content_hashes(columns: list[pa.Array]) -> list[str]:
 
     Labels, row numbers and names are no part of it: a relabelled or moved sample keeps its id. Plain numbers are hashed
     as little-endian float64, so that a CSV and a Parquet file of the same table agree; lists in their own type; text
-    as UTF-8, whatever tokenizer reads it.
+    as UTF-8, whatever tokenizer reads it; dates and the like as the text they are written as.
     """
     if len(columns) == 1 and pa.types.is_binary(columns[0].type):
         return [hashlib.blake2b(data, digest_size=16).hexdigest() for data in columns[0].to_pylist()]
     n = len(columns[0])
     if n == 0:
         return []
-    if pa.types.is_string(columns[0].type):
+    if all(pa.types.is_string(column.type) for column in columns):
         texts = zip(*(column.to_pylist() for column in columns), strict=True)
         return [_hash_of_texts([text or "" for text in sample]) for sample in texts]
-    parts = []
-    for column in columns:
-        values = column_values(column)
-        if not pa.types.is_fixed_size_list(column.type):
-            values = values.astype("<f8") + 0.0  # −0.0 and 0.0 are one number
-        parts.append(np.ascontiguousarray(values).view(np.uint8).reshape(n, -1))
-    flat = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
-    rows = np.ascontiguousarray(flat).tobytes()
-    width = flat.shape[1]
-    return [hashlib.blake2b(rows[i * width : (i + 1) * width], digest_size=16).hexdigest() for i in range(n)]
+    if all(column.null_count == 0 and _is_numbers(column.type) for column in columns):
+        flat = np.concatenate([_bytes_of_numbers(column) for column in columns], axis=1)
+        rows, width = np.ascontiguousarray(flat).tobytes(), flat.shape[1]
+        return [hashlib.blake2b(rows[i * width : (i + 1) * width], digest_size=16).hexdigest() for i in range(n)]
+    joined = pc.binary_join_element_wise(*(part for column in columns for part in _parts(column)), b"")
+    return [hashlib.blake2b(row, digest_size=16).hexdigest() for row in joined.to_pylist()]
+
+
+def _is_numbers(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_fixed_size_list(kind)
+
+
+def _bytes_of_numbers(column: pa.Array) -> np.ndarray:
+    """n × bytes of numbers; a missing one is NaN, so that a row without is called the same whatever others lack."""
+    is_list = pa.types.is_fixed_size_list(column.type)
+    values = column_values(column if is_list or not column.null_count else column.cast(pa.float64(), safe=False))
+    if not is_list:
+        values = values.astype("<f8") + 0.0  # −0.0 and 0.0 are one number
+        values[np.isnan(values)] = np.nan
+    return np.ascontiguousarray(values).view(np.uint8).reshape(len(column), -1)
+
+
+def _parts(column: pa.Array) -> list[pa.Array]:
+    """Columns of bytes that joined say what a column of any type holds; no two contents say the same.
+
+    Words have their length in front: ("ab", "c") is not ("a", "bc"). A missing one has a length of −1.
+    """
+    if _is_numbers(column.type):
+        numbers = _bytes_of_numbers(column)
+        return [_binary(numbers)]
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    words = column.cast(pa.string()).cast(pa.binary())
+    lengths = pc.fill_null(pc.binary_length(words).cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
+    return [_binary(lengths.astype("<i8")[:, None].view(np.uint8)), pc.fill_null(words, b"")]
+
+
+def _binary(values: np.ndarray) -> pa.Array:
+    """The rows of n × bytes."""
+    values = np.ascontiguousarray(values)
+    return pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(values.shape[1]), len(values), [None, pa.py_buffer(values.tobytes())]
+    ).cast(pa.binary())
 
 
 def _hash_of_texts(texts: list[str]) -> str:

@@ -32,10 +32,6 @@ def is_list(kind: pa.DataType) -> bool:
     return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
 
 
-def element_type(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if is_list(kind) else kind
-
-
 def is_number(kind: pa.DataType) -> bool:
     return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
 
@@ -66,46 +62,6 @@ def cast(column: pa.Array, kind: pa.DataType, where: str, name: str) -> pa.Array
         ) from error
 
 
-def width_of(column: pa.Array) -> int:
-    """Values a row has in this column: 1 for a number (or text that mostly is one), 0 when it cannot be an input."""
-    kind = column.type
-    if is_list(kind):
-        if not is_number(kind.value_type):
-            return 0
-        lengths = pc.drop_null(pc.list_value_length(column))
-        return kind.list_size if pa.types.is_fixed_size_list(kind) else (lengths[0].as_py() if len(lengths) else 0)
-    if pa.types.is_string(kind):
-        cells = column.filter(pc.fill_null(pc.not_equal(column, ""), fill_value=False))
-        numbers = pc.sum(pc.match_substring_regex(cells, NUMBER)).as_py() or 0
-        return 1 if numbers * 2 > len(cells) else 0
-    return 1 if is_number(kind) or pa.types.is_boolean(kind) else 0
-
-
-def why_no_input(column: pa.Array) -> str | None:
-    """Why a column's values cannot be an input, as its first rows show; None where they can."""
-    kind = column.type
-    if width_of(column) > 0:
-        return None
-    if pa.types.is_null(kind) or column.null_count == len(column):
-        return "empty"
-    if is_list(kind):
-        return "lists, the first one empty" if is_number(kind.value_type) else f"lists of {_plain(kind.value_type)}"
-    if pa.types.is_dictionary(kind):
-        return why_no_input(column.dictionary_decode()) or f"categories of {kind.value_type}"
-    if not is_text(kind):
-        return f"{_plain(kind)}, no number"
-    words = as_text(column).drop_null()
-    numbers = pc.sum(pc.match_substring_regex(words, NUMBER)).as_py() or 0
-    if numbers * 2 > len(words):
-        return f"numbers as {kind}"
-    return "mostly text" if numbers else "text" if len(words) else "empty"
-
-
-def _plain(kind: pa.DataType) -> str:
-    """A type without what it is made of: a struct's fields may fill a page."""
-    return str(kind).partition("<")[0]
-
-
 def as_text(column: pa.Array, *, trim: bool = True) -> pa.Array:
     """Text, without the white space around it unless that counts; null where there is nothing else."""
     if pa.types.is_dictionary(column.type):
@@ -120,24 +76,34 @@ def as_text(column: pa.Array, *, trim: bool = True) -> pa.Array:
 
 
 def as_numbers(column: pa.Array, name: str, reject: RejectRows) -> pa.Array:
-    """A column of numbers as it is; text parsed as float64, with the cells that are none rejected."""
+    """A column of numbers as it is; text parsed as float64, with the cells that are none rejected, also empty ones."""
     if not (is_number(column.type) or pa.types.is_boolean(column.type)):
         column = as_text(column)
+    reject(column.is_null().to_numpy(zero_copy_only=False), "missing value", f"column {name}")
+    return _finite(_parsed(column, name, reject), name, reject)
+
+
+def parse_numbers(column: pa.Array, name: str, reject: RejectRows) -> pa.Array:
+    """The same, but a missing number is null: no value, NaN, or a text without a word."""
+    if not (is_number(column.type) or pa.types.is_boolean(column.type)):
+        column = as_text(column)
+    elif pa.types.is_floating(column.type):
+        column = pc.if_else(column.is_null(nan_is_null=True), pa.scalar(None, column.type), column)
+    return _finite(_parsed(column, name, reject), name, reject)
+
+
+def _parsed(column: pa.Array, name: str, reject: RejectRows) -> pa.Array:
     if pa.types.is_string(column.type):
-        has_value = pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(column), ""), fill_value=False)
         number = pc.fill_null(pc.match_substring_regex(column, NUMBER), fill_value=False)
-        reject(~has_value.to_numpy(zero_copy_only=False), "missing value", f"column {name}")
-        bad = pc.and_(has_value, pc.invert(number)).to_numpy(zero_copy_only=False)
+        bad = pc.and_(column.is_valid(), pc.invert(number)).to_numpy(zero_copy_only=False)
         reject(bad, "not a number", f"column {name}", column)
-        values = pc.if_else(number, pc.utf8_trim_whitespace(column), pa.scalar(None, pa.string())).cast(pa.float64())
-        return _finite(values, name, reject)
+        return pc.if_else(number, column, pa.scalar(None, pa.string())).cast(pa.float64())
     if pa.types.is_boolean(column.type):
-        column = column.cast(pa.uint8())
+        return column.cast(pa.uint8())
     if pa.types.is_decimal(column.type) or pa.types.is_float16(column.type):
         # DuckDB cannot read half floats out of Arrow, and a decimal is a number like any other here.
-        column = column.cast(pa.float64() if pa.types.is_decimal(column.type) else pa.float32())
-    reject(column.is_null().to_numpy(zero_copy_only=False), "missing value", f"column {name}")
-    return _finite(column, name, reject)
+        return column.cast(pa.float64() if pa.types.is_decimal(column.type) else pa.float32())
+    return column
 
 
 def _finite(column: pa.Array, name: str, reject: RejectRows) -> pa.Array:

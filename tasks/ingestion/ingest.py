@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from tasks.ingestion.fit_encoders import with_encoders
 from tasks.ingestion.label_noise import label_noise_of
 from tasks.ingestion.readers import Reader
+from tasks.ingestion.settle import settle
 from tasks.ingestion.survey import check_classes, survey_of
 from tasks.ingestion.two_passes import (
     Ingestion,
@@ -22,22 +24,25 @@ from tasks.pipeline.step import step
 def ingest(run: Run, reader: Reader, options: Ingestion) -> Artefact:
     """Read a source into ``samples/*.parquet`` and ``rejects.parquet``.
 
-    Two streaming passes: the first validates, hashes and spools; the second, knowing all labels and all hashes, names
-    duplicates, drops classes nobody can learn, plants noise if asked, and writes the final shards.
+    Three streaming passes: the first spools a table as it came, on all of which the roles of its columns are settled;
+    the second validates, hashes and spools; the third, knowing all labels and all hashes, names duplicates, drops
+    classes nobody can learn, plants noise if asked, and writes the final shards.
 
     Returns:
         Facts: payload, classes (given labels, sorted), target (what labels say, if not classes), splits, rows, rejects
         by reason, unused columns with the reasons, duplicates, planted flips, cut (texts longer than networks read, of
         text).
     """
-    payload, chunks = reader.open()
+    inputs, came = reader.open()
     with run.draft("samples") as draft:
         spool = draft.folder / "spool.parquet"
-        rejects, read, unused = spool_rows(limit_rows(chunks, reader.limit), payload, reader.held_out, spool)
+        table = settle(inputs, limit_rows(came, reader.limit), draft.folder)
+        rejects, read, unused = spool_rows(table.chunks, table.payload, reader.held_out, spool)
         survey = survey_of(spool, *reader.says, where=f"reader {reader.kind}")
         rejects += survey.rejects
         check_share(run, rejects, read, options.max_rejects)
         check_classes(survey, read, f"reader {reader.kind}")
+        payload = with_encoders(table.payload, table.stored, spool, f"reader {reader.kind}")
         label_noise = label_noise_of(spool, survey, reader.noise, payload)
         facts = write_shards(spool, survey, payload, label_noise, draft.path, options.shard_rows)
         write_rejects(rejects, draft.path("rejects.parquet", len(rejects)))

@@ -14,7 +14,7 @@ import pyarrow as pa
 from tasks.core.errors import BadInput
 from tasks.dataset.payload import Payload
 from tasks.dataset.targets import TargetKind
-from tasks.ingestion.columns import as_images, as_numbers, as_text, as_texts, as_vectors, cast, is_list
+from tasks.ingestion.columns import as_images, as_text, as_texts, cast
 from tasks.ingestion.label_column import ignore_rejects, labels_of
 from tasks.ingestion.readers import Chunk, Reject
 from tasks.pipeline.schemas import SAMPLES
@@ -37,15 +37,15 @@ class Batch:
 class Mapping:
     """The roles of a table's columns, checked against its schema."""
 
-    payload: Payload
-    widths: dict[str, int]
-    """Values a row has in each payload column; 1 for a number."""
-    types: dict[str, pa.DataType]
-    """The type each payload column has in every batch, as the first one has it."""
+    payload: Payload | None
+    """None of a table whose inputs are columns: which, is settled once all its rows are known."""
+    required: tuple[str, ...]
+    """Columns that every batch must have: those that options name as inputs."""
     carried: dict[str, pa.DataType]
-    """Columns without a role: they go along untouched into the samples and every published version."""
+    """Columns without a role, as the first batch has them: they go along into the samples and every published
+    version."""
     unused: dict[str, str]
-    """Why no network reads those."""
+    """Why no network reads those, where that is known."""
 
 
 class Roles(NamedTuple):
@@ -63,6 +63,11 @@ class Roles(NamedTuple):
     def columns(self) -> tuple[str | None, ...]:
         """The names of all of them."""
         return self.label, self.id, self.split, self.group, self.clean_label
+
+    @property
+    def named(self) -> dict[str, str | None]:
+        """The same by the options that name them."""
+        return dict(zip(("label", "id", "split", "group", "clean_label"), self.columns, strict=True))
 
 
 class Sieve:
@@ -118,46 +123,64 @@ def chunk_of(batch: Batch, mapping: Mapping, roles: Roles, split: str | None) ->
 
 
 def _check_columns(batch: Batch, mapping: Mapping) -> None:
-    missing = {*mapping.payload.own, *mapping.carried} - set(batch.table.schema.names)
+    missing = set(mapping.required) - set(batch.table.schema.names)
     if missing:
-        raise BadInput(
-            where=batch.source,
-            expected=f"columns {', '.join(sorted(missing))}, as the first file has",
-            got=", ".join(batch.table.schema.names[:20]),
-            do="Give every file the same columns.",
-        )
+        raise lacks_columns(batch.source, sorted(missing), batch.table.schema.names)
+
+
+def lacks_columns(source: str, missing: list[str], present: list[str]) -> BadInput:
+    """A file lacks what the first one has."""
+    return BadInput(
+        where=source,
+        expected=f"columns {', '.join(missing)}, as the first file has",
+        got=", ".join(present[:20]),
+        do="Give every file the same columns.",
+    )
 
 
 def _inputs(batch: Batch, mapping: Mapping, roles: Roles, sieve: Sieve) -> dict[str, pa.Array]:
-    """The payload columns, each of the type it has in every batch."""
-    inputs: dict[str, pa.Array] = {}
-    for name in mapping.payload.own:
-        column = batch.table.column(name)
-        if mapping.payload.kind == "image":
-            values = as_images(column, mapping.payload, name, sieve.reject)
-        elif mapping.payload.kind == "tokens":
-            values = as_texts(column, name, sieve.reject, trim=roles.says[0] != "response")
-        elif is_list(mapping.types[name]):
-            values = as_vectors(column, mapping.widths[name], name, sieve.reject)
-        else:
-            values = as_numbers(column, name, sieve.reject)
-        inputs[name] = cast(values, mapping.types[name], batch.source, name)
-    return inputs
+    """The payload columns of images and texts."""
+    payload = mapping.payload
+    if payload is None:
+        return {}
+    columns = {own_name(name): batch.table.column(name) for name in mapping.required}
+    if payload.kind == "image":
+        return {name: as_images(column, payload, name, sieve.reject) for name, column in columns.items()}
+    trim = roles.says[0] != "response"
+    return {name: as_texts(column, name, sieve.reject, trim=trim) for name, column in columns.items()}
 
 
 def _extra_columns(batch: Batch, mapping: Mapping) -> dict[str, pa.Array]:
-    """The columns without a role; one that bears a name of ours keeps its values under another."""
+    """The columns without a role; one that bears a name of ours keeps its values under another.
+
+    Of a table whose roles are not settled they are as they came, and one that a file lacks is not there.
+    """
     columns: dict[str, pa.Array] = {}
     for name, kind in mapping.carried.items():
-        column = batch.table.column(name)
-        if column.type != kind:
-            column = as_text(column) if kind == pa.string() else cast(column, kind, batch.source, name)
-        columns[f"original_{name}" if name in RESERVED_NAMES else name] = column
+        if name in batch.table.schema.names:
+            column = batch.table.column(name)
+            columns[own_name(name)] = (
+                column if mapping.payload is None else as_carried(column, kind, batch.source, name)
+            )
+        elif mapping.payload is not None:
+            columns[own_name(name)] = pa.nulls(batch.table.num_rows, kind)
     return columns
+
+
+def own_name(name: str) -> str:
+    """What a sample calls a column of the dataset's own."""
+    return f"original_{name}" if name in RESERVED_NAMES else name
+
+
+def as_carried(column: pa.Array, kind: pa.DataType, where: str, name: str) -> pa.Array:
+    """A column in the type that it has in every file."""
+    if column.type == kind:
+        return column
+    return as_text(column, trim=False) if kind == pa.string() else cast(column, kind, where, name)
 
 
 def _late(batch: Batch, mapping: Mapping, roles: Roles) -> dict[str, str]:
     """Columns that the first rows lack: no sample and no version has them."""
-    names = {*mapping.payload.own, *mapping.carried, *roles.columns}
+    names = {*mapping.required, *mapping.carried, *roles.columns}
     late = [name for name in batch.table.schema.names if name not in names]
     return dict.fromkeys(late, "not in the first rows, so in no version either")

@@ -9,8 +9,7 @@ The first pass validates, hashes and spools; between the passes SQL asks what on
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +25,11 @@ from tasks.dataset.payload import Payload
 from tasks.dataset.sample_ids import content_hashes
 from tasks.ingestion.label_noise import LabelNoise
 from tasks.ingestion.readers import Chunk, Reject
+from tasks.ingestion.splits import splits_of
 from tasks.ingestion.survey import Survey
 from tasks.pipeline.artefacts import Run
 from tasks.pipeline.durable_files import fsync
-from tasks.pipeline.schemas import REJECTS, SAMPLES, SPLIT_NAMES, SPLITS
+from tasks.pipeline.schemas import REJECTS, SAMPLES, SPLITS
 
 
 class Ingestion(Component):
@@ -75,7 +75,7 @@ def _head(chunk: Chunk, rows: int) -> Chunk:
 
 
 def spool_rows(
-    chunks: Iterator[Chunk], payload: Payload, held_out: dict[str, float], spool: Path
+    chunks: Iterable[Chunk], payload: Payload, held_out: dict[str, float], spool: Path
 ) -> tuple[list[dict[str, Any]], int, dict[str, str]]:
     """Write every usable row, hashed, to one file.
 
@@ -104,7 +104,7 @@ def spool_rows(
 def _hash_rows(chunk: Chunk, payload: Payload, held_out: dict[str, float]) -> tuple[pa.RecordBatch, list[Reject]]:
     n = len(chunk.rows)
     hashes = content_hashes([chunk.payload[name] for name in payload.own])
-    split, unknown = _splits(chunk, hashes, held_out)
+    split, unknown = splits_of(chunk, hashes, held_out)
     missing = chunk.label.is_null().to_numpy(zero_copy_only=False)
     keep = pa.array(~(missing | unknown))
     rows = chunk.rows.to_numpy()
@@ -130,26 +130,6 @@ def _hash_rows(chunk: Chunk, payload: Payload, held_out: dict[str, float]) -> tu
     fields = [*SAMPLES, *(pa.field(name, array.type) for name, array in chunk.payload.items())]
     batch = pa.RecordBatch.from_arrays([*ours.values(), *chunk.payload.values()], schema=pa.schema(fields))
     return batch.filter(keep), bad
-
-
-def _splits(chunk: Chunk, hashes: list[str], held_out: dict[str, float]) -> tuple[list[str], np.ndarray]:
-    """The split of each row, and which rows name one that does not exist."""
-    n = len(hashes)
-    if isinstance(chunk.split, str):
-        return [chunk.split] * n, np.zeros(n, bool)
-    if chunk.split is None:
-        # By content, or by group: copies and members of a group land together, and new rows move no old ones.
-        groups = [None] * n if chunk.group is None else chunk.group.to_pylist()
-        keys = [
-            h if group is None else hashlib.blake2b(group.encode(), digest_size=16).hexdigest()
-            for h, group in zip(hashes, groups, strict=True)
-        ]
-        names = [*held_out, "train"]
-        ends = np.cumsum(list(held_out.values())) * 2**32
-        indices = np.searchsorted(ends, [int(key[:8], 16) for key in keys], side="right")
-        return [names[index] for index in indices], np.zeros(n, bool)
-    names_or_none = [None if name is None else SPLIT_NAMES.get(name.lower()) for name in chunk.split.to_pylist()]
-    return [name or "" for name in names_or_none], np.array([name is None for name in names_or_none], bool)
 
 
 # ---- too many ----------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from tasks.core.errors import BadInput
 from tasks.core.plugins import Choice, Component, Registry
 from tasks.dataset.payload import Payload
 from tasks.dataset.targets import TargetKind
+from tasks.ingestion.table_options import TableOptions
 from tasks.pipeline.durable_files import sha256_of
 
 CHUNK_ROWS = 4096
@@ -117,8 +118,10 @@ class Reader(Component):
         whatever the later ones take."""
         return {"test": self.test_share, "validation": self.validation_share}
 
-    def open(self) -> tuple[Payload, Iterator[Chunk]]:
+    def open(self) -> tuple[Payload | TableOptions, Iterator[Chunk]]:
         """Check the source and start to read it.
+
+        What a network receives is known now, or of a table whose inputs are columns once all rows are.
 
         Raises:
             BadInput: the source is missing, unreadable or lacks what the options name.

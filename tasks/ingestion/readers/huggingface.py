@@ -15,6 +15,7 @@ from tasks.core.errors import BadInput, require_package
 from tasks.dataset.payload import Payload
 from tasks.ingestion.readers import CHUNK_ROWS, Chunk, files_below
 from tasks.ingestion.readers.tabular import Tabular
+from tasks.ingestion.table_options import TableOptions
 from tasks.ingestion.table_rows import Batch, chunk_of
 
 # Hub names of splits to ours.
@@ -28,7 +29,7 @@ class HuggingFace(Tabular, kind="huggingface"):
     name: str | None = Field(default=None, description="Configuration of a hub dataset.")
     revision: str | None = Field(default=None, description="Hub commit; name one, or the source may change unseen.")
 
-    def open(self) -> tuple[Payload, Iterator[Chunk]]:
+    def open(self) -> tuple[Payload | TableOptions, Iterator[Chunk]]:
         """Open every split and map the columns by the first."""
         splits = self._load(self.path)
         if self.test_path is not None:
@@ -47,7 +48,7 @@ class HuggingFace(Tabular, kind="huggingface"):
                 for batch in _batches(name, dataset):
                     yield chunk_of(batch, mapping, self.roles, split)
 
-        return mapping.payload, chunks()
+        return mapping.payload or self.table_options(first.table, str(self.path)), chunks()
 
     def files(self) -> list[Path]:
         """The saved dataset's files; for a hub dataset none: its name and revision are the options."""

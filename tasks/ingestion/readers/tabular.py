@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import pyarrow as pa
 from pydantic import Field, model_validator
 
@@ -23,19 +22,12 @@ from tasks.dataset import images
 from tasks.dataset.payload import Payload
 from tasks.dataset.targets import TargetKind
 from tasks.dataset.tokenizer import HASHED_WORDS
-from tasks.ingestion.columns import (
-    element_type,
-    image_bytes,
-    input_type,
-    is_list,
-    why_no_input,
-    width_of,
-)
+from tasks.ingestion.columns import image_bytes, input_type, is_list
 from tasks.ingestion.label_column import check_labels
 from tasks.ingestion.readers import Chunk, Reader, existing_path, files_below
-from tasks.ingestion.table_rows import RESERVED_NAMES, Batch, Mapping, Roles, chunk_of
+from tasks.ingestion.table_options import MISSING, TableOptions
+from tasks.ingestion.table_rows import Batch, Mapping, Roles, chunk_of, own_name
 from tasks.ingestion.text_tokens import TextTokens
-from tasks.ingestion.unused_columns import columns_by_reason, display_name, is_row_number
 
 
 class Tabular(Reader):
@@ -58,8 +50,11 @@ class Tabular(Reader):
     separator: str = Field(default="|", min_length=1, max_length=8, description="Between the labels of target labels.")
     features: list[str] | None = Field(
         default=None,
-        description="Input columns: numbers or lists of numbers. Default: every numeric column with no other role, but "
-        "for one without a name or named index, Unnamed: 0 or __index_level_0__, which numbers the rows.",
+        description="Input columns. Default: every column with no other role that a network can learn from; "
+        "gradsieve inspect says which, and why the others are none.",
+    )
+    missing: list[str] = Field(
+        default=list(MISSING), description="Cells that hold no value, beside empty ones, in any of their cases."
     )
     image: str | None = Field(default=None, description="Column of encoded images, instead of features.")
     image_size: int | None = Field(default=None, ge=4, description="Resize images to squares of this many pixels.")
@@ -106,7 +101,7 @@ class Tabular(Reader):
         """The source's rows, in order. At least one batch, with the source's columns, even when it has no rows."""
         raise TypeError(f"{type(self).__name__} must define batches()")
 
-    def open(self) -> tuple[Payload, Iterator[Chunk]]:
+    def open(self) -> tuple[Payload | TableOptions, Iterator[Chunk]]:
         """Map the columns by the first batch and stream the rest."""
         path = existing_path(self.path, f"a file or folder of kind {self.kind}")
         batches = self.batches(path)
@@ -114,7 +109,8 @@ class Tabular(Reader):
         if first is None:
             raise BadInput(where=str(path), expected="rows", got="none", do="The source is empty; check the path.")
         mapping = self.map_columns(first.table, str(path))
-        return mapping.payload, self._chunks(first, batches, mapping)
+        inputs = mapping.payload or self.table_options(first.table, str(path))
+        return inputs, self._chunks(first, batches, mapping)
 
     def files(self) -> list[Path]:
         """Every source file, training first."""
@@ -147,40 +143,34 @@ class Tabular(Reader):
             data = [image_bytes(value) for value in table.column(self.image).slice(0, 32).to_pylist()]
             shape = images.first_shape(data, self.image_size, f"{where}, column {self.image!r}")
             resize = self.image_size is not None
-            payload = Payload(kind="image", columns=(self.image,), shape=shape, dtype="uint8", resize=resize)
-            return Mapping(payload, {self.image: 1}, {self.image: pa.binary()}, *self._others(table, [self.image]))
+            payload = Payload(kind="image", columns=(own_name(self.image),), shape=shape, dtype="uint8", resize=resize)
+            return Mapping(payload, (self.image,), *self._others(table, [self.image]))
         if self.text:
             texts = [name for name in (self.text, self.text_b) if name]
             with_response = self.target == "response"
             length = self.tokens.max_length
             shape = (2, length) if self.text_b or with_response else (length,)
             tokens = self.tokens.tokenizer_now(with_response=with_response)
-            columns = (*texts, "label") if with_response else tuple(texts)
+            own = tuple(map(own_name, texts))
+            columns = (*own, "label") if with_response else own
             payload = Payload(kind="tokens", columns=columns, shape=shape, dtype="int32", tokens=tokens)
-            widths, types = dict.fromkeys(texts, 1), dict.fromkeys(texts, pa.string())
-            return Mapping(payload, widths, types, *self._others(table, texts))
-        names = self.features or [name for name in table.schema.names if self._may_be_input(name, table.column(name))]
-        widths = {name: width_of(table.column(name)) for name in names}
-        self._check_inputs(table, widths, where)
-        payload = self._array_payload(table, names, widths, where)
-        types = {name: self.input_type(table.schema.field(name).type, widths[name]) for name in names}
-        return Mapping(payload, widths, types, *self._others(table, names))
+            return Mapping(payload, tuple(texts), *self._others(table, texts))
+        carried = {field.name: field.type for field in table.schema if field.name not in self.roles.columns}
+        return Mapping(None, tuple(self.features or ()), carried, {})
 
-    def _check_inputs(self, table: pa.RecordBatch, widths: dict[str, int], where: str) -> None:
-        odd = next((name for name, width in widths.items() if width == 0), None)
-        if widths and odd is None:
-            return
-        unused = self._others(table, [])[1]
-        raise BadInput(
-            where=where if odd is None else f"{where}, column {odd!r}",
-            expected="numbers, or lists of numbers, as input columns",
-            got=str(table.schema.field(odd).type)
-            if odd is not None
-            else f"none: {columns_by_reason(unused)}"
-            if unused
-            else f"no column without another role, among {', '.join(map(display_name, table.schema.names))}",
-            do="Name columns of numbers with --reader.features, one of text with --reader.text, one of encoded images "
-            "with --reader.image; pandas.get_dummies makes numbers of words.",
+    def table_options(self, table: pa.RecordBatch, where: str) -> TableOptions:
+        """What roles are settled by, once all rows are known."""
+        names = [name for name in table.schema.names if name not in self.roles.columns]
+        assigned = {name: option for option, name in self.roles.named.items() if name is not None}
+        return TableOptions(
+            where=where,
+            settle_input=self.input_type,
+            settle_carried=self.carried_type,
+            features=tuple(map(own_name, self.features or ())),
+            shape=tuple(self.shape or ()),
+            assigned=assigned,
+            own_names={name: own_name(name) for name in names if own_name(name) != name},
+            missing=tuple(self.missing),
         )
 
     def input_type(self, kind: pa.DataType, width: int) -> pa.DataType:
@@ -188,20 +178,6 @@ class Tabular(Reader):
         if is_list(kind):
             return pa.list_(input_type(kind.value_type), width)
         return input_type(kind)
-
-    def _array_payload(self, table: pa.RecordBatch, names: list[str], widths: dict[str, int], where: str) -> Payload:
-        width = sum(widths.values())
-        shape = tuple(self.shape or (width,))
-        if int(np.prod(shape)) != width:
-            raise BadInput(
-                where=f"{where}, option shape",
-                expected=f"a shape of {width:,} values, as many as the features have",
-                got=" × ".join(map(str, shape)),
-                do="Give channels, height and width whose product is the number of features.",
-            )
-        kinds = {element_type(table.column(name).type) for name in names}
-        dtype = "uint8" if kinds == {pa.uint8()} else "int8" if kinds == {pa.int8()} else "float32"
-        return Payload(kind="array", columns=tuple(names), shape=shape, dtype=dtype)
 
     @property
     def roles(self) -> Roles:
@@ -212,10 +188,8 @@ class Tabular(Reader):
         """The types of the columns that are neither inputs nor have a role, and why no network reads them."""
         assigned = {*inputs, *self.roles.columns}
         extra = {field.name: self.carried_type(field.type) for field in table.schema if field.name not in assigned}
-        option = next((option for option in ("features", "text", "image") if getattr(self, option)), None)
-        if option is not None:
-            return extra, dict.fromkeys(extra, f"not named by --reader.{option}")
-        return extra, {name: self._why_not(name, table.column(name)) or "" for name in extra}
+        option = "image" if self.image else "text"
+        return extra, dict.fromkeys(extra, f"not named by --reader.{option}")
 
     def carried_type(self, kind: pa.DataType) -> pa.DataType:
         """The type a carried column has in every batch; formats without a schema settle on text."""
@@ -251,20 +225,3 @@ class Tabular(Reader):
                 got=", ".join(wrong),
                 do="Drop it: a label among the inputs would tell the model what it is asked.",
             )
-        clash = sorted(set(inputs or [self.image or ""]) & set(RESERVED_NAMES))
-        if clash:
-            raise BadInput(
-                where=where,
-                expected="input columns whose names are not gradsieve's own",
-                got=", ".join(clash),
-                do=f"Rename them; reserved are {', '.join(RESERVED_NAMES)}.",
-            )
-
-    def _may_be_input(self, name: str, column: pa.Array) -> bool:
-        return name not in self.roles.columns and self._why_not(name, column) is None
-
-    def _why_not(self, name: str, column: pa.Array) -> str | None:
-        """Why a column without a role is no input unless it is named as one; None where it is."""
-        if name in RESERVED_NAMES:
-            return "a name of gradsieve's own"
-        return why_no_input(column) or ("a row number by its name" if is_row_number(name) else None)

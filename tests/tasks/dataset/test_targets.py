@@ -496,7 +496,7 @@ def test_lists_of_labels_are_lists_in_json_too(tmp_path):
     tags = [["b", "a"], [], ["a"], [3, 4], "b|a", None]
     (tmp_path / "t.jsonl").write_text("\n".join(json.dumps({"x": i, "tags": tags[i % 6]}) for i in range(60)))
     run = Run.start(tmp_path / "lake", "targets")
-    samples = ingested(tmp_path, Jsonl(path=tmp_path / "t.jsonl", label="tags", target="labels"))
+    samples = ingested(tmp_path, Jsonl(path=tmp_path / "t.jsonl", features=["x"], label="tags", target="labels"))
     assert target_of(samples).names == ("3", "4", "a", "b")
     table = pa.concat_tables([pq.read_table(path) for path in sample_paths(run, samples)])
     assert set(table["label"].to_pylist()) == {"a|b", NOTHING, "a", "3|4"}
@@ -506,14 +506,14 @@ def test_lists_of_labels_are_lists_in_json_too(tmp_path):
 def test_a_held_out_set_with_a_label_that_no_training_sample_has_is_no_sample(tmp_path):
     tags = ["a", "b"] * 10 + ["a", "a|b", "z"]
     path = written(tmp_path, x=np.arange(23.0), y=tags, s=["train"] * 20 + ["test"] * 3)
-    samples = ingested(tmp_path, Parquet(path=path, label="y", target="labels", split="s"))
+    samples = ingested(tmp_path, Parquet(path=path, features=["x"], label="y", target="labels", split="s"))
     assert samples.facts["rejects"] == {"label without training samples": 1}
     assert samples.facts["splits"] == {"train": 20, "validation": 0, "test": 2}
 
 
 def test_equal_numbers_are_equal_however_they_are_written(tmp_path):
     path = written(tmp_path, x=np.arange(40.0), y=["1.50", "1.5", "2", "2.0"] * 10, t=["1.5", "1.5", "2", "3"] * 10)
-    samples = ingested(tmp_path, Parquet(path=path, label="y", clean_label="t", target="number"))
+    samples = ingested(tmp_path, Parquet(path=path, features=["x"], label="y", clean_label="t", target="number"))
     run = Run.start(tmp_path / "lake", "targets")
     table = pa.concat_tables([pq.read_table(p) for p in sample_paths(run, samples)])
     assert set(table["label"].to_pylist()) == {"1.5", "2"}
@@ -523,7 +523,7 @@ def test_equal_numbers_are_equal_however_they_are_written(tmp_path):
 def test_sets_are_read_from_text_as_from_lists(tmp_path):
     text = ["b;a", "a;b ", "", "c", "a; a"] * 8
     path = written(tmp_path, x=np.arange(40.0), y=text)
-    samples = ingested(tmp_path, Parquet(path=path, label="y", target="labels", separator=";"))
+    samples = ingested(tmp_path, Parquet(path=path, features=["x"], label="y", target="labels", separator=";"))
     assert target_of(samples).names == ("a", "b", "c")
     assert samples.facts["classes"] == ["a", "a;b", "c"]
     assert samples.facts["rejects"] == {"missing label": 8}
@@ -548,7 +548,7 @@ def test_noise_of_classes_is_refused_of_numbers(tmp_path):
     path = written(tmp_path, x=np.arange(20.0), y=np.arange(20.0) / 3)
     noise = Noise(share=0.1, kind="asymmetric")
     with pytest.raises(BadConfig, match="symmetric"):
-        ingested(tmp_path, Parquet(path=path, label="y", target="number", noise=noise))
+        ingested(tmp_path, Parquet(path=path, features=["x"], label="y", target="number", noise=noise))
 
 
 @pytest.mark.parametrize(

@@ -199,7 +199,7 @@ def test_an_id_that_the_source_gives_to_several_samples_is_refused(tmp_path):
         "size,label,site\n" + "".join(f"{i},{CLASSES[i % 2]},s{i % 3}\n" for i in range(20))
     )
     run = Run.start(tmp_path / "lake", "pets")
-    artefact = ingest.fn(run, Csv(path=tmp_path / "pets.csv", id="site"), Ingestion())
+    artefact = ingest.fn(run, Csv(path=tmp_path / "pets.csv", features=["size"], id="site"), Ingestion())
     with pytest.raises(BadInput, match=r"name one sample each, got 1 that the source gives to several, s1 for one"):
         collected((run, artefact), tmp_path, {"source_id": ["s1"], "cat": [1.0], "dog": [0.0]})
 

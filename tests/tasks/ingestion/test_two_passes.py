@@ -35,7 +35,8 @@ def read(tmp_path: Path) -> Read:
             writer.writerow(header.split(","))
             writer.writerows(rows)
         run = Run.start(tmp_path / "lake", "test")
-        artefact = ingest.fn(run, Csv(path=path, **options), ingestion or Ingestion())
+        reader = Csv(path=path, **({"features": ["a"]} | options))
+        artefact = ingest.fn(run, reader, ingestion or Ingestion())
         paths = [path for path in run.paths(artefact, ".parquet") if path.parent.name == "samples"]
         samples = pa.concat_tables([pq.read_table(path) for path in paths]).to_pylist()
         by_id = {sample["sample_id"]: sample for sample in samples}

@@ -108,11 +108,12 @@ def test_blank_rows_and_columns_are_no_samples_and_rows_keep_their_numbers(save)
     assert batch.rows.tolist() == [0, 3]
 
 
-def test_an_error_among_the_inputs_rejects_its_row(read, save):
+def test_an_error_among_the_inputs_is_a_missing_value(read, save):
     rows = [row[:] for row in ROWS]
     rows[3][0], rows[5][2] = "#DIV/0!", None
     ingested = read(Excel(path=save({"Plants": [HEADER, *rows]}), label="species"))
-    assert ingested.reasons == {3: "missing value", 5: "missing label"}
+    assert ingested.reasons == {5: "missing label"}
+    assert ingested.column(HEADER[0])[3] is None
 
 
 def test_the_only_sheet_that_holds_anything_is_read(save):
@@ -139,7 +140,7 @@ def test_an_empty_workbook_is_refused(save):
 
 
 def test_one_column_without_a_name_is_told_as_in_csv(read, save):
-    rows = [[i, *row] for i, row in enumerate(ROWS)]
+    rows = [[i, row[0], i * i, *row[2:]] for i, row in enumerate(ROWS)]
     ingested = read(Excel(path=save({"Plants": [["", *HEADER], *rows]}), label="species"))
     assert ingested.artefact.facts["unused"] == [{"column": "", "reason": "a row number by its name"}]
     assert payload_of(ingested.artefact).columns == ("width", "height")

@@ -77,7 +77,7 @@ def test_every_named_role_reaches_its_own_column(read, tmp_path):
 def test_without_features_every_number_without_a_role_is_an_input(read, tmp_path):
     path = _parquet(
         tmp_path / "a.parquet",
-        a=pa.array(range(N), pa.int32()),
+        a=pa.array([i * i for i in range(N)], pa.int32()),
         words=["w"] * N,
         b=pa.array(np.arange(N) / 4, pa.float32()),
         yes=[i % 2 == 0 for i in range(N)],
@@ -116,7 +116,7 @@ def test_lists_of_every_arrow_type_are_inputs(read, tmp_path, kind):
 def test_numbers_of_every_arrow_type_are_inputs(read, tmp_path, kind):
     values = pa.array(range(N), pa.int64()).cast(pa.decimal128(24, 2) if kind == "decimal" else kind)
     path = _parquet(tmp_path / "a.parquet", a=values, b=values, label=LABELS)
-    ingested = read(Parquet(path=path, test_share=0))
+    ingested = read(Parquet(path=path, features=["a", "b"], test_share=0))
     inputs = load(ingested.run, ingested.artefact, "train")
     assert inputs.x.tolist() == [[i, i] for i in range(N)]
     assert str(inputs.x.dtype) == f"torch.{kind if kind in ('uint8', 'int8') else 'float32'}"
@@ -124,7 +124,7 @@ def test_numbers_of_every_arrow_type_are_inputs(read, tmp_path, kind):
 
 def test_half_floats_are_inputs(read, tmp_path):
     path = _parquet(tmp_path / "a.parquet", a=np.arange(N, dtype=np.float16), label=LABELS)
-    ingested = read(Parquet(path=path, test_share=0))
+    ingested = read(Parquet(path=path, features=["a"], test_share=0))
     assert load(ingested.run, ingested.artefact, "train").x.tolist() == [[float(i)] for i in range(N)]
 
 
@@ -176,7 +176,7 @@ def test_shape_makes_channels_height_and_width(read, tmp_path):
 )
 def test_a_split_has_its_usual_names(read, tmp_path, written, split):
     rows = [f"{i},{LABELS[i]},{'train' if i < N - 2 else written}" for i in range(N)]
-    ingested = read(Csv(path=_csv(tmp_path / "a.csv", "a,label,part", rows), split="part"))
+    ingested = read(Csv(path=_csv(tmp_path / "a.csv", "a,label,part", rows), features=["a"], split="part"))
     assert ingested.column("split") == ["train"] * (N - 2) + [split] * 2
 
 
@@ -270,7 +270,7 @@ def test_csv_and_parquet_and_arrow_of_the_same_numbers_have_the_same_ids(read, t
     ids=["booleans", "integers", "categories", "large text"],
 )
 def test_labels_of_every_sort_become_text(read, tmp_path, labels, expected):
-    ingested = read(Parquet(path=_parquet(tmp_path / "a.parquet", a=np.arange(N), label=labels)))
+    ingested = read(Parquet(path=_parquet(tmp_path / "a.parquet", a=np.arange(N), label=labels), features=["a"]))
     assert set(ingested.column("label")) == expected
 
 
@@ -280,7 +280,7 @@ def test_an_empty_label_is_missing_in_every_type_of_text(read, tmp_path, text):
     table = pa.table({"a": np.arange(N), "label": pa.array(["", " ", *LABELS[2:]], text)})
     with pa.ipc.new_file(str(tmp_path / "a.arrow"), table.schema) as writer:
         writer.write_table(table)
-    ingested = read(Arrow(path=tmp_path / "a.arrow"))
+    ingested = read(Arrow(path=tmp_path / "a.arrow", features=["a"]))
     assert ingested.reasons == {0: "missing label", 1: "missing label"}
     assert ingested.artefact.facts["classes"] == ["cat", "dog"]
 
@@ -288,7 +288,7 @@ def test_an_empty_label_is_missing_in_every_type_of_text(read, tmp_path, text):
 def test_clean_labels_that_pandas_made_floats_still_match_integer_labels(read, tmp_path):
     clean = pa.array([None, *[float(i % 2) for i in range(1, N)]], pa.float64())
     path = _parquet(tmp_path / "a.parquet", a=np.arange(N), label=[i % 2 for i in range(N)], truth=clean)
-    ingested = read(Parquet(path=path, clean_label="truth"))
+    ingested = read(Parquet(path=path, features=["a"], clean_label="truth"))
     assert ingested.column("clean_label") == [None, *ingested.column("label")[1:]]
 
 
@@ -337,7 +337,9 @@ def test_a_jsonl_key_that_comes_late_or_lacks_is_a_missing_value(read, tmp_path)
     lines[5] = '{"label": "cat"}'
     lines[7] = '{"a": 7}'
     (tmp_path / "a.jsonl").write_text("\n".join(lines) + "\n\n")
-    assert read(Jsonl(path=tmp_path / "a.jsonl")).reasons == {5: "missing value", 7: "missing label"}
+    ingested = read(Jsonl(path=tmp_path / "a.jsonl"))
+    assert ingested.reasons == {7: "missing label"}
+    assert ingested.column("a")[5] is None
 
 
 def test_jsonl_carries_values_of_changing_types_as_text(read, tmp_path):

@@ -1,0 +1,121 @@
+"""What only a whole column can tell: how many different values it has, and between which bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from tasks.core.sql import literal
+from tasks.ingestion.profile import Profile, spellings
+from tasks.ingestion.raw_spool import RawSpool
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Of one column, over all rows."""
+
+    rows: int
+    values: int
+    """Cells that hold a value."""
+    missing: int
+    distinct: int | None
+    """Different values; None of lists and the like, which are not compared."""
+    consecutive: bool = False
+    """Whether they are whole numbers, each once, without a gap between the least and the greatest."""
+
+    @property
+    def all_distinct(self) -> bool:
+        """Whether every cell holds a value of its own."""
+        return self.distinct == self.rows > 1
+
+
+def statistics_of(spool: RawSpool, profiles: dict[str, Profile], markers: tuple[str, ...]) -> dict[str, Statistics]:
+    """Of every column of a table as it came.
+
+    Args:
+        spool: the table.
+        profiles: of its columns.
+        markers: cells that hold no value.
+    """
+    with _view(spool) as db:
+        return {name: _of(db, spool, name, profile, markers) for name, profile in profiles.items()}
+
+
+@contextmanager
+def _view(spool: RawSpool) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection with the view ``raw``: columns by position, those that change their type as text."""
+    with duckdb.connect() as db:
+        parts = []
+        for file in spool.files:
+            columns = [
+                f"{alias}::VARCHAR AS {alias}" if len(spool.types[name]) > 1 else alias
+                for name, alias in file.columns.items()
+                if _is_compared(spool.types[name])
+            ]
+            parts.append(f"SELECT {', '.join(['0 AS zero', *columns])} FROM read_parquet({literal(file.path)})")
+        if parts and spool.rows:
+            db.execute(f"CREATE VIEW raw AS {' UNION ALL BY NAME '.join(parts)}")
+        yield db
+
+
+def _is_compared(types: list[pa.DataType]) -> bool:
+    """Whether a column's values are compared: lists, structures and bytes are not."""
+    decoded = [kind.value_type if pa.types.is_dictionary(kind) else kind for kind in types]
+    return not any(
+        pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_null(kind)
+        for kind in decoded
+    )
+
+
+def _of(
+    db: duckdb.DuckDBPyConnection, spool: RawSpool, name: str, profile: Profile, markers: tuple[str, ...]
+) -> Statistics:
+    types = spool.types[name]
+    missing = spool.rows - profile.values
+    if not _is_compared(types) or not profile.values:
+        return Statistics(spool.rows, profile.values, missing, None if profile.values else 0)
+    if profile.unique is not None and len(profile.unique):
+        return _of_few(spool.rows, profile, missing)
+    alias = spool.alias(name)
+    if profile.numbers < profile.values:
+        word = f"trim({alias}::VARCHAR)"
+        sql = f"SELECT count(DISTINCT {word}) FROM raw WHERE {word} NOT IN ('', {_listed(markers)})"
+        return Statistics(spool.rows, profile.values, missing, _ask(db, sql)[0])
+    number = f"TRY_CAST({alias} AS DOUBLE)"
+    distinct, least, most, whole = _ask(
+        db,
+        f"""SELECT count(DISTINCT {number}), min({number}), max({number}), bool_and({number} = floor({number})) FROM raw
+            WHERE isfinite({number})""",
+    )
+    return Statistics(spool.rows, profile.values, missing, distinct, _is_run(distinct, spool.rows, least, most, whole))
+
+
+def _of_few(rows: int, profile: Profile, missing: int) -> Statistics:
+    """From the values themselves."""
+    unique = profile.unique
+    if profile.numbers < profile.values or len(unique) < rows:
+        return Statistics(rows, profile.values, missing, len(unique))
+    numbers = unique.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    distinct = len(np.unique(numbers))
+    whole = bool((numbers == np.floor(numbers)).all())
+    return Statistics(
+        rows, profile.values, missing, distinct, _is_run(distinct, rows, numbers.min(), numbers.max(), whole)
+    )
+
+
+def _is_run(distinct: int, rows: int, least: float, most: float, whole: bool) -> bool:
+    """Whether numbers are whole, one for each row, and leave none out."""
+    return bool(distinct == rows > 1 and whole and most - least == rows - 1)
+
+
+def _listed(markers: tuple[str, ...]) -> str:
+    return ", ".join("'" + word.replace("'", "''") + "'" for word in spellings(markers).to_pylist()) or "''"
+
+
+def _ask(db: duckdb.DuckDBPyConnection, sql: str) -> tuple:
+    return db.execute(sql).fetchall()[0]

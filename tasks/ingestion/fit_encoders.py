@@ -1,0 +1,128 @@
+"""Encoders of a table's columns, fitted on its training rows: one column after the other, streamed."""
+
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tasks.core.errors import BadInput
+from tasks.dataset.encoders import ColumnEncoder, cells
+from tasks.dataset.encoders.boolean import Boolean
+from tasks.dataset.encoders.category import Category
+from tasks.dataset.encoders.date_parts import PARTS, DateParts, part_values, seconds_of
+from tasks.dataset.encoders.hashed_text import HashedText
+from tasks.dataset.encoders.number import Number
+from tasks.dataset.encoders.numbers import Numbers
+from tasks.dataset.payload import Payload
+from tasks.ingestion.settled_rows import StoredColumn
+
+# A value of fewer training rows, or of a smaller share of them, is among the others: standardised, a column that is one
+# in a thousandth of the rows would be thirty there, and its gradients outliers for no fault of theirs.
+_RARE_ROWS, _RARE_SHARE = 3, 1 / 200
+
+
+def with_encoders(payload: Payload, stored: list[StoredColumn], spool: Path, where: str) -> Payload:
+    """The payload with its encoders; as it is where all inputs are numbers and none is missing.
+
+    Args:
+        payload: of the columns.
+        stored: the columns.
+        spool: the rows, with their splits.
+        where: the source, for messages.
+
+    Raises:
+        BadInput: the option shape asks for another number of values.
+    """
+    by_name = {one.column.name: one for one in stored}
+    used = [by_name[name] for name in payload.columns if name in by_name]
+    if all(one.is_plain for one in used):
+        return payload
+    encoders = tuple(_fitted(one, spool) for one in used)
+    width = sum(encoder.width for encoder in encoders)
+    if len(payload.shape) > 1 and int(np.prod(payload.shape)) != width:
+        raise BadInput(
+            where=f"{where}, option shape",
+            expected=f"a shape of {width:,} values, as many as the encoded features have",
+            got=" × ".join(map(str, payload.shape)),
+            do="Leave --reader.shape out, or name columns of numbers alone with --reader.features.",
+        )
+    shape = payload.shape if len(payload.shape) > 1 else (width,)
+    return payload.model_copy(update={"encoders": encoders, "shape": shape, "dtype": "float32"})
+
+
+def _fitted(stored: StoredColumn, spool: Path) -> ColumnEncoder:
+    column, name = stored.column, stored.column.name
+    if column.kind == "numbers":
+        return Numbers(length=stored.length)
+    if column.kind in ("number", "written number") or (column.kind == "boolean" and pa.types.is_integer(stored.kind)):
+        return _number(name, column.form, spool)
+    if column.kind == "boolean":
+        return _boolean(name, spool)
+    if column.kind == "category":
+        return _category(name, spool)
+    if column.kind == "date":
+        return _date_parts(name, column.form, spool)
+    return HashedText(indicator=any(part.null_count for part in _training_cells(name, spool)))
+
+
+def _training_cells(name: str, spool: Path) -> Iterator[pa.Array]:
+    with pq.ParquetFile(spool) as file:
+        for batch in file.iter_batches(columns=["split", name]):
+            yield batch.column(name).filter(pc.equal(batch.column("split"), "train"))
+
+
+def _number(name: str, form: str | None, spool: Path) -> Number:
+    reader = Number(median=0.0, form=form or "plain")
+    parts = [reader.numbers(cells_) for cells_ in _training_cells(name, spool)]
+    values = np.concatenate([part.drop_null().to_numpy(zero_copy_only=False) for part in parts] or [np.zeros(0)])
+    median = float(np.median(values)) if len(values) else 0.0
+    return reader.model_copy(update={"median": median, "indicator": len(values) < sum(map(len, parts))})
+
+
+def _boolean(name: str, spool: Path) -> Boolean:
+    counts: Counter[bool | None] = Counter()
+    for part in _training_cells(name, spool):
+        values = part if pa.types.is_boolean(part.type) else cells.is_yes(cells.trimmed(part))
+        counts.update(_counted(values))
+    return Boolean(usual=counts[True] > counts[False], indicator=counts[None] > 0)
+
+
+def _category(name: str, spool: Path) -> Category:
+    counts: Counter[str | None] = Counter()
+    for part in _training_cells(name, spool):
+        counts.update(_counted(cells.trimmed(part)))
+    missing = counts.pop(None, 0)
+    least = max(_RARE_ROWS, (counts.total() + missing) * _RARE_SHARE)
+    usual = sorted(value for value, count in counts.items() if value is not None and count >= least)
+    values = usual or sorted(value for value in counts if value is not None)
+    return Category(values=tuple(values), others=len(values) < len(counts), indicator=missing > 0)
+
+
+def _counted(values: pa.Array) -> dict:
+    counts = pc.value_counts(values)
+    return dict(zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True))
+
+
+def _date_parts(name: str, form: str | None, spool: Path) -> DateParts:
+    parts = [seconds_of(part, form) for part in _training_cells(name, spool)]
+    seconds = pa.concat_arrays([part.drop_null() for part in parts]) if parts else pa.array([], pa.int64())
+    if not len(seconds):
+        return DateParts(parts=(), first=0, median=0, form=form)
+    differ = tuple(part for part in PARTS if len(np.unique(part_values(seconds, part))) > 1)
+    values = seconds.to_numpy()
+    return DateParts(
+        parts=differ,
+        first=int(values.min()),
+        median=int(np.median(values)),
+        form=form,
+        indicator=len(seconds) < sum(map(len, parts)),
+    )

@@ -1,0 +1,132 @@
+"""What the cells of a column look like, counted as they pass: no more is kept than a few numbers a column."""
+
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.dataset.encoders import cells
+from tasks.dataset.targets.number import NUMBER
+from tasks.ingestion.columns import is_list, is_number, is_text
+
+FEW = 4096
+"""Different values up to which a column's are kept, and counted without a question to the spool."""
+_MOST_AFFIXES = 2  # nothing, and one currency or percent sign
+
+
+class Profile:
+    """Counts of one column, and which ways of writing still read every word of it."""
+
+    def __init__(self, markers: tuple[str, ...]) -> None:
+        self.markers = spellings(markers)
+        self.values = 0
+        """Cells that hold a value."""
+        self.missing = 0
+        self.numbers = 0
+        """Cells that are plain numbers, as text or as such."""
+        self.typed = False
+        """Whether some are numbers or booleans as such."""
+        self.says_yes = self.says_no = False
+        self.booleans = True
+        self.forms = list(cells.FORMS)
+        self.has_commas = False
+        """Whether a comma stands in some written number."""
+        self.dates = list(cells.DATES)
+        self.length = 0
+        """Of the first list."""
+        self.words_in_three = 0
+        """Values of three words and more."""
+        self.unique: pa.Array | None = pa.nulls(0)
+        """The different values, as long as they are few; numbers that stand as text among numbers as text."""
+        self._affixes: set[str] = set()
+
+    def add(self, column: pa.Array) -> None:
+        """Count some more cells."""
+        kind = column.type
+        if is_number(kind) or pa.types.is_boolean(kind):
+            self.typed = True
+            values = column.filter(pc.invert(column.is_null(nan_is_null=True)))
+            self.values += len(values)
+            self.missing += len(column) - len(values)
+            self.numbers += len(values) if is_number(kind) else 0
+            self._remember(values)
+        elif is_text(kind) or (pa.types.is_dictionary(kind) and is_text(kind.value_type)):
+            self._add_words(cells.trimmed(column))
+        else:
+            self.values += len(column) - column.null_count
+            self.missing += column.null_count
+            self._remember(column.drop_null() if pa.types.is_temporal(kind) else None)
+            if is_list(kind) and not self.length and self.values:
+                self.length = pc.list_value_length(column.drop_null())[0].as_py()
+
+    def _add_words(self, words: pa.Array) -> None:
+        missing = pc.fill_null(pc.is_in(words, value_set=self.markers), fill_value=False)
+        words = words.filter(pc.and_(pc.is_valid(words), pc.invert(missing)))
+        coded = words.dictionary_encode()
+        unique, counts = coded.dictionary, np.bincount(coded.indices.to_numpy(), minlength=len(coded.dictionary))
+        self.values += len(words)
+        self.missing += len(missing) - len(words)
+        self._remember(unique)
+        if not len(words):
+            return
+        plain = _mask(pc.match_substring_regex(unique, NUMBER))
+        self.numbers += int(counts[plain].sum())
+        if not plain.all():
+            self._narrow(unique, counts)
+
+    def _remember(self, values: pa.Array | None) -> None:
+        """Add to the different values; too many, or of two types, are forgotten."""
+        if self.unique is None or values is None:
+            self.unique = None
+            return
+        values = pc.unique(values) if len(values) > 1 else values
+        if len(self.unique):
+            same = self.unique.type == values.type
+            values = pc.unique(pa.concat_arrays([self.unique, values])) if same else None
+        self.unique = None if values is None or len(values) > FEW else values
+
+    def _narrow(self, unique: pa.Array, counts: np.ndarray) -> None:
+        """Drop the ways of writing that cannot read all of ``unique``, of which some word is no plain number."""
+        if self.booleans:
+            yes = cells.is_yes(unique)
+            self.booleans = yes.null_count == 0
+            self.says_yes |= bool(pc.any(yes).as_py())
+            self.says_no |= not bool(pc.all(yes).as_py())
+        if self.forms:
+            self._affixes |= set(pc.unique(cells.affix(unique)).to_pylist())
+            self.has_commas |= bool(pc.any(pc.match_substring(unique, ",")).as_py())
+            fits = len(self._affixes - {""}) < _MOST_AFFIXES
+            self.forms = [form for form in self.forms if fits and pc.all(cells.is_written(unique, form)).as_py()]
+        if self.dates and not pc.all(cells.looks_like_date(unique)).as_py():
+            self.dates = []
+        self.dates = [form for form in self.dates if cells.dates(unique, form).null_count == 0]
+        self.words_in_three += int(counts[_mask(pc.match_substring_regex(unique, r"\S\s+\S+\s+\S"))].sum())
+
+
+@lru_cache
+def spellings(markers: tuple[str, ...]) -> pa.Array:
+    """Missing markers as they are, in lower and in upper case: Na is a metal."""
+    cases = dict.fromkeys(word for marker in markers for word in (marker, marker.lower(), marker.upper()))
+    return pa.array(list(cases), pa.string())
+
+
+def without_markers(column: pa.Array, markers: tuple[str, ...]) -> pa.Array:
+    """A column of text whose missing cells are null, and the others as they were; any other column as it is."""
+    decoded = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    if not is_text(decoded.type):
+        return column
+    words = cells.trimmed(decoded)
+    missing = pc.or_(pc.is_null(words), pc.fill_null(pc.is_in(words, value_set=spellings(markers)), fill_value=False))
+    if not pc.any(missing).as_py():
+        return column
+    return pc.if_else(missing, pa.scalar(None, decoded.type), decoded).cast(column.type)
+
+
+def _mask(values: pa.Array) -> np.ndarray:
+    return values.to_numpy(zero_copy_only=False).astype(bool)

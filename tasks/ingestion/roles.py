@@ -1,0 +1,175 @@
+"""The role of every column of a table, and why: what is an input, what only looks like one, what goes along."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+import pyarrow as pa
+
+from tasks.core.errors import BadInput
+from tasks.ingestion.column_statistics import Statistics
+from tasks.ingestion.columns import is_list, is_number, is_text
+from tasks.ingestion.profile import Profile
+from tasks.ingestion.table_options import TableOptions
+from tasks.ingestion.unused_columns import columns_by_reason, display_name, is_row_number
+
+Kind = Literal["number", "numbers", "written number", "boolean", "category", "hashed text", "date", "text", "other"]
+
+MOST_CATEGORIES = 32
+"""Values up to which each has a column of its own: so a one-hot table stays narrow, and each value is seen often."""
+# A column is of numbers if so many of its values are: the others are mistakes, and their rows are rejected.
+_NUMBERS = 0.9
+# Names of ids: id, customer_id, customerID, uuid. What is called so and differs in every row tells rows apart.
+_ID = re.compile(r"(?i:(?:.*[\W_])?(?:id|ids|uid|uuid|guid))|.*[a-z]I[dD]", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table, as it is used."""
+
+    name: str
+    role: str
+    kind: str
+    distinct_values: int | None
+    missing: int
+    why: str
+    form: str | None = None
+    """Of written numbers and of dates: how text is read."""
+
+    @property
+    def is_input(self) -> bool:
+        """Whether networks read it."""
+        return self.role == "input"
+
+
+def role_of(
+    name: str, types: list[pa.DataType], profile: Profile, statistics: Statistics, options: TableOptions
+) -> Column:
+    """What a column is used for.
+
+    Args:
+        name: of the column.
+        types: it has in the chunks of the source.
+        profile: of its cells.
+        statistics: of its values.
+        options: what the reader was told.
+    """
+    kind, form, told = _kind_of(types, profile, statistics)
+    distinct, missing = statistics.distinct, statistics.missing
+    if options.features:
+        if name in options.features:
+            return Column(name, "input", kind, distinct, missing, told, form)
+        return Column(name, "carried", kind, distinct, missing, "not named by --reader.features", form)
+    role, why = _refusal(name, types, kind, profile, statistics, options) or ("input", told)
+    return Column(name, role, kind, distinct, missing, why, form)
+
+
+def _kind_of(types: list[pa.DataType], profile: Profile, statistics: Statistics) -> tuple[Kind, str | None, str]:
+    """The kind of a column's values, how text of it is read, and what is to be told of that."""
+    first = types[0]
+    if any(is_list(kind) for kind in types):
+        return ("numbers" if is_list(first) and is_number(first.value_type) and profile.length else "other"), None, ""
+    if not profile.values:
+        return "other", None, ""
+    if profile.numbers >= _NUMBERS * profile.values:
+        return "number", None, ""
+    if all(pa.types.is_boolean(kind) for kind in types):
+        return "boolean", None, ""
+    if all(pa.types.is_date(kind) or pa.types.is_timestamp(kind) or pa.types.is_time(kind) for kind in types):
+        return "date", None, ""
+    if not all(_is_words(kind) for kind in types) and not profile.typed:
+        return "other", None, ""
+    return _kind_of_words(profile, statistics)
+
+
+def _kind_of_words(profile: Profile, statistics: Statistics) -> tuple[Kind, str | None, str]:
+    if profile.forms and not profile.typed:
+        form = profile.forms[0]
+        told = "written with a decimal comma" if form == "comma" else "written as people write numbers"
+        if len(profile.forms) > 1 and profile.has_commas:
+            told += "; a comma is read as between thousands"
+        return "written number", form, told
+    if profile.booleans and profile.says_yes and profile.says_no and not profile.typed:
+        return "boolean", None, ""
+    if profile.dates and not profile.typed:
+        form, others = profile.dates[0], profile.dates[1:]
+        return "date", form, f"read as {form}, though {others[0]} fits as well" if others else ""
+    distinct = statistics.distinct or 0
+    if distinct <= MOST_CATEGORIES and distinct * 2 <= profile.values:
+        return "category", None, ""
+    return ("hashed text" if distinct * 2 <= profile.values else "text"), None, ""
+
+
+def _is_words(kind: pa.DataType) -> bool:
+    return is_text(kind) or pa.types.is_dictionary(kind)
+
+
+def _refusal(
+    name: str, types: list[pa.DataType], kind: Kind, profile: Profile, statistics: Statistics, options: TableOptions
+) -> tuple[str, str] | None:
+    """The role and the reason of a column that is no input unless it is named as one; None of an input."""
+    if name in options.own_names.values():
+        return "carried", "a name of gradsieve's own"
+    if not profile.values:
+        return "carried", "empty"
+    if is_row_number(name):
+        return "index", "a row number by its name"
+    if kind == "other":
+        return "carried", _other(types[0])
+    if statistics.distinct == 1 and not statistics.missing and not options.shape:
+        return "carried", "the same value in every row"
+    if statistics.consecutive:
+        return "index", "consecutive numbers, one for each row"
+    if statistics.all_distinct and _ID.fullmatch(name):
+        return "id", "an id by its name, with another value in every row"
+    if kind in ("category", "hashed text", "text") and statistics.distinct == profile.values > 1:
+        return ("text" if profile.words_in_three * 2 > profile.values else "id"), "text that differs in every row"
+    if kind == "text":
+        return "text", f"text, {statistics.distinct:,} different in {profile.values:,} rows"
+    return None
+
+
+def _other(kind: pa.DataType) -> str:
+    """A type that no encoder serves, without what it is made of: a struct's fields may fill a page."""
+    if is_list(kind):
+        return "lists, the first one empty" if is_number(kind.value_type) else f"lists of {_plain(kind.value_type)}"
+    return _plain(kind)
+
+
+def _plain(kind: pa.DataType) -> str:
+    return str(kind).partition("<")[0]
+
+
+def check_inputs(columns: list[Column], types: dict[str, list[pa.DataType]], options: TableOptions) -> None:
+    """Refuse a table of which nothing can be learned, or whose named inputs no encoder serves.
+
+    Raises:
+        BadInput: with every column and its reason.
+    """
+    do = (
+        "Name columns with --reader.features, one of text with --reader.text, one of encoded images with "
+        "--reader.image."
+    )
+    for column in columns:
+        if column.is_input and column.kind == "other":
+            raise BadInput(
+                where=f"{options.where}, column {column.name!r}",
+                expected="numbers, lists of numbers, words, dates, or yes and no, as an input column",
+                got="no value at all"
+                if not column.distinct_values and not types[column.name]
+                else _other(types[column.name][0]),
+                do=do,
+            )
+    if any(column.is_input for column in columns):
+        return
+    reasons = {column.name: column.why for column in columns}
+    raise BadInput(
+        where=options.where,
+        expected="a column to learn from",
+        got=f"none: {columns_by_reason(reasons)}"
+        if reasons
+        else f"no column without another role, among {', '.join(map(display_name, options.assigned))}",
+        do=do,
+    )
