@@ -17,7 +17,8 @@ class Detector(Component):
     kind: Any = None
     sees: ClassVar[tuple[str, ...]] = ("gradients",)
     """What it looks at beside the given labels, for the comparison's table: gradients, probabilities, votes, inputs,
-    dynamics, canaries, reference, opinions (where it needs them), nothing. No detector sees a true label or a test sample."""
+    dynamics, canaries, reference, opinions (where it needs them), nothing. No detector sees a true label or a test
+    sample."""
 
     compares: ClassVar[bool] = False
     """Whether it compares a label with others, though it sees neither probabilities nor votes: a response has none."""
