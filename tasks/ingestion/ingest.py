@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from tasks.ingestion.copies import write_copies
 from tasks.ingestion.fit_encoders import with_encoders
+from tasks.ingestion.label_forms import DOUBTFUL, LabelForms, case_variants
 from tasks.ingestion.label_noise import label_noise_of
 from tasks.ingestion.readers import Reader
 from tasks.ingestion.settle import settle
-from tasks.ingestion.survey import check_classes, survey_of
+from tasks.ingestion.splits import draw_splits
+from tasks.ingestion.spool import Spool
+from tasks.ingestion.survey import Survey, check_classes, survey_of
 from tasks.ingestion.two_passes import (
     Ingestion,
     by_reason,
@@ -25,34 +31,56 @@ def ingest(run: Run, reader: Reader, options: Ingestion) -> Artefact:
     """Read a source into ``samples/*.parquet`` and ``rejects.parquet``.
 
     Three streaming passes: the first spools a table as it came, on all of which the roles of its columns are settled;
-    the second validates, hashes and spools; the third, knowing all labels and all hashes, names duplicates, drops
-    classes nobody can learn, plants noise if asked, and writes the final shards.
+    the second validates, hashes and spools; the third, knowing all labels and all hashes, draws splits, names
+    duplicates, drops classes nobody can learn, plants noise if asked, and writes the final shards. Samples with the
+    same inputs stand in ``copies.parquet``.
 
     Returns:
         Facts: payload, classes (given labels, sorted), target (what labels say, if not classes), splits, rows, rejects
-        by reason, unused columns with the reasons, duplicates, planted flips, cut (texts longer than networks read, of
-        text).
+        by reason, unused columns with the reasons, duplicates, contradictions (samples whose inputs bear another label
+        elsewhere), label_forms, case_variants, doubtful_labels, untested_classes, repeats (different inputs of a table
+        of few), planted flips, cut (texts longer than networks read, of text).
     """
     inputs, came = reader.open()
     with run.draft("samples") as draft:
-        spool = draft.folder / "spool.parquet"
         table = settle(inputs, limit_rows(came, reader.limit), draft.folder)
-        rejects, read, unused = spool_rows(table.chunks, table.payload, reader.held_out, spool)
-        survey = survey_of(spool, *reader.says, where=f"reader {reader.kind}")
-        rejects += survey.rejects
-        check_share(run, rejects, read, options.max_rejects)
-        check_classes(survey, read, f"reader {reader.kind}")
-        payload = with_encoders(table.payload, table.stored, spool, f"reader {reader.kind}")
+        where, has_classes = f"reader {reader.kind}", reader.says[0] == "class"
+        path = draft.folder / "spool.parquet"
+        spooled = spool_rows(table.chunks, table.payload, reader.no_label if has_classes else None, path)
+        is_table = table.payload.kind == "array" and not table.payload.is_image
+        spool = Spool(path, draw_splits(path, reader.held_out, is_table=is_table, has_classes=has_classes))
+        survey = survey_of(spool, *reader.says, where=where)
+        rejects = spooled.rejects + survey.rejects
+        check_share(run, rejects, spooled.read, options.max_rejects, label=reader.label_name, hint=survey.numbers)
+        check_classes(survey, spooled.read, where)
+        payload = with_encoders(table.payload, table.stored, spool, where)
         label_noise = label_noise_of(spool, survey, reader.noise, payload)
         facts = write_shards(spool, survey, payload, label_noise, draft.path, options.shard_rows)
         write_rejects(rejects, draft.path("rejects.parquet", len(rejects)))
-        spool.unlink()
+        path.unlink()
+        samples = sorted((draft.folder / "samples").glob("*.parquet"))
+        copies = write_copies(samples, draft.path("copies.parquet"), are_repeats=spool.drawn.are_repeats)
         return draft.commit(
             payload=payload.model_dump(mode="json"),
-            rows_read=read,
+            rows_read=spooled.read,
             rejects=by_reason(rejects),
-            unused=[{"column": column, "reason": reason} for column, reason in unused.items()],
+            unused=[{"column": column, "reason": reason} for column, reason in spooled.unused.items()],
             duplicates=survey.duplicates,
             leaking_duplicates=survey.leak_count,
+            contradictions=dict(zip(("samples", "contents"), copies, strict=True)),
+            **label_facts(survey, spooled.label_forms),
+            **({"repeats": spool.drawn.distinct} if spool.drawn.are_repeats else {}),
             **facts,
         )
+
+
+def label_facts(survey: Survey, forms: LabelForms) -> dict[str, Any]:
+    """What is to be told of the labels: spellings that were merged, classes that look alike, doubtful and untested."""
+    classes = survey.target.classes if survey.target.kind == "class" else ()
+    told = {
+        "label_forms": forms.facts(),
+        "case_variants": case_variants(classes),
+        "doubtful_labels": [name for name in classes if name in DOUBTFUL],
+        "untested_classes": survey.untested,
+    }
+    return {name: value for name, value in told.items() if value}

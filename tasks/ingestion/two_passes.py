@@ -10,6 +10,7 @@ The first pass validates, hashes and spools; between the passes SQL asks what on
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,11 @@ from tasks.core.errors import BadInput, TooManyRejects
 from tasks.core.plugins import Component
 from tasks.dataset.payload import Payload
 from tasks.dataset.sample_ids import content_hashes
+from tasks.ingestion.label_forms import LabelForms, canonical
 from tasks.ingestion.label_noise import LabelNoise
 from tasks.ingestion.readers import Chunk, Reject
-from tasks.ingestion.splits import splits_of
+from tasks.ingestion.splits import DRAW, draws_of, named_splits
+from tasks.ingestion.spool import Spool
 from tasks.ingestion.survey import Survey
 from tasks.pipeline.artefacts import Run
 from tasks.pipeline.durable_files import fsync
@@ -74,22 +77,36 @@ def _head(chunk: Chunk, rows: int) -> Chunk:
     return Chunk(source=chunk.source, payload=payload, rejects=rejects, unused=chunk.unused, **fields)
 
 
-def spool_rows(
-    chunks: Iterable[Chunk], payload: Payload, held_out: dict[str, float], spool: Path
-) -> tuple[list[dict[str, Any]], int, dict[str, str]]:
-    """Write every usable row, hashed, to one file.
+@dataclass(frozen=True)
+class Spooled:
+    """What the pass over the rows tells beside them."""
 
-    Returns:
-        The others, the number of rows read, and the columns that no network reads, each with the reason.
+    rejects: list[dict[str, Any]]
+    read: int
+    """Rows of the source."""
+    unused: dict[str, str]
+    """Columns that no network reads, each with the reason."""
+    label_forms: LabelForms
+
+
+def spool_rows(chunks: Iterable[Chunk], payload: Payload, markers: tuple[str, ...] | None, spool: Path) -> Spooled:
+    """Write every usable row, hashed, to one file, and tell of the others.
+
+    Args:
+        chunks: the rows, their columns as samples keep them.
+        payload: of the samples.
+        markers: labels of classes that mean that there is none; None where labels are no classes.
+        spool: the file.
     """
     rejects: list[dict[str, Any]] = []
     unused: dict[str, str] = {}
+    forms = LabelForms()
     read, writer = 0, None
     try:
         for chunk in chunks:
             read += len(chunk.rows) + len(chunk.rejects)
             unused = chunk.unused | unused
-            batch, bad = _hash_rows(chunk, payload, held_out)
+            batch, bad = _hash_rows(chunk if markers is None else _with_known_labels(chunk, markers, forms), payload)
             rejects += [{"source": chunk.source} | vars(reject) for reject in [*chunk.rejects, *bad]]
             writer = writer or pq.ParquetWriter(spool, batch.schema, compression="lz4")
             writer.write_batch(batch)
@@ -98,17 +115,25 @@ def spool_rows(
             writer.close()
     if writer is None:
         raise BadInput(where="the source", expected="rows", got="none", do="Check the path and the format.")
-    return rejects, read, unused
+    return Spooled(rejects, read, unused, forms)
 
 
-def _hash_rows(chunk: Chunk, payload: Payload, held_out: dict[str, float]) -> tuple[pa.RecordBatch, list[Reject]]:
+def _with_known_labels(chunk: Chunk, markers: tuple[str, ...], forms: LabelForms) -> Chunk:
+    """The chunk with its labels as they will be known, and what was merged counted."""
+    label = canonical(chunk.label, markers)
+    forms.add(chunk.label, label)
+    clean = None if chunk.clean_label is None else canonical(chunk.clean_label, markers)
+    return replace(chunk, label=label, clean_label=clean)
+
+
+def _hash_rows(chunk: Chunk, payload: Payload) -> tuple[pa.RecordBatch, list[Reject]]:
     n = len(chunk.rows)
     hashes = content_hashes([chunk.payload[name] for name in payload.own])
-    split, unknown = splits_of(chunk, hashes, held_out)
+    split, unknown = named_splits(chunk)
     missing = chunk.label.is_null().to_numpy(zero_copy_only=False)
     keep = pa.array(~(missing | unknown))
     rows = chunk.rows.to_numpy()
-    bad = [Reject(int(rows[i]), "missing label", "the label is empty") for i in np.flatnonzero(missing)]
+    bad = [Reject(int(rows[i]), "missing label", "no label, or a mark for none") for i in np.flatnonzero(missing)]
     bad += [
         Reject(int(rows[i]), "unknown split", f"{chunk.split[int(i)]} is none of {', '.join(SPLITS)}")  # type: ignore[index]
         for i in np.flatnonzero(unknown & ~missing)
@@ -128,15 +153,26 @@ def _hash_rows(chunk: Chunk, payload: Payload, held_out: dict[str, float]) -> tu
         "source_id": text(chunk.source_id),
     }
     fields = [*SAMPLES, *(pa.field(name, array.type) for name, array in chunk.payload.items())]
-    batch = pa.RecordBatch.from_arrays([*ours.values(), *chunk.payload.values()], schema=pa.schema(fields))
-    return batch.filter(keep), bad
+    columns = [*ours.values(), *chunk.payload.values(), draws_of(chunk, hashes)]
+    schema = pa.schema([*fields, pa.field(DRAW, pa.uint32())])
+    return pa.RecordBatch.from_arrays(columns, schema=schema).filter(keep), bad
 
 
 # ---- too many ----------------------------------------------------------------------------------------------------
 
 
-def check_share(run: Run, rejects: list[dict[str, Any]], read: int, limit: float) -> None:
+def check_share(
+    run: Run, rejects: list[dict[str, Any]], read: int, limit: float, *, label: str = "", hint: str | None = None
+) -> None:
     """Stop a run that would go on with what is left of a broken source.
+
+    Args:
+        run: in whose lake the rejected rows are kept.
+        rejects: every one of them.
+        read: rows of the source.
+        limit: the largest share that may be rejected.
+        label: what the source calls its labels.
+        hint: what is wrong with them, if that is known.
 
     Raises:
         TooManyRejects: more than ``allowed`` of the ``read`` rows; all of them then stand in a file of their own.
@@ -152,7 +188,9 @@ def check_share(run: Run, rejects: list[dict[str, Any]], read: int, limit: float
         where=str(path),
         expected=f"at most {limit:.1%} of {read:,} rows to be rejected",
         got=f"{len(rejects):,} ({len(rejects) / max(read, 1):.1%}): {reasons}",
-        do="Every rejected row stands there with its reason. Correct the source, or raise --ingestion.max-rejects.",
+        do=f"The label{label and f' {label!r}'} has {hint}."
+        if hint
+        else "Every rejected row stands there with its reason. Correct the source, or raise --ingestion.max-rejects.",
     )
 
 
@@ -200,7 +238,7 @@ class _Shards:
 
 
 def write_shards(
-    spool: Path,
+    spool: Spool,
     survey: Survey,
     payload: Payload,
     label_noise: LabelNoise | None,
@@ -222,15 +260,14 @@ def write_shards(
     """
     shards = {split: _Shards(split, shard_rows, path) for split in SPLITS}
     flip_count, index, cut = 0, 0, 0
-    with pq.ParquetFile(spool) as source:
-        for batch in source.iter_batches(batch_size=4096):
-            final, flips = _finalise(batch, index, survey, label_noise)
-            index += batch.num_rows
-            flip_count += flips
-            if payload.tokens:
-                cut += payload.tokens.cut([final[name].to_pylist() for name in payload.columns], payload.shape)
-            for split, shard in shards.items():
-                shard.add(final.filter(pc.equal(final["split"], split)))
+    for batch in spool.batches():
+        final, flips = _finalise(batch, index, survey, label_noise)
+        index += batch.num_rows
+        flip_count += flips
+        if payload.tokens:
+            cut += payload.tokens.cut([final[name].to_pylist() for name in payload.columns], payload.shape)
+        for split, shard in shards.items():
+            shard.add(final.filter(pc.equal(final["split"], split)))
     for shard in shards.values():
         shard.close()
     target = {} if survey.target.kind == "class" else {"target": survey.target.model_dump(mode="json")}

@@ -96,12 +96,8 @@ class Summary:
             length = payload["shape"][-1]
             cut = f"{facts['cut']:,} texts are longer than {length} tokens and were cut"
             lines.append(f"{cut} (reader.tokens.max-length)")
-        if facts["duplicates"]:
-            leaks = facts["leaking_duplicates"]
-            lines.append(
-                f"{facts['duplicates']:,} exact duplicates"
-                + (f"; {leaks:,} samples stand both in train and in a held-out split" if leaks else "")
-            )
+        lines += copy_lines(facts)
+        lines += label_lines(facts)
         if facts["planted"]:
             lines.append(f"{facts['planted']:,} training labels flipped on purpose, to measure detection")
         return lines + [_opinion_line(opinion) for opinion in self.facts.get("opinions", {}).get("opinions", [])]
@@ -150,7 +146,8 @@ class Summary:
         return lines + verdict_lines(self.facts["metrics"])
 
     def _version_lines(self) -> list[str]:
-        from tasks.report.version_views import publication_lines
+        from tasks.report.data_lines import copy_lines, label_lines
+from tasks.report.version_views import publication_lines
 
         return publication_lines(self.lake, self.dataset, self.run_id)
 

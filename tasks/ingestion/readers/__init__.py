@@ -17,6 +17,7 @@ from tasks.core.errors import BadInput
 from tasks.core.plugins import Choice, Component, Registry
 from tasks.dataset.payload import Payload
 from tasks.dataset.targets import TargetKind
+from tasks.ingestion.label_forms import NO_LABEL
 from tasks.ingestion.table_options import TableOptions
 from tasks.pipeline.durable_files import sha256_of
 
@@ -111,6 +112,16 @@ class Reader(Component):
     def says(self) -> tuple[TargetKind, str]:
         """What the labels say, and what stands between the labels of a set: classes, unless a reader can be told."""
         return "class", "|"
+
+    @property
+    def label_name(self) -> str:
+        """What the source calls its labels; nothing where it has no name for them."""
+        return ""
+
+    @property
+    def no_label(self) -> tuple[str, ...]:
+        """Labels that mean that there is none."""
+        return NO_LABEL
 
     @property
     def held_out(self) -> dict[str, float]:

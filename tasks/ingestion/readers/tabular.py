@@ -24,6 +24,7 @@ from tasks.dataset.targets import TargetKind
 from tasks.dataset.tokenizer import HASHED_WORDS
 from tasks.ingestion.columns import image_bytes, input_type, is_list
 from tasks.ingestion.label_column import check_labels
+from tasks.ingestion.label_forms import NO_LABEL
 from tasks.ingestion.readers import Chunk, Reader, existing_path, files_below
 from tasks.ingestion.table_options import MISSING, TableOptions
 from tasks.ingestion.table_rows import Batch, Mapping, Roles, chunk_of, own_name
@@ -89,6 +90,16 @@ class Tabular(Reader):
     def says(self) -> tuple[TargetKind, str]:
         """As the options say."""
         return self.target, self.separator
+
+    @property
+    def label_name(self) -> str:
+        """Its column."""
+        return self.label
+
+    @property
+    def no_label(self) -> tuple[str, ...]:
+        """Those of the option missing that may stand for no label."""
+        return tuple(marker for marker in NO_LABEL if marker in self.missing)
 
     def fingerprint(self) -> str:
         """The source files, and the tokenizer."""
