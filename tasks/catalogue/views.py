@@ -22,6 +22,7 @@ from tasks.ingestion.opinions import OPINIONS
 from tasks.pipeline.recorded_run import RecordedRun
 from tasks.pipeline.schemas import (
     AUDIT,
+    COLUMNS,
     COMPARISON,
     DECISIONS,
     DRIFT,
@@ -116,6 +117,7 @@ def _of_runs(lake: Path) -> Iterable[str]:
     tables = {
         "samples": ("samples/*.parquet", SAMPLES, "*"),
         "rejects": ("rejects.parquet", REJECTS, "*"),
+        "columns": ("columns.parquet", COLUMNS, "*"),
         "gradients": ("gradients/*.parquet", GRADIENTS, f"*, {_SHARD} AS shard"),
         "opinions": ("opinions.parquet", OPINIONS, "*"),
         "scores": ("scores.parquet", scores, "*"),

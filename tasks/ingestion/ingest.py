@@ -7,6 +7,7 @@ from tasks.ingestion.label_noise import label_noise_of
 from tasks.ingestion.readers import Reader
 from tasks.ingestion.settle import settle
 from tasks.ingestion.survey import check_classes, survey_of
+from tasks.ingestion.told_columns import column_facts, columns_beside, write_columns
 from tasks.ingestion.two_passes import (
     Ingestion,
     by_reason,
@@ -22,7 +23,7 @@ from tasks.pipeline.step import step
 
 @step("ingest {reader.kind}")
 def ingest(run: Run, reader: Reader, options: Ingestion) -> Artefact:
-    """Read a source into ``samples/*.parquet`` and ``rejects.parquet``.
+    """Read a source into ``samples/*.parquet``, ``rejects.parquet`` and ``columns.parquet``.
 
     Three streaming passes: the first spools a table as it came, on all of which the roles of its columns are settled;
     the second validates, hashes and spools; the third, knowing all labels and all hashes, names duplicates, drops
@@ -30,8 +31,8 @@ def ingest(run: Run, reader: Reader, options: Ingestion) -> Artefact:
 
     Returns:
         Facts: payload, classes (given labels, sorted), target (what labels say, if not classes), splits, rows, rejects
-        by reason, unused columns with the reasons, duplicates, planted flips, cut (texts longer than networks read, of
-        text).
+        by reason, inputs with their kinds (of tables), unused columns with the reasons, duplicates, planted flips, cut
+        (texts longer than networks read, of text).
     """
     inputs, came = reader.open()
     with run.draft("samples") as draft:
@@ -46,12 +47,15 @@ def ingest(run: Run, reader: Reader, options: Ingestion) -> Artefact:
         label_noise = label_noise_of(spool, survey, reader.noise, payload)
         facts = write_shards(spool, survey, payload, label_noise, draft.path, options.shard_rows)
         write_rejects(rejects, draft.path("rejects.parquet", len(rejects)))
+        columns = table.columns or columns_beside(payload, unused)
+        if columns:
+            write_columns(columns, draft.path("columns.parquet", len(columns)))
         spool.unlink()
         return draft.commit(
             payload=payload.model_dump(mode="json"),
             rows_read=read,
             rejects=by_reason(rejects),
-            unused=[{"column": column, "reason": reason} for column, reason in unused.items()],
+            **column_facts(columns),
             duplicates=survey.duplicates,
             leaking_duplicates=survey.leak_count,
             **facts,
