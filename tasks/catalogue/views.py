@@ -18,10 +18,12 @@ import pyarrow.parquet as pq
 
 from tasks.core.sql import literal, query
 from tasks.decision.review_answers import REVIEW_ESTIMATES, REVIEW_SAMPLES
+from tasks.ingestion.copies import COPIES
 from tasks.ingestion.opinions import OPINIONS
 from tasks.pipeline.recorded_run import RecordedRun
 from tasks.pipeline.schemas import (
     AUDIT,
+    COLUMNS,
     COMPARISON,
     DECISIONS,
     DRIFT,
@@ -116,6 +118,8 @@ def _of_runs(lake: Path) -> Iterable[str]:
     tables = {
         "samples": ("samples/*.parquet", SAMPLES, "*"),
         "rejects": ("rejects.parquet", REJECTS, "*"),
+        "columns": ("columns.parquet", COLUMNS, "*"),
+        "copies": ("copies.parquet", COPIES, "*"),
         "gradients": ("gradients/*.parquet", GRADIENTS, f"*, {_SHARD} AS shard"),
         "opinions": ("opinions.parquet", OPINIONS, "*"),
         "scores": ("scores.parquet", scores, "*"),
@@ -137,6 +141,12 @@ def _of_runs(lake: Path) -> Iterable[str]:
                 SELECT parse_path(__file)[{index}] AS run_id, {selection} FROM {files};
             CREATE VIEW latest.{view} AS
                 SELECT * FROM main.{view} WHERE run_id IN (SELECT run_id FROM main.runs WHERE latest);
+        """
+    # Repeats of a combination of values bear other labels by nature.
+    for schema in ("main", "latest"):
+        yield f"""
+            CREATE VIEW {schema}.contradictions AS
+                SELECT * FROM {schema}.copies WHERE label <> other_label AND kind <> 'repeat';
         """
 
 

@@ -29,6 +29,11 @@ class Statistics:
     """Whether they are whole numbers, each once, without a gap between the least and the greatest."""
 
     @property
+    def is_constant(self) -> bool:
+        """Whether all rows say the same."""
+        return self.distinct == 1 and not self.missing
+
+    @property
     def all_distinct(self) -> bool:
         """Whether every cell holds a value of its own."""
         return self.distinct == self.rows > 1
@@ -63,6 +68,15 @@ def _view(spool: RawSpool) -> Iterator[duckdb.DuckDBPyConnection]:
         yield db
 
 
+def distinct_of(spool: RawSpool, array: str) -> int:
+    """How many different values an array of the chunks has that is no column of the payload."""
+    parts = [f'SELECT "{array}" FROM read_parquet({literal(file.path)})' for file in spool.files if file.row_groups]
+    if not parts:
+        return 0
+    with duckdb.connect() as db:
+        return _ask(db, f'SELECT count(DISTINCT "{array}") FROM ({" UNION ALL ".join(parts)})')[0]
+
+
 def _is_compared(types: list[pa.DataType]) -> bool:
     """Whether a column's values are compared: lists, structures and bytes are not."""
     decoded = [kind.value_type if pa.types.is_dictionary(kind) else kind for kind in types]
@@ -80,7 +94,7 @@ def _of(
     if not _is_compared(types) or not profile.values:
         return Statistics(spool.rows, profile.values, missing, None if profile.values else 0)
     if profile.unique is not None and len(profile.unique):
-        return _of_few(spool.rows, profile, missing)
+        return _of_few(spool.rows, profile, profile.unique, missing)
     alias = spool.alias(name)
     if profile.numbers < profile.values:
         word = f"trim({alias}::VARCHAR)"
@@ -95,9 +109,8 @@ def _of(
     return Statistics(spool.rows, profile.values, missing, distinct, _is_run(distinct, spool.rows, least, most, whole))
 
 
-def _of_few(rows: int, profile: Profile, missing: int) -> Statistics:
+def _of_few(rows: int, profile: Profile, unique: pa.Array, missing: int) -> Statistics:
     """From the values themselves."""
-    unique = profile.unique
     if profile.numbers < profile.values or len(unique) < rows:
         return Statistics(rows, profile.values, missing, len(unique))
     numbers = unique.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)

@@ -1,12 +1,15 @@
 """Samples with the same inputs, and which of them bear another label: the surest wrong labels there are."""
 
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
 from __future__ import annotations
 
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
 from tasks.core.sql import literal
 
@@ -24,6 +27,8 @@ COPIES = pa.schema(
     ]
 )
 
+# Letters of a content hash, with which the ids of all its copies begin.
+_CONTENT = 32
 # Of each content the first sample of its first label, and that of its second: every sample but the first is beside one
 # of the two, and beside one of another label where there is one. Pairs are as many as samples, not as their square.
 _PAIRS = """
@@ -49,25 +54,21 @@ _PAIRS = """
 """
 
 
-def write_copies(files: list[Path], path: Path, *, are_repeats: bool) -> tuple[int, int]:
-    """Write schema ``COPIES``: each sample that has copies beside one of them, of another label if there is one.
+def copies_of(files: list[Path], *, are_repeats: bool) -> pa.Table:
+    """Schema ``COPIES``: each sample that has copies beside one of them, of another label if there is one.
 
     Args:
         files: of all samples, under their final ids and labels.
-        path: to write to.
         are_repeats: whether equal inputs are repeats of a combination of values (tasks/ingestion/splits.py).
-
-    Returns:
-        (samples whose inputs bear another label elsewhere, different inputs of which that is true).
     """
+    names = "[" + ", ".join(literal(file) for file in files) + "]"
+    kind = "'repeat'" if are_repeats else "'exact'"
     with duckdb.connect() as db:
-        names = "[" + ", ".join(literal(file) for file in files) + "]"
-        kind = "'repeat'" if are_repeats else "'exact'"
-        table = db.sql(_PAIRS.format(files=names, kind=kind)).to_arrow_table()
-        db.register("copies", table)
-        samples, contents = db.execute(
-            """SELECT count(*), count(DISTINCT split_part(sample_id, '-', 1)) FROM copies
-               WHERE label <> other_label"""
-        ).fetchall()[0]
-    pq.write_table(table.cast(COPIES), path, compression="zstd")
-    return samples, contents
+        return db.sql(_PAIRS.format(files=names, kind=kind)).to_arrow_table().cast(COPIES)
+
+
+def contradictions_of(copies: pa.Table) -> dict[str, int]:
+    """How many samples have inputs that bear another label elsewhere, and how many different inputs that is true of."""
+    differ = copies.filter(pc.not_equal(copies["label"], copies["other_label"]))
+    contents = pc.utf8_slice_codeunits(differ["sample_id"], 0, _CONTENT)
+    return {"samples": differ.num_rows, "contents": len(pc.unique(contents))}

@@ -15,7 +15,7 @@ from tasks.core.errors import BadInput
 from tasks.dataset.encoders import ColumnEncoder, cells
 from tasks.dataset.encoders.boolean import Boolean
 from tasks.dataset.encoders.category import Category
-from tasks.dataset.encoders.date_parts import PARTS, DateParts, part_values, seconds_of
+from tasks.dataset.encoders.date_parts import PARTS, DateParts, Part, part_values, seconds_of
 from tasks.dataset.encoders.hashed_text import HashedText
 from tasks.dataset.encoders.number import Number
 from tasks.dataset.encoders.numbers import Numbers
@@ -73,7 +73,7 @@ def _fitted(stored: StoredColumn, spool: Spool) -> ColumnEncoder:
 
 
 def _number(name: str, form: str | None, spool: Spool) -> Number:
-    reader = Number(median=0.0, form=form or "plain")
+    reader = Number.model_validate({"median": 0.0, "form": form or "plain"})
     parts = [reader.numbers(cells_) for cells_ in spool.training_cells(name)]
     values = np.concatenate([part.drop_null().to_numpy(zero_copy_only=False) for part in parts] or [np.zeros(0)])
     median = float(np.median(values)) if len(values) else 0.0
@@ -109,7 +109,7 @@ def _date_parts(name: str, form: str | None, spool: Spool) -> DateParts:
     seconds = pa.concat_arrays([part.drop_null() for part in parts]) if parts else pa.array([], pa.int64())
     if not len(seconds):
         return DateParts(parts=(), first=0, median=0, form=form)
-    differ = tuple(part for part in PARTS if len(np.unique(part_values(seconds, part))) > 1)
+    differ: tuple[Part, ...] = tuple(part for part in PARTS if len(np.unique(part_values(seconds, part))) > 1)
     values = seconds.to_numpy()
     return DateParts(
         parts=differ,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasks.ingestion.copies import write_copies
+import pyarrow.parquet as pq
+
+from tasks.ingestion.copies import contradictions_of, copies_of
 from tasks.ingestion.fit_encoders import with_encoders
 from tasks.ingestion.label_forms import DOUBTFUL, LabelForms, case_variants
 from tasks.ingestion.label_noise import label_noise_of
@@ -13,6 +15,7 @@ from tasks.ingestion.settle import settle
 from tasks.ingestion.splits import draw_splits
 from tasks.ingestion.spool import Spool
 from tasks.ingestion.survey import Survey, check_classes, survey_of
+from tasks.ingestion.told_columns import column_facts, columns_beside, write_columns
 from tasks.ingestion.two_passes import (
     Ingestion,
     by_reason,
@@ -28,7 +31,7 @@ from tasks.pipeline.step import step
 
 @step("ingest {reader.kind}")
 def ingest(run: Run, reader: Reader, options: Ingestion) -> Artefact:
-    """Read a source into ``samples/*.parquet`` and ``rejects.parquet``.
+    """Read a source into ``samples/*.parquet``, ``rejects.parquet`` and ``columns.parquet``.
 
     Three streaming passes: the first spools a table as it came, on all of which the roles of its columns are settled;
     the second validates, hashes and spools; the third, knowing all labels and all hashes, draws splits, names
@@ -37,9 +40,10 @@ def ingest(run: Run, reader: Reader, options: Ingestion) -> Artefact:
 
     Returns:
         Facts: payload, classes (given labels, sorted), target (what labels say, if not classes), splits, rows, rejects
-        by reason, unused columns with the reasons, duplicates, contradictions (samples whose inputs bear another label
-        elsewhere), label_forms, case_variants, doubtful_labels, untested_classes, repeats (different inputs of a table
-        of few), planted flips, cut (texts longer than networks read, of text).
+        by reason, inputs with their kinds (of tables), unused columns with the reasons, duplicates, contradictions
+        (samples whose inputs bear another label elsewhere), label_forms, case_variants, doubtful_labels,
+        untested_classes, repeats (different inputs of a table of few), planted flips, cut (texts longer than networks
+        read, of text).
     """
     inputs, came = reader.open()
     with run.draft("samples") as draft:
@@ -51,23 +55,27 @@ def ingest(run: Run, reader: Reader, options: Ingestion) -> Artefact:
         spool = Spool(path, draw_splits(path, reader.held_out, is_table=is_table, has_classes=has_classes))
         survey = survey_of(spool, *reader.says, where=where)
         rejects = spooled.rejects + survey.rejects
-        check_share(run, rejects, spooled.read, options.max_rejects, label=reader.label_name, hint=survey.numbers)
+        check_share(run, rejects, spooled.read, options.max_rejects)
         check_classes(survey, spooled.read, where)
         payload = with_encoders(table.payload, table.stored, spool, where)
         label_noise = label_noise_of(spool, survey, reader.noise, payload)
         facts = write_shards(spool, survey, payload, label_noise, draft.path, options.shard_rows)
         write_rejects(rejects, draft.path("rejects.parquet", len(rejects)))
+        columns = table.columns or columns_beside(payload, spooled.unused)
+        if columns:
+            write_columns(columns, draft.path("columns.parquet", len(columns)))
         path.unlink()
         samples = sorted((draft.folder / "samples").glob("*.parquet"))
-        copies = write_copies(samples, draft.path("copies.parquet"), are_repeats=spool.drawn.are_repeats)
+        copies = copies_of(samples, are_repeats=spool.drawn.are_repeats)
+        pq.write_table(copies, draft.path("copies.parquet", copies.num_rows), compression="zstd")
         return draft.commit(
             payload=payload.model_dump(mode="json"),
             rows_read=spooled.read,
             rejects=by_reason(rejects),
-            unused=[{"column": column, "reason": reason} for column, reason in spooled.unused.items()],
+            **column_facts(columns),
             duplicates=survey.duplicates,
             leaking_duplicates=survey.leak_count,
-            contradictions=dict(zip(("samples", "contents"), copies, strict=True)),
+            contradictions=contradictions_of(copies),
             **label_facts(survey, spooled.label_forms),
             **({"repeats": spool.drawn.distinct} if spool.drawn.are_repeats else {}),
             **facts,

@@ -82,14 +82,12 @@ class Profile:
 
     def _remember(self, values: pa.Array | None) -> None:
         """Add to the different values; too many, or of two types, are forgotten."""
-        if self.unique is None or values is None:
+        known = self.unique
+        if known is None or values is None or (len(known) and known.type != values.type):
             self.unique = None
             return
-        values = pc.unique(values) if len(values) > 1 else values
-        if len(self.unique):
-            same = self.unique.type == values.type
-            values = pc.unique(pa.concat_arrays([self.unique, values])) if same else None
-        self.unique = None if values is None or len(values) > FEW else values
+        every = pc.unique(pa.concat_arrays([known, values]) if len(known) else values)
+        self.unique = every if len(every) <= FEW else None
 
     def _narrow(self, unique: pa.Array, counts: np.ndarray) -> None:
         """Drop the ways of writing that cannot read all of ``unique``, of which some word is no plain number."""

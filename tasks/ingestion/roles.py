@@ -25,6 +25,9 @@ _NUMBERS = 0.9
 _ID = re.compile(r"(?i:(?:.*[\W_])?(?:id|ids|uid|uuid|guid))|.*[a-z]I[dD]", re.DOTALL)
 
 
+CONSTANT = "the same value in every row"
+
+
 @dataclass(frozen=True)
 class Column:
     """A column of a table, as it is used."""
@@ -33,7 +36,7 @@ class Column:
     role: str
     kind: str
     distinct_values: int | None
-    missing: int
+    missing: int | None
     why: str
     form: str | None = None
     """Of written numbers and of dates: how text is read."""
@@ -57,6 +60,10 @@ def role_of(
         options: what the reader was told.
     """
     kind, form, told = _kind_of(types, profile, statistics)
+    if statistics.is_constant:
+        # Of numbers it stays an input, which says nothing: a column of pixels that is black in today's rows would else
+        # give every sample another name on the day when one is not.
+        told = CONSTANT
     distinct, missing = statistics.distinct, statistics.missing
     if options.features:
         if name in options.features:
@@ -118,8 +125,8 @@ def _refusal(
         return "index", "a row number by its name"
     if kind == "other":
         return "carried", _other(types[0])
-    if statistics.distinct == 1 and not statistics.missing and not options.shape:
-        return "carried", "the same value in every row"
+    if statistics.is_constant and kind not in ("number", "numbers"):
+        return "carried", CONSTANT
     if statistics.consecutive:
         return "index", "consecutive numbers, one for each row"
     if statistics.all_distinct and _ID.fullmatch(name):
@@ -162,7 +169,7 @@ def check_inputs(columns: list[Column], types: dict[str, list[pa.DataType]], opt
                 else _other(types[column.name][0]),
                 do=do,
             )
-    if any(column.is_input for column in columns):
+    if any(column.is_input and (column.why != CONSTANT or options.features) for column in columns):
         return
     reasons = {column.name: column.why for column in columns}
     raise BadInput(
@@ -170,6 +177,6 @@ def check_inputs(columns: list[Column], types: dict[str, list[pa.DataType]], opt
         expected="a column to learn from",
         got=f"none: {columns_by_reason(reasons)}"
         if reasons
-        else f"no column without another role, among {', '.join(map(display_name, options.assigned))}",
+        else f"no column without another role, among {', '.join(map(display_name, options.assigned.values()))}",
         do=do,
     )

@@ -1,4 +1,4 @@
-"""The first pass over a table: spooled as it came, and what its columns are for is settled on all of it."""
+"""From a table as it came to one whose rows can be hashed: the first pass, and what follows from it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ import pyarrow as pa
 
 from tasks.core.errors import BadInput
 from tasks.dataset.payload import Payload
-from tasks.ingestion.column_statistics import statistics_of
-from tasks.ingestion.profile import Profile
+from tasks.ingestion.first_pass import FirstPass, first_pass
 from tasks.ingestion.raw_spool import RawSpool
 from tasks.ingestion.readers import Chunk
-from tasks.ingestion.roles import Column, check_inputs, role_of
+from tasks.ingestion.roles import Column
 from tasks.ingestion.settled_rows import StoredColumn, settled_chunk, stored_column
 from tasks.ingestion.table_options import TableOptions
-from tasks.ingestion.table_rows import lacks_columns
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,9 @@ class Settled:
     chunks: Iterable[Chunk]
     """The rows as samples keep them."""
     stored: list[StoredColumn] = field(default_factory=list)
-    """The columns of a table."""
+    """The columns of a table, the inputs first."""
+    columns: list[Column] = field(default_factory=list)
+    """All columns of its source, the label first."""
 
 
 def settle(inputs: Payload | TableOptions, chunks: Iterable[Chunk], folder: Path) -> Settled:
@@ -46,48 +46,32 @@ def settle(inputs: Payload | TableOptions, chunks: Iterable[Chunk], folder: Path
     """
     if isinstance(inputs, Payload):
         return Settled(inputs, chunks)
-    spool, profiles = RawSpool(folder), {}
-
-    def look(chunk: Chunk) -> None:
-        for name, column in chunk.payload.items():
-            profiles.setdefault(name, Profile(inputs.missing)).add(column)
-
-    spool.write(chunks, look)
-    columns = columns_of(spool, profiles, inputs)
+    table = first_pass(inputs, chunks, folder)
+    table.check(inputs)
     stored = [
-        stored_column(column, spool.types[column.name], profiles[column.name].length, inputs) for column in columns
+        stored_column(column, table.spool.types[column.name], table.profiles[column.name].length, inputs)
+        for column in table.columns
     ]
     used = [one for one in stored if one.column.is_input]
     if inputs.features:
         used.sort(key=lambda one: inputs.features.index(one.column.name))
-    others = [one for one in stored if not one.column.is_input]
-    columns_in_order = [*used, *others]
-    return Settled(_payload(used, spool, inputs), _settled(spool, columns_in_order, inputs), columns_in_order)
-
-
-def columns_of(spool: RawSpool, profiles: dict[str, Profile], options: TableOptions) -> list[Column]:
-    """Every column without an option of its own, with its role."""
-    statistics = statistics_of(spool, profiles, options.missing)
-    columns = [role_of(name, types, profiles[name], statistics[name], options) for name, types in spool.types.items()]
-    check_inputs(columns, spool.types, options)
-    for column in columns:
-        if column.is_input and (lacking := spool.sources_without(column.name)):
-            raise lacks_columns(lacking[0], [column.name], [name for name in spool.types if name != column.name])
-    return columns
+    in_order = [*used, *(one for one in stored if not one.column.is_input)]
+    payload = _payload(used, table.spool, inputs)
+    return Settled(payload, _settled(table.spool, in_order, inputs), in_order, _told(table, inputs))
 
 
 def _settled(spool: RawSpool, stored: list[StoredColumn], options: TableOptions) -> Iterator[Chunk]:
-    unused = {
-        _shown(one.column.name, options): one.column.why for one in stored if not one.column.is_input
-    } | spool.unused
     for chunk in spool:
-        yield replace(settled_chunk(chunk, stored, options), unused=unused)
+        yield settled_chunk(chunk, stored, options)
     spool.remove()
 
 
-def _shown(name: str, options: TableOptions) -> str:
-    """What the source calls a column."""
-    return next((theirs for theirs, ours in options.own_names.items() if ours == name), name)
+def _told(table: FirstPass, options: TableOptions) -> list[Column]:
+    """Every column by the name that the source gives it, with those that no sample has."""
+    theirs = {ours: name for name, ours in options.own_names.items()}
+    columns = [replace(column, name=theirs.get(column.name, column.name)) for column in table.every_column]
+    late = [Column(name, "carried", "other", None, None, why) for name, why in table.spool.unused.items()]
+    return [*columns, *late]
 
 
 def _payload(used: list[StoredColumn], spool: RawSpool, options: TableOptions) -> Payload:

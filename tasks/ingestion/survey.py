@@ -15,9 +15,6 @@ from tasks.dataset.targets.number import number_from
 from tasks.dataset.targets.response import Response
 from tasks.ingestion.spool import Spool
 
-# Numbers of which each stands in fewer rows than this, and that are more than grades or years, are no classes.
-_ROWS_A_NUMBER, _MOST_GRADES = 5, 20
-
 
 class Survey:
     """Labels, duplicates and rejects of the whole spool."""
@@ -28,8 +25,6 @@ class Survey:
         """The different labels of the training samples, sorted, where they are no classes."""
         self.untested: list[str] = []
         """Classes of which no sample is for testing, where any is: how they fare nobody will know."""
-        self.numbers: str | None = None
-        """What is to be told of labels that look like numbers to be predicted and not like classes."""
         self.duplicates = 0
         self.leak_count = 0
         self.copies: dict[int, int] = {}
@@ -139,7 +134,6 @@ def _ask_classes(db: duckdb.DuckDBPyConnection, survey: Survey) -> None:
     learnable = sorted((label for label, *_ in counts if label not in unlearnable), key=_class_order)
     survey.target = Target(classes=tuple(learnable))
     survey.untested = _untested(db, learnable)
-    survey.numbers = _numbers_hint([label for label, *_ in counts], sum(total for *_, total in counts))
     detail = "class {!r} cannot be learned from one sample and checked on another"
     _drop(db, survey, unlearnable, detail)
 
@@ -148,13 +142,6 @@ def _untested(db: duckdb.DuckDBPyConnection, classes: list[str]) -> list[str]:
     """Classes without a test sample, if there are test samples at all."""
     tested = {label for (label,) in db.execute("SELECT DISTINCT label FROM spool WHERE split = 'test'").fetchall()}
     return [label for label in classes if label not in tested] if tested else []
-
-
-def _numbers_hint(labels: list[str], rows: int) -> str | None:
-    numbers = sum(_class_order(label)[0] == 0 for label in labels)
-    if numbers * 10 < len(labels) * 9 or len(labels) * _ROWS_A_NUMBER < rows or len(labels) <= _MOST_GRADES:
-        return None
-    return f"{len(labels):,} different numbers in {rows:,} rows: to predict a number set --reader.target number"
 
 
 def _ask_held_out(db: duckdb.DuckDBPyConnection, survey: Survey) -> None:

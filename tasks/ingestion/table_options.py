@@ -26,7 +26,9 @@ class TableOptions:
     shape: tuple[int, ...] = ()
     """Of one input; empty: as many values as the columns have."""
     assigned: dict[str, str] = field(default_factory=dict)
-    """Columns that an option gives another role."""
+    """Other roles that options give, each with its column."""
+    target: str = "class"
+    """What a label says."""
     own_names: dict[str, str] = field(default_factory=dict)
     """Columns that bear a name of gradsieve's own, by the name under which a sample keeps them."""
     missing: tuple[str, ...] = MISSING

@@ -161,18 +161,8 @@ def _hash_rows(chunk: Chunk, payload: Payload) -> tuple[pa.RecordBatch, list[Rej
 # ---- too many ----------------------------------------------------------------------------------------------------
 
 
-def check_share(
-    run: Run, rejects: list[dict[str, Any]], read: int, limit: float, *, label: str = "", hint: str | None = None
-) -> None:
+def check_share(run: Run, rejects: list[dict[str, Any]], read: int, limit: float) -> None:
     """Stop a run that would go on with what is left of a broken source.
-
-    Args:
-        run: in whose lake the rejected rows are kept.
-        rejects: every one of them.
-        read: rows of the source.
-        limit: the largest share that may be rejected.
-        label: what the source calls its labels.
-        hint: what is wrong with them, if that is known.
 
     Raises:
         TooManyRejects: more than ``allowed`` of the ``read`` rows; all of them then stand in a file of their own.
@@ -188,9 +178,7 @@ def check_share(
         where=str(path),
         expected=f"at most {limit:.1%} of {read:,} rows to be rejected",
         got=f"{len(rejects):,} ({len(rejects) / max(read, 1):.1%}): {reasons}",
-        do=f"The label{label and f' {label!r}'} has {hint}."
-        if hint
-        else "Every rejected row stands there with its reason. Correct the source, or raise --ingestion.max-rejects.",
+        do="Every rejected row stands there with its reason. Correct the source, or raise --ingestion.max-rejects.",
     )
 
 

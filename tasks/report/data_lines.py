@@ -20,7 +20,7 @@ def copy_lines(facts: dict[str, Any]) -> list[str]:
     if "repeats" in facts:
         return [
             f"{facts['repeats']:,} different rows in all: equal ones are repeats, dealt among splits and folds singly",
-            f"{contradictions['samples']:,} samples repeat a row that bears another label too: no network can tell them",
+            f"{contradictions['samples']:,} samples repeat a row that bears another label too: no network can tell",
         ]
     leaks = facts["leaking_duplicates"]
     told = f"; {leaks:,} samples stand both in train and in a held-out split" if leaks else ""

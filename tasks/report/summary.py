@@ -9,6 +9,10 @@ from typing import Any
 
 from tasks.ingestion.unused_columns import columns_by_reason, display_name
 from tasks.pipeline.recorded_run import RecordedRun
+from tasks.report.data_lines import copy_lines, label_lines
+
+# Inputs that a summary names; the view columns has all.
+_SHOWN = 24
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ class Summary:
             f"{sum(facts['splits'].values()):,} samples ({splits}) in {len(facts['classes'])} classes, "
             f"inputs {_input_format(payload)}{_columns(payload['columns'])}"
         ]
+        lines += _inputs_lines(facts.get("inputs"), encoded="encoders" in payload)
         lines += _unused_lines(facts.get("unused"))
         rejects = facts["rejects"]
         lines.append(
@@ -146,8 +151,7 @@ class Summary:
         return lines + verdict_lines(self.facts["metrics"])
 
     def _version_lines(self) -> list[str]:
-        from tasks.report.data_lines import copy_lines, label_lines
-from tasks.report.version_views import publication_lines
+        from tasks.report.version_views import publication_lines
 
         return publication_lines(self.lake, self.dataset, self.run_id)
 
@@ -215,6 +219,15 @@ def _input_format(payload: dict[str, Any]) -> str:
 def _columns(names: list[str]) -> str:
     """Which columns are the inputs: an id or a row number taken for one should meet the eye."""
     return f" ({', '.join(map(display_name, names[:8]))}{' …' if len(names) > 8 else ''})"
+
+
+def _inputs_lines(inputs: list[dict[str, str]] | None, *, encoded: bool) -> list[str]:
+    """How each column is read, where some is not simply numbers; nothing of a run that did not say."""
+    if not inputs or not encoded:
+        return []
+    kinds = ", ".join(f"{display_name(row['column'])} ({row['kind']})" for row in inputs[:_SHOWN])
+    more = f" and {len(inputs) - _SHOWN:,} more" if len(inputs) > _SHOWN else ""
+    return [f"inputs: {kinds}{more}"]
 
 
 def _unused_lines(columns: list[dict[str, str]] | None) -> list[str]:

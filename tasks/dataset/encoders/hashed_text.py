@@ -49,4 +49,4 @@ class HashedText(Encoder):
 def _vectorizer(columns: int, shortest: int, longest: int) -> HashingVectorizer:
     from sklearn.feature_extraction.text import HashingVectorizer  # half a second: not before a text is to be hashed
 
-    return HashingVectorizer(analyzer="char_wb", ngram_range=(shortest, longest), n_features=columns, dtype=np.float32)
+    return HashingVectorizer(analyzer="char_wb", ngram_range=(shortest, longest), n_features=columns)

@@ -114,11 +114,6 @@ class Reader(Component):
         return "class", "|"
 
     @property
-    def label_name(self) -> str:
-        """What the source calls its labels; nothing where it has no name for them."""
-        return ""
-
-    @property
     def no_label(self) -> tuple[str, ...]:
         """Labels that mean that there is none."""
         return NO_LABEL

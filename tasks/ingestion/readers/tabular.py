@@ -92,11 +92,6 @@ class Tabular(Reader):
         return self.target, self.separator
 
     @property
-    def label_name(self) -> str:
-        """Its column."""
-        return self.label
-
-    @property
     def no_label(self) -> tuple[str, ...]:
         """Those of the option missing that may stand for no label."""
         return tuple(marker for marker in NO_LABEL if marker in self.missing)
@@ -172,7 +167,7 @@ class Tabular(Reader):
     def table_options(self, table: pa.RecordBatch, where: str) -> TableOptions:
         """What roles are settled by, once all rows are known."""
         names = [name for name in table.schema.names if name not in self.roles.columns]
-        assigned = {name: option for option, name in self.roles.named.items() if name is not None}
+        assigned = {option: name for option, name in self.roles.named.items() if name is not None}
         return TableOptions(
             where=where,
             settle_input=self.input_type,
@@ -180,6 +175,7 @@ class Tabular(Reader):
             features=tuple(map(own_name, self.features or ())),
             shape=tuple(self.shape or ()),
             assigned=assigned,
+            target=self.target,
             own_names={name: own_name(name) for name in names if own_name(name) != name},
             missing=tuple(self.missing),
         )

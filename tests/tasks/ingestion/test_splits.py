@@ -9,17 +9,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.core.errors import TooManyRejects
 from tasks.dataset.samples import split_of
 from tasks.ingestion.ingest import ingest
 from tasks.ingestion.label_forms import LabelForms, canonical, case_variants
-from tasks.ingestion.readers.csv import Csv
 from tasks.ingestion.readers.parquet import Parquet
 from tasks.ingestion.two_passes import Ingestion
 from tasks.pipeline.artefacts import Run
@@ -167,15 +164,6 @@ def test_marks_of_no_label_are_rejected_unless_they_are_switched_off(tmp_path):
     read = Ingested(tmp_path / "namibia", table_of(240, label=labels), missing=[])
     assert read.facts["rejects"] == {}
     assert read.facts["classes"] == ["?", "BW", "NA", "ZA"]
-
-
-def test_a_price_as_label_is_told_what_would_predict_it(tmp_path):
-    path = tmp_path / "prices.csv"
-    pc.write_csv(table_of(400, price=[1000 + 7 * (i % 395) for i in range(400)]), path)
-    with pytest.raises(
-        TooManyRejects, match=r"'price' has 395 different numbers in 400 rows: .*--reader.target number"
-    ):
-        ingest.fn(Run.start(tmp_path / "lake", "test"), Csv(path=path, label="price"), Ingestion())
 
 
 @given(st.lists(st.one_of(st.none(), st.text(max_size=6), st.integers(-99, 99).map(lambda i: f"{i}.0")), max_size=20))

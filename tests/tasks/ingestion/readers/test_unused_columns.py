@@ -116,7 +116,6 @@ def test_every_column_that_is_no_input_is_told_with_its_reason(read, tmp_path):
         "about": "struct",
         "tags": "lists of string",
         "colour": "the same value in every row",
-        "long": "the same value in every row",
         "row": "a name of gradsieve's own",
     }
 

@@ -1,0 +1,54 @@
+"""What is told of a source's columns: a table of all of them, and the facts that a summary has room for."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.dataset.payload import Payload
+from tasks.ingestion.roles import CONSTANT, Column
+from tasks.pipeline.schemas import COLUMNS
+
+# Roles of columns that no network reads and no option names.
+_UNUSED = ("carried", "id", "index", "text")
+
+
+def columns_beside(payload: Payload, unused: dict[str, str]) -> list[Column]:
+    """The columns of images and texts, whose values nobody compares; none where there is nothing to tell apart."""
+    if not unused:
+        return []
+    kind = {"image": "image", "tokens": "text", "array": "numbers"}[payload.kind]
+    inputs = [Column(name, "input", kind, None, None, "") for name in payload.own]
+    return [*inputs, *(Column(name, "carried", "other", None, None, why) for name, why in unused.items())]
+
+
+def write_columns(columns: list[Column], path: Path) -> None:
+    """Write schema ``COLUMNS``, in the order of the source."""
+    rows = [{name: value for name, value in asdict(column).items() if name in COLUMNS.names} for column in columns]
+    pq.write_table(pa.Table.from_pylist(rows, schema=COLUMNS), path)
+
+
+def column_facts(columns: list[Column]) -> dict[str, list[dict[str, Any]]]:
+    """``inputs``: each input with its kind; ``unused``: every other column with the reason."""
+    inputs = [{"column": column.name, "kind": described(column)} for column in columns if column.is_input]
+    unused = [{"column": column.name, "reason": column.why} for column in columns if is_unused(column)]
+    return {"unused": unused} | ({"inputs": inputs} if inputs else {})
+
+
+def is_unused(column: Column) -> bool:
+    """Whether no network reads a column and no option gives it a role."""
+    return column.role in _UNUSED and not column.why.startswith("named by")
+
+
+def described(column: Column) -> str:
+    """The kind of an input in a few words: ``category, 2 values``."""
+    words = column.kind
+    if column.kind in ("category", "hashed text"):
+        words += f", {column.distinct_values:,} values"
+    if column.why == CONSTANT:
+        words += f", {CONSTANT}"
+    return words + (f", {column.missing:,} missing" if column.missing else "")
