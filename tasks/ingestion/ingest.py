@@ -11,6 +11,7 @@ from tasks.ingestion.two_passes import (
     check_share,
     limit_rows,
     spool_rows,
+    with_notes,
     write_rejects,
     write_shards,
 )
@@ -27,13 +28,15 @@ def ingest(run: Run, reader: Reader, options: Ingestion) -> Artefact:
 
     Returns:
         Facts: payload, classes (given labels, sorted), target (what labels say, if not classes), splits, rows, rejects
-        by reason, unused columns with the reasons, duplicates, planted flips, cut (texts longer than networks read, of
-        text).
+        by reason, unused columns with the reasons, notes (what was left out of the source or taken for granted, if
+        anything), duplicates, planted flips, cut (texts longer than networks read, of text).
     """
     payload, chunks = reader.open()
     with run.draft("samples") as draft:
         spool = draft.folder / "spool.parquet"
-        rejects, read, unused = spool_rows(limit_rows(chunks, reader.limit), payload, reader.held_out, spool)
+        notes: list[str] = []
+        chunks = limit_rows(with_notes(chunks, notes), reader.limit)
+        rejects, read, unused = spool_rows(chunks, payload, reader.held_out, spool)
         survey = survey_of(spool, *reader.says, where=f"reader {reader.kind}")
         rejects += survey.rejects
         check_share(run, rejects, read, options.max_rejects)
@@ -49,5 +52,6 @@ def ingest(run: Run, reader: Reader, options: Ingestion) -> Artefact:
             unused=[{"column": column, "reason": reason} for column, reason in unused.items()],
             duplicates=survey.duplicates,
             leaking_duplicates=survey.leak_count,
+            **({"notes": notes} if notes else {}),
             **facts,
         )

@@ -14,6 +14,7 @@ import pyarrow as pa
 from tasks.core.errors import BadInput
 from tasks.dataset.payload import Payload
 from tasks.dataset.targets import TargetKind
+from tasks.ingestion.column_names import shown_names
 from tasks.ingestion.columns import as_images, as_numbers, as_text, as_texts, as_vectors, cast, is_list
 from tasks.ingestion.label_column import ignore_rejects, labels_of
 from tasks.ingestion.readers import Chunk, Reject
@@ -31,6 +32,10 @@ class Batch:
     table: pa.RecordBatch
     rows: np.ndarray
     rejects: list[Reject] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
+    """What is to be told about the source."""
+    objects: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Columns of objects that stand in the table as text, each with the paths of their values."""
 
 
 @dataclass(frozen=True)
@@ -114,17 +119,18 @@ def chunk_of(batch: Batch, mapping: Mapping, roles: Roles, split: str | None) ->
         source_id=text(roles.id),
         rejects=sieve.rejects,
         unused=mapping.unused | _late(batch, mapping, roles),
+        notes=batch.notes,
     )
 
 
 def _check_columns(batch: Batch, mapping: Mapping) -> None:
-    missing = {*mapping.payload.own, *mapping.carried} - set(batch.table.schema.names)
+    missing = set(mapping.payload.own) - set(batch.table.schema.names)
     if missing:
         raise BadInput(
             where=batch.source,
             expected=f"columns {', '.join(sorted(missing))}, as the first file has",
-            got=", ".join(batch.table.schema.names[:20]),
-            do="Give every file the same columns.",
+            got=shown_names(batch.table.schema.names[:20]),
+            do="Give every file the same input columns, or name those that all have with --reader.features.",
         )
 
 
@@ -146,10 +152,14 @@ def _inputs(batch: Batch, mapping: Mapping, roles: Roles, sieve: Sieve) -> dict[
 
 
 def _extra_columns(batch: Batch, mapping: Mapping) -> dict[str, pa.Array]:
-    """The columns without a role; one that bears a name of ours keeps its values under another."""
+    """The columns without a role; one that bears a name of ours keeps its values under another.
+
+    A file may lack one: no value stands in its rows.
+    """
     columns: dict[str, pa.Array] = {}
+    present = set(batch.table.schema.names)
     for name, kind in mapping.carried.items():
-        column = batch.table.column(name)
+        column = batch.table.column(name) if name in present else pa.nulls(batch.table.num_rows, kind)
         if column.type != kind:
             column = as_text(column) if kind == pa.string() else cast(column, kind, batch.source, name)
         columns[f"original_{name}" if name in RESERVED_NAMES else name] = column

@@ -84,6 +84,7 @@ class Summary:
             f"{sum(facts['splits'].values()):,} samples ({splits}) in {len(facts['classes'])} classes, "
             f"inputs {_input_format(payload)}{_columns(payload['columns'])}"
         ]
+        lines += facts.get("notes", [])
         lines += _unused_lines(facts.get("unused"))
         rejects = facts["rejects"]
         lines.append(
