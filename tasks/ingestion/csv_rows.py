@@ -48,6 +48,30 @@ def check_quotes(file: Path, dialect: Dialect) -> None:
     )
 
 
+def check_header(file: Path, dialect: Dialect, label: str) -> None:
+    """Refuse a file whose first lines are no header.
+
+    Raises:
+        BadInput: they have fewer cells than the others, and do not name the label.
+    """
+    if not dialect.preamble:
+        return
+    with _open(file, dialect, lambda _: "skip", None) as reader:
+        names = reader.schema.names
+    if label in names:
+        return
+    marks = {name[:1] for name in names[:1]} & {"#", "%", ";", "!"}
+    mark = next(iter(marks), "#")
+    raise BadInput(
+        where=f"{file}, line {dialect.skip + 1:,}",
+        expected=f"a header with a column {label!r}",
+        got=f"{shown_names(names)}, fewer cells than in the lines below",
+        do=f"Skip the lines before the header: --reader.comment '{mark}', or --reader.skip-rows {dialect.preamble}."
+        if marks
+        else f"Skip the lines before the header: --reader.skip-rows {dialect.preamble}.",
+    )
+
+
 def read_rows(file: Path, dialect: Dialect, keep: Collection[str]) -> Iterator[Batch]:
     """Batches of text columns; a row with too many or too few cells is rejected with its number.
 

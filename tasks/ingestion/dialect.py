@@ -6,6 +6,7 @@ import codecs
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -65,6 +66,8 @@ class Dialect:
     """Empty cells that every row has after those of the header; negative: that the header has after a row's."""
     decimal_columns: frozenset[int] = frozenset()
     """Positions of the columns of numbers with a decimal comma."""
+    preamble: int = 0
+    """Lines at the beginning that have fewer cells than all others: no header, it seems."""
     notes: tuple[str, ...] = ()
     """What was taken for granted."""
 
@@ -96,9 +99,9 @@ def dialect_of(file: Path, options: DialectOptions) -> Dialect:
     rows = _cells(lines, delimiter, options.escape)
     rows = rows if ended or len(rows) == _ROWS else rows[:-1]  # the last one may be cut
     first, last = _unnamed(rows) if options.header else (False, 0)
-    decimals = decimal_columns(rows[1 if options.header else 0 :], explicit=options.decimal == ",")
-    if options.decimal == "." or (options.decimal is None and delimiter == ","):
-        decimals = frozenset()
+    cells = rows[1 if options.header else 0 :]
+    mark = options.decimal or ("," if delimiter != "," and decimal_columns(cells, explicit=False) else ".")
+    decimals = decimal_columns(cells, explicit=True) if mark == "," else frozenset()
     if decimals and options.decimal is None:
         notes.append(f"{file.name}: numbers have a decimal comma (--reader.decimal ',')")
     return Dialect(
@@ -111,6 +114,7 @@ def dialect_of(file: Path, options: DialectOptions) -> Dialect:
         unnamed_first=first,
         unnamed_last=last,
         decimal_columns=decimals,
+        preamble=_preamble(rows) if options.header else 0,
         notes=tuple(notes),
     )
 
@@ -201,3 +205,12 @@ def _unnamed(rows: list[list[str]]) -> tuple[bool, int]:
     if not any(cell.strip() for row in rows[1:] for cell in row[-more:]):
         return False, more
     return more == 1, 0
+
+
+def _preamble(rows: list[list[str]]) -> int:
+    """How many rows stand before the first one that has as many cells as most, where that is not the first."""
+    if len(rows) < 3:
+        return 0
+    most, count = Counter(map(len, rows)).most_common(1)[0]
+    first = next(place for place, row in enumerate(rows) if len(row) == most)
+    return first if most > 1 and 2 * count > len(rows) and len(rows[0]) < most else 0

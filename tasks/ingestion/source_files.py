@@ -22,6 +22,8 @@ _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 _SUBMISSION = re.compile(r"(?:^|[^a-z])submission(?:[^a-z]|$)")
 _SHOWN = 5
 
+UNSEEN = (".", "_", "~$")
+"""What names of files begin with that are not there to be read; Excel locks a workbook by one with ~$."""
 HIDDEN = "hidden, or of a name that begins with _"
 SUBMISSION = "a form for answers, no samples"
 
@@ -107,7 +109,7 @@ def _visible(root: Path, elsewhere: list[Path]) -> tuple[list[Path], list[Path]]
     files = sorted(p for p in root.rglob("*") if p.is_file())
     if elsewhere:
         files = [p for p in files if not any(p.resolve().is_relative_to(other) for other in elsewhere)]
-    hidden = {p for p in files if any(part.startswith((".", "_")) for part in p.relative_to(root).parts)}
+    hidden = {p for p in files if any(part.startswith(UNSEEN) for part in p.relative_to(root).parts)}
     return [p for p in files if p not in hidden], sorted(hidden)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import NoReturn
 
 from tasks.core.errors import BadConfig
 from tasks.ingestion.compression import PACKED_SUFFIXES, inner_name
 from tasks.ingestion.readers import READERS
+from tasks.ingestion.source_files import UNSEEN
 
 _IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 # What Hugging Face's save_to_disk writes beside the data.
@@ -34,18 +36,18 @@ def kind_of_source(path: Path) -> str:
         return "image_folder"
     most = kinds.most_common(2)
     if not most:
-        if any(p.is_dir() and not p.name.startswith((".", "_")) for p in path.iterdir()):
+        if any(p.is_dir() and not p.name.startswith(UNSEEN) for p in path.iterdir()):
             return "image_folder"
-        return _refuse(path, ", ".join(sorted({_suffix(file) or file.name for file in files})[:8]) or "an empty folder")
+        _refuse(path, ", ".join(sorted({_suffix(file) or file.name for file in files})[:8]) or "an empty folder")
     if len(most) == 2 and most[0][1] == most[1][1]:
-        return _refuse(path, f"as many files of kind {most[0][0]} as of kind {most[1][0]}")
+        _refuse(path, "as many files of kind " + " as of kind ".join(sorted(kind for kind, _ in most)))
     return most[0][0]
 
 
 def _visible_files(root: Path) -> list[Path]:
     files: list[Path] = []
     for file in root.rglob("*"):
-        if not any(part.startswith((".", "_")) for part in file.relative_to(root).parts) and file.is_file():
+        if not any(part.startswith(UNSEEN) for part in file.relative_to(root).parts) and file.is_file():
             files.append(file)
         if len(files) == _LOOKED_AT:
             break
@@ -64,7 +66,7 @@ def _suffix(path: Path) -> str:
     return Path(inner_name(path)).suffix.lower()
 
 
-def _refuse(path: Path, got: str) -> str:
+def _refuse(path: Path, got: str) -> NoReturn:
     suffixes = [suffix for reader in READERS.components.values() for suffix in reader.suffixes]
     raise BadConfig(
         where=f"option reader.path {path}",

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -125,12 +126,14 @@ def chunk_of(batch: Batch, mapping: Mapping, roles: Roles, split: str | None) ->
 
 def _check_columns(batch: Batch, mapping: Mapping) -> None:
     missing = set(mapping.payload.own) - set(batch.table.schema.names)
+    common = [name for name in mapping.payload.own if name not in missing and mapping.payload.kind == "array"]
     if missing:
         raise BadInput(
             where=batch.source,
             expected=f"columns {', '.join(sorted(missing))}, as the first file has",
             got=shown_names(batch.table.schema.names[:20]),
-            do="Give every file the same input columns, or name those that all have with --reader.features.",
+            do="Give every file the same input columns"
+            + (f", or name those that all have: --reader.features {shlex.quote(','.join(common))}." if common else "."),
         )
 
 

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 
 from tasks.core.errors import BadInput
 from tasks.ingestion.compression import UNPACKING_ERRORS
-from tasks.ingestion.csv_rows import check_quotes, read_rows
+from tasks.ingestion.csv_rows import check_header, check_quotes, read_rows
 from tasks.ingestion.dialect import DialectOptions, dialect_of
 from tasks.ingestion.readers import files_below
 from tasks.ingestion.readers.tabular import Tabular
@@ -60,6 +60,7 @@ class Csv(Tabular, kind="csv"):
             try:
                 dialect = dialect_of(file, self._dialect_options)
                 check_quotes(file, dialect)
+                check_header(file, dialect, self.label)
                 yield from read_rows(file, dialect, self._no_numbers())
             except (*UNPACKING_ERRORS, LookupError, UnicodeError) as error:
                 if "Empty CSV file" in str(error) or file.stat().st_size == 0:
