@@ -113,8 +113,13 @@ def _shown(name: str) -> str:
     return name if name == name.strip() and name and "," not in name else repr(name)
 
 
+def typed_names(names: Sequence[str]) -> str:
+    """Names as one types them in a list: those with a comma between quotes."""
+    return shlex.quote(",".join(f'"{name}"' if "," in name else name for name in names))
+
+
 def _typed(option: str, value: str) -> str:
-    return f"--reader.{option} {shlex.quote(value)}"
+    return f"--reader.{option} {typed_names([value]) if option == 'features' else shlex.quote(value)}"
 
 
 def _list(fields: Sequence[str]) -> str:

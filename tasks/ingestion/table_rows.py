@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -15,7 +14,7 @@ import pyarrow as pa
 from tasks.core.errors import BadInput
 from tasks.dataset.payload import Payload
 from tasks.dataset.targets import TargetKind
-from tasks.ingestion.column_names import shown_names
+from tasks.ingestion.column_names import shown_names, typed_names
 from tasks.ingestion.columns import as_images, as_numbers, as_text, as_texts, as_vectors, cast, is_list
 from tasks.ingestion.label_column import ignore_rejects, labels_of
 from tasks.ingestion.readers import Chunk, Reject
@@ -133,7 +132,7 @@ def _check_columns(batch: Batch, mapping: Mapping) -> None:
             expected=f"columns {', '.join(sorted(missing))}, as the first file has",
             got=shown_names(batch.table.schema.names[:20]),
             do="Give every file the same input columns"
-            + (f", or name those that all have: --reader.features {shlex.quote(','.join(common))}." if common else "."),
+            + (f", or name those that all have: --reader.features {typed_names(common)}." if common else "."),
         )
 
 

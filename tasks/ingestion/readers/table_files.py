@@ -59,7 +59,9 @@ class TableFiles(Reader):
         "path, here and in every option that names a column: annotations[0].label.",
     )
     test_label: str | None = Field(
-        default=None, description="What the column of labels is called in test files, if otherwise."
+        default=None,
+        description="What the column of labels is called in test files, if otherwise. Of npz: the array of them, "
+        "y_test by default.",
     )
 
     @property

@@ -56,3 +56,9 @@ def test_a_hint_leads_to_a_value_as_one_types_it(name, words):
     with pytest.raises(BadInput) as caught:
         check_named([("label", name)], ["annotation", "text", "my names"], objects, "a.jsonl")
     assert words == caught.value.do
+
+
+def test_a_name_with_a_comma_is_quoted_where_several_may_stand():
+    with pytest.raises(BadInput) as caught:
+        check_named([("features", "w, kg")], ["w, g", "a"], {}, "a.csv")
+    assert caught.value.do == """Did you mean --reader.features '"w, g"'?"""
