@@ -26,7 +26,7 @@ def check_named(
         BadInput: one does.
     """
     for option, name in named:
-        if name in objects and option != "image":  # an encoded image may be one: Hugging Face's bytes and path
+        if name in objects:
             fields = objects[name]
             raise BadInput(
                 where=f"{where}, column {name!r}",

@@ -19,7 +19,7 @@ import pyarrow.csv as pa_csv
 from tasks.core.errors import BadInput
 from tasks.ingestion.column_names import shown_names
 from tasks.ingestion.compression import open_bytes
-from tasks.ingestion.dialect import COMMA_NUMBER, Dialect
+from tasks.ingestion.dialect import COMMA_NUMBER, THOUSANDS, Dialect
 from tasks.ingestion.quotes import Quotes, open_quote
 from tasks.ingestion.readers import Reject
 from tasks.ingestion.table_rows import Batch
@@ -33,6 +33,8 @@ def check_quotes(file: Path, dialect: Dialect) -> None:
     Raises:
         BadInput: there is one.
     """
+    if not dialect.quotes:
+        return
     with io.TextIOWrapper(open_bytes(file), encoding=dialect.encoding, errors="replace") as lines:
         quote = open_quote(_rows(lines, dialect, blank=True), dialect.delimiter, dialect.escape)
     if not quote.line:
@@ -44,7 +46,8 @@ def check_quotes(file: Path, dialect: Dialect) -> None:
         if quote.closed
         else f"a quote that is still open at the end of the file, line {quote.last:,}",
         do="Close it there, or in the cell before it in which one is missing; a quote that is meant as text is "
-        'doubled, in a quoted cell: "5"" wide". Where it stands as \\" instead: --reader.escape \'\\\'.',
+        'doubled, in a quoted cell: "5"" wide". Where it stands as \\" instead: --reader.escape \'\\\'; where no '
+        "quote encloses a cell: --reader.quotes false.",
     )
 
 
@@ -133,7 +136,8 @@ def _names(file: Path, dialect: Dialect) -> list[str | None]:
             where=str(file),
             expected="a header with distinct column names",
             got=shown_names(sorted({name for name in own if own.count(name) > 1})) + " more than once",
-            do="Rename the columns, or read the file without a header: --reader.header false.",
+            do="Rename the columns; --reader.skip-rows 1 skips a line before the header, --reader.header false does "
+            "without one.",
         )
     return names
 
@@ -181,7 +185,7 @@ def _columns(
 
 def _with_points(column: pa.Array) -> pa.Array:
     cells = pc.utf8_trim_whitespace(column)
-    numbers = pc.replace_substring(pc.replace_substring(cells, ".", ""), ",", ".")
+    numbers = pc.replace_substring(pc.replace_substring_regex(cells, THOUSANDS, ""), ",", ".")
     return pc.if_else(pc.match_substring_regex(cells, f"^{COMMA_NUMBER}$"), numbers, column)
 
 
@@ -204,6 +208,7 @@ def _open(file: Path, dialect: Dialect, handler: Handler, names: list[str] | Non
         parse_options=pa_csv.ParseOptions(
             delimiter=dialect.delimiter,
             escape_char=dialect.escape or False,
+            quote_char='"' if dialect.quotes else False,
             newlines_in_values=True,
             ignore_empty_lines=True,
             invalid_row_handler=handler,
@@ -237,7 +242,7 @@ def _rows(lines: Iterable[str], dialect: Dialect, *, blank: bool = False) -> Ite
             if blank:
                 yield "\n"
             continue
-        if dialect.comment:
+        if dialect.comment and dialect.quotes:
             quotes.read(line, number)
         yield line
 

@@ -28,8 +28,9 @@ _ROWS = 200
 # The share of rows that must have as many cells as the first one.
 _ALIKE = 0.5
 
-COMMA_NUMBER = r"[+-]?(?:(?:\d{1,3}(?:\.\d{3})+|\d+)(?:,\d*)?|,\d+)(?:[eE][+-]?\d+)?"
-"""A number with a decimal comma, points between its thousands."""
+THOUSANDS = "[. \u00a0\u202f]"
+"""What stands between the thousands of a number with a decimal comma: a point, or one of three spaces."""
+COMMA_NUMBER = rf"[+-]?(?:(?:\d{{1,3}}(?:{THOUSANDS}\d{{3}})+|\d+)(?:,\d*)?|,\d+)(?:[eE][+-]?\d+)?"
 _COMMA_NUMBER = re.compile(COMMA_NUMBER)
 _POINT_NUMBER = re.compile(r"(?=.*\d)[+-]?(?:\d{1,3}(?:,\d{3})+|\d*)(?:\.\d*)?(?:[eE][+-]?\d+)?")
 
@@ -42,6 +43,7 @@ class DialectOptions:
     encoding: str | None = None
     comment: str | None = None
     escape: str | None = None
+    quotes: bool = True
     decimal: str | None = None
     skip_rows: int = 0
     header: bool = True
@@ -60,6 +62,7 @@ class Dialect:
     header: bool = True
     comment: str | None = None
     escape: str | None = None
+    quotes: bool = True
     unnamed_first: bool = False
     """Whether rows have one cell more than the header, at their beginning: R's row names."""
     unnamed_last: int = 0
@@ -89,14 +92,14 @@ def dialect_of(file: Path, options: DialectOptions) -> Dialect:
     ]
     usual = "\t" if Path(inner_name(file)).suffix.lower() in _TABS else ","
     label = options.label if options.header else None
-    delimiter = options.delimiter or (declared[1] if declared else delimiter_of(lines, usual, label, options.escape))
+    delimiter = options.delimiter or (declared[1] if declared else delimiter_of(lines, usual, label, options))
     notes = []
     if delimiter != usual and options.delimiter is None:
         typed = "tab" if delimiter == "\t" else delimiter
         notes.append(
             f"{file.name}: {_NAMES.get(delimiter, repr(delimiter))} separates the cells (--reader.delimiter {typed!r})"
         )
-    rows = _cells(lines, delimiter, options.escape)
+    rows = _cells(lines, delimiter, options)
     rows = rows if ended or len(rows) == _ROWS else rows[:-1]  # the last one may be cut
     first, last = _unnamed(rows) if options.header else (False, 0)
     cells = rows[1 if options.header else 0 :]
@@ -111,6 +114,7 @@ def dialect_of(file: Path, options: DialectOptions) -> Dialect:
         header=options.header,
         comment=options.comment,
         escape=options.escape,
+        quotes=options.quotes,
         unnamed_first=first,
         unnamed_last=last,
         decimal_columns=decimals,
@@ -119,18 +123,20 @@ def dialect_of(file: Path, options: DialectOptions) -> Dialect:
     )
 
 
-def delimiter_of(lines: Sequence[str], usual: str, label: str | None = None, escape: str | None = None) -> str:
+def delimiter_of(
+    lines: Sequence[str], usual: str, label: str | None = None, options: DialectOptions = DialectOptions()
+) -> str:
     """What separates the cells of lines: the usual, unless another splits them better.
 
     Args:
         lines: the first ones, the header before all.
         usual: the delimiter that the file's name promises.
         label: a name that is to be expected in the header.
-        escape: what takes a quote's meaning away.
+        options: what was said about quotes.
     """
 
     def score(delimiter: str) -> tuple[bool, bool, bool, float, int]:
-        rows = _cells(lines, delimiter, escape)
+        rows = _cells(lines, delimiter, options)
         if not rows or len(rows[0]) < 2:
             return False, False, False, 0.0, 0
         cells = len(rows[0])
@@ -185,10 +191,11 @@ def _lines(head: bytes, encoding: str, *, ended: bool) -> list[str]:
     return lines if ended or len(lines) < 2 else lines[:-1]
 
 
-def _cells(lines: Sequence[str], delimiter: str, escape: str | None) -> list[list[str]]:
+def _cells(lines: Sequence[str], delimiter: str, options: DialectOptions) -> list[list[str]]:
     text = (line.removeprefix("\ufeff").replace("\0", "") for line in lines)
     try:
-        reader = csv.reader(text, delimiter=delimiter, escapechar=escape)
+        quoting = csv.QUOTE_MINIMAL if options.quotes else csv.QUOTE_NONE
+        reader = csv.reader(text, delimiter=delimiter, escapechar=options.escape, quoting=quoting)
         return [row for row in islice(reader, _ROWS) if row]
     except csv.Error:
         return []

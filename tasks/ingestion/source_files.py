@@ -123,7 +123,7 @@ def _by_split(files: list[SourceFile], root: Path) -> tuple[list[SourceFile], li
     if not splits - {None}:
         return files, [], []
     if "train" not in splits and None not in splits:
-        note = f"{root}: every file is read as training samples, for no name says train: {_names(files)}"
+        note = f"{root.name}: every file is read as training samples, for no name says train: {_names(files)}"
         return files, [], [note]
     others = [file for file in named if file.split is None] if "train" in splits else []
     rest = [replace(file, split=file.split or "train") for file in named if file not in others]
@@ -132,7 +132,7 @@ def _by_split(files: list[SourceFile], root: Path) -> tuple[list[SourceFile], li
         for split in ("train", "validation", "test")
         if split in {file.split for file in rest}
     ]
-    return rest, [file.path for file in others], [f"splits by the names of the files of {root}: {'; '.join(told)}"]
+    return rest, [file.path for file in others], [f"splits by the names of the files in {root.name}: {'; '.join(told)}"]
 
 
 def _with_partitions(files: Sequence[SourceFile], root: Path) -> list[SourceFile]:
@@ -176,4 +176,4 @@ def _told(left_out: dict[str, list[Path]], root: Path) -> list[str]:
         f"{_list([_name(file, root) for file in files])} ({reason})" for reason, files in left_out.items() if files
     ]
     count = sum(map(len, left_out.values()))
-    return [f"left out {count:,} of the files in {root}: {'; '.join(by_reason)}"] if by_reason else []
+    return [f"left out {count:,} of the files in {root.name}: {'; '.join(by_reason)}"] if by_reason else []

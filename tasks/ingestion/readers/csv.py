@@ -47,6 +47,10 @@ class Csv(Tabular, kind="csv"):
         description="What takes the meaning of the next character away: '\\' where quotes stand as \\\" in a cell.",
     )
 
+    quotes: bool = Field(
+        default=True, description="Whether quotes enclose cells; else they are characters like any other."
+    )
+
     @field_validator("delimiter", mode="before")
     @classmethod
     def _a_tab_by_its_name(cls, value: Any) -> Any:
@@ -79,14 +83,15 @@ class Csv(Tabular, kind="csv"):
     @property
     def _dialect_options(self) -> DialectOptions:
         return DialectOptions(
-            self.delimiter,
-            self.encoding,
-            self.comment,
-            self.escape,
-            self.decimal,
-            self.skip_rows,
-            self.header,
-            self.label,
+            delimiter=self.delimiter,
+            encoding=self.encoding,
+            comment=self.comment,
+            escape=self.escape,
+            quotes=self.quotes,
+            decimal=self.decimal,
+            skip_rows=self.skip_rows,
+            header=self.header,
+            label=self.label,
         )
 
     def _no_numbers(self) -> list[str]:

@@ -70,6 +70,11 @@ class TableFiles(Reader):
         return (("label", self.label),)
 
     @property
+    def may_be_objects(self) -> tuple[str | None, ...]:
+        """Columns of which an object is one value."""
+        return ()
+
+    @property
     def names_say_splits(self) -> bool:
         """Whether the names of a folder's files say which split they are."""
         return True
@@ -96,7 +101,8 @@ class TableFiles(Reader):
         if first is None:
             raise BadInput(where=str(path), expected="rows", got="none", do="The source is empty; check the path.")
         names = first.table.schema.names
-        check_named(self.named, names, first.objects, str(path))
+        objects = {name: fields for name, fields in first.objects.items() if name not in self.may_be_objects}
+        check_named(self.named, names, objects, str(path))
         renames = distinct_names(names, columns.named, RESERVED_NAMES, str(path))
         notes = (*files.notes, *first.notes, *([renames_note(renames)] if renames else []))
         return OpenTable(
@@ -137,7 +143,8 @@ class TableFiles(Reader):
         )
         has_label = {file.path: self._has_label(file) for file in training.of_split("test")}
         without = [file.name for file in training.of_split("test") if not has_label[file.path]]
-        note = f"left out {', '.join(without)}: no column {self.test_label or self.label!r} (--reader.test-label)"
+        label = self.test_label or self.label
+        note = f"left out {', '.join(without)}: no labels in a column {label!r} (--reader.test-label)"
         return _Files(
             training.of_split(None, "train"),
             (*(file for file in training.of_split("test") if has_label[file.path]), *test.files),
@@ -146,9 +153,13 @@ class TableFiles(Reader):
         )
 
     def _has_label(self, file: SourceFile) -> bool:
+        """Whether a test file has labels in its first rows; the hub writes −1 where there are none."""
         columns = TableColumns((self.label,), {}, self.label, self.test_label)
-        first = next(iter(self.batches(file.path)))
-        return self.label in columns.of_test(first, file).table.schema.names
+        table = columns.of_test(next(iter(self.batches(file.path))), file).table
+        if self.label not in table.schema.names:
+            return False
+        labels = table.column(self.label).to_pylist()
+        return not labels or any(label is not None and label not in ("", -1, "-1") for label in labels)
 
     def _held_out(self, files: _Files, columns: TableColumns) -> Iterator[tuple[str, Batch]]:
         for file, batch in self.batches_of(files.test):

@@ -92,6 +92,11 @@ class Tabular(TableFiles):
         return tuple((option, name) for option, name in named if name is not None)
 
     @property
+    def may_be_objects(self) -> tuple[str | None, ...]:
+        """Encoded images, as Hugging Face has them: bytes and path; what a language model answers and is to answer."""
+        return (self.image, *((self.text, self.label) if self.target == "response" else ()))
+
+    @property
     def names_say_splits(self) -> bool:
         """Unless a column does."""
         return self.split is None

@@ -69,6 +69,7 @@ def test_the_usual_counts_unless_another_splits_better(lines, label, delimiter):
     [
         (["1,5", "2,25"], False, True),
         (["1.234,5", "12", "3"], False, True),
+        (["1 234,5", "12\u00a0345", "1\u202f234"], False, True),
         (["-1,5e-3", ",5"], False, True),
         (["1", "2"], False, False),
         (["1", "2"], True, True),

@@ -165,6 +165,20 @@ def test_a_decimal_comma_is_a_point(read, tmp_path, options):
     assert ("--reader.decimal ','" in _notes(ingested)) == ("decimal" not in options)
 
 
+def test_thousands_may_be_parted_by_spaces(read, tmp_path):
+    rows = [f"1{space}2{i:02},5;{'xy'[i % 2]}\n" for i in range(N) for space in (" ", "\u00a0", "\u202f")]
+    (tmp_path / "a.csv").write_text("a;label\n" + "".join(rows))
+    assert read(Csv(path=tmp_path / "a.csv")).column("a")[:4] == [1200.5, 1200.5, 1200.5, 1201.5]
+
+
+def test_quotes_may_be_characters_like_any_other(read, tmp_path):
+    (tmp_path / "a.tsv").write_text("text\tlabel\n" + "".join(f'"{i} open\t{"xy"[i % 2]}\n' for i in range(N)))
+    ingested = read(Csv(path=tmp_path / "a.tsv", text="text", quotes=False))
+    assert ingested.column("text")[3] == '"3 open'
+    with pytest.raises(BadInput, match=r"--reader.quotes false"):
+        read(Csv(path=tmp_path / "a.tsv", text="text"))
+
+
 def test_labels_and_texts_with_a_comma_stay_as_they_are(read, tmp_path):
     rows = [f"{i},5;{'3,5' if i % 2 else '4,5'};{i},25\n" for i in range(N)]
     (tmp_path / "a.csv").write_text("a;label;name\n" + "".join(rows))

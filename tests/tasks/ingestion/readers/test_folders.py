@@ -73,7 +73,18 @@ def test_a_test_file_without_labels_is_named_and_left_out(read, tmp_path, kind):
             pq.write_table(pa.Table.from_pylist(own), root / f"{name}.parquet")
     ingested = read({"csv": Csv, "jsonl": Jsonl, "parquet": Parquet}[kind](path=root))
     assert _splits(ingested) == {f"train.{kind}": {"train", "test"}}
-    assert f"left out test.{kind}: no column 'label' (--reader.test-label)" in _notes(ingested)
+    assert f"left out test.{kind}: no labels in a column 'label' (--reader.test-label)" in _notes(ingested)
+
+
+@pytest.mark.parametrize("nothing", [None, -1])
+def test_a_test_file_whose_labels_say_nothing_has_none(read, tmp_path, nothing):
+    (tmp_path / "data").mkdir()
+    for name, labels in (("train", [0, 1]), ("test", [nothing, nothing])):
+        table = pa.table({"a": range(N), "label": pa.array(labels * (N // 2), pa.int64())})
+        pq.write_table(table, tmp_path / "data" / f"{name}-00000-of-00001.parquet")
+    ingested = read(Parquet(path=tmp_path / "data"))
+    assert ingested.samples.num_rows == N
+    assert "left out test-00000-of-00001.parquet" in _notes(ingested)
 
 
 @pytest.mark.parametrize("as_option", [True, False])
