@@ -22,6 +22,7 @@ from tasks.ingestion.two_passes import (
     check_share,
     limit_rows,
     spool_rows,
+    with_notes,
     write_rejects,
     write_shards,
 )
@@ -40,14 +41,15 @@ def ingest(run: Run, reader: Reader, options: Ingestion) -> Artefact:
 
     Returns:
         Facts: payload, classes (given labels, sorted), target (what labels say, if not classes), splits, rows, rejects
-        by reason, inputs with their kinds (of tables), unused columns with the reasons, duplicates, contradictions
-        (samples whose inputs bear another label elsewhere), label_forms, case_variants, doubtful_labels,
-        untested_classes, repeats (different inputs of a table of few), planted flips, cut (texts longer than networks
-        read, of text).
+        by reason, inputs with their kinds (of tables), unused columns with the reasons, notes (what was left out of the
+        source or taken for granted, if anything), duplicates, contradictions (samples whose inputs bear another label
+        elsewhere), label_forms, case_variants, doubtful_labels, untested_classes, repeats (different inputs of a table
+        of few), planted flips, cut (texts longer than networks read, of text).
     """
     inputs, came = reader.open()
     with run.draft("samples") as draft:
-        table = settle(inputs, limit_rows(came, reader.limit), draft.folder)
+        notes: list[str] = []
+        table = settle(inputs, limit_rows(with_notes(came, notes), reader.limit), draft.folder)
         where, has_classes = f"reader {reader.kind}", reader.says[0] == "class"
         path = draft.folder / "spool.parquet"
         spooled = spool_rows(table.chunks, table.payload, reader.no_label if has_classes else None, path)
@@ -78,6 +80,7 @@ def ingest(run: Run, reader: Reader, options: Ingestion) -> Artefact:
             contradictions=contradictions_of(copies),
             **label_facts(survey, spooled.label_forms),
             **({"repeats": spool.drawn.distinct} if spool.drawn.are_repeats else {}),
+            **({"notes": notes} if notes else {}),
             **facts,
         )
 

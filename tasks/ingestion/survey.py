@@ -126,16 +126,18 @@ def _ask_classes(db: duckdb.DuckDBPyConnection, survey: Survey) -> None:
     """The classes that can be learned, and the rows of those that cannot."""
     by_label = "SELECT label, count(*) FILTER (split = 'train'), count(*) FROM spool GROUP BY label"
     counts = db.execute(by_label).fetchall()
+    unheard = {label: "class not in train" for label, train, total in counts if train == 0 and total > 1}
     unlearnable = {
         label: "class seen once" if total == 1 else "class with fewer than two training samples"
         for label, train, total in counts
-        if train < 2
+        if train < 2 and label not in unheard
     }
-    learnable = sorted((label for label, *_ in counts if label not in unlearnable), key=_class_order)
+    learnable = sorted((label for label, train, _ in counts if train >= 2), key=_class_order)
     survey.target = Target(classes=tuple(learnable))
     survey.untested = _untested(db, learnable)
     detail = "class {!r} cannot be learned from one sample and checked on another"
     _drop(db, survey, unlearnable, detail)
+    _drop(db, survey, unheard, "no training sample is of class {!r}")
 
 
 def _untested(db: duckdb.DuckDBPyConnection, classes: list[str]) -> list[str]:

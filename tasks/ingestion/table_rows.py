@@ -14,6 +14,7 @@ import pyarrow as pa
 from tasks.core.errors import BadInput
 from tasks.dataset.payload import Payload
 from tasks.dataset.targets import TargetKind
+from tasks.ingestion.column_names import shown_names, typed_names
 from tasks.ingestion.columns import as_images, as_text, as_texts, cast
 from tasks.ingestion.label_column import ignore_rejects, labels_of
 from tasks.ingestion.readers import Chunk, Reject
@@ -31,6 +32,10 @@ class Batch:
     table: pa.RecordBatch
     rows: np.ndarray
     rejects: list[Reject] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
+    """What is to be told about the source."""
+    objects: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Columns of objects that stand in the table as text, each with the paths of their values."""
 
 
 @dataclass(frozen=True)
@@ -119,22 +124,32 @@ def chunk_of(batch: Batch, mapping: Mapping, roles: Roles, split: str | None) ->
         source_id=text(roles.id),
         rejects=sieve.rejects,
         unused=mapping.unused | _late(batch, mapping, roles),
+        notes=batch.notes,
     )
 
 
 def _check_columns(batch: Batch, mapping: Mapping) -> None:
     missing = set(mapping.required) - set(batch.table.schema.names)
     if missing:
-        raise lacks_columns(batch.source, sorted(missing), batch.table.schema.names)
+        common = [name for name in mapping.required if name not in missing]
+        raise lacks_columns(batch.source, sorted(missing), batch.table.schema.names, common)
 
 
-def lacks_columns(source: str, missing: list[str], present: list[str]) -> BadInput:
-    """A file lacks what the first one has."""
+def lacks_columns(source: str, missing: list[str], present: list[str], common: list[str]) -> BadInput:
+    """A file lacks what the first one has.
+
+    Args:
+        source: the file.
+        missing: columns.
+        present: columns.
+        common: inputs that every file has.
+    """
     return BadInput(
         where=source,
         expected=f"columns {', '.join(missing)}, as the first file has",
-        got=", ".join(present[:20]),
-        do="Give every file the same columns.",
+        got=shown_names(present[:20]),
+        do="Give every file the same input columns"
+        + (f", or name those that all have: --reader.features {typed_names(common)}." if common else "."),
     )
 
 
@@ -156,8 +171,9 @@ def _extra_columns(batch: Batch, mapping: Mapping) -> dict[str, pa.Array]:
     Of a table whose roles are not settled they are as they came, and one that a file lacks is not there.
     """
     columns: dict[str, pa.Array] = {}
+    present = set(batch.table.schema.names)
     for name, kind in mapping.carried.items():
-        if name in batch.table.schema.names:
+        if name in present:
             column = batch.table.column(name)
             columns[own_name(name)] = (
                 column if mapping.payload is None else as_carried(column, kind, batch.source, name)

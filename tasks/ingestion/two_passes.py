@@ -47,6 +47,13 @@ class Ingestion(Component):
 # ---- first pass: validate, hash, spool ---------------------------------------------------------------------------
 
 
+def with_notes(chunks: Iterator[Chunk], notes: list[str]) -> Iterator[Chunk]:
+    """The chunks, while what they have to tell is added to ``notes``, each thing once."""
+    for chunk in chunks:
+        notes += [note for note in chunk.notes if note not in notes]
+        yield chunk
+
+
 def limit_rows(chunks: Iterator[Chunk], limit: int | None) -> Iterator[Chunk]:
     """At most ``limit`` rows of the training source; a separate test source is read whole."""
     count = 0

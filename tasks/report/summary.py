@@ -89,6 +89,7 @@ class Summary:
             f"inputs {_input_format(payload)}{_columns(payload['columns'])}"
         ]
         lines += _inputs_lines(facts.get("inputs"), encoded="encoders" in payload)
+        lines += facts.get("notes", [])
         lines += _unused_lines(facts.get("unused"))
         rejects = facts["rejects"]
         lines.append(

@@ -9,9 +9,8 @@ here, once, rows are judged in tasks/ingestion/table_rows.py, values converted i
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
-from pathlib import Path
+from itertools import chain
 from typing import Any, Self
 
 import pyarrow as pa
@@ -22,27 +21,21 @@ from tasks.dataset import images
 from tasks.dataset.payload import Payload
 from tasks.dataset.targets import TargetKind
 from tasks.dataset.tokenizer import HASHED_WORDS
+from tasks.ingestion.column_names import check_named, shown_names
 from tasks.ingestion.columns import image_bytes, input_type, is_list
 from tasks.ingestion.label_column import check_labels
 from tasks.ingestion.label_forms import NO_LABEL
-from tasks.ingestion.readers import Chunk, Reader, existing_path, files_below
+from tasks.ingestion.readers import Chunk
+from tasks.ingestion.readers.table_files import OpenTable, TableFiles
 from tasks.ingestion.table_options import MISSING, TableOptions
-from tasks.ingestion.table_rows import Batch, Mapping, Roles, chunk_of, own_name
+from tasks.ingestion.table_rows import Mapping, Roles, chunk_of, own_name
 from tasks.ingestion.text_tokens import TextTokens
 
 
-class Tabular(Reader):
+class Tabular(TableFiles):
     """Base of the readers of tables."""
 
     kind: Any = None
-    path: Path = Field(description="The file, or a folder of files of this format.")
-    test_path: Path | None = Field(default=None, description="File or folder of test samples.")
-    reference_path: Path | None = Field(
-        default=None,
-        description="File or folder of samples to refer to, as split validation: trusted ones, or of the domain that "
-        "the model is meant for. Nothing is trained on them; detectors ocsvm and of influence compare with them.",
-    )
-    label: str = Field(default="label", description="Column of labels. Of classes: text, integers or booleans.")
     target: TargetKind = Field(
         default="class",
         description="What a label says. class: one of several. number: a number, for regression. labels: any number of "
@@ -87,6 +80,24 @@ class Tabular(Reader):
         return self
 
     @property
+    def named(self) -> tuple[tuple[str, str], ...]:
+        """Every option that names a column, with the column."""
+        options = ("label", "id", "split", "group", "clean_label", "image", "text", "text_b")
+        named = [(option.replace("_", "-"), getattr(self, option)) for option in options]
+        named += [("features", name) for name in self.features or ()]
+        return tuple((option, name) for option, name in named if name is not None)
+
+    @property
+    def may_be_objects(self) -> tuple[str | None, ...]:
+        """Encoded images, as Hugging Face has them: bytes and path; what a language model answers and is to answer."""
+        return (self.image, *((self.text, self.label) if self.target == "response" else ()))
+
+    @property
+    def names_say_splits(self) -> bool:
+        """Unless a column does."""
+        return self.split is None
+
+    @property
     def says(self) -> tuple[TargetKind, str]:
         """As the options say."""
         return self.target, self.separator
@@ -103,37 +114,19 @@ class Tabular(Reader):
             return files
         return f"{files} {self.tokens.tokenizer_now().digest}"
 
-    def batches(self, path: Path) -> Iterator[Batch]:
-        """The source's rows, in order. At least one batch, with the source's columns, even when it has no rows."""
-        raise TypeError(f"{type(self).__name__} must define batches()")
-
     def open(self) -> tuple[Payload | TableOptions, Iterator[Chunk]]:
         """Map the columns by the first batch and stream the rest."""
-        path = existing_path(self.path, f"a file or folder of kind {self.kind}")
-        batches = self.batches(path)
-        first = next((batch for batch in batches if batch.table.num_rows or batch.rejects), None)
-        if first is None:
-            raise BadInput(where=str(path), expected="rows", got="none", do="The source is empty; check the path.")
-        mapping = self.map_columns(first.table, str(path))
-        inputs = mapping.payload or self.table_options(first.table, str(path))
-        return inputs, self._chunks(first, batches, mapping)
+        table = self.open_table()
+        mapping = self.map_columns(table.first.table, table.where)
+        inputs = mapping.payload or self.table_options(table.first.table, table.where)
+        return inputs, self._chunks(table, mapping)
 
-    def files(self) -> list[Path]:
-        """Every source file, training first."""
-        return files_below(self.path) + files_below(self.test_path) + files_below(self.reference_path)
-
-    def _chunks(self, first: Batch, rest: Iterator[Batch], mapping: Mapping) -> Iterator[Chunk]:
-        split = None if self.test_path is None else "train"
-        yield chunk_of(first, mapping, self.roles, split)
-        for batch in rest:
+    def _chunks(self, table: OpenTable, mapping: Mapping) -> Iterator[Chunk]:
+        for batch in chain((table.first,), table.rest):
+            yield chunk_of(batch, mapping, self.roles, table.split)
+        for split, batch in table.held_out:
+            self._check_names(batch.table.schema.names, batch.source)
             yield chunk_of(batch, mapping, self.roles, split)
-        for split, source in (("test", self.test_path), ("validation", self.reference_path)):
-            if source is None:
-                continue
-            path = existing_path(source, f"a file or folder of kind {self.kind}")
-            for batch in self.batches(path):
-                self._check_names(batch.table.schema.names, str(path))
-                yield chunk_of(batch, mapping, self.roles, split)
 
     # ---- roles -------------------------------------------------------------------------------------------------
 
@@ -207,22 +200,11 @@ class Tabular(Reader):
             raise BadInput(
                 where=where,
                 expected="distinct column names",
-                got=", ".join(sorted({name for name in present if present.count(name) > 1})) + " more than once",
+                got=shown_names(sorted({name for name in present if present.count(name) > 1})) + " more than once",
                 do="Rename the columns.",
             )
+        check_named(self.named, present, {}, where)
         roles = self.roles.columns
-        option_names = [*self.roles.columns, self.image, self.text, self.text_b, *(self.features or [])]
-        for name in option_names:
-            if name is not None and name not in present:
-                near = difflib.get_close_matches(name, present, n=1)
-                raise BadInput(
-                    where=where,
-                    expected=f"a column {name!r}",
-                    got=f"columns {', '.join(present[:20])}{' …' if len(present) > 20 else ''}",
-                    do=f"Did you mean {near[0]!r}?"
-                    if near
-                    else "Map the columns by name (label, features, image, text …).",
-                )
         inputs = self.features or [name for name in (self.text, self.text_b) if name]
         wrong = sorted({name for name in inputs if inputs.count(name) > 1 or name in {*roles, self.image}})
         if wrong:
