@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from pydantic import Field, model_validator
 from pydantic_settings import CliPositionalArg
 
@@ -42,8 +44,30 @@ class Inspect(Options):
             raise BadConfig(
                 where="gradsieve inspect", expected="a source", got="none", do="Name it: gradsieve inspect iris.csv"
             )
+        _spare_pandas()
         reader = InspectConfig.model_validate(options).reader.component
         print(text_of(inspect(reader), str(getattr(reader, "path", reader.kind))))
+
+
+class _NoPandas:
+    """A finder of modules that finds no pandas."""
+
+    @staticmethod
+    def find_spec(name: str, *_: Any) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError(name)
+
+
+def _spare_pandas() -> None:
+    """Let pyarrow take it that there is no pandas.
+
+    It would import it at its first scalar, for a good part of the time that a look may take. It asks once.
+    """
+    sys.meta_path.insert(0, _NoPandas)  # type: ignore[arg-type]
+    try:
+        pa.scalar(0)
+    finally:
+        sys.meta_path.remove(_NoPandas)  # type: ignore[arg-type]
 
 
 def text_of(seen: Inspection, source: str) -> str:

@@ -1,7 +1,7 @@
 """What a run would make of a source: the role of every column, the labels, what would be rejected or refused.
 
-Nothing is written but a spool that is thrown away, and nothing is imported that a look needs not: it answers within two
-seconds of a core. Of a source beyond ``MOST_BYTES`` the first rows are looked at, and that is said.
+Nothing is written but a spool that is thrown away, and nothing is imported that a look needs not, so that it answers
+within two seconds of a core. Of a source beyond ``MOST_BYTES`` the first rows are looked at, and that is said.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -26,9 +26,11 @@ from tasks.ingestion.roles import Column
 from tasks.ingestion.settle import columns_as_told
 from tasks.ingestion.table_options import TableOptions
 from tasks.ingestion.told_columns import columns_beside
+from tasks.ingestion.two_passes import limit_rows
 
-MOST_BYTES = 50_000_000
-"""Of source files: beyond them the first rows stand for all. In memory as many bytes of those are looked at."""
+MOST_BYTES = 16_000_000
+"""Of source files: beyond them as many bytes of the first rows stand for all. A second of a core reads no more."""
+_MOST_ROWS = 500_000
 
 
 class InspectConfig(BaseModel):
@@ -62,10 +64,14 @@ def inspect(reader: Reader) -> Inspection:
     Raises:
         BadInput: the source is missing or unreadable, or lacks a column that an option names.
     """
-    inputs, came = reader.open()
     seen = Inspection()
     size = sum(path.stat().st_size for path in reader.files() if path.is_file())
-    chunks = _watched(came, seen, MOST_BYTES if size > MOST_BYTES else None)
+    is_large = size > MOST_BYTES
+    if is_large:
+        reader = reader.model_copy(update={"limit": min(reader.limit or _MOST_ROWS, _MOST_ROWS)})
+    inputs, came = reader.open()
+    chunks = _watched(limit_rows(came, reader.limit), seen, MOST_BYTES if is_large else None)
+    seen.whole = not is_large
     if isinstance(inputs, Payload):
         unused: dict[str, str] = {}
         for chunk in chunks:
@@ -86,7 +92,6 @@ def _watched(chunks: Iterator[Chunk], seen: Inspection, most: int | None) -> Ite
     taken = 0
     for chunk in chunks:
         if most is not None and taken > most:
-            seen.whole = False
             return
         taken += sum(column.nbytes for column in chunk.payload.values())
         seen.rows += len(chunk.rows) + len(chunk.rejects)
