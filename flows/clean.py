@@ -12,7 +12,7 @@ from tasks.decision.budget_search import Search
 from tasks.pipeline.artefacts import Run, artefact_list
 from tasks.pipeline.dataset_lock import DatasetLock
 from tasks.pipeline.workers import each, workers
-from tasks.training.base_run import base_for
+from tasks.training.base_run import base_for, payload_of_base
 from tasks.versions.publication import history_of
 
 
@@ -27,7 +27,7 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
     run = Run.start(config.lake, name, config.memory_gib)
     with run, DatasetLock(run, name) as lock, workers(config.runner) as pool:
         history = history_of(run, config.store, name)
-        samples = steps.ingest(run, reader, config.ingestion)
+        samples = steps.ingest(run, reader, config.ingestion, payload_of_base(run, config.base, name))
         check_splits(samples, config.splits)
         base = base_for(run, config.base, name, samples, config.folds, recipe, config.drift)
         folds_and_votes = deal(run, config, samples, base)

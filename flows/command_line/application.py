@@ -1,5 +1,6 @@
 """The ``gradsieve`` command line, generated from the configuration models.
 
+    gradsieve inspect    what clean would make of a source
     gradsieve clean      find, verify, publish
     gradsieve compare    which detector, which budget, on labels known to be wrong
     gradsieve trace      which training samples shaped the answers to a recorded run's queries
@@ -29,6 +30,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, CliApp, CliSubCommand, CliToggleFlag, SettingsConfigDict
 
 from flows.command_line.flow_commands import CONFIGURATIONS, Clean, Compare, Maintain, Reproduce, Trace
+from flows.command_line.inspect import Inspect
 from flows.command_line.lake_commands import Index, Runs, Show, Sql
 from flows.command_line.options import from_file, with_options
 from flows.command_line.review import ReviewCommand
@@ -39,6 +41,7 @@ from flows.command_line.watch import WatchCommand
 from tasks.core.errors import GradsieveError
 
 _COMMANDS = (
+    "inspect",
     "clean",
     "compare",
     "trace",
@@ -70,6 +73,7 @@ def application() -> type[BaseSettings]:
             cli_avoid_json=True,
             cli_parse_none_str="null",
         )
+        inspect: CliSubCommand[with_options(Inspect)] = Field(description="What would clean make of a source?")  # type: ignore[valid-type]
         clean: CliSubCommand[with_options(Clean)] = Field(description="Find, verify, publish.")  # type: ignore[valid-type]
         compare: CliSubCommand[with_options(Compare)] = Field(description="Which detector, which budget?")  # type: ignore[valid-type]
         trace: CliSubCommand[with_options(Trace)] = Field(description="Which samples shaped an answer?")  # type: ignore[valid-type]

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.core.errors import BadInput
+from tasks.core.progress import LOGGER
 from tasks.dataset.encoders import ColumnEncoder, cells
 from tasks.dataset.encoders.boolean import Boolean
 from tasks.dataset.encoders.category import Category
@@ -28,7 +29,9 @@ from tasks.ingestion.spool import Spool
 _RARE_ROWS, _RARE_SHARE = 3, 1 / 200
 
 
-def with_encoders(payload: Payload, stored: list[StoredColumn], spool: Spool, where: str) -> Payload:
+def with_encoders(
+    payload: Payload, stored: list[StoredColumn], spool: Spool, where: str, known: Payload | None = None
+) -> Payload:
     """The payload with its encoders; as it is where all inputs are numbers and none is missing.
 
     Args:
@@ -36,15 +39,25 @@ def with_encoders(payload: Payload, stored: list[StoredColumn], spool: Spool, wh
         stored: the columns.
         spool: the rows, with their splits.
         where: the source, for messages.
+        known: the payload of a base: its encoders are kept as long as they serve, so that its networks do. The log says
+            why, where they do not; the base is then none, as every run with a base checks.
 
     Raises:
         BadInput: the option shape asks for another number of values.
     """
     by_name = {one.column.name: one for one in stored}
     used = [by_name[name] for name in payload.columns if name in by_name]
-    if all(one.is_plain for one in used):
+    is_plain = all(one.is_plain for one in used)
+    if is_plain and known is None:
         return payload
     encoders = tuple(_fitted(one, spool) for one in used)
+    if known is not None:
+        reason = _why_anew(payload, known, encoders)
+        if reason is None:
+            return known
+        LOGGER.info("encoders are fitted anew: %s", reason)
+        if is_plain:
+            return payload
     width = sum(encoder.width for encoder in encoders)
     if len(payload.shape) > 1 and int(np.prod(payload.shape)) != width:
         raise BadInput(
@@ -70,6 +83,21 @@ def _fitted(stored: StoredColumn, spool: Spool) -> ColumnEncoder:
     if column.kind == "date":
         return _date_parts(name, column.form, spool)
     return HashedText(indicator=any(part.null_count for part in spool.training_cells(name)))
+
+
+def _why_anew(payload: Payload, known: Payload, encoders: tuple[ColumnEncoder, ...]) -> str | None:
+    """Why a base's encoders do not serve any more; None if they do."""
+    if known.columns != payload.columns:
+        return "the inputs are other columns than the base's"
+    if len(known.encoders) != len(encoders):
+        return "the base's inputs were all numbers, and none was missing"
+    for name, before, now in zip(payload.columns, known.encoders, encoders, strict=True):
+        if type(before) is not type(now) or before.reads != now.reads:
+            return f"column {name} is of another kind than the base's"
+        new = [word for word in now.knows if word not in before.knows]
+        if new:
+            return f"column {name} has what the base's had not: {', '.join(new[:5])}"
+    return None
 
 
 def _number(name: str, form: str | None, spool: Spool) -> Number:

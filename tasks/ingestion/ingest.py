@@ -6,10 +6,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from tasks.dataset.payload import Payload
 from tasks.ingestion.copies import contradictions_of, copies_of
 from tasks.ingestion.fit_encoders import with_encoders
 from tasks.ingestion.label_forms import DOUBTFUL, LabelForms, case_variants
 from tasks.ingestion.label_noise import label_noise_of
+from tasks.ingestion.leaks import with_leaks
 from tasks.ingestion.readers import Reader
 from tasks.ingestion.settle import settle
 from tasks.ingestion.splits import draw_splits
@@ -31,13 +33,19 @@ from tasks.pipeline.step import step
 
 
 @step("ingest {reader.kind}")
-def ingest(run: Run, reader: Reader, options: Ingestion) -> Artefact:
+def ingest(run: Run, reader: Reader, options: Ingestion, known: Payload | None = None) -> Artefact:
     """Read a source into ``samples/*.parquet``, ``rejects.parquet`` and ``columns.parquet``.
 
     Three streaming passes: the first spools a table as it came, on all of which the roles of its columns are settled;
     the second validates, hashes and spools; the third, knowing all labels and all hashes, draws splits, names
     duplicates, drops classes nobody can learn, plants noise if asked, and writes the final shards. Samples with the
     same inputs stand in ``copies.parquet``.
+
+    Args:
+        run: whose samples.
+        reader: of the source.
+        options: how samples are checked and laid out.
+        known: the payload of a base, whose encoders are kept as long as they serve.
 
     Returns:
         Facts: payload, classes (given labels, sorted), target (what labels say, if not classes), splits, rows, rejects
@@ -59,11 +67,13 @@ def ingest(run: Run, reader: Reader, options: Ingestion) -> Artefact:
         rejects = spooled.rejects + survey.rejects
         check_share(run, rejects, spooled.read, options.max_rejects)
         check_classes(survey, spooled.read, where)
-        payload = with_encoders(table.payload, table.stored, spool, where)
+        payload = with_encoders(table.payload, table.stored, spool, where, known)
         label_noise = label_noise_of(spool, survey, reader.noise, payload)
         facts = write_shards(spool, survey, payload, label_noise, draft.path, options.shard_rows)
         write_rejects(rejects, draft.path("rejects.parquet", len(rejects)))
         columns = table.columns or columns_beside(payload, spooled.unused)
+        if table.columns and has_classes:
+            columns = with_leaks(columns, table.stored_names, spool)
         if columns:
             write_columns(columns, draft.path("columns.parquet", len(columns)))
         path.unlink()

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.core.errors import BadInput
+from tasks.dataset.encoders import cells
 from tasks.dataset.targets import TargetKind
 from tasks.dataset.targets.labels import set_text
 from tasks.dataset.targets.number import NUMBER, number_text
@@ -72,7 +73,7 @@ def _may_be_numbers(column: pa.Array) -> bool:
     """Numbers, or text of which some is one."""
     if is_text(column.type):
         text = pc.drop_null(as_text(column))
-        return not len(text) or bool(pc.any(pc.match_substring_regex(text, NUMBER)).as_py())
+        return not len(text) or bool(pc.any(pc.match_substring_regex(text, NUMBER)).as_py()) or _form(text) is not None
     kind = column.type
     return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
 
@@ -95,13 +96,24 @@ def _numbers(column: pa.Array, name: str, reject: RejectRows) -> pa.Array:
         numbers = column.cast(pa.float64(), safe=False)
     else:
         text = as_text(column)
-        fits = pc.fill_null(pc.match_substring_regex(text, NUMBER), fill_value=True)
+        plain = pc.fill_null(pc.match_substring_regex(text, NUMBER), fill_value=True)
+        form = None if pc.all(plain).as_py() else _form(text.filter(pc.invert(plain)))
+        written = cells.written_numbers(text, form) if form else pa.nulls(len(text), pa.float64())
+        fits = pc.or_(plain, written.is_valid())
         reject(pc.invert(fits).to_numpy(zero_copy_only=False), "not a number", f"label column {name}", text)
-        numbers = pc.if_else(fits, text, pa.scalar(None, pa.string())).cast(pa.float64())
+        numbers = pc.if_else(plain, text, pa.scalar(None, pa.string())).cast(pa.float64())
+        numbers = pc.if_else(plain, numbers, written)
     # Networks see float32: what overflows there is infinite.
     finite = pc.fill_null(pc.is_finite(numbers.cast(pa.float32(), safe=False)), fill_value=True)
     reject(pc.invert(finite).to_numpy(zero_copy_only=False), "NaN or infinite", f"label column {name}")
     return number_text(pc.if_else(finite, numbers, pa.scalar(None, pa.float64())))
+
+
+def _form(text: pa.Array) -> str | None:
+    """How most of these words are written as numbers, ``12,345`` or ``1.234,5``; None if they are not."""
+    counts = {form: pc.sum(cells.is_written(text, form)).as_py() or 0 for form in cells.FORMS}
+    form = max(counts, key=lambda form: counts[form])
+    return form if counts[form] * 2 > len(text) - text.null_count else None
 
 
 def _sets(column: pa.Array, separator: str, name: str, reject: RejectRows) -> pa.Array:

@@ -25,6 +25,16 @@ _NUMBERS = 0.9
 _ID = re.compile(r"(?i:(?:.*[\W_])?(?:id|ids|uid|uuid|guid))|.*[a-z]I[dD]", re.DOTALL)
 
 
+_READ_AS = {
+    "number": "as it is",
+    "numbers": "side by side",
+    "written number": "written as people write numbers",
+    "boolean": "yes is 1, no is 0",
+    "category": "few values: a column for each",
+    "hashed text": "many values that repeat: hashed n-grams of characters",
+    "text": "hashed n-grams of characters",
+    "date": "as its parts",
+}
 CONSTANT = "the same value in every row"
 
 
@@ -65,6 +75,7 @@ def role_of(
         # give every sample another name on the day when one is not.
         told = CONSTANT
     distinct, missing = statistics.distinct, statistics.missing
+    told = told or _READ_AS.get(kind, "")
     if options.features:
         if name in options.features:
             return Column(name, "input", kind, distinct, missing, told, form)
@@ -94,7 +105,7 @@ def _kind_of(types: list[pa.DataType], profile: Profile, statistics: Statistics)
 def _kind_of_words(profile: Profile, statistics: Statistics) -> tuple[Kind, str | None, str]:
     if profile.forms and not profile.typed:
         form = profile.forms[0]
-        told = "written with a decimal comma" if form == "comma" else "written as people write numbers"
+        told = f"{_READ_AS['written number']}{', with a decimal comma' * (form == 'comma')}"
         if len(profile.forms) > 1 and profile.has_commas:
             told += "; a comma is read as between thousands"
         return "written number", form, told

@@ -31,6 +31,8 @@ class Settled:
     """The columns of a table, the inputs first."""
     columns: list[Column] = field(default_factory=list)
     """All columns of its source, the label first."""
+    stored_names: dict[str, str] = field(default_factory=dict)
+    """Column of the source → what samples call it."""
 
 
 def settle(inputs: Payload | TableOptions, chunks: Iterable[Chunk], folder: Path) -> Settled:
@@ -57,7 +59,8 @@ def settle(inputs: Payload | TableOptions, chunks: Iterable[Chunk], folder: Path
         used.sort(key=lambda one: inputs.features.index(one.column.name))
     in_order = [*used, *(one for one in stored if not one.column.is_input)]
     payload = _payload(used, table.spool, inputs)
-    return Settled(payload, _settled(table.spool, in_order, inputs), in_order, _told(table, inputs))
+    names = {column.name: column.name for column in table.columns} | inputs.own_names
+    return Settled(payload, _settled(table.spool, in_order, inputs), in_order, columns_as_told(table, inputs), names)
 
 
 def _settled(spool: RawSpool, stored: list[StoredColumn], options: TableOptions) -> Iterator[Chunk]:
@@ -66,7 +69,7 @@ def _settled(spool: RawSpool, stored: list[StoredColumn], options: TableOptions)
     spool.remove()
 
 
-def _told(table: FirstPass, options: TableOptions) -> list[Column]:
+def columns_as_told(table: FirstPass, options: TableOptions) -> list[Column]:
     """Every column by the name that the source gives it, with those that no sample has."""
     theirs = {ours: name for name, ours in options.own_names.items()}
     columns = [replace(column, name=theirs.get(column.name, column.name)) for column in table.every_column]

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.dataset.payload import Payload
+from tasks.ingestion.leaks import LEAK
 from tasks.ingestion.roles import CONSTANT, Column
 from tasks.pipeline.schemas import COLUMNS
 
@@ -32,11 +33,13 @@ def write_columns(columns: list[Column], path: Path) -> None:
     pq.write_table(pa.Table.from_pylist(rows, schema=COLUMNS), path)
 
 
-def column_facts(columns: list[Column]) -> dict[str, list[dict[str, Any]]]:
-    """``inputs``: each input with its kind; ``unused``: every other column with the reason."""
+def column_facts(columns: list[Column]) -> dict[str, list[Any]]:
+    """``inputs``: each input with its kind; ``unused``: every other column with the reason; ``leaks``: inputs that tell
+    the label by themselves, where there are some."""
     inputs = [{"column": column.name, "kind": described(column)} for column in columns if column.is_input]
     unused = [{"column": column.name, "reason": column.why} for column in columns if is_unused(column)]
-    return {"unused": unused} | ({"inputs": inputs} if inputs else {})
+    leaks = [column.name for column in columns if column.is_input and column.why.endswith(LEAK)]
+    return {"unused": unused} | ({"inputs": inputs} if inputs else {}) | ({"leaks": leaks} if leaks else {})
 
 
 def is_unused(column: Column) -> bool:

@@ -91,6 +91,11 @@ class Summary:
         lines += _inputs_lines(facts.get("inputs"), encoded="encoders" in payload)
         lines += facts.get("notes", [])
         lines += _unused_lines(facts.get("unused"))
+        if facts.get("leaks"):
+            names = ", ".join(map(display_name, facts["leaks"]))
+            lines.append(
+                f"tells the label by itself: {names}; leave it out (reader.features) if it is known only after it"
+            )
         rejects = facts["rejects"]
         lines.append(
             f"{sum(rejects.values()):,} of {facts['rows_read']:,} rows rejected: "

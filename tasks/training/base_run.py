@@ -8,6 +8,7 @@ import yaml
 
 from tasks.core.errors import BadArtefact, BadConfig
 from tasks.core.progress import LOGGER
+from tasks.dataset.payload import Payload, payload_of
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.recorded_run import RecordedRun, reference, stages_of
 from tasks.pipeline.stored_names import inside
@@ -69,6 +70,27 @@ def base_for(
         return reference(run, None)
     LOGGER.info("base auto: built upon %s", base.facts["run"])
     return base
+
+
+def payload_of_base(run: Run, name: str | None, dataset: str) -> Payload | None:
+    """What a base's networks receive, if columns are encoded: its encoders are kept as long as they serve.
+
+    None without a base, and of one without encoders. A base that cannot be read is told by ``base_for``.
+
+    Args:
+        run: whose lake.
+        name: of the base, ``latest``, ``auto`` or None.
+        dataset: whose latest.
+    """
+    record = None if name is None else RecordedRun.newest(run.lake, "latest" if name == AUTO else name, dataset)
+    if record is None:
+        return None
+    try:
+        (samples,) = stages_of(run, reference(run, record.run_id), "samples")
+    except (BadArtefact, ValueError):
+        return None
+    payload = payload_of(samples)
+    return payload if payload.encoders else None
 
 
 def _reason_to_refit(run: Run, base: Artefact, samples: Artefact, folds: int, drift: DriftPolicy) -> str | None:

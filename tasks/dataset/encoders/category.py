@@ -30,6 +30,11 @@ class Category(Encoder):
     others: bool = False
 
     @property
+    def knows(self) -> tuple[str, ...]:
+        """The usual values."""
+        return self.values
+
+    @property
     def width(self) -> int:
         """A column for each value, one for the others, and the indicator."""
         return len(self.values) + self.others + self.indicator

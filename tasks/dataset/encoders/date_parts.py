@@ -36,6 +36,16 @@ class DateParts(Encoder):
     """How text is read; None of dates and times."""
 
     @property
+    def reads(self) -> str:
+        """The form."""
+        return self.form or ""
+
+    @property
+    def knows(self) -> tuple[str, ...]:
+        """The parts."""
+        return self.parts
+
+    @property
     def width(self) -> int:
         """One for each number, two for each circle, and the indicator."""
         return sum(2 if part in _CYCLES else 1 for part in self.parts) + self.indicator

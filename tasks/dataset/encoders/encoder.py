@@ -18,6 +18,16 @@ class Encoder(BaseModel):
     """Whether a column of its own says where the value is missing: where training rows lack some."""
 
     @property
+    def reads(self) -> str:
+        """How cells are read: another encoder's networks serve only where it is the same."""
+        return ""
+
+    @property
+    def knows(self) -> tuple[str, ...]:
+        """What has a column of its own; what is new has none, and a network knows nothing of it."""
+        return ()
+
+    @property
     def width(self) -> int:
         """Values that a cell becomes."""
         raise TypeError(f"{type(self).__name__} must define width")

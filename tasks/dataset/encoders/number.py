@@ -24,6 +24,11 @@ class Number(Encoder):
     """plain: numbers. Else text, and what stands before the fraction: ``$1,234.5`` or ``1.234,5 €``."""
 
     @property
+    def reads(self) -> str:
+        """The form."""
+        return self.form
+
+    @property
     def width(self) -> int:
         """One, and the indicator."""
         return 1 + self.indicator

@@ -17,6 +17,11 @@ class Numbers(Encoder):
     length: int
 
     @property
+    def reads(self) -> str:
+        """So many."""
+        return str(self.length)
+
+    @property
     def width(self) -> int:
         """As many."""
         return self.length

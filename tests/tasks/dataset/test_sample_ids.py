@@ -112,3 +112,20 @@ def test_every_64_bit_seed_has_its_own_numbers(seed):
 
 def test_no_ids_have_no_numbers():
     assert [len(values) for values in uniforms([], 0)] == [0, 0]
+
+
+def test_a_row_keeps_its_id_when_other_rows_lack_a_value():
+    whole = content_hashes([pa.array([1.0, 2.0]), pa.array([3, 4])])
+    with_gap = content_hashes([pa.array([1.0, 2.0, None]), pa.array([3, 4, 5])])
+    assert with_gap[:2] == whole
+    assert with_gap[2] == content_hashes([pa.array([float("nan")]), pa.array([5])])[0]
+
+
+def test_words_beside_numbers_are_told_apart_wherever_they_end():
+    numbers = pa.array([1.0] * 5)
+    first, second = pa.array(["ab", "a", "", None, "a"]), pa.array(["c", "bc", "abc", "abc", "bc"])
+    hashes = content_hashes([numbers, first, second])
+    assert hashes[1] == hashes[4]
+    assert len(set(hashes)) == 4
+    coded = content_hashes([numbers, first.dictionary_encode(), second])
+    assert coded == hashes

@@ -1,0 +1,127 @@
+"""What a run would make of a source: the role of every column, the labels, what would be rejected or refused.
+
+Nothing is written but a spool that is thrown away, and nothing is imported that a look needs not, so that it answers
+within two seconds of a core. Of a source beyond ``MOST_BYTES`` the first rows are looked at, and that is said.
+"""
+
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict, Field
+
+from tasks.core.errors import BadInput
+from tasks.dataset.payload import Payload
+from tasks.ingestion.first_pass import FirstPass, first_pass
+from tasks.ingestion.readers import Chunk, Reader, ReaderChoice
+from tasks.ingestion.roles import Column
+from tasks.ingestion.settle import columns_as_told
+from tasks.ingestion.table_options import TableOptions
+from tasks.ingestion.told_columns import columns_beside
+from tasks.ingestion.two_passes import limit_rows
+
+MOST_BYTES = 16_000_000
+"""Of source files: beyond them as many bytes of the first rows stand for all. A second of a core reads no more."""
+_MOST_ROWS = 500_000
+
+
+class InspectConfig(BaseModel):
+    """What is looked at."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    reader: ReaderChoice = Field(default=ReaderChoice(), description="Where the samples come from.")
+
+
+@dataclass
+class Inspection:
+    """What a look at a source has shown."""
+
+    rows: int = 0
+    whole: bool = True
+    """Whether all rows were looked at."""
+    columns: list[Column] = field(default_factory=list)
+    labels: Counter[str] = field(default_factory=Counter)
+    rejects: Counter[str] = field(default_factory=Counter)
+    """Rows that a run would reject, by reason, as far as one look tells."""
+    refusal: str | None = None
+    """Why a run would refuse the source; None where it would not."""
+
+
+def inspect(reader: Reader) -> Inspection:
+    """Look at a source.
+
+    Args:
+        reader: of the source, with its options.
+
+    Raises:
+        BadInput: the source is missing or unreadable, or lacks a column that an option names.
+    """
+    seen = Inspection()
+    size = sum(path.stat().st_size for path in reader.files() if path.is_file())
+    is_large = size > MOST_BYTES
+    if is_large:
+        reader = reader.model_copy(update={"limit": min(reader.limit or _MOST_ROWS, _MOST_ROWS)})
+    inputs, came = reader.open()
+    chunks = _watched(limit_rows(came, reader.limit), seen, MOST_BYTES if is_large else None)
+    seen.whole = not is_large
+    if isinstance(inputs, Payload):
+        unused: dict[str, str] = {}
+        for chunk in chunks:
+            unused = chunk.unused | unused
+        seen.columns = columns_beside(inputs, unused) or [
+            Column(name, "input", inputs.kind, None, None, "") for name in inputs.own
+        ]
+    else:
+        with tempfile.TemporaryDirectory(prefix="gradsieve-") as folder:
+            _look_at_table(inputs, first_pass(inputs, chunks, Path(folder)), seen)
+    if reader.says[0] == "class":
+        _look_at_classes(seen)
+    return seen
+
+
+def _watched(chunks: Iterator[Chunk], seen: Inspection, most: int | None) -> Iterator[Chunk]:
+    """The chunks up to so many bytes, their labels and rejects counted."""
+    taken = 0
+    for chunk in chunks:
+        if most is not None and taken > most:
+            return
+        taken += sum(column.nbytes for column in chunk.payload.values())
+        seen.rows += len(chunk.rows) + len(chunk.rejects)
+        counts = pc.value_counts(chunk.label)
+        pairs = zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True)
+        for label, count in pairs:
+            if label is None:
+                seen.rejects["missing label"] += count
+            else:
+                seen.labels[label] += count
+        seen.rejects.update(reject.reason for reject in chunk.rejects)
+        yield chunk
+
+
+def _look_at_table(options: TableOptions, table: FirstPass, seen: Inspection) -> None:
+    seen.columns = columns_as_told(table, options)
+    for column in table.columns:
+        profile = table.profiles[column.name]
+        if column.is_input and column.kind == "number" and profile.numbers < profile.values:
+            seen.rejects[f"not a number (column {column.name})"] += profile.values - profile.numbers
+    try:
+        table.check(options)
+    except BadInput as error:
+        seen.refusal = str(error)
+
+
+def _look_at_classes(seen: Inspection) -> None:
+    once = sum(count == 1 for count in seen.labels.values())
+    if once:
+        seen.rejects["class seen once"] += once
+    if seen.refusal is None and len(seen.labels) - once < 2:
+        names = ", ".join(list(seen.labels)[:8]) or "no usable label"
+        seen.refusal = f"expected at least two classes with two samples each, got {len(seen.labels) - once} ({names})"

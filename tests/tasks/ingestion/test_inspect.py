@@ -1,0 +1,109 @@
+"""inspect says at once what a run would make of a source, and a run makes that of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from flows.command_line.application import main
+from tasks.core.errors import BadInput
+from tasks.ingestion import inspect as module
+from tasks.ingestion.ingest import ingest
+from tasks.ingestion.inspect import inspect
+from tasks.ingestion.readers.csv import Csv
+from tasks.ingestion.readers.npz import Npz
+from tasks.ingestion.readers.parquet import Parquet
+from tasks.ingestion.told_columns import column_facts
+from tasks.ingestion.two_passes import Ingestion
+from tasks.pipeline.artefacts import Run
+
+N = 90
+ROWS = [f"{i},{i * i / 7:.3f},{'ab'[i % 2]},{'xy'[i % 2]}" for i in range(N)]
+# What a command imports is asked of a process of its own.
+PROBE = """
+import sys
+from flows.command_line.application import main
+code = main(["inspect", sys.argv[1], "--reader.label", "kind"])
+print([name for name in ("torch", "prefect", "pandas", "sklearn", "scipy") if name in sys.modules], code)
+"""
+
+
+def _csv(path: Path, rows: list[str] = ROWS) -> Path:
+    path.write_text("\n".join([",size,colour,kind", *rows]) + "\n")
+    return path
+
+
+def test_it_says_of_every_column_what_a_run_does(tmp_path):
+    reader = Csv(path=_csv(tmp_path / "a.csv"), label="kind")
+    seen = inspect(reader)
+    artefact = ingest.fn(Run.start(tmp_path / "lake", "a"), reader, Ingestion())
+    assert column_facts(seen.columns)["inputs"] == artefact.facts["inputs"]
+    assert column_facts(seen.columns)["unused"] == artefact.facts["unused"]
+    assert (seen.rows, seen.whole, seen.labels, seen.refusal) == (N, True, {"x": N // 2, "y": N // 2}, None)
+
+
+def test_it_counts_what_a_run_would_reject(tmp_path):
+    rows = [*ROWS[:-4], "1,2,a", "2,many,a,x", "3,4,b,", "5,6,b,lonely"]
+    reader = Csv(path=_csv(tmp_path / "a.csv", rows), label="kind")
+    expected = {"ragged row": 1, "not a number (column size)": 1, "missing label": 1, "class seen once": 1}
+    assert inspect(reader).rejects == expected
+    run = ingest.fn(Run.start(tmp_path / "lake", "a"), reader, Ingestion())
+    assert sum(run.facts["rejects"].values()) == sum(expected.values())
+
+
+def test_it_shows_the_columns_of_a_table_that_a_run_refuses(tmp_path):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"nr": range(N), "kind": ["x", "y"] * (N // 2)}), path)
+    seen = inspect(Parquet(path=path, label="kind"))
+    assert [column.role for column in seen.columns] == ["label", "index"]
+    assert "expected a column to learn from" in (seen.refusal or "")
+    one = inspect(Csv(path=_csv(tmp_path / "b.csv", [row.replace(",y", ",x") for row in ROWS]), label="kind"))
+    assert "two classes" in (one.refusal or "")
+
+
+def test_a_source_that_cannot_be_read_is_an_error_as_it_is_for_a_run(tmp_path):
+    with pytest.raises(BadInput, match="Did you mean 'kind'"):
+        inspect(Csv(path=_csv(tmp_path / "a.csv"), label="kin"))
+
+
+def test_of_a_large_source_the_first_rows_are_looked_at_and_that_is_said(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "a.parquet"
+    numbers = np.random.default_rng(0).normal(size=20_000)
+    pq.write_table(pa.table({"a": numbers, "kind": ["x", "y"] * 10_000}), path)
+    monkeypatch.setattr(module, "MOST_BYTES", 50_000)
+    assert main(["inspect", str(path), "--reader.label=kind"]) == 0
+    assert "a.parquet: the first 8,192 rows, for the source is large" in capsys.readouterr().out
+
+
+def test_arrays_are_looked_at_too(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.zeros((N, 3)), y=np.arange(N) % 3)
+    seen = inspect(Npz(path=tmp_path / "a.npz"))
+    assert (seen.rows, [column.name for column in seen.columns]) == (N, ["x"])
+    assert seen.labels == {"0": 30, "1": 30, "2": 30}
+
+
+def test_the_command_takes_a_bare_path_and_prints_a_line_a_column(tmp_path, capsys):
+    assert main(["inspect", str(_csv(tmp_path / "fruit.csv")), "--reader.label", "kind"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == f"fruit.csv: {N} rows"
+    assert printed[2].split() == ["column", "role", "kind", "values", "missing", "why"]
+    assert [line.split()[:3] for line in printed[3:7]] == [
+        ["kind", "label", "class"],
+        ["''", "index", "number"],
+        ["size", "input", "number"],
+        ["colour", "input", "category"],
+    ]
+    assert printed[-2:] == ["labels: x 45, y 45", "would be read"]
+    assert main(["inspect"]) == 2
+
+
+def test_a_look_imports_neither_prefect_nor_torch_nor_pandas(tmp_path):
+    command = [sys.executable, "-c", PROBE, str(_csv(tmp_path / "a.csv"))]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[] 0"
