@@ -8,6 +8,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import json
+import shlex
 import shutil
 import signal
 import socket
@@ -204,6 +205,12 @@ class Nursery:
                 said.append(stream.read().decode())
         return subprocess.CompletedProcess(["gradsieve", *arguments], code, *said)
 
+    def command_of_runs(self) -> str:
+        """What a worker is to start for each of its runs, so that it comes from here."""
+        return shlex.join(
+            [sys.executable, "-S", str(REPOSITORY / "tests" / "nursery_call.py"), str(self.home), "prefect.engine"]
+        )
+
     def stop(self) -> None:
         """It and all that came from it."""
         os.killpg(self.process.pid, signal.SIGKILL)
@@ -211,19 +218,25 @@ class Nursery:
 
 
 @pytest.fixture(scope="session")
-def gradsieve(server: str) -> Iterator[Command]:
-    """The command line in a process of its own, against the test server (a run then costs two seconds, not fifteen)."""
+def nursery() -> Iterator[Nursery]:
+    """Where processes come from that have everything imported."""
     # The name of a socket is short; that of a test's folder may not be.
     with TemporaryDirectory(prefix="gradsieve-") as home:
-        nursery = Nursery(Path(home), PREFECT_API_URL=server)
-
-        def command(
-            *arguments: str, cwd: Path | None = None, folder: Path | None = None, **more: str
-        ) -> subprocess.CompletedProcess[str]:
-            return nursery.run(arguments, cwd, folder, **more)
-
-        yield command
+        nursery = Nursery(Path(home))
+        yield nursery
         nursery.stop()
+
+
+@pytest.fixture(scope="session")
+def gradsieve(nursery: Nursery, server: str) -> Command:
+    """The command line in a process of its own, against the test server (a run then costs two seconds, not fifteen)."""
+
+    def command(
+        *arguments: str, cwd: Path | None = None, folder: Path | None = None, **more: str
+    ) -> subprocess.CompletedProcess[str]:
+        return nursery.run(arguments, cwd, folder, **({"PREFECT_API_URL": server} | more))
+
+    return command
 
 
 @pytest.fixture(scope="session")

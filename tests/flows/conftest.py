@@ -65,6 +65,11 @@ class Serving:
         """Their ids by their names."""
         return {found["name"]: found["id"] for found in self.ask("deployments/filter")}
 
+    def start_runs_by(self, command: str) -> None:
+        """Have the worker start a run's process by this command."""
+        for deployment in self.deployments.values():
+            self.ask(f"deployments/{deployment}", "PATCH", job_variables={"command": command})
+
     def run(self, deployment: str, **parameters: object) -> str:
         """Ask for a run of it; its id."""
         given = {"parameters": {"config": {"lake": str(self.lake)} | parameters}} if parameters else {}

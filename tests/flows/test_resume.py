@@ -19,7 +19,7 @@ KILLS = 20
 NURSERY = """
 import gc, os, sys
 from pathlib import Path
-import torch, torch._dynamo, pyarrow.acero, pyarrow.parquet, sklearn.datasets
+import torch, pyarrow.acero, pyarrow.parquet, sklearn.datasets
 import prefect.task_engine, prefect.utilities.visualization, scipy.stats, tasks.steps
 from tasks.config import CleanConfig
 from tasks.pipeline.cache_keys import code_digest
