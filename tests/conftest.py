@@ -36,12 +36,13 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 # Files that take a minute and more, the longest first: begun last, one of them would run when all else is done.
 LONG = (
-    "flows/test_operate.py", "flows/test_browser.py", "flows/test_serve.py", "flows/test_clean.py",
-    "flows/test_runners.py", "flows/test_resume.py", "flows/test_gate.py", "flows/test_review.py",
-    "flows/test_main.py", "flows/test_base.py", "flows/test_incremental.py", "flows/test_compare.py",
-    "flows/test_secrets.py", "flows/test_prefect.py", "flows/test_search.py", "flows/test_canaries.py",
-    "flows/test_maintain.py", "flows/test_deployments.py", "tasks/catalogue/test_catalogue.py",
-    "tasks/evaluation/test_reproduce.py",
+    "flows/test_operate.py", "flows/test_serve.py", "flows/test_browser.py", "flows/test_postgres.py",
+    "flows/test_resume.py", "flows/test_runners.py", "flows/test_clean.py", "test_readme.py",
+    "flows/test_main.py", "flows/test_secrets.py", "flows/test_review.py", "flows/test_gate.py",
+    "flows/test_base.py", "flows/test_compare.py", "flows/test_dependence.py", "flows/test_incremental.py",
+    "flows/test_prefect.py", "flows/test_search.py", "flows/test_canaries.py", "flows/test_maintain.py",
+    "flows/test_trace.py", "flows/test_opinions.py", "flows/test_random_review.py", "test_one_file.py",
+    "flows/test_deployments.py", "tasks/catalogue/test_catalogue.py", "tasks/evaluation/test_reproduce.py",
     "tasks/kernels/test_influence.py", "tasks/versions/test_versions.py", "tasks/versions/test_publication.py",
 )  # fmt: skip
 

@@ -94,7 +94,7 @@ class Serving:
         deadline = time.monotonic() + END
         while True:
             try:
-                with urllib.request.urlopen(asked, timeout=10) as answer:  # noqa: S310
+                with urllib.request.urlopen(asked, timeout=END) as answer:  # noqa: S310
                     return json.loads(answer.read() or "null")
             except urllib.error.HTTPError as error:
                 # SQLite is busy; Prefect's own clients ask again as well.

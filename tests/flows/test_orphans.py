@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
 
+from flows.command_line import serve
 from flows.operations.orphans import resume_later
+from flows.operations.server import Services
 from flows.operations.server_api import ServerApi
 
 POOL = "of-orphans"
@@ -72,3 +75,22 @@ def test_one_that_is_to_be_cancelled_is_and_one_whose_process_is_gone_too_often_
         api.ask(f"flow_runs/{often}/set_state", state={"type": "RUNNING"}, force=True)
     resume_later(api, POOL, {cancelling, often})
     assert states(api, cancelling, often) == ["Cancelled", "Crashed"]
+
+
+@pytest.mark.parametrize(("alone", "looks"), [(True, [serve._SETTLED_SECONDS]), (False, [])])
+def test_who_serves_alone_looks_for_them_now_and_then(alone, looks, monkeypatch, tmp_path):
+    seen: list[float] = []
+
+    class Looked(Services):
+        def resume_later(self, runs: set[str] | None = None, settled: float = 0) -> None:
+            seen.append(settled)
+            self.stop_event.set()
+
+        def first_ended(self) -> None:
+            """Of nobody that there is; asked after each look."""
+            self.stop_event.set()
+
+    monkeypatch.setattr(serve, "_LOOK_SECONDS", 0)
+    stop_event = threading.Event()
+    serve._watch_over(Looked("", tmp_path, {}, stop_event, alone), stop_event)
+    assert seen == looks
