@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import zlib
 from collections.abc import Iterator
 from functools import lru_cache
@@ -15,12 +14,12 @@ from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model
 
 from tasks.core.errors import BadConfig, require_package
 from tasks.dataset.pretrained_files import digest_of, locate
+from tasks.dataset.words import EARLIEST, LATEST, words_of
 
 HASHED_WORDS = "words"
-"""The tokenizer that needs no file: words and marks in lower case, each hashed to one of ``vocabulary`` numbers."""
+"""The tokenizer that needs no file: words and marks folded in case, each hashed to one of ``vocabulary`` numbers."""
 
 _PAD, _START, _END, _FIRST = 0, 1, 2, 3
-_WORD = re.compile(r"\w+|[^\w\s]")
 # What tokenizers call padding where their files do not say, and what they end a text with.
 _PADS = ("[PAD]", "<pad>", "<|endoftext|>", "</s>", "<|end_of_text|>")
 _ENDS = ("<|im_end|>", "<|eot_id|>", "</s>", "<|endoftext|>", "<|end_of_text|>", "[SEP]")
@@ -45,11 +44,13 @@ class Tokens(BaseModel):
     """Of prompts: what one begins with, if the tokenizer sets such a mark."""
     between: str | None = None
     """Of prompts and responses: what stands between the two, as part of the prompt."""
+    edition: int | None = None
+    """Of ``words``: how they are parted. None of other tokenizers, and of what was written when there was one way."""
 
     @model_serializer(mode="wrap")
     def _without_what_it_lacks(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = serialize(self)
-        optional = ("end", "start", "between")
+        optional = ("end", "start", "between", "edition")
         return {name: value for name, value in values.items() if name not in optional or value is not None}
 
     @classmethod
@@ -66,7 +67,7 @@ class Tokens(BaseModel):
         """
         if tokenizer == HASHED_WORDS:
             marks = {} if between is None else {"start": _START, "end": _END, "between": between}
-            return cls(tokenizer=tokenizer, digest="", vocabulary=vocabulary, pad=_PAD, **marks)
+            return cls(tokenizer=tokenizer, digest="", vocabulary=vocabulary, pad=_PAD, edition=LATEST, **marks)
         folder = locate(tokenizer, _FILE)
         reads = _open(folder / _FILE)
         vocabulary = 1 + max(reads.get_vocab(with_added_tokens=True).values())
@@ -112,7 +113,7 @@ class Tokens(BaseModel):
         if self.tokenizer == HASHED_WORDS:
             marks = 1 + len(columns)
             return sum(
-                marks + sum(len(_WORD.findall(text)) for text in texts) > length for texts in zip(*columns, strict=True)
+                marks + sum(len(self._words(text)) for text in texts) > length for texts in zip(*columns, strict=True)
             )
         inputs: Any = list(zip(*columns, strict=True)) if len(shape) == 2 else columns[0]
         return sum(len(encoding.ids) > length for encoding in self._tokenizer(None).encode_batch(inputs))
@@ -141,25 +142,29 @@ class Tokens(BaseModel):
     def _plain(self, texts: list[str]) -> list[list[int]]:
         """Ids without the marks that a tokenizer sets around a text."""
         if self.tokenizer == HASHED_WORDS:
-            room = self.vocabulary - _FIRST
-            words = ([_FIRST + zlib.crc32(w.encode()) % room for w in _WORD.findall(text.lower())] for text in texts)
-            return list(words)
+            return [self._hashes(self._words(text)) for text in texts]
         return [e.ids for e in self._tokenizer(None).encode_batch(texts, add_special_tokens=False)]
 
     def _hash(self, texts: tuple[str, ...], length: int) -> tuple[list[int], list[int]]:
         # No text can have more tokens than the length, so the rest of a long one is not even hashed.
-        words = [_WORD.findall(text.lower())[:length] for text in texts]
+        words = [self._words(text)[:length] for text in texts]
         while sum(map(len, words)) + 1 + len(words) > length:
             # The longer gives way first, so that a short question is not lost beside a long answer.
             max(words, key=len).pop()
-        room = self.vocabulary - _FIRST
-        parts = [[_FIRST + zlib.crc32(word.encode()) % room for word in part] for part in words]
+        parts = [self._hashes(part) for part in words]
         ids, segments = [_START], [0]
         for index, part in enumerate(parts):
             ids += [*part, _END]
             segments += [index] * (len(part) + 1)
         missing = length - len(ids)
         return ids + [self.pad] * missing, segments + [0] * missing
+
+    def _words(self, text: str) -> list[str]:
+        return words_of(text, self.edition or EARLIEST)
+
+    def _hashes(self, words: list[str]) -> list[int]:
+        room = self.vocabulary - _FIRST
+        return [_FIRST + zlib.crc32(word.encode()) % room for word in words]
 
     def _tokenizer(self, length: int | None) -> Any:
         folder = locate(self.tokenizer, _FILE)

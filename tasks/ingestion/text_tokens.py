@@ -13,8 +13,8 @@ class TextTokens(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     tokenizer: str = Field(
         default=HASHED_WORDS,
-        description="words: words in lower case, hashed, which needs no file. Else a folder with tokenizer.json, or an "
-        "installed package that carries one.",
+        description="words: words of any script, folded in case and hashed, which needs no file. Else a folder with "
+        "tokenizer.json, or an installed package that carries one.",
     )
     max_length: int = Field(default=128, ge=4, le=8192, description="Tokens a text is cut or padded to.")
     vocabulary: int = Field(default=32_768, ge=16, le=1 << 24, description="Numbers that words are hashed to.")
