@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import cache
-from itertools import pairwise
+from itertools import zip_longest
 from typing import Any
 
 from tasks.core.errors import BadConfig
@@ -20,9 +20,10 @@ def words_of(text: str, edition: int = LATEST) -> list[str]:
     """The words and marks of a text, in order, each as it is hashed.
 
     A word is letters with all their combining marks, digits and underscores. Scripts without spaces between words (Han,
-    kana, Thai, Lao, Khmer, Myanmar …) give each pair of neighbouring characters as users perceive them, a lone
-    character itself. An emoji is one mark, whatever it is composed of. Text is normalised (NFKC), so that no encoding
-    of a word differs from another, and folded in case. ASCII parts as it did in the first edition.
+    kana, Thai, Lao, Khmer, Myanmar …) give each character, as users perceive it, and each pair of neighbours: one tells
+    little of a Thai word, and two are rare where characters are words. An emoji is one mark, whatever it is composed
+    of. Text is normalised (NFKC), so that no encoding of a word differs from another, and folded in case. ASCII parts
+    as it did in the first edition.
 
     Args:
         text: any.
@@ -44,12 +45,13 @@ def words_of(text: str, edition: int = LATEST) -> list[str]:
     folded = unicodedata.normalize("NFKC", patterns.ignored.sub("", text)).casefold()
     words: list[str] = []
     for match in patterns.part.finditer(folded):
-        words += _pairs(patterns.character.findall(match[0])) if match.lastgroup else [match[0]]
+        words += _with_pairs(patterns.character.findall(match[0])) if match.lastgroup else [match[0]]
     return words
 
 
-def _pairs(characters: list[str]) -> list[str]:
-    return characters if len(characters) == 1 else [a + b for a, b in pairwise(characters)]
+def _with_pairs(characters: list[str]) -> list[str]:
+    """Each character and, behind it, the pair that it begins: what is cut at a length loses as much of both."""
+    return [word for a, b in zip_longest(characters, characters[1:]) for word in ((a, a + b) if b else (a,))]
 
 
 class _Patterns:

@@ -31,6 +31,8 @@ class Batch:
     table: pa.RecordBatch
     rows: np.ndarray
     rejects: list[Reject] = field(default_factory=list)
+    nested: frozenset[str] = frozenset()
+    """Columns of a format without types that hold lists or mappings, as JSON text."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,8 @@ def _inputs(batch: Batch, mapping: Mapping, roles: Roles, sieve: Sieve) -> dict[
         column = batch.table.column(name)
         if mapping.payload.kind == "image":
             values = as_images(column, mapping.payload, name, sieve.reject)
+        elif mapping.payload.tokens and mapping.payload.tokens.joined:
+            values = as_text(column, trim=roles.says[0] != "response")
         elif mapping.payload.kind == "tokens":
             values = as_texts(column, name, sieve.reject, trim=roles.says[0] != "response")
         elif is_list(mapping.types[name]):
@@ -142,6 +146,9 @@ def _inputs(batch: Batch, mapping: Mapping, roles: Roles, sieve: Sieve) -> dict[
         else:
             values = as_numbers(column, name, sieve.reject)
         inputs[name] = cast(values, mapping.types[name], batch.source, name)
+    if mapping.payload.tokens and mapping.payload.tokens.joined:
+        missing = np.all([column.is_null().to_numpy(zero_copy_only=False) for column in inputs.values()], axis=0)
+        sieve.reject(missing, "missing value", f"columns {', '.join(inputs)}")
     return inputs
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tasks.dataset.chat_template import Chat
 from tasks.dataset.tokenizer import HASHED_WORDS, Tokens
 
 
@@ -22,6 +23,9 @@ class TextTokens(BaseModel):
         default="\n", max_length=200, description="What a model reads between a prompt and its response."
     )
 
-    def tokenizer_now(self, *, with_response: bool = False) -> Tokens:
+    def tokenizer_now(
+        self, *, with_response: bool = False, joined: int | None = None, chat: Chat | None = None
+    ) -> Tokens:
         """The tokenizer as it is now; of prompts and responses, if they are answered."""
-        return Tokens.of(self.tokenizer, self.vocabulary, between=self.between if with_response else None)
+        between = self.between if with_response else None
+        return Tokens.of(self.tokenizer, self.vocabulary, between=between, joined=joined, chat=chat)

@@ -69,7 +69,10 @@ def _read(file: Path, names: list[str], others: dict[str, Callable[[list[Any]], 
             # Keys that come later are no columns: they are there to be told, without their values.
             late = sorted({key for item in objects for key in item}.difference(names))
             columns += [pa.nulls(len(objects))] * len(late)
-            yield Batch(file.name, pa.RecordBatch.from_arrays(columns, names=[*names, *late]), rows, rejects)
+            table = pa.RecordBatch.from_arrays(columns, names=[*names, *late])
+            nested = {name for item in objects for name, value in item.items() if isinstance(value, list | dict)}
+            as_text = frozenset(name for name in nested if pa.types.is_string(table.schema.field(name).type))
+            yield Batch(file.name, table, rows, rejects, nested=as_text)
 
 
 def _parse(block: list[tuple[int, bytes]]) -> tuple[list[dict[str, Any]], np.ndarray, list[Reject]]:

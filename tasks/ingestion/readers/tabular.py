@@ -10,7 +10,7 @@ here, once, rows are judged in tasks/ingestion/table_rows.py, values converted i
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,9 +20,12 @@ from pydantic import Field, model_validator
 
 from tasks.core.errors import BadInput
 from tasks.dataset import images
+from tasks.dataset.chat_template import Chat, digest_in
 from tasks.dataset.payload import Payload
+from tasks.dataset.pretrained_files import locate
 from tasks.dataset.targets import TargetKind
-from tasks.dataset.tokenizer import HASHED_WORDS
+from tasks.dataset.tokenizer import HASHED_WORDS, Tokens
+from tasks.dataset.tokenizer_file import FILE
 from tasks.ingestion.columns import (
     element_type,
     image_bytes,
@@ -32,6 +35,7 @@ from tasks.ingestion.columns import (
     width_of,
 )
 from tasks.ingestion.label_column import check_labels
+from tasks.ingestion.prompts import Prompts, prompts_of, texts_of
 from tasks.ingestion.readers import Chunk, Reader, existing_path, files_below
 from tasks.ingestion.table_rows import RESERVED_NAMES, Batch, Mapping, Roles, chunk_of
 from tasks.ingestion.text_tokens import TextTokens
@@ -63,7 +67,11 @@ class Tabular(Reader):
     )
     image: str | None = Field(default=None, description="Column of encoded images, instead of features.")
     image_size: int | None = Field(default=None, ge=4, description="Resize images to squares of this many pixels.")
-    text: str | None = Field(default=None, description="Column of text, instead of features.")
+    text: str | list[str] | None = Field(
+        default=None,
+        description="Column of text, instead of features; several are read as one text, with an empty line between. Of "
+        "target response: the prompts; default: by the format (messages, prompt and completion, instruction …).",
+    )
     text_b: str | None = Field(default=None, description="Column of the text that each text is read with, as a pair.")
     tokens: TextTokens = Field(default=TextTokens(), description="How text becomes the integers that a model reads.")
     shape: list[int] | None = Field(
@@ -86,9 +94,20 @@ class Tabular(Reader):
             raise ValueError(f"expected one of features, image and text, got {' and '.join(roles)}")
         if self.text_b is not None and (self.text is None or self.text_b == self.text):
             raise ValueError("text_b: expected the second column of a pair, beside text")
-        if self.target == "response" and (self.text is None or self.text_b is not None):
-            raise ValueError("target response: expected the column of prompts as text, and no text_b")
+        if self.text_b is not None and (self.target == "response" or len(self.texts) > 1):
+            raise ValueError("text_b: expected one column of text beside it, and another target than response")
+        if self.target == "response" and roles not in ([], ["text"]):
+            raise ValueError(f"target response: expected the column of prompts as text, got {' and '.join(roles)}")
         return self
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The columns that are read as one text."""
+        return () if self.text is None else (self.text,) if isinstance(self.text, str) else tuple(self.text)
+
+    @property
+    def _text_columns(self) -> tuple[str, ...]:
+        return self.texts if self.text_b is None else (*self.texts, self.text_b)
 
     @property
     def says(self) -> tuple[TargetKind, str]:
@@ -98,9 +117,11 @@ class Tabular(Reader):
     def fingerprint(self) -> str:
         """The source files, and the tokenizer."""
         files = super().fingerprint()
-        if self.text is None or self.tokens.tokenizer == HASHED_WORDS:
+        with_response = self.target == "response"
+        if (self.text is None and not with_response) or self.tokens.tokenizer == HASHED_WORDS:
             return files
-        return f"{files} {self.tokens.tokenizer_now().digest}"
+        template = digest_in(locate(self.tokens.tokenizer, FILE)) if with_response else ""
+        return f"{files} {self.tokens.tokenizer_now().digest}{template}"
 
     def batches(self, path: Path) -> Iterator[Batch]:
         """The source's rows, in order. At least one batch, with the source's columns, even when it has no rows."""
@@ -113,14 +134,26 @@ class Tabular(Reader):
         first = next((batch for batch in batches if batch.table.num_rows or batch.rejects), None)
         if first is None:
             raise BadInput(where=str(path), expected="rows", got="none", do="The source is empty; check the path.")
-        mapping = self.map_columns(first.table, str(path))
-        return mapping.payload, self._chunks(first, batches, mapping)
+        prompts = self._prompts(first, str(path))
+        reader = self.model_copy(update=prompts.roles)
+        first = prompts.flatten(first)
+        mapping = prompts.told(reader.map_columns(first.table, str(path), prompts.chat))
+        return mapping.payload, reader._chunks(first, map(prompts.flatten, batches), mapping, prompts.flatten)
+
+    def _prompts(self, first: Batch, where: str) -> Prompts:
+        """Which columns are texts, and the responses to them."""
+        if self.target != "response":
+            return texts_of(self._text_columns, where)
+        is_named = self.label != "label" or ("label" in self.model_fields_set and "label" in first.table.schema.names)
+        return prompts_of(first, self.texts, self.label if is_named else None, where, self._tokens)
 
     def files(self) -> list[Path]:
         """Every source file, training first."""
         return files_below(self.path) + files_below(self.test_path) + files_below(self.reference_path)
 
-    def _chunks(self, first: Batch, rest: Iterator[Batch], mapping: Mapping) -> Iterator[Chunk]:
+    def _chunks(
+        self, first: Batch, rest: Iterator[Batch], mapping: Mapping, flatten: Callable[[Batch], Batch]
+    ) -> Iterator[Chunk]:
         split = None if self.test_path is None else "train"
         yield chunk_of(first, mapping, self.roles, split)
         for batch in rest:
@@ -129,13 +162,13 @@ class Tabular(Reader):
             if source is None:
                 continue
             path = existing_path(source, f"a file or folder of kind {self.kind}")
-            for batch in self.batches(path):
+            for batch in map(flatten, self.batches(path)):
                 self._check_names(batch.table.schema.names, str(path))
                 yield chunk_of(batch, mapping, self.roles, split)
 
     # ---- roles -------------------------------------------------------------------------------------------------
 
-    def map_columns(self, table: pa.RecordBatch, where: str) -> Mapping:
+    def map_columns(self, table: pa.RecordBatch, where: str, chat: Chat | None = None) -> Mapping:
         """Check every named column against the source and settle the payload.
 
         Raises:
@@ -150,21 +183,25 @@ class Tabular(Reader):
             payload = Payload(kind="image", columns=(self.image,), shape=shape, dtype="uint8", resize=resize)
             return Mapping(payload, {self.image: 1}, {self.image: pa.binary()}, *self._others(table, [self.image]))
         if self.text:
-            texts = [name for name in (self.text, self.text_b) if name]
+            texts = self._text_columns
             with_response = self.target == "response"
             length = self.tokens.max_length
             shape = (2, length) if self.text_b or with_response else (length,)
-            tokens = self.tokens.tokenizer_now(with_response=with_response)
-            columns = (*texts, "label") if with_response else tuple(texts)
+            tokens = self._tokens(chat)
+            columns = (*texts, "label") if with_response else texts
             payload = Payload(kind="tokens", columns=columns, shape=shape, dtype="int32", tokens=tokens)
             widths, types = dict.fromkeys(texts, 1), dict.fromkeys(texts, pa.string())
-            return Mapping(payload, widths, types, *self._others(table, texts))
+            return Mapping(payload, widths, types, *self._others(table, [*texts]))
         names = self.features or [name for name in table.schema.names if self._may_be_input(name, table.column(name))]
         widths = {name: width_of(table.column(name)) for name in names}
         self._check_inputs(table, widths, where)
         payload = self._array_payload(table, names, widths, where)
         types = {name: self.input_type(table.schema.field(name).type, widths[name]) for name in names}
         return Mapping(payload, widths, types, *self._others(table, names))
+
+    def _tokens(self, chat: Chat | None) -> Tokens:
+        joined = len(self.texts) if len(self.texts) > 1 else None
+        return self.tokens.tokenizer_now(with_response=self.target == "response", joined=joined, chat=chat)
 
     def _check_inputs(self, table: pa.RecordBatch, widths: dict[str, int], where: str) -> None:
         odd = next((name for name, width in widths.items() if width == 0), None)
@@ -230,7 +267,7 @@ class Tabular(Reader):
                 do="Rename the columns.",
             )
         roles = self.roles.columns
-        option_names = [*self.roles.columns, self.image, self.text, self.text_b, *(self.features or [])]
+        option_names = [*self.roles.columns, self.image, *self._text_columns, *(self.features or [])]
         for name in option_names:
             if name is not None and name not in present:
                 near = difflib.get_close_matches(name, present, n=1)
@@ -242,7 +279,7 @@ class Tabular(Reader):
                     if near
                     else "Map the columns by name (label, features, image, text …).",
                 )
-        inputs = self.features or [name for name in (self.text, self.text_b) if name]
+        inputs = self.features or [*self._text_columns]
         wrong = sorted({name for name in inputs if inputs.count(name) > 1 or name in {*roles, self.image}})
         if wrong:
             raise BadInput(

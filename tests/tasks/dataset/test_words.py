@@ -1,4 +1,4 @@
-"""Words of any script: whole with their marks, by pairs of characters where there are no spaces, in one encoding."""
+"""Words of any script: whole with their marks, by characters and their pairs where there are no spaces, in one form."""
 
 from __future__ import annotations
 
@@ -35,17 +35,20 @@ def test_a_word_keeps_its_marks(text, words):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("我喜欢北京。", ["我喜", "喜欢", "欢北", "北京", "。"]),
+        ("我喜欢北京。", ["我", "我喜", "喜", "喜欢", "欢", "欢北", "北", "北京", "京", "。"]),
         ("第3章ABC", ["第", "3", "章", "abc"]),
-        ("ラーメンをたべる", ["ラー", "ーメ", "メン", "ンを", "をた", "たべ", "べる"]),
-        ("ภาษาไทย", ["ภา", "าษ", "ษา", "าไ", "ไท", "ทย"]),
-        ("ไทย\u200bลาว", ["ไท", "ทย", "ลา", "าว"]),
-        ("ລາວ", ["ລາ", "າວ"]),
-        ("ភាសាខ្មែរ", ["ភាសា", "សាខ្មែ", "ខ្មែរ"]),
-        ("မြန်မာ", ["မြန်", "န်မ", "မာ"]),
+        (
+            "ラーメンをたべる",
+            ["ラ", "ラー", "ー", "ーメ", "メ", "メン", "ン", "ンを", "を", "をた", "た", "たべ", "べ", "べる", "る"],
+        ),
+        ("ภาษาไทย", ["ภ", "ภา", "า", "าษ", "ษ", "ษา", "า", "าไ", "ไ", "ไท", "ท", "ทย", "ย"]),
+        ("ไทย\u200bลาว", ["ไ", "ไท", "ท", "ทย", "ย", "ล", "ลา", "า", "าว", "ว"]),
+        ("ລາວ", ["ລ", "ລາ", "າ", "າວ", "ວ"]),
+        ("ភាសាខ្មែរ", ["ភា", "ភាសា", "សា", "សាខ្មែ", "ខ្មែ", "ខ្មែរ", "រ"]),
+        ("မြန်မာ", ["မြ", "မြန်", "န်", "န်မ", "မ", "မာ", "ာ"]),
     ],
 )
-def test_scripts_without_spaces_give_pairs_of_characters(text, words):
+def test_scripts_without_spaces_give_characters_and_pairs_of_them(text, words):
     assert words_of(text) == words
 
 
