@@ -9,6 +9,7 @@ from typing import Any
 
 from tasks.ingestion.unused_columns import columns_by_reason, display_name
 from tasks.pipeline.recorded_run import RecordedRun
+from tasks.report.text_lines import reading_lines, serving_lines
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,8 @@ class Summary:
             f"{sum(facts['splits'].values()):,} samples ({splits}) in {len(facts['classes'])} classes, "
             f"inputs {_input_format(payload)}{_columns(payload['columns'])}"
         ]
+        lines += reading_lines(payload)
+        lines += serving_lines(facts.get("target"), self.lake / "runs" / self.run_id / "config.yaml")
         lines += _unused_lines(facts.get("unused"))
         rejects = facts["rejects"]
         lines.append(

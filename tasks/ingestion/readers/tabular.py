@@ -267,7 +267,7 @@ class Tabular(Reader):
                 do="Rename the columns.",
             )
         roles = self.roles.columns
-        option_names = [*self.roles.columns, self.image, *self._text_columns, *(self.features or [])]
+        option_names = [*self._text_columns, *self.roles.columns, self.image, *(self.features or [])]
         for name in option_names:
             if name is not None and name not in present:
                 near = difflib.get_close_matches(name, present, n=1)
