@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,9 @@ from tasks.ingestion.conversations import ChatFormat, Unfit, completions, messag
 from tasks.ingestion.readers import Reject
 from tasks.ingestion.table_rows import Batch, Mapping
 
+Flatten = Callable[[Batch], Batch]
+"""Makes a batch whose texts are in columns of text."""
+
 _KNOWN = "messages or conversations; prompt and completion; chosen and rejected; instruction, input and output"
 
 
@@ -31,8 +35,7 @@ _KNOWN = "messages or conversations; prompt and completion; chosen and rejected;
 class Prompts:
     """What a reader is told once a source's first rows are seen, and what is done to every batch."""
 
-    flatten: Callable[[Batch], Batch]
-    """The batch with texts in columns of text."""
+    flatten: Flatten
     roles: dict[str, Any] = field(default_factory=dict)
     """The reader's options that follow: where prompts and responses stand."""
     chat: Chat | None = None
@@ -47,9 +50,19 @@ class Prompts:
         return replace(mapping, unused=reasons)
 
 
-def texts_of(texts: tuple[str, ...], where: str) -> Prompts:
-    """Columns of text that are read as they stand."""
-    return Prompts(partial(_refuse_nested, texts, where))
+def texts_of(first: Batch, texts: tuple[str, ...], pair: str | None, where: str) -> Prompts:
+    """Columns of text that are read as they stand: as one text, and what it is paired with or answered by."""
+    named = named_columns(texts, first.table.schema.names)
+    columns = named if pair is None else (*named, pair)
+    return Prompts(partial(_refuse_nested, columns, where), {} if named == texts else {"text": [*named]})
+
+
+def named_columns(texts: tuple[str, ...], names: list[str]) -> tuple[str, ...]:
+    """The columns that are meant: a command line parts a name with commas in it."""
+    if set(texts) <= set(names):
+        return texts
+    whole = (name for name in names if [part.strip() for part in name.split(",")] == [text.strip() for text in texts])
+    return tuple(islice(whole, 1)) or texts
 
 
 def prompts_of(
@@ -67,15 +80,15 @@ def prompts_of(
     Raises:
         BadInput: no format is recognised, or a named column is no part of it.
     """
-    form = _format_of(first, texts, label, where)
+    form = _format_of(first, named_columns(texts, first.table.schema.names), label, where)
     if form is None:
-        return texts_of((*texts, label or "label"), where)
+        return texts_of(first, texts, label or "label", where)
     ignored = {
         column: "not the answer that is learned" for part, column in form.columns.items() if part in form.ignored
     }
     if not any(is_nested(first, column) for column in form.columns.values()) and "prompt" in form.columns:
-        roles = {"text": form.columns["prompt"], "label": form.answer}
-        return replace(texts_of((form.columns["prompt"], form.answer or ""), where), roles=roles, unused=ignored)
+        prompt, roles = form.columns["prompt"], {"text": form.columns["prompt"], "label": form.answer}
+        return replace(texts_of(first, (prompt,), form.answer, where), roles=roles, unused=ignored)
     names = first.table.schema.names
     dialogue, response = _free("dialogue", names), _free("response_of_dialogue", names)
     columns = tuple(column for part, column in form.columns.items() if part not in form.ignored)

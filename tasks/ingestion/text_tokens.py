@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.dataset.chat_template import Chat
+from tasks.dataset.payload import Payload
 from tasks.dataset.tokenizer import HASHED_WORDS, Tokens
 
 
@@ -29,3 +30,18 @@ class TextTokens(BaseModel):
         """The tokenizer as it is now; of prompts and responses, if they are answered."""
         between = self.between if with_response else None
         return Tokens.of(self.tokenizer, self.vocabulary, between=between, joined=joined, chat=chat)
+
+
+def text_payload(columns: tuple[str, ...], length: int, tokens: Tokens) -> Payload:
+    """The payload of columns of text: one text, a pair, or prompts that the label answers.
+
+    Args:
+        columns: of text, without the label.
+        length: tokens that a text is cut or padded to.
+        tokens: how text becomes ids.
+    """
+    answered = tokens.end is not None
+    is_pair = answered or len(columns) > (tokens.joined or 1)
+    shape = (2, length) if is_pair else (length,)
+    columns = (*columns, "label") if answered else columns
+    return Payload(kind="tokens", columns=columns, shape=shape, dtype="int32", tokens=tokens)

@@ -10,7 +10,7 @@ here, once, rows are judged in tasks/ingestion/table_rows.py, values converted i
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -35,10 +35,10 @@ from tasks.ingestion.columns import (
     width_of,
 )
 from tasks.ingestion.label_column import check_labels
-from tasks.ingestion.prompts import Prompts, prompts_of, texts_of
+from tasks.ingestion.prompts import Flatten, Prompts, prompts_of, texts_of
 from tasks.ingestion.readers import Chunk, Reader, existing_path, files_below
 from tasks.ingestion.table_rows import RESERVED_NAMES, Batch, Mapping, Roles, chunk_of
-from tasks.ingestion.text_tokens import TextTokens
+from tasks.ingestion.text_tokens import TextTokens, text_payload
 from tasks.ingestion.unused_columns import columns_by_reason, display_name, is_row_number
 
 
@@ -143,7 +143,7 @@ class Tabular(Reader):
     def _prompts(self, first: Batch, where: str) -> Prompts:
         """Which columns are texts, and the responses to them."""
         if self.target != "response":
-            return texts_of(self._text_columns, where)
+            return texts_of(first, self.texts, self.text_b, where)
         is_named = self.label != "label" or ("label" in self.model_fields_set and "label" in first.table.schema.names)
         return prompts_of(first, self.texts, self.label if is_named else None, where, self._tokens)
 
@@ -151,9 +151,7 @@ class Tabular(Reader):
         """Every source file, training first."""
         return files_below(self.path) + files_below(self.test_path) + files_below(self.reference_path)
 
-    def _chunks(
-        self, first: Batch, rest: Iterator[Batch], mapping: Mapping, flatten: Callable[[Batch], Batch]
-    ) -> Iterator[Chunk]:
+    def _chunks(self, first: Batch, rest: Iterator[Batch], mapping: Mapping, flatten: Flatten) -> Iterator[Chunk]:
         split = None if self.test_path is None else "train"
         yield chunk_of(first, mapping, self.roles, split)
         for batch in rest:
@@ -184,12 +182,7 @@ class Tabular(Reader):
             return Mapping(payload, {self.image: 1}, {self.image: pa.binary()}, *self._others(table, [self.image]))
         if self.text:
             texts = self._text_columns
-            with_response = self.target == "response"
-            length = self.tokens.max_length
-            shape = (2, length) if self.text_b or with_response else (length,)
-            tokens = self._tokens(chat)
-            columns = (*texts, "label") if with_response else texts
-            payload = Payload(kind="tokens", columns=columns, shape=shape, dtype="int32", tokens=tokens)
+            payload = text_payload(texts, self.tokens.max_length, self._tokens(chat))
             widths, types = dict.fromkeys(texts, 1), dict.fromkeys(texts, pa.string())
             return Mapping(payload, widths, types, *self._others(table, [*texts]))
         names = self.features or [name for name in table.schema.names if self._may_be_input(name, table.column(name))]

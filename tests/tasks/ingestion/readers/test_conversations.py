@@ -161,6 +161,14 @@ def test_several_columns_are_read_as_one_text_and_empty_ones_leave_no_trace(read
     assert rendered(answered)[:2] == ["sum 0\n\nshortly\n«y»", "sum 1\n«x»"]
 
 
+def test_a_column_whose_name_has_commas_is_one_however_the_command_line_parts_it(read, tmp_path):
+    rows = [{"What, if any?": f"none {i}", "label": "ab"[i % 2]} for i in range(N)]
+    for name in ("What, if any?", ["What", "if any?"], ["What", " if any?"]):
+        ingested = read(jsonl(tmp_path / "a.jsonl", rows, text=name, target="class"))
+        assert payload_of(ingested.artefact).columns == ("What, if any?",)
+        assert rendered(read(jsonl(tmp_path / "a.jsonl", rows, text=name, label="label")))[0] == "none 0\n«a»"
+
+
 def test_a_csv_of_instructions_is_read_alike(read, tmp_path):
     lines = ["instruction,input,output", *(f"add {i},,{i}" for i in range(N))]
     (tmp_path / "a.csv").write_text("\n".join(lines))
