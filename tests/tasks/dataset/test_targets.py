@@ -378,6 +378,19 @@ def test_only_the_tokens_of_a_response_count_and_all_of_them_do(answers):
     assert not torch.allclose(network(swapped)[:, 0], found)
 
 
+def test_of_a_conversation_all_answers_count_and_what_is_said_between_them_does_not(answers):
+    network = answers.network(0)
+    x = load(answers.run, answers.samples, "train").x[:4].clone()
+    x[:, 1] = 0
+    x[:, 1, 3:5] = x[:, 1, 8:10] = 1
+    with torch.no_grad():
+        found = network(x)[:, 0]
+        logits = network[1].encoder(input_ids=x[:, 0].long()).logits.log_softmax(-1)
+    for row in range(4):
+        naive = np.mean([float(logits[row, t - 1, int(x[row, 0, t])]) for t in (3, 4, 8, 9)])
+        assert float(found[row]) == pytest.approx(naive, abs=1e-5)
+
+
 def test_the_vocabulary_is_asked_from_the_batchs_first_response_on_and_no_earlier(answers):
     network = answers.network(0)
     likelihood: Any = network[1]

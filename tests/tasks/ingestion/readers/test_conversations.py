@@ -95,6 +95,21 @@ def test_the_loss_is_over_every_turn_of_the_assistant(read, tmp_path):
     assert [int(i) for i, on in zip(*inputs.x[0].tolist(), strict=True) if on] == answer
 
 
+def test_a_source_of_tests_and_later_batches_are_read_alike(read, tmp_path, monkeypatch):
+    rows = [{"messages": [user(i), EIGHT]} for i in range(N)]
+    monkeypatch.setattr("tasks.ingestion.readers.jsonl.CHUNK_ROWS", 7)
+    jsonl(tmp_path / "test.jsonl", [{"messages": [user(-1), EIGHT]}, {"messages": [user(-2)]}])
+    ingested = read(jsonl(tmp_path / "a.jsonl", rows, test_path=tmp_path / "test.jsonl"))
+    assert sorted(rendered(ingested)) == sorted(
+        f"user: {user(i)['content']}\nassistant: «Eight.»" for i in (-1, *range(N))
+    )
+    assert ingested.column("split").count("test") == 1
+    assert ingested.reasons == {1: "no assistant turn"}
+    (tmp_path / "test.jsonl").write_text('{"text": "x"}\n')
+    with pytest.raises(BadInput, match="expected columns messages, as the first file has"):
+        read(jsonl(tmp_path / "a.jsonl", rows, test_path=tmp_path / "test.jsonl"))
+
+
 def test_answers_of_a_prompt_and_of_no_weight_are_read_and_not_learned(read, tmp_path):
     turns = [user(0), EIGHT | {"weight": 0}, {"role": "user", "content": "Sure?"}, EIGHT]
     asked = read(jsonl(tmp_path / "a.jsonl", [{"messages": turns}] * N))
