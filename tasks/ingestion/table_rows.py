@@ -36,6 +36,8 @@ class Batch:
     """What is to be told about the source."""
     objects: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Columns of objects that stand in the table as text, each with the paths of their values."""
+    nested: frozenset[str] = frozenset()
+    """Columns of a format without types that hold lists or mappings, as JSON text."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,11 @@ def _inputs(batch: Batch, mapping: Mapping, roles: Roles, sieve: Sieve) -> dict[
     if payload.kind == "image":
         return {name: as_images(column, payload, name, sieve.reject) for name, column in columns.items()}
     trim = roles.says[0] != "response"
+    if payload.tokens and payload.tokens.joined:
+        parts = {name: as_text(column, trim=trim) for name, column in columns.items()}
+        missing = np.all([part.is_null().to_numpy(zero_copy_only=False) for part in parts.values()], axis=0)
+        sieve.reject(missing, "missing value", f"columns {', '.join(parts)}")
+        return parts
     return {name: as_texts(column, name, sieve.reject, trim=trim) for name, column in columns.items()}
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from tasks.ingestion.unused_columns import columns_by_reason, display_name
 from tasks.pipeline.recorded_run import RecordedRun
 from tasks.report.data_lines import copy_lines, label_lines
+from tasks.report.text_lines import reading_lines, serving_lines
 
 # Inputs that a summary names; the view columns has all.
 _SHOWN = 24
@@ -90,6 +91,8 @@ class Summary:
         ]
         lines += _inputs_lines(facts.get("inputs"), encoded="encoders" in payload)
         lines += facts.get("notes", [])
+        lines += reading_lines(payload)
+        lines += serving_lines(facts.get("target"), self.lake / "runs" / self.run_id / "config.yaml")
         lines += _unused_lines(facts.get("unused"))
         if facts.get("leaks"):
             names = ", ".join(map(display_name, facts["leaks"]))

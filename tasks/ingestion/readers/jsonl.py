@@ -143,17 +143,21 @@ class Jsonl(Tabular, kind="jsonl"):
             rows = rows_of(file)
             while block := list(islice(rows, CHUNK_ROWS)):
                 items = [(number, item) for number, item in block if not isinstance(item, Reject)]
-                columns = {
-                    name: others.get(name, _column)(values)
-                    for name, values in keys.values([item for _, item in items]).items()
-                }
+                values = keys.values([item for _, item in items])
+                columns = {name: others.get(name, _column)(column) for name, column in values.items()}
                 yield Batch(
                     file.name,
                     pa.RecordBatch.from_pydict(columns),
                     np.array([number for number, _ in items], np.int64),
                     [item for _, item in block if isinstance(item, Reject)],
                     objects=objects,
+                    nested=frozenset(name for name in values if _is_json(values[name], columns[name])),
                 )
+
+
+def _is_json(values: list[Any], column: pa.Array) -> bool:
+    """Whether lists or objects stand in a column as their JSON."""
+    return pa.types.is_string(column.type) and any(isinstance(value, list | dict) for value in values)
 
 
 @contextmanager

@@ -70,6 +70,11 @@ class TableFiles(Reader):
         return (("label", self.label),)
 
     @property
+    def label_column(self) -> str | None:
+        """The column of labels; None where the source's format says which it is."""
+        return self.label
+
+    @property
     def may_be_objects(self) -> tuple[str | None, ...]:
         """Columns of which an object is one value."""
         return ()
@@ -154,6 +159,8 @@ class TableFiles(Reader):
 
     def _has_label(self, file: SourceFile) -> bool:
         """Whether a test file has labels in its first rows; the hub writes −1 where there are none."""
+        if self.label_column is None:
+            return True
         columns = TableColumns((self.label,), {}, self.label, self.test_label)
         table = columns.of_test(next(iter(self.batches(file.path))), file).table
         if self.label not in table.schema.names:
