@@ -21,8 +21,8 @@ class Category(Encoder):
     A value that no training row has is among the others; where there are none it is zero everywhere, for a column that
     no network has seen filled would be a weight that nothing has trained.
 
-    Values are sought by Arrow and scattered by NumPy: scikit-learn's OneHotEncoder gives the same, but from an array of
-    Python strings, which takes ten times as long.
+    Values are sought by Arrow and scattered by NumPy. scikit-learn's OneHotEncoder gives the same, but from an array of
+    Python strings, which takes three times as long (200,000 rows of 20 values: 42 ms and 12).
     """
 
     kind: Literal["category"] = "category"
