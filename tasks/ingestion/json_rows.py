@@ -114,8 +114,8 @@ class _Text:
             if not self.more():
                 return ""
 
-    def value(self) -> Any:
-        """The next value."""
+    def value(self) -> tuple[Any, bool]:
+        """The next value, and whether it may hold half a surrogate pair, which is no text."""
         while True:
             try:
                 value, end = _DECODER.raw_decode(self.buffer, self.at)
@@ -129,8 +129,9 @@ class _Text:
                 raise self.broken("a value too deep within others", self.at) from error
             if end == len(self.buffer) and self.more():
                 continue  # the next piece may go on with a number
+            escapes = self.buffer.find("\\u", self.at, end) >= 0
             self.at = end
-            return value
+            return value, escapes
 
     def broken(self, what: str, position: int) -> BadInput:
         """The text is no JSON there."""
@@ -150,8 +151,8 @@ def _elements(file: Path, encoding: str) -> Iterator[Row]:
         text.at += is_array
         number = 0
         while (mark := text.peek()) not in ("", "]" if is_array else ""):
-            item = text.value()
-            yield number, _object(number, item)
+            item, escapes = text.value()
+            yield number, _object(number, item, escapes=escapes)
             number += 1
             mark = text.peek()
             if is_array and mark == ",":
@@ -166,11 +167,12 @@ def _elements(file: Path, encoding: str) -> Iterator[Row]:
                 raise text.broken("more after the array's end", text.at)
 
 
-def _object(number: int, item: Any) -> dict[str, Any] | Reject:
+def _object(number: int, item: Any, *, escapes: bool) -> dict[str, Any] | Reject:
     if not isinstance(item, dict):
         return Reject(number, "malformed element", f"a {type(item).__name__}, not an object: {str(item)[:80]!r}")
     try:
-        json.dumps(item, ensure_ascii=False).encode()
+        if escapes:
+            json.dumps(item, ensure_ascii=False).encode()
     except ValueError as error:
         return Reject(number, "malformed element", f"{error}: {str(item)[:80]!r}")
     return item

@@ -27,6 +27,7 @@ from tasks.ingestion.table_rows import Batch
 
 # Paths of an object's fields that are remembered, to be told.
 _PATHS = 40
+_ENOUGH = 1000
 
 
 @dataclass
@@ -42,6 +43,9 @@ class _Keys:
     within: dict[str, dict[str, None]] = field(default_factory=dict)
     """The paths of the values within objects, by column."""
     rows: int = 0
+    seen: Counter[str] = field(default_factory=Counter)
+    settled: set[str] = field(default_factory=set)
+    """Columns of which enough was seen to know whether they are objects."""
     values_by_name: Counter[str] = field(default_factory=Counter)
     objects_by_name: Counter[str] = field(default_factory=Counter)
     reject: Reject | None = None
@@ -49,16 +53,20 @@ class _Keys:
     def add(self, item: dict[str, Any]) -> None:
         """Those of one more object."""
         self.rows += 1
-        self.names |= dict.fromkeys(item)
-        for key, value in item.items():
-            self._look_within(key, value)
+        if not item.keys() <= self.settled:
+            self.names |= dict.fromkeys(item)
+            for key, value in item.items():
+                self._look_within(key, value)
         for path, steps in self.paths.items():
-            value = None if path in item else value_at(item, steps)
+            value = None if path in item or path in self.settled else value_at(item, steps)
             if value is not None:
                 self.nested[path] = None
                 self._look_within(path, value)
 
     def _look_within(self, name: str, value: Any) -> None:
+        self.seen[name] += 1
+        if self.seen[name] == _ENOUGH:
+            self.settled.add(name)
         self.values_by_name[name] += value is not None
         is_list = isinstance(value, list) and value and (isinstance(value[0], dict) or name in self.one_value)
         if isinstance(value, dict) or is_list:
