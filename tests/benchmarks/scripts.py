@@ -1,6 +1,6 @@
 """Wrong labels of text in the world's scripts: one text with and without combining marks, and generated languages.
 
-    python tests/benchmarks/scripts.py FOLDER [--seeds 3] [--tokenizer-edition 2]
+    python tests/benchmarks/scripts.py FOLDER [--seeds 3]
 
 ``plain``, ``NFC`` and ``NFD`` are trec-weak as it stands and with two combining marks over every vowel, as Yoruba has
 them. ``english``, ``hindi``, ``thai`` and ``chinese`` are the same draws of the same 300 words in two classes, spelled
@@ -96,14 +96,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--tokenizer-edition", type=int, choices=(1, 2), default=2)
     options = parser.parse_args()
-    if options.tokenizer_edition == 1:
-        from tasks.dataset import tokenizer
-
-        tokenizer.LATEST = 1
-    folder = options.folder / f"edition-{options.tokenizer_edition}"
-    Console(width=120).print(table_of(options.seeds, lambda case, seed: measured(case, seed, folder)["ap"]))
+    Console(width=120).print(table_of(options.seeds, lambda case, seed: measured(case, seed, options.folder)["ap"]))
 
 
 if __name__ == "__main__":
