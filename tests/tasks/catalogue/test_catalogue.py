@@ -20,9 +20,9 @@ from tasks.catalogue.views import SHOWN_AS
 from tasks.core.errors import BadInput
 from tasks.ingestion.copies import COPIES
 from tasks.ingestion.opinions import OPINIONS
+from tasks.ingestion.told_columns import COLUMNS
 from tasks.pipeline.schemas import (
     AUDIT,
-    COLUMNS,
     EXAMINATION,
     FLAGS,
     GRADIENTS,
