@@ -16,8 +16,6 @@ from tasks.core.sql import literal
 from tasks.ingestion.splits import DRAW, Drawn
 from tasks.pipeline.schemas import SPLITS
 
-_SPLITS = pa.array(SPLITS)
-
 
 @dataclass(frozen=True)
 class Spool:
@@ -35,7 +33,7 @@ class Spool:
                 if "split" in names:
                     codes = self.drawn.codes[first : first + batch.num_rows]
                     index = batch.schema.get_field_index("split")
-                    batch = batch.set_column(index, batch.schema.field(index), _SPLITS.take(pa.array(codes)))
+                    batch = batch.set_column(index, batch.schema.field(index), _named(codes))
                 first += batch.num_rows
                 yield batch
 
@@ -52,7 +50,7 @@ class Spool:
         """A connection with the view ``spool``: place, sample_id, source, row, split, label."""
         with duckdb.connect() as db:
             places = pa.array(np.arange(len(self.drawn.codes)))
-            splits = pa.table({"place": places, "split": _SPLITS.take(pa.array(self.drawn.codes))})
+            splits = pa.table({"place": places, "split": _named(self.drawn.codes)})
             db.register("splits", splits)
             db.execute(
                 f"""CREATE VIEW spool AS SELECT file_row_number AS place, sample_id, source, "row", splits.split, label
@@ -60,3 +58,8 @@ class Spool:
                     JOIN splits ON place = file_row_number"""
             )
             yield db
+
+
+def _named(codes: np.ndarray) -> pa.Array:
+    # Not made on import: pyarrow imports pandas with the first array of Python objects.
+    return pa.array(SPLITS).take(pa.array(codes))

@@ -74,10 +74,13 @@ class TableFiles(Reader):
         """The column of labels; None where the source's format says which it is."""
         return self.label
 
-    @property
-    def may_be_objects(self) -> tuple[str | None, ...]:
-        """Columns of which an object is one value."""
-        return ()
+    def named_in(self, names: list[str]) -> tuple[tuple[str, str], ...]:
+        """The same of a source with columns of these names: a command line parts a name with commas in it."""
+        return self.named
+
+    def may_be_objects(self, name: str) -> bool:
+        """Whether an object is one value of a column."""
+        return False
 
     @property
     def names_say_splits(self) -> bool:
@@ -106,8 +109,8 @@ class TableFiles(Reader):
         if first is None:
             raise BadInput(where=str(path), expected="rows", got="none", do="The source is empty; check the path.")
         names = first.table.schema.names
-        objects = {name: fields for name, fields in first.objects.items() if name not in self.may_be_objects}
-        check_named(self.named, names, objects, str(path))
+        objects = {name: fields for name, fields in first.objects.items() if not self.may_be_objects(name)}
+        check_named(self.named_in(names), names, objects, str(path))
         renames = distinct_names(names, columns.named, RESERVED_NAMES, str(path))
         notes = (*files.notes, *first.notes, *([renames_note(renames)] if renames else []))
         return OpenTable(

@@ -28,7 +28,7 @@ from tasks.ingestion.column_names import check_named, shown_names
 from tasks.ingestion.columns import image_bytes, input_type, is_list
 from tasks.ingestion.label_column import check_labels
 from tasks.ingestion.label_forms import NO_LABEL
-from tasks.ingestion.prompts import Flatten, Prompts, prompts_of, texts_of
+from tasks.ingestion.prompts import Flatten, Prompts, named_columns, prompts_of, texts_of
 from tasks.ingestion.readers import Chunk
 from tasks.ingestion.readers.table_files import OpenTable, TableFiles
 from tasks.ingestion.table_options import MISSING, TableOptions
@@ -102,10 +102,14 @@ class Tabular(TableFiles):
         """None where the format of fine-tuning data says where the answers stand."""
         return None if self.target == "response" and self.label == "label" else self.label
 
-    @property
-    def may_be_objects(self) -> tuple[str | None, ...]:
+    def named_in(self, names: list[str]) -> tuple[tuple[str, str], ...]:
+        """With the columns of text put together again."""
+        others = tuple((option, name) for option, name in self.named if option != "text")
+        return (*others, *(("text", name) for name in named_columns(self.texts, names)))
+
+    def may_be_objects(self, name: str) -> bool:
         """Encoded images, as Hugging Face has them: bytes and path; what a language model answers and is to answer."""
-        return (self.image, *((*self.texts, self.label) if self.target == "response" else ()))
+        return name == self.image or self.target == "response"
 
     @property
     def names_say_splits(self) -> bool:
@@ -237,7 +241,7 @@ class Tabular(TableFiles):
                 got=shown_names(sorted({name for name in present if present.count(name) > 1})) + " more than once",
                 do="Rename the columns.",
             )
-        check_named(self.named, present, {}, where)
+        check_named((*self.named, ("label", self.label)), present, {}, where)
         roles = self.roles.columns
         inputs = self.features or [*self._text_columns]
         wrong = sorted({name for name in inputs if inputs.count(name) > 1 or name in {*roles, self.image}})

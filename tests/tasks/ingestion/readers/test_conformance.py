@@ -425,6 +425,6 @@ def test_an_archive_of_several_files_is_refused_with_what_to_do(read, tmp_path):
 
 def test_an_archive_of_one_file_is_named_by_it(read, tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr("fruit.tsv", "a\tlabel\n" + "".join(f"{i}\t{'xy'[i % 2]}\n" for i in range(N)))
+        archive.writestr("fruit.tsv", "a\tlabel\n" + "".join(f"{i * i}\t{'xy'[i % 2]}\n" for i in range(N)))
     assert kind_of_source(tmp_path / "a.zip") == "csv"
     assert read(_part("csv", path=tmp_path / "a.zip")).samples.num_rows == N

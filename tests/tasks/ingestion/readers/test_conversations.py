@@ -195,11 +195,17 @@ def test_a_csv_of_instructions_is_read_alike(read, tmp_path):
     ("options", "words"),
     [
         ({}, "expected prompts, or columns of one of the formats messages or conversations"),
-        ({"text": "talk", "target": "class", "label": "kind"}, "column 'talk': expected text, got lists or mappings"),
-        ({"text": "meta", "target": "class", "label": "kind"}, "column 'meta': expected text, got lists or mappings"),
+        (
+            {"text": "talk", "target": "class", "label": "kind"},
+            "column 'talk': expected one value a row",
+        ),
+        (
+            {"text": "meta", "target": "class", "label": "kind"},
+            "column 'meta': expected one value a row",
+        ),
         ({"text": ["kind", "talk"], "label": "kind2"}, "column 'talk': expected text, got lists or mappings"),
         ({"text": "kind"}, "expected a column 'label'"),
-        ({"text": "tlak"}, "Did you mean 'talk'"),
+        ({"text": "tlak"}, "Did you mean --reader.text talk"),
     ],
 )
 def test_what_is_no_text_is_refused_and_never_read_as_json(read, tmp_path, options, words):
