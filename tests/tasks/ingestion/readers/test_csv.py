@@ -151,7 +151,7 @@ def _notes(ingested) -> str:
 @pytest.mark.parametrize("delimiter", [";", "|", "\t"])
 def test_another_delimiter_is_seen_and_told(read, tmp_path, delimiter):
     (tmp_path / "a.csv").write_text(_text(delimiter))
-    ingested = read(Csv(path=tmp_path / "a.csv"))
+    ingested = read(Csv(path=tmp_path / "a.csv", features=["a", "b"]))
     assert payload_of(ingested.artefact).columns == ("a", "b")
     assert "separates the cells (--reader.delimiter" in _notes(ingested)
 
@@ -193,7 +193,7 @@ def test_lines_before_the_header_and_comments_are_skipped(read, tmp_path):
     text = "# exported\nlab 3\n" + "".join(lines)
     for encoding in ("utf8", "utf-16"):
         (tmp_path / "a.csv").write_bytes(text.encode(encoding))
-        ingested = read(Csv(path=tmp_path / "a.csv", comment="#", skip_rows=2))
+        ingested = read(Csv(path=tmp_path / "a.csv", comment="#", skip_rows=2, features=["a", "b"]))
         assert ingested.column("a") == list(map(float, range(N)))
         assert ingested.column("row") == list(range(N))
 
@@ -216,7 +216,7 @@ def test_what_stands_before_the_header_is_named_with_the_option_that_skips_it(re
 
 def test_without_a_header_columns_have_numbers(read, tmp_path):
     (tmp_path / "a.csv").write_text(_text().partition("\n")[2] + "1,2\n")
-    ingested = read(Csv(path=tmp_path / "a.csv", header=False, label="column_2"))
+    ingested = read(Csv(path=tmp_path / "a.csv", header=False, label="column_2", features=["column_0", "column_1"]))
     assert payload_of(ingested.artefact).columns == ("column_0", "column_1")
     assert ingested.column("row") == list(range(N))
     assert ingested.reasons == {N: "ragged row"}
@@ -232,7 +232,7 @@ def test_quotes_may_be_escaped(read, tmp_path):
 def test_empty_columns_at_the_end_are_left_out(read, tmp_path, ends):
     header, *rows = _text().splitlines()
     (tmp_path / "a.csv").write_text("\n".join([header + ends[0], *(row + ends[1] for row in rows)]))
-    ingested = read(Csv(path=tmp_path / "a.csv"))
+    ingested = read(Csv(path=tmp_path / "a.csv", features=["a", "b"]))
     assert ingested.samples.num_rows == N
     assert ingested.artefact.facts["unused"] == []
     assert ("2 empty columns at the end" in _notes(ingested)) == (ends[1] != "")
@@ -241,7 +241,8 @@ def test_empty_columns_at_the_end_are_left_out(read, tmp_path, ends):
 def test_a_column_without_a_name_that_is_not_empty_is_no_empty_one(read, tmp_path):
     text = _text().replace("label\n", "label,\n").replace("x\n", "x,\n").replace("y\n", "y,1\n")
     (tmp_path / "a.csv").write_text(text)
-    assert [row["column"] for row in read(Csv(path=tmp_path / "a.csv")).artefact.facts["unused"]] == [""]
+    ingested = read(Csv(path=tmp_path / "a.csv", features=["a", "b"]))
+    assert [row["column"] for row in ingested.artefact.facts["unused"]] == [""]
     late = "".join(f"{i},{i % 7},{'xy'[i % 2]},{'late' if i == 180_000 else ''}\n" for i in range(180_001))
     (tmp_path / "b.csv").write_text("a,b,label,\n" + late)
     with pytest.raises(BadInput, match=r"row 180,000 below the header.*'late'"):
@@ -251,14 +252,15 @@ def test_a_column_without_a_name_that_is_not_empty_is_no_empty_one(read, tmp_pat
 def test_row_names_before_the_others_have_no_name(read, tmp_path):
     header, *rows = _text().splitlines()
     (tmp_path / "a.csv").write_text("\n".join([header, *(f'"{i}",{row}' for i, row in enumerate(rows))]))
-    ingested = read(Csv(path=tmp_path / "a.csv"))
-    assert payload_of(ingested.artefact).columns == ("a", "b")
+    ingested = read(Csv(path=tmp_path / "a.csv", features=["a", "b"]))
+    assert ingested.column("b")[:3] == [0.0, 0.5, 1.0]
     assert "one cell more than the header" in _notes(ingested)
 
 
 def test_a_name_may_hold_the_delimiter(read, tmp_path):
     (tmp_path / "a.csv").write_text(_text().replace("a,b", '"a, g","b, mm"', 1))
-    assert _columns(read, tmp_path / "a.csv", features=["b, mm", "a, g"]) == ("b, mm", "a, g")
+    ingested = read(Csv(path=tmp_path / "a.csv", features=["b, mm", "a, g"]))
+    assert payload_of(ingested.artefact).columns == ("b, mm", "a, g")
 
 
 def test_a_byte_order_mark_names_the_encoding(read, tmp_path):

@@ -63,7 +63,7 @@ def test_a_column_that_says_the_split_counts_instead(read, tmp_path):
 def test_a_test_file_without_labels_is_named_and_left_out(read, tmp_path, kind):
     root = tmp_path / "data"
     root.mkdir()
-    rows = [{"a": i, "label": "xy"[i % 2]} for i in range(N)]
+    rows = [{"a": i * i, "label": "xy"[i % 2]} for i in range(N)]
     for name, own in (("train", rows), ("test", [{"a": row["a"]} for row in rows])):
         if kind == "csv":
             pa.csv.write_csv(pa.Table.from_pylist(own), root / f"{name}.csv")
@@ -80,7 +80,7 @@ def test_a_test_file_without_labels_is_named_and_left_out(read, tmp_path, kind):
 def test_a_test_file_whose_labels_say_nothing_has_none(read, tmp_path, nothing):
     (tmp_path / "data").mkdir()
     for name, labels in (("train", [0, 1]), ("test", [nothing, nothing])):
-        table = pa.table({"a": range(N), "label": pa.array(labels * (N // 2), pa.int64())})
+        table = pa.table({"a": [i * i for i in range(N)], "label": pa.array(labels * (N // 2), pa.int64())})
         pq.write_table(table, tmp_path / "data" / f"{name}-00000-of-00001.parquet")
     ingested = read(Parquet(path=tmp_path / "data"))
     assert ingested.samples.num_rows == N

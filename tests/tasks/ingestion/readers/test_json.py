@@ -165,7 +165,7 @@ def test_fields_within_are_inputs_where_options_name_them(read, tmp_path, kind):
 
 
 def test_a_list_is_no_class(read, tmp_path):
-    rows = [{"a": i, "label": ["xy"[i % 2]]} for i in range(N)]
+    rows = [{"a": i * i, "label": ["xy"[i % 2]]} for i in range(N)]
     (tmp_path / "a.json").write_text(_written(rows, "array"))
     with pytest.raises(BadInput) as caught:
         read(Jsonl(path=tmp_path / "a.json"))
