@@ -103,7 +103,7 @@ def why_no_input(column: pa.Array) -> str | None:
 
 def _plain(kind: pa.DataType) -> str:
     """A type without what it is made of: a struct's fields may fill a page."""
-    return str(kind).partition("<")[0]
+    return "objects" if isinstance(kind, pa.BaseExtensionType) else str(kind).partition("<")[0]
 
 
 def as_text(column: pa.Array, *, trim: bool = True) -> pa.Array:
