@@ -147,12 +147,16 @@ class Jsonl(Tabular, kind="jsonl"):
         sets = partial(_sets, self.separator)
         others = dict.fromkeys((self.label, self.clean_label or self.label), sets) if self.target == "labels" else {}
         objects = keys.objects()
+        as_json = set(objects).difference(name for _, name in self.named)
         with _readable(file):
             rows = rows_of(file)
             while block := list(islice(rows, CHUNK_ROWS)):
                 items = [(number, item) for number, item in block if not isinstance(item, Reject)]
                 values = keys.values([item for _, item in items])
-                columns = {name: others.get(name, _column)(column) for name, column in values.items()}
+                columns = {
+                    name: _objects(column) if name in as_json else others.get(name, _column)(column)
+                    for name, column in values.items()
+                }
                 yield Batch(
                     file.name,
                     pa.RecordBatch.from_pydict(columns),
@@ -165,7 +169,8 @@ class Jsonl(Tabular, kind="jsonl"):
 
 def _is_json(values: list[Any], column: pa.Array) -> bool:
     """Whether lists or objects stand in a column as their JSON."""
-    return pa.types.is_string(column.type) and any(isinstance(value, list | dict) for value in values)
+    as_text = pa.types.is_string(column.type) or isinstance(column.type, pa.BaseExtensionType)
+    return as_text and any(isinstance(value, list | dict) for value in values)
 
 
 @contextmanager
@@ -209,6 +214,12 @@ def _column(values: list[Any]) -> pa.Array:
         pass  # beyond 64 bits: text
     text = [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
     return pa.array(text, pa.string())
+
+
+def _objects(values: list[Any]) -> pa.Array:
+    """Objects as JSON, and of a type that says so: their text is no category."""
+    text = [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
+    return pa.ExtensionArray.from_storage(pa.json_(), pa.array(text, pa.string()))
 
 
 def _sets(separator: str, values: list[Any]) -> pa.Array:

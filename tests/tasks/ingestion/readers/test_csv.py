@@ -151,7 +151,7 @@ def _notes(ingested) -> str:
 @pytest.mark.parametrize("delimiter", [";", "|", "\t"])
 def test_another_delimiter_is_seen_and_told(read, tmp_path, delimiter):
     (tmp_path / "a.csv").write_text(_text(delimiter))
-    ingested = read(Csv(path=tmp_path / "a.csv"))
+    ingested = read(Csv(path=tmp_path / "a.csv", features=["a", "b"]))
     assert payload_of(ingested.artefact).columns == ("a", "b")
     assert "separates the cells (--reader.delimiter" in _notes(ingested)
 
@@ -216,7 +216,7 @@ def test_what_stands_before_the_header_is_named_with_the_option_that_skips_it(re
 
 def test_without_a_header_columns_have_numbers(read, tmp_path):
     (tmp_path / "a.csv").write_text(_text().partition("\n")[2] + "1,2\n")
-    ingested = read(Csv(path=tmp_path / "a.csv", header=False, label="column_2"))
+    ingested = read(Csv(path=tmp_path / "a.csv", header=False, label="column_2", features=["column_0", "column_1"]))
     assert payload_of(ingested.artefact).columns == ("column_0", "column_1")
     assert ingested.column("row") == list(range(N))
     assert ingested.reasons == {N: "ragged row"}
@@ -232,7 +232,7 @@ def test_quotes_may_be_escaped(read, tmp_path):
 def test_empty_columns_at_the_end_are_left_out(read, tmp_path, ends):
     header, *rows = _text().splitlines()
     (tmp_path / "a.csv").write_text("\n".join([header + ends[0], *(row + ends[1] for row in rows)]))
-    ingested = read(Csv(path=tmp_path / "a.csv"))
+    ingested = read(Csv(path=tmp_path / "a.csv", features=["a", "b"]))
     assert ingested.samples.num_rows == N
     assert ingested.artefact.facts["unused"] == []
     assert ("2 empty columns at the end" in _notes(ingested)) == (ends[1] != "")
@@ -251,14 +251,15 @@ def test_a_column_without_a_name_that_is_not_empty_is_no_empty_one(read, tmp_pat
 def test_row_names_before_the_others_have_no_name(read, tmp_path):
     header, *rows = _text().splitlines()
     (tmp_path / "a.csv").write_text("\n".join([header, *(f'"{i}",{row}' for i, row in enumerate(rows))]))
-    ingested = read(Csv(path=tmp_path / "a.csv"))
-    assert payload_of(ingested.artefact).columns == ("a", "b")
+    ingested = read(Csv(path=tmp_path / "a.csv", features=["a", "b"]))
+    assert ingested.column("b")[:3] == [0.0, 0.5, 1.0]
     assert "one cell more than the header" in _notes(ingested)
 
 
 def test_a_name_may_hold_the_delimiter(read, tmp_path):
     (tmp_path / "a.csv").write_text(_text().replace("a,b", '"a, g","b, mm"', 1))
-    assert _columns(read, tmp_path / "a.csv", features=["b, mm", "a, g"]) == ("b, mm", "a, g")
+    ingested = read(Csv(path=tmp_path / "a.csv", features=["b, mm", "a, g"]))
+    assert payload_of(ingested.artefact).columns == ("b, mm", "a, g")
 
 
 def test_a_byte_order_mark_names_the_encoding(read, tmp_path):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tasks.core.errors import BadInput
@@ -143,9 +145,6 @@ NESTED = [{"kind": {"name": "xy"[i % 2]}, "f": {"a": i / 3, "v": [i, 1.5]}} for 
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
 def test_fields_within_are_inputs_where_options_name_them(read, tmp_path, kind):
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     path = tmp_path / f"a.{kind}"
     if kind == "jsonl":
         path.write_text(_written(NESTED, "lines"))
@@ -162,6 +161,15 @@ def test_fields_within_are_inputs_where_options_name_them(read, tmp_path, kind):
     with pytest.raises(BadInput) as caught:
         read(reader(path=path, label="name", features=["f.a"]))
     assert caught.value.do == "Did you mean --reader.label kind.name?"
+
+
+def test_objects_are_carried_as_json_and_are_no_inputs(read, tmp_path):
+    rows = [row | {"a": i * i} for i, row in enumerate(NESTED)]
+    (tmp_path / "a.jsonl").write_text(_written(rows, "lines"))
+    ingested = read(Jsonl(path=tmp_path / "a.jsonl", label="kind.name"))
+    assert payload_of(ingested.artefact).columns == ("a",)
+    assert ingested.column("kind")[:2] == ['{"name": "x"}', '{"name": "y"}']
+    assert ingested.samples.schema.field("kind").type == pa.string()
 
 
 def test_a_list_is_no_class(read, tmp_path):
