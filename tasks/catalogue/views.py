@@ -19,10 +19,10 @@ import pyarrow.parquet as pq
 from tasks.core.sql import literal, query
 from tasks.decision.review_answers import REVIEW_ESTIMATES, REVIEW_SAMPLES
 from tasks.ingestion.opinions import OPINIONS
+from tasks.ingestion.told_columns import COLUMNS
 from tasks.pipeline.recorded_run import RecordedRun
 from tasks.pipeline.schemas import (
     AUDIT,
-    COLUMNS,
     COMPARISON,
     DECISIONS,
     DRIFT,

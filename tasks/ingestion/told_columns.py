@@ -12,7 +12,18 @@ import pyarrow.parquet as pq
 from tasks.dataset.payload import Payload
 from tasks.ingestion.leaks import LEAK
 from tasks.ingestion.roles import CONSTANT, Column
-from tasks.pipeline.schemas import COLUMNS
+
+# Every column of a table's source, and what it is used for.
+COLUMNS = pa.schema(
+    [
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("role", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("distinct_values", pa.int64()),  # null where values are not compared: lists, texts, images
+        pa.field("missing", pa.int64()),
+        pa.field("why", pa.string(), nullable=False),
+    ]
+)
 
 # Roles of columns that no network reads and no option names.
 _UNUSED = ("carried", "id", "index", "text")

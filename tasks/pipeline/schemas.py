@@ -36,18 +36,6 @@ REJECTS = pa.schema(
     ]
 )
 
-# Every column of a table's source, and what it is used for.
-COLUMNS = pa.schema(
-    [
-        pa.field("name", pa.string(), nullable=False),
-        pa.field("role", pa.string(), nullable=False),
-        pa.field("kind", pa.string(), nullable=False),
-        pa.field("distinct_values", pa.int64()),  # null where values are not compared: lists, texts, images
-        pa.field("missing", pa.int64()),
-        pa.field("why", pa.string(), nullable=False),
-    ]
-)
-
 FOLDS = pa.schema(
     [
         pa.field("sample_id", pa.string(), nullable=False),

@@ -21,9 +21,9 @@ from tasks.ingestion.readers.csv import Csv
 from tasks.ingestion.readers.jsonl import Jsonl
 from tasks.ingestion.readers.parquet import Parquet
 from tasks.ingestion.roles import CONSTANT
+from tasks.ingestion.told_columns import COLUMNS
 from tasks.ingestion.two_passes import Ingestion
 from tasks.pipeline.artefacts import Artefact, Run
-from tasks.pipeline.schemas import COLUMNS
 
 N = 120
 RANDOM = np.random.default_rng(0)
