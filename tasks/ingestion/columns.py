@@ -75,6 +75,11 @@ def as_text(column: pa.Array, *, trim: bool = True) -> pa.Array:
     return column.cast(pa.string())
 
 
+def without_view(column: pa.Array) -> pa.Array:
+    """The same column, words not by view: Arrow cannot filter those yet, and Polars writes them."""
+    return column.cast(pa.string()) if pa.types.is_string_view(column.type) else column
+
+
 def as_numbers(column: pa.Array, name: str, reject: RejectRows) -> pa.Array:
     """A column of numbers as it is; text parsed as float64, with the cells that are none rejected, also empty ones."""
     if not (is_number(column.type) or pa.types.is_boolean(column.type)):

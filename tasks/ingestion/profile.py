@@ -49,7 +49,9 @@ class Profile:
     def add(self, column: pa.Array) -> None:
         """Count some more cells."""
         kind = column.type
-        if is_number(kind) or pa.types.is_boolean(kind):
+        if pa.types.is_dictionary(kind) and not is_text(kind.value_type):
+            self.add(column.dictionary_decode())
+        elif is_number(kind) or pa.types.is_boolean(kind):
             self.typed = True
             values = column.filter(pc.invert(column.is_null(nan_is_null=True)))
             self.values += len(values)

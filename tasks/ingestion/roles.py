@@ -157,7 +157,7 @@ def _other(kind: pa.DataType) -> str:
 
 
 def _plain(kind: pa.DataType) -> str:
-    return str(kind).partition("<")[0]
+    return "objects" if isinstance(kind, pa.BaseExtensionType) else str(kind).partition("<")[0]
 
 
 def check_inputs(columns: list[Column], types: dict[str, list[pa.DataType]], options: TableOptions) -> None:

@@ -15,7 +15,7 @@ from tasks.core.errors import BadInput
 from tasks.dataset.payload import Payload
 from tasks.dataset.targets import TargetKind
 from tasks.ingestion.column_names import shown_names, typed_names
-from tasks.ingestion.columns import as_images, as_text, as_texts, cast
+from tasks.ingestion.columns import as_images, as_text, as_texts, cast, without_view
 from tasks.ingestion.label_column import ignore_rejects, labels_of
 from tasks.ingestion.readers import Chunk, Reject
 from tasks.pipeline.schemas import SAMPLES
@@ -181,7 +181,7 @@ def _extra_columns(batch: Batch, mapping: Mapping) -> dict[str, pa.Array]:
     present = set(batch.table.schema.names)
     for name, kind in mapping.carried.items():
         if name in present:
-            column = batch.table.column(name)
+            column = without_view(batch.table.column(name))
             columns[own_name(name)] = (
                 column if mapping.payload is None else as_carried(column, kind, batch.source, name)
             )

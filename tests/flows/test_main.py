@@ -219,8 +219,8 @@ def test_no_line_of_a_quiet_run_comes_from_prefect(cleaned):
 @pytest.mark.parametrize(
     ("rows", "options", "words"),
     [
-        ([f"{i},a" for i in range(30)], [], "at least two classes"),
-        ([f"{i},{'ab'[i % 2]}" for i in range(30)], ["--reader.test-share=0"], "split 'test'"),
+        ([f"{i * i},a" for i in range(30)], [], "at least two classes"),
+        ([f"{i * i},{'ab'[i % 2]}" for i in range(30)], ["--reader.test-share=0"], "split 'test'"),
     ],
 )
 def test_data_that_cannot_be_verified_is_refused_before_anything_is_trained(gradsieve, tmp_path, rows, options, words):

@@ -231,7 +231,7 @@ class Tabular(TableFiles):
 
     def carried_type(self, kind: pa.DataType) -> pa.DataType:
         """The type a carried column has in every batch; formats without a schema settle on text."""
-        return pa.string() if pa.types.is_null(kind) else kind
+        return pa.string() if pa.types.is_null(kind) or pa.types.is_string_view(kind) else kind
 
     def _check_names(self, present: list[str], where: str) -> None:
         if len(set(present)) < len(present):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import random
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -342,3 +343,33 @@ def test_a_json_key_may_be_a_number_here_and_a_word_there(tmp_path):
     artefact = ingest.fn(run, Jsonl(path=tmp_path / "a.jsonl", test_share=0), Ingestion())
     assert payload_of(artefact).encoders[0].values == ("0", "1", "2", "x")
     assert artefact.facts["rejects"] == {}
+
+
+EXOTIC = {
+    "decimal": (pa.array([Decimal(i % 7) if i % 9 else None for i in range(N)], pa.decimal128(9, 2)), "number"),
+    "half float": (pa.array(np.where(np.arange(N) % 9, RANDOM.random(N), np.nan).astype(np.float16)), "number"),
+    "coded numbers": (pa.array([i % 7 for i in range(N)]).dictionary_encode(), "number"),
+    "coded words": (pa.array(["a", "b", None] * (N // 3), pa.large_string()).dictionary_encode(), "category"),
+    "large words": (pa.array(["a", "b", None] * (N // 3), pa.large_string()), "category"),
+    "words by view": (pa.array(["a", "b", None] * (N // 3), pa.string_view()), "category"),
+    "booleans with gaps": (pa.array([True, False, None] * (N // 3)), "boolean"),
+    "dates": (pa.array([dt.date(2024, 1 + i % 9, 3) if i % 9 else None for i in range(N)]), "date"),
+    "zoned times": (
+        pa.array([dt.datetime(2024, 1 + i % 9, 3) if i % 9 else None for i in range(N)], pa.timestamp("us", "UTC")),
+        "date",
+    ),
+    "times of day": (pa.array([dt.time(i % 24) if i % 9 else None for i in range(N)]), "date"),
+    "huge integers": (pa.array([2**63 + (i * i) for i in range(N)], pa.uint64()), "number"),
+}
+
+
+@pytest.mark.parametrize("name", EXOTIC)
+def test_columns_of_every_arrow_type_are_encoded_and_keep_their_type(tmp_path, name):
+    column, kind = EXOTIC[name]
+    table = Table(tmp_path, {"x": column, "weight": WEIGHT}, "parquet", test_share=0)
+    assert table.role("x") == ("input", kind)
+    assert table.artefact.facts["rejects"] == {}
+    assert np.isfinite(table.x()).all()
+    assert table.columns["x"]["missing"] == column.is_null(nan_is_null=True).to_pylist().count(True)
+    if kind != "number":
+        assert table.samples()["x"].to_pylist() == column.to_pylist()
