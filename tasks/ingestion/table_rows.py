@@ -192,7 +192,7 @@ def _extra_columns(batch: Batch, mapping: Mapping) -> dict[str, pa.Array]:
 
 def own_name(name: str) -> str:
     """What a sample calls a column of the dataset's own."""
-    return f"original_{name}" if name in RESERVED_NAMES else name
+    return f"original_{name}" if name.lower() in RESERVED_NAMES else name
 
 
 def as_carried(column: pa.Array, kind: pa.DataType, where: str, name: str) -> pa.Array:

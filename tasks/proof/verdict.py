@@ -88,6 +88,7 @@ def verdict_of(
     flagged: int,
     verification: Verification,
     objection: str | None = None,
+    untested: int = 0,
 ) -> Verdict:
     """Helps only if it helps against both controls, harms if it harms against either, else there is no evidence.
 
@@ -98,6 +99,7 @@ def verdict_of(
         flagged: how many samples are.
         verification: which arm is treated, and what the gate demands.
         objection: what else stands against a promotion, in words.
+        untested: classes without a test sample.
     """
     words: dict[Arm, Word] = {control: gain.word for control, gain in gains.items()}
     word: Word = "harms" if "harms" in words.values() else "no evidence"
@@ -110,6 +112,8 @@ def verdict_of(
         f"{verification.margin:+.2%}",
         f"no class loses more than {verification.class_loss:.2%} (most: {max(0.0, -worst):.2%})",
     ]
+    if untested:
+        reasons.append(f"of {untested:,} classes nothing is known, for they have no test sample")
     return Verdict(
         word=word,
         arm=verification.treatment,

@@ -39,7 +39,10 @@ def verify(
     metrics, arm = trials.metrics(), verification.treatment
     gains = {each: trials.gains(each) for each in TREATMENTS if each in verification.arms}
     changes = trials.changes(metrics, arm)
-    verdict = verdict_of(gains[arm], changes, trials.seeds, flags.facts["flagged"], verification, _objection_of(flags))
+    untested = len(samples.facts.get("untested_classes", ()))
+    verdict = verdict_of(
+        gains[arm], changes, trials.seeds, flags.facts["flagged"], verification, _objection_of(flags), untested
+    )
     with run.draft("metrics") as draft:
         pq.write_table(metrics, draft.path("metrics.parquet", metrics.num_rows), compression="zstd")
         return draft.commit(

@@ -160,6 +160,13 @@ def test_a_promotion_says_by_what_it_was_earned():
     ]
 
 
+def test_a_promotion_says_of_how_many_classes_it_knows_nothing():
+    gains = {"untouched": gain("helps"), "random": gain("helps")}
+    verdict = verdict_of(gains, [change(0.0)], 5, 10, Verification(), untested=3)
+    assert verdict.promote
+    assert verdict.because[-1] == "of 3 classes nothing is known, for they have no test sample"
+
+
 def test_harm_stops_it_even_below_a_negative_margin():
     found = judged("harms", "helps", margin=-1)
     assert (found.word, found.promote, found.because) == ("harms", False, ["it harms"])
