@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from pydantic import Field, field_validator, model_validator
 
@@ -15,6 +15,7 @@ from tasks.decision.budget_search import BudgetSearch
 from tasks.decision.budgets import Budget, BudgetChoice
 from tasks.decision.flagging import Flagging
 from tasks.decision.review_sheet import Review
+from tasks.decision.serving import unfit_names, with_serving_defaults
 from tasks.gradients.kinds import GradientChoice
 from tasks.ingestion.opinions import OpinionFiles
 from tasks.ingestion.readers import ReaderChoice
@@ -80,6 +81,12 @@ class EvidenceConfig(Form):
         "a CUDA device a quarter of the device's.",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_serve_the_target(cls, value: Any) -> Any:
+        """A target alone is enough."""
+        return with_serving_defaults(value, cls, cls._is_default)
+
     @field_validator("dataset")
     @classmethod
     def _is_a_folder_name(cls, value: str | None) -> str | None:
@@ -100,13 +107,7 @@ class EvidenceConfig(Form):
     def _labels_are_judged(self) -> EvidenceConfig:
         """A response has no class probabilities, so no detector or budget may need them."""
         if not kind_of(self.reader.component.says[0]).has_class_probabilities:
-            judges = {"probabilities", "votes"}
-            unfit = [
-                f"detector {component.name}"
-                for component in self.detector_components
-                if component.compares or judges & set(component.sees)
-            ]
-            unfit += [f"budget {budget.name}" for budget in self.budget_components if budget.needs_canaries]
+            unfit = unfit_names(self.detector_components, self.budget_components)
             if unfit:
                 raise ValueError(
                     f"{unfit[0]} goes by the classes there are, of which target response has none: name detectors that "

@@ -8,6 +8,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import json
+import shlex
 import shutil
 import signal
 import socket
@@ -35,12 +36,13 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 # Files that take a minute and more, the longest first: begun last, one of them would run when all else is done.
 LONG = (
-    "flows/test_operate.py", "flows/test_browser.py", "flows/test_serve.py", "flows/test_clean.py",
-    "flows/test_runners.py", "flows/test_resume.py", "flows/test_gate.py", "flows/test_review.py",
-    "flows/test_main.py", "flows/test_base.py", "flows/test_incremental.py", "flows/test_compare.py",
-    "flows/test_secrets.py", "flows/test_prefect.py", "flows/test_search.py", "flows/test_canaries.py",
-    "flows/test_maintain.py", "flows/test_deployments.py", "tasks/catalogue/test_catalogue.py",
-    "tasks/evaluation/test_reproduce.py",
+    "flows/test_operate.py", "flows/test_serve.py", "flows/test_browser.py", "flows/test_postgres.py",
+    "flows/test_resume.py", "flows/test_runners.py", "flows/test_clean.py", "test_readme.py",
+    "flows/test_main.py", "flows/test_secrets.py", "flows/test_review.py", "flows/test_gate.py",
+    "flows/test_base.py", "flows/test_compare.py", "flows/test_dependence.py", "flows/test_incremental.py",
+    "flows/test_prefect.py", "flows/test_search.py", "flows/test_canaries.py", "flows/test_maintain.py",
+    "flows/test_trace.py", "flows/test_opinions.py", "flows/test_random_review.py", "test_one_file.py",
+    "flows/test_deployments.py", "tasks/catalogue/test_catalogue.py", "tasks/evaluation/test_reproduce.py",
     "tasks/kernels/test_influence.py", "tasks/versions/test_versions.py", "tasks/versions/test_publication.py",
 )  # fmt: skip
 
@@ -204,6 +206,12 @@ class Nursery:
                 said.append(stream.read().decode())
         return subprocess.CompletedProcess(["gradsieve", *arguments], code, *said)
 
+    def command_of_runs(self) -> str:
+        """What a worker is to start for each of its runs, so that it comes from here."""
+        return shlex.join(
+            [sys.executable, "-S", str(REPOSITORY / "tests" / "nursery_call.py"), str(self.home), "prefect.engine"]
+        )
+
     def stop(self) -> None:
         """It and all that came from it."""
         os.killpg(self.process.pid, signal.SIGKILL)
@@ -211,19 +219,25 @@ class Nursery:
 
 
 @pytest.fixture(scope="session")
-def gradsieve(server: str) -> Iterator[Command]:
-    """The command line in a process of its own, against the test server (a run then costs two seconds, not fifteen)."""
+def nursery() -> Iterator[Nursery]:
+    """Where processes come from that have everything imported."""
     # The name of a socket is short; that of a test's folder may not be.
     with TemporaryDirectory(prefix="gradsieve-") as home:
-        nursery = Nursery(Path(home), PREFECT_API_URL=server)
-
-        def command(
-            *arguments: str, cwd: Path | None = None, folder: Path | None = None, **more: str
-        ) -> subprocess.CompletedProcess[str]:
-            return nursery.run(arguments, cwd, folder, **more)
-
-        yield command
+        nursery = Nursery(Path(home))
+        yield nursery
         nursery.stop()
+
+
+@pytest.fixture(scope="session")
+def gradsieve(nursery: Nursery, server: str) -> Command:
+    """The command line in a process of its own, against the test server (a run then costs two seconds, not fifteen)."""
+
+    def command(
+        *arguments: str, cwd: Path | None = None, folder: Path | None = None, **more: str
+    ) -> subprocess.CompletedProcess[str]:
+        return nursery.run(arguments, cwd, folder, **({"PREFECT_API_URL": server} | more))
+
+    return command
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,9 @@ process of its own all the same: with arguments, a folder, an environment, two s
 Started as ``nursery.py FOLDER``, it listens there on two sockets: ``ours`` has the repository's code imported already,
 of ``other`` a child imports its code itself, from the folder it is to run in. A command is a connection: arguments,
 folder and environment in one line of JSON, beside it the two streams' descriptors; the answer is the exit code.
+
+A worker that is told ``python nursery_call.py FOLDER MODULE`` as the command of its runs has them here too: with a
+``module`` in that line the child is ``python -m MODULE``.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import importlib
 import json
 import os
 import pkgutil
+import runpy
 import signal
 import socket
 import sys
@@ -33,7 +37,7 @@ LIBRARIES = (
     "prefect.input", "prefect.main", "prefect.states", "prefect.task_engine", "prefect.task_runners",
     "prefect.utilities.visualization", "pyarrow.acero", "pyarrow.dataset", "pyarrow.parquet", "pydantic_settings",
     "rich.progress", "scipy.stats", "sklearn.datasets.data", "sklearn.datasets.descr", "sklearn.ensemble",
-    "sklearn.neighbors", "torch", "torch._dynamo", "torch.func", "yaml",
+    "sklearn.neighbors", "torch", "torch.func", "yaml",
 )  # fmt: skip
 # prepare_prefect's, of a quiet run whatever its lake is: Prefect reads them when it is imported.
 SETTINGS = {
@@ -78,11 +82,27 @@ def work(main: Main | None, asked: dict, streams: list[int]) -> int:
 
     # Imported with the nursery's own settings; a command may be given others, another server's address above all.
     refresh_global_settings_context()
+    if module := asked.get("module"):
+        return work_as(module)
     sys.argv = ["gradsieve", *asked["arguments"]]
     if main is None:
         sys.path.insert(0, asked["folder"])
         main = command()
     return main(asked["arguments"])
+
+
+def work_as(module: str) -> int:
+    """Be ``python -m module``, one of Prefect's; its exit code."""
+    from prefect.logging.configuration import setup_logging
+
+    # The nursery's own is as quiet as a command; a worker's runs say what they do.
+    setup_logging(incremental=False)
+    sys.argv = [module]
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    return 0
 
 
 def end(code: int) -> None:

@@ -136,9 +136,9 @@ def test_the_form_and_the_suffix_know_them(copy):
     code = (
         "import json, sys\n"
         "from tasks.config import CleanConfig\n"
-        "from flows.command_line.options import _format_of\n"
+        "from tasks.ingestion.source_kind import kind_of_source\n"
         "from pathlib import Path\n"
-        "print(json.dumps([CleanConfig.model_json_schema(), _format_of(Path('a.scsv'))]))\n"
+        "print(json.dumps([CleanConfig.model_json_schema(), kind_of_source(Path('a.scsv'))]))\n"
     )
     schema, kind = json.loads(run(copy, "-c", code))
     assert kind == "semicolons"

@@ -37,11 +37,19 @@ class _Flow(Options):
         raise TypeError(f"{cls.__name__} must define flow()")
 
 
-class Clean(_Flow):
+class _OfSource(_Flow):
+    """A command that reads a source."""
+
+    source: CliPositionalArg[str | None] = Field(
+        default=None, description="File or folder of the samples, as --reader.path says it; its suffix says the reader."
+    )
+
+
+class Clean(_OfSource):
     """Find the training samples that hurt a model, prove it by retraining, publish the dataset without them.
 
     Without options: scikit-learn's digits with a tenth of the training labels flipped. Your own file:
-    gradsieve clean --reader.path iris.csv --reader.label species
+    gradsieve clean iris.csv --reader.label species
     """
 
     of = CleanConfig
@@ -54,11 +62,11 @@ class Clean(_Flow):
         return clean
 
 
-class Compare(_Flow):
+class Compare(_OfSource):
     """Compare detectors and budgets on labels that are known to be wrong: one table and one plot.
 
     Without options: scikit-learn's digits with a tenth of the training labels flipped. Your own file with a column of
-    true labels: gradsieve compare --reader.path iris.csv --reader.label species --reader.clean-label truth
+    true labels: gradsieve compare iris.csv --reader.label species --reader.clean-label truth
     """
 
     of = CompareConfig

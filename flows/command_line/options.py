@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
 from tasks.core.errors import BadConfig, BadInput
 from tasks.core.plugins import Choice, Component
-from tasks.ingestion.readers import READERS, ReaderChoice
+from tasks.ingestion.readers import ReaderChoice
+from tasks.ingestion.source_kind import kind_of_source
 
 
 class Options(BaseModel):
@@ -35,6 +36,7 @@ class Options(BaseModel):
     def _complete(cls, values: Any) -> Any:
         """Fill in the kind of a component of which only options were given."""
         if isinstance(values, dict):
+            _set_path(values)
             for name, field in cls.of.model_fields.items():
                 choice = _choice(field.annotation)
                 options = values.get(name)
@@ -44,8 +46,28 @@ class Options(BaseModel):
 
     def configuration(self) -> Any:
         """What was given, as the configuration itself."""
-        options = self.model_dump(mode="json", exclude_unset=True, exclude={"config", "verbose"})
+        options = self.model_dump(mode="json", exclude_unset=True, exclude={"config", "verbose", "source"})
         return self.of.model_validate(options)
+
+
+def _set_path(values: dict[str, Any]) -> None:
+    """A bare path is the reader's.
+
+    Raises:
+        BadConfig: two paths are given.
+    """
+    source = values.get("source")
+    if source is None:
+        return
+    reader = values.setdefault("reader", {})
+    if reader.get("path") not in (None, source):
+        raise BadConfig(
+            where=f"{source}, --reader.path {reader['path']}",
+            expected="one source",
+            got="two",
+            do="Leave one of them out.",
+        )
+    reader["path"] = source
 
 
 def with_options(command: type[Options]) -> type[Options]:
@@ -132,33 +154,9 @@ def _kinds(choice: type[Choice[Any]], between: str) -> str:
 
 def _kind_of(options: dict[str, Any], choice: type[Choice[Any]]) -> str:
     if options.get("path") and choice is ReaderChoice:
-        return _format_of(Path(str(options["path"])).expanduser())
+        return kind_of_source(Path(str(options["path"])))
     candidates = [
         kind for kind, component in choice.registry.components.items() if set(options) <= set(component.model_fields)
     ]
     default = choice.model_fields["kind"].default
     return default if default in candidates or not candidates else candidates[0]
-
-
-def _format_of(path: Path) -> str:
-    """The reader for a path, told by its suffix, or by what a folder holds.
-
-    Raises:
-        BadConfig: nothing tells.
-    """
-    if path.is_dir():
-        inside = sorted(p for p in path.iterdir() if not p.name.startswith("."))
-        if any(p.is_dir() for p in inside):
-            return "image_folder"
-        path = next(iter(inside), path)
-    name = path.name.lower().removesuffix(".gz")
-    kinds = {suffix: kind for kind, reader in READERS.components.items() for suffix in reader.suffixes}
-    kind = kinds.get(Path(name).suffix)
-    if kind is None:
-        raise BadConfig(
-            where=f"option reader.path {path}",
-            expected=f"one of the suffixes {', '.join(kinds)}",
-            got=Path(name).suffix or "none",
-            do="Say what it is with --reader.kind.",
-        )
-    return kind

@@ -104,6 +104,9 @@ def _watch_over(services: Services, stop_event: threading.Event) -> None:
         wait = _WAITS_SECONDS[len(ends[name]) - 1]
         print(f"gradsieve: {name} ended with {services.children[name].returncode}, again in {wait} s", flush=True)
         if not stop_event.wait(wait):
+            # Where nobody else works on the database, who has no process now was this worker's, and need not settle.
+            if services.alone and services.api.answers():
+                services.resume_later()
             services.start_worker(name)
 
 

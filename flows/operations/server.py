@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -127,8 +129,7 @@ class Services:
 
     def deploy(self, deployments: Path) -> None:
         """Create the pool and all deployments of a file."""
-        template = ("--overwrite", "--base-job-template", str(_TEMPLATE))
-        self.prefect("--no-prompt", "work-pool", "create", POOL, "--type", "process", *template)
+        _make_pool(self.api)
         self.prefect("--no-prompt", "deploy", "--all", "--prefect-file", str(deployments))
 
     def resume_later(self, runs: set[str] | None = None, settled: float = 0) -> None:
@@ -147,6 +148,20 @@ class Services:
         if busy_runs and self.api.answers():
             self.resume_later(busy_runs)
         _end([self.children[name] for name in names if name == "server"])
+
+
+def _make_pool(api: ServerApi) -> None:
+    """Create the pool, or give the one that is there our template.
+
+    Its runs are one process each: without a command Prefect starts a second one, which imports all of Prefect to find
+    code that lies here already.
+    """
+    template = json.loads(_TEMPLATE.read_text(encoding="utf-8"))
+    template["variables"]["properties"]["command"]["default"] = shlex.join([sys.executable, "-m", "prefect.engine"])
+    if api.ask("work_pools/filter", work_pools={"name": {"any_": [POOL]}}):
+        api.ask(f"work_pools/{POOL}", "PATCH", base_job_template=template)
+    else:
+        api.ask("work_pools/", name=POOL, type="process", base_job_template=template)
 
 
 def _end(children: list[subprocess.Popen[bytes]]) -> None:

@@ -44,7 +44,8 @@ def build(lake: Path) -> bool:
 def _write(lake: Path, statements: str) -> None:
     aside = lake / f"{PARTIAL}{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}-{NAME}"
     with duckdb.connect(str(aside), config={"storage_compatibility_version": "v1.2.0"}) as db:
-        db.execute(statements)
+        # At once: each view on its own would be flushed to the disk.
+        db.execute(f"BEGIN;\n{statements}COMMIT;\n")
         db.execute("CREATE TABLE about AS SELECT ? AS signature", [_digest(statements)])
         db.execute("COMMENT ON TABLE about IS 'What the views were written from.'")
         comment_on(db)

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from tasks.core.sql import literal, query
 from tasks.decision.review_answers import REVIEW_ESTIMATES, REVIEW_SAMPLES
+from tasks.ingestion.copies import COPIES
 from tasks.ingestion.opinions import OPINIONS
 from tasks.ingestion.told_columns import COLUMNS
 from tasks.pipeline.recorded_run import RecordedRun
@@ -118,6 +119,7 @@ def _of_runs(lake: Path) -> Iterable[str]:
         "samples": ("samples/*.parquet", SAMPLES, "*"),
         "rejects": ("rejects.parquet", REJECTS, "*"),
         "columns": ("columns.parquet", COLUMNS, "*"),
+        "copies": ("copies.parquet", COPIES, "*"),
         "gradients": ("gradients/*.parquet", GRADIENTS, f"*, {_SHARD} AS shard"),
         "opinions": ("opinions.parquet", OPINIONS, "*"),
         "scores": ("scores.parquet", scores, "*"),
@@ -139,6 +141,12 @@ def _of_runs(lake: Path) -> Iterable[str]:
                 SELECT parse_path(__file)[{index}] AS run_id, {selection} FROM {files};
             CREATE VIEW latest.{view} AS
                 SELECT * FROM main.{view} WHERE run_id IN (SELECT run_id FROM main.runs WHERE latest);
+        """
+    # Repeats of a combination of values bear other labels by nature.
+    for schema in ("main", "latest"):
+        yield f"""
+            CREATE VIEW {schema}.contradictions AS
+                SELECT * FROM {schema}.copies WHERE label <> other_label AND kind <> 'repeat';
         """
 
 
@@ -237,9 +245,15 @@ def _types(schema: pa.Schema) -> dict[str, str]:
 def _types_of(schema_bytes: bytes) -> dict[str, str]:
     """Column → DuckDB's own name for its type."""
     schema = pa.ipc.read_schema(pa.py_buffer(schema_bytes))
-    with duckdb.connect() as db:
+    with _empty_database().cursor() as db:
         relation = db.from_arrow(schema.empty_table())
         return {name: str(kind) for name, kind in zip(relation.columns, relation.types, strict=True)}
+
+
+@cache
+def _empty_database() -> duckdb.DuckDBPyConnection:
+    """One that is asked for the names of types: to open another for each of twenty schemas takes half a second."""
+    return duckdb.connect()
 
 
 def _columns_of(lake: Path, pattern: str) -> list[str]:

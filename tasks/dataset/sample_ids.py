@@ -81,8 +81,13 @@ def _hash_of_texts(texts: list[str]) -> str:
     return hashlib.blake2b(lengths + b"".join(data), digest_size=16).hexdigest()
 
 
-def inseparable(ids: list[str], groups: list[str | None]) -> np.ndarray:
+def inseparable(ids: list[str], groups: list[str | None], *, are_repeats: bool = False) -> np.ndarray:
     """What must share a fold: samples joined by content (a copy's id is its original's with a suffix) or by group.
+
+    Args:
+        ids: of the samples.
+        groups: of the samples, None where one is in no group.
+        are_repeats: equal inputs are repeats of a combination of values, which a fold must not have to itself.
 
     Returns:
         For each sample the rank of the smallest content hash it is joined with, directly or over others: the same
@@ -91,7 +96,8 @@ def inseparable(ids: list[str], groups: list[str | None]) -> np.ndarray:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    contents, content = np.unique([name.partition("-")[0] for name in ids], return_inverse=True)
+    names = ids if are_repeats else [name.partition("-")[0] for name in ids]
+    contents, content = np.unique(names, return_inverse=True)
     has_group = np.array([group is not None for group in groups], bool)
     _, group = np.unique([name for name in groups if name is not None], return_inverse=True)
     nodes = len(contents) + (int(group.max()) + 1 if len(group) else 0)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _IN_MEMORY_BYTES = 4 << 30
 
 # What labels and inputs mean is said of all splits together.
-_OF_EVERY_SPLIT = ("payload", "classes", "target")
+_OF_EVERY_SPLIT = ("payload", "classes", "target", "repeats")
 
 # What this process has decoded lately, by lake, content and split.
 _CACHE: OrderedDict[tuple[str, str, str], Inputs] = OrderedDict()

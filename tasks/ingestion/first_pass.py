@@ -54,7 +54,9 @@ class FirstPass:
         for column in self.columns:
             if column.is_input and (lacking := self.spool.sources_without(column.name)):
                 others = [name for name in self.spool.types if name != column.name]
-                raise lacks_columns(lacking[0], [column.name], others)
+                inputs = [other.name for other in self.columns if other.is_input and other.name != column.name]
+                common = [name for name in inputs if not self.spool.sources_without(name)]
+                raise lacks_columns(lacking[0], [column.name], others, common)
         self._check_label(options)
 
     def _check_label(self, options: TableOptions) -> None:

@@ -6,13 +6,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from tasks.core.errors import BadInput
 from tasks.core.progress import LOGGER
@@ -25,6 +22,7 @@ from tasks.dataset.encoders.number import Number
 from tasks.dataset.encoders.numbers import Numbers
 from tasks.dataset.payload import Payload
 from tasks.ingestion.settled_rows import StoredColumn
+from tasks.ingestion.spool import Spool
 
 # A value of fewer training rows, or of a smaller share of them, is among the others: standardised, a column that is one
 # in a thousandth of the rows would be thirty there, and its gradients outliers for no fault of theirs.
@@ -32,7 +30,7 @@ _RARE_ROWS, _RARE_SHARE = 3, 1 / 200
 
 
 def with_encoders(
-    payload: Payload, stored: list[StoredColumn], spool: Path, where: str, known: Payload | None = None
+    payload: Payload, stored: list[StoredColumn], spool: Spool, where: str, known: Payload | None = None
 ) -> Payload:
     """The payload with its encoders; as it is where all inputs are numbers and none is missing.
 
@@ -72,7 +70,7 @@ def with_encoders(
     return payload.model_copy(update={"encoders": encoders, "shape": shape, "dtype": "float32"})
 
 
-def _fitted(stored: StoredColumn, spool: Path) -> ColumnEncoder:
+def _fitted(stored: StoredColumn, spool: Spool) -> ColumnEncoder:
     column, name = stored.column, stored.column.name
     if column.kind == "numbers":
         return Numbers(length=stored.length)
@@ -84,7 +82,7 @@ def _fitted(stored: StoredColumn, spool: Path) -> ColumnEncoder:
         return _category(name, spool)
     if column.kind == "date":
         return _date_parts(name, column.form, spool)
-    return HashedText(indicator=any(part.null_count for part in _training_cells(name, spool)))
+    return HashedText(indicator=any(part.null_count for part in spool.training_cells(name)))
 
 
 def _why_anew(payload: Payload, known: Payload, encoders: tuple[ColumnEncoder, ...]) -> str | None:
@@ -102,31 +100,25 @@ def _why_anew(payload: Payload, known: Payload, encoders: tuple[ColumnEncoder, .
     return None
 
 
-def _training_cells(name: str, spool: Path) -> Iterator[pa.Array]:
-    with pq.ParquetFile(spool) as file:
-        for batch in file.iter_batches(columns=["split", name]):
-            yield batch.column(name).filter(pc.equal(batch.column("split"), "train"))
-
-
-def _number(name: str, form: str | None, spool: Path) -> Number:
+def _number(name: str, form: str | None, spool: Spool) -> Number:
     reader = Number.model_validate({"median": 0.0, "form": form or "plain"})
-    parts = [reader.numbers(cells_) for cells_ in _training_cells(name, spool)]
+    parts = [reader.numbers(cells_) for cells_ in spool.training_cells(name)]
     values = np.concatenate([part.drop_null().to_numpy(zero_copy_only=False) for part in parts] or [np.zeros(0)])
     median = float(np.median(values)) if len(values) else 0.0
     return reader.model_copy(update={"median": median, "indicator": len(values) < sum(map(len, parts))})
 
 
-def _boolean(name: str, spool: Path) -> Boolean:
+def _boolean(name: str, spool: Spool) -> Boolean:
     counts: Counter[bool | None] = Counter()
-    for part in _training_cells(name, spool):
+    for part in spool.training_cells(name):
         values = part if pa.types.is_boolean(part.type) else cells.is_yes(cells.trimmed(part))
         counts.update(_counted(values))
     return Boolean(usual=counts[True] > counts[False], indicator=counts[None] > 0)
 
 
-def _category(name: str, spool: Path) -> Category:
+def _category(name: str, spool: Spool) -> Category:
     counts: Counter[str | None] = Counter()
-    for part in _training_cells(name, spool):
+    for part in spool.training_cells(name):
         counts.update(_counted(cells.trimmed(part)))
     missing = counts.pop(None, 0)
     least = max(_RARE_ROWS, (counts.total() + missing) * _RARE_SHARE)
@@ -140,8 +132,8 @@ def _counted(values: pa.Array) -> dict:
     return dict(zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True))
 
 
-def _date_parts(name: str, form: str | None, spool: Path) -> DateParts:
-    parts = [seconds_of(part, form) for part in _training_cells(name, spool)]
+def _date_parts(name: str, form: str | None, spool: Spool) -> DateParts:
+    parts = [seconds_of(part, form) for part in spool.training_cells(name)]
     seconds = pa.concat_arrays([part.drop_null() for part in parts]) if parts else pa.array([], pa.int64())
     if not len(seconds):
         return DateParts(parts=(), first=0, median=0, form=form)

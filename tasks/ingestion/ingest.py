@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pyarrow.parquet as pq
+
 from tasks.dataset.payload import Payload
+from tasks.ingestion.copies import contradictions_of, copies_of
 from tasks.ingestion.fit_encoders import with_encoders
+from tasks.ingestion.label_forms import DOUBTFUL, LabelForms, case_variants
 from tasks.ingestion.label_noise import label_noise_of
 from tasks.ingestion.leaks import with_leaks
 from tasks.ingestion.readers import Reader
 from tasks.ingestion.settle import settle
-from tasks.ingestion.survey import check_classes, survey_of
+from tasks.ingestion.splits import draw_splits
+from tasks.ingestion.spool import Spool
+from tasks.ingestion.survey import Survey, check_classes, survey_of
 from tasks.ingestion.told_columns import column_facts, columns_beside, write_columns
 from tasks.ingestion.two_passes import (
     Ingestion,
@@ -16,6 +24,7 @@ from tasks.ingestion.two_passes import (
     check_share,
     limit_rows,
     spool_rows,
+    with_notes,
     write_rejects,
     write_shards,
 )
@@ -28,8 +37,9 @@ def ingest(run: Run, reader: Reader, options: Ingestion, known: Payload | None =
     """Read a source into ``samples/*.parquet``, ``rejects.parquet`` and ``columns.parquet``.
 
     Three streaming passes: the first spools a table as it came, on all of which the roles of its columns are settled;
-    the second validates, hashes and spools; the third, knowing all labels and all hashes, names duplicates, drops
-    classes nobody can learn, plants noise if asked, and writes the final shards.
+    the second validates, hashes and spools; the third, knowing all labels and all hashes, draws splits, names
+    duplicates, drops classes nobody can learn, plants noise if asked, and writes the final shards. Samples with the
+    same inputs stand in ``copies.parquet``.
 
     Args:
         run: whose samples.
@@ -39,34 +49,59 @@ def ingest(run: Run, reader: Reader, options: Ingestion, known: Payload | None =
 
     Returns:
         Facts: payload, classes (given labels, sorted), target (what labels say, if not classes), splits, rows, rejects
-        by reason, inputs with their kinds (of tables), unused columns with the reasons, duplicates, planted flips, cut
-        (texts longer than networks read, of text).
+        by reason, inputs with their kinds (of tables), unused columns with the reasons, notes (what was left out of the
+        source or taken for granted, if anything), duplicates, contradictions (samples whose inputs bear another label
+        elsewhere), label_forms, case_variants, doubtful_labels, untested_classes, repeats (different inputs of a table
+        of few), planted flips, cut (texts longer than networks read, of text).
     """
     inputs, came = reader.open()
     with run.draft("samples") as draft:
-        spool = draft.folder / "spool.parquet"
-        table = settle(inputs, limit_rows(came, reader.limit), draft.folder)
-        rejects, read, unused = spool_rows(table.chunks, table.payload, reader.held_out, spool)
-        survey = survey_of(spool, *reader.says, where=f"reader {reader.kind}")
-        rejects += survey.rejects
-        check_share(run, rejects, read, options.max_rejects)
-        check_classes(survey, read, f"reader {reader.kind}")
-        payload = with_encoders(table.payload, table.stored, spool, f"reader {reader.kind}", known)
+        notes: list[str] = []
+        table = settle(inputs, limit_rows(with_notes(came, notes), reader.limit), draft.folder)
+        where, has_classes = f"reader {reader.kind}", reader.says[0] == "class"
+        path = draft.folder / "spool.parquet"
+        spooled = spool_rows(table.chunks, table.payload, reader.no_label if has_classes else None, path)
+        is_table = table.payload.kind == "array" and not table.payload.is_image
+        spool = Spool(path, draw_splits(path, reader.held_out, is_table=is_table, has_classes=has_classes))
+        survey = survey_of(spool, *reader.says, where=where)
+        rejects = spooled.rejects + survey.rejects
+        check_share(run, rejects, spooled.read, options.max_rejects)
+        check_classes(survey, spooled.read, where)
+        payload = with_encoders(table.payload, table.stored, spool, where, known)
         label_noise = label_noise_of(spool, survey, reader.noise, payload)
         facts = write_shards(spool, survey, payload, label_noise, draft.path, options.shard_rows)
         write_rejects(rejects, draft.path("rejects.parquet", len(rejects)))
-        columns = table.columns or columns_beside(payload, unused)
-        if table.columns and survey.target.kind == "class":
+        columns = table.columns or columns_beside(payload, spooled.unused)
+        if table.columns and has_classes:
             columns = with_leaks(columns, table.stored_names, spool)
         if columns:
             write_columns(columns, draft.path("columns.parquet", len(columns)))
-        spool.unlink()
+        path.unlink()
+        samples = sorted((draft.folder / "samples").glob("*.parquet"))
+        copies = copies_of(samples, are_repeats=spool.drawn.are_repeats)
+        pq.write_table(copies, draft.path("copies.parquet", copies.num_rows), compression="zstd")
         return draft.commit(
             payload=payload.model_dump(mode="json"),
-            rows_read=read,
+            rows_read=spooled.read,
             rejects=by_reason(rejects),
             **column_facts(columns),
             duplicates=survey.duplicates,
             leaking_duplicates=survey.leak_count,
+            contradictions=contradictions_of(copies),
+            **label_facts(survey, spooled.label_forms),
+            **({"repeats": spool.drawn.distinct} if spool.drawn.are_repeats else {}),
+            **({"notes": notes} if notes else {}),
             **facts,
         )
+
+
+def label_facts(survey: Survey, forms: LabelForms) -> dict[str, Any]:
+    """What is to be told of the labels: spellings that were merged, classes that look alike, doubtful and untested."""
+    classes = survey.target.classes if survey.target.kind == "class" else ()
+    told = {
+        "label_forms": forms.facts(),
+        "case_variants": case_variants(classes),
+        "doubtful_labels": [name for name in classes if name in DOUBTFUL],
+        "untested_classes": survey.untested,
+    }
+    return {name: value for name, value in told.items() if value}

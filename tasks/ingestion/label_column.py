@@ -25,9 +25,19 @@ def labels_of(column: pa.Array, target: TargetKind, separator: str, name: str, r
         return _sets(column, separator, name, reject)
     if target == "response":
         return as_text(column, trim=False)  # every mark of it is what a model learns to write
+    if pa.types.is_floating(column.type):
+        column = _whole_numbers(column, name, reject)
     label = as_text(column)
     nan = pc.fill_null(pc.equal(pc.utf8_lower(label), "nan"), fill_value=False)
     return pc.if_else(nan, pa.scalar(None, pa.string()), label)
+
+
+def _whole_numbers(column: pa.Array, name: str, reject: RejectRows) -> pa.Array:
+    """What pandas makes of integers once one is missing; a number with a fraction names no class."""
+    is_whole = pc.or_(pc.equal(column, pc.floor(column)), pc.is_nan(column))
+    bad = pc.invert(pc.fill_null(is_whole, fill_value=True))
+    reject(bad.to_numpy(zero_copy_only=False), "not a whole number", f"label column {name}", column)
+    return column
 
 
 def ignore_rejects(bad: np.ndarray, reason: str, detail: str, values: pa.Array | None = None) -> None:
@@ -70,7 +80,8 @@ def _may_be_numbers(column: pa.Array) -> bool:
 
 def _are_floats(column: pa.Array) -> bool:
     if not is_text(column.type):
-        return pa.types.is_floating(column.type)
+        values = pc.drop_null(column) if pa.types.is_floating(column.type) else pa.array([], pa.float64())
+        return bool(pc.any(pc.and_(pc.not_equal(values, pc.floor(values)), pc.is_finite(values))).as_py())
     # A text format has no float type: values that are all numbers, some with a fraction, are one.
     column = pc.drop_null(as_text(column))
     column = column.filter(pc.not_equal(pc.utf8_lower(column), "nan"))

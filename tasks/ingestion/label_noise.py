@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tasks.core.errors import BadConfig
 from tasks.dataset.payload import Payload, to_array
 from tasks.dataset.sample_ids import uniforms
 from tasks.ingestion.readers import Noise
+from tasks.ingestion.spool import Spool
 from tasks.ingestion.survey import Survey
 
 if TYPE_CHECKING:
@@ -100,7 +99,7 @@ class LabelNoise:
         return InstanceTargets(inputs, len(self.classes), self.noise.seed, centre=self.payload.is_image)
 
 
-def label_noise_of(spool: Path, survey: Survey, noise: Noise, payload: Payload) -> LabelNoise | None:
+def label_noise_of(spool: Spool, survey: Survey, noise: Noise, payload: Payload) -> LabelNoise | None:
     """The flips that ``noise`` asks for on what the first pass spooled; None when it asks for none."""
     if not noise.share:
         return None
@@ -132,15 +131,14 @@ def flip_draws(ids: list[str], noise: Noise) -> np.ndarray:
     return decide / np.maximum(flip_rates(rate, share=noise.share), np.finfo(float).tiny)
 
 
-def _exact_cutoff(spool: Path, survey: Survey, noise: Noise) -> float:
+def _exact_cutoff(spool: Spool, survey: Survey, noise: Noise) -> float:
     """The draw below which round(share · n) of the n training samples lie; one float per sample in memory."""
     draws, index = [], 0
-    with pq.ParquetFile(spool) as source:
-        for batch in source.iter_batches(columns=["sample_id", "split"]):
-            train = _is_train(batch) & survey.keep_mask(index, batch.num_rows)
-            ids = survey.names(index, batch["sample_id"].to_pylist())
-            draws.append(flip_draws([ids[i] for i in np.flatnonzero(train)], noise))
-            index += batch.num_rows
+    for batch in spool.batches(["sample_id", "split"]):
+        train = _is_train(batch) & survey.keep_mask(index, batch.num_rows)
+        ids = survey.names(index, batch["sample_id"].to_pylist())
+        draws.append(flip_draws([ids[i] for i in np.flatnonzero(train)], noise))
+        index += batch.num_rows
     every = np.concatenate(draws)
     flips = round(noise.share * len(every))
     return float(np.partition(every, flips)[flips]) if flips < len(every) else np.inf

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import duckdb
 import pyarrow.parquet as pq
 
 from tasks.core.sql import literal
 from tasks.ingestion.roles import Column
+from tasks.ingestion.spool import Spool
 
 # Of the training rows, told right by the value of one column; and rows for each of its values, so that it is no chance.
 _TELLS, _ROWS_A_VALUE = 0.999, 5
 LEAK = "tells the label by itself"
 
 
-def with_leaks(columns: list[Column], stored: dict[str, str], spool: Path) -> list[Column]:
+def with_leaks(columns: list[Column], stored: dict[str, str], spool: Spool) -> list[Column]:
     """The columns, and of those that tell the label that they do.
 
     Args:
@@ -24,12 +24,13 @@ def with_leaks(columns: list[Column], stored: dict[str, str], spool: Path) -> li
         stored: what a sample calls each of them.
         spool: the rows, with their splits and labels.
     """
-    names = pq.read_schema(spool).names
-    aliases = ", ".join(f"c{i}" for i in range(len(names)))
-    with duckdb.connect() as db:
+    names = pq.read_schema(spool.path).names
+    aliases = ", ".join([*(f"c{i}" for i in range(len(names))), "place"])
+    with spool.connect() as db:
         db.execute(
-            f"""CREATE VIEW rows_ AS SELECT * FROM read_parquet({literal(spool)}) AS spool({aliases})
-                WHERE c{names.index("split")} = 'train'"""
+            f"""CREATE VIEW rows_ AS SELECT cells.*
+                FROM read_parquet({literal(spool.path)}, file_row_number = true) AS cells({aliases})
+                JOIN splits ON splits.place = cells.place WHERE splits.split = 'train'"""
         )
         label = f"c{names.index('label')}"
         total = db.execute("SELECT count(*) FROM rows_").fetchall()[0][0]

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import duckdb
 import numpy as np
 
 from tasks.core.errors import BadInput
-from tasks.core.sql import literal
 from tasks.dataset.targets import Target, TargetKind
 from tasks.dataset.targets.labels import labels_from
 from tasks.dataset.targets.number import number_from
 from tasks.dataset.targets.response import Response
+from tasks.ingestion.spool import Spool
 
 
 class Survey:
@@ -24,6 +23,8 @@ class Survey:
         self.target = Target(classes=())
         self.pool: list[str] = []
         """The different labels of the training samples, sorted, where they are no classes."""
+        self.untested: list[str] = []
+        """Classes of which no sample is for testing, where any is: how they fare nobody will know."""
         self.duplicates = 0
         self.leak_count = 0
         self.copies: dict[int, int] = {}
@@ -69,11 +70,11 @@ def check_classes(survey: Survey, read: int, where: str) -> None:
         )
 
 
-def survey_of(spool: Path, kind: TargetKind = "class", separator: str = "|", where: str = "the source") -> Survey:
+def survey_of(spool: Spool, kind: TargetKind = "class", separator: str = "|", where: str = "the source") -> Survey:
     """Labels, duplicates and late rejects of a spool, as the first pass wrote it.
 
     Args:
-        spool: the first pass's file.
+        spool: the rows, with their splits.
         kind: what its labels say.
         separator: between the labels of a set.
         where: the source, for messages.
@@ -82,11 +83,7 @@ def survey_of(spool: Path, kind: TargetKind = "class", separator: str = "|", whe
         BadInput: nothing can be learned from such labels.
     """
     survey = Survey()
-    with duckdb.connect() as db:
-        db.execute(
-            f"""CREATE VIEW spool AS SELECT file_row_number AS place, sample_id, source, "row", split, label
-                FROM read_parquet({literal(spool)}, file_row_number = true)"""
-        )
+    with spool.connect() as db:
         if kind == "class":
             _ask_classes(db, survey)
         else:
@@ -105,10 +102,15 @@ def survey_of(spool: Path, kind: TargetKind = "class", separator: str = "|", whe
         ).fetchall()
         survey.copies = dict(copies)
         survey.duplicates = len(copies)
-        survey.leak_count = db.execute(
-            """SELECT count(*) FROM (FROM spool SELECT sample_id GROUP BY sample_id
+        # Equal rows of a table of few combinations of values are repeats: each split has its own of them.
+        survey.leak_count = (
+            0
+            if spool.drawn.are_repeats
+            else db.execute(
+                """SELECT count(*) FROM (FROM spool SELECT sample_id GROUP BY sample_id
                HAVING count(*) FILTER (split = 'train') > 0 AND count(*) FILTER (split <> 'train') > 0)"""
-        ).fetchall()[0][0]
+            ).fetchall()[0][0]
+        )
     return survey
 
 
@@ -124,15 +126,24 @@ def _ask_classes(db: duckdb.DuckDBPyConnection, survey: Survey) -> None:
     """The classes that can be learned, and the rows of those that cannot."""
     by_label = "SELECT label, count(*) FILTER (split = 'train'), count(*) FROM spool GROUP BY label"
     counts = db.execute(by_label).fetchall()
+    unheard = {label: "class not in train" for label, train, total in counts if train == 0 and total > 1}
     unlearnable = {
         label: "class seen once" if total == 1 else "class with fewer than two training samples"
         for label, train, total in counts
-        if train < 2
+        if train < 2 and label not in unheard
     }
-    learnable = sorted((label for label, *_ in counts if label not in unlearnable), key=_class_order)
+    learnable = sorted((label for label, train, _ in counts if train >= 2), key=_class_order)
     survey.target = Target(classes=tuple(learnable))
+    survey.untested = _untested(db, learnable)
     detail = "class {!r} cannot be learned from one sample and checked on another"
     _drop(db, survey, unlearnable, detail)
+    _drop(db, survey, unheard, "no training sample is of class {!r}")
+
+
+def _untested(db: duckdb.DuckDBPyConnection, classes: list[str]) -> list[str]:
+    """Classes without a test sample, if there are test samples at all."""
+    tested = {label for (label,) in db.execute("SELECT DISTINCT label FROM spool WHERE split = 'test'").fetchall()}
+    return [label for label in classes if label not in tested] if tested else []
 
 
 def _ask_held_out(db: duckdb.DuckDBPyConnection, survey: Survey) -> None:

@@ -14,6 +14,7 @@ import pyarrow as pa
 from tasks.core.errors import BadInput
 from tasks.dataset.payload import Payload
 from tasks.dataset.targets import TargetKind
+from tasks.ingestion.column_names import shown_names, typed_names
 from tasks.ingestion.columns import as_images, as_text, as_texts, cast, without_view
 from tasks.ingestion.label_column import ignore_rejects, labels_of
 from tasks.ingestion.readers import Chunk, Reject
@@ -31,6 +32,12 @@ class Batch:
     table: pa.RecordBatch
     rows: np.ndarray
     rejects: list[Reject] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
+    """What is to be told about the source."""
+    objects: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Columns of objects that stand in the table as text, each with the paths of their values."""
+    nested: frozenset[str] = frozenset()
+    """Columns of a format without types that hold lists or mappings, as JSON text."""
 
 
 @dataclass(frozen=True)
@@ -119,22 +126,32 @@ def chunk_of(batch: Batch, mapping: Mapping, roles: Roles, split: str | None) ->
         source_id=text(roles.id),
         rejects=sieve.rejects,
         unused=mapping.unused | _late(batch, mapping, roles),
+        notes=batch.notes,
     )
 
 
 def _check_columns(batch: Batch, mapping: Mapping) -> None:
     missing = set(mapping.required) - set(batch.table.schema.names)
     if missing:
-        raise lacks_columns(batch.source, sorted(missing), batch.table.schema.names)
+        common = [name for name in mapping.required if name not in missing]
+        raise lacks_columns(batch.source, sorted(missing), batch.table.schema.names, common)
 
 
-def lacks_columns(source: str, missing: list[str], present: list[str]) -> BadInput:
-    """A file lacks what the first one has."""
+def lacks_columns(source: str, missing: list[str], present: list[str], common: list[str]) -> BadInput:
+    """A file lacks what the first one has.
+
+    Args:
+        source: the file.
+        missing: columns.
+        present: columns.
+        common: inputs that every file has.
+    """
     return BadInput(
         where=source,
         expected=f"columns {', '.join(missing)}, as the first file has",
-        got=", ".join(present[:20]),
-        do="Give every file the same columns.",
+        got=shown_names(present[:20]),
+        do="Give every file the same input columns"
+        + (f", or name those that all have: --reader.features {typed_names(common)}." if common else "."),
     )
 
 
@@ -147,6 +164,11 @@ def _inputs(batch: Batch, mapping: Mapping, roles: Roles, sieve: Sieve) -> dict[
     if payload.kind == "image":
         return {name: as_images(column, payload, name, sieve.reject) for name, column in columns.items()}
     trim = roles.says[0] != "response"
+    if payload.tokens and payload.tokens.joined:
+        parts = {name: as_text(column, trim=trim) for name, column in columns.items()}
+        missing = np.all([part.is_null().to_numpy(zero_copy_only=False) for part in parts.values()], axis=0)
+        sieve.reject(missing, "missing value", f"columns {', '.join(parts)}")
+        return parts
     return {name: as_texts(column, name, sieve.reject, trim=trim) for name, column in columns.items()}
 
 
@@ -156,8 +178,9 @@ def _extra_columns(batch: Batch, mapping: Mapping) -> dict[str, pa.Array]:
     Of a table whose roles are not settled they are as they came, and one that a file lacks is not there.
     """
     columns: dict[str, pa.Array] = {}
+    present = set(batch.table.schema.names)
     for name, kind in mapping.carried.items():
-        if name in batch.table.schema.names:
+        if name in present:
             column = without_view(batch.table.column(name))
             columns[own_name(name)] = (
                 column if mapping.payload is None else as_carried(column, kind, batch.source, name)

@@ -10,6 +10,7 @@ The first pass validates, hashes and spools; between the passes SQL asks what on
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,11 @@ from tasks.core.errors import BadInput, TooManyRejects
 from tasks.core.plugins import Component
 from tasks.dataset.payload import Payload
 from tasks.dataset.sample_ids import content_hashes
+from tasks.ingestion.label_forms import LabelForms, canonical
 from tasks.ingestion.label_noise import LabelNoise
 from tasks.ingestion.readers import Chunk, Reject
-from tasks.ingestion.splits import splits_of
+from tasks.ingestion.splits import DRAW, draws_of, named_splits
+from tasks.ingestion.spool import Spool
 from tasks.ingestion.survey import Survey
 from tasks.pipeline.artefacts import Run
 from tasks.pipeline.durable_files import fsync
@@ -42,6 +45,13 @@ class Ingestion(Component):
 
 
 # ---- first pass: validate, hash, spool ---------------------------------------------------------------------------
+
+
+def with_notes(chunks: Iterator[Chunk], notes: list[str]) -> Iterator[Chunk]:
+    """The chunks, while what they have to tell is added to ``notes``, each thing once."""
+    for chunk in chunks:
+        notes += [note for note in chunk.notes if note not in notes]
+        yield chunk
 
 
 def limit_rows(chunks: Iterator[Chunk], limit: int | None) -> Iterator[Chunk]:
@@ -74,22 +84,36 @@ def _head(chunk: Chunk, rows: int) -> Chunk:
     return Chunk(source=chunk.source, payload=payload, rejects=rejects, unused=chunk.unused, **fields)
 
 
-def spool_rows(
-    chunks: Iterable[Chunk], payload: Payload, held_out: dict[str, float], spool: Path
-) -> tuple[list[dict[str, Any]], int, dict[str, str]]:
-    """Write every usable row, hashed, to one file.
+@dataclass(frozen=True)
+class Spooled:
+    """What the pass over the rows tells beside them."""
 
-    Returns:
-        The others, the number of rows read, and the columns that no network reads, each with the reason.
+    rejects: list[dict[str, Any]]
+    read: int
+    """Rows of the source."""
+    unused: dict[str, str]
+    """Columns that no network reads, each with the reason."""
+    label_forms: LabelForms
+
+
+def spool_rows(chunks: Iterable[Chunk], payload: Payload, markers: tuple[str, ...] | None, spool: Path) -> Spooled:
+    """Write every usable row, hashed, to one file, and tell of the others.
+
+    Args:
+        chunks: the rows, their columns as samples keep them.
+        payload: of the samples.
+        markers: labels of classes that mean that there is none; None where labels are no classes.
+        spool: the file.
     """
     rejects: list[dict[str, Any]] = []
     unused: dict[str, str] = {}
+    forms = LabelForms()
     read, writer = 0, None
     try:
         for chunk in chunks:
             read += len(chunk.rows) + len(chunk.rejects)
             unused = chunk.unused | unused
-            batch, bad = _hash_rows(chunk, payload, held_out)
+            batch, bad = _hash_rows(chunk if markers is None else _with_known_labels(chunk, markers, forms), payload)
             rejects += [{"source": chunk.source} | vars(reject) for reject in [*chunk.rejects, *bad]]
             writer = writer or pq.ParquetWriter(spool, batch.schema, compression="lz4")
             writer.write_batch(batch)
@@ -98,17 +122,25 @@ def spool_rows(
             writer.close()
     if writer is None:
         raise BadInput(where="the source", expected="rows", got="none", do="Check the path and the format.")
-    return rejects, read, unused
+    return Spooled(rejects, read, unused, forms)
 
 
-def _hash_rows(chunk: Chunk, payload: Payload, held_out: dict[str, float]) -> tuple[pa.RecordBatch, list[Reject]]:
+def _with_known_labels(chunk: Chunk, markers: tuple[str, ...], forms: LabelForms) -> Chunk:
+    """The chunk with its labels as they will be known, and what was merged counted."""
+    label = canonical(chunk.label, markers)
+    forms.add(chunk.label, label)
+    clean = None if chunk.clean_label is None else canonical(chunk.clean_label, markers)
+    return replace(chunk, label=label, clean_label=clean)
+
+
+def _hash_rows(chunk: Chunk, payload: Payload) -> tuple[pa.RecordBatch, list[Reject]]:
     n = len(chunk.rows)
     hashes = content_hashes([chunk.payload[name] for name in payload.own])
-    split, unknown = splits_of(chunk, hashes, held_out)
+    split, unknown = named_splits(chunk)
     missing = chunk.label.is_null().to_numpy(zero_copy_only=False)
     keep = pa.array(~(missing | unknown))
     rows = chunk.rows.to_numpy()
-    bad = [Reject(int(rows[i]), "missing label", "the label is empty") for i in np.flatnonzero(missing)]
+    bad = [Reject(int(rows[i]), "missing label", "no label, or a mark for none") for i in np.flatnonzero(missing)]
     bad += [
         Reject(int(rows[i]), "unknown split", f"{chunk.split[int(i)]} is none of {', '.join(SPLITS)}")  # type: ignore[index]
         for i in np.flatnonzero(unknown & ~missing)
@@ -128,8 +160,9 @@ def _hash_rows(chunk: Chunk, payload: Payload, held_out: dict[str, float]) -> tu
         "source_id": text(chunk.source_id),
     }
     fields = [*SAMPLES, *(pa.field(name, array.type) for name, array in chunk.payload.items())]
-    batch = pa.RecordBatch.from_arrays([*ours.values(), *chunk.payload.values()], schema=pa.schema(fields))
-    return batch.filter(keep), bad
+    columns = [*ours.values(), *chunk.payload.values(), draws_of(chunk, hashes)]
+    schema = pa.schema([*fields, pa.field(DRAW, pa.uint32())])
+    return pa.RecordBatch.from_arrays(columns, schema=schema).filter(keep), bad
 
 
 # ---- too many ----------------------------------------------------------------------------------------------------
@@ -200,7 +233,7 @@ class _Shards:
 
 
 def write_shards(
-    spool: Path,
+    spool: Spool,
     survey: Survey,
     payload: Payload,
     label_noise: LabelNoise | None,
@@ -222,15 +255,14 @@ def write_shards(
     """
     shards = {split: _Shards(split, shard_rows, path) for split in SPLITS}
     flip_count, index, cut = 0, 0, 0
-    with pq.ParquetFile(spool) as source:
-        for batch in source.iter_batches(batch_size=4096):
-            final, flips = _finalise(batch, index, survey, label_noise)
-            index += batch.num_rows
-            flip_count += flips
-            if payload.tokens:
-                cut += payload.tokens.cut([final[name].to_pylist() for name in payload.columns], payload.shape)
-            for split, shard in shards.items():
-                shard.add(final.filter(pc.equal(final["split"], split)))
+    for batch in spool.batches():
+        final, flips = _finalise(batch, index, survey, label_noise)
+        index += batch.num_rows
+        flip_count += flips
+        if payload.tokens:
+            cut += payload.tokens.cut([final[name].to_pylist() for name in payload.columns], payload.shape)
+        for split, shard in shards.items():
+            shard.add(final.filter(pc.equal(final["split"], split)))
     for shard in shards.values():
         shard.close()
     target = {} if survey.target.kind == "class" else {"target": survey.target.model_dump(mode="json")}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @step("make {folds} folds")
 def make_folds(run: Run, samples: Artefact, folds: int, base: Artefact) -> Artefact:
-    """Assign folds to the training samples, stratified by label; duplicates and groups stay together.
+    """Assign folds to the training samples, stratified by label; duplicates and groups stay together, repeats do not.
 
     With a base, its samples keep their folds and new ones are dealt among them: no model of the base has seen those.
 
@@ -40,7 +40,8 @@ def make_folds(run: Run, samples: Artefact, folds: int, base: Artefact) -> Artef
 
     table = table_of(run, samples, ["sample_id", "label", "group"])
     ids = table["sample_id"].to_pylist()
-    units = inseparable(ids, table["group"].to_pylist())
+    are_repeats = "repeats" in samples.facts
+    units = inseparable(ids, table["group"].to_pylist(), are_repeats=are_repeats)
     distinct = len(np.unique(units))
     if folds > distinct:
         raise BadConfig(
@@ -60,7 +61,8 @@ def make_folds(run: Run, samples: Artefact, folds: int, base: Artefact) -> Artef
             pc.invert(pc.is_in(removed_rows["sample_id"], value_set=pa.array(ids, pa.string())))
         )
         every = ids + removed_rows["sample_id"].to_pylist()
-        units = inseparable(every, table["group"].to_pylist() + removed_rows["group"].to_pylist())
+        groups = table["group"].to_pylist() + removed_rows["group"].to_pylist()
+        units = inseparable(every, groups, are_repeats=are_repeats)
         base_folds = known_folds(run, earlier[0], np.array(every, dtype=object))
         _check_units(units, base_folds)
         fold = extend_folds(units, base_folds, *uniforms(every, 0), folds)[: len(ids)]

@@ -9,6 +9,8 @@ from typing import Any
 
 from tasks.ingestion.unused_columns import columns_by_reason, display_name
 from tasks.pipeline.recorded_run import RecordedRun
+from tasks.report.data_lines import copy_lines, label_lines
+from tasks.report.text_lines import reading_lines, serving_lines
 
 # Inputs that a summary names; the view columns has all.
 _SHOWN = 24
@@ -88,6 +90,9 @@ class Summary:
             f"inputs {_input_format(payload)}{_columns(payload['columns'])}"
         ]
         lines += _inputs_lines(facts.get("inputs"), encoded="encoders" in payload)
+        lines += facts.get("notes", [])
+        lines += reading_lines(payload)
+        lines += serving_lines(facts.get("target"), self.lake / "runs" / self.run_id / "config.yaml")
         lines += _unused_lines(facts.get("unused"))
         if facts.get("leaks"):
             names = ", ".join(map(display_name, facts["leaks"]))
@@ -105,12 +110,8 @@ class Summary:
             length = payload["shape"][-1]
             cut = f"{facts['cut']:,} texts are longer than {length} tokens and were cut"
             lines.append(f"{cut} (reader.tokens.max-length)")
-        if facts["duplicates"]:
-            leaks = facts["leaking_duplicates"]
-            lines.append(
-                f"{facts['duplicates']:,} exact duplicates"
-                + (f"; {leaks:,} samples stand both in train and in a held-out split" if leaks else "")
-            )
+        lines += copy_lines(facts)
+        lines += label_lines(facts)
         if facts["planted"]:
             lines.append(f"{facts['planted']:,} training labels flipped on purpose, to measure detection")
         return lines + [_opinion_line(opinion) for opinion in self.facts.get("opinions", {}).get("opinions", [])]
@@ -147,7 +148,8 @@ class Summary:
         if not about:
             return []
         weights = ", ".join(f"{name} {weight:.2f}" for name, weight in about["weights"].items())
-        omission = f"; left out: {', '.join(about['dropped'])}" if about["dropped"] else ""
+        dropped = ", ".join(f"{name} ({reason})" for name, reason in about["dropped"].items())
+        omission = f"; left out: {dropped}" if dropped else ""
         return [f"fusion: {weights}; concentration on few pairs of classes {about['concentration']:.2f}{omission}"]
 
     def _accuracy(self) -> list[str]:

@@ -58,7 +58,9 @@ def base_for(
     The log says which, and why.
     """
     if name != AUTO:
-        return base_of(run, name, dataset, recipe)
+        base = base_of(run, name, dataset, recipe)
+        _check_tokens(run, base, samples)
+        return base
     try:
         base = base_of(run, "latest", dataset, recipe)
     except (BadConfig, BadArtefact) as error:
@@ -120,6 +122,18 @@ def _days_since(run_id: str) -> float:
     except (IndexError, ValueError):
         return float("inf")
     return (datetime.now(UTC) - began).total_seconds() / 86400
+
+
+def _check_tokens(run: Run, base: Artefact, samples: Artefact) -> None:
+    """Ids that mean other words to the base's networks would be judged without a word of complaint."""
+    for before in stages_of(run, base, "samples"):
+        if before.facts["payload"].get("tokens") != samples.facts["payload"].get("tokens"):
+            raise BadConfig(
+                where="option base",
+                expected="networks that read text in the tokens of these samples",
+                got=f"those of {base.facts['run']}, of another tokenizer, other options of it or an earlier gradsieve",
+                do="Run once without a base.",
+            )
 
 
 def _check_recipe(run: Run, base: Artefact, recipe: Recipe) -> None:

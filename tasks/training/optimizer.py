@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
+from inspect import unwrap
 from typing import TYPE_CHECKING, Any
 
 from tasks.core.errors import BadConfig
@@ -34,9 +36,10 @@ def optimizer_of(network: nn.Module, training: Training, steps: int) -> tuple[An
         # cannot take a parameter whose first gradient comes later than the others'.)
         parameters = [p for p in network.parameters() if p.requires_grad]
         fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in parameters) or None
-        optimizer: Any = torch.optim.AdamW(groups, lr=training.peak_lr, weight_decay=training.weight_decay, fused=fused)
+        adamw = _without_compiler(torch.optim.AdamW)
+        optimizer: Any = adamw(groups, lr=training.peak_lr, weight_decay=training.weight_decay, fused=fused)
     else:
-        optimizer = torch.optim.SGD(
+        optimizer = _without_compiler(torch.optim.SGD)(
             groups,
             lr=training.peak_lr,
             momentum=training.momentum,
@@ -51,6 +54,20 @@ def optimizer_of(network: nn.Module, training: Training, steps: int) -> tuple[An
         optimizer, max_lr=training.peak_lr, total_steps=steps + 1, cycle_momentum=False
     )
     return optimizer, schedule
+
+
+@cache
+def _without_compiler(optimizer: type[Any]) -> type[Any]:
+    """One of torch's optimizers whose methods are called as they are written.
+
+    Torch puts a guard around them for whoever compiles a step, and the first call imports the compiler for it: two
+    seconds of every process that trains. Here only the network is ever compiled.
+    """
+    import torch
+
+    # What is below every guard, and below the hook that torch adds when the first optimizer of a kind is made.
+    plain = {name: unwrap(getattr(optimizer, name)) for name in ("add_param_group", "zero_grad")}
+    return type(optimizer.__name__, (optimizer,), plain | {"step": torch.no_grad()(unwrap(optimizer.step))})
 
 
 def _groups(network: nn.Module, training: Training) -> list[dict[str, Any]]:

@@ -65,6 +65,11 @@ class Serving:
         """Their ids by their names."""
         return {found["name"]: found["id"] for found in self.ask("deployments/filter")}
 
+    def start_runs_by(self, command: str) -> None:
+        """Have the worker start a run's process by this command."""
+        for deployment in self.deployments.values():
+            self.ask(f"deployments/{deployment}", "PATCH", job_variables={"command": command})
+
     def run(self, deployment: str, **parameters: object) -> str:
         """Ask for a run of it; its id."""
         given = {"parameters": {"config": {"lake": str(self.lake)} | parameters}} if parameters else {}
@@ -89,7 +94,7 @@ class Serving:
         deadline = time.monotonic() + END
         while True:
             try:
-                with urllib.request.urlopen(asked, timeout=10) as answer:  # noqa: S310
+                with urllib.request.urlopen(asked, timeout=END) as answer:  # noqa: S310
                     return json.loads(answer.read() or "null")
             except urllib.error.HTTPError as error:
                 # SQLite is busy; Prefect's own clients ask again as well.

@@ -52,8 +52,9 @@ pytestmark = [
 PAGE, RUN = 60, 240
 # Seconds after which a person presses a button again that a busy server did not answer, and how often.
 PATIENCE, ATTEMPTS = 5, 6
+# A run's page draws its timeline sixty times a second, without a GPU by most of a processor: no test looks at it.
 FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-3d-apis", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
     "--window-size=1400,1000",
 )  # fmt: skip
@@ -145,9 +146,10 @@ def small(shipped: dict) -> dict:
 
 
 @pytest.fixture(scope="module")
-def serving(serve, tmp_path_factory) -> Serving:
+def serving(serve, nursery, tmp_path_factory) -> Serving:
     """With runs by clean/nightly that take seconds."""
     serving = serve(tmp_path_factory.mktemp("browsed") / "lake")
+    serving.start_runs_by(nursery.command_of_runs())
     nightly = f"deployments/{serving.deployments['nightly']}"
     shipped = serving.ask(nightly, "GET")["parameters"]["config"]  # type: ignore[call-overload]
     serving.ask(nightly, "PATCH", parameters={"config": small(shipped)})

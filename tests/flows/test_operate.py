@@ -76,13 +76,23 @@ class Terminal:
 
 
 @pytest.fixture(scope="module")
-def terminal(gradsieve, serve, cleaned, tmp_path_factory) -> Terminal:
-    """With the main job done already, as the README has it by then, and data in a folder."""
+def terminal(gradsieve, nursery, serve, cleaned, tmp_path_factory) -> Terminal:
+    """With the main job done already, as the README has it by then, and data in a folder.
+
+    The worker's runs come from the nursery; that it starts them by itself is seen in test_serve.py. Those by clean's
+    deployments are as they are shipped, but prove with one seed.
+    """
     folder = tmp_path_factory.mktemp("operated")
     shutil.copytree(cleaned.lake, folder / "data")
     (folder / "incoming").mkdir()
     (folder / "incoming" / "a.csv").write_text("x,label\n1,a\n")
-    return Terminal(serve(folder / "data"), gradsieve, folder)
+    serving = serve(folder / "data")
+    serving.start_runs_by(nursery.command_of_runs())
+    for name in ("nightly", "on-new-data"):
+        home = f"deployments/{serving.deployments[name]}"
+        shipped = serving.ask(home, "GET")["parameters"]["config"]
+        serving.ask(home, "PATCH", parameters={"config": shipped | {"verification": {"seeds": 1}}})
+    return Terminal(serving, gradsieve, folder)
 
 
 @pytest.mark.timeout(1200)

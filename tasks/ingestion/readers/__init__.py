@@ -17,6 +17,7 @@ from tasks.core.errors import BadInput
 from tasks.core.plugins import Choice, Component, Registry
 from tasks.dataset.payload import Payload
 from tasks.dataset.targets import TargetKind
+from tasks.ingestion.label_forms import NO_LABEL
 from tasks.ingestion.table_options import TableOptions
 from tasks.pipeline.durable_files import sha256_of
 
@@ -51,6 +52,8 @@ class Chunk:
     rejects: list[Reject] = field(default_factory=list)
     unused: dict[str, str] = field(default_factory=dict)
     """Columns of the source that no network reads, each with the reason."""
+    notes: tuple[str, ...] = ()
+    """What is to be told about the source: what was left out of it, or taken for granted."""
 
 
 class Noise(BaseModel):
@@ -81,6 +84,8 @@ class Reader(Component):
 
     suffixes: ClassVar[tuple[str, ...]] = ()
     """Suffixes of the files it reads, lower case, so that ``--reader.path`` alone tells the format."""
+    packed: ClassVar[bool] = False
+    """Whether it reads compressed files (tasks/ingestion/compression.py)."""
 
     kind: Any = None
     noise: Noise = Field(default=Noise(), description="Label noise to plant; for trials and benchmarks.")
@@ -113,6 +118,11 @@ class Reader(Component):
         return "class", "|"
 
     @property
+    def no_label(self) -> tuple[str, ...]:
+        """Labels that mean that there is none."""
+        return NO_LABEL
+
+    @property
     def held_out(self) -> dict[str, float]:
         """The share of each split that is set aside where the source names none; the first ones' samples stay theirs
         whatever the later ones take."""
@@ -140,13 +150,17 @@ class Reader(Component):
         """The files whose content decides what is read."""
         raise TypeError(f"{type(self).__name__} must define files()")
 
+    def file_name(self, path: Path) -> str:
+        """What a file is called in the fingerprint."""
+        return path.name
+
     def fingerprint(self) -> str:
         """Digest of the source files' names and bytes; a missing file is left for ``open`` to report."""
         digest = hashlib.sha256()
         for path in self.files():
             if path.is_file():
                 about = path.stat()
-                digest.update(f"{path.name}:{_sha256_of(path, about.st_size, about.st_mtime_ns)}\n".encode())
+                digest.update(f"{self.file_name(path)}:{_sha256_of(path, about.st_size, about.st_mtime_ns)}\n".encode())
         return digest.hexdigest()
 
 

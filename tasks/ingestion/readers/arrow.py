@@ -20,7 +20,7 @@ _FILE_MAGIC = b"ARROW1"
 class Arrow(Tabular, kind="arrow"):
     """One Arrow IPC file (Feather v2) or stream, or a folder of them with one schema."""
 
-    suffixes: ClassVar[tuple[str, ...]] = (".arrow", ".feather")
+    suffixes: ClassVar[tuple[str, ...]] = (".arrow", ".arrows", ".feather")
 
     def batches(self, path: Path) -> Iterator[Batch]:
         """Batches in file order, large ones sliced without a copy."""

@@ -2,41 +2,54 @@
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.csv as pa_csv
 from pydantic import Field, field_validator
 
 from tasks.core.errors import BadInput
-from tasks.ingestion.readers import Reject, files_below
+from tasks.ingestion.compression import UNPACKING_ERRORS
+from tasks.ingestion.csv_rows import check_header, check_quotes, read_rows
+from tasks.ingestion.dialect import DialectOptions, dialect_of
+from tasks.ingestion.readers import files_below
 from tasks.ingestion.readers.tabular import Tabular
 from tasks.ingestion.table_rows import Batch
 
-# Suffixes of what is separated by tabs, and of what pyarrow opens by itself.
-_TABS = (".tsv", ".tab")
-_COMPRESSIONS = (".gz", ".bz2", ".zst", ".lz4", ".br")
-
-# The rest of a quoted cell and the quote that closes it; two quotes stand for one.
-_CLOSING_QUOTE = re.compile(r'(?:[^"]++|"")*+"')
-
 
 class Csv(Tabular, kind="csv"):
-    """Comma- or otherwise separated text with a header line; .gz and the like are opened by their suffix."""
+    """Comma- or otherwise separated text, with a header line or without; compressed files by their suffix."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".csv", ".tsv", ".tab")
+    packed: ClassVar[bool] = True
     delimiter: str | None = Field(
         default=None,
         min_length=1,
         max_length=1,
-        description="What separates the cells; \\t is a tab. Default: a tab in .tsv and .tab files, else a comma.",
+        description="What separates the cells; \\t or tab is a tab. Default: what the first lines show, of comma, "
+        "semicolon, tab and bar, with a word about it where the file's name promises another.",
     )
-    encoding: str = Field(default="utf8", description="Text encoding.")
+    encoding: str | None = Field(default=None, description="Text encoding. Default: as its first bytes say, else utf8.")
+    decimal: Literal[".", ","] | None = Field(
+        default=None,
+        description="Decimal mark of numbers; with a comma, points stand between thousands. Default: what the first "
+        "lines show, where the comma does not separate cells.",
+    )
+    header: bool = Field(
+        default=True, description="Whether the first line names the columns; else column_0, column_1 …"
+    )
+    skip_rows: int = Field(default=0, ge=0, description="Lines to skip before the header.")
+    comment: str | None = Field(default=None, min_length=1, description="What begins a line that is no row: '#'.")
+    escape: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1,
+        description="What takes the meaning of the next character away: '\\' where quotes stand as \\\" in a cell.",
+    )
+
+    quotes: bool = Field(
+        default=True, description="Whether quotes enclose cells; else they are characters like any other."
+    )
 
     @field_validator("delimiter", mode="before")
     @classmethod
@@ -47,110 +60,48 @@ class Csv(Tabular, kind="csv"):
     def batches(self, path: Path) -> Iterator[Batch]:
         """Batches of text columns; a row with too many or too few cells is rejected with its number."""
         for file in files_below(path):
+            dialect = None
             try:
-                yield from self._read(file)
-            except (pa.ArrowInvalid, OSError, LookupError, UnicodeError) as error:
+                dialect = dialect_of(file, self._dialect_options)
+                check_quotes(file, dialect)
+                check_header(file, dialect, self.label)
+                yield from read_rows(file, dialect, self._no_numbers())
+            except (*UNPACKING_ERRORS, LookupError, UnicodeError) as error:
                 if "Empty CSV file" in str(error) or file.stat().st_size == 0:
                     raise BadInput(
                         where=str(file), expected="a header line and rows", got="an empty file", do="Check the path."
                     ) from error
                 raise BadInput(
                     where=str(file),
-                    expected=f"{self.encoding} text, cells separated by {self._delimiter_of(file)!r}",
+                    expected=f"{dialect.encoding} text, cells separated by {dialect.delimiter!r}"
+                    if dialect
+                    else "text, compressed as its suffix says",
                     got=str(error).partition("\n")[0],
                     do="Set --reader.delimiter or --reader.encoding, or correct the file.",
                 ) from error
 
-    def _delimiter_of(self, file: Path) -> str:
-        if self.delimiter is not None:
-            return self.delimiter
-        inner = Path(file.stem) if file.suffix.lower() in _COMPRESSIONS else file
-        return "\t" if inner.suffix.lower() in _TABS else ","
-
-    def _check_quotes(self, file: Path) -> None:
-        """Refuse a file that ends within quotes: the parser would take all lines since for one cell."""
-        with io.TextIOWrapper(pa.input_stream(str(file)), encoding=self.encoding, errors="replace") as lines:
-            began, last = open_quote(lines, self._delimiter_of(file))
-        if began:
-            raise BadInput(
-                where=f"{file}, line {began:,}",
-                expected="every quoted cell to be closed by a quote",
-                got=f"a quote that is still open at the end of the file, line {last:,}",
-                do="Close it there, or in the cell before it in which one is missing; a quote that is meant as text is "
-                'doubled, in a quoted cell: "5"" wide".',
-            )
-
-    def _read(self, file: Path) -> Iterator[Batch]:
-        self._check_quotes(file)
-        ragged: list[Reject] = []
-
-        def set_aside(row: pa_csv.InvalidRow) -> str:
-            # Numbers are 1-based and count the header; ours are 0-based and do not.
-            number = (row.number or 2) - 2
-            detail = f"{row.actual_columns} cells where the header has {row.expected_columns}: {row.text[:80]!r}"
-            ragged.append(Reject(number, "ragged row", detail))
-            return "skip"
-
-        # Row numbers reach the handler only from the single-threaded parser.
-        read = pa_csv.ReadOptions(encoding=self.encoding, use_threads=False)
-
-        def parse(handler: Callable[[pa_csv.InvalidRow], str]) -> pa_csv.ParseOptions:
-            return pa_csv.ParseOptions(
-                delimiter=self._delimiter_of(file),
-                newlines_in_values=True,
-                ignore_empty_lines=True,
-                invalid_row_handler=handler,
-            )
-
-        with pa_csv.open_csv(file, read_options=read, parse_options=parse(lambda _: "skip")) as reader:
-            names = _distinct(reader.schema.names, file)
-        as_text = pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False)
-        with pa_csv.open_csv(
-            file, read_options=read, parse_options=parse(set_aside), convert_options=as_text
-        ) as reader:
-            valid, reject_count = 0, 0
-            for batch in reader:
-                # The parser reads ahead in a thread of its own and may set more rows aside at any moment: what is
-                # reported with this batch is fixed here, once.
-                count = len(ragged)
-                # The k-th accepted row stands after every ragged row that precedes it in the file.
-                reject_rows = np.array(sorted(reject.row or 0 for reject in ragged[:count]), np.int64)
-                k = np.arange(valid, valid + batch.num_rows)
-                rows = k + np.searchsorted(reject_rows - np.arange(len(reject_rows)), k, side="right")
-                yield Batch(file.name, batch, rows, ragged[reject_count:count])
-                valid, reject_count = valid + batch.num_rows, count
-            if reject_count < len(ragged) or valid == 0:
-                empty = pa.RecordBatch.from_pylist([], schema=pa.schema([(name, pa.string()) for name in names]))
-                yield Batch(file.name, empty, np.zeros(0, np.int64), ragged[reject_count:])
-
-
-def _distinct(names: list[str], file: Path) -> list[str]:
-    if len(set(names)) < len(names):
-        raise BadInput(
-            where=str(file),
-            expected="a header with distinct column names",
-            got=", ".join(sorted({name for name in names if names.count(name) > 1})) + " more than once",
-            do="Rename the columns.",
+    @property
+    def _dialect_options(self) -> DialectOptions:
+        return DialectOptions(
+            delimiter=self.delimiter,
+            encoding=self.encoding,
+            comment=self.comment,
+            escape=self.escape,
+            quotes=self.quotes,
+            decimal=self.decimal,
+            skip_rows=self.skip_rows,
+            header=self.header,
+            label=self.label,
         )
-    return names
 
-
-def open_quote(lines: Iterable[str], delimiter: str) -> tuple[int, int]:
-    """Where the quote stands that is open at the end of a text, read as pyarrow reads it.
-
-    Args:
-        lines: the text.
-        delimiter: between its cells; a quote opens a cell where the cell begins, and is a character anywhere else.
-
-    Returns:
-        The quote's line, 0 for none, and the last line; both count from 1.
-    """
-    opening = re.compile(rf'(?:\A\ufeff?|{re.escape(delimiter)})"')
-    began = number = 0
-    for number, line in enumerate(lines, 1):
-        if '"' not in line:
-            continue
-        at = 0
-        while match := (_CLOSING_QUOTE.match(line, at) if began else opening.search(line, at)):
-            began, at = 0 if began else number, match.end()
-    return began, number
+    def _no_numbers(self) -> list[str]:
+        """Columns that are no numbers, whatever they look like."""
+        names = (
+            self.id,
+            self.group,
+            self.split,
+            self.text,
+            self.text_b,
+            *([] if self.target == "number" else [self.label]),
+        )
+        return [name for name in names if name is not None]

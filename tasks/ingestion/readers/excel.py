@@ -29,6 +29,10 @@ class Excel(Tabular, kind="excel"):
     """A sheet of an Excel or OpenDocument workbook: a header, then rows; cells are text, as those of a CSV file are."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".xlsx", ".xlsm", ".xls", ".ods")
+    header: bool = Field(
+        default=True, description="Whether the first row names the columns; else they are column_0, column_1 …"
+    )
+    skip_rows: int = Field(default=0, ge=0, description="Lines to skip before the header.")
     sheet: str | None = Field(default=None, description="Name of the sheet. Default: the only one that holds anything.")
 
     def batches(self, path: Path) -> Iterator[Batch]:
@@ -38,7 +42,7 @@ class Excel(Tabular, kind="excel"):
         for file in files_below(path):
             try:
                 with CalamineWorkbook.from_path(file) as workbook:
-                    yield from _read(file, self._sheet_of(workbook, file))
+                    yield from _read(file, self._sheet_of(workbook, file), self.skip_rows, has_header=self.header)
             except (CalamineError, OSError) as error:
                 raise BadInput(
                     where=str(file),
@@ -81,11 +85,15 @@ def _names(workbook: CalamineWorkbook, names: list[str]) -> str:
     return ", ".join(f"{name!r} (hidden)" if name in invisible else repr(name) for name in names) or "no sheet"
 
 
-def _read(file: Path, sheet: CalamineSheet) -> Iterator[Batch]:
+def _read(file: Path, sheet: CalamineSheet, skip: int, *, has_header: bool) -> Iterator[Batch]:
     """The rows that hold anything; their numbers count from 0 below the header, blank rows too."""
-    rows = _rows_with_content(sheet)
-    header, names = next(rows, (0, []))
-    columns = _columns(sheet, header, names, f"{file}, sheet {sheet.name!r}")
+    rows = _rows_with_content(sheet, skip)
+    if has_header:
+        header, names = next(rows, (0, []))
+    else:
+        width = max((len(cells) for _, cells in _rows_with_content(sheet, skip)), default=0)
+        header, names = skip - 1, [f"column_{position}" for position in range(width)]
+    columns = _columns(sheet, header, names, f"{file}, sheet {sheet.name!r}", skip)
     own = [names[column] for column in columns]
     first = True
     while (block := list(islice(rows, CHUNK_ROWS))) or first:
@@ -95,9 +103,11 @@ def _read(file: Path, sheet: CalamineSheet) -> Iterator[Batch]:
         first = False
 
 
-def _rows_with_content(sheet: CalamineSheet) -> Iterator[tuple[int, list[str]]]:
-    """The rows that hold anything, as text, each with its place in the sheet."""
+def _rows_with_content(sheet: CalamineSheet, skip: int = 0) -> Iterator[tuple[int, list[str]]]:
+    """The rows that hold anything, as text, each with its place in the sheet; none of the first ``skip`` rows."""
     for number, row in enumerate(sheet.iter_rows()):
+        if number < skip:
+            continue
         cells = [_text(cell) for cell in row]
         if any(map(str.strip, cells)):
             yield number, cells
@@ -112,14 +122,14 @@ def _text(cell: Any) -> str:
     return str(cell)
 
 
-def _columns(sheet: CalamineSheet, header: int, names: list[str], where: str) -> list[int]:
+def _columns(sheet: CalamineSheet, header: int, names: list[str], where: str, skip: int) -> list[int]:
     """The columns with a name or a value; one without a name may be what pandas numbers its rows by.
 
     Raises:
         BadInput: two of them bear one name, or one name stands over several.
     """
     with_content = {
-        column for _, cells in _rows_with_content(sheet) for column, cell in enumerate(cells) if cell.strip()
+        column for _, cells in _rows_with_content(sheet, skip) for column, cell in enumerate(cells) if cell.strip()
     }
     columns = sorted(with_content)
     first = sheet.start[1] if sheet.start else 0
@@ -140,7 +150,7 @@ def _columns(sheet: CalamineSheet, header: int, names: list[str], where: str) ->
             if wrong
             else "an empty sheet",
             do="The first row that holds anything is the header: name each column in it, without merged cells, and "
-            "delete a title above it.",
+            "skip a title above it: --reader.skip-rows 1.",
         )
     return columns
 

@@ -19,7 +19,7 @@ from tasks.ingestion.table_rows import Batch
 class Parquet(Tabular, kind="parquet"):
     """One Parquet file or a folder of them with one schema."""
 
-    suffixes: ClassVar[tuple[str, ...]] = (".parquet",)
+    suffixes: ClassVar[tuple[str, ...]] = (".parquet", ".pq")
 
     def batches(self, path: Path) -> Iterator[Batch]:
         """Batches in file order."""

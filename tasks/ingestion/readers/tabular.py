@@ -9,9 +9,8 @@ here, once, rows are judged in tasks/ingestion/table_rows.py, values converted i
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
-from pathlib import Path
+from itertools import chain
 from typing import Any, Self
 
 import pyarrow as pa
@@ -19,29 +18,28 @@ from pydantic import Field, model_validator
 
 from tasks.core.errors import BadInput
 from tasks.dataset import images
+from tasks.dataset.chat_template import Chat, digest_in
 from tasks.dataset.payload import Payload
+from tasks.dataset.pretrained_files import locate
 from tasks.dataset.targets import TargetKind
-from tasks.dataset.tokenizer import HASHED_WORDS
+from tasks.dataset.tokenizer import HASHED_WORDS, Tokens
+from tasks.dataset.tokenizer_file import FILE
+from tasks.ingestion.column_names import check_named, shown_names
 from tasks.ingestion.columns import image_bytes, input_type, is_list
 from tasks.ingestion.label_column import check_labels
-from tasks.ingestion.readers import Chunk, Reader, existing_path, files_below
+from tasks.ingestion.label_forms import NO_LABEL
+from tasks.ingestion.prompts import Flatten, Prompts, named_columns, prompts_of, texts_of
+from tasks.ingestion.readers import Chunk
+from tasks.ingestion.readers.table_files import OpenTable, TableFiles
 from tasks.ingestion.table_options import MISSING, TableOptions
 from tasks.ingestion.table_rows import Batch, Mapping, Roles, chunk_of, own_name
-from tasks.ingestion.text_tokens import TextTokens
+from tasks.ingestion.text_tokens import TextTokens, text_payload
 
 
-class Tabular(Reader):
+class Tabular(TableFiles):
     """Base of the readers of tables."""
 
     kind: Any = None
-    path: Path = Field(description="The file, or a folder of files of this format.")
-    test_path: Path | None = Field(default=None, description="File or folder of test samples.")
-    reference_path: Path | None = Field(
-        default=None,
-        description="File or folder of samples to refer to, as split validation: trusted ones, or of the domain that "
-        "the model is meant for. Nothing is trained on them; detectors ocsvm and of influence compare with them.",
-    )
-    label: str = Field(default="label", description="Column of labels. Of classes: text, integers or booleans.")
     target: TargetKind = Field(
         default="class",
         description="What a label says. class: one of several. number: a number, for regression. labels: any number of "
@@ -58,7 +56,11 @@ class Tabular(Reader):
     )
     image: str | None = Field(default=None, description="Column of encoded images, instead of features.")
     image_size: int | None = Field(default=None, ge=4, description="Resize images to squares of this many pixels.")
-    text: str | None = Field(default=None, description="Column of text, instead of features.")
+    text: str | list[str] | None = Field(
+        default=None,
+        description="Column of text, instead of features; several are read as one text, with an empty line between. Of "
+        "target response: the prompts; default: by the format (messages, prompt and completion, instruction …).",
+    )
     text_b: str | None = Field(default=None, description="Column of the text that each text is read with, as a pair.")
     tokens: TextTokens = Field(default=TextTokens(), description="How text becomes the integers that a model reads.")
     shape: list[int] | None = Field(
@@ -81,57 +83,94 @@ class Tabular(Reader):
             raise ValueError(f"expected one of features, image and text, got {' and '.join(roles)}")
         if self.text_b is not None and (self.text is None or self.text_b == self.text):
             raise ValueError("text_b: expected the second column of a pair, beside text")
-        if self.target == "response" and (self.text is None or self.text_b is not None):
-            raise ValueError("target response: expected the column of prompts as text, and no text_b")
+        if self.text_b is not None and (self.target == "response" or len(self.texts) > 1):
+            raise ValueError("text_b: expected one column of text beside it, and another target than response")
+        if self.target == "response" and roles not in ([], ["text"]):
+            raise ValueError(f"target response: expected the column of prompts as text, got {' and '.join(roles)}")
         return self
+
+    @property
+    def named(self) -> tuple[tuple[str, str], ...]:
+        """Every option that names a column, with the column."""
+        options = ("id", "split", "group", "clean_label", "image", "text_b")
+        named = [("label", self.label_column), *((option, getattr(self, option)) for option in options)]
+        named += [("text", name) for name in self.texts] + [("features", name) for name in self.features or ()]
+        return tuple((option.replace("_", "-"), name) for option, name in named if name is not None)
+
+    @property
+    def label_column(self) -> str | None:
+        """None where the format of fine-tuning data says where the answers stand."""
+        return None if self.target == "response" and self.label == "label" else self.label
+
+    def named_in(self, names: list[str]) -> tuple[tuple[str, str], ...]:
+        """With the columns of text put together again."""
+        others = tuple((option, name) for option, name in self.named if option != "text")
+        return (*others, *(("text", name) for name in named_columns(self.texts, names)))
+
+    def may_be_objects(self, name: str) -> bool:
+        """Encoded images, as Hugging Face has them: bytes and path; what a language model answers and is to answer."""
+        return name == self.image or self.target == "response"
+
+    @property
+    def names_say_splits(self) -> bool:
+        """Unless a column does."""
+        return self.split is None
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The columns that are read as one text."""
+        return () if self.text is None else (self.text,) if isinstance(self.text, str) else tuple(self.text)
+
+    @property
+    def _text_columns(self) -> tuple[str, ...]:
+        return self.texts if self.text_b is None else (*self.texts, self.text_b)
 
     @property
     def says(self) -> tuple[TargetKind, str]:
         """As the options say."""
         return self.target, self.separator
 
+    @property
+    def no_label(self) -> tuple[str, ...]:
+        """Those of the option missing that may stand for no label."""
+        return tuple(marker for marker in NO_LABEL if marker in self.missing)
+
     def fingerprint(self) -> str:
         """The source files, and the tokenizer."""
         files = super().fingerprint()
-        if self.text is None or self.tokens.tokenizer == HASHED_WORDS:
+        with_response = self.target == "response"
+        if (self.text is None and not with_response) or self.tokens.tokenizer == HASHED_WORDS:
             return files
-        return f"{files} {self.tokens.tokenizer_now().digest}"
-
-    def batches(self, path: Path) -> Iterator[Batch]:
-        """The source's rows, in order. At least one batch, with the source's columns, even when it has no rows."""
-        raise TypeError(f"{type(self).__name__} must define batches()")
+        template = digest_in(locate(self.tokens.tokenizer, FILE)) if with_response else ""
+        return f"{files} {self.tokens.tokenizer_now().digest}{template}"
 
     def open(self) -> tuple[Payload | TableOptions, Iterator[Chunk]]:
         """Map the columns by the first batch and stream the rest."""
-        path = existing_path(self.path, f"a file or folder of kind {self.kind}")
-        batches = self.batches(path)
-        first = next((batch for batch in batches if batch.table.num_rows or batch.rejects), None)
-        if first is None:
-            raise BadInput(where=str(path), expected="rows", got="none", do="The source is empty; check the path.")
-        mapping = self.map_columns(first.table, str(path))
-        inputs = mapping.payload or self.table_options(first.table, str(path))
-        return inputs, self._chunks(first, batches, mapping)
+        table = self.open_table()
+        prompts = self._prompts(table.first, table.where)
+        reader, first = self.model_copy(update=prompts.roles), prompts.flatten(table.first)
+        mapping = prompts.told(reader.map_columns(first.table, table.where, prompts.chat))
+        inputs = mapping.payload or reader.table_options(first.table, table.where)
+        return inputs, reader._chunks(table._replace(first=first), mapping, prompts.flatten)
 
-    def files(self) -> list[Path]:
-        """Every source file, training first."""
-        return files_below(self.path) + files_below(self.test_path) + files_below(self.reference_path)
+    def _prompts(self, first: Batch, where: str) -> Prompts:
+        """Which columns are texts, and the responses to them."""
+        if self.target != "response":
+            return texts_of(first, self.texts, self.text_b, where)
+        is_named = self.label != "label" or ("label" in self.model_fields_set and "label" in first.table.schema.names)
+        return prompts_of(first, self.texts, self.label if is_named else None, where, self._tokens)
 
-    def _chunks(self, first: Batch, rest: Iterator[Batch], mapping: Mapping) -> Iterator[Chunk]:
-        split = None if self.test_path is None else "train"
-        yield chunk_of(first, mapping, self.roles, split)
-        for batch in rest:
+    def _chunks(self, table: OpenTable, mapping: Mapping, flatten: Flatten) -> Iterator[Chunk]:
+        for batch in chain((table.first,), map(flatten, table.rest)):
+            yield chunk_of(batch, mapping, self.roles, table.split)
+        for split, held_out in table.held_out:
+            batch = flatten(held_out)
+            self._check_names(batch.table.schema.names, batch.source)
             yield chunk_of(batch, mapping, self.roles, split)
-        for split, source in (("test", self.test_path), ("validation", self.reference_path)):
-            if source is None:
-                continue
-            path = existing_path(source, f"a file or folder of kind {self.kind}")
-            for batch in self.batches(path):
-                self._check_names(batch.table.schema.names, str(path))
-                yield chunk_of(batch, mapping, self.roles, split)
 
     # ---- roles -------------------------------------------------------------------------------------------------
 
-    def map_columns(self, table: pa.RecordBatch, where: str) -> Mapping:
+    def map_columns(self, table: pa.RecordBatch, where: str, chat: Chat | None = None) -> Mapping:
         """Check every named column against the source and settle the payload.
 
         Raises:
@@ -146,17 +185,15 @@ class Tabular(Reader):
             payload = Payload(kind="image", columns=(own_name(self.image),), shape=shape, dtype="uint8", resize=resize)
             return Mapping(payload, (self.image,), *self._others(table, [self.image]))
         if self.text:
-            texts = [name for name in (self.text, self.text_b) if name]
-            with_response = self.target == "response"
-            length = self.tokens.max_length
-            shape = (2, length) if self.text_b or with_response else (length,)
-            tokens = self.tokens.tokenizer_now(with_response=with_response)
-            own = tuple(map(own_name, texts))
-            columns = (*own, "label") if with_response else own
-            payload = Payload(kind="tokens", columns=columns, shape=shape, dtype="int32", tokens=tokens)
-            return Mapping(payload, tuple(texts), *self._others(table, texts))
+            texts = self._text_columns
+            payload = text_payload(tuple(map(own_name, texts)), self.tokens.max_length, self._tokens(chat))
+            return Mapping(payload, texts, *self._others(table, [*texts]))
         carried = {field.name: field.type for field in table.schema if field.name not in self.roles.columns}
         return Mapping(None, tuple(self.features or ()), carried, {})
+
+    def _tokens(self, chat: Chat | None) -> Tokens:
+        joined = len(self.texts) if len(self.texts) > 1 else None
+        return self.tokens.tokenizer_now(with_response=self.target == "response", joined=joined, chat=chat)
 
     def table_options(self, table: pa.RecordBatch, where: str) -> TableOptions:
         """What roles are settled by, once all rows are known."""
@@ -201,23 +238,12 @@ class Tabular(Reader):
             raise BadInput(
                 where=where,
                 expected="distinct column names",
-                got=", ".join(sorted({name for name in present if present.count(name) > 1})) + " more than once",
+                got=shown_names(sorted({name for name in present if present.count(name) > 1})) + " more than once",
                 do="Rename the columns.",
             )
+        check_named((*self.named, ("label", self.label)), present, {}, where)
         roles = self.roles.columns
-        option_names = [*self.roles.columns, self.image, self.text, self.text_b, *(self.features or [])]
-        for name in option_names:
-            if name is not None and name not in present:
-                near = difflib.get_close_matches(name, present, n=1)
-                raise BadInput(
-                    where=where,
-                    expected=f"a column {name!r}",
-                    got=f"columns {', '.join(present[:20])}{' …' if len(present) > 20 else ''}",
-                    do=f"Did you mean {near[0]!r}?"
-                    if near
-                    else "Map the columns by name (label, features, image, text …).",
-                )
-        inputs = self.features or [name for name in (self.text, self.text_b) if name]
+        inputs = self.features or [*self._text_columns]
         wrong = sorted({name for name in inputs if inputs.count(name) > 1 or name in {*roles, self.image}})
         if wrong:
             raise BadInput(

@@ -16,8 +16,9 @@ class Detector(Component):
 
     kind: Any = None
     sees: ClassVar[tuple[str, ...]] = ("gradients",)
-    """What it looks at beside the given labels, for the comparison's table: gradients, probabilities, votes, dynamics,
-    canaries, reference, opinions (where it needs them), nothing. No detector sees a true label or a test sample."""
+    """What it looks at beside the given labels, for the comparison's table: gradients, probabilities, votes, inputs,
+    dynamics, canaries, reference, opinions (where it needs them), nothing. No detector sees a true label or a test
+    sample."""
 
     compares: ClassVar[bool] = False
     """Whether it compares a label with others, though it sees neither probabilities nor votes: a response has none."""
@@ -41,6 +42,10 @@ class Detector(Component):
     def score(self, evidence: Evidence) -> np.ndarray:
         """Suspicion of each sample, float64, in the order of ``evidence`` (sorted sample_id)."""
         raise TypeError(f"{type(self).__name__} must define score()")
+
+    def why_not(self, evidence: Evidence) -> str | None:
+        """Why it has nothing to say of such data; None where it has. A fusion leaves it out then."""
+        return None
 
     def facts(self, evidence: Evidence) -> dict[str, Any]:
         """What it learned and a reader should know, for the run's summary; asked after ``score``."""

@@ -25,7 +25,8 @@ class Fit(NamedTuple):
     """What the fusion learned."""
 
     signals: list[str]
-    dropped: list[str]
+    dropped: dict[str, str]
+    """Signals that have no part, each with the reason."""
     mean: np.ndarray
     spread: np.ndarray
     weights: np.ndarray
@@ -51,11 +52,12 @@ class Fusion(Detector, kind="fusion"):
     that c takes nothing from it. No true label has a part in it.
     """
 
-    sees: ClassVar[tuple[str, ...]] = ("gradients", "probabilities", "votes", "dynamics", "canaries")
+    sees: ClassVar[tuple[str, ...]] = ("gradients", "probabilities", "votes", "inputs", "dynamics", "canaries")
     signals: list[str] = Field(
-        default=["lissa", "margin", "aum", "neighbours", "label_flow"],
+        default=["lissa", "margin", "aum", "neighbours", "label_flow", "boosted_trees"],
         min_length=1,
-        description="Kinds of detectors to combine, each with its default options.",
+        description="Kinds of detectors to combine, each with its default options. One that has nothing to say of such "
+        "data is left out: boosted_trees of pictures and texts, label_flow of numbers.",
     )
 
     @field_validator("signals")
@@ -77,7 +79,7 @@ class Fusion(Detector, kind="fusion"):
         """The signals are chosen by name, so that no import tells of their code."""
         from tasks.pipeline.cache_keys import code_digest
 
-        parts = [DetectorChoice(kind=kind).component for kind in sorted({*self.signals, "label_flow"})]
+        parts = [_detector(kind) for kind in sorted({*self.signals, "label_flow"})]
         return json.dumps(
             [[p.model_dump(mode="json"), p.fingerprint(), code_digest([type(p).__module__])] for p in parts]
         )
@@ -127,9 +129,8 @@ class Fusion(Detector, kind="fusion"):
 
         evidence.need_canaries(f"detector {self.name}")
         original, twin, indices = evidence.with_given_labels, evidence.with_planted_labels, evidence.canary_ranks
-        # Ranges of a number are taken for those they border on, whatever the noise: the pairs say nothing of it.
-        is_number = evidence.target.ordered
-        candidates = [kind for kind in self.signals if not (is_number and kind == "label_flow")]
+        reasons = {kind: _detector(kind).why_not(original) for kind in self.signals}
+        candidates = [kind for kind, reason in reasons.items() if reason is None]
         columns = {kind: (_signal(kind, original), _signal(kind, twin)[indices]) for kind in candidates}
         # What new samples of a run with a base, or canaries of two folds, do not have.
         signals = [kind for kind, both in columns.items() if all(np.isfinite(column).all() for column in both)]
@@ -151,11 +152,15 @@ class Fusion(Detector, kind="fusion"):
             _CANARY_WEIGHT,
             _EVENNESS,
         )
-        dropped = [kind for kind in self.signals if kind not in signals]
-        concentration = 0.0 if is_number else observations_of(original).concentration
+        dropped = {kind: reason or "some samples lack it" for kind, reason in reasons.items() if kind not in signals}
+        concentration = 0.0 if evidence.target.ordered else observations_of(original).concentration
         opinions = weigh_opinions(opinion_margins(original)[rest], opinion_margins(twin)[indices])
         return Fit(signals, dropped, mean, spread, weights, bias, concentration, opinions)
 
 
 def _signal(kind: str, evidence: Evidence) -> np.ndarray:
-    return evidence.score(DetectorChoice(kind=kind).component)
+    return evidence.score(_detector(kind))
+
+
+def _detector(kind: str) -> Detector:
+    return DetectorChoice(kind=kind).component

@@ -23,6 +23,10 @@ class LabelFlow(Detector, kind="label_flow"):
         """The transitions are counted among the labels that were given."""
         return True
 
+    def why_not(self, evidence: Evidence) -> str | None:
+        """Ranges of a number are taken for those they border on, whatever the noise: the pairs say nothing of it."""
+        return "strata that border on one another" if evidence.target.ordered else None
+
     def score(self, evidence: Evidence) -> np.ndarray:
         """In nats; above 0 where the label is more likely wrong than right."""
         from tasks.kernels.transitions import label_flow, transitions

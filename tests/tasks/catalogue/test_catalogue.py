@@ -18,8 +18,20 @@ from tasks.catalogue import comments
 from tasks.catalogue.database import NAME, build, connect
 from tasks.catalogue.views import SHOWN_AS
 from tasks.core.errors import BadInput
+from tasks.ingestion.copies import COPIES
 from tasks.ingestion.opinions import OPINIONS
-from tasks.pipeline.schemas import AUDIT, EXAMINATION, FLAGS, GRADIENTS, METRICS, REJECTS, SAMPLES, SEARCH, SUSPECTS
+from tasks.ingestion.told_columns import COLUMNS
+from tasks.pipeline.schemas import (
+    AUDIT,
+    EXAMINATION,
+    FLAGS,
+    GRADIENTS,
+    METRICS,
+    REJECTS,
+    SAMPLES,
+    SEARCH,
+    SUSPECTS,
+)
 from tasks.versions.history import History
 from tasks.versions.manifest import Manifest
 from tasks.versions.object_store import Objects
@@ -27,10 +39,14 @@ from tasks.versions.object_store import Objects
 VIEWS = (
     "samples", "scores", "flags", "suspects", "audit", "gradients", "checkpoints", "metrics", "examination", "search",
     "rejects", "runs", "versions", "decisions", "removed", "traces", "traced", "reviews",
-    "review_samples", "review_estimates", "opinions", "diagnoses",
+    "review_samples", "review_estimates", "opinions", "diagnoses", "columns",
+    "copies", "contradictions",
 )  # fmt: skip
-# Nothing was rejected, nothing was searched for, nothing was traced, nobody has answered, no opinion was given.
-EMPTY = ("rejects", "search", "traces", "traced", "reviews", "review_samples", "review_estimates", "opinions")
+# Digits have no columns and no copies; nothing was rejected, searched for or traced; nobody was asked.
+EMPTY = (
+    "rejects", "columns", "copies", "contradictions", "search", "traces", "traced", "reviews", "review_samples",
+    "review_estimates", "opinions",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -61,6 +77,8 @@ def test_every_view_answers_without_gradsieve(cleaned, view):
     [
         ("samples", SAMPLES),
         ("rejects", REJECTS),
+        ("columns", COLUMNS),
+        ("copies", COPIES),
         ("flags", FLAGS),
         ("suspects", SUSPECTS),
         ("examination", EXAMINATION),

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import hamming_loss, r2_score
 
-from tasks.config import CleanConfig
+from tasks.config import CleanConfig, CompareConfig
 from tasks.core.errors import BadConfig, BadInput
 from tasks.dataset.payload import payload_of
 from tasks.dataset.samples import load, sample_paths
@@ -378,6 +378,19 @@ def test_only_the_tokens_of_a_response_count_and_all_of_them_do(answers):
     assert not torch.allclose(network(swapped)[:, 0], found)
 
 
+def test_of_a_conversation_all_answers_count_and_what_is_said_between_them_does_not(answers):
+    network = answers.network(0)
+    x = load(answers.run, answers.samples, "train").x[:4].clone()
+    x[:, 1] = 0
+    x[:, 1, 3:5] = x[:, 1, 8:10] = 1
+    with torch.no_grad():
+        found = network(x)[:, 0]
+        logits = network[1].encoder(input_ids=x[:, 0].long()).logits.log_softmax(-1)
+    for row in range(4):
+        naive = np.mean([float(logits[row, t - 1, int(x[row, 0, t])]) for t in (3, 4, 8, 9)])
+        assert float(found[row]) == pytest.approx(naive, abs=1e-5)
+
+
 def test_the_vocabulary_is_asked_from_the_batchs_first_response_on_and_no_earlier(answers):
     network = answers.network(0)
     likelihood: Any = network[1]
@@ -567,6 +580,27 @@ def test_what_goes_by_classes_is_refused_of_responses_before_anything_starts(giv
     assert CleanConfig.model_validate({"reader": reader, **fitting})
     with pytest.raises(ValueError, match=words):
         CleanConfig.model_validate({"reader": reader, **fitting, **given_})
+
+
+def test_target_response_alone_chooses_what_serves_it_and_what_is_named_stays():
+    reader = {"kind": "jsonl", "path": "a.jsonl", "target": "response"}
+    chosen = CleanConfig.model_validate({"reader": reader})
+    assert (chosen.model.kind, chosen.gradient.kind, chosen.budget.kind) == ("causal_lm", "lora", "share")
+    assert chosen.names == ["l2", "iforest"]
+    assert CleanConfig.model_validate(chosen.model_dump(mode="json")) == chosen
+    form = CleanConfig().model_dump(mode="json") | {"reader": {"kind": "jsonl", "options": reader | {"kind": "jsonl"}}}
+    form["reader"]["options"].pop("kind")
+    assert CleanConfig.model_validate(form) == chosen  # the form says every default
+    named = CleanConfig.model_validate(
+        {"reader": reader, "detectors": ["mean_loss"], "model": {"kind": "causal_lm", "tuning": "full"}}
+    )
+    assert (named.names, named.gradient.kind, named.budget.kind) == (["mean_loss"], "layers", "share")
+    compared = CompareConfig.model_validate({"reader": reader})
+    assert {"l2", "mean_loss", "random"} <= set(compared.names)
+    assert not {"fusion", "margin"} & set(compared.names)
+    assert "canary" not in {budget.kind for budget in compared.budgets}
+    for kind in ("class", "number", "labels"):
+        assert CleanConfig.model_validate({"reader": reader | {"target": kind}}).names == CleanConfig().names
 
 
 @pytest.mark.parametrize(

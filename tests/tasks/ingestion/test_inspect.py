@@ -68,7 +68,7 @@ def test_it_shows_the_columns_of_a_table_that_a_run_refuses(tmp_path):
 
 
 def test_a_source_that_cannot_be_read_is_an_error_as_it_is_for_a_run(tmp_path):
-    with pytest.raises(BadInput, match="Did you mean 'kind'"):
+    with pytest.raises(BadInput, match=r"Did you mean --reader\.label kind"):
         inspect(Csv(path=_csv(tmp_path / "a.csv"), label="kin"))
 
 

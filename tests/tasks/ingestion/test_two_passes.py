@@ -137,7 +137,7 @@ def test_a_class_seen_once_is_rejected_and_is_no_class(read):
 def test_a_class_that_only_tests_show_is_rejected(read):
     rows = [(*row, "train") for row in ROWS] + [(100, "new", "test"), (101, "new", "test"), (102, "x", "test")]
     artefact, _ = read(rows, "a,label,part", split="part")
-    assert artefact.facts["rejects"] == {"class with fewer than two training samples": 2}
+    assert artefact.facts["rejects"] == {"class not in train": 2}
     assert artefact.facts["splits"] == {"train": 60, "validation": 0, "test": 1}
 
 

@@ -112,8 +112,13 @@ def test_a_budget_that_was_searched_for_is_named_before_the_figures_it_led_to(tm
 
 def test_the_classes_flagged_most_and_what_fusion_weighs_are_a_line_each(tmp_path):
     most = [{"name": "cat", "samples": 400, "flagged": 80, "lift": 2.0}]
-    fusion = {"weights": {"margin": 0.5, "aum": 0.25}, "dropped": ["neighbours"], "concentration": 0.125}
+    fusion = {
+        "weights": {"margin": 0.5, "aum": 0.25},
+        "dropped": {"neighbours": "some samples lack it"},
+        "concentration": 0.125,
+    }
     assert shown(tmp_path, {"most_flagged": most}, {"fusion": fusion})[1:] == [
         "classes flagged most: cat (80 of 400, lift 2.00)",
-        "fusion: margin 0.50, aum 0.25; concentration on few pairs of classes 0.12; left out: neighbours",
+        "fusion: margin 0.50, aum 0.25; concentration on few pairs of classes 0.12; left out: neighbours "
+        "(some samples lack it)",
     ]

@@ -2,6 +2,8 @@
 
 import math
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -399,6 +401,49 @@ def test_the_recipe_of_the_paper_is_the_plain_loop_with_one_fall_after_sixty_of_
                     p -= lr * m / (1 - 0.9 ** (step + 1)) / ((v / (1 - 0.999 ** (step + 1))).sqrt() + 1e-8)
     for a, b in zip(found[1].parameters(), twin[1].parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
+
+
+def stepped(optimizer, network):
+    """The network's parameters after five steps."""
+    x = torch.randn(8, 4, generator=torch.Generator().manual_seed(1))
+    for _ in range(5):
+        optimizer.zero_grad()
+        network(x).square().mean().backward()
+        optimizer.step()
+    return torch.cat([p.detach().flatten() for p in network.parameters()])
+
+
+@pytest.mark.parametrize(("name", "kind"), [("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)])
+def test_steps_are_those_of_torchs_own_optimizer_to_the_bit(name, kind):
+    ours, theirs = build(Mlp(hidden=[6]), VECTOR, 3), build(Mlp(hidden=[6]), VECTOR, 3)
+    theirs.load_state_dict(ours.state_dict())
+    optimizer, _ = optimizer_of(ours, Training(optimizer=name), 9)
+    (group,) = optimizer.param_groups
+    given = {key: group[key] for key in ("lr", "weight_decay", "fused", "momentum", "nesterov") if key in group}
+    assert torch.equal(stepped(optimizer, ours), stepped(kind(theirs.parameters(), **given), theirs))
+
+
+STEP = """
+import sys
+import torch
+from tasks.training.optimizer import optimizer_of
+from tasks.training.recipe import Training
+
+for name in ("adamw", "sgd"):
+    network = torch.nn.Linear(4, 3)
+    optimizer, schedule = optimizer_of(network, Training(optimizer=name), 9)
+    optimizer.zero_grad()
+    network(torch.ones(2, 4)).sum().backward()
+    optimizer.step()
+    schedule.step()
+assert "torch._dynamo" not in sys.modules
+"""
+
+
+def test_a_step_does_not_import_torchs_compiler():
+    """In a process of its own, where nobody has imported it before."""
+    done = subprocess.run([sys.executable, "-c", STEP], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_biases_and_normalisations_are_left_out_of_the_decay_only_where_that_is_asked_for():

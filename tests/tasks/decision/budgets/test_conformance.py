@@ -1,6 +1,7 @@
 """Every budget gives a count within the samples there are, whatever their order, and states intervals that hold."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -34,8 +35,12 @@ def budget_of(kind, options):
     return BudgetChoice.model_validate({"kind": kind} | options).component
 
 
+@cache
 def world(seed, n=2000, k=5, noise=0.1, error=0.15, canaries=0.05):
-    """A network that errs on hard samples and a vote that does not, labels with noise: (standing, which are wrong)."""
+    """A network that errs on hard samples and a vote that does not, labels with noise: (standing, which are wrong).
+
+    Made once for all budgets: to read what the observers say takes longer than any budget.
+    """
     generator = np.random.default_rng(seed)
     truth, hard = generator.integers(0, k, n), generator.random(n)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import io
 import json
+import lzma
 import struct
+import zipfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -18,8 +21,10 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
+from tasks.core.errors import BadInput, GradsieveError
 from tasks.dataset.samples import load
 from tasks.ingestion.readers import READERS, Noise, Reader
+from tasks.ingestion.source_kind import kind_of_source
 
 N = 36
 _random = np.random.default_rng(0)
@@ -163,6 +168,53 @@ def _example(kind: str) -> Callable[[Path, list[int]], Reader]:
     return lambda folder, order: READERS.components[kind].example(_table(order), folder)
 
 
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": lambda data: gzip.compress(data, mtime=0),
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+    ".zst": lambda data: pa.compress(data, codec="zstd", asbytes=True),
+    ".lz4": lambda data: _by_stream(data, "lz4"),
+    ".br": lambda data: _by_stream(data, "brotli"),
+    ".zip": lambda data: _zipped(data),
+}
+
+
+def _by_stream(data: bytes, codec: str) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, codec) as stream:
+        stream.write(data)
+    return sink.getvalue().to_pybytes()
+
+
+def _zipped(data: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("inner/table", data)
+        archive.writestr("__MACOSX/._table", b"what macOS adds")
+    return file.getvalue()
+
+
+def _packed(suffix: str, pack: str) -> Callable[[Path, list[int]], Reader]:
+    """The rows as text, in a file of this suffix that is packed."""
+
+    def made(folder: Path, order: list[int]) -> Reader:
+        rows = [dict(zip(COLUMNS, PIXELS[i].ravel().tolist(), strict=True)) | {"label": LABELS[i]} for i in order]
+        if suffix in (".json", ".jsonl", ".ndjson"):
+            text = json.dumps(rows) if suffix == ".json" else "".join(json.dumps(row) + "\n" for row in rows)
+        else:
+            lines = [[*COLUMNS, "label"], *(map(str, row.values()) for row in rows)]
+            text = "".join(("," if suffix == ".csv" else "\t").join(line) + "\n" for line in lines)
+        path = folder / f"a{suffix}{pack}"
+        path.write_bytes(PACKERS[pack](text.encode()))
+        return _part(kind_of_source(path), path=path)
+
+    return made
+
+
+# Each suffix packed in each way: that what was written comes back says it all.
+SUFFIXES = [suffix for reader in READERS.components.values() if reader.packed for suffix in reader.suffixes]
+PACKED = {f"{suffix}{pack}": _packed(suffix, pack) for suffix in SUFFIXES for pack in PACKERS}
+
 CASES |= {kind: _example(kind) for kind in READERS.components if kind not in CASES}
 WRITTEN = [name for name in CASES if name != "digits"]
 OWN_SPLITS = ["huggingface splits"]
@@ -170,7 +222,7 @@ OWN_SPLITS = ["huggingface splits"]
 
 def _source(case: str, folder: Path, order: list[int]) -> Reader:
     folder.mkdir()
-    return CASES[case](folder, order)
+    return (CASES | PACKED)[case](folder, order)
 
 
 def _pairs(ingested) -> list[tuple[str, tuple[float, ...]]]:
@@ -197,7 +249,7 @@ def test_noise_of_ones_own_keeps_what_nobody_said_otherwise(kind, share):
     assert READERS.components[kind].model_validate(options | {"noise": {"share": 0.3}}).noise.share == 0.3
 
 
-@pytest.mark.parametrize("case", WRITTEN)
+@pytest.mark.parametrize("case", [*WRITTEN, *PACKED])
 def test_what_was_written_comes_back(case, read, tmp_path):
     ingested = read(_source(case, tmp_path / "source", FORWARD))
     written = [(LABELS[i], tuple(map(float, PIXELS[i].ravel()))) for i in FORWARD]
@@ -351,3 +403,28 @@ def test_an_image_folder_sample_names_its_file(read, tmp_path):
     names = dict(zip(ingested.column("source_id"), ingested.column("image"), strict=True))
     assert names.keys() == {f"{LABELS[i]}/{i:03d}.png" for i in FORWARD}
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(names[f"{LABELS[5]}/005.png"]))), PIXELS[5])
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+@pytest.mark.parametrize("pack", PACKERS)
+def test_a_packed_file_that_is_cut_short_is_refused(kind, pack, read, tmp_path):
+    reader = _source(f".{kind}{pack}", tmp_path / "source", FORWARD)
+    (path,) = reader.files()
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(GradsieveError):
+        read(reader)
+
+
+def test_an_archive_of_several_files_is_refused_with_what_to_do(read, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("train.csv", "a,label\n1,x\n")
+        archive.writestr("test.csv", "a,label\n1,x\n")
+    with pytest.raises(BadInput, match=r"2 files: train.csv, test.csv.*--reader.path a"):
+        read(_part("csv", path=tmp_path / "a.zip"))
+
+
+def test_an_archive_of_one_file_is_named_by_it(read, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("fruit.tsv", "a\tlabel\n" + "".join(f"{i * i}\t{'xy'[i % 2]}\n" for i in range(N)))
+    assert kind_of_source(tmp_path / "a.zip") == "csv"
+    assert read(_part("csv", path=tmp_path / "a.zip")).samples.num_rows == N

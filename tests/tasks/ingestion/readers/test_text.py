@@ -181,7 +181,7 @@ def test_noise_by_instance_is_planted_on_text(read, tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"text": "siad"}, "Did you mean 'said'"),
+        ({"text": "siad"}, "Did you mean --reader.text said?"),
         ({"text": "label"}, "option text: expected each column once, and none that has another role"),
         ({"tokens": TextTokens(tokenizer="no-such-tokenizer")}, "nothing is fetched from a hub"),
     ],

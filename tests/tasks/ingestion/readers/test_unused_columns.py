@@ -144,11 +144,12 @@ def test_a_column_that_the_first_file_lacks_is_told(read, tmp_path):
     assert "late" not in ingested.samples.column_names
 
 
-def test_a_key_that_only_later_lines_have_is_told(read, tmp_path):
+def test_a_key_that_only_later_lines_have_is_a_column_like_any_other(read, tmp_path):
     lines = [{"a": i * i, "label": LABELS[i % N]} | ({"late": i} if i > 4200 else {}) for i in range(4300)]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     ingested = read(Jsonl(path=tmp_path / "a.jsonl"))
-    assert _unused(ingested) == {"late": "not in the first rows, so in no version either"}
+    assert _unused(ingested) == {}
+    assert ingested.column("late") == [float(i) if i > 4200 else None for i in range(4300)]
     assert ingested.samples.num_rows == 4300
 
 

@@ -29,6 +29,7 @@ N, K, H, F, M = 180, 3, 6, 3, 40
 OUTLIER = 37
 CANARIES = np.arange(4, N, 10)
 CLASSES = ["a", "b", "c"]
+INPUTS = [f"x{i}" for i in range(H)]
 VALIDATION = slice(N, N + M)
 
 
@@ -170,9 +171,12 @@ class Builder:
                 columns = {"sample_id": ids(rows), "source": ["toy"] * len(rows), "row": rows}
                 columns |= {"split": [split] * len(rows), "label": [CLASSES[given[row]] for row in rows]}
                 columns |= {name: pa.nulls(len(rows), pa.string()) for name in ("clean_label", "group", "source_id")}
-                path = draft.path(f"samples/{split}-{i:05d}.parquet", len(rows))
-                pq.write_table(pa.table(columns, schema=schemas.SAMPLES), path)
-            return draft.commit(classes=CLASSES, splits={"train": N, "validation": M})
+                table = pa.table(columns, schema=schemas.SAMPLES)
+                for name, values in zip(INPUTS, self.world.features.T, strict=False):
+                    table = table.append_column(name, pa.array(values[rows]))
+                pq.write_table(table, draft.path(f"samples/{split}-{i:05d}.parquet", len(rows)))
+            payload = {"kind": "array", "columns": INPUTS, "shape": [H], "dtype": "float32"}
+            return draft.commit(classes=CLASSES, splits={"train": N, "validation": M}, payload=payload)
 
     def _shard(self, run, name, rows, labels, places, whole):
         folds, canaries = self.world.folds, np.flatnonzero(np.isin(places, rows))

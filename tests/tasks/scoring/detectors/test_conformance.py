@@ -48,7 +48,17 @@ OF_GRADIENTS = [
 
 def test_every_detector_has_a_case_and_tells_what_it_sees():
     assert {options["kind"] for options in CASES.values()} == set(DETECTORS.components)
-    known = {"gradients", "probabilities", "votes", "dynamics", "canaries", "reference", "opinions", "nothing"}
+    known = {
+        "gradients",
+        "probabilities",
+        "votes",
+        "inputs",
+        "dynamics",
+        "canaries",
+        "reference",
+        "opinions",
+        "nothing",
+    }
     for part in DETECTORS.components.values():
         assert part.sees
         assert set(part.sees) <= known

@@ -36,11 +36,11 @@ def test_without_canaries_it_is_told_what_to_do(relabelled):
 
 
 def test_a_signal_that_some_samples_lack_is_dropped_and_told(plain_of, evidence):
-    assert fusion().facts(evidence)["dropped"] == []
+    assert fusion().facts(evidence)["dropped"] == {}
     lacking = plain_of(untrained=(5, 6))
     assert np.isnan(lacking.dynamics("aum")[[5, 6]]).all()
     suspicion, facts = fusion().score(lacking), fusion().facts(lacking)
-    assert facts["dropped"] == ["aum"]
+    assert facts["dropped"] == {"aum": "some samples lack it"}
     assert list(facts["weights"]) == [kind for kind in fusion().signals if kind != "aum"]
     assert np.isfinite(suspicion).all()
     np.testing.assert_array_equal(suspicion, fusion(signals=list(facts["weights"])).score(lacking))
@@ -54,7 +54,7 @@ def test_without_any_signal_it_says_which_were_asked_for(plain_of):
 def test_a_canary_that_lacks_a_signal_under_its_planted_label_drops_it_too(plain_of, evidence):
     places = evidence.canary_ranks
     lacking = plain_of(untrained=(int(places[0]),))
-    assert fusion().facts(lacking)["dropped"] == ["aum"]
+    assert fusion().facts(lacking)["dropped"] == {"aum": "some samples lack it"}
 
 
 @pytest.mark.parametrize(

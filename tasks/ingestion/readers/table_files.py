@@ -1,0 +1,178 @@
+"""The files of a table: which are trained on, which are held out, and their rows with every column under its name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import Field
+
+from tasks.core.errors import BadInput
+from tasks.ingestion.column_names import check_named, distinct_names, renames_note
+from tasks.ingestion.readers import Reader, existing_path
+from tasks.ingestion.source_files import FileKind, Source, SourceFile, source_of
+from tasks.ingestion.table_columns import TableColumns, renamed
+from tasks.ingestion.table_rows import RESERVED_NAMES, Batch
+
+
+class OpenTable(NamedTuple):
+    """A table whose files are open."""
+
+    where: str
+    first: Batch
+    """The first batch that has anything in it: it settles the columns."""
+    rest: Iterator[Batch]
+    split: str | None
+    """Of these; None where they are split by content."""
+    held_out: Iterator[tuple[str, Batch]]
+    """Batches of other files, each with its split."""
+
+
+class _Files(NamedTuple):
+    """The files of each split, and what is to be told about them."""
+
+    train: tuple[SourceFile, ...]
+    test: tuple[SourceFile, ...]
+    validation: tuple[SourceFile, ...]
+    notes: tuple[str, ...]
+
+
+class TableFiles(Reader):
+    """Base of what reads files of tables."""
+
+    kind: Any = None
+    path: Path = Field(
+        description="The file, or a folder of files. In a folder, names like train.csv and test.csv, or train/ and "
+        "test/, say the split; names of folders like year=2020 are columns."
+    )
+    test_path: Path | None = Field(default=None, description="File or folder of test samples.")
+    reference_path: Path | None = Field(
+        default=None,
+        description="File or folder of samples to refer to, as split validation: trusted ones, or of the domain that "
+        "the model is meant for. Nothing is trained on them; detectors ocsvm and of influence compare with them.",
+    )
+    label: str = Field(
+        default="label",
+        description="Column of labels. Of classes: text, integers or booleans. A field within objects is named by its "
+        "path, here and in every option that names a column: annotations[0].label.",
+    )
+    test_label: str | None = Field(
+        default=None,
+        description="What the column of labels is called in test files, if otherwise. Of npz: the array of them, "
+        "y_test by default.",
+    )
+
+    @property
+    def named(self) -> tuple[tuple[str, str], ...]:
+        """Every option that names a column, with the column."""
+        return (("label", self.label),)
+
+    @property
+    def label_column(self) -> str | None:
+        """The column of labels; None where the source's format says which it is."""
+        return self.label
+
+    def named_in(self, names: list[str]) -> tuple[tuple[str, str], ...]:
+        """The same of a source with columns of these names: a command line parts a name with commas in it."""
+        return self.named
+
+    def may_be_objects(self, name: str) -> bool:
+        """Whether an object is one value of a column."""
+        return False
+
+    @property
+    def names_say_splits(self) -> bool:
+        """Whether the names of a folder's files say which split they are."""
+        return True
+
+    def batches(self, path: Path) -> Iterator[Batch]:
+        """The rows of a file, in order. At least one batch, with the file's columns, even when it has no rows."""
+        raise TypeError(f"{type(self).__name__} must define batches()")
+
+    def batches_of(self, files: Sequence[SourceFile]) -> Iterator[tuple[SourceFile, Batch]]:
+        """The rows of files that belong together, in order."""
+        return ((file, batch) for file in files for batch in self.batches(file.path))
+
+    def open_table(self) -> OpenTable:
+        """Look at the first rows and stream the rest.
+
+        Raises:
+            BadInput: there is no row, or an option names no column of the first one.
+        """
+        path = existing_path(self.path, f"a file or folder of kind {self.kind}")
+        files = self._files()
+        columns = TableColumns(tuple(name for _, name in self.named), {}, self.label, self.test_label)
+        batches = (columns.of(batch, file) for file, batch in self.batches_of(files.train))
+        first = next((batch for batch in batches if batch.table.num_rows or batch.rejects), None)
+        if first is None:
+            raise BadInput(where=str(path), expected="rows", got="none", do="The source is empty; check the path.")
+        names = first.table.schema.names
+        objects = {name: fields for name, fields in first.objects.items() if not self.may_be_objects(name)}
+        check_named(self.named_in(names), names, objects, str(path))
+        renames = distinct_names(names, columns.named, RESERVED_NAMES, str(path))
+        notes = (*files.notes, *first.notes, *([renames_note(renames)] if renames else []))
+        return OpenTable(
+            where=str(path),
+            first=replace(renamed(first, renames), notes=notes),
+            rest=(renamed(batch, renames) for batch in batches),
+            split="train" if files.test else None,
+            held_out=self._held_out(files, replace(columns, renamed=renames)),
+        )
+
+    def files(self) -> list[Path]:
+        """Every source file, training first."""
+        held_out = [source_of(path, self._file_kind) for path in (self.test_path, self.reference_path) if path]
+        return [file.path for source in (self._training(), *held_out) for file in source.files]
+
+    def file_name(self, path: Path) -> str:
+        """Relative to the folder: the names of folders within it say splits and columns."""
+        roots = [root.expanduser() for root in (self.path, self.test_path, self.reference_path) if root]
+        return next((path.relative_to(root).as_posix() for root in roots if root in path.parents), path.name)
+
+    @property
+    def _file_kind(self) -> FileKind:
+        return FileKind(self.suffixes, self.packed)
+
+    def _training(self) -> Source:
+        held_out = [path for path in (self.test_path, self.reference_path) if path]
+        return source_of(self.path, self._file_kind, splits=self.names_say_splits, but=held_out)
+
+    def _files(self) -> _Files:
+        """The files of each split; a folder's test file without labels is left out."""
+        training = self._training()
+        options = (self.test_path, self.reference_path)
+        test, reference = (
+            Source(())
+            if path is None
+            else source_of(existing_path(path, f"a file or folder of kind {self.kind}"), self._file_kind)
+            for path in options
+        )
+        has_label = {file.path: self._has_label(file) for file in training.of_split("test")}
+        without = [file.name for file in training.of_split("test") if not has_label[file.path]]
+        label = self.test_label or self.label
+        note = f"left out {', '.join(without)}: no labels in a column {label!r} (--reader.test-label)"
+        return _Files(
+            training.of_split(None, "train"),
+            (*(file for file in training.of_split("test") if has_label[file.path]), *test.files),
+            (*training.of_split("validation"), *reference.files),
+            (*training.notes, *([note] if without else []), *test.notes, *reference.notes),
+        )
+
+    def _has_label(self, file: SourceFile) -> bool:
+        """Whether a test file has labels in its first rows; the hub writes −1 where there are none."""
+        if self.label_column is None:
+            return True
+        columns = TableColumns((self.label,), {}, self.label, self.test_label)
+        table = columns.of_test(next(iter(self.batches(file.path))), file).table
+        if self.label not in table.schema.names:
+            return False
+        labels = table.column(self.label).to_pylist()
+        return not labels or any(label is not None and label not in ("", -1, "-1") for label in labels)
+
+    def _held_out(self, files: _Files, columns: TableColumns) -> Iterator[tuple[str, Batch]]:
+        for file, batch in self.batches_of(files.test):
+            yield "test", columns.of_test(batch, file)
+        for file, batch in self.batches_of(files.validation):
+            yield "validation", columns.of(batch, file)

@@ -1,0 +1,65 @@
+"""Every usable row, hashed, on disk between the passes of ingest, and the split that each turns out to be in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.core.sql import literal
+from tasks.ingestion.splits import DRAW, Drawn
+from tasks.pipeline.schemas import SPLITS
+
+
+@dataclass(frozen=True)
+class Spool:
+    """Rows in the order in which they were read."""
+
+    path: Path
+    drawn: Drawn
+
+    def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """The rows, with their splits; all columns of samples unless some are named."""
+        first = 0
+        with pq.ParquetFile(self.path) as file:
+            names = [name for name in file.schema_arrow.names if name != DRAW] if columns is None else columns
+            for batch in file.iter_batches(batch_size=4096, columns=names):
+                if "split" in names:
+                    codes = self.drawn.codes[first : first + batch.num_rows]
+                    index = batch.schema.get_field_index("split")
+                    batch = batch.set_column(index, batch.schema.field(index), _named(codes))
+                first += batch.num_rows
+                yield batch
+
+    def training_cells(self, name: str) -> Iterator[pa.Array]:
+        """One column of the training rows."""
+        is_train = self.drawn.codes == SPLITS.index("train")
+        first = 0
+        for batch in self.batches([name]):
+            yield batch.column(0).filter(pa.array(is_train[first : first + batch.num_rows]))
+            first += batch.num_rows
+
+    @contextmanager
+    def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection with the view ``spool``: place, sample_id, source, row, split, label."""
+        with duckdb.connect() as db:
+            places = pa.array(np.arange(len(self.drawn.codes)))
+            splits = pa.table({"place": places, "split": _named(self.drawn.codes)})
+            db.register("splits", splits)
+            db.execute(
+                f"""CREATE VIEW spool AS SELECT file_row_number AS place, sample_id, source, "row", splits.split, label
+                    FROM read_parquet({literal(self.path)}, file_row_number = true)
+                    JOIN splits ON place = file_row_number"""
+            )
+            yield db
+
+
+def _named(codes: np.ndarray) -> pa.Array:
+    # Not made on import: pyarrow imports pandas with the first array of Python objects.
+    return pa.array(SPLITS).take(pa.array(codes))

@@ -1,0 +1,59 @@
+"""What a summary says of the samples beside their number: copies, contradictions, and how labels are spelt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Names that a line gives; a reader looks the others up.
+_NAMED = 5
+
+
+def copy_lines(facts: dict[str, Any]) -> list[str]:
+    """Copies, and samples whose inputs bear another label elsewhere.
+
+    Args:
+        facts: of the ingested samples.
+    """
+    duplicates, contradictions = facts["duplicates"], facts.get("contradictions", {"samples": 0, "contents": 0})
+    if not duplicates:
+        return []
+    if "repeats" in facts:
+        return [
+            f"{facts['repeats']:,} different rows in all: equal ones are repeats, dealt among splits and folds singly",
+            f"{contradictions['samples']:,} samples repeat a row that bears another label too: no network can tell",
+        ]
+    leaks = facts["leaking_duplicates"]
+    told = f"; {leaks:,} samples stand both in train and in a held-out split" if leaks else ""
+    lines = [f"{duplicates:,} exact duplicates{told}"]
+    if contradictions["samples"]:
+        lines.append(
+            f"{contradictions['samples']:,} samples have the inputs of another sample and another label "
+            f"({contradictions['contents']:,} different inputs; view contradictions)"
+        )
+    return lines
+
+
+def label_lines(facts: dict[str, Any]) -> list[str]:
+    """Spellings that were merged, classes that look alike or may mean that none is known, classes without a test.
+
+    Args:
+        facts: of the ingested samples.
+    """
+    lines = []
+    if forms := facts.get("label_forms"):
+        told = [f"{form['given']!r} as {form['label']!r} ({form['rows']:,} rows)" for form in forms]
+        lines.append(f"labels read as one class: {_some(told)}")
+    if variants := facts.get("case_variants"):
+        lines.append(f"classes that differ only in case: {_some(['/'.join(names) for names in variants])}")
+    if doubtful := facts.get("doubtful_labels"):
+        names = ", ".join(map(repr, doubtful))
+        lines.append(f"{names} is taken for a class; if it means that no label is known, empty it in the source")
+    if untested := facts.get("untested_classes"):
+        count = f"{len(untested):,} class has" if len(untested) == 1 else f"{len(untested):,} classes have"
+        lines.append(f"{count} no test sample, so that no proof speaks of it: {_some(untested)}")
+    return lines
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

@@ -1,0 +1,20 @@
+"""``python nursery_call.py FOLDER MODULE``: be ``python -m MODULE`` with a process of the nursery in FOLDER."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    home, module = sys.argv[1:]
+    asked = {"module": module, "folder": str(Path.cwd()), "environment": dict(os.environ)}
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(f"{home}/ours")
+        line = json.dumps(asked).encode() + b"\n"
+        sent = socket.send_fds(connection, [line], [1, 2])
+        connection.sendall(line[sent:])
+        code = connection.recv(16)
+    sys.exit(int(code or 1))

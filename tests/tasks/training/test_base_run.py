@@ -1,0 +1,41 @@
+"""Networks of an earlier run are taken over where they read what these samples say."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tasks.config import CleanConfig
+from tasks.core.errors import BadConfig
+from tasks.dataset.payload import Payload
+from tasks.dataset.tokenizer import Tokens
+from tasks.pipeline.artefacts import Artefact, Run
+from tasks.training.base_run import base_for
+
+RECORDED = "texts-20260101T000000-0000"
+
+
+def samples_of(tokens):
+    payload = Payload(kind="tokens", columns=("t",), shape=(8,), dtype="int32", tokens=tokens)
+    facts = {"payload": payload.model_dump(mode="json"), "classes": ["a", "b"]}
+    return Artefact(stage="samples", folder="", files=(), facts=facts, digest="d", made_by="r")
+
+
+def test_text_that_an_earlier_edition_read_is_no_base_for_words_of_this_one(tmp_path):
+    run, config = Run.start(tmp_path, "texts"), CleanConfig()
+    earlier = samples_of(Tokens(tokenizer="words", digest="", vocabulary=99, pad=0))
+    folder = tmp_path / "runs" / RECORDED
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(config.yaml())
+    record = {"run_id": RECORDED, "dataset": "texts", "recorded": "2026-01-01", "facts": {}}
+    record["stages"] = [earlier.model_dump(mode="json")]
+    (folder / "run.json").write_text(json.dumps(record))
+    given = ("texts", 5, config.recipe, config.drift)
+
+    def base(samples):
+        return base_for(run, "latest", given[0], samples, *given[1:])
+
+    assert base(earlier).facts["run"] == RECORDED
+    with pytest.raises(BadConfig, match="an earlier gradsieve"):
+        base(samples_of(Tokens.of("words", 99)))
