@@ -136,7 +136,7 @@ def test_the_form_and_the_suffix_know_them(copy):
     code = (
         "import json, sys\n"
         "from tasks.config import CleanConfig\n"
-        "from tasks.ingestion.source_kind import kind_of_source\n"
+        "from tasks.ingestion.files.source_kind import kind_of_source\n"
         "from pathlib import Path\n"
         "print(json.dumps([CleanConfig.model_json_schema(), kind_of_source(Path('a.scsv'))]))\n"
     )

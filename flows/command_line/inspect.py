@@ -13,7 +13,7 @@ from pydantic_settings import CliPositionalArg
 from flows.command_line.options import Options
 from tasks.core.errors import BadConfig
 from tasks.ingestion.inspect import InspectConfig, Inspection, inspect
-from tasks.ingestion.unused_columns import display_name
+from tasks.ingestion.tables.unused_columns import display_name
 
 _MOST_LABELS = 20
 _WIDEST = 32

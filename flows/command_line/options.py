@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
 from tasks.core.errors import BadConfig, BadInput
 from tasks.core.plugins import Choice, Component
+from tasks.ingestion.files.source_kind import kind_of_source
 from tasks.ingestion.readers import ReaderChoice
-from tasks.ingestion.source_kind import kind_of_source
 
 
 class Options(BaseModel):

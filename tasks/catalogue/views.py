@@ -20,7 +20,7 @@ from tasks.core.sql import literal, query
 from tasks.decision.review_answers import REVIEW_ESTIMATES, REVIEW_SAMPLES
 from tasks.ingestion.copies import COPIES
 from tasks.ingestion.opinions import OPINIONS
-from tasks.ingestion.told_columns import COLUMNS
+from tasks.ingestion.tables.told_columns import COLUMNS
 from tasks.pipeline.recorded_run import RecordedRun
 from tasks.pipeline.schemas import (
     AUDIT,

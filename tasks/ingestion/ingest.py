@@ -8,16 +8,16 @@ import pyarrow.parquet as pq
 
 from tasks.dataset.payload import Payload
 from tasks.ingestion.copies import contradictions_of, copies_of
-from tasks.ingestion.fit_encoders import with_encoders
 from tasks.ingestion.label_forms import DOUBTFUL, LabelForms, case_variants
 from tasks.ingestion.label_noise import label_noise_of
-from tasks.ingestion.leaks import with_leaks
 from tasks.ingestion.readers import Reader
-from tasks.ingestion.settle import settle
 from tasks.ingestion.splits import draw_splits
 from tasks.ingestion.spool import Spool
 from tasks.ingestion.survey import Survey, check_classes, survey_of
-from tasks.ingestion.told_columns import column_facts, columns_beside, write_columns
+from tasks.ingestion.tables.fit_encoders import with_encoders
+from tasks.ingestion.tables.leaks import with_leaks
+from tasks.ingestion.tables.settle import settle
+from tasks.ingestion.tables.told_columns import column_facts, columns_beside, write_columns
 from tasks.ingestion.two_passes import (
     Ingestion,
     by_reason,

@@ -20,12 +20,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.core.errors import BadInput
 from tasks.dataset.payload import Payload
-from tasks.ingestion.first_pass import FirstPass, first_pass
 from tasks.ingestion.readers import Chunk, Reader, ReaderChoice
-from tasks.ingestion.roles import Column
-from tasks.ingestion.settle import columns_as_told
-from tasks.ingestion.table_options import TableOptions
-from tasks.ingestion.told_columns import columns_beside
+from tasks.ingestion.tables.first_pass import FirstPass, first_pass
+from tasks.ingestion.tables.roles import Column
+from tasks.ingestion.tables.settle import columns_as_told
+from tasks.ingestion.tables.table_options import TableOptions
+from tasks.ingestion.tables.told_columns import columns_beside
 from tasks.ingestion.two_passes import limit_rows
 
 MOST_BYTES = 16_000_000

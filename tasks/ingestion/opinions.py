@@ -18,10 +18,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from tasks.core.errors import BadInput
 from tasks.core.plugins import Component
-from tasks.ingestion.columns import as_numbers, as_text
 from tasks.ingestion.readers import READERS, existing_file
 from tasks.ingestion.readers.tabular import Tabular
-from tasks.ingestion.table_rows import Batch
+from tasks.ingestion.tables.columns import as_numbers, as_text
+from tasks.ingestion.tables.table_rows import Batch
 from tasks.pipeline.durable_files import sha256_of
 
 # What opinions from outside say of training samples; no row where one says nothing.

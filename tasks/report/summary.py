@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.ingestion.unused_columns import columns_by_reason, display_name
+from tasks.ingestion.tables.unused_columns import columns_by_reason, display_name
 from tasks.pipeline.recorded_run import RecordedRun
 from tasks.report.data_lines import copy_lines, label_lines
 from tasks.report.text_lines import reading_lines, serving_lines

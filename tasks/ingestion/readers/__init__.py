@@ -18,7 +18,7 @@ from tasks.core.plugins import Choice, Component, Registry
 from tasks.dataset.payload import Payload
 from tasks.dataset.targets import TargetKind
 from tasks.ingestion.label_forms import NO_LABEL
-from tasks.ingestion.table_options import TableOptions
+from tasks.ingestion.tables.table_options import TableOptions
 from tasks.pipeline.durable_files import sha256_of
 
 CHUNK_ROWS = 4096
@@ -85,7 +85,7 @@ class Reader(Component):
     suffixes: ClassVar[tuple[str, ...]] = ()
     """Suffixes of the files it reads, lower case, so that ``--reader.path`` alone tells the format."""
     packed: ClassVar[bool] = False
-    """Whether it reads compressed files (tasks/ingestion/compression.py)."""
+    """Whether it reads compressed files (tasks/ingestion/files/compression.py)."""
 
     kind: Any = None
     noise: Noise = Field(default=Noise(), description="Label noise to plant; for trials and benchmarks.")

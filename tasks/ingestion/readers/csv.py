@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from tasks.core.errors import BadInput
-from tasks.ingestion.compression import UNPACKING_ERRORS
-from tasks.ingestion.csv_rows import check_header, check_quotes, read_rows
-from tasks.ingestion.dialect import DialectOptions, dialect_of
+from tasks.ingestion.files.compression import UNPACKING_ERRORS
+from tasks.ingestion.files.csv_rows import check_header, check_quotes, read_rows
+from tasks.ingestion.files.dialect import DialectOptions, dialect_of
 from tasks.ingestion.readers import files_below
 from tasks.ingestion.readers.tabular import Tabular
-from tasks.ingestion.table_rows import Batch
+from tasks.ingestion.tables.table_rows import Batch
 
 
 class Csv(Tabular, kind="csv"):

@@ -16,7 +16,7 @@ from pydantic import Field
 from tasks.core.errors import BadInput, require_package
 from tasks.ingestion.readers import CHUNK_ROWS, files_below
 from tasks.ingestion.readers.tabular import Tabular
-from tasks.ingestion.table_rows import Batch
+from tasks.ingestion.tables.table_rows import Batch
 
 if TYPE_CHECKING:
     from python_calamine import CalamineSheet, CalamineWorkbook

@@ -15,8 +15,8 @@ from tasks.core.errors import BadInput, require_package
 from tasks.dataset.payload import Payload
 from tasks.ingestion.readers import CHUNK_ROWS, Chunk, files_below
 from tasks.ingestion.readers.tabular import Tabular
-from tasks.ingestion.table_options import TableOptions
-from tasks.ingestion.table_rows import Batch, chunk_of
+from tasks.ingestion.tables.table_options import TableOptions
+from tasks.ingestion.tables.table_rows import Batch, chunk_of
 
 # Hub names of splits to ours.
 _SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}

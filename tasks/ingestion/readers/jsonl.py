@@ -17,13 +17,13 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.core.errors import BadInput
-from tasks.ingestion.compression import UNPACKING_ERRORS
-from tasks.ingestion.json_rows import rows_of
-from tasks.ingestion.nested_fields import Steps, parse, paths_of, value_at
+from tasks.ingestion.files.compression import UNPACKING_ERRORS
+from tasks.ingestion.files.json_rows import rows_of
+from tasks.ingestion.files.nested_fields import Steps, parse, paths_of, value_at
+from tasks.ingestion.files.source_files import SourceFile
 from tasks.ingestion.readers import CHUNK_ROWS, Reject, files_below
 from tasks.ingestion.readers.tabular import Tabular
-from tasks.ingestion.source_files import SourceFile
-from tasks.ingestion.table_rows import Batch
+from tasks.ingestion.tables.table_rows import Batch
 
 # Paths of an object's fields that are remembered, to be told.
 _PATHS = 40

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from tasks.core.errors import BadInput
 from tasks.ingestion.readers import CHUNK_ROWS, files_below
 from tasks.ingestion.readers.tabular import Tabular
-from tasks.ingestion.table_rows import Batch
+from tasks.ingestion.tables.table_rows import Batch
 
 
 class Parquet(Tabular, kind="parquet"):

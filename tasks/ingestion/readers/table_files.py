@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 from pydantic import Field
 
 from tasks.core.errors import BadInput
-from tasks.ingestion.column_names import check_named, distinct_names, renames_note
+from tasks.ingestion.files.source_files import FileKind, Source, SourceFile, source_of
 from tasks.ingestion.readers import Reader, existing_path
-from tasks.ingestion.source_files import FileKind, Source, SourceFile, source_of
-from tasks.ingestion.table_columns import TableColumns, renamed
-from tasks.ingestion.table_rows import RESERVED_NAMES, Batch
+from tasks.ingestion.tables.column_names import check_named, distinct_names, renames_note
+from tasks.ingestion.tables.table_columns import TableColumns, renamed
+from tasks.ingestion.tables.table_rows import RESERVED_NAMES, Batch
 
 
 class OpenTable(NamedTuple):

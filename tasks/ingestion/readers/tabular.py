@@ -1,7 +1,7 @@
 """Tables to samples: which column is the label, which are the inputs.
 
 Shared by every reader whose source is a table. A format brings its schema and its record batches; the mapping is
-here, once, rows are judged in tasks/ingestion/table_rows.py, values converted in tasks/ingestion/columns.py.
+here, once. Rows are judged in tasks/ingestion/tables/table_rows.py, values converted in columns.py beside it.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -24,16 +24,16 @@ from tasks.dataset.pretrained_files import locate
 from tasks.dataset.targets import TargetKind
 from tasks.dataset.tokenizer import HASHED_WORDS, Tokens
 from tasks.dataset.tokenizer_file import FILE
-from tasks.ingestion.column_names import check_named, shown_names
-from tasks.ingestion.columns import image_bytes, input_type, is_list
-from tasks.ingestion.label_column import check_labels
 from tasks.ingestion.label_forms import NO_LABEL
-from tasks.ingestion.prompts import Flatten, Prompts, named_columns, prompts_of, texts_of
 from tasks.ingestion.readers import Chunk
 from tasks.ingestion.readers.table_files import OpenTable, TableFiles
-from tasks.ingestion.table_options import MISSING, TableOptions
-from tasks.ingestion.table_rows import Batch, Mapping, Roles, chunk_of, own_name
-from tasks.ingestion.text_tokens import TextTokens, text_payload
+from tasks.ingestion.tables.column_names import check_named, shown_names
+from tasks.ingestion.tables.columns import image_bytes, input_type, is_list
+from tasks.ingestion.tables.label_column import check_labels
+from tasks.ingestion.tables.table_options import MISSING, TableOptions
+from tasks.ingestion.tables.table_rows import Batch, Mapping, Roles, chunk_of, own_name
+from tasks.ingestion.text.prompts import Flatten, Prompts, named_columns, prompts_of, texts_of
+from tasks.ingestion.text.text_tokens import TextTokens, text_payload
 
 
 class Tabular(TableFiles):

@@ -20,7 +20,7 @@ from tasks.catalogue.views import SHOWN_AS
 from tasks.core.errors import BadInput
 from tasks.ingestion.copies import COPIES
 from tasks.ingestion.opinions import OPINIONS
-from tasks.ingestion.told_columns import COLUMNS
+from tasks.ingestion.tables.told_columns import COLUMNS
 from tasks.pipeline.schemas import (
     AUDIT,
     EXAMINATION,

@@ -19,7 +19,7 @@ from tasks.ingestion.inspect import inspect
 from tasks.ingestion.readers.csv import Csv
 from tasks.ingestion.readers.npz import Npz
 from tasks.ingestion.readers.parquet import Parquet
-from tasks.ingestion.told_columns import column_facts
+from tasks.ingestion.tables.told_columns import column_facts
 from tasks.ingestion.two_passes import Ingestion
 from tasks.pipeline.artefacts import Run
 

@@ -23,8 +23,8 @@ from pydantic import ValidationError
 
 from tasks.core.errors import BadInput, GradsieveError
 from tasks.dataset.samples import load
+from tasks.ingestion.files.source_kind import kind_of_source
 from tasks.ingestion.readers import READERS, Noise, Reader
-from tasks.ingestion.source_kind import kind_of_source
 
 N = 36
 _random = np.random.default_rng(0)

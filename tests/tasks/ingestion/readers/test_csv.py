@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from tasks.core.errors import BadInput
 from tasks.dataset.payload import payload_of
-from tasks.ingestion.quotes import open_quote
+from tasks.ingestion.files.quotes import open_quote
 from tasks.ingestion.readers.csv import Csv
 
 N = 24

@@ -10,7 +10,7 @@ import pytest
 
 from tasks.core.errors import BadInput
 from tasks.dataset.payload import payload_of
-from tasks.ingestion.json_rows import rows_of
+from tasks.ingestion.files.json_rows import rows_of
 from tasks.ingestion.readers import Reject
 from tasks.ingestion.readers.jsonl import Jsonl
 from tasks.ingestion.readers.parquet import Parquet
@@ -38,7 +38,7 @@ def test_every_way_to_write_objects_is_read(read, tmp_path, style, encoding):
 
 @pytest.mark.parametrize("size", [1, 7, 64])
 def test_an_array_is_the_same_in_pieces_of_any_size(tmp_path, monkeypatch, size):
-    monkeypatch.setattr("tasks.ingestion.json_rows._BLOCK", size)
+    monkeypatch.setattr("tasks.ingestion.files.json_rows._BLOCK", size)
     rows = [{"text": 'a ] } , " \\ é\u2028' * i, "n": [1.5, -2e3, None, True], "o": {"k": []}} for i in range(20)]
     for style in ("array", "indented", "objects"):
         (tmp_path / "a.json").write_text(_written(rows, style), encoding="utf-8")

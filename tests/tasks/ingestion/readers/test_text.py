@@ -20,7 +20,7 @@ from tasks.ingestion.readers import Noise, Reader
 from tasks.ingestion.readers.csv import Csv
 from tasks.ingestion.readers.jsonl import Jsonl
 from tasks.ingestion.readers.parquet import Parquet
-from tasks.ingestion.text_tokens import TextTokens
+from tasks.ingestion.text.text_tokens import TextTokens
 
 N = 24
 TEXTS = [f"Sentence {i}, with “quotes” and\nümlauts" for i in range(N)]

@@ -19,7 +19,7 @@ from tasks.ingestion.readers.csv import Csv
 from tasks.ingestion.readers.huggingface import HuggingFace
 from tasks.ingestion.readers.jsonl import Jsonl
 from tasks.ingestion.readers.parquet import Parquet
-from tasks.ingestion.unused_columns import columns_by_reason, is_row_number
+from tasks.ingestion.tables.unused_columns import columns_by_reason, is_row_number
 
 N = 24
 LABELS = ["cat", "dog"] * (N // 2)

@@ -8,8 +8,8 @@ import duckdb
 import pyarrow.parquet as pq
 
 from tasks.core.sql import literal
-from tasks.ingestion.roles import Column
 from tasks.ingestion.spool import Spool
+from tasks.ingestion.tables.roles import Column
 
 # Of the training rows, told right by the value of one column; and rows for each of its values, so that it is no chance.
 _TELLS, _ROWS_A_VALUE = 0.999, 5

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tasks.core.errors import BadInput
-from tasks.ingestion.compression import open_bytes
+from tasks.ingestion.files.compression import open_bytes
 from tasks.ingestion.readers import Reject
 
 _DECODER = json.JSONDecoder()

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from tasks.dataset.encoders import cells
 from tasks.dataset.targets.number import NUMBER
-from tasks.ingestion.columns import is_list, is_number, is_text
+from tasks.ingestion.tables.columns import is_list, is_number, is_text
 
 FEW = 4096
 """Different values up to which a column's are kept, and counted without a question to the spool."""

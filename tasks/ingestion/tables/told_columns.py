@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.dataset.payload import Payload
-from tasks.ingestion.leaks import LEAK
-from tasks.ingestion.roles import CONSTANT, Column
+from tasks.ingestion.tables.leaks import LEAK
+from tasks.ingestion.tables.roles import CONSTANT, Column
 
 # Every column of a table's source, and what it is used for.
 COLUMNS = pa.schema(

@@ -1,6 +1,6 @@
 """Which columns of a source are prompts and responses, and batches with those columns in them.
 
-A reader names its columns of text, or leaves it to the format that is recognised (tasks/ingestion/conversations.py).
+A reader names its columns of text, or leaves it to the format that is recognised (conversations.py beside this).
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -21,9 +21,9 @@ import pyarrow as pa
 from tasks.core.errors import BadInput
 from tasks.dataset.chat_template import PLAIN, Chat, ChatRefusal, ChatTemplate
 from tasks.dataset.tokenizer import Tokens
-from tasks.ingestion.conversations import ChatFormat, Unfit, completions, messages, recognise
 from tasks.ingestion.readers import Reject
-from tasks.ingestion.table_rows import Batch, Mapping
+from tasks.ingestion.tables.table_rows import Batch, Mapping
+from tasks.ingestion.text.conversations import ChatFormat, Unfit, completions, messages, recognise
 
 Flatten = Callable[[Batch], Batch]
 """Makes a batch whose texts are in columns of text."""

@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.dataset.encoders import cells
-from tasks.ingestion.columns import as_vectors, cast, parse_numbers
-from tasks.ingestion.profile import without_markers
 from tasks.ingestion.readers import Chunk, Reject
-from tasks.ingestion.roles import Column
-from tasks.ingestion.table_options import TableOptions
-from tasks.ingestion.table_rows import as_carried
+from tasks.ingestion.tables.columns import as_vectors, cast, parse_numbers
+from tasks.ingestion.tables.profile import without_markers
+from tasks.ingestion.tables.roles import Column
+from tasks.ingestion.tables.table_options import TableOptions
+from tasks.ingestion.tables.table_rows import as_carried
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from tasks.ingestion.nested_fields import column_at, objects_of
-from tasks.ingestion.source_files import SourceFile
-from tasks.ingestion.table_rows import Batch
+from tasks.ingestion.files.nested_fields import column_at, objects_of
+from tasks.ingestion.files.source_files import SourceFile
+from tasks.ingestion.tables.table_rows import Batch
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ import pyarrow as pa
 from tasks.core.errors import BadInput
 from tasks.dataset.payload import Payload
 from tasks.dataset.targets import TargetKind
-from tasks.ingestion.column_names import shown_names, typed_names
-from tasks.ingestion.columns import as_images, as_text, as_texts, cast, without_view
-from tasks.ingestion.label_column import ignore_rejects, labels_of
 from tasks.ingestion.readers import Chunk, Reject
+from tasks.ingestion.tables.column_names import shown_names, typed_names
+from tasks.ingestion.tables.columns import as_images, as_text, as_texts, cast, without_view
+from tasks.ingestion.tables.label_column import ignore_rejects, labels_of
 from tasks.pipeline.schemas import SAMPLES
 
 # Our own columns, and those that DuckDB adds to a table when asked where a row stands.

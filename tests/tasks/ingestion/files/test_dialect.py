@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.ingestion.dialect import DialectOptions, decimal_columns, delimiter_of, dialect_of
+from tasks.ingestion.files.dialect import DialectOptions, decimal_columns, delimiter_of, dialect_of
 
 DELIMITERS = (",", ";", "\t", "|")
 

@@ -13,7 +13,7 @@ MISSING = ("NA", "N/A", "#N/A", "null", "None", "NaN", "?", "-")
 
 @dataclass(frozen=True)
 class TableOptions:
-    """A table whose inputs are columns, settled once every row is known (tasks/ingestion/roles.py)."""
+    """A table whose inputs are columns, settled once every row is known (tasks/ingestion/tables/roles.py)."""
 
     where: str
     """The source, for messages."""

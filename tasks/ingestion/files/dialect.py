@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
-from tasks.ingestion.compression import inner_name, open_bytes
+from tasks.ingestion.files.compression import inner_name, open_bytes
 
 _DELIMITERS = (",", ";", "\t", "|")
 _NAMES = {"\t": "a tab", ",": "a comma", ";": "a semicolon", "|": "a bar"}

@@ -11,12 +11,12 @@ import pyarrow as pa
 
 from tasks.core.errors import BadInput
 from tasks.dataset.payload import Payload
-from tasks.ingestion.first_pass import FirstPass, first_pass
-from tasks.ingestion.raw_spool import RawSpool
 from tasks.ingestion.readers import Chunk
-from tasks.ingestion.roles import Column
-from tasks.ingestion.settled_rows import StoredColumn, settled_chunk, stored_column
-from tasks.ingestion.table_options import TableOptions
+from tasks.ingestion.tables.first_pass import FirstPass, first_pass
+from tasks.ingestion.tables.raw_spool import RawSpool
+from tasks.ingestion.tables.roles import Column
+from tasks.ingestion.tables.settled_rows import StoredColumn, settled_chunk, stored_column
+from tasks.ingestion.tables.table_options import TableOptions
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from tasks.dataset.encoders import cells
 from tasks.dataset.targets import TargetKind
 from tasks.dataset.targets.labels import set_text
 from tasks.dataset.targets.number import NUMBER, number_text
-from tasks.ingestion.columns import RejectRows, as_text, is_list, is_text
+from tasks.ingestion.tables.columns import RejectRows, as_text, is_list, is_text
 
 
 def labels_of(column: pa.Array, target: TargetKind, separator: str, name: str, reject: RejectRows) -> pa.Array:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from tasks.core.errors import BadConfig
-from tasks.ingestion.compression import PACKED_SUFFIXES, inner_name
+from tasks.ingestion.files.compression import PACKED_SUFFIXES, inner_name
+from tasks.ingestion.files.source_files import UNSEEN
 from tasks.ingestion.readers import READERS
-from tasks.ingestion.source_files import UNSEEN
 
 _IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 # What Hugging Face's save_to_disk writes beside the data.

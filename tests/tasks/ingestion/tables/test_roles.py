@@ -21,8 +21,8 @@ from tasks.ingestion.ingest import ingest
 from tasks.ingestion.readers.csv import Csv
 from tasks.ingestion.readers.jsonl import Jsonl
 from tasks.ingestion.readers.parquet import Parquet
-from tasks.ingestion.roles import CONSTANT
-from tasks.ingestion.told_columns import COLUMNS
+from tasks.ingestion.tables.roles import CONSTANT
+from tasks.ingestion.tables.told_columns import COLUMNS
 from tasks.ingestion.two_passes import Ingestion
 from tasks.pipeline.artefacts import Artefact, Run
 

@@ -21,8 +21,8 @@ from tasks.dataset.encoders.hashed_text import HashedText
 from tasks.dataset.encoders.number import Number
 from tasks.dataset.encoders.numbers import Numbers
 from tasks.dataset.payload import Payload
-from tasks.ingestion.settled_rows import StoredColumn
 from tasks.ingestion.spool import Spool
+from tasks.ingestion.tables.settled_rows import StoredColumn
 
 # A value of fewer training rows, or of a smaller share of them, is among the others: standardised, a column that is one
 # in a thousandth of the rows would be thirty there, and its gradients outliers for no fault of theirs.

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.core.errors import BadInput
-from tasks.ingestion.column_names import check_named, distinct_names
+from tasks.ingestion.tables.column_names import check_named, distinct_names
 
 OWN = ("sample_id", "row", "label")
 

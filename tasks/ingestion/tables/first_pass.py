@@ -9,13 +9,13 @@ from pathlib import Path
 import pyarrow as pa
 
 from tasks.core.errors import BadInput
-from tasks.ingestion.column_statistics import distinct_of, statistics_of
-from tasks.ingestion.profile import Profile
-from tasks.ingestion.raw_spool import RawSpool
 from tasks.ingestion.readers import Chunk
-from tasks.ingestion.roles import Column, check_inputs, role_of
-from tasks.ingestion.table_options import TableOptions
-from tasks.ingestion.table_rows import lacks_columns
+from tasks.ingestion.tables.column_statistics import distinct_of, statistics_of
+from tasks.ingestion.tables.profile import Profile
+from tasks.ingestion.tables.raw_spool import RawSpool
+from tasks.ingestion.tables.roles import Column, check_inputs, role_of
+from tasks.ingestion.tables.table_options import TableOptions
+from tasks.ingestion.tables.table_rows import lacks_columns
 
 # Columns that options name → the array of a chunk that holds them.
 _ARRAYS = {

@@ -9,11 +9,11 @@ from typing import Literal
 import pyarrow as pa
 
 from tasks.core.errors import BadInput
-from tasks.ingestion.column_statistics import Statistics
-from tasks.ingestion.columns import is_list, is_number, is_text
-from tasks.ingestion.profile import Profile
-from tasks.ingestion.table_options import TableOptions
-from tasks.ingestion.unused_columns import columns_by_reason, display_name, is_row_number
+from tasks.ingestion.tables.column_statistics import Statistics
+from tasks.ingestion.tables.columns import is_list, is_number, is_text
+from tasks.ingestion.tables.profile import Profile
+from tasks.ingestion.tables.table_options import TableOptions
+from tasks.ingestion.tables.unused_columns import columns_by_reason, display_name, is_row_number
 
 Kind = Literal["number", "numbers", "written number", "boolean", "category", "hashed text", "date", "text", "other"]
 

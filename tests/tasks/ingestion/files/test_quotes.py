@@ -7,7 +7,7 @@ import re
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.ingestion.quotes import Quotes
+from tasks.ingestion.files.quotes import Quotes
 
 LINES = st.lists(st.text('a",\n"\\ \ufeff,', max_size=8), min_size=1, max_size=4)
 

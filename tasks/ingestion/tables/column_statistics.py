@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.core.sql import literal
-from tasks.ingestion.profile import Profile, spellings
-from tasks.ingestion.raw_spool import RawSpool
+from tasks.ingestion.tables.profile import Profile, spellings
+from tasks.ingestion.tables.raw_spool import RawSpool
 
 
 @dataclass(frozen=True)

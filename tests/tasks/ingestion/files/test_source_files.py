@@ -7,8 +7,8 @@ from pathlib import Path, PurePath
 import pytest
 
 from tasks.core.errors import BadConfig
-from tasks.ingestion.source_files import FileKind, source_of, split_of
-from tasks.ingestion.source_kind import kind_of_source
+from tasks.ingestion.files.source_files import FileKind, source_of, split_of
+from tasks.ingestion.files.source_kind import kind_of_source
 
 CSV = FileKind((".csv", ".tsv"), packed=True)
 

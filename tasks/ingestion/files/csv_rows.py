@@ -17,12 +17,12 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from tasks.core.errors import BadInput
-from tasks.ingestion.column_names import shown_names
-from tasks.ingestion.compression import open_bytes
-from tasks.ingestion.dialect import COMMA_NUMBER, THOUSANDS, Dialect
-from tasks.ingestion.quotes import Quotes, open_quote
+from tasks.ingestion.files.compression import open_bytes
+from tasks.ingestion.files.dialect import COMMA_NUMBER, THOUSANDS, Dialect
+from tasks.ingestion.files.quotes import Quotes, open_quote
 from tasks.ingestion.readers import Reject
-from tasks.ingestion.table_rows import Batch
+from tasks.ingestion.tables.column_names import shown_names
+from tasks.ingestion.tables.table_rows import Batch
 
 Handler = Callable[[pa_csv.InvalidRow], str]
 

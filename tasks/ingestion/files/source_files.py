@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
-from tasks.ingestion.compression import inner_name
+from tasks.ingestion.files.compression import inner_name
 from tasks.pipeline.schemas import SPLIT_NAMES
 
 _PARTITION = re.compile(r"([^=]+)=(.*)")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.ingestion.nested_fields import array_at, column_at, fields_of, parse, paths_of, value_at, written
+from tasks.ingestion.files.nested_fields import array_at, column_at, fields_of, parse, paths_of, value_at, written
 
 TASK = {
     "id": 7,

@@ -1,0 +1,1 @@
+"""Tables: which column is used for what, and rows as samples keep them."""

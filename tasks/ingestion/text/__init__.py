@@ -1,0 +1,1 @@
+"""Text and conversations: what is read, and what is to be answered."""
