@@ -7,6 +7,9 @@ Every ``FOLDER/*.csv`` is read whose name is ``NAME.LABEL.csv``; beside them an 
 ``HistGradientBoostingClassifier`` on the columns as they came, categories as such.
 """
 
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
+# pandas' types say less than its columns are.
+
 from __future__ import annotations
 
 import argparse
@@ -15,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -22,7 +26,7 @@ import pandas as pd
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 
-def adult_like(rows: int, seed: int = 0) -> pd.DataFrame:
+def adult_like(rows: int, seed: int = 0) -> Any:
     """Skewed numbers, thresholds, categories that interact, missing cells, numbers written for people."""
     draw = np.random.default_rng(seed)
     age, hours = draw.integers(18, 80, rows), draw.normal(40, 12, rows).clip(1, 99).round()
@@ -37,7 +41,7 @@ def adult_like(rows: int, seed: int = 0) -> pd.DataFrame:
         work, ["occupation 1", "occupation 5", "occupation 9"]
     )
     rich = draw.random(rows) < 1 / (1 + np.exp(-2 * z))
-    table = pd.DataFrame({"age": age, "hours": hours, "education": education, "occupation": work})
+    table: Any = pd.DataFrame({"age": age, "hours": hours, "education": education, "occupation": work})
     table["married"] = np.where(married, "yes", "no")
     table["gain"] = [f"${value:,.0f}" for value in gain]
     table.loc[draw.random(rows) < 0.05, "occupation"] = "?"
@@ -45,19 +49,19 @@ def adult_like(rows: int, seed: int = 0) -> pd.DataFrame:
     return table
 
 
-def wide(rows: int, seed: int = 0) -> pd.DataFrame:
+def wide(rows: int, seed: int = 0) -> Any:
     """Twenty numbers and two categories."""
     draw = np.random.default_rng(seed)
     x = draw.normal(size=(rows, 20)).astype(np.float32)
     colour = draw.integers(0, 6, rows)
     z = x[:, 0] * (colour % 3 == 0) + np.abs(x[:, 1]) - 0.8 + 0.5 * x[:, 2]
-    table = pd.DataFrame(x, columns=[f"x{i}" for i in range(20)])
+    table: Any = pd.DataFrame(x, columns=[f"x{i}" for i in range(20)])
     table["colour"] = np.array(["red", "green", "blue", "white", "black", "grey"])[colour]
     table["label"] = np.where(draw.random(rows) < 1 / (1 + np.exp(-3 * z)), "yes", "no")
     return table
 
 
-def network(path: Path, label: str, lake: Path, seeds: int) -> tuple[float, pd.DataFrame, str]:
+def network(path: Path, label: str, lake: Path, seeds: int) -> tuple[float, Any, str]:
     """Accuracy of the untouched arm, the samples, and what the summary says of the columns."""
     command = [sys.executable, "-m", "flows", "clean", str(path), "--reader.label", label, "--lake", str(lake)]
     done = subprocess.run([*command, "--verification.seeds", str(seeds)], capture_output=True, text=True, check=False)
@@ -71,7 +75,7 @@ def network(path: Path, label: str, lake: Path, seeds: int) -> tuple[float, pd.D
     return accuracy, samples, " ".join(lines)
 
 
-def trees(samples: pd.DataFrame, seeds: int) -> float:
+def trees(samples: Any, seeds: int) -> float:
     """Mean accuracy on the same split; text is a category where it has few values, and left out where it has many."""
     ours = ["sample_id", "source", "row", "split", "label", "clean_label", "group", "source_id"]
     x = samples.drop(columns=ours).copy()

@@ -96,12 +96,6 @@ class Csv(Tabular, kind="csv"):
 
     def _no_numbers(self) -> list[str]:
         """Columns that are no numbers, whatever they look like."""
-        names = (
-            self.id,
-            self.group,
-            self.split,
-            self.text,
-            self.text_b,
-            *([] if self.target == "number" else [self.label]),
-        )
+        label = None if self.target == "number" else self.label
+        names = (self.id, self.group, self.split, self.text_b, label, *self.texts)
         return [name for name in names if name is not None]
