@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, Field
 from pydantic_settings import CliPositionalArg
 
+from flows.command_line.early_checks import check_early
 from flows.command_line.foreground import foreground, prepare_prefect
 from flows.command_line.options import Options
 from flows.command_line.reproduce import ReproduceCommand
@@ -25,6 +26,7 @@ class _Flow(Options):
     def cli_cmd(self) -> None:
         """Run it and print what it returns."""
         config = self.configuration()
+        check_early(config)
         prepare_prefect(config.lake, verbose=self.verbose)
         flow = self.flow()
         with foreground(verbose=self.verbose):

@@ -96,6 +96,30 @@ def artefact_list(*values: Artefact | list[Artefact] | None) -> list[Artefact]:
     return [artefact for value in values for artefact in (value if isinstance(value, list) else [value]) if artefact]
 
 
+def check_lake(lake: Path) -> None:
+    """Look whether a lake can be made and written to, without making it.
+
+    Raises:
+        BadConfig: it cannot.
+    """
+    folder = lake.expanduser().resolve()
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise _unusable(lake, f"a file ({folder})")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise _unusable(lake, f"a folder that is read-only ({folder})")
+
+
+def _unusable(lake: Path, got: str) -> BadConfig:
+    return BadConfig(
+        where=f"lake {lake}",
+        expected="a folder that can be made and written to",
+        got=got,
+        do="Name another with --lake, or mend its permissions.",
+    )
+
+
 class Run(BaseModel):
     """Where and for which run a step writes: ``with Run.start(lake, dataset) as run``. Never part of a cache key.
 
@@ -126,12 +150,7 @@ class Run(BaseModel):
             for folder in ("cache", "runs", "versions"):
                 (lake / folder).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise BadConfig(
-                where=f"lake {lake}",
-                expected="a folder that can be made and written to",
-                got=f"{error.strerror} ({error.filename})",
-                do="Name another with --lake, or mend its permissions.",
-            ) from error
+            raise _unusable(lake, f"{error.strerror} ({error.filename})") from error
         sweep(lake)
         for other in sorted(path.name for path in (lake / "versions").iterdir()):
             if other != dataset and other.lower() == dataset.lower():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import yaml
 
@@ -36,7 +37,24 @@ def base_of(run: Run, name: str | None, dataset: str, recipe: Recipe | None = No
     """
     if name is None:
         return reference(run, None)
-    record = RecordedRun.newest(run.lake, name, dataset)
+    base = reference(run, recorded_base(run.lake, name, dataset).run_id)
+    if recipe is not None:
+        _check_recipe(run, base, recipe)
+    return base
+
+
+def recorded_base(lake: Path, name: str, dataset: str) -> RecordedRun:
+    """The record of a base.
+
+    Args:
+        lake: that holds it.
+        name: of the run, or ``latest``.
+        dataset: whose latest.
+
+    Raises:
+        BadConfig: no such run is recorded.
+    """
+    record = RecordedRun.newest(lake, name, dataset)
     if record is None:
         raise BadConfig(
             where="option base",
@@ -44,10 +62,7 @@ def base_of(run: Run, name: str | None, dataset: str, recipe: Recipe | None = No
             got=f"{name}, of which there is none",
             do="See gradsieve runs; the first run of a dataset has no base.",
         )
-    base = reference(run, record.run_id)
-    if recipe is not None:
-        _check_recipe(run, base, recipe)
-    return base
+    return record
 
 
 def base_for(

@@ -1,0 +1,40 @@
+"""Mistakes that are told before anything is started: in the lake, the source and the base."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tasks.ingestion.readers import Reader
+from tasks.pipeline.artefacts import check_lake
+from tasks.training.base_run import AUTO, recorded_base
+
+# Of a larger source a look takes as long as a server's start: the run itself tells.
+_LARGE = 1 << 28
+
+
+def check_early(config: Any) -> None:
+    """Refuse what a run would refuse, within a second and without a server.
+
+    Args:
+        config: of a flow; what it does not have is not looked at.
+
+    Raises:
+        BadConfig: the lake cannot be written to, or there is no such base.
+        BadInput: the source is missing, or lacks what the options name.
+    """
+    check_lake(config.lake)
+    reader = getattr(config, "reader", None)
+    if reader is not None:
+        _look_at(reader.component)
+    base = getattr(config, "base", None)
+    if base not in (None, AUTO):
+        recorded_base(config.lake.expanduser().resolve(), base, config.name)
+
+
+def _look_at(reader: Reader) -> None:
+    """Open the source, and close it again."""
+    if sum(path.stat().st_size for path in reader.files() if path.is_file()) < _LARGE:
+        _, chunks = reader.open()
+        close = getattr(chunks, "close", None)
+        if close is not None:
+            close()
