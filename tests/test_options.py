@@ -6,7 +6,7 @@ import pytest
 from options_table import options, table, written
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("", "data", "deployments", "tasks", "tests/benchmarks")
+FOLDERS = ("", "data", "deployments", "tasks", "tasks/ingestion", "tests/benchmarks")
 READMES = [path for folder in FOLDERS if (path := ROOT / folder / "README.md").exists()]
 MOST = 128
 
