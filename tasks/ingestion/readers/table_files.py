@@ -56,7 +56,8 @@ class TableFiles(Reader):
     label: str = Field(
         default="label",
         description="Column of labels. Of classes: text, integers or booleans. A field within objects is named by its "
-        "path, here and in every option that names a column: annotations[0].label.",
+        "path, here and in every option that names a column: annotations[0].label. Of target labels also columns of "
+        "yes and no, one for each label: rain,wind,sun.",
     )
     test_label: str | None = Field(
         default=None,

@@ -10,6 +10,7 @@ here, once. Rows are judged in tasks/ingestion/tables/table_rows.py, values conv
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import chain
 from typing import Any, Self
 
@@ -30,6 +31,7 @@ from tasks.ingestion.readers.table_files import OpenTable, TableFiles
 from tasks.ingestion.tables.column_names import check_named, shown_names
 from tasks.ingestion.tables.columns import image_bytes, input_type, is_list
 from tasks.ingestion.tables.label_column import check_labels
+from tasks.ingestion.tables.one_hot_labels import label_columns, with_label_sets
 from tasks.ingestion.tables.table_options import MISSING, TableOptions
 from tasks.ingestion.tables.table_rows import Batch, Mapping, Roles, chunk_of, own_name
 from tasks.ingestion.text.prompts import Flatten, Prompts, named_columns, prompts_of, texts_of
@@ -103,9 +105,11 @@ class Tabular(TableFiles):
         return None if self.target == "response" and self.label == "label" else self.label
 
     def named_in(self, names: list[str]) -> tuple[tuple[str, str], ...]:
-        """With the columns of text put together again."""
-        others = tuple((option, name) for option, name in self.named if option != "text")
-        return (*others, *(("text", name) for name in named_columns(self.texts, names)))
+        """With columns of text put together again, and the columns of labels that one name names."""
+        labels = label_columns(self.label, names) if self.target == "labels" else ()
+        joined = {"text": named_columns(self.texts, names)} | ({"label": labels} if labels else {})
+        others = tuple((option, name) for option, name in self.named if option not in joined)
+        return (*others, *((option, name) for option, parts in joined.items() for name in parts))
 
     def may_be_objects(self, name: str) -> bool:
         """Encoded images, as Hugging Face has them: bytes and path; what a language model answers and is to answer."""
@@ -155,6 +159,10 @@ class Tabular(TableFiles):
 
     def _prompts(self, first: Batch, where: str) -> Prompts:
         """Which columns are texts, and the responses to them."""
+        columns = label_columns(self.label, first.table.schema.names) if self.target == "labels" else ()
+        if columns:
+            flatten = partial(with_label_sets, columns=columns, name=self.label, separator=self.separator)
+            return Prompts(flatten)
         if self.target != "response":
             return texts_of(first, self.texts, self.text_b, where)
         is_named = self.label != "label" or ("label" in self.model_fields_set and "label" in first.table.schema.names)
