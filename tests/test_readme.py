@@ -307,14 +307,16 @@ def test_the_example_of_a_reader_is_one(added, tmp_path):
     import pyarrow as pa
     from pyarrow import orc
 
+    from tasks.ingestion.tables.settle import settle
+
     reader = added("tasks/ingestion/readers/orc.py", Reader)
-    table = pa.table({"width": [1.0, 2.0, 3.0], "species": ["iris", "rose", None]})
+    table = pa.table({"width": [1.5, 2.0, 4.0], "species": ["iris", "rose", None]})
     orc.write_table(table, str(tmp_path / "plants.orc"))
-    payload, chunks = reader(path=tmp_path / "plants.orc", label="species").open()
-    (chunk,) = chunks
-    assert (payload.columns, payload.shape) == (("width",), (1,))
+    settled = settle(*reader(path=tmp_path / "plants.orc", label="species").open(), tmp_path)
+    (chunk,) = settled.chunks
+    assert (settled.payload.columns, settled.payload.shape) == (("width",), (1,))
     assert (chunk.rows.to_pylist(), chunk.label.to_pylist()) == ([0, 1, 2], ["iris", "rose", None])
-    assert chunk.payload["width"].to_pylist() == [1.0, 2.0, 3.0]
+    assert chunk.payload["width"].to_pylist() == [1.5, 2.0, 4.0]
     again = reader.example(pa.table({"x": pa.array([1, 2], pa.uint8()), "label": ["a", "b"]}), tmp_path)
     assert next(again.open()[1]).payload["x"].to_pylist() == [1, 2]
 
