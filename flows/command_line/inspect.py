@@ -14,6 +14,7 @@ from flows.command_line.options import Options
 from tasks.core.errors import BadConfig
 from tasks.ingestion.inspect import InspectConfig, Inspection, inspect
 from tasks.ingestion.tables.unused_columns import display_name
+from tasks.report.data_lines import label_lines
 
 _MOST_LABELS = 20
 _WIDEST = 32
@@ -73,9 +74,9 @@ def _spare_pandas() -> None:
 def text_of(seen: Inspection, source: str) -> str:
     """What was seen, for a terminal."""
     rows = f"{seen.rows:,} rows" if seen.whole else f"the first {seen.rows:,} rows, for the source is large"
-    lines = [f"{Path(source).name}: {rows}", "", *_table(seen), ""]
+    lines = [f"{Path(source).name}: {rows}", *seen.notes, "", *_table(seen), ""]
     if seen.labels:
-        lines.append(f"labels: {_labels(seen)}")
+        lines += [f"labels: {_labels(seen)}", *label_lines(seen.told)]
     if seen.rejects:
         lines.append(f"would be rejected: {', '.join(f'{reason} {n:,}' for reason, n in seen.rejects.most_common())}")
     lines.append(f"would be refused: {seen.refusal}" if seen.refusal else "would be read")

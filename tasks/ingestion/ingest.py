@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pyarrow.parquet as pq
 
 from tasks.dataset.payload import Payload
 from tasks.ingestion.copies import contradictions_of, copies_of
-from tasks.ingestion.label_forms import DOUBTFUL, LabelForms, case_variants
+from tasks.ingestion.label_forms import label_facts
 from tasks.ingestion.label_noise import label_noise_of
 from tasks.ingestion.readers import Reader
 from tasks.ingestion.splits import draw_splits
 from tasks.ingestion.spool import Spool
-from tasks.ingestion.survey import Survey, check_classes, survey_of
+from tasks.ingestion.survey import check_classes, survey_of
 from tasks.ingestion.tables.fit_encoders import with_encoders
 from tasks.ingestion.tables.leaks import with_leaks
 from tasks.ingestion.tables.settle import settle
@@ -88,20 +86,9 @@ def ingest(run: Run, reader: Reader, options: Ingestion, known: Payload | None =
             duplicates=survey.duplicates,
             leaking_duplicates=survey.leak_count,
             contradictions=contradictions_of(copies),
-            **label_facts(survey, spooled.label_forms),
+            **label_facts(survey.target.classes if has_classes else (), spooled.label_forms),
+            **({"untested_classes": survey.untested} if survey.untested else {}),
             **({"repeats": spool.drawn.distinct} if spool.drawn.are_repeats else {}),
             **({"notes": notes} if notes else {}),
             **facts,
         )
-
-
-def label_facts(survey: Survey, forms: LabelForms) -> dict[str, Any]:
-    """What is to be told of the labels: spellings that were merged, classes that look alike, doubtful and untested."""
-    classes = survey.target.classes if survey.target.kind == "class" else ()
-    told = {
-        "label_forms": forms.facts(),
-        "case_variants": case_variants(classes),
-        "doubtful_labels": [name for name in classes if name in DOUBTFUL],
-        "untested_classes": survey.untested,
-    }
-    return {name: value for name, value in told.items() if value}

@@ -14,19 +14,21 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.core.errors import BadInput
 from tasks.dataset.payload import Payload
+from tasks.ingestion.label_forms import LabelForms, label_facts
 from tasks.ingestion.readers import Chunk, Reader, ReaderChoice
 from tasks.ingestion.tables.first_pass import FirstPass, first_pass
 from tasks.ingestion.tables.roles import Column
 from tasks.ingestion.tables.settle import columns_as_told
 from tasks.ingestion.tables.table_options import TableOptions
 from tasks.ingestion.tables.told_columns import columns_beside
-from tasks.ingestion.two_passes import limit_rows
+from tasks.ingestion.two_passes import NO_LABEL_REASON, limit_rows, with_known_labels, with_notes
 
 MOST_BYTES = 16_000_000
 """Of source files: beyond them as many bytes of the first rows stand for all. A second of a core reads no more."""
@@ -51,6 +53,10 @@ class Inspection:
     labels: Counter[str] = field(default_factory=Counter)
     rejects: Counter[str] = field(default_factory=Counter)
     """Rows that a run would reject, by reason, as far as one look tells."""
+    notes: list[str] = field(default_factory=list)
+    """What would be left out of the source, or is taken for granted."""
+    told: dict[str, Any] = field(default_factory=dict)
+    """What a run would tell of the labels (tasks/ingestion/label_forms.py)."""
     refusal: str | None = None
     """Why a run would refuse the source; None where it would not."""
 
@@ -70,7 +76,11 @@ def inspect(reader: Reader) -> Inspection:
     if is_large:
         reader = reader.model_copy(update={"limit": min(reader.limit or _MOST_ROWS, _MOST_ROWS)})
     inputs, came = reader.open()
-    chunks = _watched(limit_rows(came, reader.limit), seen, MOST_BYTES if is_large else None)
+    forms = LabelForms()
+    chunks = with_notes(limit_rows(came, reader.limit), seen.notes)
+    if reader.says[0] == "class":
+        chunks = (with_known_labels(chunk, reader.no_label, forms) for chunk in chunks)
+    chunks = _watched(chunks, seen, MOST_BYTES if is_large else None)
     seen.whole = not is_large
     if isinstance(inputs, Payload):
         unused: dict[str, str] = {}
@@ -83,6 +93,7 @@ def inspect(reader: Reader) -> Inspection:
         with tempfile.TemporaryDirectory(prefix="gradsieve-") as folder:
             _look_at_table(inputs, first_pass(inputs, chunks, Path(folder)), seen)
     if reader.says[0] == "class":
+        seen.told = label_facts(sorted(seen.labels), forms)
         _look_at_classes(seen)
     return seen
 
@@ -99,7 +110,7 @@ def _watched(chunks: Iterator[Chunk], seen: Inspection, most: int | None) -> Ite
         pairs = zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True)
         for label, count in pairs:
             if label is None:
-                seen.rejects["missing label"] += count
+                seen.rejects[NO_LABEL_REASON] += count
             else:
                 seen.labels[label] += count
         seen.rejects.update(reject.reason for reject in chunk.rejects)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -63,3 +64,19 @@ def case_variants(classes: Iterable[str]) -> list[list[str]]:
     for name in classes:
         by_fold.setdefault(name.casefold(), []).append(name)
     return [sorted(names) for _, names in sorted(by_fold.items()) if len(names) > 1]
+
+
+def label_facts(classes: Iterable[str], forms: LabelForms) -> dict[str, Any]:
+    """What is to be told of labels: spellings that were merged, classes that look alike, and those in doubt.
+
+    Args:
+        classes: as they are known.
+        forms: how they were written.
+    """
+    classes = list(classes)
+    told = {
+        "label_forms": forms.facts(),
+        "case_variants": case_variants(classes),
+        "doubtful_labels": [name for name in classes if name in DOUBTFUL],
+    }
+    return {name: value for name, value in told.items() if value}

@@ -34,12 +34,20 @@ from tasks.pipeline.artefacts import Run
 from tasks.pipeline.durable_files import fsync
 from tasks.pipeline.schemas import REJECTS, SAMPLES, SPLITS
 
+NO_LABEL_REASON = "missing label"
+# Rows without a label are left out and told; where they are most, the column is another.
+_UNLABELLED = 0.5
+
 
 class Ingestion(Component):
     """How samples are checked and laid out."""
 
     max_rejects: float = Field(
-        default=0.05, ge=0, le=1, description="Fail the run when more than this share is rejected."
+        default=0.05,
+        ge=0,
+        le=1,
+        description="Fail the run when more than this share is rejected; rows without a label do not count unless they "
+        "are more than half.",
     )
     shard_rows: int = Field(default=8192, ge=16, description="Samples per file; one extraction task works on one file.")
 
@@ -113,7 +121,7 @@ def spool_rows(chunks: Iterable[Chunk], payload: Payload, markers: tuple[str, ..
         for chunk in chunks:
             read += len(chunk.rows) + len(chunk.rejects)
             unused = chunk.unused | unused
-            batch, bad = _hash_rows(chunk if markers is None else _with_known_labels(chunk, markers, forms), payload)
+            batch, bad = _hash_rows(chunk if markers is None else with_known_labels(chunk, markers, forms), payload)
             rejects += [{"source": chunk.source} | vars(reject) for reject in [*chunk.rejects, *bad]]
             writer = writer or pq.ParquetWriter(spool, batch.schema, compression="lz4")
             writer.write_batch(batch)
@@ -125,7 +133,7 @@ def spool_rows(chunks: Iterable[Chunk], payload: Payload, markers: tuple[str, ..
     return Spooled(rejects, read, unused, forms)
 
 
-def _with_known_labels(chunk: Chunk, markers: tuple[str, ...], forms: LabelForms) -> Chunk:
+def with_known_labels(chunk: Chunk, markers: tuple[str, ...], forms: LabelForms) -> Chunk:
     """The chunk with its labels as they will be known, and what was merged counted."""
     label = canonical(chunk.label, markers)
     forms.add(chunk.label, label)
@@ -140,7 +148,7 @@ def _hash_rows(chunk: Chunk, payload: Payload) -> tuple[pa.RecordBatch, list[Rej
     missing = chunk.label.is_null().to_numpy(zero_copy_only=False)
     keep = pa.array(~(missing | unknown))
     rows = chunk.rows.to_numpy()
-    bad = [Reject(int(rows[i]), "missing label", "no label, or a mark for none") for i in np.flatnonzero(missing)]
+    bad = [Reject(int(rows[i]), NO_LABEL_REASON, "no label, or a mark for none") for i in np.flatnonzero(missing)]
     bad += [
         Reject(int(rows[i]), "unknown split", f"{chunk.split[int(i)]} is none of {', '.join(SPLITS)}")  # type: ignore[index]
         for i in np.flatnonzero(unknown & ~missing)
@@ -171,10 +179,13 @@ def _hash_rows(chunk: Chunk, payload: Payload) -> tuple[pa.RecordBatch, list[Rej
 def check_share(run: Run, rejects: list[dict[str, Any]], read: int, limit: float) -> None:
     """Stop a run that would go on with what is left of a broken source.
 
+    A row without a label is not broken: of those there may be up to half, unless no reject at all is allowed.
+
     Raises:
-        TooManyRejects: more than ``allowed`` of the ``read`` rows; all of them then stand in a file of their own.
+        TooManyRejects: more than ``limit`` of the ``read`` rows; all of them then stand in a file of their own.
     """
-    if len(rejects) <= limit * read:
+    unlabelled = sum(reject["reason"] == NO_LABEL_REASON for reject in rejects)
+    if len(rejects) - unlabelled <= limit * read and unlabelled <= max(limit, _UNLABELLED if limit else 0) * read:
         return
     path = run.lake / "rejected" / f"{run.run_id}.parquet"
     path.parent.mkdir(exist_ok=True)

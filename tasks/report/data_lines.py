@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any
 
 # Names that a line gives; a reader looks the others up.
@@ -41,7 +42,7 @@ def label_lines(facts: dict[str, Any]) -> list[str]:
     """
     lines = []
     if forms := facts.get("label_forms"):
-        told = [f"{form['given']!r} as {form['label']!r} ({form['rows']:,} rows)" for form in forms]
+        told = [f"{_given(form)} as {form['label']!r} ({form['rows']:,} rows)" for form in forms]
         lines.append(f"labels read as one class: {_some(told)}")
     if variants := facts.get("case_variants"):
         lines.append(f"classes that differ only in case: {_some(['/'.join(names) for names in variants])}")
@@ -52,6 +53,12 @@ def label_lines(facts: dict[str, Any]) -> list[str]:
         count = f"{len(untested):,} class has" if len(untested) == 1 else f"{len(untested):,} classes have"
         lines.append(f"{count} no test sample, so that no proof speaks of it: {_some(untested)}")
     return lines
+
+
+def _given(form: dict[str, Any]) -> str:
+    """As it is written; by numbers where one cannot see how that differs."""
+    is_same = unicodedata.normalize("NFC", form["given"]) == form["label"]
+    return ascii(form["given"]) if is_same else repr(form["given"])
 
 
 def _some(names: list[str]) -> str:

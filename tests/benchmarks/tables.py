@@ -71,14 +71,17 @@ def network(path: Path, label: str, lake: Path, seeds: int) -> tuple[float, Any,
     accuracy = json.loads((run / "run.json").read_text())["accuracy_untouched"]
     with duckdb.connect() as db:
         samples = db.execute(f"SELECT * FROM read_parquet('{run}/samples/*.parquet', union_by_name = true)").df()
+        inputs = db.execute(f"SELECT name FROM read_parquet('{run}/columns.parquet') WHERE role = 'input'").fetchall()
     lines = [line.strip() for line in done.stdout.splitlines() if line.strip().startswith(("inputs:", "not used"))]
-    return accuracy, samples, " ".join(lines)
+    return accuracy, samples[["split", "label", *(name for (name,) in inputs)]], " ".join(lines)
 
 
 def trees(samples: Any, seeds: int) -> float:
-    """Mean accuracy on the same split; text is a category where it has few values, and left out where it has many."""
-    ours = ["sample_id", "source", "row", "split", "label", "clean_label", "group", "source_id"]
-    x = samples.drop(columns=ours).copy()
+    """Mean accuracy on the same split; text is a category where it has few values, and left out where it has many.
+
+    The columns are those that the network reads: a row number tells the label of a table that is sorted by it.
+    """
+    x = samples.drop(columns=["split", "label"]).copy()
     for name in x:
         if x[name].dtype == object or isinstance(x[name].dtype, pd.StringDtype):
             numbers = pd.to_numeric(x[name].str.replace(r"[$,]", "", regex=True), errors="coerce")

@@ -318,7 +318,7 @@ def test_too_many_rejects_are_counted_by_reason_and_kept_in_a_file(read, tmp_pat
     bad = dict.fromkeys((3, 4, 5), "1,2") | {9: "1,many,x", 10: "1,2,"}
     path = _csv(tmp_path / "a.csv", bad)
     with pytest.raises(TooManyRejects) as caught:
-        read(Csv(path=path), max_rejects=4 / N)
+        read(Csv(path=path), max_rejects=3 / N)
     error = caught.value
     assert "ragged row 3" in error.got
     assert "not a number 1" in error.got
@@ -329,8 +329,20 @@ def test_too_many_rejects_are_counted_by_reason_and_kept_in_a_file(read, tmp_pat
     kept = pq.read_table(error.where)
     assert kept["row"].to_pylist() == sorted(bad)
     assert set(kept["source"].to_pylist()) == {"a.csv"}
-    # As many as are allowed are allowed.
-    assert read(Csv(path=path), max_rejects=5 / N).rejects.num_rows == 5
+    # As many as are allowed are allowed; one of the five is not broken, and only has no label.
+    assert read(Csv(path=path), max_rejects=4 / N).rejects.num_rows == 5
+
+
+@pytest.mark.parametrize(
+    ("unlabelled", "max_rejects", "runs"), [(0.4, 0.05, True), (0.6, 0.05, False), (0.1, 0, False)]
+)
+def test_rows_without_a_label_are_left_out_unless_they_are_most(read, tmp_path, unlabelled, max_rejects, runs):
+    path = _csv(tmp_path / "a.csv", {row: f"{row},2," for row in range(round(unlabelled * N))})
+    if runs:
+        assert set(read(Csv(path=path), max_rejects=max_rejects).reasons.values()) == {"missing label"}
+    else:
+        with pytest.raises(TooManyRejects, match="missing label"):
+            read(Csv(path=path), max_rejects=max_rejects)
 
 
 def test_ragged_rows_found_while_a_batch_is_being_used_are_not_lost(tmp_path):
