@@ -48,7 +48,7 @@ class HuggingFace(Tabular, kind="huggingface"):
                 for batch in _batches(name, dataset):
                     yield chunk_of(batch, mapping, self.roles, split)
 
-        return mapping.payload or self.table_options(first.table, str(self.path)), chunks()
+        return mapping.payload or self.table_options(first, str(self.path)), chunks()
 
     def files(self) -> list[Path]:
         """The saved dataset's files; for a hub dataset none: its name and revision are the options."""

@@ -154,7 +154,7 @@ class Tabular(TableFiles):
         prompts = self._prompts(table.first, table.where)
         reader, first = self.model_copy(update=prompts.roles), prompts.flatten(table.first)
         mapping = prompts.told(reader.map_columns(first.table, table.where, prompts.chat))
-        inputs = mapping.payload or reader.table_options(first.table, table.where)
+        inputs = mapping.payload or reader.table_options(first, table.where)
         return inputs, reader._chunks(table._replace(first=first), mapping, prompts.flatten)
 
     def _prompts(self, first: Batch, where: str) -> Prompts:
@@ -203,9 +203,9 @@ class Tabular(TableFiles):
         joined = len(self.texts) if len(self.texts) > 1 else None
         return self.tokens.tokenizer_now(with_response=self.target == "response", joined=joined, chat=chat)
 
-    def table_options(self, table: pa.RecordBatch, where: str) -> TableOptions:
+    def table_options(self, first: Batch, where: str) -> TableOptions:
         """What roles are settled by, once all rows are known."""
-        names = [name for name in table.schema.names if name not in self.roles.columns]
+        names = [name for name in first.table.schema.names if name not in self.roles.columns]
         assigned = {option: name for option, name in self.roles.named.items() if name is not None}
         return TableOptions(
             where=where,
@@ -216,6 +216,7 @@ class Tabular(TableFiles):
             assigned=assigned,
             target=self.target,
             own_names={name: own_name(name) for name in names if own_name(name) != name},
+            objects=first.objects,
             missing=tuple(self.missing),
         )
 

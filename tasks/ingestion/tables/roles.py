@@ -9,6 +9,7 @@ from typing import Literal
 import pyarrow as pa
 
 from tasks.core.errors import BadInput
+from tasks.ingestion.tables.column_names import typed_names
 from tasks.ingestion.tables.column_statistics import Statistics
 from tasks.ingestion.tables.columns import is_list, is_number, is_text
 from tasks.ingestion.tables.profile import Profile
@@ -21,6 +22,8 @@ MOST_CATEGORIES = 32
 """Values up to which each has a column of its own: so a one-hot table stays narrow, and each value is seen often."""
 # A column is of numbers if so many of its values are: the others are mistakes, and their rows are rejected.
 _NUMBERS = 0.9
+# Fields within objects that a message names.
+_FIELDS = 6
 # Names of ids: id, customer_id, customerID, uuid. What is called so and differs in every row tells rows apart.
 _ID = re.compile(r"(?i:(?:.*[\W_])?(?:id|ids|uid|uuid|guid))|.*[a-z]I[dD]", re.DOTALL)
 
@@ -166,8 +169,11 @@ def check_inputs(columns: list[Column], types: dict[str, list[pa.DataType]], opt
     Raises:
         BadInput: with every column and its reason.
     """
+    fields = [field for column in columns for field in options.objects.get(column.name, ())][:_FIELDS]
     do = (
-        "Name columns with --reader.features, one of text with --reader.text, one of encoded images with "
+        f"Name fields within objects: --reader.features {typed_names(fields)}."
+        if fields
+        else "Name columns with --reader.features, one of text with --reader.text, one of encoded images with "
         "--reader.image."
     )
     for column in columns:

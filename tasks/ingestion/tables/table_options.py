@@ -31,5 +31,7 @@ class TableOptions:
     """What a label says."""
     own_names: dict[str, str] = field(default_factory=dict)
     """Columns that bear a name of gradsieve's own, by the name under which a sample keeps them."""
+    objects: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Columns of objects, each with the paths of the values within."""
     missing: tuple[str, ...] = MISSING
     """Cells that hold no value, beside empty ones."""

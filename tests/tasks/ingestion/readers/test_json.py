@@ -179,3 +179,13 @@ def test_a_list_is_no_class(read, tmp_path):
         read(Jsonl(path=tmp_path / "a.json"))
     assert caught.value.do == "Name a field: --reader.label 'label[0]'."
     assert read(Jsonl(path=tmp_path / "a.json", target="labels")).artefact.facts["classes"] == ["x", "y"]
+
+
+def test_objects_that_are_all_there_is_to_learn_from_are_named_by_their_fields(read, tmp_path):
+    rows = [{"id": i, "size": {"w": i * i, "h": i % 7}, "label": "xy"[i % 2]} for i in range(N)]
+    (tmp_path / "a.json").write_text(_written(rows, "array"))
+    with pytest.raises(BadInput) as caught:
+        read(Jsonl(path=tmp_path / "a.json"))
+    assert caught.value.do == "Name fields within objects: --reader.features size.w,size.h."
+    named = read(Jsonl(path=tmp_path / "a.json", features=["size.w", "size.h"]))
+    assert payload_of(named.artefact).columns == ("size.w", "size.h")
