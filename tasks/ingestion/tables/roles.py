@@ -169,9 +169,10 @@ def check_inputs(columns: list[Column], types: dict[str, list[pa.DataType]], opt
     Raises:
         BadInput: with every column and its reason.
     """
-    fields = [field for column in columns for field in options.objects.get(column.name, ())][:_FIELDS]
+    taken = set(options.assigned.values())
+    fields = [field for column in columns for field in options.objects.get(column.name, ()) if field not in taken]
     do = (
-        f"Name fields within objects: --reader.features {typed_names(fields)}."
+        f"Name fields within objects: --reader.features {typed_names(fields[:_FIELDS])}."
         if fields
         else "Name columns with --reader.features, one of text with --reader.text, one of encoded images with "
         "--reader.image."
