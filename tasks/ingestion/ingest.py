@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pyarrow.parquet as pq
 
 from tasks.dataset.payload import Payload
@@ -55,7 +57,8 @@ def ingest(run: Run, reader: Reader, options: Ingestion, known: Payload | None =
     inputs, came = reader.open()
     with run.draft("samples") as draft:
         notes: list[str] = []
-        table = settle(inputs, limit_rows(with_notes(came, notes), reader.limit), draft.folder)
+        chunks = limit_rows(with_notes(came, notes), reader.limit, more=reader.has_held_out_files)
+        table = settle(inputs, chunks, draft.folder)
         where, has_classes = f"reader {reader.kind}", reader.says[0] == "class"
         path = draft.folder / "spool.parquet"
         spooled = spool_rows(table.chunks, table.payload, reader.no_label if has_classes else None, path)
@@ -65,6 +68,7 @@ def ingest(run: Run, reader: Reader, options: Ingestion, known: Payload | None =
         rejects = spooled.rejects + survey.rejects
         check_share(run, rejects, spooled.read, options.max_rejects)
         check_classes(survey, spooled.read, where)
+        spool = replace(spool, dropped=frozenset(survey.dropped))
         payload = with_encoders(table.payload, table.stored, spool, where, known)
         label_noise = label_noise_of(spool, survey, reader.noise, payload)
         facts = write_shards(spool, survey, payload, label_noise, draft.path, options.shard_rows)

@@ -77,7 +77,7 @@ def inspect(reader: Reader) -> Inspection:
         reader = reader.model_copy(update={"limit": min(reader.limit or _MOST_ROWS, _MOST_ROWS)})
     inputs, came = reader.open()
     forms = LabelForms()
-    chunks = with_notes(limit_rows(came, reader.limit), seen.notes)
+    chunks = with_notes(limit_rows(came, reader.limit, more=reader.has_held_out_files), seen.notes)
     if reader.says[0] == "class":
         chunks = (with_known_labels(chunk, reader.no_label, forms) for chunk in chunks)
     chunks = _watched(chunks, seen, MOST_BYTES if is_large else None)

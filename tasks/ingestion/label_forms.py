@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-NO_LABEL = ("NA", "N/A", "null", "None", "NaN")
+NO_LABEL = ("NA", "N/A", "null", "None", "NaN", "nan")
 """What people write where a label is missing, as it is spelt here: ``none`` may be a class."""
 DOUBTFUL = ("?", "-")
 """Labels that may be a class or mean that none is known: they are classes, and it is told."""
@@ -31,8 +31,18 @@ def canonical(labels: pa.Array, markers: Iterable[str] = NO_LABEL) -> pa.Array:
         markers: what stands for no label.
     """
     composed = pc.replace_substring_regex(pc.utf8_normalize(labels, form="NFC"), _WHOLE, r"\1")
-    is_marker = pc.is_in(labels, value_set=pa.array([*markers], pa.string()))
-    return pc.if_else(is_marker, pa.scalar(None, pa.string()), composed)
+    return pc.if_else(_is_marker(labels, markers), pa.scalar(None, pa.string()), composed)
+
+
+def unmarked(labels: pa.Array, markers: Iterable[str] = NO_LABEL) -> pa.Array:
+    """A label column that is text, null where there is none; any other as it is."""
+    if not pa.types.is_string(labels.type):
+        return labels
+    return pc.if_else(_is_marker(pc.utf8_trim_whitespace(labels), markers), pa.scalar(None, pa.string()), labels)
+
+
+def _is_marker(labels: pa.Array, markers: Iterable[str]) -> pa.Array:
+    return pc.is_in(labels, value_set=pa.array([*markers], pa.string()))
 
 
 class LabelForms:

@@ -100,7 +100,8 @@ def draw_splits(spool: Path, held_out: dict[str, float], *, is_table: bool, has_
         unit = "place" if are_repeats else "sample_id"
         order = "ORDER BY draw DESC, sample_id, place"
         kept = f"""SELECT {unit} FROM rows WHERE split = '' AND "group" IS NULL
-                   QUALIFY row_number() OVER (PARTITION BY label {order}) <= {_TRAINED_ON}"""
+                   QUALIFY row_number() OVER (PARTITION BY label {order}) <= {_TRAINED_ON}
+                       AND count(*) OVER (PARTITION BY label) >= {_TRAINED_ON}"""
         is_kept = f"{unit} IN ({kept})" if has_classes else "false"
         split = f"CASE WHEN split <> '' THEN split WHEN {is_kept} THEN 'train' {cases} ELSE 'train' END"
         splits = ", ".join(f"'{name}'" for name in SPLITS)

@@ -23,6 +23,8 @@ class Spool:
 
     path: Path
     drawn: Drawn
+    dropped: frozenset[int] = frozenset()
+    """Rows, by their position, that turned out to be no samples."""
 
     def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The rows, with their splits; all columns of samples unless some are named."""
@@ -40,6 +42,7 @@ class Spool:
     def training_cells(self, name: str) -> Iterator[pa.Array]:
         """One column of the training rows."""
         is_train = self.drawn.codes == SPLITS.index("train")
+        is_train[list(self.dropped)] = False
         first = 0
         for batch in self.batches([name]):
             yield batch.column(0).filter(pa.array(is_train[first : first + batch.num_rows]))

@@ -98,7 +98,8 @@ def survey_of(spool: Spool, kind: TargetKind = "class", separator: str = "|", wh
         copies = db.execute(
             """SELECT place,
                       row_number() OVER (PARTITION BY sample_id ORDER BY split DESC, label, source, "row") - 1 AS nth
-               FROM spool QUALIFY nth > 0"""
+               FROM spool WHERE NOT list_contains($1, place) QUALIFY nth > 0""",
+            [list(survey.dropped)],
         ).fetchall()
         survey.copies = dict(copies)
         survey.duplicates = len(copies)

@@ -62,8 +62,14 @@ def with_notes(chunks: Iterator[Chunk], notes: list[str]) -> Iterator[Chunk]:
         yield chunk
 
 
-def limit_rows(chunks: Iterator[Chunk], limit: int | None) -> Iterator[Chunk]:
-    """At most ``limit`` rows of the training source; a separate test source is read whole."""
+def limit_rows(chunks: Iterator[Chunk], limit: int | None, *, more: bool = True) -> Iterator[Chunk]:
+    """At most ``limit`` rows of the training source; files of the other splits are read whole.
+
+    Args:
+        chunks: of all files, the training ones first.
+        limit: rows; None of all.
+        more: whether files of other splits follow.
+    """
     count = 0
     for chunk in chunks:
         if limit is None or chunk.split in ("test", "validation"):
@@ -71,8 +77,8 @@ def limit_rows(chunks: Iterator[Chunk], limit: int | None) -> Iterator[Chunk]:
             continue
         room = limit - count
         if room <= 0:
-            if isinstance(chunk.split, str):
-                continue  # a separate test source may follow
+            if more:
+                continue
             return
         count += min(len(chunk.rows), room)
         yield chunk if len(chunk.rows) <= room else _head(chunk, room)

@@ -47,7 +47,7 @@ DATES = (
     "%d-%m-%Y",
 )
 """Where two read every value of a column, the earlier one is taken."""
-_DATE = r"^\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(?:[T ]\d{1,2}:\d{2}|$)"
+_DATE = r"^(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})(?:[T ]\d{1,2}:\d{2}|$)"
 _BEHIND_SECONDS = r"(?:\.\d+)?(?:Z|[+-]\d{2}:?\d{2})?$"
 
 

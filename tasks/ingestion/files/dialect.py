@@ -30,7 +30,7 @@ _ALIKE = 0.5
 
 THOUSANDS = "[. \u00a0\u202f]"
 """What stands between the thousands of a number with a decimal comma: a point, or one of three spaces."""
-COMMA_NUMBER = rf"[+-]?(?:(?:\d{{1,3}}(?:{THOUSANDS}\d{{3}})+|\d+)(?:,\d*)?|,\d+)(?:[eE][+-]?\d+)?"
+COMMA_NUMBER = rf"[+-]?(?:(?:[1-9]\d{{0,2}}(?:{THOUSANDS}\d{{3}})+|\d+)(?:,\d*)?|,\d+)(?:[eE][+-]?\d+)?"
 _COMMA_NUMBER = re.compile(COMMA_NUMBER)
 _POINT_NUMBER = re.compile(r"(?=.*\d)[+-]?(?:\d{1,3}(?:,\d{3})+|\d*)(?:\.\d*)?(?:[eE][+-]?\d+)?")
 

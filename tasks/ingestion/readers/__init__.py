@@ -123,6 +123,11 @@ class Reader(Component):
         return NO_LABEL
 
     @property
+    def has_held_out_files(self) -> bool:
+        """Whether files of a split of their own follow the training rows."""
+        return True
+
+    @property
     def held_out(self) -> dict[str, float]:
         """The share of each split that is set aside where the source names none; the first ones' samples stay theirs
         whatever the later ones take."""

@@ -137,7 +137,12 @@ class Tabular(TableFiles):
     @property
     def no_label(self) -> tuple[str, ...]:
         """Those of the option missing that may stand for no label."""
-        return tuple(marker for marker in NO_LABEL if marker in self.missing)
+        return tuple(marker for marker in NO_LABEL if {marker, marker.replace("nan", "NaN")} & set(self.missing))
+
+    @property
+    def has_held_out_files(self) -> bool:
+        """Whether an option names some."""
+        return self.test_path is not None or self.reference_path is not None
 
     def fingerprint(self) -> str:
         """The source files, and the tokenizer."""
@@ -161,7 +166,13 @@ class Tabular(TableFiles):
         """Which columns are texts, and the responses to them."""
         columns = label_columns(self.label, first.table.schema.names) if self.target == "labels" else ()
         if columns:
-            flatten = partial(with_label_sets, columns=columns, name=self.label, separator=self.separator)
+            flatten = partial(
+                with_label_sets,
+                columns=columns,
+                name=self.label,
+                separator=self.separator,
+                markers=tuple(self.missing),
+            )
             return Prompts(flatten)
         if self.target != "response":
             return texts_of(first, self.texts, self.text_b, where)
@@ -171,10 +182,11 @@ class Tabular(TableFiles):
     def _chunks(self, table: OpenTable, mapping: Mapping, flatten: Flatten) -> Iterator[Chunk]:
         for batch in chain((table.first,), map(flatten, table.rest)):
             yield chunk_of(batch, mapping, self.roles, table.split)
+        aside = self.model_copy(update={"split": None})
         for split, held_out in table.held_out:
             batch = flatten(held_out)
-            self._check_names(batch.table.schema.names, batch.source)
-            yield chunk_of(batch, mapping, self.roles, split)
+            aside._check_names(batch.table.schema.names, batch.source)
+            yield chunk_of(batch, mapping, self.roles, split, set_aside=True)
 
     # ---- roles -------------------------------------------------------------------------------------------------
 
@@ -229,7 +241,8 @@ class Tabular(TableFiles):
     @property
     def roles(self) -> Roles:
         """The columns that are no inputs."""
-        return Roles(self.label, self.says, self.id, self.split, self.group, self.clean_label)
+        markers = (tuple(self.missing), self.no_label)
+        return Roles(self.label, self.says, self.id, self.split, self.group, self.clean_label, *markers)
 
     def _others(self, table: pa.RecordBatch, inputs: list[str]) -> tuple[dict[str, pa.DataType], dict[str, str]]:
         """The types of the columns that are neither inputs nor have a role, and why no network reads them."""

@@ -52,7 +52,8 @@ def cast(column: pa.Array, kind: pa.DataType, where: str, name: str) -> pa.Array
     if column.type == kind:
         return column
     try:
-        return column.cast(kind)
+        # A float may not hold a large whole number to its last digit; a network's float32 holds less.
+        return column.cast(kind, safe=not (pa.types.is_integer(column.type) and pa.types.is_floating(kind)))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise BadInput(
             where=f"{where}, column {name!r}",

@@ -63,7 +63,8 @@ class FirstPass:
         """An integer price is a class for each price."""
         label, profile = self.assigned[0], self.profiles[f"={self.assigned[0].role}"]
         distinct = label.distinct_values or 0
-        if options.target != "class" or profile.numbers < profile.values or distinct <= _FEW_NUMBERS:
+        is_numeric = profile.numbers == profile.values or bool(profile.forms)
+        if options.target != "class" or not is_numeric or distinct <= _FEW_NUMBERS:
             return
         if distinct * 2 > profile.values:
             raise BadInput(

@@ -48,7 +48,7 @@ def with_encoders(
     by_name = {one.column.name: one for one in stored}
     used = [by_name[name] for name in payload.columns if name in by_name]
     is_plain = all(one.is_plain for one in used)
-    if is_plain and known is None:
+    if is_plain and (known is None or not known.encoders):
         return payload
     encoders = tuple(_fitted(one, spool) for one in used)
     if known is not None:
@@ -61,7 +61,7 @@ def with_encoders(
     width = sum(encoder.width for encoder in encoders)
     if len(payload.shape) > 1 and int(np.prod(payload.shape)) != width:
         raise BadInput(
-            where=f"{where}, option shape",
+            where=f"{where}, option --reader.shape",
             expected=f"a shape of {width:,} values, as many as the encoded features have",
             got=" × ".join(map(str, payload.shape)),
             do="Leave --reader.shape out, or name columns of numbers alone with --reader.features.",

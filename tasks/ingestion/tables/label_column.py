@@ -27,9 +27,8 @@ def labels_of(column: pa.Array, target: TargetKind, separator: str, name: str, r
         return as_text(column, trim=False)  # every mark of it is what a model learns to write
     if pa.types.is_floating(column.type):
         column = _whole_numbers(column, name, reject)
-    label = as_text(column)
-    nan = pc.fill_null(pc.equal(pc.utf8_lower(label), "nan"), fill_value=False)
-    return pc.if_else(nan, pa.scalar(None, pa.string()), label)
+        return pc.if_else(pc.is_null(column, nan_is_null=True), pa.scalar(None, pa.string()), as_text(column))
+    return as_text(column)
 
 
 def _whole_numbers(column: pa.Array, name: str, reject: RejectRows) -> pa.Array:
@@ -57,7 +56,7 @@ def check_labels(column: pa.Array, target: TargetKind, name: str, where: str) ->
             where=f"{where}, label column {name!r}",
             expected="numbers",
             got=f"{column.type} ({examples} …)",
-            do="Choose another label column, or leave target at class.",
+            do="Choose another label column, or leave --reader.target at class.",
         )
     floats = _are_floats(column)
     if target == "class" and (floats or is_nested):
@@ -65,7 +64,7 @@ def check_labels(column: pa.Array, target: TargetKind, name: str, where: str) ->
             where=f"{where}, label column {name!r}",
             expected="class labels: text, integers or booleans",
             got=f"{'floats' if floats else column.type} ({examples} …)",
-            do="Choose another label column, cast whole numbers to integers, or set target to number or labels.",
+            do="Choose another label column with --reader.label, or set --reader.target to number or labels.",
         )
 
 
@@ -94,6 +93,7 @@ def _numbers(column: pa.Array, name: str, reject: RejectRows) -> pa.Array:
     """Numbers as text; what is none is rejected."""
     if not is_text(column.type):
         numbers = column.cast(pa.float64(), safe=False)
+        numbers = pc.if_else(pc.is_null(numbers, nan_is_null=True), pa.scalar(None, pa.float64()), numbers)
     else:
         text = as_text(column)
         plain = pc.fill_null(pc.match_substring_regex(text, NUMBER), fill_value=True)
@@ -102,7 +102,8 @@ def _numbers(column: pa.Array, name: str, reject: RejectRows) -> pa.Array:
         fits = pc.or_(plain, written.is_valid())
         reject(pc.invert(fits).to_numpy(zero_copy_only=False), "not a number", f"label column {name}", text)
         numbers = pc.if_else(plain, text, pa.scalar(None, pa.string())).cast(pa.float64())
-        numbers = pc.if_else(plain, numbers, written)
+        # By one form, the plain ones too: 2.500 beside 1.234,50 has a point between thousands.
+        numbers = pc.if_else(written.is_valid(), written, numbers)
     # Networks see float32: what overflows there is infinite.
     finite = pc.fill_null(pc.is_finite(numbers.cast(pa.float32(), safe=False)), fill_value=True)
     reject(pc.invert(finite).to_numpy(zero_copy_only=False), "NaN or infinite", f"label column {name}")

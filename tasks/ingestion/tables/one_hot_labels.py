@@ -17,6 +17,7 @@ from tasks.dataset.encoders.cells import is_yes
 from tasks.dataset.targets.labels import NOTHING
 from tasks.ingestion.readers import Reject
 from tasks.ingestion.tables.columns import as_text
+from tasks.ingestion.tables.profile import without_markers
 from tasks.ingestion.tables.table_rows import Batch
 
 
@@ -31,7 +32,9 @@ def label_columns(label: str, names: list[str]) -> tuple[str, ...]:
     return tuple(parts) if label not in names and len(parts) > 1 and set(parts) <= set(names) else ()
 
 
-def with_label_sets(batch: Batch, columns: tuple[str, ...], name: str, separator: str) -> Batch:
+def with_label_sets(
+    batch: Batch, columns: tuple[str, ...], name: str, separator: str, markers: tuple[str, ...] = ()
+) -> Batch:
     """A batch with one column of sets in place of a column for each label.
 
     A missing cell says no; a row in which every cell is missing has no label at all.
@@ -41,6 +44,7 @@ def with_label_sets(batch: Batch, columns: tuple[str, ...], name: str, separator
         columns: one for each label: 1 and 0, yes and no, true and false.
         name: of the new column.
         separator: between the labels of a set.
+        markers: cells that hold no value, beside empty ones.
 
     Raises:
         BadInput: a file lacks a column, or a label would be read as two.
@@ -61,7 +65,8 @@ def with_label_sets(batch: Batch, columns: tuple[str, ...], name: str, separator
             got=repr(torn),
             do="Choose another --reader.separator.",
         )
-    cells = [pc.replace_substring_regex(as_text(batch.table.column(column)), r"\.0+$", "") for column in columns]
+    given = [without_markers(as_text(batch.table.column(column)), (*markers, "nan")) for column in columns]
+    cells = [pc.replace_substring_regex(column, r"\.0+$", "") for column in given]
     said = [is_yes(column) for column in cells]
     members = np.stack([_mask(pc.fill_null(yes, fill_value=False)) for yes in said], axis=1)
     row, column = np.nonzero(members)

@@ -17,6 +17,7 @@ from tasks.ingestion.tables.columns import is_list, is_number, is_text
 
 FEW = 4096
 """Different values up to which a column's are kept, and counted without a question to the spool."""
+_SOME = 64
 _MOST_AFFIXES = 2  # nothing, and one currency or percent sign
 
 
@@ -44,6 +45,12 @@ class Profile:
         """Values of three words and more."""
         self.unique: pa.Array | None = pa.nulls(0)
         """The different values, as long as they are few; numbers that stand as text among numbers as text."""
+        self.has_codes = False
+        """Whether whole numbers of one length begin with 0, as postal codes do."""
+        self.plain_words: pa.Array = pa.array([], pa.string())
+        """Some of the words that are plain numbers."""
+        self._lengths: set[int] = set()
+        self._zeros = False
         self._affixes: set[str] = set()
 
     def add(self, column: pa.Array) -> None:
@@ -79,8 +86,24 @@ class Profile:
             return
         plain = _mask(pc.match_substring_regex(unique, NUMBER))
         self.numbers += int(counts[plain].sum())
+        if plain.any():
+            self._look_at_plain(unique.filter(pa.array(plain)))
         if not plain.all():
             self._narrow(unique, counts)
+
+    @property
+    def is_boolean(self) -> bool:
+        """Whether every word says yes or no, so far as plain numbers among them show."""
+        return self.booleans and cells.is_yes(self.plain_words).null_count == 0
+
+    def _look_at_plain(self, words: pa.Array) -> None:
+        """Plain numbers among the words: some of them, and whether they are codes."""
+        if len(self.plain_words) < _SOME:
+            self.plain_words = pc.unique(pa.concat_arrays([self.plain_words, words.slice(0, _SOME).cast(pa.string())]))
+        if len(self._lengths) < 2:
+            self._lengths |= set(pc.unique(pc.utf8_length(words)).to_pylist())
+            self._zeros |= bool(pc.any(pc.match_substring_regex(words, r"^0[0-9]+$")).as_py())
+        self.has_codes = self._zeros and len(self._lengths) == 1
 
     def _remember(self, values: pa.Array | None) -> None:
         """Add to the different values; too many, or of two types, are forgotten."""

@@ -94,7 +94,8 @@ def _kind_of(types: list[pa.DataType], profile: Profile, statistics: Statistics)
         return ("numbers" if is_list(first) and is_number(first.value_type) and profile.length else "other"), None, ""
     if not profile.values:
         return "other", None, ""
-    if profile.numbers >= _NUMBERS * profile.values:
+    written = bool(profile.forms) and not profile.typed and profile.numbers < profile.values
+    if profile.numbers >= _NUMBERS * profile.values and not profile.has_codes and not written:
         return "number", None, ""
     if all(pa.types.is_boolean(kind) for kind in types):
         return "boolean", None, ""
@@ -106,15 +107,15 @@ def _kind_of(types: list[pa.DataType], profile: Profile, statistics: Statistics)
 
 
 def _kind_of_words(profile: Profile, statistics: Statistics) -> tuple[Kind, str | None, str]:
-    if profile.forms and not profile.typed:
+    if profile.forms and not profile.typed and not profile.has_codes:
         form = profile.forms[0]
         told = f"{_READ_AS['written number']}{', with a decimal comma' * (form == 'comma')}"
         if len(profile.forms) > 1 and profile.has_commas:
             told += "; a comma is read as between thousands"
         return "written number", form, told
-    if profile.booleans and profile.says_yes and profile.says_no and not profile.typed:
+    if profile.is_boolean and profile.says_yes and profile.says_no and not profile.typed:
         return "boolean", None, ""
-    if profile.dates and not profile.typed:
+    if profile.dates and not profile.typed and not len(profile.plain_words):
         form, others = profile.dates[0], profile.dates[1:]
         return "date", form, f"read as {form}, though {others[0]} fits as well" if others else ""
     distinct = statistics.distinct or 0

@@ -85,7 +85,7 @@ def _payload(used: list[StoredColumn], spool: RawSpool, options: TableOptions) -
     shape = tuple(options.shape or (width,))
     if plain and int(np.prod(shape)) != width:
         raise BadInput(
-            where=f"{options.where}, option shape",
+            where=f"{options.where}, option --reader.shape",
             expected=f"a shape of {width:,} values, as many as the features have",
             got=" × ".join(map(str, shape)),
             do="Give channels, height and width whose product is the number of features.",

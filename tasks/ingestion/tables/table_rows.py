@@ -14,10 +14,12 @@ import pyarrow as pa
 from tasks.core.errors import BadInput
 from tasks.dataset.payload import Payload
 from tasks.dataset.targets import TargetKind
+from tasks.ingestion.label_forms import unmarked
 from tasks.ingestion.readers import Chunk, Reject
 from tasks.ingestion.tables.column_names import shown_names, typed_names
 from tasks.ingestion.tables.columns import as_images, as_text, as_texts, cast, without_view
 from tasks.ingestion.tables.label_column import ignore_rejects, labels_of
+from tasks.ingestion.tables.profile import without_markers
 from tasks.pipeline.schemas import SAMPLES
 
 # Our own columns, and those that DuckDB adds to a table when asked where a row stands.
@@ -65,6 +67,15 @@ class Roles(NamedTuple):
     split: str | None
     group: str | None
     clean_label: str | None
+    missing: tuple[str, ...] = ()
+    """Cells that hold no value, beside empty ones."""
+    no_label: tuple[str, ...] = ()
+    """Labels that mean that there is none."""
+
+    @property
+    def reads_values(self) -> bool:
+        """Whether labels are read for what they say: numbers and sets. Classes are known once all of them are seen."""
+        return self.says[0] in ("number", "labels")
 
     @property
     def columns(self) -> tuple[str | None, ...]:
@@ -92,7 +103,7 @@ class Sieve:
         self.keep[bad] = False
 
 
-def chunk_of(batch: Batch, mapping: Mapping, roles: Roles, split: str | None) -> Chunk:
+def chunk_of(batch: Batch, mapping: Mapping, roles: Roles, split: str | None, *, set_aside: bool = False) -> Chunk:
     """The usable rows of a batch as samples, and the others with their reasons.
 
     Args:
@@ -100,6 +111,7 @@ def chunk_of(batch: Batch, mapping: Mapping, roles: Roles, split: str | None) ->
         mapping: of its columns.
         roles: of the columns that are no inputs.
         split: of all rows; None where a column or ingest says it.
+        set_aside: that split counts whatever a column says: nothing of the file is trained on.
 
     Raises:
         BadInput: the batch lacks a column that the first one had.
@@ -107,7 +119,9 @@ def chunk_of(batch: Batch, mapping: Mapping, roles: Roles, split: str | None) ->
     _check_columns(batch, mapping)
     sieve, table = Sieve(batch), batch.table
     payload = _inputs(batch, mapping, roles, sieve) | _extra_columns(batch, mapping)
-    labels = labels_of(table.column(roles.label), *roles.says, roles.label, sieve.reject)
+    given = table.column(roles.label)
+    given = unmarked(given, roles.no_label) if roles.reads_values else given
+    labels = labels_of(given, *roles.says, roles.label, sieve.reject)
     clean = None if roles.clean_label is None else table.column(roles.clean_label)
     truth = None if clean is None else labels_of(clean, *roles.says, roles.clean_label or "", ignore_rejects)
     mask = pa.array(sieve.keep)
@@ -120,9 +134,9 @@ def chunk_of(batch: Batch, mapping: Mapping, roles: Roles, split: str | None) ->
         rows=pa.array(batch.rows).filter(mask),
         label=labels.filter(mask),
         payload={name: column.filter(mask) for name, column in payload.items()},
-        split=text(roles.split) if roles.split else split,
+        split=text(roles.split) if roles.split and not set_aside else split,
         clean_label=None if truth is None else truth.filter(mask),
-        group=text(roles.group),
+        group=None if roles.group is None else without_markers(text(roles.group), roles.missing),
         source_id=text(roles.id),
         rejects=sieve.rejects,
         unused=mapping.unused | _late(batch, mapping, roles),

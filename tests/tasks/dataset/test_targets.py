@@ -547,7 +547,7 @@ def test_sets_are_read_from_text_as_from_lists(tmp_path):
     [
         ({"target": "number", "label": "words"}, "expected numbers"),
         ({"target": "labels", "label": "same"}, "two different sets"),
-        ({"target": "class", "label": "y"}, "set target to number"),
+        ({"target": "class", "label": "y"}, "set --reader.target to number"),
     ],
 )
 def test_labels_of_another_kind_are_refused_in_words(tmp_path, options, words):

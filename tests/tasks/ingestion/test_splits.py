@@ -117,6 +117,44 @@ def test_repeats_are_dealt_among_the_folds_and_copies_are_not(tmp_path):
     assert all(len(folds) == 1 for folds in folds_of(pa.concat_tables([once, once]), tmp_path / "twice").values())
 
 
+def test_a_file_that_is_set_aside_is_never_trained_on_whatever_a_column_of_it_says(tmp_path):
+    said = table_of(200, label=["a", "b"] * 100, part=["train", "train", "test", "train"] * 50)
+    for name, table in (("refs", said), ("bare", said.drop_columns("part"))):
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+        read = Ingested(tmp_path / name, said, split="part", reference_path=tmp_path / f"{name}.parquet")
+        assert read.facts["splits"] == {"train": 150, "validation": 200, "test": 50}
+
+
+def test_a_limit_is_of_the_training_rows_and_leaves_the_reference_whole(tmp_path):
+    pq.write_table(table_of(60, seed=1, label=["a", "b"] * 30), tmp_path / "refs.parquet")
+    table = table_of(9000, label=["a", "b"] * 4500)
+    read = Ingested(tmp_path / "limited", table, limit=100, reference_path=tmp_path / "refs.parquet")
+    assert read.facts["splits"]["validation"] == 60
+    assert sum(read.facts["splits"].values()) == 160
+
+
+def test_a_label_that_stands_once_moves_no_copy_of_its_row(tmp_path):
+    table = table_of(400, label=["a", "b"] * 200)
+    before = Ingested(tmp_path / "before", table).splits_by_row()
+    held_out = [row for row, split in before.items() if split == "test"][:10]
+    typos = table.take(held_out).set_column(2, "label", [[f"typo {row}" for row in held_out]])
+    read = Ingested(tmp_path / "after", pa.concat_tables([table, typos]))
+    after = read.splits_by_row()
+    assert {row: after[row] for row in before} == before
+    assert sum(read.facts["rejects"].values()) == 10
+    assert read.facts["duplicates"] == 0
+
+
+def test_a_missing_group_is_no_group(tmp_path):
+    groups = [None if i % 2 else f"g{i % 20}" for i in range(600)]
+    marked = ["NA" if group is None else group for group in groups]
+    reads = [
+        Ingested(tmp_path / name, table_of(600, label=["a", "b", "b"] * 200, site=site), group="site").splits_by_row()
+        for name, site in (("null", groups), ("marked", marked))
+    ]
+    assert reads[0] == reads[1]
+
+
 # ---- contradictions ----------------------------------------------------------------------------------------------
 
 
@@ -154,6 +192,23 @@ def test_one_class_written_in_several_ways_is_one_and_counted(tmp_path):
 def test_whole_numbers_are_the_same_classes_in_every_type(tmp_path, kind):
     labels = pa.array([float(i % 3) for i in range(90)]).cast(kind)
     assert Ingested(tmp_path, table_of(90, label=labels)).facts["classes"] == ["0", "1", "2"]
+
+
+def test_nan_is_a_label_too_where_no_mark_stands_for_none(tmp_path):
+    labels = ["NaN", "nan", "a", "b"] * 30
+    assert Ingested(tmp_path, table_of(120, label=labels)).facts["rejects"] == {"missing label": 60}
+    assert Ingested(tmp_path / "b", table_of(120, label=labels), missing=[]).facts["classes"] == [
+        "NaN",
+        "a",
+        "b",
+        "nan",
+    ]
+
+
+@pytest.mark.parametrize(("target", "label"), [("number", "1.5"), ("labels", "1.5|2.5")])
+def test_marks_of_no_label_are_missing_labels_of_every_target(tmp_path, target, label):
+    labels = (["NA"] + [label, "2.5", "7"] * 3) * 12
+    assert Ingested(tmp_path, table_of(120, label=labels), target=target).facts["rejects"] == {"missing label": 12}
 
 
 def test_marks_of_no_label_are_rejected_unless_they_are_switched_off(tmp_path):

@@ -373,3 +373,20 @@ def test_columns_of_every_arrow_type_are_encoded_and_keep_their_type(tmp_path, n
     assert table.columns["x"]["missing"] == column.is_null(nan_is_null=True).to_pylist().count(True)
     if kind != "number":
         assert table.samples()["x"].to_pylist() == column.to_pylist()
+
+
+def test_postal_codes_are_no_numbers_and_keep_their_zeros(tmp_path):
+    table = Table(tmp_path, {"zip": [f"{i % 12:05d}" for i in range(N)], "a": [i * i for i in range(N)]})
+    assert table.role("zip") == ("input", "category")
+
+
+def test_a_few_thousands_among_plain_numbers_are_read_as_numbers_too(tmp_path):
+    prices = [f"{1000 + i:,}" if i % 25 == 0 else str(i) for i in range(N)]
+    table = Table(tmp_path, {"price": prices, "a": [i * i for i in range(N)]})
+    assert table.role("price") == ("input", "written number")
+    assert table.artefact.facts["rejects"] == {}
+
+
+def test_versions_and_sizes_are_no_dates(tmp_path):
+    table = Table(tmp_path, {"version": [f"{i % 3}.{i % 4}.3" for i in range(N)], "a": [i * i for i in range(N)]})
+    assert table.role("version") == ("input", "category")
