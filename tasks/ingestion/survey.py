@@ -7,6 +7,7 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 
 from tasks.core.errors import BadInput
 from tasks.dataset.targets import Target, TargetKind
@@ -94,12 +95,12 @@ def survey_of(spool: Spool, kind: TargetKind = "class", separator: str = "|", wh
             survey.target = _target(dict(counts), kind, separator, where)
             if kind == "labels":
                 _ask_held_out(db, survey)
+        db.register("dropped", pa.table({"place": pa.array(sorted(survey.dropped), pa.int64())}))
         # Copies are numbered by what they say, not by where they stand, so that row order names nothing.
         copies = db.execute(
             """SELECT place,
                       row_number() OVER (PARTITION BY sample_id ORDER BY split DESC, label, source, "row") - 1 AS nth
-               FROM spool WHERE NOT list_contains($1, place) QUALIFY nth > 0""",
-            [list(survey.dropped)],
+               FROM spool WHERE place NOT IN (SELECT place FROM dropped) QUALIFY nth > 0"""
         ).fetchall()
         survey.copies = dict(copies)
         survey.duplicates = len(copies)
