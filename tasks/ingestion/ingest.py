@@ -11,6 +11,7 @@ from tasks.ingestion.copies import contradictions_of, copies_of
 from tasks.ingestion.label_forms import label_facts
 from tasks.ingestion.label_noise import label_noise_of
 from tasks.ingestion.readers import Reader
+from tasks.ingestion.rejects import by_reason, check_share, write_rejects
 from tasks.ingestion.splits import draw_splits
 from tasks.ingestion.spool import Spool
 from tasks.ingestion.survey import check_classes, survey_of
@@ -20,12 +21,9 @@ from tasks.ingestion.tables.settle import settle
 from tasks.ingestion.tables.told_columns import column_facts, columns_beside, write_columns
 from tasks.ingestion.two_passes import (
     Ingestion,
-    by_reason,
-    check_share,
     limit_rows,
     spool_rows,
     with_notes,
-    write_rejects,
     write_shards,
 )
 from tasks.pipeline.artefacts import Artefact, Run

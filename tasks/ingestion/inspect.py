@@ -23,12 +23,13 @@ from tasks.core.errors import BadInput
 from tasks.dataset.payload import Payload
 from tasks.ingestion.label_forms import LabelForms, label_facts
 from tasks.ingestion.readers import Chunk, Reader, ReaderChoice
+from tasks.ingestion.rejects import NO_LABEL_REASON
 from tasks.ingestion.tables.first_pass import FirstPass, first_pass
 from tasks.ingestion.tables.roles import Column
 from tasks.ingestion.tables.settle import columns_as_told
 from tasks.ingestion.tables.table_options import TableOptions
 from tasks.ingestion.tables.told_columns import columns_beside
-from tasks.ingestion.two_passes import NO_LABEL_REASON, limit_rows, with_known_labels, with_notes
+from tasks.ingestion.two_passes import limit_rows, with_known_labels, with_notes
 
 MOST_BYTES = 16_000_000
 """Of source files: beyond them as many bytes of the first rows stand for all. A second of a core reads no more."""

@@ -20,23 +20,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from tasks.core.errors import BadInput, TooManyRejects
+from tasks.core.errors import BadInput
 from tasks.core.plugins import Component
 from tasks.dataset.payload import Payload
 from tasks.dataset.sample_ids import content_hashes
 from tasks.ingestion.label_forms import LabelForms, canonical
 from tasks.ingestion.label_noise import LabelNoise
 from tasks.ingestion.readers import Chunk, Reject
+from tasks.ingestion.rejects import NO_LABEL_REASON
 from tasks.ingestion.splits import DRAW, draws_of, named_splits
 from tasks.ingestion.spool import Spool
 from tasks.ingestion.survey import Survey
-from tasks.pipeline.artefacts import Run
-from tasks.pipeline.durable_files import fsync
-from tasks.pipeline.schemas import REJECTS, SAMPLES, SPLITS
-
-NO_LABEL_REASON = "missing label"
-# Rows without a label are left out and told; where they are most, the column is another.
-_UNLABELLED = 0.5
+from tasks.pipeline.schemas import SAMPLES, SPLITS
 
 
 class Ingestion(Component):
@@ -179,41 +174,6 @@ def _hash_rows(chunk: Chunk, payload: Payload) -> tuple[pa.RecordBatch, list[Rej
     return pa.RecordBatch.from_arrays(columns, schema=schema).filter(keep), bad
 
 
-# ---- too many ----------------------------------------------------------------------------------------------------
-
-
-def check_share(run: Run, rejects: list[dict[str, Any]], read: int, limit: float) -> None:
-    """Stop a run that would go on with what is left of a broken source.
-
-    A row without a label is not broken: of those there may be up to half, unless no reject at all is allowed.
-
-    Raises:
-        TooManyRejects: more than ``limit`` of the ``read`` rows; all of them then stand in a file of their own.
-    """
-    unlabelled = sum(reject["reason"] == NO_LABEL_REASON for reject in rejects)
-    if len(rejects) - unlabelled <= limit * read and unlabelled <= max(limit, _UNLABELLED if limit else 0) * read:
-        return
-    path = run.lake / "rejected" / f"{run.run_id}.parquet"
-    path.parent.mkdir(exist_ok=True)
-    write_rejects(rejects, path)
-    fsync(path)
-    reasons = ", ".join(f"{reason} {n:,}" for reason, n in by_reason(rejects).items())
-    raise TooManyRejects(
-        where=str(path),
-        expected=f"at most {limit:.1%} of {read:,} rows to be rejected",
-        got=f"{len(rejects):,} ({len(rejects) / max(read, 1):.1%}): {reasons}",
-        do="Every rejected row stands there with its reason. Correct the source, or raise --ingestion.max-rejects.",
-    )
-
-
-def by_reason(rejects: list[dict[str, Any]]) -> dict[str, int]:
-    """Rejected rows by reason, most first."""
-    counts: dict[str, int] = {}
-    for reject in rejects:
-        counts[reject["reason"]] = counts.get(reject["reason"], 0) + 1
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-
-
 # ---- second pass: final ids, final labels, final shards ----------------------------------------------------------
 
 
@@ -307,9 +267,3 @@ def _finalise(
         columns |= {"label": labels, "clean_label": clean_labels}
     final = pa.RecordBatch.from_arrays(list(columns.values()), schema=batch.schema)
     return final.filter(pa.array(keep)), flips
-
-
-def write_rejects(rejects: list[dict[str, Any]], path: Path) -> None:
-    """Write schema ``REJECTS``, by source and row."""
-    rows = sorted(rejects, key=lambda reject: (reject["source"], reject["row"] if reject["row"] is not None else -1))
-    pq.write_table(pa.Table.from_pylist(rows, schema=REJECTS), path)

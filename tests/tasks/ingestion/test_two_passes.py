@@ -17,7 +17,8 @@ from tasks.core.errors import BadInput, TooManyRejects
 from tasks.ingestion.ingest import ingest
 from tasks.ingestion.readers import Noise
 from tasks.ingestion.readers.csv import Csv
-from tasks.ingestion.two_passes import Ingestion, by_reason
+from tasks.ingestion.rejects import by_reason
+from tasks.ingestion.two_passes import Ingestion
 from tasks.pipeline.artefacts import Artefact, Run
 
 Row = tuple[object, ...]
