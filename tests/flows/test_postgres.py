@@ -10,15 +10,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from small_runs import SMALL_COMPARISON
 
 pytestmark = pytest.mark.server
 END = 90
-# A comparison of a few seconds.
-SMALL = {
-    "reader": {"kind": "digits", "options": {"limit": 250}}, "training": {"epochs": 1},
-    "detectors": [{"kind": "l2"}, {"kind": "l1"}],
-    "budgets": [{"kind": "share"}], "seeds": 1, "folds": 2, "canaries": {"share": 0.0},
-}  # fmt: skip
 
 
 @pytest.fixture
@@ -53,7 +48,7 @@ def test_three_workers_share_postgresql(postgres, nursery, serve, tmp_path):
     serving = serve(tmp_path / "lake", "--workers=3", anew=True, PREFECT_SERVER_DATABASE_CONNECTION_URL=postgres)
     try:
         serving.start_runs_by(nursery.command_of_runs())
-        named = [("weekly", {}), ("by-hand", SMALL), ("weekly", {}), ("by-hand", SMALL)]
+        named = [("weekly", {}), ("by-hand", SMALL_COMPARISON), ("weekly", {}), ("by-hand", SMALL_COMPARISON)]
         made = [serving.run(name, **given) for name, given in named]
         states = {"flow_runs": {"id": {"any_": made}}}
         serving.until(lambda: {r["state_type"] for r in serving.runs(**states)} == {"COMPLETED"}, "all to be done")

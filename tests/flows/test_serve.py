@@ -13,15 +13,11 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from small_runs import SMALL_COMPARISON
 
 pytestmark = pytest.mark.server
 END = 90
-# A comparison of a few seconds, and a cleaning.
-SMALL = {
-    "reader": {"kind": "digits", "options": {"limit": 250}}, "training": {"epochs": 1},
-    "detectors": [{"kind": "l2"}, {"kind": "l1"}],
-    "budgets": [{"kind": "share"}], "seeds": 1, "folds": 2, "canaries": {"share": 0.0},
-}  # fmt: skip
+# A cleaning of a few seconds.
 SMALL_CLEANING = {
     "reader": {"kind": "digits", "options": {"limit": 250}}, "training": {"epochs": 1}, "folds": 2,
     "detectors": [{"kind": "l2"}], "budget": {"kind": "share"}, "canaries": {"share": 0.0},
@@ -153,7 +149,7 @@ def test_somebody_is_told_when_a_run_fails_a_cleaning_harms_and_new_samples_drif
 
 
 def test_a_worker_that_is_killed_is_begun_again_and_so_is_its_run(serving):
-    run = serving.run("by-hand", **SMALL)
+    run = serving.run("by-hand", **SMALL_COMPARISON)
     serving.until_it_is(run, "Running")
     (worker,) = [pid for pid in children(serving.process.pid) if "worker" in command_of(pid)]
     below = children(worker)
@@ -224,7 +220,7 @@ def command_of(process: int) -> str:
 
 def test_it_stops_within_seconds_and_what_it_was_about_goes_on_after_a_restart(serving, serve):
     """The last but those with a server of their own."""
-    run = serving.run("by-hand", **SMALL | {"seeds": 2})
+    run = serving.run("by-hand", **SMALL_COMPARISON | {"seeds": 2})
     serving.until_it_is(run, "Running")
     below = children(serving.process.pid)
     assert len(below) >= 3

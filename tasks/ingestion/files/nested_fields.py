@@ -16,6 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.ingestion.tables.columns import is_list
+
 Steps = tuple[str | int, ...]
 
 _STEP = re.compile(r"\[(-?\d+)\]|(?:^|\.)([^.\[\]]+)")
@@ -94,7 +96,7 @@ def array_at(array: pa.Array, steps: Steps) -> pa.Array | None:
             if name in names:
                 return array_at(pc.struct_field(array, [names.index(name)]), rest)
         return None
-    if not isinstance(first, int) or not _is_list(kind):
+    if not isinstance(first, int) or not is_list(kind):
         return None
     plain = array.cast(pa.list_(kind.value_type)) if pa.types.is_fixed_size_list(kind) else array
     lengths = pc.fill_null(pc.list_value_length(plain), 0).to_numpy(zero_copy_only=False)
@@ -109,14 +111,10 @@ def fields_of(kind: pa.DataType, path: str) -> Iterator[str]:
     if pa.types.is_struct(kind):
         for field in kind:
             yield from fields_of(field.type, f"{path}.{field.name}")
-    elif _is_list(kind) and (pa.types.is_nested(kind.value_type) or pa.types.is_string(kind.value_type)):
+    elif is_list(kind) and (pa.types.is_nested(kind.value_type) or pa.types.is_string(kind.value_type)):
         yield from fields_of(kind.value_type, f"{path}[0]")
     else:
         yield path
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
 
 
 def objects_of(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
@@ -124,5 +122,5 @@ def objects_of(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
     return {
         field.name: tuple(fields_of(field.type, field.name))[:_SHOWN]
         for field in schema
-        if pa.types.is_struct(field.type) or (_is_list(field.type) and pa.types.is_nested(field.type.value_type))
+        if pa.types.is_struct(field.type) or (is_list(field.type) and pa.types.is_nested(field.type.value_type))
     }

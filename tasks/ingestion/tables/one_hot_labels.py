@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from tasks.core.errors import BadInput
 from tasks.dataset.encoders.cells import is_yes
 from tasks.dataset.targets.labels import NOTHING
+from tasks.dataset.targets.target import bools
 from tasks.ingestion.readers import Reject
 from tasks.ingestion.tables.columns import as_text
 from tasks.ingestion.tables.profile import without_markers
@@ -68,16 +69,16 @@ def with_label_sets(
     given = [without_markers(as_text(batch.table.column(column)), (*markers, "nan")) for column in columns]
     cells = [pc.replace_substring_regex(column, r"\.0+$", "") for column in given]
     said = [is_yes(column) for column in cells]
-    members = np.stack([_mask(pc.fill_null(yes, fill_value=False)) for yes in said], axis=1)
+    members = np.stack([bools(pc.fill_null(yes, fill_value=False)) for yes in said], axis=1)
     row, column = np.nonzero(members)
     offsets = pa.array(np.searchsorted(row, np.arange(len(members) + 1)), pa.int32())
     names = pa.array(columns, pa.string()).take(pa.array(column))
     joined = pc.binary_join(pa.ListArray.from_arrays(offsets, names), separator)
     sets = pc.if_else(pc.equal(joined, ""), NOTHING, joined)
-    has_none = np.all([_mask(pc.is_null(cell)) for cell in cells], axis=0)
+    has_none = np.all([bools(pc.is_null(cell)) for cell in cells], axis=0)
     sets = pc.if_else(pa.array(has_none), pa.scalar(None, pa.string()), sets)
     pairs = zip(said, cells, strict=True)
-    odd = np.any([_mask(pc.and_(pc.is_null(yes), pc.is_valid(column))) for yes, column in pairs], axis=0)
+    odd = np.any([bools(pc.and_(pc.is_null(yes), pc.is_valid(column))) for yes, column in pairs], axis=0)
     rejects = [Reject(int(row), "neither yes nor no", f"label columns {', '.join(columns)}") for row in batch.rows[odd]]
     keep = pa.array(~odd)
     table = batch.table.drop_columns(list(columns)).append_column(name, sets).filter(keep)
@@ -85,7 +86,3 @@ def with_label_sets(
     return replace(
         batch, table=table, rows=batch.rows[~odd], rejects=[*batch.rejects, *rejects], notes=(*batch.notes, note)
     )
-
-
-def _mask(values: pa.Array) -> np.ndarray:
-    return values.to_numpy(zero_copy_only=False).astype(bool)

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from tasks.dataset.encoders import cells
 from tasks.dataset.targets.number import NUMBER
+from tasks.dataset.targets.target import bools
 from tasks.ingestion.tables.columns import is_list, is_number, is_text
 
 FEW = 4096
@@ -84,7 +85,7 @@ class Profile:
         self._remember(unique)
         if not len(words):
             return
-        plain = _mask(pc.match_substring_regex(unique, NUMBER))
+        plain = bools(pc.match_substring_regex(unique, NUMBER))
         self.numbers += int(counts[plain].sum())
         if plain.any():
             self._look_at_plain(unique.filter(pa.array(plain)))
@@ -129,7 +130,7 @@ class Profile:
         if self.dates and not pc.all(cells.looks_like_date(unique)).as_py():
             self.dates = []
         self.dates = [form for form in self.dates if cells.dates(unique, form).null_count == 0]
-        self.words_in_three += int(counts[_mask(pc.match_substring_regex(unique, r"\S\s+\S+\s+\S"))].sum())
+        self.words_in_three += int(counts[bools(pc.match_substring_regex(unique, r"\S\s+\S+\s+\S"))].sum())
 
 
 @lru_cache
@@ -149,7 +150,3 @@ def without_markers(column: pa.Array, markers: tuple[str, ...]) -> pa.Array:
     if not pc.any(missing).as_py():
         return column
     return pc.if_else(missing, pa.scalar(None, decoded.type), decoded).cast(column.type)
-
-
-def _mask(values: pa.Array) -> np.ndarray:
-    return values.to_numpy(zero_copy_only=False).astype(bool)

@@ -12,6 +12,7 @@ import pyarrow as pa
 from tasks.core.errors import BadInput
 from tasks.dataset.payload import Payload
 from tasks.ingestion.readers import Chunk
+from tasks.ingestion.tables.columns import element_type
 from tasks.ingestion.tables.first_pass import FirstPass, first_pass
 from tasks.ingestion.tables.raw_spool import RawSpool
 from tasks.ingestion.tables.roles import Column
@@ -90,11 +91,6 @@ def _payload(used: list[StoredColumn], spool: RawSpool, options: TableOptions) -
             got=" × ".join(map(str, shape)),
             do="Give channels, height and width whose product is the number of features.",
         )
-    kinds = {_element(spool.types[name][0]) for name in names}
+    kinds = {element_type(spool.types[name][0]) for name in names}
     dtype = "uint8" if kinds == {pa.uint8()} else "int8" if kinds == {pa.int8()} else "float32"
     return Payload(kind="array", columns=names, shape=shape, dtype=dtype)
-
-
-def _element(kind: pa.DataType) -> pa.DataType:
-    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    return kind.value_type if is_list else kind

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.dataset.encoders import cells
-from tasks.ingestion.readers import Chunk, Reject
-from tasks.ingestion.tables.columns import as_vectors, cast, parse_numbers
+from tasks.ingestion.readers import Chunk
+from tasks.ingestion.tables.columns import RejectRows, as_vectors, cast, parse_numbers
 from tasks.ingestion.tables.profile import without_markers
 from tasks.ingestion.tables.roles import Column
 from tasks.ingestion.tables.table_options import TableOptions
-from tasks.ingestion.tables.table_rows import as_carried
+from tasks.ingestion.tables.table_rows import Sieve, as_carried
 
 
 @dataclass(frozen=True)
@@ -62,15 +61,7 @@ def _common(types: list[pa.DataType]) -> pa.DataType:
 
 def settled_chunk(chunk: Chunk, columns: list[StoredColumn], options: TableOptions) -> Chunk:
     """A chunk as it came, with its columns as samples keep them and without the rows that cannot be used."""
-    rejects: list[Reject] = []
-    keep = np.ones(len(chunk.rows), bool)
-
-    def reject(bad: np.ndarray, reason: str, detail: str, values: pa.Array | None = None) -> None:
-        for i in np.flatnonzero(bad & keep):
-            example = "" if values is None else f": {str(values[int(i)].as_py())[:80]!r}"
-            rejects.append(Reject(chunk.rows[int(i)].as_py(), reason, f"{detail}{example}"))
-        keep[bad] = False
-
+    sieve = Sieve(chunk.rows.to_numpy(), chunk.rejects)
     payload: dict[str, pa.Array] = {}
     for stored in columns:
         name = stored.column.name
@@ -80,18 +71,18 @@ def settled_chunk(chunk: Chunk, columns: list[StoredColumn], options: TableOptio
         elif not stored.column.is_input:
             payload[name] = as_carried(came, stored.kind, chunk.source, name)
         elif stored.column.kind == "numbers":
-            values = as_vectors(came, stored.length, name, reject)
+            values = as_vectors(came, stored.length, name, sieve.reject)
             payload[name] = cast(values, stored.kind, chunk.source, name)
         else:
-            payload[name] = _input(without_markers(came, options.missing), stored, chunk.source, reject)
+            payload[name] = _input(without_markers(came, options.missing), stored, chunk.source, sieve.reject)
     thin = ("rows", "label", "split", "clean_label", "group", "source_id")
-    mask = pa.array(keep)
+    mask = pa.array(sieve.keep)
     arrays = {name: array.filter(mask) for name in thin if isinstance(array := getattr(chunk, name), pa.Array)}
     payload = {name: column.filter(mask) for name, column in payload.items()}
-    return replace(chunk, payload=payload, rejects=[*chunk.rejects, *rejects], **arrays)
+    return replace(chunk, payload=payload, rejects=sieve.rejects, **arrays)
 
 
-def _input(column: pa.Array, stored: StoredColumn, where: str, reject) -> pa.Array:
+def _input(column: pa.Array, stored: StoredColumn, where: str, reject: RejectRows) -> pa.Array:
     """An input column, null where a value is missing."""
     name, kind, form = stored.column.name, stored.column.kind, stored.column.form
     if kind == "number" or pa.types.is_integer(stored.kind):

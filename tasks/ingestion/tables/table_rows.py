@@ -89,11 +89,16 @@ class Roles(NamedTuple):
 
 
 class Sieve:
-    """Which rows of a batch are kept: all, less those that are rejected."""
+    """Which of some rows are kept: all, less those that are rejected.
 
-    def __init__(self, batch: Batch) -> None:
-        self.rows, self.rejects = batch.rows, list(batch.rejects)
-        self.keep = np.ones(batch.table.num_rows, bool)
+    Args:
+        rows: their numbers in the source.
+        rejects: those that have been rejected before.
+    """
+
+    def __init__(self, rows: np.ndarray, rejects: list[Reject]) -> None:
+        self.rows, self.rejects = rows, list(rejects)
+        self.keep = np.ones(len(rows), bool)
 
     def reject(self, bad: np.ndarray, reason: str, detail: str, values: pa.Array | None = None) -> None:
         """Reject the rows ``bad``, each once, for the first reason there is."""
@@ -117,7 +122,7 @@ def chunk_of(batch: Batch, mapping: Mapping, roles: Roles, split: str | None, *,
         BadInput: the batch lacks a column that the first one had.
     """
     _check_columns(batch, mapping)
-    sieve, table = Sieve(batch), batch.table
+    sieve, table = Sieve(batch.rows, batch.rejects), batch.table
     payload = _inputs(batch, mapping, roles, sieve) | _extra_columns(batch, mapping)
     given = table.column(roles.label)
     given = unmarked(given, roles.no_label) if roles.reads_values else given
