@@ -33,7 +33,7 @@ _UNDECODABLE = (
 
 def shape_of(data: bytes, size: int | None) -> tuple[int, int, int]:
     """(channels, height, width) that samples like this image get: its own, or a square of ``size`` pixels."""
-    image = _open(data)
+    image = open_picture(data)
     channels = 1 if image.mode in ("1", "L", "I", "I;16", "F") else 3
     return (channels, size, size) if size else (channels, image.height, image.width)
 
@@ -53,7 +53,7 @@ def decode(data: bytes, shape: tuple[int, ...], *, resize: bool) -> np.ndarray:
         ValueError: the bytes are no image, or one of another size; the message says which.
     """
     channels, height, width = shape
-    image = _open(data)
+    image = open_picture(data)
     if (image.height, image.width) != (height, width):
         if not resize:
             raise ValueError(f"{image.width}×{image.height} pixels where the first image has {width}×{height}")
@@ -62,7 +62,12 @@ def decode(data: bytes, shape: tuple[int, ...], *, resize: bool) -> np.ndarray:
     return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def _open(data: bytes) -> Image.Image:
+def open_picture(data: bytes) -> Image.Image:
+    """A picture as a viewer shows it: upright, of 8 bits a channel.
+
+    Raises:
+        ValueError: the bytes are no image; the message says why.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
