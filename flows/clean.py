@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.cross_fitting import cross_fit, deal
+from flows.cross_fitting import cross_fit, deal, views_of
 from tasks import steps
 from tasks.config import CleanConfig
 from tasks.dataset.samples import check_splits, split_of
@@ -30,17 +30,17 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
         samples = steps.ingest(run, reader, config.ingestion, payload_of_base(run, config.base, name))
         check_splits(samples, config.splits)
         base = base_for(run, config.base, name, samples, config.folds, recipe, config.drift)
-        folds_and_votes = deal(run, config, samples, base)
-        crossfit = cross_fit(run, pool, config, samples, folds_and_votes, base, recipe, config.effective_canaries)
-        folds, checkpoints = folds_and_votes[0], crossfit.checkpoints
-        audit = steps.audit_heldout_labels(
-            run, split_of(samples, "train", "validation", "test"), checkpoints, config.neighbours, recipe
-        )
+        views = views_of(run, config, samples)
+        folds, votes = deal(run, config, views, base)
+        crossfit = cross_fit(run, pool, config, views, (folds, votes), base, recipe, config.effective_canaries)
+        checkpoints = crossfit.checkpoints
+        audit = steps.audit_heldout_labels(run, views.inputs, views.compared, checkpoints, config.neighbours, recipe)
         scores = steps.score(run, crossfit, config.detector_components)
         search = Search(
             candidates=[steps.flag(run, crossfit, scores, b, config.flagging) for b in config.budget_components]
         )
-        arm, development = config.verification.treatment, split_of(samples, "train", "validation")
+        arm, development = config.verification.treatment, split_of(views.inputs, "train", "validation")
+        heldout = split_of(views.inputs, "train", "test")
         for rung in config.search.rungs:
             flags, seeds = map(each, search.pairs(rung))
             trials = pool.map(steps.retrain, run, development, flags, arm, seeds, recipe, "validation").result()
@@ -48,7 +48,7 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
         flags = steps.ask_for_review(run, split_of(samples, "train"), search.best, config.review, lock)
         drift = steps.drift(run, folds, scores, flags, config.drift) if base.facts["run"] else None
         arms, seeds = map(each, config.verification.pairs(flags.facts["flagged"]))
-        trials = pool.map(steps.retrain, run, split_of(samples, "train", "test"), flags, arms, seeds, recipe).result()
+        trials = pool.map(steps.retrain, run, heldout, flags, arms, seeds, recipe).result()
         metrics = steps.verify(run, samples, scores, flags, audit, trials, config.verification)
         stages = artefact_list(
             samples, crossfit.stages, audit, scores, search.rounds[-1:], flags, drift, trials, metrics

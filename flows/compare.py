@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.cross_fitting import cross_fit, deal
+from flows.cross_fitting import cross_fit, deal, views_of
 from tasks import steps
 from tasks.config import CompareConfig
 from tasks.evaluation.truth import need_truth
@@ -23,10 +23,11 @@ def compare(config: CompareConfig = CompareConfig()) -> str:  # noqa: B008  froz
     with Run.start(config.lake, config.name, config.memory_gib) as run, workers(config.runner) as pool:
         samples, base = steps.ingest(run, config.reader.component, config.ingestion), reference(run, None)
         need_truth(run, samples)
-        folds_and_votes = deal(run, config, samples, base)
+        views = views_of(run, config, samples)
+        folds_and_votes = deal(run, config, views, base)
         stages, measures = [samples, *folds_and_votes], []
         for recipe, canaries in config.repetitions:
-            crossfit = cross_fit(run, pool, config, samples, folds_and_votes, base, recipe, canaries)
+            crossfit = cross_fit(run, pool, config, views, folds_and_votes, base, recipe, canaries)
             scores = steps.score(run, crossfit, config.detector_components)
             measures.append(steps.measure(run, crossfit, scores, config.budget_components))
             stages += [stage for stage in [*crossfit.stages, scores, measures[-1]] if stage not in stages]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from tasks.config import EvidenceConfig
+from tasks.core.errors import BadConfig
+from tasks.dataset.payload import payload_of
 from tasks.dataset.samples import observed_shards, split_of
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.schemas import SPLITS
@@ -10,38 +14,70 @@ from tasks.pipeline.workers import Workers, each
 from tasks.planning.canaries import Canaries
 from tasks.planning.plan import Plan
 from tasks.scoring.crossfit import CrossFit
-from tasks.steps import collect_opinions, extract, follow, make_folds, plant, probe, train, vote
+from tasks.steps import collect_opinions, encode, extract, follow, make_folds, plant, probe, train, vote
 from tasks.training.recipe import Recipe
 
 
-def deal(run: Run, config: EvidenceConfig, samples: Artefact, base: Artefact) -> tuple[Artefact, Artefact]:
+class Views(NamedTuple):
+    """The samples as a run's steps see them."""
+
+    samples: Artefact
+    """As they were ingested: what is recorded, reviewed and published."""
+    inputs: Artefact
+    """As networks receive them: the vectors of a frozen encoder, where the model is one."""
+    compared: Artefact
+    """As neighbours are looked for."""
+
+
+def views_of(run: Run, config: EvidenceConfig, samples: Artefact) -> Views:
+    """The samples as they are; with an encoder, also as it sees them.
+
+    Raises:
+        BadConfig: neighbours are to be looked for in an encoder's space, and the model is none.
+    """
+    model, space = config.model.component, config.neighbours.space
+    encoder = model.frozen_encoder(payload_of(samples))
+    if encoder is None and space == "encoder":
+        raise BadConfig(
+            where="option neighbours.space",
+            expected="auto or inputs, for the model has no pretrained encoder",
+            got="encoder",
+            do="Name one by --model.kind encoder --model.weights FOLDER, or leave --neighbours.space away.",
+        )
+    if encoder is None or (space == "inputs" and not model.is_frozen):
+        return Views(samples, split_of(samples, *SPLITS), split_of(samples, *SPLITS))
+    features = encode(run, samples, encoder, config.training.device)
+    inputs, compared = (features if model.is_frozen else samples), (samples if space == "inputs" else features)
+    return Views(samples, split_of(inputs, *SPLITS), split_of(compared, *SPLITS))
+
+
+def deal(run: Run, config: EvidenceConfig, views: Views, base: Artefact) -> tuple[Artefact, Artefact]:
     """Refuse a network that cannot serve, before any time is spent; then the folds, and the neighbours' votes."""
-    train_samples = split_of(samples, "train")
-    probe(run, split_of(samples), config.model.component, config.gradient.component)
-    folds = make_folds(run, train_samples, config.folds, base)
-    return folds, vote(run, train_samples, config.neighbours, config.training.device, folds)
+    probe(run, split_of(views.inputs), config.model.component, config.gradient.component)
+    folds = make_folds(run, split_of(views.samples, "train"), config.folds, base)
+    return folds, vote(run, split_of(views.compared, "train"), config.neighbours, config.training.device, folds)
 
 
 def cross_fit(
     run: Run,
     pool: Workers,
     config: EvidenceConfig,
-    samples: Artefact,
+    views: Views,
     folds_and_votes: tuple[Artefact, Artefact],
     base: Artefact,
     recipe: Recipe,
     options: Canaries,
 ) -> CrossFit:
     """Train one network for each fold, and take every sample's gradient by the network that never saw it."""
-    train_samples, (folds, votes) = split_of(samples, "train"), folds_and_votes
+    samples, inputs, (folds, votes) = views.samples, split_of(views.inputs, "train"), folds_and_votes
     opinions = collect_opinions(run, split_of(samples, *SPLITS), config.opinions) if config.opinions else None
-    canaries = plant(run, train_samples, folds, votes, options, base) if options.share else None
+    canaries = plant(run, split_of(samples, "train"), folds, votes, options, base) if options.share else None
     plan, gradient = Plan(folds=folds, canaries=canaries), config.gradient.component
-    checkpoints = pool.map(train, run, train_samples, plan, each(range(plan.count)), recipe, base).result()
-    shards = pool.map(extract, run, each(observed_shards(samples)), plan, checkpoints, recipe, gradient, base)
+    checkpoints = pool.map(train, run, inputs, plan, each(range(plan.count)), recipe, base).result()
+    shards = pool.map(extract, run, each(observed_shards(views.inputs)), plan, checkpoints, recipe, gradient, base)
     gradients = follow(shards, "Gradient shards extracted")
     return CrossFit(
-        samples=train_samples,
+        samples=inputs,
         plan=plan,
         votes=votes,
         checkpoints=checkpoints,

@@ -1,8 +1,8 @@
 """Every Prefect task, in the data's way: the table of contents, and what a flow imports.
 
-    ingest → probe → make_folds → vote (→ collect_opinions) → plant → train → extract → audit_heldout_labels → score →
-    flag (→ retrain → halve, for each of several budgets) → review → drift → retrain → verify → record → publish →
-    promote → index → report
+    ingest (→ encode) → probe → make_folds → vote (→ collect_opinions) → plant → train → extract →
+    audit_heldout_labels → score → flag (→ retrain → halve, for each of several budgets) → review → drift → retrain →
+    verify → record → publish → promote → index → report
 
 and, where detectors are compared, after score:
 
@@ -26,6 +26,7 @@ from tasks.evaluation.tabulate import tabulate
 from tasks.gradients.extract import extract
 from tasks.gradients.probe import probe
 from tasks.ingestion.collect_opinions import collect_opinions
+from tasks.ingestion.encode import encode
 from tasks.ingestion.ingest import ingest
 from tasks.pipeline.record import record
 from tasks.planning.make_folds import make_folds
@@ -49,6 +50,7 @@ __all__ = [
     "audit_heldout_labels",
     "collect_opinions",
     "drift",
+    "encode",
     "extract",
     "flag",
     "follow",

@@ -29,16 +29,19 @@ class Payload(BaseModel):
     ``tokens``: one column of text, or two that are read as a pair, as the ids of ``shape`` = (length,) or (2, length)
     that ``tokens`` makes of them: numbers that name and do not measure, so nothing standardises them. The second of the
     two may be ``label``, of prompts and the responses to them: what a model is to answer is then part of its input.
+    ``features``: the vectors of ``shape`` = (d,) that the frozen encoder of this digest makes of the columns; they lie
+    in the lake's feature store (tasks/dataset/feature_store.py) and not in the samples.
     """
 
     model_config = ConfigDict(frozen=True)
-    kind: Literal["array", "image", "tokens"]
+    kind: Literal["array", "image", "tokens", "features"]
     columns: tuple[str, ...]
     shape: tuple[int, ...]
     dtype: Literal["uint8", "int8", "int32", "float32"]
     resize: bool = False
     tokens: Tokens | None = None
     encoders: tuple[ColumnEncoder, ...] = ()
+    encoder: str = ""
 
     @property
     def own(self) -> list[str]:
@@ -55,7 +58,7 @@ class Payload(BaseModel):
         # Payloads without text or encoders read as they did before there were any: digests of earlier versions stay
         # what they are.
         said: dict[str, Any] = serialize(self)
-        return {name: value for name, value in said.items() if name not in ("tokens", "encoders") or value}
+        return {name: value for name, value in said.items() if name not in ("tokens", "encoders", "encoder") or value}
 
     def blank(self, n: int) -> torch.Tensor:
         """n inputs of nothing but zeros, of the type a network receives."""

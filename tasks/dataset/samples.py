@@ -18,7 +18,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tasks.core.errors import BadArtefact, BadInput
-from tasks.dataset.payload import payload_of, to_array
+from tasks.dataset.feature_store import FeatureStore
+from tasks.dataset.payload import Payload, payload_of, to_array
 from tasks.dataset.targets import Target, target_of
 from tasks.pipeline.artefacts import Artefact, Run
 
@@ -120,12 +121,10 @@ def load(run: Run, samples: Artefact, split: str) -> Inputs:
     ids = [name for table in thin for name in table["sample_id"].to_pylist()]
     labels = pa.chunked_array([chunk for table in thin for chunk in table["label"].chunks], pa.string())
     x = _allocate((len(ids), *payload.shape), np.dtype(payload.dtype), run.lake)
-    at = 0
-    for path in paths:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=4096, columns=list(payload.columns)):
-                x[at : at + batch.num_rows] = to_array(batch.select(list(payload.columns)), payload)
-                at += batch.num_rows
+    if payload.kind == "features":
+        FeatureStore(run.lake, payload.encoder).fill(ids, x)
+    else:
+        _decode(paths, payload, x)
     tensor = torch.from_numpy(x)
     return Inputs(
         ids=np.array(ids, dtype=object),
@@ -135,6 +134,15 @@ def load(run: Run, samples: Artefact, split: str) -> Inputs:
         label_texts=None if target.kind == "class" else labels.combine_chunks(),
         lengths=token_lengths(tensor, pad=payload.tokens.pad) if payload.tokens else None,
     )
+
+
+def _decode(paths: list[Path], payload: Payload, x: np.ndarray) -> None:
+    at = 0
+    for path in paths:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=4096, columns=list(payload.columns)):
+                x[at : at + batch.num_rows] = to_array(batch.select(list(payload.columns)), payload)
+                at += batch.num_rows
 
 
 def load_cached(run: Run, samples: Artefact, split: str) -> Inputs:

@@ -80,6 +80,11 @@ class Artefact(BaseModel):
             update={"files": files, "facts": subset_facts, "digest": _digest(list(files), subset_facts)}
         )
 
+    def with_facts(self, **facts: Any) -> Artefact:
+        """The same files, said to be something else."""
+        said = self.facts | facts
+        return self.model_copy(update={"facts": said, "digest": _digest(list(self.files), said)})
+
     def shards(self, prefix: str, *facts: str) -> list[Artefact]:
         """One part for each file named ``prefix…``, for a mapped task."""
         return [self.subset((file.name,), *facts) for file in self.files if file.name.startswith(prefix)]

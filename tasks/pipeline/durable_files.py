@@ -43,6 +43,13 @@ def write_durably(path: Path, text: str) -> None:
     fsync(path.parent)
 
 
+def rename_file(aside: Path, final: Path) -> None:
+    """Fsync a written file and rename it over ``final``."""
+    fsync(aside)
+    aside.replace(final)
+    fsync(final.parent)
+
+
 def rename_folder(aside: Path, final: Path) -> bool:
     """Fsync everything below ``aside`` and rename it to ``final``, which must not exist; False when it does."""
     for path in sorted(aside.rglob("*"), reverse=True):
@@ -96,8 +103,8 @@ def whole_folder(final: Path) -> Iterator[Path]:
 def sweep(lake: Path) -> None:
     """Remove partial files and folders whose process, on this machine, is no longer alive."""
     prefix = f"{PARTIAL}{socket.gethostname()}-"
-    # The lake, its folders, and the datasets below versions/: the three levels at which anything is written aside.
-    for pattern in (f"{prefix}*", f"*/{prefix}*", f"versions/*/{prefix}*"):
+    # The lake, its folders, datasets and encoders below two of them: the levels at which anything is written aside.
+    for pattern in (f"{prefix}*", f"*/{prefix}*", f"versions/*/{prefix}*", f"features/*/{prefix}*"):
         for path in lake.glob(pattern):
             # process-random, and nothing of another host whose name begins like ours.
             process, _, rest = path.name.removeprefix(prefix).partition("-")

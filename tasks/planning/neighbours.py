@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field
@@ -42,6 +42,11 @@ MOST_NAMED = 20
 class Neighbours(Component):
     """Whose labels are asked when a sample's own is doubted: those of the samples with the most similar inputs."""
 
+    space: Literal["auto", "inputs", "encoder"] = Field(
+        default="auto",
+        description="What samples are compared by: the inputs, or the vectors of the model's frozen encoder; auto: the "
+        "encoder's where there is one.",
+    )
     count: int | None = Field(
         default=None, ge=1, description="How many; default 100, or √n in a small dataset, at least 5."
     )
@@ -51,7 +56,7 @@ class Neighbours(Component):
         count = self.count or min(100, max(5, round(samples**0.5)))
         return max(1, min(count, samples - 1))
 
-    def space(
+    def comparison(
         self, x: torch.Tensor, rows: np.ndarray, *, image: bool, tokens: Tokens | None = None
     ) -> Callable[[torch.Tensor], torch.Tensor]:
         """The map from inputs to the space of comparison, with statistics of the samples ``rows`` of ``x``.
@@ -109,7 +114,7 @@ class Electorate:
         eligible = np.arange(len(order)) if in_base is None else np.flatnonzero(in_base[order])
         draws, _ = uniforms(inputs.ids[order[eligible]].tolist(), _SEED)
         ranks = np.sort(eligible[np.argsort(draws)[:_REFERENCES]])
-        space = neighbours.space(inputs.x, order[eligible], image=payload.is_image, tokens=payload.tokens)
+        space = neighbours.comparison(inputs.x, order[eligible], image=payload.is_image, tokens=payload.tokens)
         indices = torch.from_numpy(order[ranks])
         references, labels = space(inputs.x[indices]).to(device), inputs.labels[indices].to(device)
         return cls(ranks, neighbours.among(len(ranks)), classes, space, references, labels)

@@ -22,11 +22,20 @@ if TYPE_CHECKING:
 def audit_heldout_labels(
     run: Run,
     samples: Artefact,
+    compared: Artefact,
     checkpoints: list[Artefact],
     neighbours: Neighbours,
     recipe: Recipe,
 ) -> Artefact:
     """Audit the splits that a verification counts by → ``examination.parquet``, most suspect first.
+
+    Args:
+        run: where to write.
+        samples: as networks receive them.
+        compared: the same, as neighbours are looked for.
+        checkpoints: of the folds.
+        neighbours: whose labels count.
+        recipe: of the networks.
 
     The observers are the folds' networks (the mean of their probabilities) and the nearest training samples (their
     labels' shares); neither was told a held-out label. The networks are those trained on the untouched data, so no arm
@@ -44,7 +53,8 @@ def audit_heldout_labels(
     # Who is never told how likely another label is has no opinion of the given one.
     for split in splits if target.has_class_probabilities else []:
         inputs = load_cached(run, samples, split)
-        probabilities, votes = _observe(run, samples, checkpoints, neighbours, recipe, inputs)
+        probabilities = _predict(run, samples, checkpoints, recipe, inputs)
+        votes = _votes(run, compared, split, neighbours, recipe)
         tables.append(
             examine_labels(inputs.ids, split, inputs.labels.numpy(), probabilities, votes, list(target.classes))
         )
@@ -55,34 +65,37 @@ def audit_heldout_labels(
         return draft.commit(suspects={split: suspect.count(split) for split in splits})
 
 
-def _observe(
-    run: Run,
-    samples: Artefact,
-    checkpoints: list[Artefact],
-    neighbours: Neighbours,
-    recipe: Recipe,
-    inputs: Inputs,
-) -> tuple[np.ndarray, np.ndarray]:
-    """(mean probabilities of the folds' last networks, shares of the neighbours' labels), n × k each."""
+def _predict(run: Run, samples: Artefact, checkpoints: list[Artefact], recipe: Recipe, inputs: Inputs) -> np.ndarray:
+    """Mean probabilities of the folds' last networks, n × k."""
+    import numpy as np
+
+    from tasks.core.devices import claim
+    from tasks.training.fit import load_networks, outputs_of
+
+    payload, target, objective = payload_of(samples), target_of(samples), recipe.training.objective(target_of(samples))
+    probabilities = np.zeros((len(inputs.ids), len(target.classes)))
+    with claim(recipe.training.device) as device:
+        # By fold, so that the sum does not depend on the order in which trainings finished.
+        for checkpoint in sorted(checkpoints, key=lambda artefact: artefact.facts["fold"]):
+            networks = load_networks(run, checkpoint, recipe.model, payload, target.outputs)
+            outputs = outputs_of(networks[-1], inputs, device)
+            spread = target.spread(outputs, inputs.values)
+            probabilities += target.probabilities(outputs, spread, objective).numpy()
+    return (probabilities / len(checkpoints)).astype(np.float32)
+
+
+def _votes(run: Run, compared: Artefact, split: str, neighbours: Neighbours, recipe: Recipe) -> np.ndarray:
+    """Shares of the labels of the nearest training samples, n × k."""
     import numpy as np
 
     from tasks.core.devices import claim
     from tasks.planning.neighbours import Electorate
-    from tasks.training.fit import load_networks, outputs_of
 
-    payload, target, n = payload_of(samples), target_of(samples), len(inputs.ids)
-    k, objective = len(target.classes), recipe.training.objective(target)
-    probabilities, shares = np.zeros((n, k)), np.empty((n, k), np.float32)
+    inputs, train = load_cached(run, compared, split), load_cached(run, compared, "train")
+    n, k = len(inputs.ids), len(target_of(compared).classes)
+    shares = np.empty((n, k), np.float32)
     with claim(recipe.training.device) as device:
-        # By fold, so that the sum does not depend on the order in which trainings finished.
-        for checkpoint in sorted(checkpoints, key=lambda artefact: artefact.facts["fold"]):
-            outputs = outputs_of(
-                load_networks(run, checkpoint, recipe.model, payload, target.outputs)[-1], inputs, device
-            )
-            spread = target.spread(outputs, inputs.values)
-            probabilities += target.probabilities(outputs, spread, objective).numpy()
-        train = load_cached(run, samples, "train")
-        electorate = Electorate.of(neighbours, train, k, device, payload)
+        electorate = Electorate.of(neighbours, train, k, device, payload_of(compared))
         for at, of_block, _ in electorate.votes(inputs.x, np.arange(n), np.full(n, -1), 1):
             shares[at] = of_block
-    return (probabilities / len(checkpoints)).astype(np.float32), shares
+    return shares

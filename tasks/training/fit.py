@@ -17,7 +17,7 @@ from tasks.dataset.payload import Payload
 from tasks.dataset.samples import Inputs
 from tasks.dataset.targets import Prediction, Target
 from tasks.pipeline.artefacts import Artefact, Run
-from tasks.training.models import Model
+from tasks.training.models import Model, Scale
 from tasks.training.recipe import Recipe, Training
 
 if TYPE_CHECKING:
@@ -36,10 +36,10 @@ def build(model: Model, payload: Payload, outputs: int) -> nn.Module:
     """The model's network behind its standardisation, freshly initialised from torch's default generator."""
     from torch import nn
 
-    from tasks.training.modules import BagOfTokens, Standardize, Verbatim
+    from tasks.training.modules import BagOfTokens, Verbatim
 
     if payload.tokens is None:
-        first: nn.Module = Standardize(payload.shape)
+        first: nn.Module = _scale(model.scale(payload), payload.shape)
     elif model.reads_tokens:
         first = Verbatim()
     else:
@@ -47,6 +47,15 @@ def build(model: Model, payload: Payload, outputs: int) -> nn.Module:
         payload = Payload(kind="array", columns=payload.columns, shape=(BagOfTokens.WIDTH,), dtype="float32")
     with _BUILD_LOCK:
         return nn.Sequential(OrderedDict(standardize=first, network=model.build(payload, outputs)))
+
+
+def _scale(by: Scale, shape: tuple[int, ...]) -> nn.Module:
+    from tasks.dataset.encoders.frozen_pictures import IMAGENET
+    from tasks.training.modules import AsGiven, Standardize
+
+    if by == "data":
+        return Standardize(shape)
+    return AsGiven(*IMAGENET) if by == "imagenet" else AsGiven()
 
 
 def fit(

@@ -65,6 +65,25 @@ class BagOfTokens(Standardize):
         return bag(x, pad=self.pad, width=self.WIDTH)
 
 
+class AsGiven(nn.Module):
+    """Inputs as they are, or pixels on the scale of ImageNet's: (x / 255 − mean) / std by channel."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, mean: tuple[float, ...] = (0.0,), std: tuple[float, ...] = (1.0,)) -> None:
+        super().__init__()
+        for name, values in (("mean", mean), ("std", std)):
+            self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
+
+    def fit(self, x: torch.Tensor, rows: torch.Tensor) -> None:
+        """Nothing to learn from the samples."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """float32."""
+        return x.float() if len(self.mean) == 1 else (x.float() / 255 - self.mean) / self.std
+
+
 class Verbatim(nn.Module):
     """Token ids as an embedding takes them; they name and do not measure, so there is nothing to standardise."""
 
@@ -99,7 +118,63 @@ class BasicBlock(nn.Module):
         return torch.relu(self.convolutions(x) + self.shortcut(x))
 
 
-class TextClassifier(nn.Module):
+class SmallResidual(nn.Module):
+    """A residual network of three scales for pictures, cheap enough that 1,000 of them are proved on two cores.
+
+    Pictures are averaged to a shorter side of 32 to 63 pixels first. Of the shapes tried on 4,000 CIFAR-10 pictures
+    (12 epochs, µs of CPU a sample · accuracy): a perceptron 34 · .42, this one 304 · .57, half as wide again 535 · .59,
+    its first block at twice the resolution 727 · .62.
+
+    Args:
+        shape: (channels, height, width) of a picture.
+        classes: k.
+    """
+
+    SIDE, WIDTH = 32, 16
+
+    def __init__(self, shape: tuple[int, ...], classes: int) -> None:
+        super().__init__()
+        channels, height, width = shape
+        factor, w = max(1, min(height, width) // self.SIDE), self.WIDTH
+        self.scale = nn.AvgPool2d(factor) if factor > 1 else nn.Identity()
+        self.stem = nn.Sequential(
+            nn.Conv2d(channels, w, 3, padding=1, bias=False), nn.BatchNorm2d(w), nn.ReLU(), nn.MaxPool2d(2)
+        )
+        self.blocks = nn.Sequential(BasicBlock(w, 2 * w, 2), BasicBlock(2 * w, 4 * w, 2))
+        self.head = nn.Linear(4 * w, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """n × k."""
+        return self.head(self.blocks(self.stem(self.scale(x))).mean((2, 3)))
+
+
+class OnPretrained(nn.Module):
+    """Base of networks on an encoder some of whose parameters whoever builds it gives it again: no state holds them."""
+
+    encoder: nn.Module
+    pretrained_names: frozenset[str]
+
+    def leave_out_pretrained(self, names: frozenset[str]) -> None:
+        """No state holds these parameters of the encoder."""
+        self.pretrained_names = names
+        self.register_state_dict_post_hook(_without_pretrained)
+        self.register_load_state_dict_pre_hook(_with_pretrained)
+
+
+def _without_pretrained(module: nn.Module, state: dict[str, torch.Tensor], prefix: str, _metadata: object) -> None:
+    assert isinstance(module, OnPretrained)  # noqa: S101  the hook is set on these only
+    for name in module.pretrained_names:
+        state.pop(f"{prefix}encoder.{name}", None)
+
+
+def _with_pretrained(module: nn.Module, state: dict[str, torch.Tensor], prefix: str, *_rest: object) -> None:
+    assert isinstance(module, OnPretrained)  # noqa: S101  the hook is set on these only
+    own = dict(module.encoder.named_parameters(remove_duplicate=False))
+    for name in module.pretrained_names:
+        state.setdefault(f"{prefix}encoder.{name}", own[name].detach())
+
+
+class TextClassifier(OnPretrained):
     """An encoder of token ids, one vector a text, and a linear head.
 
     Args:
@@ -111,7 +186,7 @@ class TextClassifier(nn.Module):
         pooling: ``mean`` over the tokens, or the ``first`` one's vector.
         dropout: before the head.
         frozen: the encoder stays as it is, and in evaluation mode.
-        given: names of the encoder's parameters that whoever builds it gives it again, so that no state holds them.
+        pretrained_names: of the encoder's parameters that whoever builds it gives it again: no state holds them.
     """
 
     def __init__(
@@ -128,8 +203,8 @@ class TextClassifier(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder, self.dropout, self.head = encoder, nn.Dropout(dropout), nn.Linear(width, classes)
-        self.pad, self.pooling, self.frozen, self.pretrained_names = pad, pooling, frozen, pretrained_names
-        _leave_out_pretrained(self)
+        self.pad, self.pooling, self.frozen = pad, pooling, frozen
+        self.leave_out_pretrained(pretrained_names)
 
     def train(self, mode: bool = True) -> TextClassifier:
         """As ever, but for a frozen encoder: its dropout would be noise and no regularisation."""
@@ -152,7 +227,7 @@ class TextClassifier(nn.Module):
         return self.head(self.dropout(vectors))
 
 
-class ResponseLikelihood(nn.Module):
+class ResponseLikelihood(OnPretrained):
     """A causal language model, asked how likely it thinks the response it was given: n × 2 × length → n × 1.
 
         z = (1/|R|) Σ_{t ∈ R} log p(x_t | x_<t),   R the places of the response and its end
@@ -164,14 +239,14 @@ class ResponseLikelihood(nn.Module):
 
     Args:
         encoder: called with input_ids; its ``logits`` are n × places × vocabulary.
-        given: names of its parameters that whoever builds it gives it again, so that no state holds them.
+        pretrained_names: of its parameters that whoever builds it gives it again, so that no state holds them.
     """
 
     def __init__(self, encoder: nn.Module, *, pretrained_names: frozenset[str]) -> None:
         super().__init__()
-        self.encoder, self.pretrained_names = encoder, pretrained_names
+        self.encoder = encoder
         self._takes_positions = "logits_to_keep" in inspect.signature(encoder.forward).parameters
-        _leave_out_pretrained(self)
+        self.leave_out_pretrained(pretrained_names)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Ids, and ones where the response is."""
@@ -192,21 +267,3 @@ class ResponseLikelihood(nn.Module):
             return 0
         somewhere = is_response.any(0).nonzero()
         return is_response.shape[1] + 1 - int(somewhere[0]) if len(somewhere) else 0
-
-
-def _leave_out_pretrained(module: nn.Module) -> None:
-    module.register_state_dict_post_hook(_without_given)
-    module.register_load_state_dict_pre_hook(_with_given)
-
-
-def _without_given(module: nn.Module, state: dict[str, torch.Tensor], prefix: str, _metadata: object) -> None:
-    assert isinstance(module, TextClassifier | ResponseLikelihood)  # noqa: S101  the hook is set on these only
-    for name in module.pretrained_names:
-        state.pop(f"{prefix}encoder.{name}", None)
-
-
-def _with_given(module: nn.Module, state: dict[str, torch.Tensor], prefix: str, *_rest: object) -> None:
-    assert isinstance(module, TextClassifier | ResponseLikelihood)  # noqa: S101  the hook is set on these only
-    own = dict(module.encoder.named_parameters(remove_duplicate=False))
-    for name in module.pretrained_names:
-        state.setdefault(f"{prefix}encoder.{name}", own[name].detach())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,12 @@ from tasks.dataset.payload import Payload
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+    from tasks.dataset.encoders.frozen import FrozenEncoder
+
+
+Scale = Literal["data", "imagenet", "none"]
+"""Of a network's inputs: mean 0 and deviation 1 among its training samples, pixels as ImageNet's, or as they are."""
 
 
 class Model(Component):
@@ -34,6 +40,19 @@ class Model(Component):
         """
         raise TypeError(f"{type(self).__name__} must define build()")
 
+    def scale(self, payload: Payload) -> Scale:
+        """How inputs that measure something are scaled before the network receives them."""
+        return "data"
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether networks receive the vectors of its frozen encoder in place of the inputs."""
+        return False
+
+    def frozen_encoder(self, payload: Payload) -> FrozenEncoder | None:
+        """What others trained, and what samples are compared by; None of a network that is trained from scratch."""
+        return None
+
     def largest(self, example: torch.Tensor) -> torch.Tensor:
         """Inputs of the same shape of which the network makes as much as of any, to count memory by."""
         return example
@@ -45,7 +64,7 @@ MODELS: Registry[Model] = Registry(__name__, Model)
 class ModelChoice(Choice[Model], registry=MODELS):
     """The network that is trained and whose gradients are taken."""
 
-    kind: str = Field(default="mlp", description="Architecture.")
+    kind: str = Field(default="auto", description="Architecture.")
 
 
 def need_images(payload: Payload, model: str) -> int:

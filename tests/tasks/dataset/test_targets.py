@@ -218,7 +218,9 @@ class World:
         self.target = target_of(self.samples)
         recipe = Recipe(model=model, training=training)
         crossfit = self.crossfit = cross_fitted(run, self.samples, recipe, gradient, canaries=Canaries(share=share))
-        self.examination = audit_heldout_labels.fn(run, self.samples, crossfit.checkpoints, Neighbours(), recipe)
+        self.examination = audit_heldout_labels.fn(
+            run, self.samples, self.samples, crossfit.checkpoints, Neighbours(), recipe
+        )
         self.evidence = Evidence(run, crossfit)
         self.scores = score.fn(run, crossfit, detectors)
         self.flags = flag.fn(run, crossfit, self.scores, Share(share=0.1), Flagging(rare="off"))

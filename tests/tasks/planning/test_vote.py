@@ -191,7 +191,7 @@ def test_so_many_neighbours_are_asked(samples, count, asked):
 def test_statistics_are_of_no_more_samples_than_fit_however_many_and_wide_they_are(monkeypatch):
     monkeypatch.setattr("tasks.planning.neighbours._VALUES", 400)
     x = torch.arange(4000.0).view(1000, 4)
-    mapped = Neighbours().space(x, np.arange(1000), image=False)
+    mapped = Neighbours().comparison(x, np.arange(1000), image=False)
     few = x[::10]
     torch.testing.assert_close(mapped(x), (x - few.mean(0)) / few.std(0, correction=0))
 

@@ -70,7 +70,7 @@ def rows_of(run, artefact, split):
 @pytest.mark.parametrize("folds", [1, 3])
 def test_wrong_test_labels_are_found_and_few_right_ones_accused(world, folds):
     run, samples, moved, checkpoints = world
-    found = audit_heldout_labels.fn(run, samples, checkpoints(folds), *PARTS)
+    found = audit_heldout_labels.fn(run, samples, samples, checkpoints(folds), *PARTS)
     rows = rows_of(run, found, "test")
     assert set(rows) == set(load(run, samples, "test").ids)
     suspects = {name for name, row in rows.items() if row["suspect"]}
@@ -85,7 +85,7 @@ def test_wrong_test_labels_are_found_and_few_right_ones_accused(world, folds):
 
 def test_probabilities_are_the_mean_over_the_folds_networks(world):
     run, samples, _, checkpoints = world
-    rows = rows_of(run, audit_heldout_labels.fn(run, samples, checkpoints(3), *PARTS), "validation")
+    rows = rows_of(run, audit_heldout_labels.fn(run, samples, samples, checkpoints(3), *PARTS), "validation")
     inputs = load(run, samples, "validation")
     each = []
     for checkpoint in checkpoints(3):
@@ -101,5 +101,5 @@ def test_probabilities_are_the_mean_over_the_folds_networks(world):
 
 def test_the_order_of_the_folds_changes_nothing_and_a_second_look_says_the_same(world):
     run, samples, _, checkpoints = world
-    first = audit_heldout_labels.fn(run, samples, checkpoints(3), *PARTS)
-    assert audit_heldout_labels.fn(run, samples, checkpoints(3)[::-1], *PARTS).digest == first.digest
+    first = audit_heldout_labels.fn(run, samples, samples, checkpoints(3), *PARTS)
+    assert audit_heldout_labels.fn(run, samples, samples, checkpoints(3)[::-1], *PARTS).digest == first.digest

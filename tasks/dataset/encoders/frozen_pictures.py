@@ -1,0 +1,191 @@
+"""Frozen encoders of pictures: pretrained ones of the library transformers, and a network of one's own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from tasks.core.errors import BadModel
+from tasks.dataset import images
+from tasks.dataset.encoders.frozen import Embed, FrozenEncoder
+from tasks.dataset.encoders.own_network import network_from, weights_digest
+from tasks.dataset.encoders.pretrained_network import (
+    check_complete,
+    digest_of_weights,
+    folder_of,
+    is_pooler,
+    load_pretrained,
+    transformers_library,
+)
+from tasks.dataset.payload import Payload, to_array
+from tasks.pipeline.cache_keys import code_digest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import torch
+    from PIL import Image
+
+# Red, green, blue: of ImageNet's pictures.
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_UNCHANGED = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+SIZE = 224
+"""Of the pictures that a network of one's own is given, unless told otherwise."""
+
+
+class _FrozenPictures(FrozenEncoder):
+    """Base of both."""
+
+    reads: ClassVar[Literal["pictures", "texts"]] = "pictures"
+    size: int | None = None
+
+    def cells(self, batch: pa.RecordBatch, payload: Payload) -> list[Image.Image]:
+        """Pictures in RGB, of the size they have in the source."""
+        if payload.kind == "image":
+            return [images.open_picture(data).convert("RGB") for data in batch.column(0).to_pylist()]
+        return [_of_pixels(pixels) for pixels in to_array(batch, payload)]
+
+
+class PretrainedPictures(_FrozenPictures, kind="pretrained_pictures"):
+    """What ``AutoModel`` and ``AutoImageProcessor`` load, by the processor's own size and normalisation.
+
+    A vector is the picture's embedding of a model that has two halves (CLIP, SigLIP), else what the model pools, else,
+    where its pooling layer has no weights, the mean over the last layer's tokens.
+    """
+
+    weights: str
+
+    def fingerprint(self) -> str:
+        """The weights, their configuration and the processor's."""
+        return digest_of_weights(self.weights)
+
+    def embedder(self, device: torch.device) -> Embed:
+        """Processor, network and pooling."""
+        import torch
+
+        network, missing = load_pretrained(self.weights)
+        check_complete(self.weights, missing)
+        processor = processor_of(self.weights, self.size)
+        network = network.to(device).eval()
+
+        def embed(cells: list[Any]) -> torch.Tensor:
+            pixels = processor(images=cells, return_tensors="pt")["pixel_values"].to(device)
+            with torch.inference_mode():
+                return pooled(network, pixels, missing).float().cpu()
+
+        return embed
+
+
+class OwnPictures(_FrozenPictures, kind="own_pictures"):
+    """A network that a factory of one's own returns, called as ``factory()``: n × 3 × size × size → n × d.
+
+    Pictures are resized to ``size`` by their shorter side and cropped to the middle square, as ImageNet's are.
+    """
+
+    factory: str
+    normalisation: Literal["imagenet", "none"] = "imagenet"
+
+    def fingerprint(self) -> str:
+        """The factory's code and what it returns."""
+        return code_digest([self.factory.partition(":")[0]]) + weights_digest(self.factory)
+
+    def embedder(self, device: torch.device) -> Embed:
+        """Resize, crop, normalise; then the network."""
+        import torch
+
+        network = network_from(self.factory).to(device).eval()
+        size = self.size or SIZE
+        mean, std = (torch.tensor(values).view(3, 1, 1) for values in statistics_of(self.normalisation))
+
+        def embed(cells: list[Any]) -> torch.Tensor:
+            pixels = (torch.stack([_square(cell, size) for cell in cells]).float() / 255 - mean) / std
+            with torch.inference_mode():
+                outputs = network(pixels.to(device))
+            if not isinstance(outputs, torch.Tensor):
+                raise BadModel(
+                    where=f"model encoder, encoder-factory {self.factory}",
+                    expected="a network that returns one tensor",
+                    got=type(outputs).__name__,
+                    do="Return the features themselves, n × d.",
+                )
+            return outputs.flatten(1).float().cpu()
+
+        return embed
+
+
+def statistics_of(normalisation: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """(mean, standard deviation) of each colour, of pixels from 0 to 1."""
+    return IMAGENET if normalisation == "imagenet" else _UNCHANGED
+
+
+def processor_of(weights: str, size: int | None) -> Any:
+    """The processor that was kept with the weights, of another size if one is asked for.
+
+    Raises:
+        BadModel: there is none.
+    """
+    library, folder = transformers_library(), folder_of(weights)
+    options: dict[str, Any] = {} if size is None else _resized(library, str(folder), size)
+    try:
+        return library.AutoImageProcessor.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False, **options
+        )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise BadModel(
+            where=f"model encoder, weights {folder}",
+            expected="preprocessor_config.json beside the weights: size and normalisation of the pictures",
+            got=f"{type(error).__name__}: {(str(error).strip() or '-').splitlines()[0]}",
+            do="Write it with processor.save_pretrained(folder).",
+        ) from error
+
+
+def _resized(library: Any, folder: str, size: int) -> dict[str, Any]:
+    processor = library.AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    sizes = dict.fromkeys(dict(processor.size), size)
+    crop = {"crop_size": {"height": size, "width": size}} if getattr(processor, "do_center_crop", False) else {}
+    return {"size": sizes, **crop}
+
+
+def pooled(network: Any, pixels: torch.Tensor, missing: set[str]) -> torch.Tensor:
+    """One vector a picture, n × d."""
+    if hasattr(network, "get_image_features"):
+        features = network.get_image_features(pixel_values=pixels)
+        return getattr(features, "pooler_output", features).flatten(1)
+    outputs = network(pixel_values=pixels)
+    vectors = getattr(outputs, "pooler_output", None)
+    if vectors is None or any(is_pooler(name) for name in missing):
+        hidden = outputs.last_hidden_state
+        return hidden.mean(1) if hidden.dim() == 3 else hidden.mean((2, 3))
+    return vectors.flatten(1)
+
+
+def _square(picture: Image.Image, size: int) -> torch.Tensor:
+    """3 × size × size bytes."""
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    scale = size / min(picture.size)
+    width, height = (max(size, round(side * scale)) for side in picture.size)
+    picture = picture.resize((width, height), Image.Resampling.BICUBIC)
+    left, top = (width - size) // 2, (height - size) // 2
+    pixels = np.asarray(picture.crop((left, top, left + size, top + size)))
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)
+
+
+def _of_pixels(pixels: Any) -> Image.Image:
+    """C × H × W bytes as a picture.
+
+    Raises:
+        BadModel: they are no bytes.
+    """
+    import numpy as np
+    from PIL import Image
+
+    if pixels.dtype != np.uint8 or pixels.shape[0] not in (1, 3):
+        raise BadModel(
+            where="model encoder",
+            expected="pictures: encoded files, or 1 or 3 channels of bytes",
+            got=f"{pixels.shape[0]} channels of {pixels.dtype}",
+            do="Write the pixels as uint8 from 0 to 255.",
+        )
+    plane = pixels[0] if pixels.shape[0] == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
+    return Image.fromarray(plane).convert("RGB")

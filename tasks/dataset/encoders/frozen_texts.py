@@ -1,0 +1,92 @@
+"""Frozen encoders of texts: folders that sentence-transformers or transformers wrote."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from tasks.core.errors import BadModel
+from tasks.dataset.encoders.frozen import Embed, FrozenEncoder
+from tasks.dataset.encoders.pretrained_network import (
+    check_complete,
+    digest_of_weights,
+    folder_of,
+    load_pretrained,
+    transformers_library,
+)
+from tasks.dataset.payload import Payload
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pyarrow as pa
+    import torch
+
+# Tokens of a text that are read at most, where the weights' own limit is not lower.
+_LENGTH = 512
+# As sentence-transformers keeps it.
+_POOLING = "1_Pooling/config.json"
+
+
+class PretrainedTexts(FrozenEncoder, kind="pretrained_texts"):
+    """A text's vector is the mean of its tokens', or the first token's where the folder says so ([CLS] pooling)."""
+
+    reads: ClassVar[Literal["pictures", "texts"]] = "texts"
+    weights: str
+
+    def fingerprint(self) -> str:
+        """The weights, their configuration and the tokenizer."""
+        return digest_of_weights(self.weights)
+
+    def cells(self, batch: pa.RecordBatch, payload: Payload) -> list[Any]:
+        """Texts, or pairs of them; of several columns that are read as one the joined text."""
+        columns = [batch.column(name).to_pylist() for name in payload.own]
+        joined = payload.tokens.joined if payload.tokens else 0
+        if len(columns) == 1:
+            return columns[0]
+        if joined:
+            return ["\n\n".join(texts) for texts in zip(*columns, strict=True)]
+        return list(zip(*columns, strict=True))
+
+    def embedder(self, device: torch.device) -> Embed:
+        """Tokenizer, network and pooling."""
+        import torch
+
+        network, missing = load_pretrained(self.weights)
+        check_complete(self.weights, missing)
+        network = network.to(device).eval()
+        folder = folder_of(self.weights)
+        tokenizer, takes_first = _tokenizer(folder), _takes_first(folder)
+        length = min(_LENGTH, tokenizer.model_max_length, getattr(network.config, "max_position_embeddings", _LENGTH))
+
+        def embed(cells: list[Any]) -> torch.Tensor:
+            pairs = list(zip(*cells, strict=True)) if isinstance(cells[0], tuple) else [cells]
+            tokens = tokenizer(
+                *(list(texts) for texts in pairs), padding=True, truncation=True, max_length=length, return_tensors="pt"
+            ).to(device)
+            with torch.inference_mode():
+                hidden = network(**tokens).last_hidden_state
+            weights = tokens["attention_mask"].unsqueeze(2).to(hidden)
+            vectors = hidden[:, 0] if takes_first else (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
+            return vectors.float().cpu()
+
+        return embed
+
+
+def _tokenizer(folder: Path) -> Any:
+    try:
+        return transformers_library().AutoTokenizer.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise BadModel(
+            where=f"model encoder, weights {folder}",
+            expected="a tokenizer beside the weights",
+            got=f"{type(error).__name__}: {(str(error).strip() or '-').splitlines()[0]}",
+            do="Write it with tokenizer.save_pretrained(folder).",
+        ) from error
+
+
+def _takes_first(folder: Path) -> bool:
+    path = folder / _POOLING
+    return path.is_file() and bool(json.loads(path.read_text(encoding="utf-8")).get("pooling_mode_cls_token"))

@@ -1,0 +1,97 @@
+"""A pretrained encoder of pictures that is trained along with its head."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from tasks.core.errors import BadModel, require_package
+from tasks.dataset.encoders.frozen_pictures import pooled, processor_of
+from tasks.dataset.encoders.pretrained_network import check_complete, load_pretrained
+from tasks.training.modules import OnPretrained
+
+
+class PictureClassifier(OnPretrained):
+    """Bytes to an encoder's vectors, and a linear head.
+
+    Args:
+        encoder: called with pixel_values.
+        width: of its vectors.
+        classes: k.
+        size: (height, width) of the pictures it reads.
+        mean: of each colour, of pixels from 0 to 1.
+        std: the same.
+        missing: names of its parameters that its weights' file does not hold.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        width: int,
+        classes: int,
+        *,
+        size: tuple[int, int],
+        mean: list[float],
+        std: list[float],
+        missing: set[str],
+    ) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder, nn.Linear(width, classes)
+        self.size, self.missing = size, missing
+        for name, values in (("mean", mean), ("std", std)):
+            self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
+        frozen = (name for name, parameter in encoder.named_parameters() if not parameter.requires_grad)
+        self.leave_out_pretrained(frozenset(frozen))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """n × 1 or 3 × H × W bytes → n × k."""
+        pixels = x.float().expand(-1, 3, -1, -1) / 255
+        pixels = nn.functional.interpolate(pixels, self.size, mode="bicubic", antialias=True, align_corners=False)
+        return self.head(pooled(self.encoder, (pixels.clamp(0, 1) - self.mean) / self.std, self.missing))
+
+
+def tuned_encoder(weights: str, size: int | None, lora: tuple[int, list[str]] | None, classes: int) -> nn.Module:
+    """The encoder with a head: all of it is trained, or of LoRA (its rank, the layers it stands beside) that alone.
+
+    Raises:
+        BadModel: the weights cannot be read, or no layer has a name that LoRA is to stand beside.
+    """
+    encoder, missing = load_pretrained(weights)
+    check_complete(weights, missing)
+    processor = processor_of(weights, size)
+    sides = _sides(processor)
+    with torch.no_grad():
+        width = pooled(encoder.eval(), torch.zeros(1, 3, *sides), missing).shape[1]
+    if lora is not None:
+        _adapt(encoder, *lora)
+    mean, std = list(processor.image_mean), list(processor.image_std)
+    return PictureClassifier(encoder, width, classes, size=sides, mean=mean, std=std, missing=missing)
+
+
+def _sides(processor: Any) -> tuple[int, int]:
+    """(height, width) of what a processor hands on."""
+    sizes = dict(processor.crop_size if getattr(processor, "do_center_crop", False) else processor.size)
+    side = sizes.get("shortest_edge") or sizes.get("longest_edge") or 0
+    return sizes.get("height") or side, sizes.get("width") or side
+
+
+def _adapt(encoder: nn.Module, rank: int, targets: list[str]) -> None:
+    with require_package("peft", "model encoder, tuning lora", "pip install -e '.[vision]'"):
+        from peft import LoraConfig, inject_adapter_in_model
+    try:
+        inject_adapter_in_model(
+            LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets, lora_dropout=0.0), encoder
+        )
+    except ValueError as error:
+        linear = {name.rpartition(".")[2] for name, layer in encoder.named_modules() if isinstance(layer, nn.Linear)}
+        raise BadModel(
+            where="model encoder, lora-targets",
+            expected=f"ends of names of its layers: {', '.join(sorted(linear))}",
+            got=", ".join(targets),
+            do="Choose among these.",
+        ) from error
