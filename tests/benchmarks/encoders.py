@@ -90,9 +90,13 @@ def compare(table: Path, lake: Path, noise: str, size: int) -> tuple[dict[str, t
     command += ["--training.batch-size", "128", "--detectors", ",".join(_DETECTORS), "--seeds", "1"]
     subprocess.run(command, check=True, env=os.environ | {"DO_NOT_TRACK": "1"}, stdout=sys.stderr)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    path = max((lake / "comparisons").glob(f"{noise}-*/detectors.parquet"))
+    path = max((lake / "comparisons").glob(f"{noise}-*/comparison.parquet"))
     with duckdb.connect() as db:
-        rows = db.execute(f"SELECT detector, average_precision, roc_auc FROM read_parquet('{path}')").fetchall()
+        rows = db.execute(
+            f"""SELECT detector, any_value(mean) FILTER (measure = 'average_precision'),
+                       any_value(mean) FILTER (measure = 'roc_auc')
+                FROM read_parquet('{path}') WHERE budget IS NULL GROUP BY detector"""
+        ).fetchall()
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return {name: (precision, area) for name, precision, area in rows}, seconds
 
