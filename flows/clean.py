@@ -31,7 +31,7 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
         check_splits(samples, config.splits)
         base = base_for(run, config.base, name, samples, config.folds, recipe, config.drift)
         views = views_of(run, config, samples)
-        folds, votes = deal(run, config, views, base)
+        network, folds, votes = deal(run, config, views, base)
         crossfit = cross_fit(run, pool, config, views, (folds, votes), base, recipe, config.effective_canaries)
         checkpoints = crossfit.checkpoints
         audit = steps.audit_heldout_labels(run, views.inputs, views.compared, checkpoints, config.neighbours, recipe)
@@ -51,7 +51,7 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
         trials = pool.map(steps.retrain, run, heldout, flags, arms, seeds, recipe).result()
         metrics = steps.verify(run, samples, scores, flags, audit, trials, config.verification)
         stages = artefact_list(
-            samples, crossfit.stages, audit, scores, search.rounds[-1:], flags, drift, trials, metrics
+            samples, network, crossfit.stages, audit, scores, search.rounds[-1:], flags, drift, trials, metrics
         )
         record = steps.record(run, name, config.yaml(), stages)
         version = steps.publish(run, record, history, samples, checkpoints, scores, flags, metrics, reader)

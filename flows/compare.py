@@ -24,10 +24,10 @@ def compare(config: CompareConfig = CompareConfig()) -> str:  # noqa: B008  froz
         samples, base = steps.ingest(run, config.reader.component, config.ingestion), reference(run, None)
         need_truth(run, samples)
         views = views_of(run, config, samples)
-        folds_and_votes = deal(run, config, views, base)
-        stages, measures = [samples, *folds_and_votes], []
+        network, folds, votes = deal(run, config, views, base)
+        stages, measures = [samples, network, folds, votes], []
         for recipe, canaries in config.repetitions:
-            crossfit = cross_fit(run, pool, config, views, folds_and_votes, base, recipe, canaries)
+            crossfit = cross_fit(run, pool, config, views, (folds, votes), base, recipe, canaries)
             scores = steps.score(run, crossfit, config.detector_components)
             measures.append(steps.measure(run, crossfit, scores, config.budget_components))
             stages += [stage for stage in [*crossfit.stages, scores, measures[-1]] if stage not in stages]

@@ -51,11 +51,15 @@ def views_of(run: Run, config: EvidenceConfig, samples: Artefact) -> Views:
     return Views(samples, split_of(inputs, *SPLITS), split_of(compared, *SPLITS))
 
 
-def deal(run: Run, config: EvidenceConfig, views: Views, base: Artefact) -> tuple[Artefact, Artefact]:
+def deal(run: Run, config: EvidenceConfig, views: Views, base: Artefact) -> tuple[Artefact, Artefact, Artefact]:
     """Refuse a network that cannot serve, before any time is spent; then the folds, and the neighbours' votes."""
-    probe(run, split_of(views.inputs), config.model.component, config.gradient.component)
+    network = probe(run, split_of(views.inputs), config.model.component, config.gradient.component)
     folds = make_folds(run, split_of(views.samples, "train"), config.folds, base)
-    return folds, vote(run, split_of(views.compared, "train"), config.neighbours, config.training.device, folds)
+    return (
+        network,
+        folds,
+        vote(run, split_of(views.compared, "train"), config.neighbours, config.training.device, folds),
+    )
 
 
 def cross_fit(

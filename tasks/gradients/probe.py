@@ -7,7 +7,7 @@ from tasks.dataset.payload import Payload
 from tasks.gradients.kinds import Gradient
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.step import step
-from tasks.training.fit import build
+from tasks.training.fit import build, check_outputs
 from tasks.training.models import Model
 
 
@@ -31,7 +31,14 @@ def probe(run: Run, description: Artefact, model: Model, gradient: Gradient) -> 
 
     payload: Payload = payload_of(description)
     with exclusive("cpu"), torch.random.fork_rng(devices=[]):
-        network = build(model, payload, target_of(description).outputs)
+        outputs = target_of(description).outputs
+        network = build(model, payload, outputs)
         gradient.check(network, payload.blank(2))
+        check_outputs(network, payload.blank(2), outputs)
+        begins_trained = model.begins_trained(payload, outputs)
     with run.draft("network") as draft:
-        return draft.commit(parameters=sum(parameter.numel() for parameter in network.parameters()))
+        return draft.commit(
+            model=str(model.kind),
+            parameters=sum(parameter.numel() for parameter in network.parameters()),
+            begins_trained=begins_trained,
+        )

@@ -10,6 +10,7 @@ from typing import Any
 from tasks.ingestion.tables.unused_columns import columns_by_reason, display_name
 from tasks.pipeline.recorded_run import RecordedRun
 from tasks.report.data_lines import copy_lines, label_lines
+from tasks.report.network_lines import network_lines
 from tasks.report.text_lines import reading_lines, serving_lines
 
 # Inputs that a summary names; the view columns has all.
@@ -114,6 +115,7 @@ class Summary:
         lines += label_lines(facts)
         if facts["planted"]:
             lines.append(f"{facts['planted']:,} training labels flipped on purpose, to measure detection")
+        lines += network_lines(self.facts.get("network"), payload)
         return lines + [_opinion_line(opinion) for opinion in self.facts.get("opinions", {}).get("opinions", [])]
 
     def _flagged(self) -> list[str]:

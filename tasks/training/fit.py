@@ -100,7 +100,7 @@ def fit(
         standardize: Any = network[0]  # type: ignore[index]
         standardize.fit(inputs.x, torch.from_numpy(rows))
         network.to(device)
-        _check_outputs(network, inputs, rows, target.outputs, device)
+        check_outputs(network, inputs.x[torch.from_numpy(rows[:2])].to(device), target.outputs)
         # Convolutions are 1.2 to 1.7 times faster on channels-last weights, also on a CPU. (Module.to's own annotation
         # knows memory formats only beside a dtype.)
         network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
@@ -111,17 +111,22 @@ def fit(
         return network.cpu().eval()
 
 
-def _check_outputs(network: nn.Module, inputs: Inputs, rows: np.ndarray, width: int, device: torch.device) -> None:
+def check_outputs(network: nn.Module, x: torch.Tensor, width: int) -> None:
+    """Refuse a network that does not give ``width`` logits for each of ``x``; leaves it in evaluation mode.
+
+    Raises:
+        BadModel: its output is something else.
+    """
     import torch
 
     network.eval()
     with torch.no_grad():
-        outputs = network(inputs.x[torch.from_numpy(rows[:2])].to(device))
-    if not isinstance(outputs, torch.Tensor) or outputs.shape != (len(rows[:2]), width):
+        outputs = network(x)
+    if not isinstance(outputs, torch.Tensor) or outputs.shape != (len(x), width):
         got = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
         raise BadModel(
             where="the network's output",
-            expected=f"a tensor of {len(rows[:2])} × {width} logits for a batch of {len(rows[:2])}",
+            expected=f"a tensor of {len(x)} × {width} logits for a batch of {len(x)}",
             got=str(got),
             do="Let the network end in a Linear layer with one output for each class (one in all for a number).",
         )

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from tasks.kernels.tokens import bag
+from tasks.training.given_weights import logits_of
 
 
 class Standardize(nn.Module):
@@ -146,6 +147,30 @@ class SmallResidual(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """n × k."""
         return self.head(self.blocks(self.stem(self.scale(x))).mean((2, 3)))
+
+
+class Logits(nn.Module):
+    """A network that returns its logits along with something else: the logits alone."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """n × k."""
+        return logits_of(self.network(x))
+
+
+def returns_tensor(network: nn.Module, example: torch.Tensor) -> bool:
+    """Whether a network returns nothing but its logits; one that cannot take the example is told of elsewhere."""
+    was_training = network.training
+    try:
+        with torch.no_grad():
+            return logits_of(outputs := network.eval()(example)) is outputs
+    except (RuntimeError, TypeError, ValueError):
+        return True
+    finally:
+        network.train(was_training)
 
 
 class OnPretrained(nn.Module):

@@ -53,6 +53,10 @@ class Model(Component):
         """What others trained, and what samples are compared by; None of a network that is trained from scratch."""
         return None
 
+    def begins_trained(self, payload: Payload, classes: int) -> bool:
+        """Whether what is trained begins with weights that others trained, perhaps on these very samples."""
+        return False
+
     def largest(self, example: torch.Tensor) -> torch.Tensor:
         """Inputs of the same shape of which the network makes as much as of any, to count memory by."""
         return example

@@ -99,7 +99,7 @@ class Encoder(Model, kind="encoder"):
             raise BadModel(
                 where=f"model encoder, tuning {self.tuning}",
                 expected="pictures",
-                got=f"inputs of kind {payload.kind}",
+                got=f"inputs of shape {' × '.join(map(str, payload.shape))}",
                 do="Text is fine-tuned by --model.kind transformer; or leave --model.tuning frozen.",
             )
         from tasks.training.picture_encoder import tuned_encoder

@@ -32,7 +32,11 @@ def test_it_is_given_what_inputs_and_labels_are_and_no_row(run):
 
 
 def test_it_counts_the_parameters(run):
-    assert probe.fn(run, meaning(run), Logistic(), Head()).facts == {"parameters": 64 * 10 + 10}
+    assert probe.fn(run, meaning(run), Logistic(), Head()).facts == {
+        "model": "logistic",
+        "parameters": 64 * 10 + 10,
+        "begins_trained": False,
+    }
 
 
 def test_a_network_that_does_not_fit_the_inputs_is_refused_before_anything_is_trained(run):

@@ -15,6 +15,8 @@ from tasks.training.models.resnet import ResNet18, ResNet34
 VECTOR = Payload(kind="array", columns=("x",), shape=(6,), dtype="float32")
 IMAGE = Payload(kind="array", columns=("x",), shape=(3, 8, 8), dtype="uint8")
 WORDS = Tokens(tokenizer="words", digest="", vocabulary=50, pad=0)
+PHOTO = Payload(kind="image", columns=("x",), shape=(3, 24, 30), dtype="uint8")
+VECTORS = Payload(kind="features", columns=("x",), shape=(6,), dtype="float32", encoder="any")
 TEXT = Payload(kind="tokens", columns=("t",), shape=(6,), dtype="int32", tokens=WORDS)
 PAIR = Payload(kind="tokens", columns=("t", "u"), shape=(2, 6), dtype="int32", tokens=WORDS)
 ANSWERED = PAIR.model_copy(update={"tokens": WORDS.model_copy(update={"end": 2})})
@@ -28,6 +30,8 @@ CASES = {
     "resnet34": ({}, [IMAGE]),
     "transformer": ({"width": 8, "heads": 2, "depth": 1}, [TEXT, PAIR]),
     "causal_lm": ({"width": 8, "heads": 2, "depth": 1, "tuning": "full"}, [ANSWERED]),
+    "auto": ({}, [VECTOR, IMAGE, PHOTO]),
+    "encoder": ({"encoder_factory": "nobody:calls_it"}, [VECTORS]),
     "custom": ({"factory": "conformance_nets:small", "arguments": {"width": 4}}, [VECTOR, IMAGE]),
 }
 

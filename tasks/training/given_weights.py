@@ -1,0 +1,139 @@
+"""Weights that a network of one's own begins with: read from a file, told when a factory brings them, its head anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.core.errors import BadModel
+from tasks.core.progress import LOGGER
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+# What DataParallel and torch.compile put before the names of parameters.
+_PREFIXES = ("module.", "_orig_mod.")
+# Under these a training script keeps the state dict beside epochs and optimizers.
+_STATES = ("state_dict", "model_state_dict", "model")
+_SHOWN = 4
+
+
+def load_weights(network: nn.Module, path: Path) -> None:
+    """Fill a network with the weights of a file: safetensors, or what ``torch.save(network.state_dict())`` wrote.
+
+    Nothing but tensors is read. Prefixes that DataParallel and torch.compile leave are taken off, and the log says so.
+
+    Raises:
+        BadModel: the file is missing, is no state dict, or is one of another network.
+    """
+    state = _read(path)
+    plain = {_without_prefixes(name): value for name, value in state.items()}
+    if plain.keys() != state.keys():
+        LOGGER.info("checkpoint %s: names without %s", path.name, " and ".join(_PREFIXES))
+    own = network.state_dict()
+    missing, unknown = sorted(own.keys() - plain.keys()), sorted(plain.keys() - own.keys())
+    other = sorted(name for name in own.keys() & plain.keys() if own[name].shape != plain[name].shape)
+    problems = [
+        f"{what} {_some(names)}"
+        for what, names in (("none of", missing), ("an unknown", unknown), ("another shape of", other))
+        if names
+    ]
+    if problems:
+        raise BadModel(
+            where=f"model custom, checkpoint {path}",
+            expected="the weights of just the network that the factory returns",
+            got="; ".join(problems),
+            do="Let the factory return the network they were trained in, with as many classes.",
+        )
+    network.load_state_dict(plain)
+
+
+def _read(path: Path) -> dict[str, torch.Tensor]:
+    import torch
+
+    where = f"model custom, checkpoint {path}"
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged or foreign file raises whatever its reader does
+        raise BadModel(
+            where=where,
+            expected="a .safetensors file, or a state dict saved by torch.save",
+            got=f"{type(error).__name__}: {(str(error).strip() or '-').splitlines()[0]}",
+            do="Write it by torch.save(network.state_dict(), path); a pickled network is code, and is not read.",
+        ) from error
+    for name in _STATES:
+        if isinstance(content, dict) and isinstance(content.get(name), dict):
+            content = content[name]
+    tensors = isinstance(content, dict) and all(isinstance(value, torch.Tensor) for value in content.values())
+    if not tensors:
+        raise BadModel(
+            where=where,
+            expected="a state dict: names and tensors",
+            got=type(content).__name__,
+            do="Write it by torch.save(network.state_dict(), path).",
+        )
+    return dict(content)
+
+
+def _without_prefixes(name: str) -> str:
+    for prefix in _PREFIXES * 2:
+        name = name.removeprefix(prefix)
+    return name
+
+
+def are_given(first: nn.Module, second: nn.Module) -> bool:
+    """Whether two networks of one factory, made under different seeds, agree in weights that are no constants."""
+    import torch
+
+    other = dict(second.named_parameters())
+    drawn = [
+        torch.equal(value, other[name])
+        for name, value in first.named_parameters()
+        if name in other and value.numel() > 1 and float(value.detach().float().std()) > 0
+    ]
+    return any(drawn)
+
+
+def renew_head(network: nn.Module, example: torch.Tensor) -> bool:
+    """Draw the weights of the last Linear anew, the one whose output is the network's; whether there is one."""
+    import torch
+    from torch import nn
+
+    last: list[tuple[nn.Linear, torch.Tensor]] = []
+
+    def note(layer: nn.Module, _inputs: object, output: torch.Tensor) -> None:
+        assert isinstance(layer, nn.Linear)  # noqa: S101  hooks are set on these only
+        last[:] = [(layer, output)]
+
+    hooks = [layer.register_forward_hook(note) for layer in network.modules() if isinstance(layer, nn.Linear)]
+    was_training = network.training
+    try:
+        with torch.no_grad():
+            outputs = logits_of(network.eval()(example))
+    finally:
+        network.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    if not last or last[0][1] is not outputs:
+        return False
+    last[0][0].reset_parameters()
+    return True
+
+
+def logits_of(outputs: Any) -> Any:
+    """The logits in what a network returns: the tensor itself, the first of a tuple, or what is called logits."""
+    if isinstance(outputs, tuple | list):
+        return outputs[0]
+    if isinstance(outputs, dict):
+        return outputs.get("logits", outputs)
+    return getattr(outputs, "logits", outputs)
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

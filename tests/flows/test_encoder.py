@@ -1,0 +1,89 @@
+"""Pictures through a frozen encoder of one's own: encoded once, proved on, published as the pictures they were."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.support.tiny_encoders import OWN, colours
+
+OPTIONS = (
+    "--dataset=colours", "--reader.image=image", "--reader.label=label", "--model.kind=encoder", "--model.size=16",
+    "--model.encoder-factory=own_encoders:mean", "--training.epochs=8", "--folds=2",
+    "--budget.kind=share", "--budget.share=0.1", "--verification.seeds=1", "--ingestion.max-rejects=0",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A module of one's own, and 150 pictures of which the first ten bear another colour's name."""
+    folder = tmp_path_factory.mktemp("colours")
+    (folder / "own_encoders.py").write_text(OWN)
+    names = ["red", "green", "blue"]
+    labels = [names[(index + (index < 10)) % 3] for index in range(150)]
+    table = pa.table({"image": pa.array(colours(150), pa.binary()), "label": labels})
+    pq.write_table(table, folder / "pictures.parquet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clean(home, gradsieve):
+    """Run it in that folder, with more options."""
+
+    def run(*more: str):
+        done = gradsieve(
+            "clean", f"--reader.path={home}/pictures.parquet", f"--lake={home}/lake", *OPTIONS, *more, cwd=home
+        )
+        assert done.returncode == 0, done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def first(clean):
+    """What the first run said."""
+    return clean("--detectors=l2")
+
+
+def facts(home: Path) -> list[dict]:
+    return [json.loads(path.read_text())["facts"] for path in sorted((home / "lake" / "runs").glob("*/run.json"))]
+
+
+def test_wrong_labels_are_found_among_the_vectors(home, first):
+    (run,) = sorted((home / "lake" / "runs").iterdir())
+    flags = pq.read_table(run / "flags.parquet").to_pylist()
+    samples = pa.concat_tables([pq.read_table(path) for path in (run / "samples").glob("*.parquet")]).to_pylist()
+    row_of = {sample["sample_id"]: sample["row"] for sample in samples}
+    flagged = [row_of[flag["sample_id"]] for flag in flags if flag["flag"]]
+    assert sum(row < 10 for row in flagged) >= 5
+    assert "network encoder, 15 parameters" in first.stdout
+
+
+def test_what_is_published_are_the_pictures(home, first):
+    assert facts(home)[0]["samples"]["payload"]["kind"] == "image"
+    parts = list((home / "lake" / "versions" / "colours" / "contents").rglob("*.parquet"))
+    assert parts
+    assert all(pq.read_schema(path).field("image").type == pa.binary() for path in parts if "data" in str(path.parent))
+
+
+def test_the_next_run_encodes_nothing_and_recomputes_what_changed(home, clean, first):
+    assert "encode: 150 of the samples are new to the encoder" in first.stderr
+    parts = sorted((home / "lake" / "features").rglob("*.arrow"))
+    again = clean("--detectors=l2,l1")
+    assert "new to the encoder" not in again.stderr
+    assert sorted((home / "lake" / "features").rglob("*.arrow")) == parts
+    assert "recomputed scores" in again.stdout
+
+
+def test_without_an_encoder_there_is_no_space_of_one(home, gradsieve):
+    done = gradsieve(
+        "clean", f"--reader.path={home}/pictures.parquet", "--reader.image=image", f"--lake={home}/lake2",
+        "--neighbours.space=encoder",
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "Name one by --model.kind encoder --model.weights FOLDER" in done.stderr

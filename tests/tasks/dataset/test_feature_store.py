@@ -1,0 +1,57 @@
+"""Vectors are kept by content: what is added is found again, copies share one, and what is missing is told."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.core.errors import BadArtefact
+from tasks.dataset.feature_store import FeatureStore
+
+DIGEST = "a" * 64
+
+
+def name(number):
+    return f"{number:032x}"
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.sets(st.integers(0, 40), min_size=1), min_size=1, max_size=4), st.integers(1, 5))
+def test_what_is_added_in_parts_is_found_again(tmp_path_factory, parts, width):
+    store = FeatureStore(tmp_path_factory.mktemp("lake"), DIGEST)
+    for part in parts:
+        numbers = sorted(part)
+        store.add([name(n) for n in numbers], np.repeat(np.float32(numbers)[:, None], width, axis=1))
+    every = sorted(set().union(*parts), reverse=True)
+    assert set(store.known().to_pylist()) == {name(n) for n in every}
+    x = np.empty((len(every), width), np.float32)
+    store.fill([name(n) for n in every], x)
+    np.testing.assert_array_equal(x, np.repeat(np.float32(every)[:, None], width, axis=1))
+
+
+def test_copies_share_a_vector(tmp_path):
+    store = FeatureStore(tmp_path, DIGEST)
+    store.add([name(1)], np.float32([[3, 4]]))
+    x = np.empty((3, 2), np.float32)
+    store.fill([f"{name(1)}-2", name(1), f"{name(1)}-1"], x)
+    assert x.tolist() == [[3, 4]] * 3
+
+
+def test_a_sample_without_a_vector_is_told(tmp_path):
+    store = FeatureStore(tmp_path, DIGEST)
+    store.add([name(1)], np.float32([[3, 4]]))
+    with pytest.raises(BadArtefact, match="a vector of every sample, got none of 1"):
+        store.fill([name(1), name(2)], np.empty((2, 2), np.float32))
+
+
+def test_encoders_do_not_meet(tmp_path):
+    FeatureStore(tmp_path, DIGEST).add([name(1)], np.float32([[3, 4]]))
+    assert len(FeatureStore(tmp_path, "b" * 64).known()) == 0
+
+
+def test_a_part_is_whole_or_not_there(tmp_path, monkeypatch):
+    store = FeatureStore(tmp_path, DIGEST)
+    monkeypatch.setattr("tasks.dataset.feature_store.rename_file", lambda *_: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        store.add([name(1)], np.float32([[3, 4]]))
+    assert list(store.folder.iterdir()) == []
