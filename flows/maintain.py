@@ -7,7 +7,7 @@ from prefect import flow
 from tasks.catalogue.index import index
 from tasks.pipeline.artefacts import Run
 from tasks.versions.history import histories
-from tasks.versions.maintain import tidy
+from tasks.versions.maintain import clear_features, tidy
 from tasks.versions.maintenance import MaintainConfig
 from tasks.versions.store import objects_of
 
@@ -26,5 +26,6 @@ def maintain(config: MaintainConfig = MaintainConfig()) -> str:  # noqa: B008  f
     store = objects_of(config.store, here.lake)
     # Of every dataset before any of them is let fail the run: what is wrong with one keeps the others from nothing.
     states = [tidy(here, history, config, return_state=True) for history in histories(store, config.dataset)]
+    features = clear_features(here, config)
     index(here, len(states))
-    return "\n".join(line for state in states for line in state.result()) or "no version yet"
+    return "\n".join([line for state in states for line in state.result()] + features) or "no version yet"

@@ -41,13 +41,14 @@ from tasks.scoring.record_traces import record_traces
 from tasks.scoring.score import score
 from tasks.scoring.trace import trace
 from tasks.training.train import train
-from tasks.versions.maintain import tidy
+from tasks.versions.maintain import clear_features, tidy
 from tasks.versions.promote import promote
 from tasks.versions.publish import publish
 
 __all__ = [
     "ask_for_review",
     "audit_heldout_labels",
+    "clear_features",
     "collect_opinions",
     "drift",
     "encode",

@@ -12,6 +12,8 @@ encode the same do each other no harm. All of it may be deleted; it is then comp
 from __future__ import annotations
 
 import hashlib
+import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -64,6 +66,7 @@ class FeatureStore:
             BadArtefact: some have none.
         """
         contents = contents_of(ids)
+        os.utime(self.folder)  # its age says when it was last of use
         is_filled = np.zeros(len(x), bool)
         for part in self.parts:
             rows = pc.index_in(contents, value_set=part["content"].combine_chunks())
@@ -81,6 +84,13 @@ class FeatureStore:
                 got=f"none of {int((~is_filled).sum()):,}",
                 do="Run again: what is missing is then computed.",
             )
+
+
+def unused_encoders(lake: Path, days: float) -> list[Path]:
+    """Folders of encoders whose vectors nobody has asked for in so many days."""
+    before = time.time() - days * 86_400
+    folders = sorted(path for path in (lake / FOLDER).glob("[!.]*") if path.is_dir() and not path.is_symlink())
+    return [folder for folder in folders if folder.stat().st_mtime < before]
 
 
 def contents_of(ids: Sequence[str] | np.ndarray) -> pa.Array:

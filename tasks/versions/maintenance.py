@@ -18,5 +18,8 @@ class MaintainConfig(BaseModel):
     store: Store = None
     keep: int = Field(default=10, ge=1, description="The newest versions that stay; tagged ones stay besides.")
     grace_hours: float = Field(default=24.0, ge=0, description="Files no version names stay so long.")
+    features_days: float = Field(
+        default=90.0, ge=0, description="Vectors of encoders that no run has used for so long go; they are made again."
+    )
     dry_run: bool = Field(default=False, description="Only say what would go.")
     verify: bool = Field(default=True, description="Recompute every digest of what current points at.")

@@ -13,7 +13,7 @@ from tests.support.tiny_encoders import OWN, colours
 
 OPTIONS = (
     "--dataset=colours", "--reader.image=image", "--reader.label=label", "--model.kind=encoder", "--model.size=16",
-    "--model.encoder-factory=own_encoders:mean", "--training.epochs=8", "--folds=2",
+    "--model.encoder-factory=own_encoders:mean", "--training.epochs=20", "--training.batch-size=8", "--folds=2",
     "--budget.kind=share", "--budget.share=0.1", "--verification.seeds=1", "--ingestion.max-rejects=0",
 )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 
 import duckdb
@@ -51,11 +52,16 @@ def test_what_is_current_is_whole_and_a_dry_run_changes_nothing(gradsieve, lake)
 
 def test_old_versions_go_and_the_catalogue_says_so(gradsieve, lake):
     there = versions(lake)
+    unused = lake / "features" / "of an encoder of long ago"
+    unused.mkdir(parents=True)
+    os.utime(unused, (0, 0))
     done = maintained(gradsieve, lake, "--keep=1", "--grace-hours=0")
     assert done.returncode == 0, done.stderr
     gone = [name for name in there if name not in versions(lake)]
     assert gone
     assert ", ".join(gone) in done.stdout
+    assert "features of encoder of an encoder of long ago, unused for 90 days: 0.0 MB are gone" in done.stdout
+    assert not unused.exists()
     with duckdb.connect(str(lake / "catalogue.duckdb"), read_only=True) as db:
         known = [name for (name,) in db.execute("SELECT version FROM versions ORDER BY 1").fetchall()]
     assert known == versions(lake)

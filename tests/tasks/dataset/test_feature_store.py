@@ -1,12 +1,14 @@
 """Vectors are kept by content: what is added is found again, copies share one, and what is missing is told."""
 
+import os
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.core.errors import BadArtefact
-from tasks.dataset.feature_store import FeatureStore
+from tasks.dataset.feature_store import FeatureStore, unused_encoders
 
 DIGEST = "a" * 64
 
@@ -55,3 +57,13 @@ def test_a_part_is_whole_or_not_there(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="full"):
         store.add([name(1)], np.float32([[3, 4]]))
     assert list(store.folder.iterdir()) == []
+
+
+def test_vectors_that_nobody_asks_for_are_found_by_their_age(tmp_path):
+    old, used = (FeatureStore(tmp_path, digit * 64) for digit in "ab")
+    for store in (old, used):
+        store.add([name(1)], np.float32([[3, 4]]))
+        os.utime(store.folder, (0, 0))
+    used.fill([name(1)], np.empty((1, 2), np.float32))
+    assert unused_encoders(tmp_path, 90) == [old.folder]
+    assert unused_encoders(tmp_path / "nowhere", 90) == []
