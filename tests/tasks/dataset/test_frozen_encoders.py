@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from tasks.core.errors import BadConfig, BadModel
-from tasks.dataset.encoders.frozen_pictures import IMAGENET, OwnPictures, PretrainedPictures
+from tasks.dataset.encoders.frozen_pictures import STATISTICS, OwnPictures, PretrainedPictures
 from tasks.dataset.encoders.frozen_texts import PretrainedTexts
 from tasks.dataset.encoders.pretrained_network import load_pretrained
 from tasks.dataset.payload import Payload
@@ -116,10 +116,11 @@ def test_weights_that_are_nowhere_are_told(weights, got, monkeypatch):
 
 
 @pytest.mark.usefixtures("own")
-def test_a_network_of_ones_own_sees_the_middle_square_by_imagenets_statistics():
-    encoder = OwnPictures(factory="own_encoders:mean", size=16)
+@pytest.mark.parametrize("normalisation", sorted(STATISTICS))
+def test_a_network_of_ones_own_sees_the_middle_square_scaled_as_told(normalisation):
+    encoder = OwnPictures(factory="own_encoders:mean", size=16, normalisation=normalisation)
     cells = cells_of(encoder, 3)
-    mean, std = (torch.tensor(values) for values in IMAGENET)
+    mean, std = (torch.tensor(values) for values in STATISTICS[normalisation])
     pixels = []
     for cell in cells:
         resized = cell.resize((19, 16), Image.Resampling.BICUBIC).crop((1, 0, 17, 16))
