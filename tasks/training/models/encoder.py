@@ -92,10 +92,10 @@ class Encoder(Model, kind="encoder"):
         Raises:
             BadModel: a text encoder is to be trained, or the inputs are no pictures.
         """
-        from torch import nn
-
         if payload.kind == "features":
-            return nn.Linear(payload.shape[0], classes)
+            from tasks.training.feature_head import FeatureHead
+
+            return FeatureHead(payload.shape[0], classes)
         if not payload.is_image:
             raise BadModel(
                 where=f"model encoder, tuning {self.tuning}",

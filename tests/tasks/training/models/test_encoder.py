@@ -56,8 +56,11 @@ def test_one_encoder_is_named(options, message):
 
 def test_on_vectors_the_network_is_a_head():
     network = Encoder(weights="x").build(VECTORS, 5)
-    assert isinstance(network, torch.nn.Linear)
-    assert network.weight.shape == (5, 6)
+    assert network.linear.weight.shape == (5, 6)
+    x = torch.randn(4, 6)
+    expected = 3 / 6**0.5 * x @ network.linear.weight.T + network.linear.bias
+    torch.testing.assert_close(network.eval()(x), expected)
+    assert not torch.equal(network.train()(x), network(x))
 
 
 @pytest.mark.parametrize("payload", [PICTURE, GREY], ids=["colour", "grey"])
