@@ -33,6 +33,9 @@ _BUCKETS = 2048
 _REFERENCES = 100_000
 # Values that wider inputs are projected to by random signs: inner products are kept within 1/√512 of the lengths.
 _WIDTH = 512
+# An encoder's vectors are made to be compared: they are only projected beyond this. (10,000 CIFAR-10N pictures, 1,280
+# values, 30 neighbours: average precision .455 as they are, .431 projected.)
+_ENCODER_WIDTH = 2048
 # Of that draw and that projection; what they give should not differ from run to run.
 _SEED = 0
 MOST_NAMED = 20
@@ -57,7 +60,13 @@ class Neighbours(Component):
         return max(1, min(count, samples - 1))
 
     def comparison(
-        self, x: torch.Tensor, rows: np.ndarray, *, image: bool, tokens: Tokens | None = None
+        self,
+        x: torch.Tensor,
+        rows: np.ndarray,
+        *,
+        image: bool,
+        tokens: Tokens | None = None,
+        encoded: bool = False,
     ) -> Callable[[torch.Tensor], torch.Tensor]:
         """The map from inputs to the space of comparison, with statistics of the samples ``rows`` of ``x``.
 
@@ -77,7 +86,8 @@ class Neighbours(Component):
         sample = features(x[torch.from_numpy(rows[:: -(-len(rows) // most)])])
         weights = rarity(sample) if tokens else 1.0
         scale = not image and not tokens
-        project = comparable(sample * weights, scale=scale, unit=unit, width=_WIDTH, seed=_SEED)
+        width = _ENCODER_WIDTH if encoded else _WIDTH
+        project = comparable(sample * weights, scale=scale, unit=unit, width=width, seed=_SEED)
         return lambda block: torch.cat([project(features(part) * weights) for part in block.split(_BLOCK)])
 
 
@@ -114,7 +124,13 @@ class Electorate:
         eligible = np.arange(len(order)) if in_base is None else np.flatnonzero(in_base[order])
         draws, _ = uniforms(inputs.ids[order[eligible]].tolist(), _SEED)
         ranks = np.sort(eligible[np.argsort(draws)[:_REFERENCES]])
-        space = neighbours.comparison(inputs.x, order[eligible], image=payload.is_image, tokens=payload.tokens)
+        space = neighbours.comparison(
+            inputs.x,
+            order[eligible],
+            image=payload.is_image,
+            tokens=payload.tokens,
+            encoded=payload.kind == "features",
+        )
         indices = torch.from_numpy(order[ranks])
         references, labels = space(inputs.x[indices]).to(device), inputs.labels[indices].to(device)
         return cls(ranks, neighbours.among(len(ranks)), classes, space, references, labels)
