@@ -14,6 +14,7 @@ from tasks.pipeline.durable_files import fsync
 from tasks.pipeline.schemas import REJECTS
 
 NO_LABEL_REASON = "missing label"
+UNHEARD = "class not in train"
 # Rows without a label are left out and told; where they are most, the column is another.
 _UNLABELLED = 0.5
 

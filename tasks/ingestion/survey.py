@@ -14,6 +14,7 @@ from tasks.dataset.targets import Target, TargetKind
 from tasks.dataset.targets.labels import labels_from
 from tasks.dataset.targets.number import number_from
 from tasks.dataset.targets.response import Response
+from tasks.ingestion.rejects import UNHEARD
 from tasks.ingestion.spool import Spool
 
 
@@ -128,7 +129,7 @@ def _ask_classes(db: duckdb.DuckDBPyConnection, survey: Survey) -> None:
     """The classes that can be learned, and the rows of those that cannot."""
     by_label = "SELECT label, count(*) FILTER (split = 'train'), count(*) FROM spool GROUP BY label"
     counts = db.execute(by_label).fetchall()
-    unheard = {label: "class not in train" for label, train, total in counts if train == 0 and total > 1}
+    unheard = {label: UNHEARD for label, train, total in counts if train == 0 and total > 1}
     unlearnable = {
         label: "class seen once" if total == 1 else "class with fewer than two training samples"
         for label, train, total in counts
