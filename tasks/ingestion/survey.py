@@ -27,6 +27,8 @@ class Survey:
         """The different labels of the training samples, sorted, where they are no classes."""
         self.untested: list[str] = []
         """Classes of which no sample is for testing, where any is: how they fare nobody will know."""
+        self.untrained: list[str] = []
+        """Classes that only held-out samples are of, which are left out."""
         self.duplicates = 0
         self.leak_count = 0
         self.copies: dict[int, int] = {}
@@ -137,7 +139,7 @@ def _ask_classes(db: duckdb.DuckDBPyConnection, survey: Survey) -> None:
     }
     learnable = sorted((label for label, train, _ in counts if train >= 2), key=_class_order)
     survey.target = Target(classes=tuple(learnable))
-    survey.untested = _untested(db, learnable)
+    survey.untested, survey.untrained = _untested(db, learnable), sorted(unheard)
     detail = "class {!r} cannot be learned from one sample and checked on another"
     _drop(db, survey, unlearnable, detail)
     _drop(db, survey, unheard, "no training sample is of class {!r}")
