@@ -50,9 +50,9 @@ class PictureFiles:
         """A picture, from its beginning."""
         return (self.root / name).open("rb")
 
-    def size(self) -> int:
-        """Bytes of all pictures."""
-        return sum(path.stat().st_size for path in self.paths)
+    def size_of(self, name: str) -> int:
+        """Bytes of a picture's file."""
+        return (self.root / name).stat().st_size
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,9 @@ class ZippedPictures(PictureFiles):
         except (zipfile.BadZipFile, NotImplementedError) as error:
             raise OSError(str(error)) from error
 
-    def size(self) -> int:
-        """Bytes of all pictures."""
-        return sum(self.archive.getinfo(name).file_size for name in self.names)
+    def size_of(self, name: str) -> int:
+        """Bytes of a picture's file, unpacked."""
+        return self.archive.getinfo(name).file_size
 
 
 def pictures_of(root: Path) -> PictureFiles:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -21,8 +21,8 @@ from tasks.ingestion.files.picture_layout import Layout, Picture, layout_of
 from tasks.ingestion.files.source_files import left_out_notes
 from tasks.ingestion.readers import Chunk, Reader, Reject, existing_path
 
-# Files held at once; images are read whole, so this is smaller than a table's chunk.
-_FILES = 256
+# Files held at once, and their bytes: pictures are read whole, and a camera's have 25 MB.
+_FILES, _BYTES = 256, 1 << 28
 _TABLES = (".csv", ".tsv", ".jsonl", ".parquet", ".xlsx")
 
 
@@ -75,7 +75,8 @@ class ImageFolder(Reader, kind="image_folder"):
     def glance(self, most_bytes: int, most_rows: int) -> Self:
         """With as many pictures as so many bytes are, spread over all folders: the first ones are of one class."""
         files = self._files()
-        most = min(most_rows, max(2, most_bytes // 2 * len(files.names) // max(1, files.size())))
+        size = sum(map(files.size_of, files.names))
+        most = min(most_rows, max(2, most_bytes // 2 * len(files.names) // max(1, size)))
         return self.model_copy(update={"limit": min(self.limit or most, most)})
 
     def _files(self) -> PictureFiles:
@@ -104,9 +105,7 @@ class ImageFolder(Reader, kind="image_folder"):
     ) -> Iterator[Chunk]:
         row = 0
         for split, group in groupby(pictures, key=lambda picture: picture.split):
-            members = [*group]
-            for first in range(0, len(members), _FILES):
-                block = members[first : first + _FILES]
+            for block in _blocks(files, group):
                 yield _chunk(files, block, row, split, payload, notes)
                 row += len(block)
 
@@ -119,6 +118,19 @@ class ImageFolder(Reader, kind="image_folder"):
         """Within the root: the folder is the label."""
         root = self.path.expanduser()
         return path.relative_to(root).as_posix() if root in path.parents else path.name
+
+
+def _blocks(files: PictureFiles, pictures: Iterable[Picture]) -> Iterator[list[Picture]]:
+    block: list[Picture] = []
+    held = 0
+    for picture in pictures:
+        size = files.size_of(picture.name)
+        if block and (len(block) == _FILES or held + size > _BYTES):
+            yield block
+            block, held = [], 0
+        block.append(picture)
+        held += size
+    yield block
 
 
 def _chunk(
