@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO
 
 from tasks.core.errors import BadInput
@@ -112,7 +112,8 @@ def holds_pictures(archive: Path) -> bool:
 
 def suffix_of(name: str) -> str:
     """A file's suffix, in lower case."""
-    return PurePosixPath(name).suffix.lower()
+    stem, _, suffix = name.rpartition("/")[2].rpartition(".")
+    return f".{suffix.lower()}" if stem else ""
 
 
 def _is_hidden(name: str) -> bool:

@@ -42,16 +42,23 @@ class NoPicture(ValueError):
 
 
 class Beside(NamedTuple):
-    """Where the files lie that a table's paths name: its own folder, and those in it that commonly hold them."""
+    """Where the files lie that a table's paths name: its own folder, and those in it that commonly hold them.
 
-    root: Path
-    folders: tuple[Path, ...]
+    Plain strings: a table has many rows, and a path object of each step would cost more than the look at the disk.
+    """
+
+    root: str
+    """Without links."""
+    alias: str
+    """The same as it was named."""
+    folders: tuple[str, ...]
 
     @classmethod
     def of(cls, table: Path) -> Beside:
         """Of a table's file: ``images/`` beside it, and a folder of its name."""
-        root, stem = table.parent, table.name.split(".")[0]
-        return cls(root, (root, root / "images", root / stem, root / f"{stem}_images"))
+        root, stem = os.path.realpath(table.parent), table.name.split(".")[0]
+        folders = (root, f"{root}/images", f"{root}/{stem}", f"{root}/{stem}_images")
+        return cls(root, os.path.normpath(table.parent.absolute()), folders)
 
     def locate(self, name: str) -> Path:
         """The file that a path names.
@@ -60,21 +67,30 @@ class Beside(NamedTuple):
             NoPicture: there is none, or it lies elsewhere.
         """
         name = name if "/" in name or "\\" not in name else name.replace("\\", "/")
-        root = self.root.absolute()
         # Before anything is looked up: nobody is told which files there are elsewhere.
-        if not Path(os.path.normpath(root / name)).is_relative_to(os.path.normpath(root)):
+        plain = os.path.normpath(name if name.startswith("/") else f"{self.root}/{name}")
+        if not _is_below(plain, self.root) and not _is_below(plain, self.alias):
             raise self._outside(name)
-        others = () if suffix_of(name) in PICTURES else tuple(name + suffix for suffix in _SUFFIXES_TO_TRY)
+        others = () if suffix_of(name) in PICTURES else _SUFFIXES_TO_TRY
         for folder in self.folders:
-            for path in (folder / one for one in (name, *others)):
-                if path.is_file():
-                    if not path.resolve().is_relative_to(self.root.resolve()):
-                        raise self._outside(name)
-                    return path
+            for suffix in ("", *others):
+                path = f"{name if name.startswith('/') else f'{folder}/{name}'}{suffix}"
+                try:
+                    real = os.path.realpath(path, strict=True)
+                except OSError:
+                    continue
+                if not _is_below(real, self.root):
+                    raise self._outside(name)
+                if (found := Path(path)).is_file():
+                    return found
         raise NoPicture("missing picture", f"no file {name} in the folder of the table, nor in images/ there")
 
     def _outside(self, name: str) -> NoPicture:
         return NoPicture("path of a picture elsewhere", f"{name} leads out of the folder of the table")
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path.startswith(f"{folder.rstrip(os.sep)}{os.sep}")
 
 
 class Cells(NamedTuple):
@@ -150,6 +166,8 @@ def as_pictures(column: pa.Array, payload: Payload, name: str, beside: Beside | 
                 images.decode(read, payload.shape, resize=payload.resize)
         except (OSError, ValueError) as error:
             reason, detail = getattr(error, "reason", "undecodable image"), f": {error}"
+            if not isinstance(error, NoPicture) and (file := _name(value)) is not None:
+                detail = f": {file}: {error}"
         if reason:
             reject(np.arange(len(column)) == index, reason, f"column {name}{detail}")
         data.append(read)

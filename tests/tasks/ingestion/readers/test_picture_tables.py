@@ -53,6 +53,18 @@ def test_paths_are_read_relative_to_the_table_and_to_folders_beside_it(read, tmp
     assert ("inputs are the pictures of the column 'path'" in _notes(ingested)) is not named
 
 
+def test_a_table_may_be_named_by_another_way_and_paths_be_whole(read, tmp_path, monkeypatch):
+    write_pictures(tmp_path / "data", *(f"images/{name}" for name in NAMES))
+    (tmp_path / "alias").symlink_to(tmp_path / "data")
+    (tmp_path / "alias" / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "alias" / "work")
+    _csv(tmp_path / "data" / "labels.csv", NAMES)
+    assert read(Csv(path=Path("../labels.csv"), image="path")).column("image") == PICTURES
+    whole = [str(tmp_path / folder / "images" / NAMES[0]) for folder in ("data", "alias")]
+    both = Csv(path=_csv(tmp_path / "alias" / "whole.csv", [*whole, *NAMES[2:]]), image="path")
+    assert read(both).column("image") == [PICTURES[0], PICTURES[0], *PICTURES[2:]]
+
+
 def test_names_may_lack_their_suffix_or_have_another_systems_slashes(read, tmp_path):
     write_pictures(tmp_path / "data", *(f"sub/{name}" for name in NAMES))
     plain = read(Csv(path=_csv(tmp_path / "data" / "a.csv", [f"sub/{name[:-4]}" for name in NAMES]), image="path"))
@@ -71,7 +83,7 @@ def test_names_may_lack_their_suffix_or_have_another_systems_slashes(read, tmp_p
         ("linked.png", "path of a picture elsewhere", "leads out of the folder"),
         ("/etc/hostname", "path of a picture elsewhere", "leads out of the folder"),
         ("https://example.org/a.png", "missing picture", "a web address"),
-        ("text.png", "undecodable image", "it begins with b'hello'"),
+        ("text.png", "undecodable image", "text.png: not a decodable image (it begins with b'hello'"),
     ],
 )
 def test_a_path_that_gives_no_picture_rejects_its_row_with_the_reason(read, tmp_path, name, reason, words):
