@@ -35,10 +35,13 @@ def kind_of_source(path: Path) -> str:
     if any((path / name).is_file() for name in _SAVED):
         return "huggingface"
     files = _visible_files(path)
-    kinds = Counter(kind for file in files if (kind := _kind_of_file(file)))
-    pictures = [file.relative_to(path) for file in files if suffix_of(file.name) in PICTURES]
-    if len(pictures) > sum(kinds.values()):
-        return _table_of(pictures, [file for file in files if _kind_of_file(file)]) or "image_folder"
+    pictures = [file for file in files if suffix_of(file.name) in PICTURES]
+    # What is called as a picture beside it is about that picture.
+    named = {picture.with_suffix("") for picture in pictures}
+    tables = {file: kind for file in files if file.with_suffix("") not in named and (kind := _kind_of_file(file))}
+    kinds = Counter(tables.values())
+    if len(pictures) > len(tables):
+        return _kind_of_tables([picture.relative_to(path) for picture in pictures], tables) or "image_folder"
     most = kinds.most_common(2)
     if not most:
         if any(p.is_dir() and not p.name.startswith(UNSEEN) for p in path.iterdir()):
@@ -49,14 +52,13 @@ def kind_of_source(path: Path) -> str:
     return most[0][0]
 
 
-def _table_of(pictures: list[Path], tables: list[Path]) -> str | None:
+def _kind_of_tables(pictures: list[Path], tables: dict[Path, str]) -> str | None:
     """The reader of the tables that say what pictures are, where their folders do not."""
-    if any(table.stem == _METADATA for table in tables):
-        tables = [table for table in tables if table.stem == _METADATA]
-    elif len({classes for picture in pictures if (classes := _class_folders(picture))}) > 1:
+    kinds = {kind for table, kind in tables.items() if table.stem == _METADATA}
+    if not kinds and len({classes for picture in pictures if (classes := _class_folders(picture))}) > 1:
         return None
-    kinds = Counter(kind for table in tables if (kind := _kind_of_file(table)))
-    return next(iter(kinds)) if len(kinds) == 1 else None
+    kinds = kinds or set(tables.values())
+    return kinds.pop() if len(kinds) == 1 else None
 
 
 def _class_folders(picture: Path) -> tuple[str, ...]:

@@ -89,8 +89,7 @@ class ImageFolder(Reader, kind="image_folder"):
         labels = {picture.label for picture in layout.pictures}
         if len(labels) == 1 and self.class_pattern is None:
             tables = [name for name in files.left_out[NO_PICTURE] if suffix_of(name) in _TABLES]
-            if tables:
-                raise _one_folder(files.root, next(iter(labels)), tables[0])
+            raise _one_folder(files.root, next(iter(labels)), tables)
         return layout
 
     def _limited(self, layout: Layout) -> Sequence[Picture]:
@@ -160,11 +159,14 @@ def _chunk(
     )
 
 
-def _one_folder(root: Path, label: str, table: str) -> BadInput:
+def _one_folder(root: Path, label: str, tables: list[str]) -> BadInput:
+    """Pictures of one folder are of one class; a table beside it, or their names, may say more."""
+    table = root / tables[0] if tables and root.is_dir() else Path("labels.csv")
     return BadInput(
         where=str(root),
-        expected="a folder for each class",
-        got=f"one folder, {label}, and a table beside it, {table}",
-        do=f"Where the table names the pictures: --reader.path {root / table} --reader.image COLUMN_OF_PATHS "
-        "--reader.label COLUMN_OF_LABELS.",
+        expected="a folder for each of two classes or more",
+        got=f"one folder, {label}" + (f", and a table beside it, {tables[0]}" if tables else ""),
+        do=f"{'' if root.is_dir() else 'Unpack it. '}Where a table names the pictures: --reader.path {table} "
+        "--reader.image COLUMN_OF_PATHS --reader.label COLUMN_OF_LABELS; where their names say the class, as cat.0.jpg "
+        r"does: --reader.class-pattern '(?P<label>[a-z]+)\.'.",
     )

@@ -163,6 +163,9 @@ def test_one_folder_of_pictures_beside_a_table_says_how_to_read_that(tmp_path):
     (root / "labels.csv").write_text("filename,label\n")
     with pytest.raises(BadInput, match=r"one folder, images, and a table beside it, labels\.csv.*--reader\.image"):
         ImageFolder(path=root).open()
+    (root / "labels.csv").unlink()
+    with pytest.raises(BadInput, match=r"got one folder, images\. .*--reader\.class-pattern"):
+        ImageFolder(path=root).open()
 
 
 def test_broken_files_are_rejected_by_name_and_cause_and_others_read(read, tmp_path):
