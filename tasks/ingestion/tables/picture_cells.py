@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import IO, Any, NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ import pyarrow as pa
 from tasks.dataset import images
 from tasks.dataset.payload import Payload
 from tasks.ingestion.files.picture_files import PICTURES, suffix_of
+from tasks.ingestion.files.source_files import split_of
 from tasks.ingestion.tables.columns import RejectRows, is_text
 
 _DATA_URI = re.compile(r"data:[^,]{0,100};base64,", re.IGNORECASE)
@@ -55,9 +56,10 @@ class Beside(NamedTuple):
 
     @classmethod
     def of(cls, table: Path) -> Beside:
-        """Of a table's file: ``images/`` beside it, and a folder of its name."""
+        """Of a table's file: ``images/`` beside it, a folder of its name, and ``train/`` where that says no split."""
         root, stem = os.path.realpath(table.parent), table.name.split(".")[0]
-        folders = (root, f"{root}/images", f"{root}/{stem}", f"{root}/{stem}_images")
+        names = (stem,) if split_of(PurePath(table.name)) else (stem, "train")
+        folders = (root, f"{root}/images", *(f"{root}/{name}{end}" for name in names for end in ("", "_images")))
         return cls(root, os.path.normpath(table.parent.absolute()), folders)
 
     def locate(self, name: str) -> Path:
@@ -193,12 +195,26 @@ def picture_columns(table: pa.RecordBatch, but: Sequence[str | None], beside: Be
 def _holds_pictures(column: pa.Array, beside: Beside | None) -> bool:
     kind = column.type
     if pa.types.is_struct(kind):
-        return {field.name for field in kind} == FIELDS
+        # Sounds have the same fields.
+        return {field.name for field in kind} == FIELDS and any(_opens(value, beside) for value in _first(column))
     as_json = isinstance(kind, pa.BaseExtensionType) and is_text(kind.storage_type)
     if not as_json and not is_text(kind):
         return False
-    values = [value for value in column.slice(0, 4 * _LOOKED_AT).to_pylist() if value][:_LOOKED_AT]
+    values = _first(column)
     return bool(values) and all(_is_picture(value, beside) for value in values)
+
+
+def _first(column: pa.Array) -> list[Any]:
+    return [value for value in column.slice(0, 4 * _LOOKED_AT).to_pylist() if value][:_LOOKED_AT]
+
+
+def _opens(value: Any, beside: Beside | None) -> bool:
+    try:
+        with _open(value, beside) as stream:
+            images.header_of(stream)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _is_picture(value: str, beside: Beside | None) -> bool:

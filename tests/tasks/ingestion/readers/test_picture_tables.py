@@ -40,7 +40,7 @@ def _notes(ingested) -> str:
 # ---- paths -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("folder", ["", "images", "labels", "deep/er"])
+@pytest.mark.parametrize("folder", ["", "images", "labels", "train", "deep/er"])
 @pytest.mark.parametrize("named", [True, False])
 def test_paths_are_read_relative_to_the_table_and_to_folders_beside_it(read, tmp_path, folder, named):
     write_pictures(tmp_path / "data" / folder, *NAMES)
@@ -63,6 +63,15 @@ def test_a_table_may_be_named_by_another_way_and_paths_be_whole(read, tmp_path, 
     whole = [str(tmp_path / folder / "images" / NAMES[0]) for folder in ("data", "alias")]
     both = Csv(path=_csv(tmp_path / "alias" / "whole.csv", [*whole, *NAMES[2:]]), image="path")
     assert read(both).column("image") == [PICTURES[0], PICTURES[0], *PICTURES[2:]]
+
+
+def test_a_test_tables_pictures_are_not_those_of_the_training_ones(read, tmp_path):
+    write_pictures(tmp_path / "data", *(f"train/{name}" for name in NAMES))
+    for name in ("train.csv", "test.csv"):
+        _csv(tmp_path / "data" / name, NAMES)
+    ingested = read(Csv(path=tmp_path / "data", image="path"))
+    assert ingested.samples.num_rows == N
+    assert ingested.rejects["reason"].to_pylist() == ["missing picture"] * N
 
 
 def test_names_may_lack_their_suffix_or_have_another_systems_slashes(read, tmp_path):
@@ -201,6 +210,14 @@ def test_bytes_and_path_are_found_without_a_name_and_a_path_alone_is_read(read, 
     assert ingested.column("photo") == PICTURES
     assert ingested.column("source_id") == NAMES
     assert "inputs are the pictures of the column 'photo'" in _notes(ingested)
+
+
+def test_sounds_are_no_pictures_though_they_have_the_same_fields(read, tmp_path):
+    cells = pa.array([{"bytes": b"RIFF" + bytes(40), "path": f"{i}.wav"} for i in range(N)])
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    area = [i * i for i in range(N)]
+    pq.write_table(pa.table({"sound": cells.cast(kind), "area": area, "label": LABELS}), tmp_path / "a.parquet")
+    assert read(Parquet(path=tmp_path / "a.parquet")).artefact.facts["payload"]["columns"] == ["area"]
 
 
 def test_two_columns_of_pictures_ask_for_a_name(tmp_path):
