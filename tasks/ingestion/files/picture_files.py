@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from tasks.core.errors import BadInput
+from tasks.ingestion.files.compression import UNPACKING_ERRORS
 
 PICTURES = (
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp"),
@@ -41,11 +42,6 @@ class PictureFiles:
     left_out: Mapping[str, tuple[str, ...]]
     """Names of what is not read, by the reason."""
 
-    @property
-    def paths(self) -> list[Path]:
-        """The files whose bytes are read."""
-        return [self.root / name for name in self.names]
-
     def open(self, name: str) -> IO[bytes]:
         """A picture, from its beginning."""
         return (self.root / name).open("rb")
@@ -64,11 +60,6 @@ class ZippedPictures(PictureFiles):
         """It stays open as long as somebody reads it."""
         return zipfile.ZipFile(self.root)
 
-    @property
-    def paths(self) -> list[Path]:
-        """The archive."""
-        return [self.root]
-
     def open(self, name: str) -> IO[bytes]:
         """A picture, unpacked in memory.
 
@@ -79,7 +70,7 @@ class ZippedPictures(PictureFiles):
             raise OSError(f"more than {_LARGEST_MEMBER:,} bytes unpacked")
         try:
             return io.BytesIO(self.archive.read(name))
-        except (zipfile.BadZipFile, NotImplementedError) as error:
+        except (*UNPACKING_ERRORS, NotImplementedError) as error:
             raise OSError(str(error)) from error
 
     def size_of(self, name: str) -> int:

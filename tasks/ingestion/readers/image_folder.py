@@ -111,7 +111,7 @@ class ImageFolder(Reader, kind="image_folder"):
     def files(self) -> list[Path]:
         """The pictures, or the archive."""
         path = self.path.expanduser()
-        return pictures_of(path).paths if path.exists() else [path]
+        return [path / name for name in pictures_of(path).names] if path.is_dir() else [path]
 
     def file_name(self, path: Path) -> str:
         """Within the root: the folder is the label."""
