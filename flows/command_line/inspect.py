@@ -74,11 +74,14 @@ def _spare_pandas() -> None:
 def text_of(seen: Inspection, source: str) -> str:
     """What was seen, for a terminal."""
     rows = f"{seen.rows:,} rows" if seen.whole else f"the first {seen.rows:,} rows, for the source is large"
-    lines = [f"{Path(source).name}: {rows}", *seen.notes, "", *_table(seen), ""]
+    lines = [f"{Path(source).absolute().name}: {rows}", *seen.notes, "", *_table(seen), ""]
     if seen.labels:
         lines += [f"labels: {_labels(seen)}", *label_lines(seen.told)]
     if seen.rejects:
         lines.append(f"would be rejected: {', '.join(f'{reason} {n:,}' for reason, n in seen.rejects.most_common())}")
+        lines += [
+            f"  {reason}, the first: {seen.examples[reason]}" for reason in seen.rejects if reason in seen.examples
+        ]
     lines.append(f"would be refused: {seen.refusal}" if seen.refusal else "would be read")
     return "\n".join(lines)
 

@@ -1,19 +1,36 @@
-"""Encoded images to arrays of one size, or the reason why not."""
+"""Encoded pictures to arrays of one size, or the reason why not; and the size that a set of them is read in."""
 
 from __future__ import annotations
 
 import io
 import struct
 import warnings
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import contextmanager, suppress
+from statistics import median
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tasks.core.errors import BadInput
+from tasks.dataset.picture_depth import eight_bits, is_deep, is_grey, on_white
 
-# A decompression bomb is an undecodable image, not a warning.
-_LARGEST = 64_000_000
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LOOKED_AT = 256
+"""Pictures whose headers say how large all are."""
+LONGEST = 64
+"""Pixels of the longer side that a network receives, unless somebody asks for more."""
+
+# Phones take 200 megapixels. What is larger is a decompression bomb, and an undecodable image, not a warning; Pillow's
+# own limit stands below, and is lifted to ours.
+_LARGEST = 300_000_000
+Image.MAX_IMAGE_PIXELS = _LARGEST
+_ORIENTATION, _SIDEWAYS = 0x0112, (5, 6, 7, 8)
+_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 # What one file can do to the decoder: each is a reason to set that file aside, none to stop the run.
 _UNDECODABLE = (
@@ -31,58 +48,197 @@ _UNDECODABLE = (
 )
 
 
-def shape_of(data: bytes, size: int | None) -> tuple[int, int, int]:
-    """(channels, height, width) that samples like this image get: its own, or a square of ``size`` pixels."""
-    image = open_picture(data)
-    channels = 1 if image.mode in ("1", "L", "I", "I;16", "F") else 3
-    return (channels, size, size) if size else (channels, image.height, image.width)
+class Header(NamedTuple):
+    """What a picture says of itself before its pixels."""
+
+    width: int
+    """Upright, as a viewer shows it."""
+    height: int
+    is_grey: bool
+
+
+class Look(NamedTuple):
+    """How a set of pictures is read, and what is to be told about it."""
+
+    shape: tuple[int, int, int]
+    """Channels, height, width."""
+    notes: tuple[str, ...]
 
 
 def decode(data: bytes, shape: tuple[int, ...], *, resize: bool) -> np.ndarray:
-    """Pixels of an encoded image.
+    """Pixels of an encoded picture.
 
     Args:
         data: PNG, JPEG, WebP … bytes.
         shape: (C, H, W) to return; C 1 (grey) or 3 (RGB).
-        resize: whether an image of another size is resized (bicubic) or refused.
+        resize: whether a picture of another size is resized (bicubic) or refused.
 
     Returns:
         uint8 array of ``shape``.
 
     Raises:
-        ValueError: the bytes are no image, or one of another size; the message says which.
+        ValueError: the bytes are no picture, or one of another size; the message says which.
     """
     channels, height, width = shape
-    image = open_picture(data)
+    # Twice the pixels that are needed, so that the resize has something to smooth.
+    image = open_picture(data, 2 * max(height, width) if resize else None)
     if (image.height, image.width) != (height, width):
         if not resize:
-            raise ValueError(f"{image.width}×{image.height} pixels where the first image has {width}×{height}")
-        image = image.resize((width, height), Image.Resampling.BICUBIC)
+            raise ValueError(f"{image.width}×{image.height} pixels where the others have {width}×{height}")
+        image = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2.0)
     pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"), dtype=np.uint8)
     return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def open_picture(data: bytes) -> Image.Image:
-    """A picture as a viewer shows it: upright, of 8 bits a channel.
+def open_picture(data: bytes, side: int | None = None) -> Image.Image:
+    """A picture as a viewer shows it: upright, its first frame, grey or RGB of 8 bits a channel, on white.
+
+    Args:
+        data: the encoded picture.
+        side: pixels a side that are enough; a JPEG is then decoded no larger than it must be.
 
     Raises:
-        ValueError: the bytes are no image; the message says why.
+        ValueError: the bytes are no picture; the message says why.
     """
+    with _undecodable(data):
+        image = _opened(io.BytesIO(data), data[:12])
+        if side is not None:
+            image.draft(None, (side, side))
+        image.load()
+        _turn_upright(image)
+        image = eight_bits(image) if is_deep(image) else on_white(image)
+    return image
+
+
+def header_of(stream: IO[bytes]) -> Header:
+    """What a picture's header says; its pixels are not decoded.
+
+    Raises:
+        ValueError: it has none; the message says why.
+    """
+    start = stream.read(12)
+    stream.seek(0)
+    with _undecodable(start):
+        image = _opened(stream, start)
+        # Of a PNG whose note stands behind its pixels all of them would have to be decoded to know it; Pillow gives a
+        # TIFF's size upright.
+        is_known = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
+        orientation = None
+        with suppress(*_UNDECODABLE):
+            orientation = image.getexif().get(_ORIENTATION) if is_known else None
+        width, height = reversed(image.size) if orientation in _SIDEWAYS else image.size
+    return Header(width, height, is_grey(image))
+
+
+def look_at(pictures: Iterable[Callable[[], IO[bytes]]], size: int | None, channels: int | None, where: str) -> Look:
+    """How a set is read, by the headers of some of its pictures.
+
+    All get the size that more than half of them have, or its proportions where its longer side is beyond ``LONGEST``.
+    Where none is so common they become squares: of the median of their longer sides, of ``LONGEST`` at most. They are
+    grey where most are.
+
+    Args:
+        pictures: opens each of some of them, spread over the set.
+        size: pixels of a square's side, where somebody asks for it.
+        channels: 1 grey, 3 RGB, where somebody asks for it.
+        where: the source, for the message.
+
+    Raises:
+        BadInput: none of them can be read.
+    """
+    headers, problems = [], ["no picture at all"]
+    for opened in pictures:
+        try:
+            with opened() as stream:
+                headers.append(header_of(stream))
+        except (OSError, ValueError) as error:
+            problems.append(str(error))
+    if not headers:
+        raise BadInput(
+            where=where,
+            expected="encoded pictures (PNG, JPEG, WebP …)",
+            got=problems[-1],
+            do="Check that the column or folder holds picture files, or their paths, and no raw pixels.",
+        )
+    width, height = (size, size) if size else _common_size(headers)
+    grey_count = sum(header.is_grey for header in headers)
+    chosen = channels or (1 if 2 * grey_count > len(headers) else 3)
+    notes = [] if size else _size_notes(headers, width, height)
+    if channels is None and chosen == 1 and grey_count < len(headers):
+        coloured = f"{len(headers) - grey_count:,} of the {len(headers):,} pictures looked at"
+        notes.append(f"pictures are read as grey, as most are, also those with colours: {coloured} (--reader.channels)")
+    return Look((chosen, height, width), tuple(notes))
+
+
+def spread(count: int, most: int = LOOKED_AT) -> list[int]:
+    """Positions of at most ``most`` of ``count`` things, evenly spread over them."""
+    return sorted({position * count // most for position in range(most)}) if count > most else list(range(count))
+
+
+def _common_size(headers: Sequence[Header]) -> tuple[int, int]:
+    sizes = Counter((header.width, header.height) for header in headers)
+    ((width, height), count), *_ = sizes.most_common(1)
+    if 2 * count <= len(headers):
+        side = min(LONGEST, max(4, int(median(max(size) for size in sizes.elements()))))
+        return side, side
+    longer = max(width, height)
+    if longer <= LONGEST:
+        return width, height
+    return tuple(max(4, round(length * LONGEST / longer)) for length in (width, height))  # type: ignore[return-value]
+
+
+def _size_notes(headers: Sequence[Header], width: int, height: int) -> list[str]:
+    sizes = sorted({(header.width * header.height, header.width, header.height) for header in headers})
+    if sizes == [(width * height, width, height)]:
+        return []
+    ends = [f"{w}×{h}" for _, w, h in (sizes[0], sizes[-1])][: len(sizes)]
+    looked = f" ({len(headers):,} were looked at)" if len(headers) >= LOOKED_AT else ""
+    return [f"pictures of {' to '.join(ends)} pixels{looked} are read as {width}×{height} (--reader.image-size)"]
+
+
+# ---- one file ----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _undecodable(data: bytes) -> Iterator[None]:
+    """Whatever the decoder raises as one kind of error, which says why."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             warnings.filterwarnings("ignore", r".*[Cc]orrupt EXIF", UserWarning)
-            image = Image.open(io.BytesIO(data))
-            if image.width * image.height > _LARGEST:
-                raise ValueError(f"{image.width}×{image.height} pixels, more than {_LARGEST:,}")
-            image.load()
-            _turn_upright(image)
-            if image.mode.startswith("I;16"):
-                # Pillow would clip to 255: keep the upper byte.
-                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+            yield
+    except UnidentifiedImageError as error:
+        cause = f"it begins with {data[:12]!r}" if data else "an empty file"
+        raise ValueError(f"not a decodable image ({cause})") from error
     except _UNDECODABLE as error:
         raise ValueError(f"not a decodable image ({error})") from error
+
+
+def _opened(stream: IO[bytes], start: bytes) -> Image.Image:
+    try:
+        image = Image.open(stream)
+    except UnidentifiedImageError:
+        if start[4:8] != b"ftyp" or start[8:12] not in _HEIC:
+            raise
+        _learn_heic()
+        stream.seek(0)
+        image = Image.open(stream)
+    if image.width * image.height > _LARGEST:
+        raise ValueError(f"{image.width:,}×{image.height:,} pixels, more than {_LARGEST:,}: make it smaller")
     return image
+
+
+def _learn_heic() -> None:
+    """Teach Pillow what phones of one kind write.
+
+    Raises:
+        ValueError: what reads it is not installed.
+    """
+    try:
+        from pillow_heif import register_heif_opener  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise ValueError("a HEIC picture, for which one installs: pip install -e '.[vision]'") from error
+    register_heif_opener()
 
 
 def _turn_upright(image: Image.Image) -> None:
@@ -90,25 +246,3 @@ def _turn_upright(image: Image.Image) -> None:
     # What cannot be read of the note, or written back into it, is no fault of the pixels.
     with suppress(*_UNDECODABLE):
         ImageOps.exif_transpose(image, in_place=True)
-
-
-def first_shape(images: list[bytes | None], size: int | None, where: str) -> tuple[int, int, int]:
-    """The shape that the first decodable of ``images`` sets for all.
-
-    Raises:
-        BadInput: none of them can be decoded.
-    """
-    problem = "no image at all"
-    for data in images:
-        if data is None:
-            continue
-        try:
-            return shape_of(data, size)
-        except ValueError as error:
-            problem = str(error)
-    raise BadInput(
-        where=where,
-        expected="encoded images (PNG, JPEG, WebP …)",
-        got=problem,
-        do="Check that the column or folder holds image files, not paths or raw pixels.",
-    )

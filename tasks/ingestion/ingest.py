@@ -49,8 +49,8 @@ def ingest(run: Run, reader: Reader, options: Ingestion, known: Payload | None =
         Facts: payload, classes (given labels, sorted), target (what labels say, if not classes), splits, rows, rejects
         by reason, inputs with their kinds (of tables), unused columns with the reasons, notes (what was left out of the
         source or taken for granted, if anything), duplicates, contradictions (samples whose inputs bear another label
-        elsewhere), label_forms, case_variants, doubtful_labels, untested_classes, repeats (different inputs of a table
-        of few), planted flips, cut (texts longer than networks read, of text).
+        elsewhere), label_forms, case_variants, doubtful_labels, untested_classes, untrained_classes, repeats (different
+        inputs of a table of few), planted flips, cut (texts longer than networks read, of text).
     """
     inputs, came = reader.open()
     with run.draft("samples") as draft:
@@ -90,6 +90,7 @@ def ingest(run: Run, reader: Reader, options: Ingestion, known: Payload | None =
             contradictions=contradictions_of(copies),
             **label_facts(survey.target.classes if has_classes else (), spooled.label_forms),
             **({"untested_classes": survey.untested} if survey.untested else {}),
+            **({"untrained_classes": survey.untrained} if survey.untrained else {}),
             **({"repeats": spool.drawn.distinct} if spool.drawn.are_repeats else {}),
             **({"notes": notes} if notes else {}),
             **facts,

@@ -23,7 +23,7 @@ from tasks.core.errors import BadInput
 from tasks.dataset.payload import Payload
 from tasks.ingestion.label_forms import LabelForms, label_facts
 from tasks.ingestion.readers import Chunk, Reader, ReaderChoice
-from tasks.ingestion.rejects import NO_LABEL_REASON
+from tasks.ingestion.rejects import NO_LABEL_REASON, UNHEARD
 from tasks.ingestion.tables.first_pass import FirstPass, first_pass
 from tasks.ingestion.tables.roles import Column
 from tasks.ingestion.tables.settle import columns_as_told
@@ -52,8 +52,12 @@ class Inspection:
     """Whether all rows were looked at."""
     columns: list[Column] = field(default_factory=list)
     labels: Counter[str] = field(default_factory=Counter)
+    held_out: Counter[str] = field(default_factory=Counter)
+    """Labels of the rows that the source sets aside as a whole, for testing or validation."""
     rejects: Counter[str] = field(default_factory=Counter)
     """Rows that a run would reject, by reason, as far as one look tells."""
+    examples: dict[str, str] = field(default_factory=dict)
+    """The first of those rows for each reason, with what is wrong with it."""
     notes: list[str] = field(default_factory=list)
     """What would be left out of the source, or is taken for granted."""
     told: dict[str, Any] = field(default_factory=dict)
@@ -75,7 +79,7 @@ def inspect(reader: Reader) -> Inspection:
     size = sum(path.stat().st_size for path in reader.files() if path.is_file())
     is_large = size > MOST_BYTES
     if is_large:
-        reader = reader.model_copy(update={"limit": min(reader.limit or _MOST_ROWS, _MOST_ROWS)})
+        reader = reader.glance(MOST_BYTES, _MOST_ROWS)
     inputs, came = reader.open()
     forms = LabelForms()
     chunks = with_notes(limit_rows(came, reader.limit, more=reader.has_held_out_files), seen.notes)
@@ -114,7 +118,9 @@ def _watched(chunks: Iterator[Chunk], seen: Inspection, most: int | None) -> Ite
                 seen.rejects[NO_LABEL_REASON] += count
             else:
                 seen.labels[label] += count
+                seen.held_out[label] += count * (chunk.split in ("test", "validation"))
         seen.rejects.update(reject.reason for reject in chunk.rejects)
+        seen.examples = {reject.reason: reject.detail for reject in reversed(chunk.rejects)} | seen.examples
         yield chunk
 
 
@@ -131,9 +137,14 @@ def _look_at_table(options: TableOptions, table: FirstPass, seen: Inspection) ->
 
 
 def _look_at_classes(seen: Inspection) -> None:
-    once = sum(count == 1 for count in seen.labels.values())
+    once = [label for label, count in seen.labels.items() if count == 1]
+    unheard = [label for label, count in seen.labels.items() if count == seen.held_out[label] > 1]
     if once:
-        seen.rejects["class seen once"] += once
-    if seen.refusal is None and len(seen.labels) - once < 2:
+        seen.rejects["class seen once"] += len(once)
+    for label in unheard:
+        seen.rejects[UNHEARD] += seen.labels[label]
+        seen.examples.setdefault(UNHEARD, f"no training sample is of class {label!r}")
+    left = len(seen.labels) - len(once) - len(unheard)
+    if seen.refusal is None and left < 2:
         names = ", ".join(list(seen.labels)[:8]) or "no usable label"
-        seen.refusal = f"expected at least two classes with two samples each, got {len(seen.labels) - once} ({names})"
+        seen.refusal = f"expected at least two classes with two samples each, got {left} ({names})"

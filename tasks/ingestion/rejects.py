@@ -14,19 +14,22 @@ from tasks.pipeline.durable_files import fsync
 from tasks.pipeline.schemas import REJECTS
 
 NO_LABEL_REASON = "missing label"
-# Rows without a label are left out and told; where they are most, the column is another.
+UNHEARD = "class not in train"
+# Rows without a label, or with one that nothing is trained on, are left out and told; where most are so, the column of
+# labels is another.
 _UNLABELLED = 0.5
 
 
 def check_share(run: Run, rejects: list[dict[str, Any]], read: int, limit: float) -> None:
     """Stop a run that would go on with what is left of a broken source.
 
-    A row without a label is not broken: of those there may be up to half, unless no reject at all is allowed.
+    A row without a label is not broken, nor a held-out one of a class that is not trained on: of those there may be up
+    to half, unless no reject at all is allowed.
 
     Raises:
         TooManyRejects: more than ``limit`` of the ``read`` rows; all of them then stand in a file of their own.
     """
-    unlabelled = sum(reject["reason"] == NO_LABEL_REASON for reject in rejects)
+    unlabelled = sum(reject["reason"] in (NO_LABEL_REASON, UNHEARD) for reject in rejects)
     if len(rejects) - unlabelled <= limit * read and unlabelled <= max(limit, _UNLABELLED if limit else 0) * read:
         return
     path = run.lake / "rejected" / f"{run.run_id}.parquet"

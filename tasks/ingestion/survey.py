@@ -14,6 +14,7 @@ from tasks.dataset.targets import Target, TargetKind
 from tasks.dataset.targets.labels import labels_from
 from tasks.dataset.targets.number import number_from
 from tasks.dataset.targets.response import Response
+from tasks.ingestion.rejects import UNHEARD
 from tasks.ingestion.spool import Spool
 
 
@@ -26,6 +27,8 @@ class Survey:
         """The different labels of the training samples, sorted, where they are no classes."""
         self.untested: list[str] = []
         """Classes of which no sample is for testing, where any is: how they fare nobody will know."""
+        self.untrained: list[str] = []
+        """Classes that only held-out samples are of, which are left out."""
         self.duplicates = 0
         self.leak_count = 0
         self.copies: dict[int, int] = {}
@@ -128,7 +131,7 @@ def _ask_classes(db: duckdb.DuckDBPyConnection, survey: Survey) -> None:
     """The classes that can be learned, and the rows of those that cannot."""
     by_label = "SELECT label, count(*) FILTER (split = 'train'), count(*) FROM spool GROUP BY label"
     counts = db.execute(by_label).fetchall()
-    unheard = {label: "class not in train" for label, train, total in counts if train == 0 and total > 1}
+    unheard = {label: UNHEARD for label, train, total in counts if train == 0 and total > 1}
     unlearnable = {
         label: "class seen once" if total == 1 else "class with fewer than two training samples"
         for label, train, total in counts
@@ -136,7 +139,7 @@ def _ask_classes(db: duckdb.DuckDBPyConnection, survey: Survey) -> None:
     }
     learnable = sorted((label for label, train, _ in counts if train >= 2), key=_class_order)
     survey.target = Target(classes=tuple(learnable))
-    survey.untested = _untested(db, learnable)
+    survey.untested, survey.untrained = _untested(db, learnable), sorted(unheard)
     detail = "class {!r} cannot be learned from one sample and checked on another"
     _drop(db, survey, unlearnable, detail)
     _drop(db, survey, unheard, "no training sample is of class {!r}")

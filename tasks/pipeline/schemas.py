@@ -7,11 +7,15 @@ import pyarrow as pa
 SPLITS = ("train", "validation", "test")
 
 # What sources call them, in lower case.
-SPLIT_NAMES = (
-    dict.fromkeys(("train", "training"), "train")
-    | dict.fromkeys(("test", "testing", "eval"), "test")
-    | dict.fromkeys(("validation", "valid", "val", "dev"), "validation")
-)
+SPLIT_NAMES: dict[str, str] = {
+    name: split
+    for split, names in {
+        "train": ("train", "training"),
+        "test": ("test", "testing", "eval"),
+        "validation": ("validation", "valid", "val", "dev"),
+    }.items()
+    for name in names
+}
 
 # Columns of a samples table that are ours; the dataset's own columns (the payload) follow them.
 SAMPLES = pa.schema(

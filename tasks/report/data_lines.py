@@ -52,6 +52,8 @@ def label_lines(facts: dict[str, Any]) -> list[str]:
     if untested := facts.get("untested_classes"):
         count = f"{len(untested):,} class has" if len(untested) == 1 else f"{len(untested):,} classes have"
         lines.append(f"{count} no test sample, so that no proof speaks of it: {_some(untested)}")
+    if untrained := facts.get("untrained_classes"):
+        lines.append(f"left out for want of training samples of their class: {_some(untrained)}")
     return lines
 
 

@@ -8,13 +8,14 @@ import uuid
 from collections.abc import Callable
 from itertools import groupby
 from operator import itemgetter
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
 
 import pyarrow.parquet as pq
 
 from tasks.core.errors import BadConfig, require_package
 from tasks.dataset.payload import Payload, to_array
+from tasks.ingestion.files.picture_files import PICTURES
 from tasks.pipeline.durable_files import partial_folder, rename_folder, write_durably
 from tasks.pipeline.stored_names import inside
 from tasks.versions.contents import Rows, rows_of
@@ -30,7 +31,8 @@ def export(history: History, manifest: Manifest, form: Form, target: Path) -> in
     """Write a version's rows into the new folder ``target``; how many.
 
     parquet         <split>/<part>.parquet, all columns
-    image_folder    <split>/<class>/<sample_id>.png, or the encoded image as it came
+    image_folder    <split>/<class>/<file>, the encoded image as it came, under its name in the source; of arrays and of
+                    images without a name <sample_id>.png
     huggingface     a DatasetDict that ``datasets.load_from_disk`` reads
     torch           <split>.pt, a mapping of x, y, classes and sample_ids that ``torch.load(weights_only=True)`` reads
 
@@ -86,22 +88,23 @@ def _image_folder(rows: Rows, aside: Path) -> int:
             got=f"{payload.kind} {' × '.join(map(str, payload.shape))} {payload.dtype}",
             do="Export parquet, huggingface or torch.",
         )
-    folders = _folder_names(list(rows.content.classes))
+    names = _FileNames(aside, _folder_names(list(rows.content.classes)))
     count = 0
-    for part, batch in rows.batches(["sample_id", "label", *payload.columns]):
-        pixels = None if payload.kind == "image" else to_array(batch.select(list(payload.columns)), payload)
-        images = batch[payload.columns[0]].to_pylist() if pixels is None else []
-        for index, (name, label) in enumerate(
-            zip(batch["sample_id"].to_pylist(), batch["label"].to_pylist(), strict=True)
-        ):
-            folder = inside(aside, f"{part.split}/{folders[label]}")
-            folder.mkdir(parents=True, exist_ok=True)
-            if pixels is None:
-                inside(folder, f"{name}{_suffix(images[index])}", single=True).write_bytes(images[index])
+    for part, batch in rows.batches(["sample_id", "label", "source_id", *payload.columns]):
+        is_encoded = payload.kind == "image"
+        pictures = (
+            batch[payload.columns[0]].to_pylist()
+            if is_encoded
+            else to_array(batch.select(list(payload.columns)), payload).transpose(0, 2, 3, 1)
+        )
+        columns = (batch[name].to_pylist() for name in ("sample_id", "label", "source_id"))
+        for picture, sample, label, source in zip(pictures, *columns, strict=True):
+            if is_encoded:
+                name = _name_in_source(source) or f"{sample}{_suffix(picture)}"
+                names.of(part.split, label, name, sample).write_bytes(picture)
             else:
-                image = pixels[index].transpose(1, 2, 0)
-                path = inside(folder, f"{name}.png", single=True)
-                Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).save(path)
+                image = Image.fromarray(picture[:, :, 0] if picture.shape[2] == 1 else picture)
+                image.save(names.of(part.split, label, f"{sample}.png", sample))
         count += batch.num_rows
     return count
 
@@ -113,11 +116,52 @@ def _suffix(data: bytes) -> str:
         return f".{(image.format or 'img').lower().replace('jpeg', 'jpg')}"
 
 
+def _name_in_source(source_id: str | None) -> str | None:
+    """What a picture's file is called where it came from; None where it was in none."""
+    path = PurePosixPath(source_id or "")
+    return f"{_as_name(path.stem)}{path.suffix}" if path.suffix.lower() in PICTURES else None
+
+
+class _FileNames:
+    """Places of the files of an export, no two alike in any case.
+
+    Args:
+        root: of the export.
+        folders: of each class.
+    """
+
+    def __init__(self, root: Path, folders: dict[str, str]) -> None:
+        self.root, self.folders = root, folders
+        self._taken: set[str] = set()
+
+    def of(self, split: str, label: str, name: str, sample: str) -> Path:
+        """Where a picture goes; its folder is there.
+
+        Args:
+            split: of the sample.
+            label: of the sample.
+            name: of the file, if there is no other of this name.
+            sample: its id.
+        """
+        folder = inside(self.root, f"{split}/{self.folders[label]}")
+        folder.mkdir(parents=True, exist_ok=True)
+        path = inside(folder, name, single=True)
+        if str(path).lower() in self._taken:
+            path = inside(folder, f"{path.stem}-{sample}{path.suffix}", single=True)
+        self._taken.add(str(path).lower())
+        return path
+
+
+def _as_name(text: str) -> str:
+    """A text as the name of a file or a folder, never a path."""
+    return re.sub(r"[^\w .+-]", "_", text).strip(" .")[:100] or "_"
+
+
 def _folder_names(classes: list[str]) -> dict[str, str]:
     """Class → a folder's name: the class itself where that is one, never a path, no two alike in any case."""
     names: dict[str, str] = {}
     for label in classes:
-        name = re.sub(r"[^\w .+-]", "_", label).strip(" .")[:100] or "_"
+        name = _as_name(label)
         names_in_use = {other.lower() for other in names.values()}
         names[label] = (
             name if name.lower() not in names_in_use else f"{name}-{uuid.uuid5(uuid.NAMESPACE_OID, label).hex[:8]}"

@@ -6,7 +6,7 @@ Nothing is left out in silence: whatever is, stands in the notes with the reason
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import NamedTuple
@@ -46,6 +46,8 @@ class FileKind(NamedTuple):
     suffixes: tuple[str, ...]
     packed: bool
     """Whether it reads compressed ones."""
+    beside: tuple[str, ...] = ()
+    """Suffixes of files that rows name: they are read with their rows, and not left out."""
 
     def takes(self, path: Path) -> bool:
         """Whether a file is one of them by its name."""
@@ -79,7 +81,8 @@ def source_of(path: Path, kind: FileKind, *, splits: bool = False, but: Iterable
     elsewhere = [other.expanduser().resolve() for other in but]
     visible, hidden = _visible(path, elsewhere)
     taken = [file for file in visible if kind.takes(file)] or visible
-    left_out = {HIDDEN: hidden, f"no {' or '.join(kind.suffixes)} file": [f for f in visible if f not in taken]}
+    others = sorted({*visible} - {*taken, *(file for file in visible if file.suffix.lower() in kind.beside)})
+    left_out = {HIDDEN: hidden, f"no {' or '.join(kind.suffixes)} file": others}
     forms = [file for file in taken if _SUBMISSION.search(file.stem.lower())]
     if len(forms) < len(taken):
         left_out[SUBMISSION] = forms
@@ -87,8 +90,8 @@ def source_of(path: Path, kind: FileKind, *, splits: bool = False, but: Iterable
     files = [SourceFile(file, _name(file, path)) for file in taken]
     odd: list[str] = []
     if splits:
-        files, others, odd = _by_split(files, path)
-        left_out["a name that says no split, beside files that do"] = others
+        files, unnamed, odd = _by_split(files, path)
+        left_out["a name that says no split, beside files that do"] = unnamed
     return Source(tuple(_with_partitions(files, path)), (*_told(left_out, path), *odd))
 
 
@@ -132,7 +135,11 @@ def _by_split(files: list[SourceFile], root: Path) -> tuple[list[SourceFile], li
         for split in ("train", "validation", "test")
         if split in {file.split for file in rest}
     ]
-    return rest, [file.path for file in others], [f"splits by the names of the files in {root.name}: {'; '.join(told)}"]
+    return (
+        rest,
+        [file.path for file in others],
+        [f"splits by the names of the files in {root.absolute().name}: {'; '.join(told)}"],
+    )
 
 
 def _with_partitions(files: Sequence[SourceFile], root: Path) -> list[SourceFile]:
@@ -166,14 +173,17 @@ def _names(files: Sequence[SourceFile]) -> str:
     return _list([file.name for file in files])
 
 
-def _list(names: list[str]) -> str:
+def _list(names: Sequence[str]) -> str:
     more = len(names) - _SHOWN
     return ", ".join(names[:_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _told(left_out: dict[str, list[Path]], root: Path) -> list[str]:
-    by_reason = [
-        f"{_list([_name(file, root) for file in files])} ({reason})" for reason, files in left_out.items() if files
-    ]
+    return left_out_notes({reason: [_name(file, root) for file in files] for reason, files in left_out.items()}, root)
+
+
+def left_out_notes(left_out: Mapping[str, Sequence[str]], root: Path) -> list[str]:
+    """What there is to tell about files that are not read: names by reason, as one line."""
+    by_reason = [f"{_list(names)} ({reason})" for reason, names in left_out.items() if names]
     count = sum(map(len, left_out.values()))
-    return [f"left out {count:,} of the files in {root.name}: {'; '.join(by_reason)}"] if by_reason else []
+    return [f"left out {count:,} of the files in {root.absolute().name}: {'; '.join(by_reason)}"] if by_reason else []

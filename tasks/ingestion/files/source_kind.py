@@ -8,10 +8,15 @@ from typing import NoReturn
 
 from tasks.core.errors import BadConfig
 from tasks.ingestion.files.compression import PACKED_SUFFIXES, inner_name
+from tasks.ingestion.files.picture_files import PICTURES, holds_pictures, suffix_of
 from tasks.ingestion.files.source_files import UNSEEN
 from tasks.ingestion.readers import READERS
+from tasks.pipeline.schemas import SPLIT_NAMES
 
-_IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+# A table of this name says of Hugging Face's folders what their pictures are.
+_METADATA = "metadata"
+# Folders that hold pictures of all classes.
+_NO_CLASSES = ("images", "imgs", "img", "photos", "pictures", "jpegimages")
 # What Hugging Face's save_to_disk writes beside the data.
 _SAVED = ("dataset_dict.json", "dataset_info.json")
 # A folder may hold millions of files; its first ones tell.
@@ -30,10 +35,13 @@ def kind_of_source(path: Path) -> str:
     if any((path / name).is_file() for name in _SAVED):
         return "huggingface"
     files = _visible_files(path)
-    kinds = Counter(kind for file in files if (kind := _kind_of_file(file)))
-    images = sum(file.suffix.lower() in _IMAGES for file in files)
-    if images > sum(kinds.values()):
-        return "image_folder"
+    pictures = [file for file in files if suffix_of(file.name) in PICTURES]
+    # What is called as a picture beside it is about that picture.
+    named = {picture.with_suffix("") for picture in pictures}
+    tables = {file: kind for file in files if file.with_suffix("") not in named and (kind := _kind_of_file(file))}
+    kinds = Counter(tables.values())
+    if len(pictures) > len(tables):
+        return _kind_of_tables([picture.relative_to(path) for picture in pictures], tables) or "image_folder"
     most = kinds.most_common(2)
     if not most:
         if any(p.is_dir() and not p.name.startswith(UNSEEN) for p in path.iterdir()):
@@ -42,6 +50,20 @@ def kind_of_source(path: Path) -> str:
     if len(most) == 2 and most[0][1] == most[1][1]:
         _refuse(path, "as many files of kind " + " as of kind ".join(sorted(kind for kind, _ in most)))
     return most[0][0]
+
+
+def _kind_of_tables(pictures: list[Path], tables: dict[Path, str]) -> str | None:
+    """The reader of the tables that say what pictures are, where their folders do not."""
+    kinds = {kind for table, kind in tables.items() if table.stem == _METADATA}
+    if not kinds and len({classes for picture in pictures if (classes := _class_folders(picture))}) > 1:
+        return None
+    kinds = kinds or set(tables.values())
+    return kinds.pop() if len(kinds) == 1 else None
+
+
+def _class_folders(picture: Path) -> tuple[str, ...]:
+    """The folders of a picture that may say its class."""
+    return tuple(part for part in picture.parts[:-1] if part.lower() not in (*SPLIT_NAMES, *_NO_CLASSES))
 
 
 def _visible_files(root: Path) -> list[Path]:
@@ -56,6 +78,8 @@ def _visible_files(root: Path) -> list[Path]:
 
 def _kind_of_file(path: Path) -> str | None:
     """The reader that claims a file's suffix, and unpacks it where it is packed."""
+    if path.suffix.lower() == ".zip" and path.is_file() and holds_pictures(path):
+        return "image_folder"
     is_packed = path.suffix.lower() in PACKED_SUFFIXES
     suffix = _suffix(path)
     kinds = ((kind, reader) for kind, reader in READERS.components.items() if suffix in reader.suffixes)

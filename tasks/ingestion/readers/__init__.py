@@ -143,6 +143,15 @@ class Reader(Component):
         """
         raise TypeError(f"{type(self).__name__} must define open()")
 
+    def glance(self, most_bytes: int, most_rows: int) -> Self:
+        """With so low a limit that a look at its rows is short; by default the first ones stand for all.
+
+        Args:
+            most_bytes: of the files that a look may take.
+            most_rows: that a look may take.
+        """
+        return self.model_copy(update={"limit": min(self.limit or most_rows, most_rows)})
+
     @classmethod
     def example(cls, table: pa.Table, folder: Path) -> Self:
         """A source of this format with the rows of ``table`` (numbers, and a column ``label``), for conformance tests.

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.core.errors import BadInput
+from tasks.ingestion.files.hub_features import class_names_of, names_note, with_names
 from tasks.ingestion.readers import CHUNK_ROWS, files_below
 from tasks.ingestion.readers.tabular import Tabular
 from tasks.ingestion.tables.table_rows import Batch
@@ -46,11 +47,15 @@ def _read(file: Path, source: pa.MemoryMappedFile) -> Iterator[Batch]:
     else:
         reader = pa.ipc.open_stream(source)
         batches = iter(reader)
-    first = 0
+    first, names = 0, class_names_of(reader.schema)
+    notes = names_note(file.name, names)
     for batch in batches:
         for at in range(0, batch.num_rows, CHUNK_ROWS):
             part = batch.slice(at, CHUNK_ROWS)
-            yield Batch(file.name, part, np.arange(first, first + part.num_rows))
+            rows = np.arange(first, first + part.num_rows)
+            yield Batch(file.name, with_names(part, names), rows, notes=notes)
             first += part.num_rows
     if first == 0:
-        yield Batch(file.name, pa.RecordBatch.from_pylist([], schema=reader.schema), np.zeros(0, np.int64))
+        yield Batch(
+            file.name, with_names(pa.RecordBatch.from_pylist([], schema=reader.schema), names), np.zeros(0, np.int64)
+        )

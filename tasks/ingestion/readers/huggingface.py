@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field
 
 from tasks.core.errors import BadInput, require_package
 from tasks.dataset.payload import Payload
+from tasks.ingestion.files.hub_features import with_names
 from tasks.ingestion.readers import CHUNK_ROWS, Chunk, files_below
+from tasks.ingestion.readers.picture_tables import found_note, parts_of, with_note
 from tasks.ingestion.readers.tabular import Tabular
 from tasks.ingestion.tables.table_options import TableOptions
 from tasks.ingestion.tables.table_rows import Batch, chunk_of
+from tasks.pipeline.schemas import SPLIT_NAMES
 
-# Hub names of splits to ours.
-_SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
+_ORDER = ("train", "validation", "test")
 
 
 class HuggingFace(Tabular, kind="huggingface"):
@@ -28,27 +30,40 @@ class HuggingFace(Tabular, kind="huggingface"):
     path: Path = Field(description="Folder written by save_to_disk, or a dataset's name on the hub.")
     name: str | None = Field(default=None, description="Configuration of a hub dataset.")
     revision: str | None = Field(default=None, description="Hub commit; name one, or the source may change unseen.")
+    splits: list[str] | None = Field(
+        default=None,
+        description="Splits to read, others are left out. Default: all of the usual names (train, val, test …). Of "
+        "folders: [] where none is a split, and folders called train or test are classes.",
+    )
 
     def open(self) -> tuple[Payload | TableOptions, Iterator[Chunk]]:
         """Open every split and map the columns by the first."""
-        splits = self._load(self.path)
+        splits, notes = _chosen(self._load(self.path), self.splits, str(self.path))
         if self.test_path is not None:
             splits += [("test", part) for _, part in self._load(self.test_path)]
         if self.reference_path is not None:
             splits += [("validation", part) for _, part in self._load(self.reference_path)]
-        first = next(_batches(*splits[0]), None)
+        if "test" not in dict(splits) and "validation" in dict(splits) and self.reference_path is None:
+            splits = [("test" if name == "validation" else name, part) for name, part in splits]
+            notes.append("there is no split test: validation serves as the held-out test")
+        first = next(self._batches(*splits[0]), None)
         if first is None:
             raise BadInput(where=str(self.path), expected="rows", got="none", do="The dataset is empty.")
-        mapping = self.map_columns(first.table, str(self.path))
+        if (image := self.with_pictures_found(first)) is not None:
+            inputs, chunks = self.model_copy(update={"image": image}).open()
+            return inputs, with_note(chunks, found_note(image))
+        mapping = self.map_columns(first.table, str(self.path), beside=first.beside)
+        mapping = replace(mapping, notes=(*notes, *mapping.notes))
 
-        def chunks() -> Iterator[Chunk]:
+        def chunks_of_all() -> Iterator[Chunk]:
             for name, dataset in splits:
                 # A single unnamed dataset has no split of its own.
-                split = _SPLITS[name] if len(splits) > 1 else None
-                for batch in _batches(name, dataset):
-                    yield chunk_of(batch, mapping, self.roles, split)
+                split = name if len(splits) > 1 else None
+                for batch in self._batches(name, dataset):
+                    for part in parts_of(batch, self.image):
+                        yield chunk_of(part, mapping, self.roles, split)
 
-        return mapping.payload or self.table_options(first, str(self.path)), chunks()
+        return mapping.payload or self.table_options(first, str(self.path)), chunks_of_all()
 
     def files(self) -> list[Path]:
         """The saved dataset's files; for a hub dataset none: its name and revision are the options."""
@@ -78,39 +93,42 @@ class HuggingFace(Tabular, kind="huggingface"):
             ) from error
         if not isinstance(dataset, dict):
             return [("train", dataset)]
-        splits = {str(name): split_dataset for name, split_dataset in dataset.items()}
-        unknown = [name for name in splits if name not in _SPLITS]
-        if unknown:
-            raise BadInput(
-                where=str(self.path),
-                expected=f"splits named {', '.join(_SPLITS)}",
-                got=", ".join(unknown),
-                do="Rename or drop the other splits before saving.",
-            )
-        return sorted(splits.items(), key=lambda item: list(_SPLITS).index(item[0]))
+        return [(str(name), split_dataset) for name, split_dataset in dataset.items()]
+
+    def _batches(self, name: str, dataset: Any) -> Iterator[Batch]:
+        names = {
+            column: pa.array(feature.names, pa.string())
+            for column, feature in dataset.features.items()
+            if type(feature).__name__ == "ClassLabel"
+        }
+        path, first = self.path.expanduser(), 0
+        for table in dataset.with_format("arrow").iter(batch_size=CHUNK_ROWS):
+            if not table.num_rows:
+                continue
+            batch = with_names(table.combine_chunks().to_batches()[0], names)
+            rows = np.arange(first, first + batch.num_rows)
+            yield Batch(name, batch, rows, path=path / name if path.is_dir() else None)
+            first += batch.num_rows
 
 
-def _batches(name: str, dataset: Any) -> Iterator[Batch]:
-    names = {
-        column: pa.array(feature.names, pa.string())
-        for column, feature in dataset.features.items()
-        if type(feature).__name__ == "ClassLabel"
-    }
-    first = 0
-    for table in dataset.with_format("arrow").iter(batch_size=CHUNK_ROWS):
-        batch = table.combine_chunks().to_batches()[0] if table.num_rows else None
-        if batch is None:
-            continue
-        columns = []
-        for column_name, column in zip(batch.schema.names, batch.columns, strict=True):
-            # Class −1 is the hub's "no label".
-            names_of_classes = names.get(column_name)
-            columns.append(column if names_of_classes is None else names_of_classes.take(_no_label_as_null(column)))
-        record_batch = pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
-        yield Batch(name, record_batch, np.arange(first, first + record_batch.num_rows))
-        first += record_batch.num_rows
+def _chosen(
+    splits: list[tuple[str, Any]], named: list[str] | None, where: str
+) -> tuple[list[tuple[str, Any]], list[str]]:
+    """The splits that are read, under our names and in our order, and what is to be told about the others.
 
-
-def _no_label_as_null(column: pa.Array) -> pa.Array:
-    values = pc.fill_null(column.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
-    return pa.array(values, mask=values < 0)
+    Raises:
+        BadInput: there is none of them.
+    """
+    ours = {name: SPLIT_NAMES.get(name.lower()) for name, _ in splits}
+    wanted = [name for name, our in ours.items() if our is not None and (named is None or name in named)]
+    if not wanted or (named and set(named) - set(wanted)):
+        raise BadInput(
+            where=where,
+            expected=f"splits named {', '.join(SPLIT_NAMES)}",
+            got=", ".join(ours),
+            do="Choose those of such names: --reader.splits train,test; rename others before saving.",
+        )
+    others = [name for name in ours if name not in wanted]
+    notes = [f"left out the splits {', '.join(others)} (--reader.splits says which are read)"] if others else []
+    chosen = [(ours[name] or name, dataset) for name, dataset in splits if name in wanted]
+    return sorted(chosen, key=lambda item: _ORDER.index(item[0])), notes

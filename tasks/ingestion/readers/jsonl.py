@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.core.errors import BadInput
+from tasks.ingestion.files.annotations import is_coco, refuse_coco
 from tasks.ingestion.files.compression import UNPACKING_ERRORS
 from tasks.ingestion.files.json_rows import rows_of
 from tasks.ingestion.files.nested_fields import Steps, parse, paths_of, value_at
@@ -118,6 +119,8 @@ class Jsonl(Tabular, kind="jsonl"):
                 got=keys.reject.detail if keys.reject else "nothing",
                 do='Write each row as an object: {"text": …, "label": …}.',
             )
+        if keys.rows == 1 and is_coco(keys.names):
+            refuse_coco(files[0].path)
         if keys.rows == 1 and keys.within:
             raise _one_object(files[0].path, keys)
         for file in files:

@@ -18,7 +18,6 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from tasks.core.errors import BadInput
-from tasks.dataset import images
 from tasks.dataset.chat_template import Chat, digest_in
 from tasks.dataset.payload import Payload
 from tasks.dataset.pretrained_files import locate
@@ -27,18 +26,20 @@ from tasks.dataset.tokenizer import HASHED_WORDS, Tokens
 from tasks.dataset.tokenizer_file import FILE
 from tasks.ingestion.label_forms import NO_LABEL
 from tasks.ingestion.readers import Chunk
-from tasks.ingestion.readers.table_files import OpenTable, TableFiles
+from tasks.ingestion.readers.picture_tables import PictureTables, found_note, parts_of, with_note
+from tasks.ingestion.readers.table_files import OpenTable
 from tasks.ingestion.tables.column_names import check_named, shown_names
-from tasks.ingestion.tables.columns import image_bytes, input_type, is_list
+from tasks.ingestion.tables.columns import input_type, is_list
 from tasks.ingestion.tables.label_column import check_labels
 from tasks.ingestion.tables.one_hot_labels import label_columns, with_label_sets
+from tasks.ingestion.tables.picture_cells import Beside
 from tasks.ingestion.tables.table_options import MISSING, TableOptions
 from tasks.ingestion.tables.table_rows import Batch, Mapping, Roles, chunk_of, own_name
 from tasks.ingestion.text.prompts import Flatten, Prompts, named_columns, prompts_of, texts_of
 from tasks.ingestion.text.text_tokens import TextTokens, text_payload
 
 
-class Tabular(TableFiles):
+class Tabular(PictureTables):
     """Base of the readers of tables."""
 
     kind: Any = None
@@ -56,8 +57,6 @@ class Tabular(TableFiles):
     missing: list[str] = Field(
         default=list(MISSING), description="Cells that hold no value, beside empty ones, in any of their cases."
     )
-    image: str | None = Field(default=None, description="Column of encoded images, instead of features.")
-    image_size: int | None = Field(default=None, ge=4, description="Resize images to squares of this many pixels.")
     text: str | list[str] | None = Field(
         default=None,
         description="Column of text, instead of features; several are read as one text, with an empty line between. Of "
@@ -90,6 +89,11 @@ class Tabular(TableFiles):
         if self.target == "response" and roles not in ([], ["text"]):
             raise ValueError(f"target response: expected the column of prompts as text, got {' and '.join(roles)}")
         return self
+
+    @property
+    def may_be_pictures(self) -> bool:
+        """Unless something else is named."""
+        return (self.image, self.features, self.text, self.shape) == (None,) * 4 and self.target != "response"
 
     @property
     def named(self) -> tuple[tuple[str, str], ...]:
@@ -156,9 +160,12 @@ class Tabular(TableFiles):
     def open(self) -> tuple[Payload | TableOptions, Iterator[Chunk]]:
         """Map the columns by the first batch and stream the rest."""
         table = self.open_table()
+        if (image := self.with_pictures_found(table.first)) is not None:
+            inputs, chunks = self.model_copy(update={"image": image}).open()
+            return inputs, with_note(chunks, found_note(image))
         prompts = self._prompts(table.first, table.where)
         reader, first = self.model_copy(update=prompts.roles), prompts.flatten(table.first)
-        mapping = prompts.told(reader.map_columns(first.table, table.where, prompts.chat))
+        mapping = prompts.told(reader.map_columns(first.table, table.where, prompts.chat, first.beside))
         inputs = mapping.payload or reader.table_options(first, table.where)
         return inputs, reader._chunks(table._replace(first=first), mapping, prompts.flatten)
 
@@ -180,17 +187,21 @@ class Tabular(TableFiles):
         return prompts_of(first, self.texts, self.label if is_named else None, where, self._tokens)
 
     def _chunks(self, table: OpenTable, mapping: Mapping, flatten: Flatten) -> Iterator[Chunk]:
-        for batch in chain((table.first,), map(flatten, table.rest)):
-            yield chunk_of(batch, mapping, self.roles, table.split)
+        for whole in chain((table.first,), map(flatten, table.rest)):
+            for batch in parts_of(whole, self.image):
+                yield chunk_of(batch, mapping, self.roles, table.split)
         aside = self.model_copy(update={"split": None})
         for split, held_out in table.held_out:
             batch = flatten(held_out)
             aside._check_names(batch.table.schema.names, batch.source)
-            yield chunk_of(batch, mapping, self.roles, split, set_aside=True)
+            for part in parts_of(batch, self.image):
+                yield chunk_of(part, mapping, self.roles, split, set_aside=True)
 
     # ---- roles -------------------------------------------------------------------------------------------------
 
-    def map_columns(self, table: pa.RecordBatch, where: str, chat: Chat | None = None) -> Mapping:
+    def map_columns(
+        self, table: pa.RecordBatch, where: str, chat: Chat | None = None, beside: Beside | None = None
+    ) -> Mapping:
         """Check every named column against the source and settle the payload.
 
         Raises:
@@ -199,11 +210,11 @@ class Tabular(TableFiles):
         self._check_names(table.schema.names, where)
         check_labels(table.column(self.label), self.target, self.label, where)
         if self.image:
-            data = [image_bytes(value) for value in table.column(self.image).slice(0, 32).to_pylist()]
-            shape = images.first_shape(data, self.image_size, f"{where}, column {self.image!r}")
-            resize = self.image_size is not None
-            payload = Payload(kind="image", columns=(own_name(self.image),), shape=shape, dtype="uint8", resize=resize)
-            return Mapping(payload, (self.image,), *self._others(table, [self.image]))
+            payload, notes = self.picture_payload(table, self.image, where, beside)
+            is_own = payload.columns == (own_name(self.image),)
+            extra, unused = self._others(table, [self.image] if is_own else [])
+            paths = {} if is_own else {self.image: "the paths of the pictures"}
+            return Mapping(payload, (self.image,), extra, unused | paths, notes)
         if self.text:
             texts = self._text_columns
             payload = text_payload(tuple(map(own_name, texts)), self.tokens.max_length, self._tokens(chat))

@@ -10,15 +10,13 @@ their place the column it returns holds anything, for the caller drops them.
 from __future__ import annotations
 
 import json
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.core.errors import BadInput
-from tasks.dataset import images
-from tasks.dataset.payload import Payload
 from tasks.dataset.targets.number import NUMBER
 
 
@@ -155,24 +153,3 @@ def as_texts(column: pa.Array, name: str, reject: RejectRows, *, trim: bool = Tr
     column = as_text(column, trim=trim)
     reject(column.is_null().to_numpy(zero_copy_only=False), "missing value", f"column {name}")
     return column
-
-
-def image_bytes(value: Any) -> bytes | None:
-    """Hugging Face stores {bytes, path}; everybody else the bytes."""
-    data = value.get("bytes") if isinstance(value, dict) else value
-    return data if isinstance(data, bytes) else None
-
-
-def as_images(column: pa.Array, payload: Payload, name: str, reject: RejectRows) -> pa.Array:
-    data = [image_bytes(value) for value in column.to_pylist()]
-    for i, item in enumerate(data):
-        one = np.zeros(len(data), bool)
-        one[i] = True
-        if item is None:
-            reject(one, "missing value", f"column {name}")
-            continue
-        try:
-            images.decode(item, payload.shape, resize=payload.resize)
-        except ValueError as error:
-            reject(one, "undecodable image", f"column {name}: {error}")
-    return pa.array(data, pa.binary())

@@ -63,4 +63,4 @@ def _with_partitions(batch: Batch, file: SourceFile) -> Batch:
     for name, value in file.partitions.items():
         if name not in table.schema.names:
             table = table.append_column(name, pa.repeat(value, table.num_rows))
-    return replace(batch, table=table, source=file.name)
+    return replace(batch, table=table, source=file.name, path=file.path)

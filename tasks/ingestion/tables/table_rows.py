@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -17,8 +18,9 @@ from tasks.dataset.targets import TargetKind
 from tasks.ingestion.label_forms import unmarked
 from tasks.ingestion.readers import Chunk, Reject
 from tasks.ingestion.tables.column_names import shown_names, typed_names
-from tasks.ingestion.tables.columns import as_images, as_text, as_texts, cast, without_view
+from tasks.ingestion.tables.columns import as_text, as_texts, cast, without_view
 from tasks.ingestion.tables.label_column import ignore_rejects, labels_of
+from tasks.ingestion.tables.picture_cells import Beside, as_pictures
 from tasks.ingestion.tables.profile import without_markers
 from tasks.pipeline.schemas import SAMPLES
 
@@ -40,6 +42,13 @@ class Batch:
     """Columns of objects that stand in the table as text, each with the paths of their values."""
     nested: frozenset[str] = frozenset()
     """Columns of a format without types that hold lists or mappings, as JSON text."""
+    path: Path | None = None
+    """The file itself: paths in it lead to pictures beside it."""
+
+    @property
+    def beside(self) -> Beside | None:
+        """Where those lie."""
+        return None if self.path is None else Beside.of(self.path)
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,8 @@ class Mapping:
     version."""
     unused: dict[str, str]
     """Why no network reads those, where that is known."""
+    notes: tuple[str, ...] = ()
+    """What is to be told about the inputs."""
 
 
 class Roles(NamedTuple):
@@ -123,7 +134,8 @@ def chunk_of(batch: Batch, mapping: Mapping, roles: Roles, split: str | None, *,
     """
     _check_columns(batch, mapping)
     sieve, table = Sieve(batch.rows, batch.rejects), batch.table
-    payload = _inputs(batch, mapping, roles, sieve) | _extra_columns(batch, mapping)
+    inputs, names = _inputs(batch, mapping, roles, sieve)
+    payload = inputs | _extra_columns(batch, mapping)
     given = table.column(roles.label)
     given = unmarked(given, roles.no_label) if roles.reads_values else given
     labels = labels_of(given, *roles.says, roles.label, sieve.reject)
@@ -142,10 +154,10 @@ def chunk_of(batch: Batch, mapping: Mapping, roles: Roles, split: str | None, *,
         split=text(roles.split) if roles.split and not set_aside else split,
         clean_label=None if truth is None else truth.filter(mask),
         group=None if roles.group is None else without_markers(text(roles.group), roles.missing),
-        source_id=text(roles.id),
+        source_id=names.filter(mask) if roles.id is None and names is not None else text(roles.id),
         rejects=sieve.rejects,
         unused=mapping.unused | _late(batch, mapping, roles),
-        notes=batch.notes,
+        notes=(*batch.notes, *mapping.notes),
     )
 
 
@@ -174,14 +186,20 @@ def lacks_columns(source: str, missing: list[str], present: list[str], common: l
     )
 
 
-def _inputs(batch: Batch, mapping: Mapping, roles: Roles, sieve: Sieve) -> dict[str, pa.Array]:
-    """The payload columns of images and texts."""
+def _inputs(batch: Batch, mapping: Mapping, roles: Roles, sieve: Sieve) -> tuple[dict[str, pa.Array], pa.Array | None]:
+    """The payload columns of images and texts, and what the source calls the images."""
     payload = mapping.payload
     if payload is None:
-        return {}
+        return {}, None
     columns = {own_name(name): batch.table.column(name) for name in mapping.required}
     if payload.kind == "image":
-        return {name: as_images(column, payload, name, sieve.reject) for name, column in columns.items()}
+        ((name, column),) = columns.items()
+        cells = as_pictures(column, payload, name, batch.beside, sieve.reject)
+        return {payload.columns[0]: cells.data}, cells.names
+    return _texts(columns, payload, roles, sieve), None
+
+
+def _texts(columns: dict[str, pa.Array], payload: Payload, roles: Roles, sieve: Sieve) -> dict[str, pa.Array]:
     trim = roles.says[0] != "response"
     if payload.tokens and payload.tokens.joined:
         parts = {name: as_text(column, trim=trim) for name, column in columns.items()}

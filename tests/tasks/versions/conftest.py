@@ -98,6 +98,7 @@ class Source:
     rows: int = 240
     seed: int = 0
     side: int = 8
+    kind: str = "npz"
 
     def write(self) -> Path:
         draw = np.random.default_rng(self.seed)
@@ -181,7 +182,7 @@ def prepare(tmp_path: Path) -> Callable[..., Prepared]:
             {
                 "lake": run.lake,
                 "dataset": dataset,
-                "reader": {"kind": "npz", "path": str(source.path)},
+                "reader": {"kind": source.kind, "path": str(source.path)},
                 "ingestion": {"shard_rows": shard_rows},
             }
         )

@@ -16,11 +16,13 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pictures import write_pictures
 
 from flows.__main__ import main
 from tasks.core.errors import BadArtefact, BadConfig
 from tasks.versions.contents import rows_of
 from tasks.versions.difference import CHANGES, difference
+from tasks.versions.export import export
 from tasks.versions.history import History
 from tasks.versions.integrity import checks
 from tasks.versions.live import LiveDataset
@@ -136,8 +138,6 @@ def by_split(history: History, version: str) -> dict[str, dict[str, str]]:
 
 
 def exported(three, tmp_path: Path, form: str) -> Path:
-    from tasks.versions.export import export
-
     manifest = three.history.resolve("v0003")
     assert export(three.history, manifest, form, tmp_path / "out") == manifest.rows  # type: ignore[arg-type]
     assert json.loads((tmp_path / "out" / "version.json").read_text())["version"] == "v0003"
@@ -165,6 +165,22 @@ def test_as_a_folder_of_images_which_our_own_reader_takes(three, tmp_path):
     assert read.stdout.strip() == str(three.history.resolve("v0003").rows), read.stderr
 
 
+def test_pictures_keep_the_names_of_their_files_and_none_writes_over_another(prepare, archive, tmp_path):
+    names = [f"{label}/{day}/IMG_{i:04d}.JPG" for label in ("ape", "bee") for day in ("mo", "tu") for i in range(8)]
+    root = write_pictures(tmp_path / "photos", *names, *(f"ape/{i}.png" for i in range(4)), "bee/mo/img_0001.jpg")
+    ready = prepare(flagged=2, relabelled=1, source=archive("photos", kind="image_folder"))
+    ready.publish()
+    out = tmp_path / "out"
+    rows = export(ready.history, ready.history.resolve("v0002"), "image_folder", out)
+    files = [path for path in out.rglob("*") if path.is_file() and path.name != "version.json"]
+    assert len(files) == rows == len(names) + 5 - 1
+    contents = {path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    assert {path.read_bytes() for path in files} < contents
+    stems = {path.stem.partition("-")[0].lower() for path in files}
+    assert stems <= {f"img_{i:04d}" for i in range(8)} | {str(i) for i in range(4)}
+    assert {path.suffix for path in files} <= {".JPG", ".png", ".jpg"}
+
+
 def test_for_hugging_face(three, tmp_path):
     datasets = pytest.importorskip("datasets")
     loaded = datasets.load_from_disk(str(exported(three, tmp_path, "huggingface")))
@@ -184,8 +200,6 @@ def test_for_torch_without_pickles(three, tmp_path):
 
 
 def test_nothing_is_written_over_and_what_has_no_images_is_no_image_folder(three, tmp_path):
-    from tasks.versions.export import export
-
     (tmp_path / "out").mkdir()
     with pytest.raises(BadConfig, match="not there yet"):
         export(three.history, three.history.resolve("v0003"), "parquet", tmp_path / "out")
@@ -466,8 +480,6 @@ def test_no_view_reads_outside_the_lake(prepare, tmp_path, linked):
 
 
 def test_nothing_of_a_hostile_manifest_is_verified_exported_or_gone_back_to(prepare, tmp_path):
-    from tasks.versions.export import export
-
     ready = prepare()
     ready.promote(ready.publish())
     history, path = ready.history, ready.history.objects.folder / "tiny" / "v0002.json"

@@ -137,6 +137,7 @@ def test_a_number_with_a_leading_zero_is_no_number(tmp_path):
         (["train/0.jsonl", "test/0.jsonl", "dataset_card.csv"], "jsonl"),
         (["cat/1.png", "dog/1.png", "labels.csv"], "image_folder"),
         (["cat/1", "dog/1"], "image_folder"),
+        (["cat/1.png", "cat/1.json", "dog/1.png", "dog/1.json"], "image_folder"),
         (["dataset_info.json", "state.json", "data-00000.arrow"], "huggingface"),
     ],
 )

@@ -461,8 +461,10 @@ def test_a_folder_that_no_hub_dataset_lies_in_is_refused(read, tmp_path):
     assert "save_to_disk" in _refused(read, HuggingFace(path=tmp_path / "folder")).do
 
 
-def test_hub_splits_of_unknown_names_are_refused(read, tmp_path):
+def test_a_hub_dataset_without_a_split_of_a_known_name_is_refused(read, tmp_path):
     datasets = pytest.importorskip("datasets")
     part = datasets.Dataset.from_dict({"a": [1.0, 2.0], "label": ["x", "y"]})
-    datasets.DatasetDict({"train": part, "extra": part}).save_to_disk(str(tmp_path / "hub"))
-    assert _refused(read, HuggingFace(path=tmp_path / "hub")).got == "extra"
+    datasets.DatasetDict({"one": part, "extra": part}).save_to_disk(str(tmp_path / "hub"))
+    refused = _refused(read, HuggingFace(path=tmp_path / "hub"))
+    assert (refused.got, "--reader.splits" in refused.do) == ("one, extra", True)
+    _refused(read, HuggingFace(path=tmp_path / "hub", splits=["train"]))

@@ -183,13 +183,13 @@ def test_a_split_has_its_usual_names(read, tmp_path, written, split):
 @pytest.mark.parametrize("validation", ["validation", "val", "valid", "dev"])
 def test_an_image_folder_may_begin_with_its_splits_by_their_usual_names(read, tmp_path, validation):
     for i in range(N):
-        for split in ("train", validation):
+        for split in ("train", validation, "test"):
             path = tmp_path / "root" / split / LABELS[i] / f"{i}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(_png(i + (100 if split == "train" else 0)))
+            path.write_bytes(_png(i + {"train": 0, "test": 200}.get(split, 100)))
     ingested = read(ImageFolder(path=tmp_path / "root"))
     assert ingested.artefact.facts["classes"] == ["cat", "dog"]
-    assert ingested.artefact.facts["splits"] == {"train": N, "validation": N, "test": 0}
+    assert ingested.artefact.facts["splits"] == {"train": N, "validation": N, "test": N}
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet", "jsonl", "arrow"])

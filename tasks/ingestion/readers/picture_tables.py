@@ -1,0 +1,153 @@
+"""Tables of pictures: encoded in a column, or in files that a column names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+from pydantic import Field
+
+from tasks.core.errors import BadInput, GradsieveError
+from tasks.dataset import images
+from tasks.dataset.payload import Payload
+from tasks.ingestion.files.picture_files import PICTURES, suffix_of
+from tasks.ingestion.files.source_files import FileKind, SourceFile
+from tasks.ingestion.readers import Chunk
+from tasks.ingestion.readers.table_files import TableFiles
+from tasks.ingestion.tables.column_names import shown_names
+from tasks.ingestion.tables.picture_cells import Beside, NoPicture, holds_paths, openers_of, picture_columns, picture_in
+from tasks.ingestion.tables.table_columns import TableColumns
+from tasks.ingestion.tables.table_rows import Batch, own_name
+
+PICTURE = "image"
+"""What a sample calls a picture that its source has in a file."""
+# Rows whose pictures are held at once where each is a file: a camera's have 25 MB.
+_ROWS = 64
+# Files of a folder that are looked at for pictures.
+_LOOKED_AT = 1000
+
+
+class PictureTables(TableFiles):
+    """What readers of tables know of pictures."""
+
+    kind: Any = None
+    image: str | None = Field(
+        default=None,
+        description="Column of pictures, instead of features: encoded, in base64, or the paths of files in the folder "
+        "of the table. Default: one that holds bytes and path, or paths of pictures that are there.",
+    )
+    image_size: int | None = Field(
+        default=None,
+        ge=4,
+        description="Resize pictures to squares of this many pixels. Default: their own size, or, where they have "
+        f"several, the median's; the longer side is {images.LONGEST} at most.",
+    )
+    channels: Literal[1, 3] | None = Field(default=None, description="1 grey, 3 RGB; default: as most pictures are.")
+
+    @property
+    def may_be_pictures(self) -> bool:
+        """Whether nobody said what the inputs are."""
+        return self.image is None
+
+    def files(self) -> list[Path]:
+        """Every source file, training first, and then the pictures that rows name."""
+        files = super().files()
+        if not any(_lies_beside_pictures(file) for file in files):
+            return files
+        try:
+            return [*files, *dict.fromkeys(self._named_pictures(files))]
+        except GradsieveError:
+            return files  # for open to report
+
+    def with_pictures_found(self, first: Batch) -> str | None:
+        """The column of pictures that nobody named, where there is one.
+
+        Raises:
+            BadInput: there are several.
+        """
+        if not self.may_be_pictures:
+            return None
+        columns = picture_columns(first.table, [name for _, name in self.named], first.beside)
+        if len(columns) > 1:
+            raise BadInput(
+                where=first.source,
+                expected="one column of pictures",
+                got=shown_names(columns),
+                do=f"Name it: --reader.image {columns[0]}; or name other inputs: --reader.features.",
+            )
+        return columns[0] if columns else None
+
+    def picture_payload(
+        self, table: pa.RecordBatch, image: str, where: str, beside: Beside | None
+    ) -> tuple[Payload, tuple[str, ...]]:
+        """What a network receives of a column of pictures, and what is to be told about it.
+
+        Pictures that lie elsewhere are a column of their own, and the paths go along under their own name.
+        """
+        column = table.column(image)
+        look = images.look_at(openers_of(column, beside), self.image_size, self.channels, f"{where}, column {image!r}")
+        is_apart = holds_paths(column) and PICTURE not in {name.lower() for name in table.schema.names}
+        name = PICTURE if is_apart else own_name(image)
+        return Payload(kind="image", columns=(name,), shape=look.shape, dtype="uint8", resize=True), look.notes
+
+    @property
+    def _file_kind(self) -> FileKind:
+        return FileKind(self.suffixes, self.packed, () if self.image is None else PICTURES)
+
+    def _named_pictures(self, files: Sequence[Path]) -> Iterator[Path]:
+        image = self.image
+        if image is None and self.may_be_pictures:
+            # Formats without a schema read no more rows than this to know their columns.
+            image = self.with_pictures_found(self.model_copy(update={"limit": _ROWS}).open_table().first)
+        if image is None:
+            return
+        columns = TableColumns((image,), {}, self.label)
+        for file, batch in self.batches_of([SourceFile(path, path.name) for path in files]):
+            table = columns.of(batch, file).table
+            cells = table.column(image).to_pylist() if image in table.schema.names else []
+            yield from _paths_in(cells, Beside.of(file.path))
+
+
+def found_note(image: str) -> str:
+    """What there is to tell about a column that nobody named."""
+    return f"inputs are the pictures of the column {image!r} (--reader.features names others)"
+
+
+def with_note(chunks: Iterator[Chunk], note: str) -> Iterator[Chunk]:
+    """The chunks, each with one thing more to tell."""
+    return (replace(chunk, notes=(note, *chunk.notes)) for chunk in chunks)
+
+
+def parts_of(batch: Batch, image: str | None) -> Iterator[Batch]:
+    """The batch, in so small parts that the pictures which its rows name can be held."""
+    column = None if image is None else batch.table.column(image)
+    if column is None or pa.types.is_binary(column.type) or batch.table.num_rows <= _ROWS:
+        yield batch
+        return
+    for first in range(0, batch.table.num_rows, _ROWS):
+        part = slice(first, first + _ROWS)
+        rejects = [] if first else batch.rejects
+        yield replace(batch, table=batch.table.slice(first, _ROWS), rows=batch.rows[part], rejects=rejects)
+
+
+def _paths_in(cells: Sequence[Any], beside: Beside) -> Iterator[Path]:
+    for cell in cells:
+        try:
+            picture = picture_in(cell, beside)
+        except NoPicture:
+            continue
+        if isinstance(picture, Path):
+            yield picture
+
+
+def _lies_beside_pictures(table: Path) -> bool:
+    """Whether the folder of a file, or one of those in it, holds a picture, as far as a short look tells."""
+    if not table.is_file():
+        return False
+    entries = [*islice(table.parent.iterdir(), _LOOKED_AT)]
+    inner = (islice(entry.iterdir(), _LOOKED_AT) for entry in entries if entry.is_dir())
+    return any(suffix_of(path.name) in PICTURES for some in (entries, *inner) for path in some)
