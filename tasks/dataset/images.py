@@ -235,7 +235,7 @@ def _learn_heic() -> None:
         ValueError: what reads it is not installed.
     """
     try:
-        from pillow_heif import register_heif_opener  # pyright: ignore[reportMissingImports]
+        from pi_heif import register_heif_opener  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ValueError("a HEIC picture, for which one installs: pip install -e '.[vision]'") from error
     register_heif_opener()

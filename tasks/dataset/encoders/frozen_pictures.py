@@ -31,6 +31,8 @@ STATISTICS: dict[Normalisation, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "symmetric": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
 }
+# A processor that brings its own size asks for no more.
+_LARGEST_SIDE = 512
 SIZE = 224
 """Of the pictures that a network of one's own is given, unless told otherwise."""
 
@@ -44,7 +46,8 @@ class _FrozenPictures(FrozenEncoder):
     def cells(self, batch: pa.RecordBatch, payload: Payload) -> list[Image.Image]:
         """Pictures in RGB, of the size they have in the source."""
         if payload.kind == "image":
-            return [images.open_picture(data).convert("RGB") for data in batch.column(0).to_pylist()]
+            side = 2 * (self.size or _LARGEST_SIDE)
+            return [images.open_picture(data, side).convert("RGB") for data in batch.column(0).to_pylist()]
         return [_of_pixels(pixels) for pixels in to_array(batch, payload)]
 
 

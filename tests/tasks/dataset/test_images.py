@@ -233,7 +233,7 @@ def test_a_refusal_says_why(data, cause):
 
 def test_a_phones_heic_names_what_reads_it_and_is_read_where_that_is_installed():
     try:
-        from pillow_heif import register_heif_opener
+        from pi_heif import register_heif_opener
     except ImportError:
         with pytest.raises(ValueError, match=r"a HEIC picture, .*pip install -e '\.\[vision\]'"):
             open_picture(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(60))
