@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.cross_fitting import cross_fit, deal
+from flows.cross_fitting import cross_fit, deal, read_samples
 from tasks import steps
 from tasks.config import CleanConfig
 from tasks.dataset.samples import check_splits, split_of
@@ -27,10 +27,10 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
     run = Run.start(config.lake, name, config.memory_gib)
     with run, DatasetLock(run, name) as lock, workers(config.runner) as pool:
         history = history_of(run, config.store, name)
-        samples = steps.ingest(run, reader, config.ingestion, payload_of_base(run, config.base, name))
+        ingested, samples, copies = read_samples(run, config, payload_of_base(run, config.base, name))
         check_splits(samples, config.splits)
         base = base_for(run, config.base, name, samples, config.folds, recipe, config.drift)
-        folds_and_votes = deal(run, config, samples, base)
+        folds_and_votes = deal(run, config, samples, base, copies)
         crossfit = cross_fit(run, pool, config, samples, folds_and_votes, base, recipe, config.effective_canaries)
         folds, checkpoints = folds_and_votes[0], crossfit.checkpoints
         audit = steps.audit_heldout_labels(
@@ -49,12 +49,12 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
         drift = steps.drift(run, folds, scores, flags, config.drift) if base.facts["run"] else None
         arms, seeds = map(each, config.verification.pairs(flags.facts["flagged"]))
         trials = pool.map(steps.retrain, run, split_of(samples, "train", "test"), flags, arms, seeds, recipe).result()
-        metrics = steps.verify(run, samples, scores, flags, audit, trials, config.verification)
+        metrics = steps.verify(run, samples, scores, flags, audit, trials, config.verification, copies)
         stages = artefact_list(
-            samples, crossfit.stages, audit, scores, search.rounds[-1:], flags, drift, trials, metrics
+            samples, copies, crossfit.stages, audit, scores, search.rounds[-1:], flags, drift, trials, metrics
         )
         record = steps.record(run, name, config.yaml(), stages)
-        version = steps.publish(run, record, history, samples, checkpoints, scores, flags, metrics, reader)
+        version = steps.publish(run, record, history, ingested, checkpoints, scores, flags, metrics, reader, copies)
         promotion = steps.promote(run, history, version, metrics)
         steps.index(run, record)
         return steps.report(run, record, history, version, promotion, [*stages, version])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.cross_fitting import cross_fit, deal
+from flows.cross_fitting import cross_fit, deal, read_samples
 from tasks import steps
 from tasks.config import CompareConfig
 from tasks.evaluation.truth import need_truth
@@ -21,10 +21,10 @@ def compare(config: CompareConfig = CompareConfig()) -> str:  # noqa: B008  froz
         config: What to compare on what; every field is described in the form.
     """
     with Run.start(config.lake, config.name, config.memory_gib) as run, workers(config.runner) as pool:
-        samples, base = steps.ingest(run, config.reader.component, config.ingestion), reference(run, None)
+        (_, samples, copies), base = read_samples(run, config), reference(run, None)
         need_truth(run, samples)
-        folds_and_votes = deal(run, config, samples, base)
-        stages, measures = [samples, *folds_and_votes], []
+        folds_and_votes = deal(run, config, samples, base, copies)
+        stages, measures = [samples, copies, *folds_and_votes], []
         for recipe, canaries in config.repetitions:
             crossfit = cross_fit(run, pool, config, samples, folds_and_votes, base, recipe, canaries)
             scores = steps.score(run, crossfit, config.detector_components)

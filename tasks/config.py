@@ -17,6 +17,7 @@ from tasks.decision.flagging import Flagging
 from tasks.decision.review_sheet import Review
 from tasks.decision.serving import unfit_names, with_serving_defaults
 from tasks.gradients.kinds import GradientChoice
+from tasks.ingestion.copies import Copies
 from tasks.ingestion.opinions import OpinionFiles
 from tasks.ingestion.readers import ReaderChoice
 from tasks.ingestion.two_passes import Ingestion
@@ -55,6 +56,9 @@ class EvidenceConfig(Form):
     lake: Path = Field(default=Path("data"), description="Folder that holds runs, versions and the catalogue.")
     reader: ReaderChoice = Field(default=ReaderChoice(), description="Where the samples come from.")
     ingestion: Ingestion = Field(default=Ingestion(), description="How samples are checked and laid out.")
+    copies: Copies = Field(
+        default=Copies(), description="What becomes of samples with the same or nearly the same inputs."
+    )
     neighbours: Neighbours = Field(
         default=Neighbours(), description="Whose labels are asked when a sample's own is doubted."
     )

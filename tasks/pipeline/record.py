@@ -12,7 +12,18 @@ from tasks.pipeline.step import step
 from tasks.pipeline.stored_names import inside
 
 # Stages a run has one of; their facts make its summary.
-_SUMMARY_STAGES = ("samples", "folds", "opinions", "scores", "examination", "search", "flags", "drift", "metrics")
+_SUMMARY_STAGES = (
+    "samples",
+    "copies",
+    "folds",
+    "opinions",
+    "scores",
+    "examination",
+    "search",
+    "flags",
+    "drift",
+    "metrics",
+)
 
 
 @step("record")
