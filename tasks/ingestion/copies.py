@@ -16,6 +16,7 @@ from pydantic import Field
 from tasks.core.plugins import Component
 from tasks.core.sql import literal
 from tasks.dataset.sample_ids import CONTENT_LETTERS
+from tasks.pipeline.schemas import SAMPLES
 
 COPIES = pa.schema(
     [
@@ -28,6 +29,29 @@ COPIES = pa.schema(
         pa.field("other_split", pa.string(), nullable=False),
         pa.field("label", pa.string(), nullable=False),
         pa.field("other_label", pa.string(), nullable=False),
+    ]
+)
+
+# Different content hashes of inputs that are nearly equal, each pair once.
+NEAR_CONTENTS = pa.schema(
+    [
+        pa.field("content", pa.string(), nullable=False),
+        pa.field("other", pa.string(), nullable=False),
+        pa.field("distance", pa.float64(), nullable=False),
+    ]
+)
+
+# Samples that have a copy on the other side of the border between training and what is held out.
+LEAKS = pa.schema(
+    [COPIES.field(name) for name in ("sample_id", "other_id", "kind", "distance", "split", "other_split")]
+)
+
+# Training samples that are left out for a copy, as a decision says it.
+LEFT_OUT = pa.schema(
+    [
+        *(COPIES.field(name) for name in ("sample_id", "other_id", "kind", "distance", "split")),
+        *(SAMPLES.field(name) for name in ("label", "source", "row", "source_id")),
+        pa.field("reason", pa.string(), nullable=False),
     ]
 )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.dataset.payload import payload_of
 from tasks.dataset.samples import sample_paths
-from tasks.ingestion.copies import Copies
+from tasks.ingestion.copies import NEAR_CONTENTS, Copies
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.step import step
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 def find_copies(run: Run, samples: Artefact, copies: Copies, features: Artefact | None = None) -> Artefact:
     """Compare all samples' inputs, and tell what follows.
 
-    Leaves ``near_copies.parquet`` beside ingest's ``copies.parquet`` of equal ones; ``leaks.parquet``, samples with a
-    copy on the other side of the border between training and what is held out; ``left_out.parquet``, the training
-    samples that are left out for their copies; ``near_contents.parquet``, what shares a fold.
+    Leaves ``near_copies.parquet`` beside ingest's ``copies.parquet`` of equal ones; ``left_out.parquet``, the
+    training samples that are left out for their copies; ``leaks.parquet``, those of the others with a copy on the other
+    side of the border between training and what is held out; ``near_contents.parquet``, what shares a fold.
 
     Args:
         run: whose lake.
@@ -39,7 +39,6 @@ def find_copies(run: Run, samples: Artefact, copies: Copies, features: Artefact 
     import pyarrow.parquet as pq
 
     from tasks.ingestion.near_copies import Contents, NearContents, copy_tables, near_contents
-    from tasks.pipeline.schemas import NEAR_CONTENTS
 
     files = sample_paths(run, samples)
     found = NearContents(NEAR_CONTENTS.empty_table(), {})
@@ -47,9 +46,9 @@ def find_copies(run: Run, samples: Artefact, copies: Copies, features: Artefact 
         vectors = (sample_paths(run, features), payload_of(features)) if features else None
         found = near_contents(Contents(files, payload_of(samples)), vectors)
     with copy_tables(files, found.pairs, exact="repeats" not in samples.facts) as tables:
-        near, leaks = tables.near(), tables.leaks()
-        left_out = tables.left_out(leaks, copies.remove)
-        joined = tables.joined(left_out)
+        near = tables.near()
+        left_out = tables.leave_out(copies.remove)
+        leaks, joined = tables.leaks(), tables.near_in_training()
     with run.draft("copies") as draft:
         written = {"near_copies": near, "leaks": leaks, "left_out": left_out, "near_contents": joined}
         for name, table in written.items():

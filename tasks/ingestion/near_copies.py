@@ -19,11 +19,10 @@ import pyarrow.parquet as pq
 from tasks.core.sql import literal, query
 from tasks.dataset.payload import Payload, to_array
 from tasks.dataset.sample_ids import CONTENT_LETTERS
-from tasks.ingestion.copies import COPIES
+from tasks.ingestion.copies import COPIES, LEAKS, LEFT_OUT, NEAR_CONTENTS
 from tasks.ingestion.near_pictures import near_pictures, prints_of
 from tasks.ingestion.near_texts import near_texts, shingles_of
 from tasks.kernels.near_pairs import Pairs, near_vectors, pairs_of
-from tasks.pipeline.schemas import LEAKS, LEFT_OUT, NEAR_CONTENTS
 
 # What is near of features: copies of a picture in another size or quality have .99 and more, other pictures less.
 _COSINE = 0.99
@@ -147,10 +146,15 @@ class CopyTables:
         """Schema ``LEAKS``: samples with a copy across the border of training (tasks/ingestion/leaks.sql)."""
         return self._db.sql(query("ingestion/leaks"), params={"exact": self._exact}).to_arrow_table().cast(LEAKS)
 
-    def left_out(self, leaks: pa.Table, remove: str) -> pa.Table:
-        """Schema ``LEFT_OUT``: the training samples that ``remove`` leaves out."""
-        if remove == "none":
-            return LEFT_OUT.empty_table()
+    def leave_out(self, remove: str) -> pa.Table:
+        """Schema ``LEFT_OUT``: the training samples that ``remove`` leaves out; later questions are of the others."""
+        left_out = LEFT_OUT.empty_table() if remove == "none" else self._left_out(remove)
+        self._db.register("left_out", left_out)
+        self._db.execute("DELETE FROM samples WHERE sample_id IN (SELECT sample_id FROM left_out)")
+        return left_out
+
+    def _left_out(self, remove: str) -> pa.Table:
+        leaks = self.leaks()
         trained = leaks.filter(pc.equal(leaks["split"], "train"))
         self._db.register("leaks", trained)
         reason = pc.binary_join_element_wise(trained["kind"], " copy of a ", trained["other_split"], " sample", "")
@@ -168,10 +172,9 @@ class CopyTables:
             .cast(LEFT_OUT)
         )
 
-    def joined(self, left_out: pa.Table) -> pa.Table:
+    def near_in_training(self) -> pa.Table:
         """Schema ``NEAR_CONTENTS``: the pairs of which samples are trained on: what must share a fold."""
-        self._db.register("left_out", left_out)
-        trained = "SELECT content FROM samples ANTI JOIN left_out USING (sample_id) WHERE split = 'train'"
+        trained = "SELECT content FROM samples WHERE split = 'train'"
         sql = f"FROM pairs WHERE content IN ({trained}) AND other IN ({trained}) ORDER BY content, other"
         return self._db.sql(sql).to_arrow_table().cast(NEAR_CONTENTS)
 

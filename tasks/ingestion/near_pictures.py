@@ -89,10 +89,10 @@ def _add(prints: Prints, indices: np.ndarray, small: list[tuple[np.ndarray, np.n
 
 
 def perceptual_hashes(grey: np.ndarray) -> np.ndarray:
-    """pHash of n × 32 × 32 grey pixels, n uint64: whether each of the 8 × 8 lowest frequencies is above their median."""
+    """pHash of n × 32 × 32 grey pixels, n uint64: which of the 8 × 8 lowest frequencies are above their median."""
     from scipy.fft import dctn
 
-    low = dctn(grey, axes=(1, 2))[:, :8, :8].reshape(len(grey), 64)
+    low = np.asarray(dctn(grey, axes=(1, 2)))[:, :8, :8].reshape(len(grey), 64)
     bits = low > np.median(low, axis=1, keepdims=True)
     return np.packbits(bits, axis=1).view(">u8").ravel().astype(np.uint64)
 

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -67,9 +67,8 @@ def shingles_of(texts: Iterable[tuple[int, tuple[str, ...]]], columns: int = 1) 
     from sklearn.feature_extraction.text import HashingVectorizer
 
     # As many buckets as there are: two different runs then hardly ever fall into one.
-    vectorizer = HashingVectorizer(
-        analyzer=_runs, n_features=2**31 - 1, alternate_sign=False, norm=None, binary=True, dtype=np.float32
-    )
+    options: dict[str, Any] = {"norm": None, "alternate_sign": False, "binary": True, "dtype": np.float32}
+    vectorizer: Any = HashingVectorizer(analyzer=_runs, n_features=2**31 - 1, **options)  # type: ignore[arg-type]
     kept, stream = Texts([Shingles() for _ in range(columns)]), iter(texts)
     while block := list(islice(stream, _TEXTS)):
         kept.indices.append(np.array([index for index, _ in block]))

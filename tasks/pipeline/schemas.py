@@ -36,36 +36,6 @@ REJECTS = pa.schema(
     ]
 )
 
-# Different content hashes of inputs that are nearly equal, each pair once.
-NEAR_CONTENTS = pa.schema(
-    [
-        pa.field("content", pa.string(), nullable=False),
-        pa.field("other", pa.string(), nullable=False),
-        pa.field("distance", pa.float64(), nullable=False),
-    ]
-)
-
-# Samples that have a copy on the other side of the border between training and what is held out.
-LEAKS = pa.schema(
-    [
-        pa.field("sample_id", pa.string(), nullable=False),
-        pa.field("other_id", pa.string(), nullable=False),
-        pa.field("kind", pa.string(), nullable=False),  # exact or near
-        pa.field("distance", pa.float64(), nullable=False),
-        pa.field("split", pa.string(), nullable=False),
-        pa.field("other_split", pa.string(), nullable=False),
-    ]
-)
-
-# Training samples that are left out for a copy, as a decision says it.
-LEFT_OUT = pa.schema(
-    [
-        *(LEAKS.field(name) for name in ("sample_id", "other_id", "kind", "distance", "split")),
-        *(SAMPLES.field(name) for name in ("label", "source", "row", "source_id")),
-        pa.field("reason", pa.string(), nullable=False),
-    ]
-)
-
 FOLDS = pa.schema(
     [
         pa.field("sample_id", pa.string(), nullable=False),
@@ -208,8 +178,7 @@ PREDICTIONS = pa.schema(
     ]
 )
 
-# Of every arm under every seed; by is "all", "trusted" (the test split without its own suspects), "unseen" (without
-# samples that have a copy in training), "class" or "group".
+# Of every arm under every seed; by is "all", "trusted" (no suspect label), "unseen" (no copy), "class" or "group".
 METRICS = pa.schema(
     [
         pa.field("arm", pa.string(), nullable=False),

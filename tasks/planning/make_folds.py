@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from tasks.core.errors import BadConfig, BadInput
 from tasks.dataset.samples import known_folds, table_of
 from tasks.dataset.targets import target_of
+from tasks.ingestion.copies import NEAR_CONTENTS
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.recorded_run import networks_of, stages_of
-from tasks.pipeline.schemas import FOLDS, NEAR_CONTENTS
+from tasks.pipeline.schemas import FOLDS
 from tasks.pipeline.step import step
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tasks.ingestion.copies import LEAKS
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.step import step
 from tasks.proof.arms import TREATMENTS, Verification
@@ -36,7 +37,6 @@ def verify(
     """
     import pyarrow.parquet as pq
 
-    from tasks.pipeline.schemas import LEAKS
     from tasks.proof.arm_results import ArmResults
     from tasks.proof.verdict import most_changed, verdict_of
 
