@@ -1,4 +1,4 @@
-"""What a page shows of copies: pairs beside one another, the surest wrong labels and the leaks first."""
+"""What a page shows of copies: pairs beside one another, the surest wrong labels first, then leaks."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _PAIRS = """
     WHERE kind <> 'repeat'
     QUALIFY row_number() OVER (
         PARTITION BY least(sample_id, other_id), greatest(sample_id, other_id) ORDER BY sample_id) = 1
-    ORDER BY label = other_label, (split = 'train') = (other_split = 'train'), kind, distance, sample_id, other_id
+    ORDER BY label = other_label, kind, (split = 'train') = (other_split = 'train'), distance, sample_id, other_id
 """
 
 
 def copies_section(folder: Path, most: int = MOST) -> dict[str, Any]:
     """Pairs of copies of a recorded run.
 
-    First those of different labels, then those across the border between training and what is held out, exact ones
-    before near ones.
+    First those of different labels; exact ones before near ones; those across the border between training and what is
+    held out before others.
 
     Args:
         folder: of the run.
