@@ -34,7 +34,7 @@ def find_copies(run: Run, samples: Artefact, copies: Copies, features: Artefact 
     Returns:
         Facts: remove, near (pairs, and samples in them), contradictions (samples with a near copy under another
         label), leaks (held-out samples with a copy in training, by kind), left_out (training samples, by reason),
-        skipped (what could not be compared, by reason).
+        emptied (labels of which no training sample is left, if any), skipped (what could not be compared, by reason).
     """
     import pyarrow.parquet as pq
 
@@ -48,12 +48,13 @@ def find_copies(run: Run, samples: Artefact, copies: Copies, features: Artefact 
     with copy_tables(files, found.pairs, exact="repeats" not in samples.facts) as tables:
         near = tables.near()
         left_out = tables.leave_out(copies.remove)
-        leaks, joined = tables.leaks(), tables.near_in_training()
+        leaks, joined, emptied = tables.leaks(), tables.near_in_training(), tables.emptied()
     with run.draft("copies") as draft:
         written = {"near_copies": near, "leaks": leaks, "left_out": left_out, "near_contents": joined}
         for name, table in written.items():
             pq.write_table(table, draft.path(f"{name}.parquet", table.num_rows), compression="zstd")
-        return draft.commit(remove=copies.remove, skipped=found.skipped, **_facts(near, leaks, left_out, found.pairs))
+        facts = _facts(near, leaks, left_out, found.pairs) | {"skipped": found.skipped}
+        return draft.commit(remove=copies.remove, **facts, **({"emptied": emptied} if emptied else {}))
 
 
 def _facts(near: pa.Table, leaks: pa.Table, left_out: pa.Table, pairs: pa.Table) -> dict[str, Any]:

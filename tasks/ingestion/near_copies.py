@@ -172,6 +172,11 @@ class CopyTables:
             .cast(LEFT_OUT)
         )
 
+    def emptied(self) -> list[str]:
+        """Labels of which no training sample is left."""
+        sql = "SELECT DISTINCT label FROM left_out ANTI JOIN samples USING (label, split) ORDER BY label"
+        return [label for (label,) in self._db.sql(sql).fetchall()]
+
     def near_in_training(self) -> pa.Table:
         """Schema ``NEAR_CONTENTS``: the pairs of which samples are trained on: what must share a fold."""
         trained = "SELECT content FROM samples WHERE split = 'train'"

@@ -53,6 +53,9 @@ def _near_lines(copies: dict[str, Any], apart: int) -> list[str]:
     if copies["left_out"]:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in copies["left_out"].items())
         lines.append(f"{sum(copies['left_out'].values()):,} training samples left out by copies.remove: {reasons}")
+    if emptied := copies.get("emptied"):
+        count = f"{len(emptied):,} label has" if len(emptied) == 1 else f"{len(emptied):,} labels have"
+        lines.append(f"{count} no training sample left, for all were copies: {_some(emptied)}")
     if copies["skipped"]:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in copies["skipped"].items())
         lines.append(f"not compared, to find near copies: {reasons}")

@@ -112,6 +112,19 @@ def test_leaks_leave_the_training_copy_out_and_the_test_stays(tmp_path):
     assert len(load(found.run, kept, "train").ids) == kept.facts["splits"]["train"]
 
 
+def test_a_label_of_which_nothing_is_left_is_told(tmp_path):
+    run, samples = texts(
+        tmp_path,
+        [
+            (f"{i}{split}", words(i) + mark, "c", split)
+            for i in (1, 2)
+            for split, mark in (("train", ""), ("test", "!"))
+        ],
+    )
+    assert "emptied" not in Found(run, samples).facts
+    assert Found(run, samples, remove="leaks").facts["emptied"] == ["c"]
+
+
 def test_train_keeps_one_of_several_copies_under_each_label(tmp_path):
     found = Found(*texts(tmp_path, ROWS), remove="train")
     kept = leave_out_copies.fn(found.run, found.samples, found.artefact)

@@ -57,6 +57,7 @@ def test_a_summary_counts_what_was_found_what_was_left_out_and_what_could_not_be
         "contradictions": 7,
         "leaks": {"exact": 5, "near": 40},
         "left_out": {"near copy of a test sample": 3, "exact copy of a test sample": 1},
+        "emptied": ["emu"],
         "skipped": {"pictures of one colour": 2},
     }
     assert copy_lines(facts, copies, apart=6) == [
@@ -64,5 +65,6 @@ def test_a_summary_counts_what_was_found_what_was_left_out_and_what_could_not_be
         "7 samples have a near copy under another label: look at these first (view contradictions)",
         "6 pairs of near copies share no fold: a crowd of them, or a base, holds them apart",
         "4 training samples left out by copies.remove: near copy of a test sample 3, exact copy of a test sample 1",
+        "1 label has no training sample left, for all were copies: emu",
         "not compared, to find near copies: pictures of one colour 2",
     ]
