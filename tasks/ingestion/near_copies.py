@@ -26,7 +26,8 @@ from tasks.kernels.near_pairs import Pairs, near_vectors, pairs_of
 
 # What is near of features: copies of a picture in another size or quality have .99 and more, other pictures less.
 _COSINE = 0.99
-_ROWS = 1024
+# Rows read at a time: encoded pictures are large.
+_ROWS = 256
 
 
 class NearContents(NamedTuple):

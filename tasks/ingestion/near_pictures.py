@@ -36,6 +36,8 @@ _APART, _APART_COLOUR = 0.3, 12.0
 _APART_LINES, _GROUND_SHARE, _GROUND_LEVELS = 0.1, 1 / 3, 4
 # Pictures that are opened, and pairs that are compared, at a time.
 _PICTURES, _PAIRS = 256, 1 << 14
+# Of which so many are in memory with all of their pixels.
+_THREADS = 4
 
 
 @dataclass
@@ -55,7 +57,7 @@ class Prints:
 def prints_of(pictures: Iterable[tuple[int, bytes | np.ndarray]]) -> Prints:
     """The prints of (index, encoded picture or its pixels), read a few at a time and opened by several threads."""
     prints, stream = Prints(), iter(pictures)
-    with ThreadPoolExecutor() as threads:
+    with ThreadPoolExecutor(_THREADS) as threads:
         while block := list(islice(stream, _PICTURES)):
             indices = np.array([index for index, _ in block])
             small = list(threads.map(_small, (picture for _, picture in block)))
