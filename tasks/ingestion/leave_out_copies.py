@@ -5,9 +5,14 @@
 
 from __future__ import annotations
 
-from tasks.dataset.samples import sample_paths
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.step import step
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @step("leave out copies")
@@ -21,25 +26,35 @@ def leave_out_copies(run: Run, samples: Artefact, copies: Artefact) -> Artefact:
         samples: as ingested.
         copies: what find_copies left, ``left_out.parquet`` of it.
     """
-    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     (path,) = run.paths(copies, "left_out.parquet")
     gone = pq.read_table(path, columns=["sample_id"])["sample_id"].combine_chunks()
-    count = 0
+    splits = dict(samples.facts["splits"])
     with run.draft("samples") as draft:
-        paths = dict(
-            zip((f for f in samples.files if f.name.startswith("samples/")), sample_paths(run, samples), strict=True)
-        )
         for file in samples.files:
-            if file.name.startswith("samples/train"):
-                table = pq.read_table(paths[file])
-                kept = table.filter(pc.invert(pc.is_in(table["sample_id"], value_set=gone)))
-                if kept.num_rows < table.num_rows:
-                    count += table.num_rows - kept.num_rows
-                    target = draft.path(file.name, kept.num_rows)
-                    pq.write_table(kept, target, compression="zstd", row_group_size=4096)
-                    continue
-            draft.adopt(file, run.path(samples, file))
-        splits = samples.facts["splits"] | {"train": samples.facts["splits"]["train"] - count}
+            source = run.path(samples, file)
+            count = _count_among(source, gone) if file.name.startswith("samples/train-") else 0
+            if count:
+                _write_without(source, gone, draft.path(file.name, file.rows - count))
+                splits["train"] -= count
+            else:
+                draft.adopt(file, source)
         return draft.commit(**(samples.facts | {"splits": splits}))
+
+
+def _count_among(source: Path, ids: pa.Array) -> int:
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    return pc.sum(pc.is_in(pq.read_table(source, columns=["sample_id"])["sample_id"], value_set=ids)).as_py() or 0
+
+
+def _write_without(source: Path, gone: pa.Array, target: Path) -> None:
+    """Write the rows that stay, a few at a time: pictures are large."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(source) as file, pq.ParquetWriter(target, file.schema_arrow, compression="zstd") as sink:
+        for batch in file.iter_batches(batch_size=4096):
+            sink.write_batch(batch.filter(pc.invert(pc.is_in(batch["sample_id"], value_set=gone))))
