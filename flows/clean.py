@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.cross_fitting import cross_fit, deal, views_of
+from flows.cross_fitting import cross_fit, deal
+from flows.sample_views import read_samples, views_of
 from tasks import steps
 from tasks.config import CleanConfig
 from tasks.dataset.samples import check_splits, split_of
@@ -27,10 +28,11 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
     run = Run.start(config.lake, name, config.memory_gib)
     with run, DatasetLock(run, name) as lock, workers(config.runner) as pool:
         history = history_of(run, config.store, name)
-        samples = steps.ingest(run, reader, config.ingestion, payload_of_base(run, config.base, name))
+        source = read_samples(run, config, payload_of_base(run, config.base, name))
+        samples, copies = source.samples, source.copies
         check_splits(samples, config.splits)
         base = base_for(run, config.base, name, samples, config.folds, recipe, config.drift)
-        views = views_of(run, config, samples)
+        views = views_of(run, config, source)
         network, folds, votes = deal(run, config, views, base)
         crossfit = cross_fit(run, pool, config, views, (folds, votes), base, recipe, config.effective_canaries)
         checkpoints = crossfit.checkpoints
@@ -49,12 +51,14 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
         drift = steps.drift(run, folds, scores, flags, config.drift) if base.facts["run"] else None
         arms, seeds = map(each, config.verification.pairs(flags.facts["flagged"]))
         trials = pool.map(steps.retrain, run, heldout, flags, arms, seeds, recipe).result()
-        metrics = steps.verify(run, samples, scores, flags, audit, trials, config.verification)
+        metrics = steps.verify(run, samples, scores, flags, audit, trials, config.verification, copies)
         stages = artefact_list(
-            samples, network, crossfit.stages, audit, scores, search.rounds[-1:], flags, drift, trials, metrics
+            samples, copies, network, crossfit.stages, audit, scores, search.rounds[-1:], flags, drift, trials, metrics
         )
         record = steps.record(run, name, config.yaml(), stages)
-        version = steps.publish(run, record, history, samples, checkpoints, scores, flags, metrics, reader)
+        version = steps.publish(
+            run, record, history, source.ingested, checkpoints, scores, flags, metrics, reader, copies
+        )
         promotion = steps.promote(run, history, version, metrics)
         steps.index(run, record)
         return steps.report(run, record, history, version, promotion, [*stages, version])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.cross_fitting import cross_fit, deal, views_of
+from flows.cross_fitting import cross_fit, deal
+from flows.sample_views import read_samples, views_of
 from tasks import steps
 from tasks.config import CompareConfig
 from tasks.evaluation.truth import need_truth
@@ -21,11 +22,11 @@ def compare(config: CompareConfig = CompareConfig()) -> str:  # noqa: B008  froz
         config: What to compare on what; every field is described in the form.
     """
     with Run.start(config.lake, config.name, config.memory_gib) as run, workers(config.runner) as pool:
-        samples, base = steps.ingest(run, config.reader.component, config.ingestion), reference(run, None)
-        need_truth(run, samples)
-        views = views_of(run, config, samples)
+        source, base = read_samples(run, config), reference(run, None)
+        need_truth(run, source.samples)
+        views = views_of(run, config, source)
         network, folds, votes = deal(run, config, views, base)
-        stages, measures = [samples, network, folds, votes], []
+        stages, measures = [source.samples, source.copies, network, folds, votes], []
         for recipe, canaries in config.repetitions:
             crossfit = cross_fit(run, pool, config, views, (folds, votes), base, recipe, canaries)
             scores = steps.score(run, crossfit, config.detector_components)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from flows.sample_views import Views
 from tasks.config import EvidenceConfig
-from tasks.core.errors import BadConfig
-from tasks.dataset.payload import payload_of
 from tasks.dataset.samples import observed_shards, split_of
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.schemas import SPLITS
@@ -14,52 +11,17 @@ from tasks.pipeline.workers import Workers, each
 from tasks.planning.canaries import Canaries
 from tasks.planning.plan import Plan
 from tasks.scoring.crossfit import CrossFit
-from tasks.steps import collect_opinions, encode, extract, follow, make_folds, plant, probe, train, vote
+from tasks.steps import collect_opinions, extract, follow, make_folds, plant, probe, train, vote
 from tasks.training.recipe import Recipe
-
-
-class Views(NamedTuple):
-    """The samples as a run's steps see them."""
-
-    samples: Artefact
-    """As they were ingested: what is recorded, reviewed and published."""
-    inputs: Artefact
-    """As networks receive them: the vectors of a frozen encoder, where the model is one."""
-    compared: Artefact
-    """As neighbours are looked for."""
-
-
-def views_of(run: Run, config: EvidenceConfig, samples: Artefact) -> Views:
-    """The samples as they are; with an encoder, also as it sees them.
-
-    Raises:
-        BadConfig: neighbours are to be looked for in an encoder's space, and the model is none.
-    """
-    model, space = config.model.component, config.neighbours.space
-    encoder = model.frozen_encoder(payload_of(samples))
-    if encoder is None and space == "encoder":
-        raise BadConfig(
-            where="option neighbours.space",
-            expected="auto or inputs, for the model has no pretrained encoder",
-            got="encoder",
-            do="Name one by --model.kind encoder --model.weights FOLDER, or leave --neighbours.space away.",
-        )
-    if encoder is None or (space == "inputs" and not model.is_frozen):
-        return Views(samples, split_of(samples, *SPLITS), split_of(samples, *SPLITS))
-    features = encode(run, samples, encoder, config.training.device)
-    inputs, compared = (features if model.is_frozen else samples), (samples if space == "inputs" else features)
-    return Views(samples, split_of(inputs, *SPLITS), split_of(compared, *SPLITS))
 
 
 def deal(run: Run, config: EvidenceConfig, views: Views, base: Artefact) -> tuple[Artefact, Artefact, Artefact]:
     """Refuse a network that cannot serve, before any time is spent; then the folds, and the neighbours' votes."""
     network = probe(run, split_of(views.inputs), config.model.component, config.gradient.component)
-    folds = make_folds(run, split_of(views.samples, "train"), config.folds, base)
-    return (
-        network,
-        folds,
-        vote(run, split_of(views.compared, "train"), config.neighbours, config.training.device, folds),
-    )
+    near = views.copies.subset(("near_contents",))
+    folds = make_folds(run, split_of(views.samples, "train"), config.folds, base, near)
+    votes = vote(run, split_of(views.compared, "train"), config.neighbours, config.training.device, folds)
+    return network, folds, votes
 
 
 def cross_fit(

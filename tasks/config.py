@@ -17,6 +17,7 @@ from tasks.decision.flagging import Flagging
 from tasks.decision.review_sheet import Review
 from tasks.decision.serving import unfit_names, with_serving_defaults
 from tasks.gradients.kinds import GradientChoice
+from tasks.ingestion.copies import Copies
 from tasks.ingestion.opinions import OpinionFiles
 from tasks.ingestion.readers import ReaderChoice
 from tasks.ingestion.two_passes import Ingestion
@@ -36,8 +37,6 @@ _DEFAULT_DETECTORS = (
     "confidence_weighted_entropy", "l2", "l1", "iforest", "gradient_tracing", "datainf", "lissa", "self_lissa",
     "dawid_skene", "sei", "random",
 )  # fmt: skip
-
-
 _NAME = "[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
 
 
@@ -55,6 +54,7 @@ class EvidenceConfig(Form):
     lake: Path = Field(default=Path("data"), description="Folder that holds runs, versions and the catalogue.")
     reader: ReaderChoice = Field(default=ReaderChoice(), description="Where the samples come from.")
     ingestion: Ingestion = Field(default=Ingestion(), description="How samples are checked and laid out.")
+    copies: Copies = Field(default=Copies(), description="What becomes of samples with equal inputs.")
     neighbours: Neighbours = Field(
         default=Neighbours(), description="Whose labels are asked when a sample's own is doubted."
     )

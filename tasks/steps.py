@@ -1,8 +1,8 @@
 """Every Prefect task, in the data's way: the table of contents, and what a flow imports.
 
-    ingest (→ encode) → probe → make_folds → vote (→ collect_opinions) → plant → train → extract →
-    audit_heldout_labels → score → flag (→ retrain → halve, for each of several budgets) → review → drift → retrain →
-    verify → record → publish → promote → index → report
+    ingest → find_copies (→ leave_out_copies) (→ encode) → probe → make_folds → vote (→ collect_opinions) → plant →
+    train → extract → audit_heldout_labels → score → flag (→ retrain → halve, for each of several budgets) → review →
+    drift → retrain → verify → record → publish → promote → index → report
 
 and, where detectors are compared, after score:
 
@@ -27,7 +27,9 @@ from tasks.gradients.extract import extract
 from tasks.gradients.probe import probe
 from tasks.ingestion.collect_opinions import collect_opinions
 from tasks.ingestion.encode import encode
+from tasks.ingestion.find_copies import find_copies
 from tasks.ingestion.ingest import ingest
+from tasks.ingestion.leave_out_copies import leave_out_copies
 from tasks.pipeline.record import record
 from tasks.planning.make_folds import make_folds
 from tasks.planning.plant import plant
@@ -53,11 +55,13 @@ __all__ = [
     "drift",
     "encode",
     "extract",
+    "find_copies",
     "flag",
     "follow",
     "halve",
     "index",
     "ingest",
+    "leave_out_copies",
     "make_folds",
     "measure",
     "plant",

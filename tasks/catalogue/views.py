@@ -119,7 +119,7 @@ def _of_runs(lake: Path) -> Iterable[str]:
         "samples": ("samples/*.parquet", SAMPLES, "*"),
         "rejects": ("rejects.parquet", REJECTS, "*"),
         "columns": ("columns.parquet", COLUMNS, "*"),
-        "copies": ("copies.parquet", COPIES, "*"),
+        "copies": ("*copies.parquet", COPIES, "*"),
         "gradients": ("gradients/*.parquet", GRADIENTS, f"*, {_SHARD} AS shard"),
         "opinions": ("opinions.parquet", OPINIONS, "*"),
         "scores": ("scores.parquet", scores, "*"),
@@ -142,11 +142,12 @@ def _of_runs(lake: Path) -> Iterable[str]:
             CREATE VIEW latest.{view} AS
                 SELECT * FROM main.{view} WHERE run_id IN (SELECT run_id FROM main.runs WHERE latest);
         """
-    # Repeats of a combination of values bear other labels by nature.
+    # Repeats of a combination of values bear other labels by nature. Equal inputs contradict most surely.
     for schema in ("main", "latest"):
         yield f"""
             CREATE VIEW {schema}.contradictions AS
-                SELECT * FROM {schema}.copies WHERE label <> other_label AND kind <> 'repeat';
+                SELECT * FROM {schema}.copies WHERE label <> other_label AND kind <> 'repeat'
+                ORDER BY kind, distance, sample_id, other_id;
         """
 
 

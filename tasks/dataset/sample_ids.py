@@ -13,6 +13,9 @@ import pyarrow.compute as pc
 
 from tasks.dataset.payload import column_values
 
+CONTENT_LETTERS = 32
+"""Of a content hash, with which the ids of all its copies begin."""
+
 
 def content_hashes(columns: list[pa.Array]) -> list[str]:
     """A sample's identity: BLAKE2b-128 of its inputs' bytes, in hex.
@@ -106,6 +109,49 @@ def inseparable(ids: list[str], groups: list[str | None], *, are_repeats: bool =
     smallest = np.full(nodes, nodes)
     np.minimum.at(smallest, component[: len(contents)], np.arange(len(contents)))
     return smallest[component[content]]
+
+
+def join_near(
+    units: np.ndarray,
+    ids: list[str],
+    near: pa.Table,
+    most: int,
+    folds: np.ndarray | None = None,
+) -> tuple[np.ndarray, int]:
+    """Units, of which those with nearly equal members are one.
+
+    Near is no bridge: what is near to something near may be another thing. Units that would become too large together
+    stay as they were, and so do those that a base has in several folds.
+
+    Args:
+        units: of n samples, see ``inseparable``.
+        ids: of the samples.
+        near: ``content`` and ``other`` of pairs of content hashes; of a hash that no sample has nothing follows.
+        most: samples that a joined unit may have.
+        folds: of the samples in a base, −1 of those that are new; None without one.
+
+    Returns:
+        (for each sample the smallest unit it is joined with, pairs of units that stay apart).
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    names, unit = np.unique(units, return_inverse=True)
+    contents = pc.utf8_slice_codeunits(pa.array(ids, pa.string()), 0, CONTENT_LETTERS)
+    ends = [pc.index_in(near[column].combine_chunks(), value_set=contents) for column in ("content", "other")]
+    both = pc.and_(pc.is_valid(ends[0]), pc.is_valid(ends[1]))
+    a, b = (unit[end.filter(both).to_numpy()] for end in ends)
+    edges = coo_array((np.ones(len(a)), (a, b)), shape=(len(names), len(names)))
+    component = connected_components(edges, directed=False)[1]
+    joins = np.bincount(component[unit], minlength=len(names)) <= most
+    if folds is not None:
+        in_base = folds >= 0
+        fold_pairs = np.unique(np.stack([component[unit[in_base]], folds[in_base].astype(np.int64)]), axis=1)
+        joins &= np.bincount(fold_pairs[0], minlength=len(names)) <= 1
+    smallest = np.full(len(names), len(names))
+    np.minimum.at(smallest, component, np.arange(len(names)))
+    joined = np.where(joins[component], smallest[component], np.arange(len(names)))
+    return names[joined[unit]], int(((a != b) & ~joins[component[a]]).sum())
 
 
 def uniforms(ids: list[str], seed: int, purpose: bytes = b"") -> tuple[np.ndarray, np.ndarray]:

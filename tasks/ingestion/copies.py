@@ -6,18 +6,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import Field
 
+from tasks.core.plugins import Component
 from tasks.core.sql import literal
+from tasks.dataset.sample_ids import CONTENT_LETTERS
+from tasks.pipeline.schemas import SAMPLES
 
 COPIES = pa.schema(
     [
         pa.field("sample_id", pa.string(), nullable=False),
         pa.field("other_id", pa.string(), nullable=False),
-        # exact: the same inputs. repeat: the same, in a table of few combinations of values.
+        # exact: the same inputs. repeat: the same, in a table of few combinations of values. near: nearly the same.
         pa.field("kind", pa.string(), nullable=False),
         pa.field("distance", pa.float64(), nullable=False),
         pa.field("split", pa.string(), nullable=False),
@@ -27,8 +32,45 @@ COPIES = pa.schema(
     ]
 )
 
-# Letters of a content hash, with which the ids of all its copies begin.
-_CONTENT = 32
+# Different content hashes of inputs that are nearly equal, each pair once.
+NEAR_CONTENTS = pa.schema(
+    [
+        pa.field("content", pa.string(), nullable=False),
+        pa.field("other", pa.string(), nullable=False),
+        pa.field("distance", pa.float64(), nullable=False),
+    ]
+)
+
+# Samples that have a copy on the other side of the border between training and what is held out.
+LEAKS = pa.schema(
+    [COPIES.field(name) for name in ("sample_id", "other_id", "kind", "distance", "split", "other_split")]
+)
+
+# Training samples that are left out for a copy, as a decision says it.
+LEFT_OUT = pa.schema(
+    [
+        *(COPIES.field(name) for name in ("sample_id", "other_id", "kind", "distance", "split")),
+        *(SAMPLES.field(name) for name in ("label", "source", "row", "source_id")),
+        pa.field("reason", pa.string(), nullable=False),
+    ]
+)
+
+
+class Copies(Component):
+    """Which copies are looked for, and what becomes of them."""
+
+    near: bool = Field(
+        default=True,
+        description="Look for near copies too: pictures in another format, size or quality, texts with other marks or "
+        "a few other words. They share a fold, as equal ones do.",
+    )
+    remove: Literal["none", "leaks", "train"] = Field(
+        default="none",
+        description="Copies that are left out, by decision: none; leaks, the training copies of held-out samples; "
+        "train, these and all but one of the training copies under one label.",
+    )
+
+
 # Of each content the first sample of its first label, and that of its second: every sample but the first is beside one
 # of the two, and beside one of another label where there is one. Pairs are as many as samples, not as their square.
 _PAIRS = """
@@ -70,5 +112,5 @@ def copies_of(files: list[Path], *, are_repeats: bool) -> pa.Table:
 def contradictions_of(copies: pa.Table) -> dict[str, int]:
     """How many samples have inputs that bear another label elsewhere, and how many different inputs that is true of."""
     differ = copies.filter(pc.not_equal(copies["label"], copies["other_label"]))
-    contents = pc.utf8_slice_codeunits(differ["sample_id"], 0, _CONTENT)
+    contents = pc.utf8_slice_codeunits(differ["sample_id"], 0, CONTENT_LETTERS)
     return {"samples": differ.num_rows, "contents": len(pc.unique(contents))}

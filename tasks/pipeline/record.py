@@ -13,7 +13,8 @@ from tasks.pipeline.stored_names import inside
 
 # Stages a run has one of; their facts make its summary.
 _SUMMARY_STAGES = (
-    "samples", "network", "folds", "opinions", "scores", "examination", "search", "flags", "drift", "metrics",
+    "samples", "copies", "network", "folds", "opinions", "scores", "examination", "search", "flags", "drift",
+    "metrics",
 )  # fmt: skip
 
 

@@ -182,7 +182,7 @@ PREDICTIONS = pa.schema(
     ]
 )
 
-# Of every arm under every seed; by is "all", "trusted" (the test split without its own suspects), "class" or "group".
+# Of every arm under every seed; by is "all", "trusted" (no suspect label), "unseen" (no copy), "class" or "group".
 METRICS = pa.schema(
     [
         pa.field("arm", pa.string(), nullable=False),

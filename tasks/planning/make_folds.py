@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tasks.core.errors import BadConfig, BadInput
 from tasks.dataset.samples import known_folds, table_of
 from tasks.dataset.targets import target_of
+from tasks.ingestion.copies import NEAR_CONTENTS
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.recorded_run import networks_of, stages_of
 from tasks.pipeline.schemas import FOLDS
@@ -21,10 +22,19 @@ if TYPE_CHECKING:
 
 
 @step("make {folds} folds")
-def make_folds(run: Run, samples: Artefact, folds: int, base: Artefact) -> Artefact:
+def make_folds(run: Run, samples: Artefact, folds: int, base: Artefact, near: Artefact | None = None) -> Artefact:
     """Assign folds to the training samples, stratified by label; duplicates and groups stay together, repeats do not.
 
-    With a base, its samples keep their folds and new ones are dealt among them: no model of the base has seen those.
+    Near copies stay together too, unless a crowd of them would fill half a fold, or a base has them in several; the
+    fact ``apart`` counts such pairs. With a base, its samples keep their folds and new ones are dealt among them: no
+    model of the base has seen those.
+
+    Args:
+        run: whose lake.
+        samples: the training samples.
+        folds: how many.
+        base: an earlier run to build upon, or none.
+        near: ``near_contents.parquet`` of what find_copies left; None where nobody looked.
 
     Raises:
         BadInput: other classes or inputs than the base's, or groups that now join several of its folds.
@@ -35,12 +45,14 @@ def make_folds(run: Run, samples: Artefact, folds: int, base: Artefact) -> Artef
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    from tasks.dataset.sample_ids import inseparable, uniforms
+    from tasks.dataset.sample_ids import inseparable, join_near, uniforms
     from tasks.kernels.folds import assign_folds, extend_folds
 
     table = table_of(run, samples, ["sample_id", "label", "group"])
     ids = table["sample_id"].to_pylist()
     are_repeats = "repeats" in samples.facts
+    pairs = pq.read_table(run.path(near)) if near else NEAR_CONTENTS.empty_table()
+    most = len(ids) // (2 * folds)
     units = inseparable(ids, table["group"].to_pylist(), are_repeats=are_repeats)
     distinct = len(np.unique(units))
     if folds > distinct:
@@ -65,15 +77,23 @@ def make_folds(run: Run, samples: Artefact, folds: int, base: Artefact) -> Artef
         units = inseparable(every, groups, are_repeats=are_repeats)
         base_folds = known_folds(run, earlier[0], np.array(every, dtype=object))
         _check_units(units, base_folds)
+        units, apart = join_near(units, every, pairs, most, base_folds)
         fold = extend_folds(units, base_folds, *uniforms(every, 0), folds)[: len(ids)]
     else:
+        units, apart = join_near(units, ids, pairs, most)
         fold = assign_folds(units, target_of(samples).strata(table["label"]), folds)
     with run.draft("folds") as draft:
         new = _new(run, base, table) if earlier else np.zeros(len(ids), bool)
         out = pa.table([pa.array(ids, pa.string()), pa.array(fold, pa.int16()), pa.array(new)], schema=FOLDS)
         pq.write_table(out, draft.path("folds.parquet", out.num_rows), compression="zstd")
         dimensions_for = earlier[0].facts["samples"] if earlier else len(ids)
-        return draft.commit(folds=folds, samples=dimensions_for, new=int(new.sum()), networks_of=networks_of(run, base))
+        return draft.commit(
+            folds=folds,
+            samples=dimensions_for,
+            new=int(new.sum()),
+            networks_of=networks_of(run, base),
+            **({"apart": apart} if apart else {}),
+        )
 
 
 def _new(run: Run, base: Artefact, table: pa.Table) -> np.ndarray:

@@ -38,10 +38,17 @@ class ArmResults:
         examination: which of the test labels are suspect themselves.
         predictions: what retrain left, one artefact an arm and a seed; only untouched if nothing is flagged.
         arms: that are put to the test.
+        leaks: schema ``LEAKS``; of what was left out of training nothing is said there any more.
     """
 
     def __init__(
-        self, run: Run, samples: Artefact, examination: Artefact, predictions: list[Artefact], arms: tuple[Arm, ...]
+        self,
+        run: Run,
+        samples: Artefact,
+        examination: Artefact,
+        predictions: list[Artefact],
+        arms: tuple[Arm, ...],
+        leaks: pa.Table,
     ) -> None:
         self._tables = {
             (artefact.facts["arm"], artefact.facts["seed"]): pq.read_table(run.path(artefact)).sort_by("sample_id")
@@ -64,6 +71,9 @@ class ArmResults:
         suspects = pq.read_table(run.path(examination), columns=["sample_id", "suspect"])
         suspects = suspects.filter(suspects["suspect"])["sample_id"].combine_chunks()
         self.suspect = pc.is_in(self.ids, value_set=suspects).to_numpy(zero_copy_only=False)
+        self.is_seen = pc.is_in(self.ids, value_set=leaks["sample_id"].combine_chunks()).to_numpy(zero_copy_only=False)
+        kinds = leaks.filter(pc.is_in(leaks["sample_id"], value_set=self.ids))["kind"].to_pylist()
+        self.seen = {kind: kinds.count(kind) for kind in sorted(set(kinds))}
         thin = [pq.read_table(path, columns=["sample_id", "group"]) for path in sample_paths(run, samples, "test")]
         self._groups = pa.concat_tables(thin)
 
@@ -83,10 +93,11 @@ class ArmResults:
             outcomes.append(table.append_column("credit", pa.array(right.astype(float))))
             if self.target.kind != "class":
                 continue  # how sure one is of a number, or of each label of a set, is no probability of being right
-            for by, rows in (("all", slice(None)), ("trusted", ~self.suspect)):
+            for by, rows in (("all", slice(None)), ("trusted", ~self.suspect), ("unseen", ~self.is_seen)):
                 error = calibration_error(confidence[rows], right[rows])
                 calibration.append({"arm": arm, "seed": seed, "by": by, "calibration_error": error})
-        members = self._groups.join(pa.table([self.ids, pa.array(self.suspect)], ["sample_id", "suspect"]), "sample_id")
+        marks = [self.ids, pa.array(self.suspect), pa.array(self.is_seen)]
+        members = self._groups.join(pa.table(marks, ["sample_id", "suspect", "is_seen"]), "sample_id")
         with duckdb.connect() as db:
             db.register("predictions", pa.concat_tables(outcomes))
             db.register("members", members)
@@ -123,13 +134,13 @@ class ArmResults:
             for (by, name), of in means.items()
         ]
 
-    def trusted(self, metrics: pa.Table, arm: Arm) -> dict[str, Any] | None:
-        """Figures without the suspect test samples; None where none is suspect, or all are."""
-        if not self.suspect.any() or self.suspect.all():
+    def figures_without(self, rows: np.ndarray, by: str, metrics: pa.Table, arm: Arm) -> dict[str, Any] | None:
+        """Figures without some test samples, which the metrics have as ``by``; None where these are none, or all."""
+        if not rows.any() or rows.all():
             return None
-        gains = self.gains(arm, ~self.suspect)
+        gains = self.gains(arm, ~rows)
         return {
-            "tested_on": int((~self.suspect).sum()),
-            "accuracy": self.means(metrics, "accuracy", "trusted"),
+            "tested_on": int((~rows).sum()),
+            "accuracy": self.means(metrics, "accuracy", by),
             "gains": {control: gain.model_dump(mode="json") for control, gain in gains.items()},
         }

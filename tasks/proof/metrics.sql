@@ -1,16 +1,18 @@
 -- verify: held-out predictions of every arm and seed → one row for all samples, for all that are not suspect themselves,
--- for each class and for each group.
--- Tables: predictions (arm, seed, trained_on, sample_id, class, credit), members (sample_id, "group", suspect),
+-- for all that have no copy in training (where some have), for each class and for each group.
+-- Tables: predictions (arm, seed, trained_on, sample_id, class, credit), members (sample_id, "group", suspect, is_seen),
 --         calibration (arm, seed, "by", calibration_error).
 
 WITH known AS (
-    SELECT arm, seed, trained_on, class, "group", suspect, credit
+    SELECT arm, seed, trained_on, class, "group", suspect, is_seen, credit
     FROM predictions LEFT JOIN members USING (sample_id)
 ),
 parts AS (
     SELECT 'all' AS "by", '' AS name, * FROM known
     UNION ALL
     SELECT 'trusted', '', * FROM known WHERE NOT coalesce(suspect, false)
+    UNION ALL
+    SELECT 'unseen', '', * FROM known WHERE NOT is_seen AND (SELECT bool_or(is_seen) FROM known)
     UNION ALL
     SELECT 'class', class, * FROM known
     UNION ALL

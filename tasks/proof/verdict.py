@@ -190,6 +190,7 @@ def verdict_lines(facts: dict[str, Any]) -> list[str]:
         *_change_lines(facts["changes"]),
         f"means of {_seeds(facts['seeds'])} on {facts['tested_on']:,} test samples",
         *_suspects(facts),
+        *_seen(facts, arm),
         f"verdict: {verdict['word']}: {verdict['sentence']}",
     ]
     gate = "promoted to current" if verdict["promote"] else "stays a candidate"
@@ -222,3 +223,20 @@ def _suspects(facts: dict[str, Any]) -> list[str]:
         return [line]
     gains = "; ".join(f"against {control} {_format_gain(gain)}" for control, gain in trusted["gains"].items())
     return [f"{line}; without them: {gains}"]
+
+
+def _seen(facts: dict[str, Any], arm: str) -> list[str]:
+    """Test samples that training knows by a copy: what a network answers of these is memory."""
+    kinds, unseen = facts.get("seen"), facts.get("unseen")
+    if not kinds:
+        return []
+    count = f"{sum(kinds.values()):,} of {facts['tested_on']:,} test samples have a copy in training"
+    line = f"{count} ({', '.join(f'{kind} {n:,}' for kind, n in kinds.items())}; copies.remove leaks)"
+    if unseen is None:
+        return [line]
+    names = {"untouched": "before", arm: "after", "random": "as many removed at random"}
+    figures = ", ".join(
+        f"{name} {unseen['accuracy'][of]:.2%}" for of, name in names.items() if of in unseen["accuracy"]
+    )
+    gains = "; ".join(f"against {control} {_format_gain(gain)}" for control, gain in unseen["gains"].items())
+    return [f"{line}; without them: {figures}; {gains}"]

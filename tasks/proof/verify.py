@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tasks.ingestion.copies import LEAKS
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.step import step
 from tasks.proof.arms import TREATMENTS, Verification
@@ -21,21 +22,26 @@ def verify(
     examination: Artefact,
     arms: list[Artefact],
     verification: Verification,
+    copies: Artefact | None = None,
 ) -> Artefact:
     """Accuracy of every arm and seed → ``metrics.parquet``; paired differences and a verdict in the facts.
 
     Facts: ``figure`` (what accuracy is called of such labels), ``accuracy`` and ``calibration`` (means by arm),
     ``gains`` (by treated arm that was trained, and control: mean, low, high, the two intervals and a word),
     ``changes`` (classes and groups that change most), ``verdict``, ``suspects`` (held-out labels that are suspect
-    themselves), ``trusted`` (figures without these; None where there are none, or nothing else), ``detection`` (by
-    detector; empty without known clean labels).
+    themselves), ``trusted`` (figures without these; None where there are none, or nothing else), ``seen`` (test samples
+    with a copy in training, by kind), ``unseen`` (figures without these; None as above), ``detection`` (by detector;
+    empty without known clean labels).
+
+    ``copies`` is what find_copies left, ``leaks.parquet`` of it; None where nobody looked.
     """
     import pyarrow.parquet as pq
 
     from tasks.proof.arm_results import ArmResults
     from tasks.proof.verdict import most_changed, verdict_of
 
-    trials = ArmResults(run, samples, examination, arms, verification.arms)
+    leaks = pq.read_table(run.paths(copies, "leaks.parquet")[0]) if copies else LEAKS.empty_table()
+    trials = ArmResults(run, samples, examination, arms, verification.arms, leaks)
     metrics, arm = trials.metrics(), verification.treatment
     gains = {each: trials.gains(each) for each in TREATMENTS if each in verification.arms}
     changes = trials.changes(metrics, arm)
@@ -57,7 +63,9 @@ def verify(
             seeds=trials.seeds,
             tested_on=len(trials.ids),
             suspects=int(trials.suspect.sum()),
-            trusted=trials.trusted(metrics, arm),
+            trusted=trials.figures_without(trials.suspect, "trusted", metrics, arm),
+            seen=trials.seen,
+            unseen=trials.figures_without(trials.is_seen, "unseen", metrics, arm),
             detection=_detection(run, samples, scores, flags),
         )
 

@@ -9,12 +9,18 @@ from typing import Any
 _NAMED = 5
 
 
-def copy_lines(facts: dict[str, Any]) -> list[str]:
+def copy_lines(facts: dict[str, Any], copies: dict[str, Any] | None = None, apart: int = 0) -> list[str]:
     """Copies, and samples whose inputs bear another label elsewhere.
 
     Args:
         facts: of the ingested samples.
+        copies: what find_copies found; None of a run that did not look.
+        apart: pairs of near copies that could not share a fold.
     """
+    return _equal_lines(facts) + (_near_lines(copies, apart) if copies else [])
+
+
+def _equal_lines(facts: dict[str, Any]) -> list[str]:
     duplicates, contradictions = facts["duplicates"], facts.get("contradictions", {"samples": 0, "contents": 0})
     if not duplicates:
         return []
@@ -31,6 +37,28 @@ def copy_lines(facts: dict[str, Any]) -> list[str]:
             f"{contradictions['samples']:,} samples have the inputs of another sample and another label "
             f"({contradictions['contents']:,} different inputs; view contradictions)"
         )
+    return lines
+
+
+def _near_lines(copies: dict[str, Any], apart: int) -> list[str]:
+    lines, near, leaks = [], copies["near"], copies["leaks"].get("near", 0)
+    if near["samples"]:
+        told = f"; {leaks:,} held-out samples have theirs in train" if leaks else ""
+        lines.append(f"{near['samples']:,} samples have near copies (view copies){told}")
+    if copies["contradictions"]:
+        told = "look at these first (view contradictions)"
+        lines.append(f"{copies['contradictions']:,} samples have a near copy under another label: {told}")
+    if apart:
+        lines.append(f"{apart:,} pairs of near copies share no fold: a crowd of them, or a base, holds them apart")
+    if copies["left_out"]:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in copies["left_out"].items())
+        lines.append(f"{sum(copies['left_out'].values()):,} training samples left out by copies.remove: {reasons}")
+    if emptied := copies.get("emptied"):
+        count = f"{len(emptied):,} label has" if len(emptied) == 1 else f"{len(emptied):,} labels have"
+        lines.append(f"{count} no training sample left, for all were copies: {_some(emptied)}")
+    if copies["skipped"]:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in copies["skipped"].items())
+        lines.append(f"not compared, to find near copies: {reasons}")
     return lines
 
 

@@ -111,7 +111,7 @@ class Summary:
             length = payload["shape"][-1]
             cut = f"{facts['cut']:,} texts are longer than {length} tokens and were cut"
             lines.append(f"{cut} (reader.tokens.max-length)")
-        lines += copy_lines(facts)
+        lines += copy_lines(facts, self.facts.get("copies"), self.facts.get("folds", {}).get("apart", 0))
         lines += label_lines(facts)
         if facts["planted"]:
             lines.append(f"{facts['planted']:,} training labels flipped on purpose, to measure detection")

@@ -30,6 +30,8 @@ Remedy = Literal["remove", "relabel"]
 MEMBERS = ("sample_id", "split", "label")
 THIN = ["sample_id", "label", "source", "row", "source_id", "split"]
 """What ``decide`` needs of the samples."""
+COPIES_RULE = "copies.remove"
+"""The rule by which copies are left out."""
 # Rows in memory at a time.
 _ROWS = 4096
 
@@ -52,6 +54,24 @@ def decide(flags: pa.Table, samples: pa.Table, scores: pa.Table, remedy: Remedy,
             db.register(name, table)
         decisions = db.sql(query("versions/decisions"), params={"remedy": remedy, "rule": rule}).to_arrow_table()
     return decisions.cast(DECISIONS)
+
+
+def decide_left_out(left_out: pa.Table) -> pa.Table:
+    """Decisions about copies that a run left out before it trained anything.
+
+    Args:
+        left_out: schema ``LEFT_OUT``.
+
+    Returns:
+        Schema ``DECISIONS``, without rank: no detector has seen them.
+    """
+    n = left_out.num_rows
+    constants = {"decision": "remove", "rule": COPIES_RULE, "decided_by": "rule"}
+    columns = {"old_label": left_out["label"]} | {name: pa.array([value] * n) for name, value in constants.items()}
+    for name in ("sample_id", "reason", "source", "row", "source_id", "split"):
+        columns[name] = left_out[name]
+    arrays = [columns.get(field.name, pa.nulls(n, field.type)) for field in DECISIONS]
+    return pa.table(arrays, names=DECISIONS.names).cast(DECISIONS)
 
 
 class DecisionFilter:

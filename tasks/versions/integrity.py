@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
@@ -22,9 +23,12 @@ from tasks.pipeline.durable_files import sha256_of
 from tasks.pipeline.recorded_run import RUN_FILE, RecordedRun
 from tasks.pipeline.schemas import FLAGS
 from tasks.pipeline.stored_names import inside, is_name
-from tasks.versions.contents import THIN, Rows, decide, members_digest, rows_of
+from tasks.versions.contents import COPIES_RULE, THIN, Rows, decide, decide_left_out, members_digest, rows_of
 from tasks.versions.history import History
 from tasks.versions.manifest import Manifest
+
+# What of a decision follows from flags and copies.
+_DECIDED = ["sample_id", "decision", "new_label"]
 
 
 class Check(NamedTuple):
@@ -149,10 +153,17 @@ def _members(rows: Rows, manifest: Manifest) -> Iterator[Check]:
 def _decisions(rows: Rows, manifest: Manifest, lake: Path) -> Iterator[Check]:
     """Whether the run's flags still lead to what was decided by rule."""
     there = rows.decisions
+    is_copy = pc.equal(there["rule"], COPIES_RULE)
+    left_out, there = there.filter(is_copy), there.filter(pc.invert(is_copy))
     # What is wrong with the run's id has been said.
     if manifest.run_id is None or not is_name(manifest.run_id):
         return
     folder = inside(lake / "runs", manifest.run_id, single=True)
+    copies = folder / "left_out.parquet"
+    if left_out.num_rows and copies.is_file():
+        same = decide_left_out(pq.read_table(copies)).select(_DECIDED).equals(left_out.select(_DECIDED))
+        says = "follow" if same else "do not follow"
+        yield Check("copies", "ok" if same else "wrong", f"{left_out.num_rows:,} left out {says} from the run's copies")
     paths = [folder / "flags.parquet", folder / "scores.parquet", *sorted((folder / "samples").glob("*.parquet"))]
     if not there.num_rows or not all(path.is_file() for path in paths):
         return
@@ -162,7 +173,6 @@ def _decisions(rows: Rows, manifest: Manifest, lake: Path) -> Iterator[Check]:
     again = decide(
         pq.read_table(flags, columns=FLAGS.names), thin, pq.read_table(scores), manifest.remedy or "remove", rule
     )
-    columns = ["sample_id", "decision", "new_label"]
-    same = again.select(columns).equals(there.select(columns))
+    same = again.select(_DECIDED).equals(there.select(_DECIDED))
     says = "follow" if same else "do not follow"
     yield Check("decisions", "ok" if same else "wrong", f"{there.num_rows:,} by rule {says} from the run's flags")

@@ -20,17 +20,22 @@ def publish(
     flags: Artefact,
     metrics: Artefact,
     reader: Reader,
+    copies: Artefact | None = None,
 ) -> Artefact:
     """Commit the next version, unless the newest says just the same.
 
+    ``samples`` are the dataset as it came; the training copies that the run left out (``left_out.parquet`` of what
+    find_copies left) are removed from the version by decision, whatever else was decided.
+
     Not cached: what a store holds is asked of the store. Asked again, it writes nothing.
     """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     from tasks.dataset.samples import table_of
     from tasks.pipeline.provenance import code_version
     from tasks.pipeline.schemas import FLAGS
-    from tasks.versions.contents import THIN, decide
+    from tasks.versions.contents import THIN, decide, decide_left_out
     from tasks.versions.publication import Publication, models_digest
 
     remedy = "relabel" if metrics.facts["verdict"]["arm"] == "relabelled" else "remove"
@@ -53,6 +58,9 @@ def publish(
         remedy,
         rule,
     )
+    if copies:
+        left_out = pq.read_table(run.paths(copies, "left_out.parquet")[0])
+        decisions = pa.concat_tables([decisions, decide_left_out(left_out)])
     proof = {
         "model": models_digest(checkpoints),
         "detectors": scores.facts["detectors"],

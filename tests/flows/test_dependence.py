@@ -42,7 +42,7 @@ def test_a_changed_test_row_trains_no_fold_and_scores_nothing_anew_a_training_ro
     write(tmp_path / "a.csv")
     assert of_training <= clean()
     write(tmp_path / "a.csv", changed=ROWS - 1)
-    assert clean() == {"samples", "examination", "predictions", "metrics", "version"}
+    assert clean() == {"samples", "copies", "examination", "predictions", "metrics", "version"}
     write(tmp_path / "a.csv", changed=0)
     assert of_training - {"canaries"} <= clean()
 

@@ -1,5 +1,7 @@
 """Every training sample has one fold; copies and groups are never torn; what cannot work is refused beforehand."""
 
+from itertools import pairwise
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -8,7 +10,9 @@ import pytest
 
 from tasks.core.errors import BadConfig, BadInput
 from tasks.dataset.payload import Payload
+from tasks.dataset.sample_ids import join_near
 from tasks.dataset.samples import check_splits, split_of
+from tasks.ingestion.copies import NEAR_CONTENTS
 from tasks.ingestion.ingest import ingest
 from tasks.ingestion.readers.digits import Digits
 from tasks.ingestion.two_passes import Ingestion
@@ -50,11 +54,20 @@ def stored(run, ids, labels, groups=None, splits=None):
         )
 
 
-def planned(run, samples, folds):
-    artefact = make_folds.fn(run, split_of(samples, "train"), folds, reference(run, None))
+def near(run, *pairs):
+    """What find_copies leaves of near contents."""
+    with run.draft("copies") as draft:
+        rows = [{"content": a, "other": b, "distance": 0.1} for a, b in pairs]
+        pq.write_table(pa.Table.from_pylist(rows, NEAR_CONTENTS), draft.path("near_contents.parquet", len(rows)))
+        return draft.commit()
+
+
+def planned(run, samples, folds, copies=None, apart=0):
+    artefact = make_folds.fn(run, split_of(samples, "train"), folds, reference(run, None), copies)
     table = pq.read_table(run.path(artefact))
     assert table.schema.equals(FOLDS)
-    assert artefact.facts == {"folds": folds, "samples": table.num_rows, "new": 0, "networks_of": None}
+    told = {"apart": apart} if apart else {}
+    assert artefact.facts == {"folds": folds, "samples": table.num_rows, "new": 0, "networks_of": None} | told
     assert not any(table["new"].to_pylist())
     assert artefact.rows == table.num_rows
     return dict(zip(table["sample_id"].to_pylist(), table["fold"].to_pylist(), strict=True))
@@ -89,6 +102,35 @@ def test_copies_with_other_labels_share_a_fold(run):
     originals = names(20)
     fold_of = planned(run, stored(run, [*originals, f"{originals[0]}-1"], ["a", "b"] * 10 + ["b"]), 5)
     assert fold_of[f"{originals[0]}-1"] == fold_of[originals[0]]
+
+
+def test_near_copies_share_a_fold_with_all_their_copies(run):
+    ids = names(40)
+    copies = near(run, (ids[0], ids[1]), (ids[2], ids[1]), (ids[7], "f" * 32))
+    samples = stored(run, [*ids, f"{ids[2]}-1"], [str(i % 2) for i in range(41)])
+    fold_of = planned(run, samples, 4, copies)
+    assert len({fold_of[name] for name in (*ids[:3], f"{ids[2]}-1")}) == 1
+    assert set(fold_of.values()) == {0, 1, 2, 3}
+    assert planned(run, samples, 4, near(run)) == planned(run, samples, 4)
+
+
+def test_a_crowd_of_near_copies_that_would_fill_half_a_fold_stays_apart_and_is_told(run):
+    ids = names(40)
+    crowd = near(run, *pairwise(ids[:9]), (ids[20], ids[21]))
+    fold_of = planned(run, stored(run, ids, [str(i % 2) for i in range(40)]), 4, crowd, apart=8)
+    assert fold_of[ids[20]] == fold_of[ids[21]]
+    assert len({fold_of[name] for name in ids[:9]}) > 1
+
+
+def test_near_copies_of_several_folds_of_a_base_stay_apart_and_are_told():
+    ids = names(12)
+    units = np.arange(12)
+    folds = np.array([0, 1, 0, 0, -1, -1, -1, -1, 0, 1, 0, 1])
+    pairs = [(0, 1), (1, 4), (2, 3), (3, 5), (6, 7)]
+    table = pa.table({"content": [ids[a] for a, _ in pairs], "other": [ids[b] for _, b in pairs]})
+    joined, apart = join_near(units, ids, table, 6, folds)
+    assert joined.tolist() == [0, 1, 2, 2, 4, 2, 6, 6, 8, 9, 10, 11]
+    assert apart == 2
 
 
 def test_a_group_shares_a_fold(run):

@@ -8,6 +8,7 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from tasks.dataset.samples import load
+from tasks.ingestion.copies import LEAKS
 from tasks.ingestion.ingest import ingest
 from tasks.ingestion.readers.digits import Digits
 from tasks.ingestion.two_passes import Ingestion
@@ -16,7 +17,7 @@ from tasks.pipeline.artefacts import Run
 from tasks.pipeline.schemas import EXAMINATION, FLAGS, METRICS, PREDICTIONS, SAMPLES, scores
 from tasks.proof.arms import ARMS, Verification
 from tasks.proof.retrain import retrain
-from tasks.proof.verdict import gain_of
+from tasks.proof.verdict import gain_of, verdict_lines
 from tasks.proof.verify import verify
 from tasks.training.models.logistic import Logistic
 from tasks.training.recipe import Recipe, Training
@@ -105,7 +106,17 @@ def trial(run, arm, seed, correct, labels=None, confidence=None, order=slice(Non
     )
 
 
-def verified(run, correct, *, labels=None, clean=None, columns=None, flagged=None, suspects=(), **options):
+def leaks_of(run, seen):
+    """What find_copies leaves of test samples with a copy in training, and of these copies."""
+    rows = [
+        {"sample_id": name, "other_id": IDS[i], "kind": kind, "distance": 0.0, "split": "test", "other_split": "train"}
+        for i, (name, kind) in enumerate(seen.items())
+    ]
+    rows += [row | {"sample_id": row["other_id"], "split": "train"} for row in rows]
+    return stored(run, "copies", pa.Table.from_pylist(rows, schema=LEAKS), "leaks.parquet")
+
+
+def verified(run, correct, *, labels=None, clean=None, columns=None, flagged=None, suspects=(), seen=None, **options):
     """``correct``: arm → right predictions by seed."""
     labels = labels or ["a", "b"] * (N // 2)
     arms = [trial(run, arm, seed, n) for arm, counts in correct.items() for seed, n in enumerate(counts)]
@@ -117,6 +128,7 @@ def verified(run, correct, *, labels=None, clean=None, columns=None, flagged=Non
         examination_of(run, suspects),
         arms,
         Verification(**options),
+        leaks_of(run, seen) if seen is not None else None,
     )
 
 
@@ -192,6 +204,32 @@ def test_figures_by_class_by_group_and_without_suspects_are_those_of_a_loop(run)
     assert trusted["tested_on"] == TESTED - 5
     # In whatever order trials come and rows stand.
     assert verify.fn(run, *parts, *rest, arms[::-1], Verification()).digest == found.digest
+
+
+def test_figures_without_what_training_has_a_copy_of_are_told_beside_the_others(run):
+    found = verified(run, COUNTS, seen={TEST_IDS[0]: "exact", TEST_IDS[1]: "near", TEST_IDS[24]: "near"})
+    assert found.facts["seen"] == {"exact": 1, "near": 2}
+    unseen = found.facts["unseen"]
+    assert unseen["tested_on"] == TESTED - 3
+    # The first so many answers are right: two of the samples with a copy are, and the last is not.
+    expected = {arm: sum(n - 2 for n in counts) / 4 / (TESTED - 3) for arm, counts in COUNTS.items()}
+    assert unseen["accuracy"] == pytest.approx(expected)
+    rows = [row for row in pq.read_table(run.path(found)).to_pylist() if row["by"] == "unseen"]
+    assert {row["tested_on"] for row in rows} == {TESTED - 3}
+    assert all(row["calibration_error"] is not None for row in rows)
+    (line,) = [line for line in verdict_lines(found.facts) if "copy in training" in line]
+    assert line.startswith(
+        "3 of 25 test samples have a copy in training (exact 1, near 2; copies.remove leaks); without "
+    )
+    assert f"before {expected['untouched']:.2%}, after {expected['cleaned']:.2%}" in line
+
+
+@pytest.mark.parametrize("seen", [None, {}])
+def test_nothing_is_told_of_copies_where_training_has_none(run, seen):
+    found = verified(run, COUNTS, seen=seen)
+    assert (found.facts["seen"], found.facts["unseen"]) == ({}, None)
+    assert "unseen" not in pq.read_table(run.path(found))["by"].to_pylist()
+    assert not [line for line in verdict_lines(found.facts) if "copy" in line]
 
 
 def test_all_suspect_leaves_nothing_to_trust(run):

@@ -12,6 +12,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,7 +21,9 @@ from pictures import write_pictures
 
 from flows.__main__ import main
 from tasks.core.errors import BadArtefact, BadConfig
-from tasks.versions.contents import rows_of
+from tasks.dataset.samples import table_of
+from tasks.ingestion.copies import LEFT_OUT
+from tasks.versions.contents import THIN, rows_of
 from tasks.versions.difference import CHANGES, difference
 from tasks.versions.export import export
 from tasks.versions.history import History
@@ -281,6 +284,40 @@ def test_a_flipped_byte_is_found_and_named(prepare, tmp_path, pattern, said):
     for path in paths:
         flip(path)
     assert wrong(ready, "v0002") == {said}
+
+
+def leave_out(ready, count: int) -> list[str]:
+    """What a run leaves of copies that it left out, the last few training samples; their ids."""
+    thin = table_of(ready.run, ready.samples, THIN)
+    thin = thin.filter(pc.equal(thin["split"], "train")).to_pylist()[-count:]
+    about = {"other_id": "another", "kind": "near", "distance": 0.1, "reason": "near copy of a test sample"}
+    with ready.run.draft("copies") as draft:
+        table = pa.Table.from_pylist([row | about for row in thin], LEFT_OUT)
+        pq.write_table(table, draft.path("left_out.parquet", count))
+        ready.given["copies"] = draft.commit()
+    shutil.copy(ready.run.path(ready.given["copies"]), ready.run.lake / "runs" / ready.run.run_id)
+    return [row["sample_id"] for row in thin]
+
+
+def test_copies_that_a_run_left_out_are_removed_by_decision_whatever_else_was_decided(prepare):
+    ready = prepare(flagged=6)
+    copies = leave_out(ready, 3)
+    made = ready.publish()
+    assert made.facts["removed"] == 9
+    manifest = ready.history.manifest(2)
+    with rows_of(ready.history, manifest.rows_of) as rows:
+        decided = {row["sample_id"]: row for row in rows.decisions.to_pylist() if row["rule"] == "copies.remove"}
+        assert not set(copies) & set(rows.members()["sample_id"].to_pylist())
+    assert decided.keys() == set(copies)
+    for row in decided.values():
+        assert (row["decision"], row["reason"], row["rank"]) == ("remove", "near copy of a test sample", None)
+    found = {check.what: check.state for check in checks(ready.history, manifest, ready.run.lake)}
+    assert (found["copies"], found["decisions"], set(found.values())) == ("ok", "ok", {"ok"})
+    left_out = ready.run.lake / "runs" / ready.run.run_id / "left_out.parquet"
+    table = pq.read_table(left_out)
+    left_out.unlink()
+    pq.write_table(table.slice(1), left_out)
+    assert wrong(ready, "v0002") == {"copies"}
 
 
 def test_rows_that_do_not_follow_from_the_decisions_are_found(prepare):

@@ -1,0 +1,73 @@
+"""find_copies: samples → which of them are copies of one another, of whom a test knows too much, what is left out."""
+
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tasks.dataset.payload import payload_of
+from tasks.dataset.samples import sample_paths
+from tasks.ingestion.copies import NEAR_CONTENTS, Copies
+from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.step import step
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@step("find copies")
+def find_copies(run: Run, samples: Artefact, copies: Copies, features: Artefact | None = None) -> Artefact:
+    """Compare all samples' inputs, and tell what follows.
+
+    Leaves ``near_copies.parquet`` beside ingest's ``copies.parquet`` of equal ones; ``left_out.parquet``, the
+    training samples that are left out for their copies; ``leaks.parquet``, those of the others with a copy on the other
+    side of the border between training and what is held out; ``near_contents.parquet``, what shares a fold.
+
+    Args:
+        run: whose lake.
+        samples: as ingested, of every split.
+        copies: which are looked for, and what becomes of them.
+        features: the same samples, whose payload is one vector each, where an encoder gave any.
+
+    Returns:
+        Facts: remove, near (pairs, and samples in them), contradictions (samples with a near copy under another
+        label), leaks (held-out samples with a copy in training, by kind), left_out (training samples, by reason),
+        emptied (labels of which no training sample is left, if any), skipped (what could not be compared, by reason).
+    """
+    import pyarrow.parquet as pq
+
+    from tasks.ingestion.near_copies import Contents, NearContents, copy_tables, near_contents
+
+    files = sample_paths(run, samples)
+    found = NearContents(NEAR_CONTENTS.empty_table(), {})
+    if copies.near:
+        vectors = (sample_paths(run, features), payload_of(features)) if features else None
+        found = near_contents(Contents(files, payload_of(samples)), vectors)
+    with copy_tables(files, found.pairs, exact="repeats" not in samples.facts) as tables:
+        near = tables.near()
+        left_out = tables.leave_out(copies.remove)
+        leaks, joined, emptied = tables.leaks(), tables.near_in_training(), tables.emptied()
+    with run.draft("copies") as draft:
+        written = {"near_copies": near, "leaks": leaks, "left_out": left_out, "near_contents": joined}
+        for name, table in written.items():
+            pq.write_table(table, draft.path(f"{name}.parquet", table.num_rows), compression="zstd")
+        facts = _facts(near, leaks, left_out, found.pairs) | {"skipped": found.skipped}
+        return draft.commit(remove=copies.remove, **facts, **({"emptied": emptied} if emptied else {}))
+
+
+def _facts(near: pa.Table, leaks: pa.Table, left_out: pa.Table, pairs: pa.Table) -> dict[str, Any]:
+    import pyarrow.compute as pc
+
+    def count(table: pa.Table, column: str) -> dict[str, int]:
+        counts = {row["values"]: row["counts"] for row in pc.value_counts(table[column]).to_pylist()}
+        return {name: counts[name] for name in sorted(counts)}
+
+    contradicted = near.filter(pc.not_equal(near["label"], near["other_label"]))
+    return {
+        "near": {"pairs": pairs.num_rows, "samples": len(pc.unique(near["sample_id"]))},
+        "contradictions": len(pc.unique(contradicted["sample_id"])),
+        "leaks": count(leaks.filter(pc.not_equal(leaks["split"], "train")), "kind"),
+        "left_out": count(left_out, "reason"),
+    }

@@ -1,0 +1,46 @@
+"""What a page shows of copies: pairs beside one another, the surest wrong labels first, then leaks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from tasks.core.sql import literal
+
+MOST = 50
+"""Pairs that a page shows; the view copies has all."""
+
+# Both of two near copies stand beside each other in the table: a pair is shown once.
+_PAIRS = """
+    SELECT sample_id, other_id, kind, distance, split, other_split, label, other_label
+    FROM read_parquet({files}, union_by_name = true)
+    WHERE kind <> 'repeat'
+    QUALIFY row_number() OVER (
+        PARTITION BY least(sample_id, other_id), greatest(sample_id, other_id) ORDER BY sample_id) = 1
+    ORDER BY label = other_label, kind, (split = 'train') = (other_split = 'train'), distance, sample_id, other_id
+"""
+
+
+def copies_section(folder: Path, most: int = MOST) -> dict[str, Any]:
+    """Pairs of copies of a recorded run.
+
+    First those of different labels; exact ones before near ones; those across the border between training and what is
+    held out before others.
+
+    Args:
+        folder: of the run.
+        most: pairs that are shown.
+
+    Returns:
+        ``pairs`` (sample_id, other_id, kind, distance, split, other_split, label, other_label) and ``count`` of all.
+    """
+    files = [path for name in ("copies", "near_copies") if (path := folder / f"{name}.parquet").is_file()]
+    if not files:
+        return {"pairs": [], "count": 0}
+    with duckdb.connect() as db:
+        names = "[" + ", ".join(literal(file) for file in files) + "]"
+        pairs = db.sql(_PAIRS.format(files=names))
+        shown, count = pairs.limit(most).to_arrow_table().to_pylist(), pairs.count("*").fetchall()[0][0]
+    return {"pairs": shown, "count": count}

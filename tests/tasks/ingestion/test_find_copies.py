@@ -1,0 +1,218 @@
+"""Copies are found across splits and labels, and what is left out for them is what was asked, by decision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from tasks.dataset.payload import Payload
+from tasks.dataset.samples import load, table_of
+from tasks.ingestion.copies import COPIES, LEAKS, LEFT_OUT, NEAR_CONTENTS, Copies
+from tasks.ingestion.find_copies import find_copies
+from tasks.ingestion.ingest import ingest
+from tasks.ingestion.leave_out_copies import leave_out_copies
+from tasks.ingestion.near_copies import spare_copies
+from tasks.ingestion.readers.csv import Csv
+from tasks.ingestion.readers.image_folder import ImageFolder
+from tasks.ingestion.two_passes import Ingestion
+from tasks.pipeline.artefacts import Artefact, Run
+
+SCHEMAS = {"near_copies": COPIES, "leaks": LEAKS, "left_out": LEFT_OUT, "near_contents": NEAR_CONTENTS}
+
+
+class Found:
+    """A source that has been read, and its copies."""
+
+    def __init__(self, run: Run, samples: Artefact, **options: Any) -> None:
+        self.run, self.samples = run, samples
+        self.artefact = find_copies.fn(run, samples, Copies(**options))
+        self.facts = self.artefact.facts
+
+    def rows(self, name: str) -> list[dict[str, Any]]:
+        table = pq.read_table(self.run.paths(self.artefact, f"{name}.parquet")[0])
+        assert table.schema.equals(SCHEMAS[name])
+        return table.to_pylist()
+
+    def sources(self, samples: Artefact | None = None) -> dict[str, str]:
+        """sample_id → text or file name."""
+        table = table_of(self.run, samples or self.samples, ["sample_id", "source_id"])
+        return dict(zip(table["sample_id"].to_pylist(), table["source_id"].to_pylist(), strict=True))
+
+    def named(self, name: str) -> set[tuple[str, str]]:
+        """Pairs of a table, by what the source calls them."""
+        of = self.sources()
+        return {(of[row["sample_id"]], of[row["other_id"]]) for row in self.rows(name)}
+
+
+def words(seed: int) -> str:
+    generator = np.random.default_rng(seed)
+    return " ".join(generator.choice([a + b for a in "bdfglmnprst" for b in ("an", "el", "ir", "os", "u")], 30))
+
+
+def texts(tmp_path: Path, rows: list[tuple[str, str, str, str]]) -> tuple[Run, Artefact]:
+    """(id, text, label, split), and enough others for two classes."""
+    rest = [(f"r{i}", words(1000 + i), "ab"[i % 2], ("train", "train", "test")[i % 3]) for i in range(30)]
+    path = tmp_path / "texts.csv"
+    lines = ["id,text,label,split", *(f'{name},"{text}",{label},{split}' for name, text, label, split in rows + rest)]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    run = Run.start(tmp_path / "lake", "texts")
+    reader = Csv(path=path, text="text", label="label", split="split", id="id")
+    return run, ingest.fn(run, reader, Ingestion())
+
+
+ONE, TWO, THREE = words(1), words(2), words(3)
+ROWS = [
+    ("one", ONE, "a", "train"),
+    ("one again", ONE, "a", "test"),
+    ("one shouted", ONE.upper() + "!", "a", "train"),
+    ("two", TWO, "a", "train"),
+    ("two with a comma", TWO.replace(" ", ", ", 1), "b", "train"),
+    ("two with a stop", TWO + ".", "a", "train"),
+    ("two in quotes", f"'{TWO}'", "a", "train"),
+    ("three", THREE, "b", "train"),
+    ("three with a stop", THREE + ".", "b", "validation"),
+]
+
+
+def test_texts_with_other_marks_are_copies_across_splits_and_labels(tmp_path):
+    found = Found(*texts(tmp_path, ROWS))
+    assert found.facts["near"] == {"pairs": 1 + 6 + 1, "samples": len(ROWS)}
+    assert found.facts["contradictions"] == 4
+    assert found.facts["leaks"] == {"exact": 1, "near": 1}
+    assert (found.facts["left_out"], found.rows("left_out"), found.facts["skipped"]) == ({}, [], {})
+    near = found.rows("near_copies")
+    assert {row["kind"] for row in near} == {"near"}
+    contradictions = {(row["label"], row["other_label"]) for row in near if row["label"] != row["other_label"]}
+    assert contradictions == {("a", "b"), ("b", "a")}
+    assert found.named("leaks") == {
+        ("one again", "one"), ("one", "one again"), ("one shouted", "one again"),
+        ("three", "three with a stop"), ("three with a stop", "three"),
+    }  # fmt: skip
+    # What shares a fold is of the training samples alone.
+    assert len(found.rows("near_contents")) == 1 + 6
+
+
+def test_leaks_leave_the_training_copy_out_and_the_test_stays(tmp_path):
+    found = Found(*texts(tmp_path, ROWS), remove="leaks")
+    assert found.facts["left_out"] == {
+        "exact copy of a test sample": 1, "near copy of a test sample": 1, "near copy of a validation sample": 1,
+    }  # fmt: skip
+    assert found.facts["leaks"] == {}
+    assert {(row["label"], row["split"]) for row in found.rows("left_out")} == {("a", "train"), ("b", "train")}
+    kept = leave_out_copies.fn(found.run, found.samples, found.artefact)
+    assert set(found.sources().values()) - set(found.sources(kept).values()) == {"one", "one shouted", "three"}
+    assert kept.facts["splits"] == found.samples.facts["splits"] | {"train": found.samples.facts["splits"]["train"] - 3}
+    assert kept.facts["classes"] == found.samples.facts["classes"]
+    assert len(load(found.run, kept, "train").ids) == kept.facts["splits"]["train"]
+
+
+def test_a_label_of_which_nothing_is_left_is_told(tmp_path):
+    run, samples = texts(
+        tmp_path,
+        [
+            (f"{i}{split}", words(i) + mark, "c", split)
+            for i in (1, 2)
+            for split, mark in (("train", ""), ("test", "!"))
+        ],
+    )
+    assert "emptied" not in Found(run, samples).facts
+    assert Found(run, samples, remove="leaks").facts["emptied"] == ["c"]
+
+
+def test_train_keeps_one_of_several_copies_under_each_label(tmp_path):
+    found = Found(*texts(tmp_path, ROWS), remove="train")
+    kept = leave_out_copies.fn(found.run, found.samples, found.artefact)
+    names = set(found.sources(kept).values())
+    assert len(names & {"two", "two with a stop", "two in quotes"}) == 1
+    assert "two with a comma" in names
+    assert found.facts["left_out"]["near copy of a training sample of the same label"] == 2
+    assert found.facts["contradictions"] == 4
+
+
+def test_who_does_not_want_near_copies_has_exact_ones_alone(tmp_path):
+    found = Found(*texts(tmp_path, ROWS), near=False, remove="leaks")
+    assert found.rows("near_copies") == found.rows("near_contents") == []
+    assert found.facts["left_out"] == {"exact copy of a test sample": 1}
+
+
+def test_a_copy_of_what_is_left_out_stays_unless_another_copy_of_it_does():
+    table = pa.table({"sample_id": ["b", "c", "c", "d"], "other_id": ["a", "b", "a2", "c"]})
+    assert spare_copies(table).to_pydict() == {"sample_id": ["b", "c"], "other_id": ["a", "a2"]}
+
+
+def photo(seed: int) -> Image.Image:
+    generator = np.random.default_rng(seed)
+    small = Image.fromarray(generator.integers(0, 256, (6, 6, 3), dtype=np.uint8))
+    return small.resize((48, 48), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Photos, of which ten stand in the other split too: as another file of the same pixels, and as a JPEG."""
+    root = tmp_path / "photos"
+    for i in range(60):
+        split, name = ("train", "test")[i % 3 == 0], "ab"[i % 2]
+        (root / split / name).mkdir(parents=True, exist_ok=True)
+        photo(i).save(root / split / name / f"{i:03d}.png")
+    for i in range(1, 29, 3):
+        form = {"format": "JPEG", "quality": 70} if i % 2 else {"format": "PNG", "compress_level": 1}
+        photo(i).save(root / "test" / "ab"[i % 2] / f"copy-{i:03d}.{form['format'].lower()}", **form)
+    return root
+
+
+def test_reencoded_pictures_are_found_across_splits(folder, tmp_path):
+    run = Run.start(tmp_path / "lake", "photos")
+    found = Found(run, ingest.fn(run, ImageFolder(path=folder), Ingestion(shard_rows=16)))
+    assert found.facts["near"] == {"pairs": 10, "samples": 20}
+    assert found.facts["leaks"] == {"near": 10}
+    assert found.facts["skipped"] == {}
+    assert {row["split"] for row in found.rows("near_copies")} == {"train", "test"}
+    assert all(row["distance"] < 0.2 for row in found.rows("near_copies"))
+
+
+def test_features_find_what_pixels_do_not(folder, tmp_path):
+    run = Run.start(tmp_path / "lake", "photos")
+    samples = ingest.fn(run, ImageFolder(path=folder), Ingestion(shard_rows=16))
+    generator = np.random.default_rng(0)
+    with run.draft("features") as draft:
+        for file in samples.files:
+            if file.name.startswith("samples/"):
+                table = pq.read_table(run.path(samples, file)).drop_columns("image")
+                x = generator.standard_normal((len(table), 32)).astype(np.float32)
+                if "train" in file.name:
+                    x[1] = x[0] * 1.001
+                features = pa.FixedSizeListArray.from_arrays(pa.array(x.ravel()), 32)
+                pq.write_table(table.append_column("features", features), draft.path(file.name, len(table)))
+        payload = Payload(kind="array", columns=("features",), shape=(32,), dtype="float32")
+        features = draft.commit(**(samples.facts | {"payload": payload.model_dump(mode="json")}))
+    without, having = (find_copies.fn(run, samples, Copies(), given) for given in (None, features))
+    files = [file for file in samples.files if file.name.startswith("samples/train")]
+    assert having.facts["near"]["pairs"] == without.facts["near"]["pairs"] + len(files)
+
+
+def test_a_table_of_numbers_has_no_near_copies_and_tiny_pictures_are_counted(tmp_path):
+    lines = ["x,y,label", *(f"{i}.5,{i % 7},{'ab'[i % 2]}" for i in range(40)), "1.5,1,b"]
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    run = Run.start(tmp_path / "lake", "table")
+    found = Found(run, ingest.fn(run, Csv(path=tmp_path / "table.csv", label="label"), Ingestion()))
+    assert (found.facts["near"], found.facts["skipped"]) == ({"pairs": 0, "samples": 0}, {})
+    for i in range(40):
+        (tmp_path / "tiny" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        photo(i).resize((8, 8)).save(tmp_path / "tiny" / "ab"[i % 2] / f"{i}.png")
+    found = Found(run, ingest.fn(run, ImageFolder(path=tmp_path / "tiny"), Ingestion()))
+    assert found.facts["skipped"] == {"pictures of less than 16 pixels": 40}
+
+
+def test_repeats_of_a_combination_of_values_are_neither_leaks_nor_left_out(tmp_path):
+    lines = ["x,y,label", *(f"{i % 2},{i % 3},{'ab'[i % 2]}" for i in range(600))]
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    run = Run.start(tmp_path / "lake", "table")
+    found = Found(run, ingest.fn(run, Csv(path=tmp_path / "table.csv", label="label"), Ingestion()), remove="train")
+    assert "repeats" in found.samples.facts
+    assert (found.facts["leaks"], found.facts["left_out"]) == ({}, {})

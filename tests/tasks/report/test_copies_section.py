@@ -1,0 +1,70 @@
+"""The page shows each pair of copies once, those of other labels first; the summary counts them."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.ingestion.copies import COPIES
+from tasks.report.copies_section import copies_section
+from tasks.report.data_lines import copy_lines
+
+
+def copy(a: str, b: str, kind: str, distance: float, splits: str, labels: str) -> dict[str, object]:
+    values = (a, b, kind, distance, *splits.split("/"), *labels)
+    return dict(zip(COPIES.names, values, strict=True))
+
+
+EXACT = [
+    copy("a-1", "a", "exact", 0.0, "train/train", "xx"),
+    copy("b-1", "b", "exact", 0.0, "test/train", "xx"),
+    copy("c-1", "c", "exact", 0.0, "train/train", "xy"),
+    copy("c", "c-1", "exact", 0.0, "train/train", "yx"),
+    copy("r-1", "r", "repeat", 0.0, "train/train", "xy"),
+]
+NEAR = [
+    copy("d", "e", "near", 0.1, "train/test", "xy"),
+    copy("e", "d", "near", 0.1, "test/train", "yx"),
+    copy("f", "g", "near", 0.2, "train/train", "xy"),
+]
+
+
+def test_each_pair_is_shown_once_the_surest_first(tmp_path):
+    pq.write_table(pa.Table.from_pylist(EXACT, COPIES), tmp_path / "copies.parquet")
+    pq.write_table(pa.Table.from_pylist(NEAR, COPIES), tmp_path / "near_copies.parquet")
+    section = copies_section(tmp_path)
+    shown = [(row["sample_id"], row["other_id"]) for row in section["pairs"]]
+    assert shown == [("c", "c-1"), ("d", "e"), ("f", "g"), ("b-1", "b"), ("a-1", "a")]
+    assert section["count"] == 5
+    assert section["pairs"][1] == NEAR[0]
+    assert copies_section(tmp_path, most=2) == {"pairs": section["pairs"][:2], "count": 5}
+
+
+def test_a_run_that_found_no_copies_has_nothing_to_show(tmp_path):
+    assert copies_section(tmp_path) == {"pairs": [], "count": 0}
+    pq.write_table(COPIES.empty_table(), tmp_path / "copies.parquet")
+    assert copies_section(tmp_path) == {"pairs": [], "count": 0}
+
+
+NOTHING = {"near": {"pairs": 0, "samples": 0}, "contradictions": 0, "leaks": {}, "left_out": {}, "skipped": {}}
+
+
+def test_a_summary_counts_what_was_found_what_was_left_out_and_what_could_not_be_compared():
+    facts = {"duplicates": 0}
+    assert copy_lines(facts) == copy_lines(facts, NOTHING) == []
+    copies = NOTHING | {
+        "near": {"pairs": 700, "samples": 1200},
+        "contradictions": 7,
+        "leaks": {"exact": 5, "near": 40},
+        "left_out": {"near copy of a test sample": 3, "exact copy of a test sample": 1},
+        "emptied": ["emu"],
+        "skipped": {"pictures of one colour": 2},
+    }
+    assert copy_lines(facts, copies, apart=6) == [
+        "1,200 samples have near copies (view copies); 40 held-out samples have theirs in train",
+        "7 samples have a near copy under another label: look at these first (view contradictions)",
+        "6 pairs of near copies share no fold: a crowd of them, or a base, holds them apart",
+        "4 training samples left out by copies.remove: near copy of a test sample 3, exact copy of a test sample 1",
+        "1 label has no training sample left, for all were copies: emu",
+        "not compared, to find near copies: pictures of one colour 2",
+    ]
