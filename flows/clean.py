@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.cross_fitting import cross_fit, deal
+from flows.reviewing import decide
 from tasks import steps
 from tasks.config import CleanConfig
 from tasks.dataset.samples import check_splits, split_of
@@ -32,29 +33,27 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
         base = base_for(run, config.base, name, samples, config.folds, recipe, config.drift)
         folds_and_votes = deal(run, config, samples, base)
         crossfit = cross_fit(run, pool, config, samples, folds_and_votes, base, recipe, config.effective_canaries)
-        folds, checkpoints = folds_and_votes[0], crossfit.checkpoints
         audit = steps.audit_heldout_labels(
-            run, split_of(samples, "train", "validation", "test"), checkpoints, config.neighbours, recipe
+            run, split_of(samples, "train", "validation", "test"), crossfit.checkpoints, config.neighbours, recipe
         )
         scores = steps.score(run, crossfit, config.detector_components)
-        search = Search(
-            candidates=[steps.flag(run, crossfit, scores, b, config.flagging) for b in config.budget_components]
-        )
+        candidates = [steps.flag(run, crossfit, scores, b, config.flagging) for b in config.budget_components]
+        search = Search(candidates=candidates)
         arm, development = config.verification.treatment, split_of(samples, "train", "validation")
         for rung in config.search.rungs:
             flags, seeds = map(each, search.pairs(rung))
             trials = pool.map(steps.retrain, run, development, flags, arm, seeds, recipe, "validation").result()
             search = search.after(steps.halve(run, config.budget_names, search, trials, rung.number))
-        flags = steps.ask_for_review(run, split_of(samples, "train"), search.best, config.review, lock)
-        drift = steps.drift(run, folds, scores, flags, config.drift) if base.facts["run"] else None
-        arms, seeds = map(each, config.verification.pairs(flags.facts["flagged"]))
+        flags, verification = decide(run, config, samples, crossfit, search.best, lock)
+        drift = steps.drift(run, crossfit.plan.folds, scores, flags, config.drift) if base.facts["run"] else None
+        arms, seeds = map(each, verification.pairs(flags.facts["flagged"]))
         trials = pool.map(steps.retrain, run, split_of(samples, "train", "test"), flags, arms, seeds, recipe).result()
-        metrics = steps.verify(run, samples, scores, flags, audit, trials, config.verification)
+        metrics = steps.verify(run, samples, scores, flags, audit, trials, verification)
         stages = artefact_list(
             samples, crossfit.stages, audit, scores, search.rounds[-1:], flags, drift, trials, metrics
         )
         record = steps.record(run, name, config.yaml(), stages)
-        version = steps.publish(run, record, history, samples, checkpoints, scores, flags, metrics, reader)
+        version = steps.publish(run, record, history, samples, crossfit.checkpoints, scores, flags, metrics, reader)
         promotion = steps.promote(run, history, version, metrics)
         steps.index(run, record)
         return steps.report(run, record, history, version, promotion, [*stages, version])

@@ -1,0 +1,20 @@
+"""Where a browser finds the page of a run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import quote
+
+ADDRESS = "GRADSIEVE_REPORTS_URL"
+"""The environment variable that names where ``gradsieve serve`` shows the pages of its lake."""
+LAKE = "GRADSIEVE_LAKE"
+"""The one that names that lake."""
+
+
+def link_to(page: Path) -> str:
+    """The page by HTTP where its lake is served, else by its path, which a browser opens on this machine alone."""
+    address, lake = os.environ.get(ADDRESS), os.environ.get(LAKE)
+    if not address or not lake or page.parent != Path(lake).expanduser().resolve() / "reports":
+        return page.as_uri()
+    return f"{address.rstrip('/')}/{quote(page.name)}"
