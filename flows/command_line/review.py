@@ -1,7 +1,7 @@
 """``gradsieve review``: which runs wait for a person, and the answer to one of them or to a finished one.
 
-Plumbing that speaks Prefect's API; what is done with recorded runs is in flows/command_line/finished_run, and with random
-samples of them in flows/command_line/random_review.
+Plumbing that speaks Prefect's API; what is done with recorded runs is in flows/command_line/finished_run, and with
+random samples of them in flows/command_line/random_review.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from tasks.pipeline.step import act
 
 @act("draw the page to decide by")
 def draw_question(run: Run, dataset: str, samples: Artefact, votes: Artefact, flags: Artefact, arm: str) -> str | None:
-    """Write ``reports/<run_id>.html`` and link to it, unless nobody is asked: nothing is flagged, or it was decided about before.
+    """Write ``reports/<run_id>.html`` and link to it; not where nobody is asked, for nothing is flagged or all decided.
 
     Args:
         run: that asks.
