@@ -17,7 +17,7 @@ from PIL import Image
 from tasks.dataset.payload import Payload, payload_of
 from tasks.dataset.samples import sample_paths
 from tasks.pipeline.artefacts import Artefact, Run
-from tasks.report.pictures import as_uri, batches_of, open_pictures, picture_columns
+from tasks.report.pictures import PIXEL_ART, as_uri, batches_of, open_pictures, picture_columns
 from tasks.report.unusual import Cell, cells_of, show_value
 
 # Letters of a text on a card, and of one to compare with.
@@ -42,12 +42,18 @@ class Face:
     """Of a row that is neither: what stands in its columns, the most unusual first."""
 
     @property
-    def short_text(self) -> str | None:
-        """In a few words, what is no picture."""
+    def is_tiny(self) -> bool:
+        """Whether its picture is drawn pixel by pixel."""
+        return 0 < self.side <= PIXEL_ART
+
+    def for_comparison(self, columns: set[str]) -> dict[str, Any]:
+        """As a page's script shows it beside another one: its picture, its text in short, or some of its columns."""
+        facts: dict[str, Any] = {"name": self.name, "label": self.label}
         if self.picture is not None:
-            return None
-        text = " / ".join(self.texts) or "; ".join(f"{cell.name} {cell.value}" for cell in self.cells[:5])
-        return _shorten(text, _SHORT)
+            return facts | {"picture": self.picture, "tiny": self.is_tiny}
+        if self.texts:
+            return facts | {"text": _shorten(" / ".join(self.texts), _SHORT)}
+        return facts | {"cells": {cell.name: cell.value for cell in self.cells if cell.name in columns}}
 
 
 @dataclass(frozen=True)

@@ -121,8 +121,8 @@ def _worth(metrics: dict[str, Any]) -> Figure:
     ]
     columns = ("arms", "difference", "95 % interval", "which")
     caption = (
-        "To the right of the dotted line it helps. A bar that crosses the line may as well be nothing. The verdict "
-        "asks that the orange bars stay clear of it."
+        "To the right of the dotted line it helps. A bar that crosses the line may as well be nothing. Only where both "
+        "orange bars lie to the right of it does the verdict say helps."
     )
     return Figure(
         "worth",

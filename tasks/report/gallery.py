@@ -24,6 +24,8 @@ PAGE_BYTES = 25 << 20
 shown larger on request."""
 LEAST_SHOWN = 24
 """Samples of the artifact, and on a page even where fewer are flagged."""
+MOST_UNUSUAL = 5
+"""Cells of a row that stand on a card; the others follow on request."""
 
 # Longer side of a picture on a card, and of one that is looked at closely.
 _CARD, _CLOSE = 320, 1024
@@ -120,10 +122,8 @@ class Gallery:
     @property
     def comparison(self) -> dict[str, Any]:
         """Companions and larger pictures as a page's script reads them."""
-        faces = {
-            name: {"label": face.label, "name": face.name, "picture": face.picture, "text": face.short_text}
-            for name, face in self.companions.items()
-        }
+        columns = {cell.name for suspect in self.suspects for cell in suspect.face.cells[:MOST_UNUSUAL]}
+        faces = {name: face.for_comparison(columns) for name, face in self.companions.items()}
         return {"faces": faces, "close": {each.sample_id: each.close for each in self.suspects if each.close}}
 
     def markdown(self) -> str:

@@ -14,7 +14,7 @@ from tasks.pipeline.durable_files import write_durably
 from tasks.pipeline.stored_names import inside
 from tasks.report.exhibits import Exhibits
 from tasks.report.figure import Figure
-from tasks.report.gallery import MOST, Gallery, gallery_of
+from tasks.report.gallery import MOST, MOST_UNUSUAL, Gallery, gallery_of
 from tasks.report.summary import Summary, lake_option
 from tasks.report.templates import page
 from tasks.report.version_views import as_page
@@ -96,6 +96,7 @@ def _of_gallery(shown: Gallery, lake: Path) -> dict[str, Any]:
     sheet = f"~/Downloads/{shown.run_id}-review.csv"
     return {
         "gallery": shown,
+        "most_unusual": MOST_UNUSUAL,
         "ranks": {suspect.sample_id: suspect.rank for suspect in shown.suspects},
         "missing": f'gradsieve sql{lake_option(lake)} "{shown.sql}"',
         "hand_in": f"gradsieve review {shown.run_id} rows --sheet {sheet}{lake_option(lake)}",
