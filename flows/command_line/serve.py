@@ -60,7 +60,7 @@ class ServeCommand(BaseModel):
         """Serve until a signal comes."""
         from flows.operations.deployments import schedule_lines
         from flows.operations.server import DEPLOYMENTS, StopRequest, serve
-        from tasks.report.page_link import ADDRESS
+        from tasks.pipeline.page_link import ADDRESS
 
         stop_event = threading.Event()
 

@@ -21,7 +21,7 @@ from flows.operations import orphans
 from flows.operations.listening import DATABASE, PASSWORD, check, free_port
 from flows.operations.server_api import ServerApi
 from tasks.core.errors import BadArtefact, BadConfig
-from tasks.report import page_link
+from tasks.pipeline import page_link
 
 POOL = "gradsieve"
 ROOT = Path(__file__).resolve().parents[2]

@@ -35,6 +35,7 @@ from tasks.decision.review_sheet import (
     write_sheet,
 )
 from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.page_link import link_to, page_path
 from tasks.pipeline.step import step
 
 if TYPE_CHECKING:
@@ -174,9 +175,9 @@ def _ask(run: Run, samples: Artefact, flags: Artefact, options: Review) -> Answe
     if context is not None and context.flow_run is not None:
         note_question(run, flags, str(context.flow_run.id))
     table = pq.read_table(run.path(flags))
-    problem = ""
+    page, problem = link_to(page_path(run.lake, run.run_id)), ""
     while True:
-        form = asyncio.run(_pause(_question(table, sheet, options, problem), sheet, options))
+        form = asyncio.run(_pause(_question(table, sheet, page, options, problem), sheet, options))
         if form is None:
             return Answer(decision="nobody", hours=options.hours)
         try:
@@ -212,12 +213,14 @@ async def _pause(question: str, sheet: Path, options: Review) -> ReviewForm | No
     return None
 
 
-def _question(table: pa.Table, sheet: Path, options: Review, problem: str) -> str:
+def _question(table: pa.Table, sheet: Path, page: str, options: Review, problem: str) -> str:
     """What the form says above its fields, as Markdown."""
     flagged: list[dict[str, Any]] = table.filter(table["flag"]).to_pylist()
     lines = [
         f"{problem}**{len(flagged):,} of {table.num_rows:,} training samples are flagged.** Decide within "
         f"{options.hours:g} {'hour' if options.hours == 1 else 'hours'}.",
+        "",
+        f"Look at them on [their page]({page}), and decide there: it saves the sheet for `rows`.",
         "",
     ]
     columns = ("rank", "sample", "label", "suggested", "reason")

@@ -23,9 +23,9 @@ def draw_question(run: Run, dataset: str, samples: Artefact, votes: Artefact, fl
         return None
     from prefect.artifacts import create_link_artifact
 
+    from tasks.pipeline.page_link import link_to
     from tasks.report.exhibits import Exhibits
     from tasks.report.gallery import MOST, gallery_of
-    from tasks.report.page_link import link_to
     from tasks.report.run_page import put_question_down
     from tasks.report.summary import flag_lines
 

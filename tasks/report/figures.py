@@ -112,7 +112,7 @@ def _worth(metrics: dict[str, Any]) -> Figure:
         axes.axvline(0, color=_KEPT, linewidth=1, linestyle=":")
         axes.set_yticks(range(len(gains)), list(reversed(gains)))
         axes.set_ylim(-0.6, len(gains) - 0.4)
-        axes.set_xlabel(f"difference in test {metrics.get('figure', 'accuracy')}, points; 95 % interval")
+        axes.set_xlabel(f"points of test {metrics.get('figure', 'accuracy')}; 95 % interval")
 
     said = "; ".join(f"{name} {g['mean']:+.2%} [{g['low']:+.2%}, {g['high']:+.2%}]" for name, g in gains.items())
     rows = [
@@ -248,7 +248,8 @@ def _precision(table: pa.Table, flags: dict[str, Any]) -> Figure:
         alt += f"; the budget itself expects {estimate['value']:.1%}"
     columns = ("flagged", "expected wrong among them", "expected precision", "expected recall")
     caption = "The line takes each sample at the chance that the run gives it, the most suspect first. "
-    caption += "The dot with its bar is the estimate of the rule that chose how many to flag, made in another way."
+    if estimate and flagged:
+        caption += "The dot with its bar is the estimate of the rule that chose how many to flag, made in another way."
     title = "How many of the flagged are wrong, as far as the run can tell?"
     return Figure(
         "precision", title, caption, f"{alt}; of all {size:,} no guard keeps, {curve[-1]:.1%}", draw, columns, rows
@@ -265,7 +266,7 @@ def _classes(folder: Path) -> Figure:
         names = [row["name"][:16] for row in rows]
         axes.bar(range(len(rows)), [100 * row["share_flagged"] for row in rows], color=_FLAGGED)
         if rows:
-            axes.axhline(100 * rows[0]["share_overall"], color=_KEPT, linestyle="--", label="of all")
+            axes.axhline(100 * rows[0]["share_overall"], color=_KEPT, linestyle="--", label="all classes together")
             _legend(axes)
         is_long = max(map(len, names), default=0) > 3
         axes.set_xticks(

@@ -43,9 +43,9 @@ def report(
     Returns:
         The text.
     """
+    from tasks.pipeline.page_link import link_to
     from tasks.report.figures import figures
     from tasks.report.gallery import LEAST_SHOWN, gallery
-    from tasks.report.page_link import link_to
     from tasks.report.run_page import put_down
 
     summary = Summary.read(run.lake, record.made_by)

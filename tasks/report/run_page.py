@@ -11,6 +11,7 @@ from typing import Any
 
 from tasks.pipeline.artefacts import Run
 from tasks.pipeline.durable_files import write_durably
+from tasks.pipeline.page_link import page_path
 from tasks.pipeline.stored_names import inside
 from tasks.report.exhibits import Exhibits
 from tasks.report.figure import Figure
@@ -101,11 +102,6 @@ def _of_gallery(shown: Gallery, lake: Path) -> dict[str, Any]:
         "missing": f'gradsieve sql{lake_option(lake)} "{shown.sql}"',
         "hand_in": f"gradsieve review {shown.run_id} rows --sheet {sheet}{lake_option(lake)}",
     }
-
-
-def page_path(lake: Path, run_id: str) -> Path:
-    """``<lake>/reports/<run_id>.html``."""
-    return inside(lake / "reports", f"{run_id}.html", single=True)
 
 
 def put_down(lake: Path, run_id: str, history: History, version: str, charts: list[Figure]) -> Path:

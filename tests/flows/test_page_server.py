@@ -10,7 +10,7 @@ from threading import Thread
 import pytest
 
 from flows.operations.page_server import page_server
-from tasks.report.page_link import ADDRESS, LAKE, link_to
+from tasks.pipeline.page_link import ADDRESS, LAKE, link_to
 
 LOGIN = "ann:öpen sesame"
 

@@ -1,4 +1,4 @@
-"""Where a browser finds the page of a run."""
+"""Where the page of a run is, and where a browser finds it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,17 @@ import os
 from pathlib import Path
 from urllib.parse import quote
 
+from tasks.pipeline.stored_names import inside
+
 ADDRESS = "GRADSIEVE_REPORTS_URL"
 """The environment variable that names where ``gradsieve serve`` shows the pages of its lake."""
 LAKE = "GRADSIEVE_LAKE"
 """The one that names that lake."""
+
+
+def page_path(lake: Path, run_id: str) -> Path:
+    """``<lake>/reports/<run_id>.html``."""
+    return inside(lake / "reports", f"{run_id}.html", single=True)
 
 
 def link_to(page: Path) -> str:
