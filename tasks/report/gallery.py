@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -110,8 +111,7 @@ class Gallery:
     @cached_property
     def pairs(self) -> list[tuple[str, int]]:
         """(given → suggested label, how many), the most frequent first."""
-        names = [suspect.pair for suspect in self.suspects]
-        counts = {name: names.count(name) for name in dict.fromkeys(names)}
+        counts = Counter(suspect.pair for suspect in self.suspects)
         return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
     @property
