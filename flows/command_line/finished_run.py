@@ -81,12 +81,21 @@ def _configuration(lake: Path, recorded: RecordedRun, digest: str) -> CleanConfi
     config = CleanConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     review = Review(required=True, hours=config.review.hours, decided=digest)
     # Its dataset's name may come from the source's; that the lake was moved does not matter.
-    changes = {"lake": lake, "dataset": recorded.dataset, "review": review, "base": _base_of(lake, recorded)}
+    changes = {
+        "lake": lake,
+        "dataset": recorded.dataset,
+        "review": review,
+        "base": _base_of(lake, recorded, config.base),
+    }
     return config.model_copy(update=changes)
 
 
-def _base_of(lake: Path, recorded: RecordedRun) -> str | None:
-    """The run that was the newest of the dataset when this one was built upon one; None where it was not."""
+def _base_of(lake: Path, recorded: RecordedRun, name: str | None) -> str | None:
+    """What the run was built upon: the one of that name, or the newest there was; None where it was upon none."""
+    from tasks.training.base_run import AUTO
+
+    if name not in (None, "latest", AUTO):
+        return name
     if recorded.facts["folds"].get("networks_of") is None:
         return None
     earlier = (run for run in RecordedRun.all_of(lake) if run.dataset == recorded.dataset)
