@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.cross_fitting import cross_fit, deal
-from flows.sample_views import read_samples, views_of
+from flows.cross_fitting import cross_fit, deal, read_samples, views_of
+from flows.reviewing import decide
 from tasks import steps
 from tasks.config import CleanConfig
-from tasks.dataset.samples import check_splits, split_of
+from tasks.dataset.samples import check_splits
 from tasks.decision.budget_search import Search
 from tasks.pipeline.artefacts import Run, artefact_list
 from tasks.pipeline.dataset_lock import DatasetLock
@@ -35,30 +35,25 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
         views = views_of(run, config, source)
         network, folds, votes = deal(run, config, views, base)
         crossfit = cross_fit(run, pool, config, views, (folds, votes), base, recipe, config.effective_canaries)
-        checkpoints = crossfit.checkpoints
-        audit = steps.audit_heldout_labels(run, views.inputs, views.compared, checkpoints, config.neighbours, recipe)
+        models = crossfit.checkpoints
+        audit = steps.audit_heldout_labels(run, views.inputs, views.compared, models, config.neighbours, recipe)
         scores = steps.score(run, crossfit, config.detector_components)
-        search = Search(
-            candidates=[steps.flag(run, crossfit, scores, b, config.flagging) for b in config.budget_components]
-        )
-        arm, development = config.verification.treatment, split_of(views.inputs, "train", "validation")
-        heldout = split_of(views.inputs, "train", "test")
+        candidates = [steps.flag(run, crossfit, scores, b, config.flagging) for b in config.budget_components]
+        search, arm = Search(candidates=candidates), config.verification.treatment
         for rung in config.search.rungs:
             flags, seeds = map(each, search.pairs(rung))
-            trials = pool.map(steps.retrain, run, development, flags, arm, seeds, recipe, "validation").result()
+            trials = pool.map(steps.retrain, run, views.development, flags, arm, seeds, recipe, "validation").result()
             search = search.after(steps.halve(run, config.budget_names, search, trials, rung.number))
-        flags = steps.ask_for_review(run, split_of(samples, "train"), search.best, config.review, lock)
-        drift = steps.drift(run, folds, scores, flags, config.drift) if base.facts["run"] else None
-        arms, seeds = map(each, config.verification.pairs(flags.facts["flagged"]))
-        trials = pool.map(steps.retrain, run, heldout, flags, arms, seeds, recipe).result()
-        metrics = steps.verify(run, samples, scores, flags, audit, trials, config.verification, copies)
+        flags, verification = decide(run, config, samples, crossfit, search.best, lock)
+        drift = steps.drift(run, crossfit.plan.folds, scores, flags, config.drift) if base.facts["run"] else None
+        arms, seeds = map(each, verification.pairs(flags.facts["flagged"]))
+        trials = pool.map(steps.retrain, run, views.proof, flags, arms, seeds, recipe).result()
+        metrics = steps.verify(run, samples, scores, flags, audit, trials, verification, copies)
         stages = artefact_list(
             samples, copies, network, crossfit.stages, audit, scores, search.rounds[-1:], flags, drift, trials, metrics
         )
         record = steps.record(run, name, config.yaml(), stages)
-        version = steps.publish(
-            run, record, history, source.ingested, checkpoints, scores, flags, metrics, reader, copies
-        )
+        version = steps.publish(run, record, history, source.ingested, models, scores, flags, metrics, reader, copies)
         promotion = steps.promote(run, history, version, metrics)
         steps.index(run, record)
         return steps.report(run, record, history, version, promotion, [*stages, version])

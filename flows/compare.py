@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.cross_fitting import cross_fit, deal
-from flows.sample_views import read_samples, views_of
+from flows.cross_fitting import cross_fit, deal, read_samples, views_of
 from tasks import steps
 from tasks.config import CompareConfig
 from tasks.evaluation.truth import need_truth
 from tasks.pipeline.artefacts import Run
-from tasks.pipeline.recorded_run import reference
 from tasks.pipeline.workers import workers
 
 
@@ -22,13 +20,13 @@ def compare(config: CompareConfig = CompareConfig()) -> str:  # noqa: B008  froz
         config: What to compare on what; every field is described in the form.
     """
     with Run.start(config.lake, config.name, config.memory_gib) as run, workers(config.runner) as pool:
-        source, base = read_samples(run, config), reference(run, None)
+        source = read_samples(run, config)
         need_truth(run, source.samples)
         views = views_of(run, config, source)
-        network, folds, votes = deal(run, config, views, base)
+        network, folds, votes = deal(run, config, views)
         stages, measures = [source.samples, source.copies, network, folds, votes], []
         for recipe, canaries in config.repetitions:
-            crossfit = cross_fit(run, pool, config, views, (folds, votes), base, recipe, canaries)
+            crossfit = cross_fit(run, pool, config, views, (folds, votes), None, recipe, canaries)
             scores = steps.score(run, crossfit, config.detector_components)
             measures.append(steps.measure(run, crossfit, scores, config.budget_components))
             stages += [stage for stage in [*crossfit.stages, scores, measures[-1]] if stage not in stages]

@@ -1,22 +1,111 @@
-"""What clean and compare share: what is fixed before training, then training and extraction."""
+"""What clean and compare share: the samples as networks see them, what is fixed before training, then the networks."""
 
 from __future__ import annotations
 
-from flows.sample_views import Views
+from typing import NamedTuple
+
 from tasks.config import EvidenceConfig
+from tasks.core.errors import BadConfig
+from tasks.dataset.payload import Payload, payload_of
 from tasks.dataset.samples import observed_shards, split_of
 from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.recorded_run import reference
 from tasks.pipeline.schemas import SPLITS
 from tasks.pipeline.workers import Workers, each
 from tasks.planning.canaries import Canaries
 from tasks.planning.plan import Plan
 from tasks.scoring.crossfit import CrossFit
-from tasks.steps import collect_opinions, extract, follow, make_folds, plant, probe, train, vote
+from tasks.steps import (
+    collect_opinions,
+    encode,
+    extract,
+    find_copies,
+    follow,
+    ingest,
+    leave_out_copies,
+    make_folds,
+    plant,
+    probe,
+    train,
+    vote,
+)
 from tasks.training.recipe import Recipe
 
 
-def deal(run: Run, config: EvidenceConfig, views: Views, base: Artefact) -> tuple[Artefact, Artefact, Artefact]:
+class Source(NamedTuple):
+    """A dataset, read."""
+
+    ingested: Artefact
+    """As it came."""
+    samples: Artefact
+    """What the run is about: without the copies that are to be left out."""
+    copies: Artefact
+
+
+class Views(NamedTuple):
+    """The samples as a run's steps see them."""
+
+    samples: Artefact
+    """What is recorded, reviewed and published."""
+    copies: Artefact
+    inputs: Artefact
+    """As networks receive them: the vectors of a frozen encoder, where the model is one."""
+    compared: Artefact
+    """As neighbours are looked for."""
+
+    @property
+    def development(self) -> Artefact:
+        """What budgets are chosen by: nothing of the test split."""
+        return split_of(self.inputs, "train", "validation")
+
+    @property
+    def proof(self) -> Artefact:
+        """What the arms are trained and compared on."""
+        return split_of(self.inputs, "train", "test")
+
+
+def read_samples(run: Run, config: EvidenceConfig, known: Payload | None = None) -> Source:
+    """Ingest the source and find its copies.
+
+    Args:
+        run: where to write.
+        config: of the source, and of copies.
+        known: what a base's networks receive, if columns are encoded.
+    """
+    ingested = ingest(run, config.reader.component, config.ingestion, known)
+    copies = find_copies(run, ingested, config.copies)
+    left_out = copies.subset(("left_out",))
+    return Source(ingested, leave_out_copies(run, ingested, left_out) if left_out.rows else ingested, copies)
+
+
+def views_of(run: Run, config: EvidenceConfig, source: Source) -> Views:
+    """The samples as they are; with an encoder, also as it sees them.
+
+    Raises:
+        BadConfig: neighbours are to be looked for in an encoder's space, and the model is none.
+    """
+    samples, copies = source.samples, source.copies
+    model, space = config.model.component, config.neighbours.space
+    encoder = model.frozen_encoder(payload_of(samples))
+    if encoder is None and space == "encoder":
+        raise BadConfig(
+            where="option neighbours.space",
+            expected="auto or inputs, for the model has no pretrained encoder",
+            got="encoder",
+            do="Name one by --model.kind encoder --model.weights FOLDER, or leave --neighbours.space away.",
+        )
+    if encoder is None or (space == "inputs" and not model.is_frozen):
+        return Views(samples, copies, split_of(samples, *SPLITS), split_of(samples, *SPLITS))
+    features = encode(run, samples, encoder, config.training.device)
+    inputs, compared = (features if model.is_frozen else samples), (samples if space == "inputs" else features)
+    return Views(samples, copies, split_of(inputs, *SPLITS), split_of(compared, *SPLITS))
+
+
+def deal(
+    run: Run, config: EvidenceConfig, views: Views, base: Artefact | None = None
+) -> tuple[Artefact, Artefact, Artefact]:
     """Refuse a network that cannot serve, before any time is spent; then the folds, and the neighbours' votes."""
+    base = base or reference(run, None)
     network = probe(run, split_of(views.inputs), config.model.component, config.gradient.component)
     near = views.copies.subset(("near_contents",))
     folds = make_folds(run, split_of(views.samples, "train"), config.folds, base, near)
@@ -30,11 +119,12 @@ def cross_fit(
     config: EvidenceConfig,
     views: Views,
     folds_and_votes: tuple[Artefact, Artefact],
-    base: Artefact,
+    base: Artefact | None,
     recipe: Recipe,
     options: Canaries,
 ) -> CrossFit:
     """Train one network for each fold, and take every sample's gradient by the network that never saw it."""
+    base = base or reference(run, None)
     samples, inputs, (folds, votes) = views.samples, split_of(views.inputs, "train"), folds_and_votes
     opinions = collect_opinions(run, split_of(samples, *SPLITS), config.opinions) if config.opinions else None
     canaries = plant(run, split_of(samples, "train"), folds, votes, options, base) if options.share else None

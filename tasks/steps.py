@@ -1,8 +1,8 @@
 """Every Prefect task, in the data's way: the table of contents, and what a flow imports.
 
     ingest → find_copies (→ leave_out_copies) (→ encode) → probe → make_folds → vote (→ collect_opinions) → plant →
-    train → extract → audit_heldout_labels → score → flag (→ retrain → halve, for each of several budgets) → review →
-    drift → retrain → verify → record → publish → promote → index → report
+    train → extract → audit_heldout_labels → score → flag (→ retrain → halve, for each of several budgets)
+    (→ draw_question → review) → drift → retrain → verify → record → publish → promote → index → report
 
 and, where detectors are compared, after score:
 
@@ -37,6 +37,7 @@ from tasks.planning.vote import vote
 from tasks.proof.audit_heldout_labels import audit_heldout_labels
 from tasks.proof.retrain import retrain
 from tasks.proof.verify import verify
+from tasks.report.draw_question import draw_question
 from tasks.report.present_traces import present_traces
 from tasks.report.report import follow, report
 from tasks.scoring.record_traces import record_traces
@@ -52,6 +53,7 @@ __all__ = [
     "audit_heldout_labels",
     "clear_features",
     "collect_opinions",
+    "draw_question",
     "drift",
     "encode",
     "extract",

@@ -383,9 +383,10 @@ def test_the_table_of_deployments_is_their_file():
 def test_the_table_of_stages_is_the_flow():
     table = README.partition("| stage | does |")[2].partition("\n\n")[0]
     stages = re.findall(r"^\| (\w+) \|", table, flags=re.MULTILINE)
-    flow, cross_fitting = ((REPOSITORY / "flows" / f"{name}.py").read_text() for name in ("clean", "cross_fitting"))
+    names = ("clean", "cross_fitting", "reviewing")
+    flow, *parts = ((REPOSITORY / "flows" / f"{name}.py").read_text() for name in names)
     flow = flow.partition("Run.start(")[2]
-    for part in re.split(r"\ndef ", cross_fitting)[1:]:
+    for part in (function for text in parts for function in re.split(r"\ndef ", text)[1:]):
         name, _, body = part.partition("(")
         flow = flow.replace(f" {name}(", body, 1)
     called = [name for name in re.findall(r"\b(\w+)(?=[(,])", flow) if name in steps.__all__ and name != "follow"]

@@ -27,7 +27,12 @@ def is_recorded(lake: Path, name: str) -> bool:
     return is_name(name) and (lake / "runs" / name / RUN_FILE).is_file()
 
 
-def _run_called(lake: Path, name: str) -> RecordedRun:
+def run_called(lake: Path, name: str) -> RecordedRun:
+    """The recorded run of this id, or the newest for latest.
+
+    Raises:
+        BadInput: there is none.
+    """
     if name != "latest":
         return RecordedRun.read(lake, name)
     newest = max(RecordedRun.all_of(lake), key=lambda run: (run.recorded, run.run_id), default=None)
@@ -45,7 +50,7 @@ def draw(lake: Path, name: str, size: int) -> str:
     """Draw a random sample of a run and write its sheet; what to do with it."""
     from tasks.decision.review_sample import write_sample
 
-    recorded = _run_called(lake, name)
+    recorded = run_called(lake, name)
     sample, sheet = write_sample(lake, recorded, size)
     count, total = sample.table.num_rows, sample.flagged + sample.others
     place = shlex.quote(str(sheet))
@@ -67,7 +72,7 @@ def hand_in(lake: Path, name: str, sheet: Path, by: str, note: str) -> str:
     from tasks.decision.review_answers import read_answers
     from tasks.decision.review_record import record_review
 
-    recorded = _run_called(lake, name)
+    recorded = run_called(lake, name)
     sample, answers = read_answers(sheet, lake, recorded)
     review = record_review(lake, recorded, sample, answers, by, note)
     build(lake)
@@ -76,7 +81,7 @@ def hand_in(lake: Path, name: str, sheet: Path, by: str, note: str) -> str:
 
 def show(lake: Path, name: str) -> str:
     """What the newest review of a run says; how to begin one where there is none."""
-    recorded = _run_called(lake, name)
+    recorded = run_called(lake, name)
     text = measurement_of(lake, recorded.run_id)
     if text is not None:
         return text

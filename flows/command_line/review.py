@@ -1,6 +1,7 @@
-"""``gradsieve review``: which runs wait for a person, and the answer to one; a random sample of a recorded run.
+"""``gradsieve review``: which runs wait for a person, and the answer to one of them or to a finished one.
 
-Plumbing that speaks Prefect's API; what is done with recorded runs is in flows/command_line/random_review.
+Plumbing that speaks Prefect's API; what is done with recorded runs is in flows/command_line/finished_run, and with
+random samples of them in flows/command_line/random_review.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ class ReviewCommand(BaseModel):
     """Runs that wait for somebody to look at what is flagged; with a run's name, the answer.
 
     gradsieve review; gradsieve review clever-newt approve; gradsieve review clever-newt rows --sheet flagged.csv
+
+    Of a finished run the same, without a server: what was decided is retrained, proved and published anew.
+    gradsieve review RUN_ID rows --sheet RUN_ID-review.csv, as the page of the run saves it
 
     Of a recorded run, without a server: a random sample of its labels, the answers, and what they say of the run.
     gradsieve review RUN_ID --sample 100; gradsieve review RUN_ID --sheet sample.csv; gradsieve review RUN_ID
@@ -46,8 +50,12 @@ class ReviewCommand(BaseModel):
     def cli_cmd(self) -> None:
         """List them, or answer; or have to do with a recorded run."""
         lake = self.lake.expanduser().resolve()
-        if self.sample is None and not (self.run and self.decision is None and is_recorded(lake, self.run)):
-            self._answer_a_waiting_run()
+        recorded = self.run is not None and is_recorded(lake, self.run)
+        if self.run is not None and recorded and self.decision is not None and self.sample is None:
+            self._decide_a_finished_run(lake, self.run)
+            return
+        if self.sample is None and not (recorded and self.decision is None):
+            self._answer_a_waiting_run(lake)
             return
         if self.run is None or self.decision is not None or self.at_most is not None:
             raise BadConfig(
@@ -70,11 +78,20 @@ class ReviewCommand(BaseModel):
         else:
             print(show(lake, self.run))
 
-    def _answer_a_waiting_run(self) -> None:
+    def _decide_a_finished_run(self, lake: Path, run: str) -> None:
+        from flows.command_line.finished_run import decide
+        from tasks.decision.review_sheet import Answer, now
+
+        about = {"at_most": self.at_most, "reviewer": self.by, "note": self.note.strip(), "at": now()}
+        print(decide(lake, run, Answer.model_validate({"decision": self.decision, **about}), self.sheet))
+
+    def _answer_a_waiting_run(self, lake: Path) -> None:
         from prefect.client.orchestration import get_client
         from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
         from prefect.client.schemas.objects import StateType
         from prefect.settings import get_current_settings
+
+        from tasks.decision.review_sheet import waiting_flow_run
 
         if not get_current_settings().api.url:
             raise BadConfig(
@@ -94,7 +111,8 @@ class ReviewCommand(BaseModel):
                     )
                 Console(width=None if Console().is_terminal else 160).print(table if runs else "no run waits")
                 return
-            matches = [run for run in runs if self.run in (run.name, str(run.id))]
+            names = {self.run, waiting_flow_run(lake, self.run)}
+            matches = [run for run in runs if {run.name, str(run.id)} & names]
             if len(matches) != 1:
                 raise BadInput(
                     where=f"run {self.run!r}",

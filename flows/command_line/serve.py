@@ -37,6 +37,12 @@ class ServeCommand(BaseModel):
     lake: Path = Field(default=Path("data"), description="Folder that holds runs, versions and the catalogue.")
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=4200, ge=1, le=65535, description="Port to listen on.")
+    pages_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="Port to show the pages of runs on; default: the next one that is free.",
+    )
     workers: int = Field(default=1, ge=1, le=64, description="Runs start on one of them; more need PostgreSQL.")
     database: str | None = Field(
         default=None,
@@ -54,6 +60,7 @@ class ServeCommand(BaseModel):
         """Serve until a signal comes."""
         from flows.operations.deployments import schedule_lines
         from flows.operations.server import DEPLOYMENTS, StopRequest, serve
+        from tasks.pipeline.page_link import ADDRESS
 
         stop_event = threading.Event()
 
@@ -66,10 +73,12 @@ class ServeCommand(BaseModel):
         deployments = (self.deployments or DEPLOYMENTS).expanduser().resolve()
         check_deployments(deployments)
         try:
-            with serve(lake, self.host, self.port, self.workers, self.database, deployments, stop_event) as services:
+            options = (self.host, self.port, self.pages_port, self.workers, self.database)
+            with serve(lake, *options, deployments, stop_event) as services:
                 print(f"gradsieve: {services.address}, lake {lake}; logs in {services.home}")
                 for line in schedule_lines(services.api):
                     print(f"  {line}")
+                print(f"  pages of its runs: {services.environment[ADDRESS]}/RUN_ID.html")
                 print(f"For gradsieve review and gradsieve watch: export PREFECT_API_URL={services.address}/api")
                 print("Ctrl-C stops it.", flush=True)
                 _watch_over(services, stop_event)
@@ -105,9 +114,9 @@ def _watch_over(services: Services, stop_event: threading.Event) -> None:
         print(f"gradsieve: {name} ended with {services.children[name].returncode}, again in {wait} s", flush=True)
         if not stop_event.wait(wait):
             # Where nobody else works on the database, who has no process now was this worker's, and need not settle.
-            if services.alone and services.api.answers():
+            if name != "pages" and services.alone and services.api.answers():
                 services.resume_later()
-            services.start_worker(name)
+            services.start_again(name)
 
 
 def check_deployments(path: Path) -> None:

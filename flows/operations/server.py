@@ -6,30 +6,27 @@ import json
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 
 from flows.operations import orphans
+from flows.operations.listening import DATABASE, PASSWORD, check, free_port
 from flows.operations.server_api import ServerApi
 from tasks.core.errors import BadArtefact, BadConfig
+from tasks.pipeline import page_link
 
 POOL = "gradsieve"
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOYMENTS = ROOT / "deployments" / "prefect.yaml"
 _TEMPLATE = ROOT / "deployments" / "work-pools" / "process.json"
-# By Prefect's own names, the newer first.
-_DATABASE = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL")
-_PASSWORD = "PREFECT_SERVER_API_AUTH_STRING"  # noqa: S105  its name
 # A new database takes a dozen seconds to be made.
 _PATIENCE_SECONDS = 120
 # A worker ends its own runs first; a server has nothing to wait for.
@@ -51,6 +48,8 @@ class Services:
     alone: bool = True
     """Nobody else starts runs from this database: it lies in the lake."""
     children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    again: dict[str, Callable[[], None]] = field(default_factory=dict)
+    """How those are begun that may end."""
 
     def start(self, name: str, *command: str) -> None:
         """Begin a child, whose output goes to ``<home>/<name>.log``."""
@@ -58,7 +57,18 @@ class Services:
 
     def start_worker(self, name: str) -> None:
         """Begin a worker. It brings no pool into being: a pool of another kind under this name is an error."""
+        self.again[name] = lambda: self.start_worker(name)
         self.start(name, "worker", "start", "--pool", POOL, "--type", "process", "--no-create-pool-if-not-found")
+
+    def start_pages(self, lake: Path, host: str, port: int) -> None:
+        """Begin to show the pages of the lake's runs."""
+        self.again["pages"] = lambda: self.start_pages(lake, host, port)
+        command = ("flows.operations.page_server", str(lake), host, str(port))
+        self.children["pages"] = self._begin(self.home / "pages.log", command)
+
+    def start_again(self, name: str) -> None:
+        """Begin a child again that has ended."""
+        self.again[name]()
 
     def prefect(self, *command: str) -> None:
         """Run a command of Prefect's to its end."""
@@ -177,10 +187,11 @@ def _end(children: list[subprocess.Popen[bytes]]) -> None:
                 continue
 
 
-def settings(lake: Path, host: str, port: int, database: str | None) -> dict[str, str]:
+def settings(lake: Path, host: str, port: int, pages_port: int, database: str | None) -> dict[str, str]:
     """Environment variables of the server, of workers, and of the runs they start."""
     home = lake / ".prefect"
     client_host = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104  to be told apart from an address
+    pages = f"http://{f'[{client_host}]' if ':' in client_host else client_host}:{pages_port}"
     variables = {
         "PREFECT_HOME": str(home),
         "PREFECT_SERVER_API_HOST": host,
@@ -190,11 +201,13 @@ def settings(lake: Path, host: str, port: int, database: str | None) -> dict[str
         "PREFECT_SERVER_UI_API_URL": "/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
-        "GRADSIEVE_LAKE": str(lake),
+        page_link.LAKE: str(lake),
+        # Whoever knows by which name others reach it has named it.
+        page_link.ADDRESS: os.environ.get(page_link.ADDRESS) or pages,
     }
     if database:
-        variables[_DATABASE[1]] = variables[_DATABASE[0]] = database
-    if password := os.environ.get(_PASSWORD):
+        variables[DATABASE[1]] = variables[DATABASE[0]] = database
+    if password := os.environ.get(PASSWORD):
         variables["PREFECT_API_AUTH_STRING"] = password
     return variables
 
@@ -204,6 +217,7 @@ def serve(
     lake: Path,
     host: str,
     port: int,
+    pages_port: int | None,
     workers: int,
     database: str | None,
     deployments: Path,
@@ -215,6 +229,7 @@ def serve(
         lake: with the runs and, in ``.prefect``, what Prefect knows of them.
         host: address to listen on.
         port: port to listen on.
+        pages_port: port to show the pages of runs on; None for the next, or where that is taken any.
         workers: how many.
         database: as SQLAlchemy writes it; None for SQLite in the lake, or for what Prefect's own setting names.
         deployments: the file with them.
@@ -225,8 +240,9 @@ def serve(
         BadArtefact: a child does not start.
         StopRequest: while it started.
     """
-    database_url = database or next((os.environ[name] for name in _DATABASE if os.environ.get(name)), None)
-    check(host, port, workers, database, database_url)
+    database_url = database or next((os.environ[name] for name in DATABASE if os.environ.get(name)), None)
+    check(host, port, pages_port, workers, database, database_url)
+    pages_port = pages_port or free_port(host, port + 1)
     home = lake / ".prefect"
     home.mkdir(parents=True, exist_ok=True)
     lock = FileLock(home / "serve.lock")
@@ -236,12 +252,13 @@ def serve(
         raise BadConfig(
             where=f"lake {lake}", expected="one gradsieve serve", got="another at work", do="Stop that one first."
         ) from error
-    environment = settings(lake, host, port, database)
+    environment = settings(lake, host, port, pages_port, database)
     services = Services(
         environment["PREFECT_API_URL"].removesuffix("/api"), home, environment, stop_event, database_url is None
     )
     try:
         services.start("server", "server", "start")
+        services.start_pages(lake, host, pages_port)
         services.until_it_answers()
         services.deploy(deployments)
         if any(os.environ.get(name) for name in ("GRADSIEVE_WEBHOOK", "GRADSIEVE_NOTIFY")):
@@ -254,44 +271,3 @@ def serve(
     finally:
         services.stop()
         lock.release()
-
-
-def check(host: str, port: int, workers: int, database: str | None, database_url: str | None) -> None:
-    """Refuse what would hang, lie open or tell a secret.
-
-    Args:
-        host: address to listen on.
-        port: port to listen on.
-        workers: how many.
-        database: as the option names it.
-        named: as the option or the environment names it.
-    """
-    if database and urlsplit(database).password:
-        raise BadConfig(
-            where="option database",
-            expected="a URL without a password, which every user of this machine could read in the list of processes",
-            got="one with a password",
-            do=f"Put the password into PGPASSWORD, or the whole URL into {_DATABASE[0]}.",
-        )
-    if workers > 1 and not (database_url or "").startswith("postgresql"):
-        raise BadConfig(
-            where="option workers",
-            expected="1 with SQLite, which several workers lock each other out of",
-            got=str(workers),
-            do="Name a database: --database postgresql+asyncpg://user@host/name, the password in PGPASSWORD.",
-        )
-    if host not in ("127.0.0.1", "localhost", "::1") and not os.environ.get(_PASSWORD):
-        raise BadConfig(
-            where=f"option host {host}",
-            expected="a password where others can reach the API, for it runs what it is told",
-            got=f"none in {_PASSWORD}",
-            do="Set it to user:password, or stay on 127.0.0.1.",
-        )
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise BadConfig(
-                where=f"option port {port}", expected="a free one", got=str(error.strerror), do="Name another."
-            ) from error

@@ -182,15 +182,18 @@ def reviewed_estimate(estimate: dict[str, Any], before: pa.Table, after: pa.Tabl
     return BudgetEstimate.model_validate(estimate).without_rates(why).model_dump(mode="json")
 
 
-def reviewed_flags(flags: pa.Table, rows: pa.Table, reviewer: str, note: str, at: str) -> pa.Table:
+def reviewed_flags(
+    flags: pa.Table, rows: pa.Table, reviewer: str, note: str, at: str, *, removes: bool = False
+) -> pa.Table:
     """Flags as a person wants them (tasks/decision/review.sql).
 
     Args:
         flags: schema ``SUSPECTS``.
-        rows: sample_id, flag and new_label of the samples that were decided about.
+        rows: sample_id, flag, new_label and remedy of the samples that were decided about.
         reviewer: who decided.
         note: why, in the person's words.
         at: when, UTC.
+        removes: whether the flagged that nobody relabels are removed, whatever is suggested.
 
     Returns:
         Schema ``SUSPECTS``, by rank.
@@ -198,5 +201,5 @@ def reviewed_flags(flags: pa.Table, rows: pa.Table, reviewer: str, note: str, at
     with duckdb.connect() as db:
         db.register("flags", flags)
         db.register("rows", rows)
-        bound = {"reviewer": reviewer, "note": note, "at": at}
+        bound = {"reviewer": reviewer, "note": note, "at": at, "removes": removes}
         return db.sql(query("decision/review"), params=bound).to_arrow_table().cast(SUSPECTS)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -29,12 +28,14 @@ from tasks.decision.review_sheet import (
     Decision,
     Review,
     earlier_answer,
-    home_of,
     keep_answer,
+    note_question,
+    now,
     read_sheet,
     write_sheet,
 )
 from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.page_link import link_to, page_path
 from tasks.pipeline.step import step
 
 if TYPE_CHECKING:
@@ -75,8 +76,12 @@ def _with_default(form: type[BaseModel], name: str, value: Any) -> FieldInfo:
 
 
 @step("review")
-def review(run: Run, samples: Artefact, flags: Artefact, answer: Answer) -> Artefact:
-    """Apply the answer; the facts are those of the resulting flags, and who decided."""
+def review(run: Run, samples: Artefact, flags: Artefact, answer: Answer, arm: str) -> Artefact:
+    """Apply the answer; the facts are those of the resulting flags, who decided, and of which flags (``of``).
+
+    Where a row is to be relabelled and the run would remove the flagged (``arm`` cleaned), those that nobody relabels
+    lose their suggestion: the run then relabels the others, and removes these as it would have.
+    """
     import pyarrow.parquet as pq
 
     from tasks.dataset.samples import table_of, with_class
@@ -85,10 +90,14 @@ def review(run: Run, samples: Artefact, flags: Artefact, answer: Answer) -> Arte
 
     before = pq.read_table(run.path(flags))
     rows = _rows_of(run, flags, before, answer)
-    table = reviewed_flags(before, rows, answer.reviewer, answer.note, answer.at) if rows is not None else before
+    relabelled = 0 if rows is None else rows["remedy"].to_pylist().count("relabel")
+    removes = bool(relabelled) and arm == "cleaned"
+    about = (answer.reviewer, answer.note, answer.at)
+    table = before if rows is None else reviewed_flags(before, rows, *about, removes=removes)
     thin = with_class(samples, table_of(run, samples, ["sample_id", "label", "group"]))
     audit_table = audit(table.select(FLAGS.names), thin)
     summary = answer.model_dump(mode="json") | {"rows": 0 if rows is None else rows.num_rows}
+    summary |= {"relabelled": relabelled, "of": flags.digest}
     with run.draft("flags") as draft:
         pq.write_table(table, draft.path("flags.parquet", table.num_rows), compression="zstd")
         pq.write_table(audit_table, draft.path("audit.parquet", audit_table.num_rows), compression="zstd")
@@ -100,37 +109,55 @@ def review(run: Run, samples: Artefact, flags: Artefact, answer: Answer) -> Arte
 def _rows_of(run: Run, flags: Artefact, table: pa.Table, answer: Answer) -> pa.Table | None:
     """Schema ``ROWS``: the samples the reviewer decided about; None where nobody answered."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    from tasks.decision.review_sheet import ROWS
+    from tasks.decision.review_sheet import ROWS, rows_of_answer
 
     if answer.decision == "nobody":
         return None
     if answer.decision == "rows":
-        return pq.read_table(home_of(run, flags) / "rows.parquet").cast(ROWS)
+        return rows_of_answer(run.lake, flags.digest)
     names = table.filter(table["flag"])["sample_id"]
     count = 0 if answer.decision == "reject" else len(names) if answer.at_most is None else answer.at_most
     flagged = [index < count for index in range(len(names))]
-    return pa.table([names, pa.array(flagged), pa.nulls(len(names), pa.string())], schema=ROWS)
+    nothing = pa.nulls(len(names), pa.string())
+    return pa.table([names, pa.array(flagged), nothing, nothing], schema=ROWS)
 
 
-def ask_for_review(run: Run, samples: Artefact, flags: Artefact, options: Review, lock: DatasetLock) -> Artefact:
+def ask_for_review(
+    run: Run, samples: Artefact, flags: Artefact, options: Review, lock: DatasetLock, arm: str
+) -> Artefact:
     """The flags as they are, or, where a review is required, as the reviewer decides.
 
     Called by the flow itself: the run is *Paused* meanwhile, and is resumed by the form in the Prefect UI (Resume) or
     by ``gradsieve review``; other runs of the dataset have their turn. If nobody comes in time, the flags stay, and
     verification promotes nothing.
 
+    Args:
+        run: that asks.
+        samples: the training samples.
+        flags: by rule.
+        options: whether somebody is asked, and for how long.
+        lock: the run's turn at its dataset.
+        arm: what the run does with the flagged.
+
     Raises:
         BadConfig: nobody could answer, for there is no Prefect server.
+        BadInput: other flags were decided about than these.
     """
-    if not options.required or not flags.facts["flagged"]:
+    if not options.required or not (flags.facts["flagged"] or options.decided):
         return flags
-    answer = earlier_answer(run, flags)
+    answer = earlier_answer(run.lake, flags.digest)
+    if answer is None and options.decided is not None:
+        raise BadInput(
+            where="option review.decided",
+            expected=f"the flags {options.decided[:20]}, which were decided about",
+            got=f"{flags.digest[:20]}: the data, the options or the code have changed since",
+            do="Run gradsieve clean anew, and decide about what it flags.",
+        )
     if answer is None:
         with lock.given_up():
             answer = _ask(run, samples, flags, options)
-    return review(run, samples, flags, answer)
+    return review(run, samples, flags, answer, arm)
 
 
 def _ask(run: Run, samples: Artefact, flags: Artefact, options: Review) -> Answer:
@@ -144,10 +171,13 @@ def _ask(run: Run, samples: Artefact, flags: Artefact, options: Review) -> Answe
             do="Start one with gradsieve serve, and set PREFECT_API_URL to its address.",
         )
     sheet = write_sheet(run, flags)
+    context = FlowRunContext.get()
+    if context is not None and context.flow_run is not None:
+        note_question(run, flags, str(context.flow_run.id))
     table = pq.read_table(run.path(flags))
-    problem = ""
+    page, problem = link_to(page_path(run.lake, run.run_id)), ""
     while True:
-        form = asyncio.run(_pause(_question(table, sheet, options, problem), sheet, options))
+        form = asyncio.run(_pause(_question(table, sheet, page, options, problem), sheet, options))
         if form is None:
             return Answer(decision="nobody", hours=options.hours)
         try:
@@ -160,9 +190,9 @@ def _ask(run: Run, samples: Artefact, flags: Artefact, options: Review) -> Answe
             at_most=form.at_most,
             reviewer=form.reviewer.strip() or "somebody",
             note=form.note.strip(),
-            at=datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds"),
+            at=now(),
         )
-        return keep_answer(run, flags, answer, rows)
+        return keep_answer(run.lake, flags.digest, answer, rows)
 
 
 async def _pause(question: str, sheet: Path, options: Review) -> ReviewForm | None:
@@ -183,12 +213,14 @@ async def _pause(question: str, sheet: Path, options: Review) -> ReviewForm | No
     return None
 
 
-def _question(table: pa.Table, sheet: Path, options: Review, problem: str) -> str:
+def _question(table: pa.Table, sheet: Path, page: str, options: Review, problem: str) -> str:
     """What the form says above its fields, as Markdown."""
     flagged: list[dict[str, Any]] = table.filter(table["flag"]).to_pylist()
     lines = [
         f"{problem}**{len(flagged):,} of {table.num_rows:,} training samples are flagged.** Decide within "
         f"{options.hours:g} {'hour' if options.hours == 1 else 'hours'}.",
+        "",
+        f"Look at them on [their page]({page}), and decide there: it saves the sheet for `rows`.",
         "",
     ]
     columns = ("rank", "sample", "label", "suggested", "reason")

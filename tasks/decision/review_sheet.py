@@ -2,6 +2,7 @@
 
     <lake>/reviews/<digest of the flags>/flagged.csv, flagged.parquet    the sheet, to be edited and handed in
     <lake>/reviews/<digest of the flags>/label_studio.json               the same as tasks for Label Studio
+    <lake>/reviews/<digest of the flags>/question.json                   which run of Prefect's waits
     <lake>/reviews/<digest of the flags>/rows.parquet, answer.json       what was decided, by whom and when
 
 The folder is named by the digest of the flags and not of the run: the same question is asked once.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +33,8 @@ from tasks.pipeline.durable_files import sha256_of, write_durably
 from tasks.pipeline.stored_names import inside
 
 Decision = Literal["approve", "reject", "rows"]
+ROW_DECISIONS = ("flag", "keep", "remove", "relabel")
+"""What a sheet may say of a row: flag is what the run does with the flagged, remove or relabel one of both."""
 
 # What the sheet shows of each flagged sample; decision and new_label are what is edited.
 SHEET = (
@@ -41,6 +45,7 @@ ROWS = pa.schema(
         pa.field("sample_id", pa.string(), nullable=False),
         pa.field("flag", pa.bool_(), nullable=False),
         pa.field("new_label", pa.string()),
+        pa.field("remedy", pa.string()),  # remove or relabel; null: what the run does with the flagged
     ]
 )
 
@@ -56,6 +61,11 @@ class Review(Component):
         gt=0,
         le=8760,
         description="How long somebody is waited for; then the run goes on, and its version stays a candidate.",
+    )
+    decided: str | None = Field(
+        default=None,
+        description="Digest of the flags that were decided about, as gradsieve review says it of a finished run: one "
+        "that comes to others stops instead of asking.",
     )
 
 
@@ -74,14 +84,14 @@ class Answer(Component):
     """How long the run waited for an answer."""
 
 
-def home_of(run: Run, flags: Artefact) -> Path:
-    """The folder of a review."""
-    return inside(run.lake / "reviews", flags.digest[:20], single=True)
+def home_of(lake: Path, flags: str) -> Path:
+    """The folder of a review, by the digest of the flags."""
+    return inside(lake / "reviews", flags[:20], single=True)
 
 
 def write_sheet(run: Run, flags: Artefact) -> Path:
     """Put the flagged samples down as CSV, as Parquet and for Label Studio; the CSV's place."""
-    home = home_of(run, flags)
+    home = home_of(run.lake, flags.digest)
     home.mkdir(parents=True, exist_ok=True)
     flagged = pq.read_table(run.path(flags), filters=pc.field("flag"))
     decision = pa.array(["flag"] * flagged.num_rows, pa.string())
@@ -119,8 +129,8 @@ def read_sheet(path: Path, flags: pa.Table, target: Target) -> pa.Table:
         Schema ``ROWS``; samples that the sheet does not list are decided as they were.
 
     Raises:
-        BadInput: it cannot be read, lacks a column, names an unknown sample or class, or decides otherwise than by
-            flag or keep.
+        BadInput: it cannot be read, lacks a column, names an unknown sample or class, decides otherwise than by
+            ``ROW_DECISIONS``, or relabels to nothing.
     """
     path = path.expanduser()
     table = read_file(path, _from_label_studio)
@@ -131,19 +141,24 @@ def read_sheet(path: Path, flags: pa.Table, target: Target) -> pa.Table:
     names = [str(value) for value in table["sample_id"].to_pylist()]
     labels = table["new_label"].to_pylist() if "new_label" in table.column_names else [None] * len(names)
     labels = [None if label is None or label == "" else str(label) for label in labels]
-    ids = set(flags["sample_id"].to_pylist())
+    suggestions = dict(zip(flags["sample_id"].to_pylist(), flags["suggested_label"].to_pylist(), strict=True))
     for row, (name, decision, label) in enumerate(zip(names, decisions, labels, strict=True), 1):
-        if decision not in ("flag", "keep"):
-            raise bad_sheet(path, "flag or keep as decision", f"{decision!r} in row {row}")
-        if name not in ids:
+        if decision not in ROW_DECISIONS:
+            raise bad_sheet(
+                path, f"{', '.join(ROW_DECISIONS[:-1])} or relabel as decision", f"{decision!r} in row {row}"
+            )
+        if name not in suggestions:
             raise bad_sheet(path, "training samples of this run", f"{name!r} in row {row}")
         if label is not None and target.read(label) is None:
             raise bad_sheet(path, f"{target.description} as new_label", f"{label!r} in row {row}")
+        if decision == "relabel" and label is None and not suggestions[name]:
+            raise bad_sheet(path, "a new_label to relabel to, for none is suggested", f"none in row {row}")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise bad_sheet(path, "each sample once", f"{twice} several times")
     labels = [None if label is None else target.read(label) for label in labels]
-    return pa.table([names, [decision == "flag" for decision in decisions], labels], schema=ROWS)
+    remedies = [decision if decision in ("remove", "relabel") else None for decision in decisions]
+    return pa.table([names, [decision != "keep" for decision in decisions], labels, remedies], schema=ROWS)
 
 
 def read_file(path: Path, from_label_studio: Callable[[list[dict[str, Any]]], pa.Table]) -> pa.Table:
@@ -200,9 +215,24 @@ def bad_sheet(path: Path, expected: str, got: str) -> BadInput:
     return BadInput(where=str(path), expected=expected, got=got, do="Correct the sheet and hand it in again.")
 
 
-def earlier_answer(run: Run, flags: Artefact) -> Answer | None:
-    """What was decided about just these flags before."""
-    path = home_of(run, flags) / "answer.json"
+def note_question(run: Run, flags: Artefact, flow_run: str) -> None:
+    """Note which of Prefect's runs waits with these flags: a page knows the run by our name for it."""
+    path = home_of(run.lake, flags.digest) / "question.json"
+    write_durably(path, json.dumps({"run": run.run_id, "flow_run": flow_run}))
+
+
+def waiting_flow_run(lake: Path, run_id: str) -> str | None:
+    """Prefect's id of the run that asked as ``run_id``; None where none did."""
+    for path in (lake / "reviews").glob("*/question.json"):
+        question = json.loads(path.read_bytes())
+        if question["run"] == run_id:
+            return question["flow_run"]
+    return None
+
+
+def earlier_answer(lake: Path, flags: str) -> Answer | None:
+    """What was decided about the flags of this digest before."""
+    path = home_of(lake, flags) / "answer.json"
     if not path.is_file():
         return None
     try:
@@ -217,11 +247,25 @@ def earlier_answer(run: Run, flags: Artefact) -> Answer | None:
     return answer
 
 
-def keep_answer(run: Run, flags: Artefact, answer: Answer, rows: pa.Table | None) -> Answer:
-    """Keep who decided what, and when, for the record and for runs that come to the same flags."""
-    home = home_of(run, flags)
+def now() -> str:
+    """When somebody decides, UTC."""
+    return datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
+
+
+def keep_answer(lake: Path, flags: str, answer: Answer, rows: pa.Table | None) -> Answer:
+    """Keep who decided what, and when, for the record and for runs that come to the flags of this digest."""
+    home = home_of(lake, flags)
+    home.mkdir(parents=True, exist_ok=True)
     if rows is not None:
         pq.write_table(rows, home / "rows.parquet")
         answer = answer.model_copy(update={"rows": sha256_of(home / "rows.parquet")})
     write_durably(home / "answer.json", answer.model_dump_json(indent=1))
     return answer
+
+
+def rows_of_answer(lake: Path, flags: str) -> pa.Table:
+    """The rows that were decided about: schema ``ROWS``; a version before there were remedies kept none."""
+    table = pq.read_table(home_of(lake, flags) / "rows.parquet")
+    if "remedy" not in table.column_names:
+        table = table.append_column("remedy", pa.nulls(table.num_rows, pa.string()))
+    return table.cast(ROWS)

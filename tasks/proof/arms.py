@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -59,6 +59,15 @@ class Verification(Component):
     def arms(self) -> tuple[Arm, ...]:
         """Those that are put to the test, the untouched one first."""
         return tuple(arm for arm in ARMS if arm not in TREATMENTS or arm == self.treatment or self.other_remedy)
+
+    def as_decided(self, flags: dict[str, Any]) -> Verification:
+        """The same, but that it relabels where a reviewer did: who suggests nothing for a sample has it removed.
+
+        Args:
+            flags: facts of the flags.
+        """
+        relabels = (flags.get("review") or {}).get("relabelled")
+        return self.model_copy(update={"remedy": "relabel"}) if relabels else self
 
     def pairs(self, flagged: int) -> tuple[list[Arm], list[int]]:
         """Every arm under every seed, as two lists of equal length; of the first alone if nothing is flagged."""

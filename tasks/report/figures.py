@@ -1,16 +1,10 @@
-"""The evidence of a run, as SVG: for pages, whose text takes the page's colour, and on white for the Prefect UI."""
+"""The evidence of a run, drawn: what it was worth, how suspicion is spread, and what is flagged of whom."""
 
 # pyright: reportAttributeAccessIssue=false
 # pyarrow.compute makes its functions at import time; pyright cannot see them.
 
 from __future__ import annotations
 
-import base64
-import io
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,78 +14,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tasks.core.intervals import t_interval
-from tasks.core.markdown import as_table
+from tasks.report.figure import Figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Okabe and Ito's blue and vermilion: told apart by the colour-blind, readable on light and on dark.
 _KEPT, _FLAGGED = "#0072B2", "#D55E00"
-# Stands for the colour of the text around it.
-_INK = "#010203"
 # Bars of classes, of which there may be thousands; bins of the histogram in one row of its table.
 _CLASSES, _BINS = 20, 5
 # Points of a curve; there may be millions of samples.
 _POINTS = 1000
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One figure."""
-
-    name: str
-    alt: str
-    """What it shows, in words."""
-    draw: Callable[[Axes], None]
-    columns: tuple[str, ...]
-    rows: list[tuple[str, ...]]
-    """The numbers, for whom the drawing says nothing."""
-
-    def markdown(self) -> str:
-        """What it shows, and its numbers under it."""
-        return f"{self.alt}\n\n{as_table(self.columns, self.rows)}"
-
-    @cached_property
-    def svg(self) -> str:
-        """For a page; the same to the byte whenever it is drawn, which takes a tenth of a second and is done once."""
-        import matplotlib as mpl
-
-        how: dict[Any, Any] = {"svg.hashsalt": self.name, "svg.fonttype": "none", "font.family": "sans-serif"}
-        with mpl.rc_context({**how, "text.parse_math": False}):  # a dollar sign in a class's name is no formula
-            text = self._draw()
-        # Groups of all figures have the same names, and a page has one of each at most; nothing refers to them.
-        text = re.sub(r'<g id="[^"]*">', "<g>", text[text.index("<svg") :])
-        return text.replace(_INK, "currentColor")
-
-    @property
-    def image(self) -> str:
-        """For the Prefect UI, which is light or dark: on white, as a data URI."""
-        text = self.svg.replace("currentColor", "#1d2329")
-        head, _, rest = text.partition(">")
-        text = f'{head}><rect width="100%" height="100%" fill="#fff"/>{rest}'
-        return f"data:image/svg+xml;base64,{base64.b64encode(text.encode()).decode()}"
-
-    def _draw(self) -> str:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure as Canvas
-
-        figure = Canvas(figsize=(5.4, 3.2), layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = figure.add_subplot()
-        self.draw(axes)
-        axes.tick_params(colors=_INK)
-        axes.xaxis.label.set_color(_INK)
-        axes.yaxis.label.set_color(_INK)
-        for name, spine in axes.spines.items():
-            spine.set_visible(name in ("left", "bottom"))
-            spine.set_color(_INK)
-        legend = axes.get_legend()
-        for text in [*axes.texts, *(legend.get_texts() if legend else [])]:
-            text.set_color(_INK)
-        sink = io.BytesIO()
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(sink, format="svg", transparent=True, metadata=nothing)
-        return sink.getvalue().decode()
 
 
 def figures(folder: Path, facts: dict[str, Any]) -> list[Figure]:
@@ -141,7 +74,21 @@ def _accuracy(folder: Path, metrics: dict[str, Any]) -> Figure:
         for arm, bound in bounds.items()
     ]
     said = ", ".join(f"{arm} {mean:.2%}" for arm, mean in means.items())
-    return Figure("accuracy", f"Test {figure} by arm: {said}", draw, ("arm", figure, "95 % interval", "seeds"), rows)
+    title = f"How good models are on the test samples ({figure})"
+    caption = (
+        "untouched: trained on all samples as they came; cleaned: without the flagged; random: without as many others; "
+        "relabelled: the flagged under the label suggested. A stroke is one training, the dot their mean, the bar a "
+        "95 % interval. The verdict is about the orange one."
+    )
+    return Figure(
+        "accuracy",
+        title,
+        caption,
+        f"Test {figure} by arm: {said}",
+        draw,
+        ("arm", figure, "95 % interval", "seeds"),
+        rows,
+    )
 
 
 def _interval(values: np.ndarray) -> tuple[float, float] | None:
@@ -165,7 +112,7 @@ def _worth(metrics: dict[str, Any]) -> Figure:
         axes.axvline(0, color=_KEPT, linewidth=1, linestyle=":")
         axes.set_yticks(range(len(gains)), list(reversed(gains)))
         axes.set_ylim(-0.6, len(gains) - 0.4)
-        axes.set_xlabel(f"difference in test {metrics.get('figure', 'accuracy')}, points; 95 % interval")
+        axes.set_xlabel(f"points of test {metrics.get('figure', 'accuracy')}; 95 % interval")
 
     said = "; ".join(f"{name} {g['mean']:+.2%} [{g['low']:+.2%}, {g['high']:+.2%}]" for name, g in gains.items())
     rows = [
@@ -173,7 +120,19 @@ def _worth(metrics: dict[str, Any]) -> Figure:
         for name, g in gains.items()
     ]
     columns = ("arms", "difference", "95 % interval", "which")
-    return Figure("worth", f"What cleaning is worth: {said}", draw, columns, rows)
+    caption = (
+        "To the right of the dotted line it helps. A bar that crosses the line may as well be nothing. Only where both "
+        "orange bars lie to the right of it does the verdict say helps."
+    )
+    return Figure(
+        "worth",
+        "Is it better than doing nothing, or removing at random?",
+        caption,
+        f"What cleaning is worth: {said}",
+        draw,
+        columns,
+        rows,
+    )
 
 
 def _suspicion(table: pa.Table, flags: dict[str, Any]) -> Figure:
@@ -194,8 +153,8 @@ def _suspicion(table: pa.Table, flags: dict[str, Any]) -> Figure:
             some = heights > 0
             axes.bar(edges[:-1][some], heights[some], width[some], bottom[some], align="edge", **how)
         if line is not None:
-            axes.axvline(line, color=_FLAGGED, linewidth=1.5, linestyle="--", label=f"budget: {budget:,}")
-        axes.set(xlabel=f"suspicion by {flags['detector']}", ylabel="training samples", yscale="symlog")
+            axes.axvline(line, color=_FLAGGED, linewidth=1.5, linestyle="--", label=f"the first {budget:,}")
+        axes.set(xlabel=f"suspicion, by {flags['detector']}", ylabel="training samples", yscale="symlog")
         axes.yaxis.set_major_formatter("{x:,.0f}")
         _legend(axes)
 
@@ -207,7 +166,13 @@ def _suspicion(table: pa.Table, flags: dict[str, Any]) -> Figure:
     alt = f"Suspicion of {len(suspicion):,} training samples by {flags['detector']}; {int(flagged.sum()):,} are flagged"
     if line is not None:
         alt += f"; the budget of {budget:,} ends at {line:.4g}"
-    return Figure("suspicion", alt, draw, ("suspicion", "kept", "flagged"), rows)
+    caption = (
+        "Each bar counts the training samples of one degree of suspicion, on a logarithmic scale. The dashed line "
+    )
+    caption += "is where flagging ends; what is blue beyond it was kept by a guard or by a person."
+    return Figure(
+        "suspicion", "How suspect are the training samples?", caption, alt, draw, ("suspicion", "kept", "flagged"), rows
+    )
 
 
 def _without_guarded(table: pa.Table) -> pa.Table:
@@ -217,7 +182,16 @@ def _without_guarded(table: pa.Table) -> pa.Table:
 
 def _legend(axes: Axes) -> None:
     """Above the axes, where nothing is drawn."""
-    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, fontsize=9, borderaxespad=0.2)
+    axes.legend(
+        frameon=False,
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=3,
+        fontsize=8,
+        columnspacing=1.2,
+        handlelength=1.5,
+        borderaxespad=0.2,
+    )
 
 
 def expected_precision(p_wrong: np.ndarray) -> np.ndarray:
@@ -241,15 +215,17 @@ def _precision(table: pa.Table, flags: dict[str, Any]) -> Figure:
 
     def draw(axes: Axes) -> None:
         counts = np.unique(np.linspace(1, end, min(end, _POINTS)).round().astype(int))
-        axes.plot(counts, 100 * curve[counts - 1], color=_KEPT, linewidth=2, label="mean p(wrong)")
+        axes.plot(counts, 100 * curve[counts - 1], color=_KEPT, linewidth=2, label="by each sample's chance")
         if flagged:
             axes.axvline(flagged, color=_FLAGGED, linewidth=1.5, linestyle="--", label=f"flagged: {flagged:,}")
         if estimate and flagged:
             low, high = 100 * estimate["low"], 100 * estimate["high"]
-            axes.plot([flagged, flagged], [low, high], color=_FLAGGED, linewidth=3, label="the budget's estimate, 95 %")
+            axes.plot([flagged, flagged], [low, high], color=_FLAGGED, linewidth=3, label="the rule's own, 95 %")
             if estimate["value"] is not None:
                 axes.plot([flagged], [100 * estimate["value"]], "o", color=_FLAGGED, markersize=7)
-        axes.set(xlabel="flagged, the most suspect first", ylabel="expected precision, %", xlim=(0, end), ylim=(0, 103))
+        axes.set(
+            xlabel="so many flagged, the most suspect first", ylabel="wrong among them, %", xlim=(0, end), ylim=(0, 103)
+        )
         _legend(axes)
 
     marks = {step * 10**power for power in range(1, 9) for step in (1, 2, 5)}
@@ -271,7 +247,13 @@ def _precision(table: pa.Table, flags: dict[str, Any]) -> Figure:
     if estimate:
         alt += f"; the budget itself expects {estimate['value']:.1%}"
     columns = ("flagged", "expected wrong among them", "expected precision", "expected recall")
-    return Figure("precision", f"{alt}; of all {size:,} no guard keeps, {curve[-1]:.1%}", draw, columns, rows)
+    caption = "The line takes each sample at the chance that the run gives it, the most suspect first. "
+    if estimate and flagged:
+        caption += "The dot with its bar is the estimate of the rule that chose how many to flag, made in another way."
+    title = "How many of the flagged are wrong, as far as the run can tell?"
+    return Figure(
+        "precision", title, caption, f"{alt}; of all {size:,} no guard keeps, {curve[-1]:.1%}", draw, columns, rows
+    )
 
 
 def _classes(folder: Path) -> Figure:
@@ -284,7 +266,7 @@ def _classes(folder: Path) -> Figure:
         names = [row["name"][:16] for row in rows]
         axes.bar(range(len(rows)), [100 * row["share_flagged"] for row in rows], color=_FLAGGED)
         if rows:
-            axes.axhline(100 * rows[0]["share_overall"], color=_KEPT, linestyle="--", label="of all")
+            axes.axhline(100 * rows[0]["share_overall"], color=_KEPT, linestyle="--", label="all classes together")
             _legend(axes)
         is_long = max(map(len, names), default=0) > 3
         axes.set_xticks(
@@ -297,4 +279,13 @@ def _classes(folder: Path) -> Figure:
     table = [(row["name"], f"{row['flagged']:,}", f"{row['samples']:,}", f"{row['share_flagged']:.1%}") for row in rows]
     more = f"; the {_CLASSES} most flagged of {len(every):,}" if len(every) > len(rows) else ""
     columns = ("class", "flagged", "of", "share")
-    return Figure("classes", f"Share of each class that is flagged: {most}{more}", draw, columns, table)
+    caption = "A bar far above the dashed line is a class with many wrong labels, or one that the model does not know."
+    return Figure(
+        "classes",
+        "Which classes lose most?",
+        caption,
+        f"Share of each class that is flagged: {most}{more}",
+        draw,
+        columns,
+        table,
+    )

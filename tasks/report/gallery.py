@@ -1,33 +1,37 @@
-"""The most suspect samples of a recorded run, as a person looks at them: pictures, or what stands in their columns."""
+"""The most suspect samples of a run, as a person looks at them who decides, and others to compare them with."""
+
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
 
 from __future__ import annotations
 
-import io
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
 from tasks.core.markdown import as_table, escape
-from tasks.dataset.payload import Payload, to_array
-from tasks.report.pictures import as_image, batches_of, has_pictures, picture
+from tasks.report.companions import companions_of
+from tasks.report.exhibits import Exhibits, Face
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-MOST = 300
-"""Samples on a page, whose size is bounded so."""
+MOST = 2000
+"""Samples on a page at most."""
+PAGE_BYTES = 25 << 20
+"""Pictures on a page, encoded: the thumbnails first, then others to compare with, then those of the flagged that are
+shown larger on request."""
 LEAST_SHOWN = 24
 """Samples of the artifact, and on a page even where fewer are flagged."""
+MOST_UNUSUAL = 5
+"""Cells of a row that stand on a card; the others follow on request."""
 
-# Pictures side by side in the artifact.
-_COLUMNS = 6
-# Inches of one of them with its title, of the title, and between two.
-_CELL, _TITLE, _GAP = (1.5, 1.75), 0.28, 0.08
-# Of samples that are no pictures: columns, numbers of a list, and letters of a text that are shown.
-_FIELDS, _NUMBERS, _LETTERS = 12, 8, 400
+# Longer side of a picture on a card, and of one that is looked at closely.
+_CARD, _CLOSE = 320, 1024
+# Columns of a row that a Markdown table has room for.
+_FIELDS = 12
 
 
 @dataclass(frozen=True)
@@ -43,30 +47,38 @@ class Suspect:
     suspicion: float
     flagged: bool
     reason: str
-    source: str
-    row: int | None
-    pixels: np.ndarray | None
-    """C × H × W, where it is a picture."""
-    values: list[tuple[str, str]]
-    """(column, what stands in it), where it is none."""
+    decided_by: str
+    """Who decided about it before; empty where nobody did."""
+    face: Face
+    sure: tuple[str, ...] = ()
+    """Samples that surely are of the given class, then of the suggested one."""
+    near: tuple[str, ...] = ()
+    """Its nearest neighbours among the training samples, the nearest first."""
+    close: str | None = None
+    """A larger picture of it, as a data URI."""
+
+    @property
+    def name(self) -> str:
+        """The name of its file or its own name, where the source has one; else its place there."""
+        return self.face.name
 
     @property
     def picture(self) -> str | None:
         """As a data URI."""
-        return None if self.pixels is None else picture(self.pixels)
+        return self.face.picture
 
-    def draw(self, axes: Axes, left: float, top: float) -> None:
-        """Its title and its picture, as large as it fits, in the cell at a corner of axes that are in inches."""
-        change = f"{_short(self.label)} → {_short(self.suggested) or '?'}"
-        middle, under = left + _CELL[0] / 2, top + _TITLE
-        axes.text(middle, under - 0.05, f"{self.rank}.  {change}", fontsize=9, color="#1d2329", ha="center")
-        if self.pixels is not None:
-            image = as_image(self.pixels)
-            scale = min((_CELL[0] - _GAP) / image.width, (_CELL[1] - _TITLE - _GAP) / image.height)
-            half, bottom = scale * image.width / 2, under + scale * image.height
-            extent = (middle - half, middle + half, bottom, under)
-            how: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": 255, "interpolation": "nearest"}
-            axes.imshow(image, aspect="auto", extent=extent, **how)
+    @property
+    def pair(self) -> str:
+        """Given → suggested label."""
+        return f"{self.label} → {self.suggested or '?'}"
+
+    @property
+    def why(self) -> str:
+        """The first of its reasons, less what stands above it, and how likely its label is wrong."""
+        first = self.reason.partition(";")[0]
+        given = f"given {self.label} ("
+        words = (first.partition("), ")[2] if first.startswith(given) else "") or first
+        return words if self.p_wrong is None else f"{words}, wrong with p = {self.p_wrong:.2f}"
 
 
 @dataclass(frozen=True)
@@ -77,6 +89,10 @@ class Gallery:
     suspects: list[Suspect]
     flagged: int
     """In the whole run."""
+    companions: dict[str, Face] = field(default_factory=dict)
+    """Samples to compare with, by their ids."""
+    labels: tuple[str, ...] = ()
+    """That a sample may be given; none where that is free."""
 
     @property
     def missing(self) -> int:
@@ -92,42 +108,23 @@ class Gallery:
             f"WHERE flag AND rank > {last} AND run_id = '{self.run_id}' ORDER BY rank"
         )
 
-    @property
-    def labels(self) -> list[str]:
-        """Given labels there are."""
-        return sorted({suspect.label for suspect in self.suspects})
-
-    @property
-    def suggestions(self) -> list[str]:
-        """Suggested labels there are."""
-        return sorted({suspect.suggested for suspect in self.suspects} - {""})
+    @cached_property
+    def pairs(self) -> list[tuple[str, int]]:
+        """(given → suggested label, how many), the most frequent first."""
+        counts = Counter(suspect.pair for suspect in self.suspects)
+        return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
     @property
     def are_pictures(self) -> bool:
         """Whether any of them is one."""
-        return any(suspect.pixels is not None for suspect in self.suspects)
+        return any(suspect.picture is not None for suspect in self.suspects)
 
-    def png(self) -> bytes:
-        """A grid of pictures, each under its rank and its given → suggested label; on white, as figures are."""
-        from matplotlib import rc_context
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-
-        lines = -(-len(self.suspects) // _COLUMNS)
-        size = (_COLUMNS * _CELL[0], lines * _CELL[1])
-        # A dollar sign in a label is no formula.
-        with rc_context({"text.parse_math": False}):
-            canvas = Figure(figsize=size)
-            FigureCanvasAgg(canvas)
-            # One pair of axes, in inches: a pair for each picture takes ten times as long to draw.
-            axes = canvas.add_axes((0, 0, 1, 1), xlim=(0, size[0]), ylim=(size[1], 0))
-            axes.set_axis_off()
-            for index, suspect in enumerate(self.suspects):
-                line, column = divmod(index, _COLUMNS)
-                suspect.draw(axes, column * _CELL[0], line * _CELL[1])
-            sink = io.BytesIO()
-            canvas.savefig(sink, format="png", dpi=110, facecolor="white")
-        return sink.getvalue()
+    @property
+    def comparison(self) -> dict[str, Any]:
+        """Companions and larger pictures as a page's script reads them."""
+        columns = {cell.name for suspect in self.suspects for cell in suspect.face.cells[:MOST_UNUSUAL]}
+        faces = {name: face.for_comparison(columns) for name, face in self.companions.items()}
+        return {"faces": faces, "close": {each.sample_id: each.close for each in self.suspects if each.close}}
 
     def markdown(self) -> str:
         """As a table with what stands in the samples' columns; of pictures, which say more, the changes in a line."""
@@ -142,7 +139,9 @@ class Gallery:
                 suspect.suggested,
                 "" if suspect.p_wrong is None else f"{suspect.p_wrong:.3f}",
                 "yes" if suspect.flagged else "no",
-                "; ".join(f"{name} {value}" for name, value in suspect.values),
+                "; ".join(
+                    [*suspect.face.texts, *(f"{cell.name} {cell.value}" for cell in suspect.face.cells[:_FIELDS])]
+                ),
                 suspect.sample_id,
             )
             for suspect in self.suspects
@@ -158,52 +157,46 @@ def gallery(folder: Path, facts: dict[str, Any], most: int) -> Gallery:
         facts: of its run.json.
         most: samples in it.
     """
-    flags = pq.read_table(folder / "flags.parquet")
+    return gallery_of(Exhibits.of_run(folder, facts["samples"]), folder.name, most)
+
+
+def gallery_of(exhibits: Exhibits, run_id: str, most: int, *, compare: bool = False) -> Gallery:
+    """The gallery of some flags, with companions and larger pictures where it is to ``compare``."""
+    flags = pq.read_table(exhibits.flags)
     flagged = np.flatnonzero(flags["flag"].to_numpy())
     head = flags.slice(0, min(most, max(LEAST_SHOWN, int(flagged[-1]) + 1 if len(flagged) else 0))).to_pylist()
-    payload = Payload.model_validate(facts["samples"]["payload"])
-    samples = _samples(folder, payload, [flag["sample_id"] for flag in head])
+    faces = exhibits.faces([flag["sample_id"] for flag in head], _CARD, unusual=True)
     suspects = [
         Suspect(
             suggested=flag["suggested_label"] or "",
             flagged=flag["flag"],
+            decided_by=flag["decided_by"] or "",
+            face=faces[flag["sample_id"]],
+            label=faces[flag["sample_id"]].label,
             **{name: flag[name] for name in ("rank", "sample_id", "p_wrong", "suspicion", "reason")},
-            **samples[flag["sample_id"]],
         )
         for flag in head
     ]
-    return Gallery(folder.name, suspects, len(flagged))
+    suspects = _within(suspects, PAGE_BYTES)
+    result = Gallery(run_id, suspects, len(flagged), labels=exhibits.labels)
+    return _with_companions(result, exhibits) if compare else result
 
 
-def _samples(folder: Path, payload: Payload, ids: list[str]) -> dict[str, dict[str, Any]]:
-    """sample_id → label, source, row, pixels and values."""
-    about = ["sample_id", "label", "source", "row"]
-    samples = {}
-    for batch in batches_of(sorted((folder / "samples").glob("*.parquet")), ids, [*about, *payload.columns]):
-        inputs = batch.select(list(payload.columns))
-        rows = batch.select(about).to_pylist()
-        images = to_array(inputs, payload) if has_pictures(payload) else [None] * len(rows)
-        fields = [[]] * len(rows) if has_pictures(payload) else map(_values, inputs.to_pylist())
-        for row, pixels, values in zip(rows, images, fields, strict=True):
-            name = row.pop("sample_id")
-            samples[name] = row | {"pixels": pixels, "values": values}
-    return samples
+def _within(suspects: list[Suspect], room: int) -> list[Suspect]:
+    """The first that take no more room than there is."""
+    sizes = np.cumsum([len(suspect.picture or "") for suspect in suspects])
+    return suspects[: int(np.searchsorted(sizes, room, side="right"))]
 
 
-def _values(row: dict[str, Any]) -> list[tuple[str, str]]:
-    """(column, value) of the first columns, and how many there are besides."""
-    fields = [(name, _value(value)) for name, value in list(row.items())[:_FIELDS]]
-    return [*fields, ("and", f"{len(row) - _FIELDS:,} columns more")] if len(row) > _FIELDS else fields
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, list):
-        more = f" … ({len(value):,} in all)" if len(value) > _NUMBERS else ""
-        return ", ".join(map(_value, value[:_NUMBERS])) + more
-    if isinstance(value, bytes):
-        return f"{len(value):,} bytes"
-    return f"{value:.4g}" if isinstance(value, float) else _short(str(value), _LETTERS)
-
-
-def _short(text: str, letters: int = 14) -> str:
-    return text if len(text) <= letters else f"{text[: letters - 1]}…"
+def _with_companions(shown: Gallery, exhibits: Exhibits) -> Gallery:
+    """With samples to compare with, and, in the room that these leave, larger pictures of the most suspect."""
+    room = PAGE_BYTES - sum(len(suspect.picture or "") for suspect in shown.suspects)
+    sure, near, faces = companions_of(exhibits, [(s.sample_id, s.label, s.suggested) for s in shown.suspects], room)
+    room -= sum(len(face.picture or "") for face in faces.values())
+    larger = [s.sample_id for s in shown.suspects if s.flagged and s.face.side > _CARD]
+    close = exhibits.pictures(larger, _CLOSE, room)
+    suspects = [
+        replace(each, sure=sure[each.sample_id], near=near[each.sample_id], close=close.get(each.sample_id))
+        for each in shown.suspects
+    ]
+    return replace(shown, suspects=suspects, companions=faces)

@@ -1,4 +1,4 @@
-"""Samples that a person can look at: images small enough for a page, and texts cut to fit a card."""
+"""Samples that a person can look at: images as their source has them, small enough for a page, and short texts."""
 
 # pyright: reportAttributeAccessIssue=false
 # pyarrow.compute makes its functions at import time; pyright cannot see them.
@@ -16,11 +16,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
+from tasks.dataset import images
 from tasks.dataset.payload import Payload, to_array
 from tasks.versions.contents import Rows
 
-# Longer side of a picture, in pixels; characters of a text.
+# Longer side of a picture on a card of a difference, in pixels; characters of a text.
 _LONGEST, _CHARACTERS = 96, 400
+# Up to this side a picture is drawn pixel by pixel: it stays as it is, and a page scales it up with hard edges.
+PIXEL_ART = 64
+_QUALITY = 80
 
 
 def has_pictures(payload: Payload) -> bool:
@@ -86,9 +90,22 @@ def picture(pixels: np.ndarray) -> str:
     """C × H × W as a PNG in a data URI, small enough for a page."""
     image = as_image(pixels)
     image.thumbnail((_LONGEST, _LONGEST))
+    return _uri(image, "PNG")
+
+
+def as_uri(image: Image.Image, longest: int) -> str:
+    """An image in its own proportions as a data URI, scaled down to ``longest`` pixels; a tiny one as it is."""
+    if max(image.size) <= PIXEL_ART:
+        return _uri(image if image.mode in ("L", "RGB", "RGBA") else image.convert("RGB"), "PNG")
+    small = image.convert("RGB")
+    small.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    return _uri(small, "WEBP", quality=_QUALITY)
+
+
+def _uri(image: Image.Image, form: str, **options: int) -> str:
     sink = io.BytesIO()
-    image.save(sink, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(sink.getvalue()).decode()}"
+    image.save(sink, form, **options)
+    return f"data:image/{form.lower()};base64,{base64.b64encode(sink.getvalue()).decode()}"
 
 
 def as_image(pixels: np.ndarray) -> Image.Image:
@@ -97,3 +114,34 @@ def as_image(pixels: np.ndarray) -> Image.Image:
     if pixels.dtype != np.uint8 or high < 64:
         pixels = ((pixels - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)
     return Image.fromarray(pixels[0] if pixels.shape[0] == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+
+
+def picture_columns(payload: Payload, schema: pa.Schema) -> list[str]:
+    """The columns that samples are pictures by; none of samples that are no pictures.
+
+    Their encoded bytes where there are any, as their source has them, also beside what a network receives; else the
+    pixels of a network's input.
+    """
+    encoded = payload.columns[0] if payload.kind == "image" else "image"
+    if encoded in schema.names and _is_binary(schema.field(encoded).type):
+        return [encoded]
+    return list(payload.columns) if has_pictures(payload) else []
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def open_pictures(batch: pa.RecordBatch, payload: Payload, columns: list[str]) -> Iterator[Image.Image | None]:
+    """The picture of each row, by ``picture_columns``; None where there is none that opens."""
+    if len(columns) == 1 and _is_binary(batch.schema.field(columns[0]).type):
+        yield from map(_opened, batch[columns[0]].to_pylist())
+    else:
+        yield from map(as_image, to_array(batch.select(columns), payload))
+
+
+def _opened(data: bytes | None) -> Image.Image | None:
+    try:
+        return None if data is None else images.open_picture(data)
+    except ValueError:
+        return None

@@ -43,6 +43,7 @@ def report(
     Returns:
         The text.
     """
+    from tasks.pipeline.page_link import link_to
     from tasks.report.figures import figures
     from tasks.report.gallery import LEAST_SHOWN, gallery
     from tasks.report.run_page import put_down
@@ -64,7 +65,7 @@ def report(
     for chart in charts:
         create_image_artifact(chart.image, key=chart.name, description=chart.markdown())
     _show(gallery(in_lake(run.lake, record.folder), summary.facts, LEAST_SHOWN))
-    create_link_artifact(page.as_uri(), link_text=page.name, key="report", description="What changed, and why")
+    create_link_artifact(link_to(page), link_text=page.name, key="report", description="What changed, and why")
     run.log({"run_id": record.made_by, "dataset": summary.dataset, "state": "completed"} | outcome)
     return f"{summary.text()}\n\n{work}"
 
@@ -92,9 +93,11 @@ def _show(most: Gallery) -> None:
 
     As a data URI: the UI then shows it from anywhere, and nobody has to serve files.
     """
+    from tasks.report.contact_sheet import contact_sheet
+
     title = f"The {len(most.suspects)} most suspect samples, given → suggested label"
     if most.are_pictures:
-        image = base64.b64encode(most.png()).decode()
+        image = base64.b64encode(contact_sheet(most)).decode()
         about = f"{title}\n\n{most.markdown()}"
         create_image_artifact(f"data:image/png;base64,{image}", key="gallery", description=about)
     else:

@@ -1,21 +1,32 @@
-"""report.html: what a run found, what it was worth, what it changed and how to do it again, on one page."""
+"""report.html: what a run flagged, to be decided about, what that was worth, what it changed, and how to do it again.
+
+The page is drawn twice: for a run that waits for a person, without a verdict, and at the end.
+"""
 
 from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import Any
 
+from tasks.pipeline.artefacts import Run
 from tasks.pipeline.durable_files import write_durably
+from tasks.pipeline.page_link import page_path
 from tasks.pipeline.stored_names import inside
-from tasks.report.figures import Figure
-from tasks.report.gallery import MOST, gallery
-from tasks.report.summary import Summary
+from tasks.report.exhibits import Exhibits
+from tasks.report.figure import Figure
+from tasks.report.gallery import MOST, MOST_UNUSUAL, Gallery, gallery_of
+from tasks.report.summary import Summary, lake_option
+from tasks.report.templates import page
 from tasks.report.version_views import as_page
 from tasks.versions.difference import difference
 from tasks.versions.history import History
 
 # Sections of the summary that the page tells in other ways.
 _SECTIONS_ELSEWHERE = ("Published", "Ask")
+# Stands in the head of a page without a verdict.
+_QUESTION = '<meta name="gradsieve" content="question">'
+_HEAD = 2000
 
 
 def run_page(lake: Path, run_id: str, history: History, version: str, charts: list[Figure]) -> str:
@@ -23,25 +34,26 @@ def run_page(lake: Path, run_id: str, history: History, version: str, charts: li
     summary = Summary.read(lake, run_id)
     folder, manifest = inside(lake / "runs", run_id, single=True), history.resolve(version)
     parent = history.resolve(manifest.parent) if manifest.parent is not None else manifest
-    changes, suspects = difference(history, parent, manifest), gallery(folder, summary.facts, MOST)
+    changes = difference(history, parent, manifest)
+    shown = gallery_of(Exhibits.of_run(folder, summary.facts["samples"]), run_id, MOST, compare=True)
     change_of = dict(zip(changes.rows["sample_id"].to_pylist(), changes.rows["change"].to_pylist(), strict=True))
     about = f"--dataset {shlex.quote(history.dataset)}{summary.lake_option}"
+    verdict = summary.facts["metrics"]["verdict"]
     return as_page(
         changes,
         history,
         "report",
-        elsewhere={suspect.sample_id for suspect in suspects.suspects},
-        verdict=summary.facts["metrics"]["verdict"],
+        elsewhere={suspect.sample_id for suspect in shown.suspects},
+        verdict=verdict,
+        remedy="removed" if verdict["arm"] == "cleaned" else "relabelled",
         summary=[(title, lines) for title, lines in summary.sections if title not in _SECTIONS_ELSEWHERE],
         figures=charts,
-        gallery=suspects,
-        ranks={suspect.sample_id: suspect.rank for suspect in suspects.suspects},
+        **_of_gallery(shown, lake),
         # Flagged, but the same in the parent: it was decided about then.
         became={
             suspect.sample_id: change_of.get(suspect.sample_id, "decided before" if suspect.flagged else "kept")
-            for suspect in suspects.suspects
+            for suspect in shown.suspects
         },
-        missing=summary.command_of(suspects.sql),
         config=(folder / "config.yaml").read_text(encoding="utf-8"),
         code=manifest.code,
         commands=[
@@ -54,10 +66,64 @@ def run_page(lake: Path, run_id: str, history: History, version: str, charts: li
     )
 
 
+def question_page(lake: Path, dataset: str, shown: Gallery, lines: list[str], remedy: str) -> str:
+    """The page of a run that waits: what it flagged, and no verdict.
+
+    Args:
+        lake: of the run.
+        dataset: it is of.
+        shown: what is flagged.
+        lines: about it, in words.
+        remedy: what becomes of the flagged, removed or relabelled.
+    """
+    return page(
+        "report",
+        title=f"{dataset}: {shown.flagged:,} flagged",
+        **{name: [] for name in ("facts", "sections", "labels", "said", "figures")},
+        b="",
+        command="",
+        verdict=None,
+        remedy=remedy,
+        summary=[("Flagged", lines)],
+        **_of_gallery(shown, lake),
+        became={suspect.sample_id: "" if suspect.flagged else "not flagged" for suspect in shown.suspects},
+        config=None,
+        **dict.fromkeys(("code", "commands")),
+    )
+
+
+def _of_gallery(shown: Gallery, lake: Path) -> dict[str, Any]:
+    """What a page says of its gallery."""
+    sheet = f"~/Downloads/{shown.run_id}-review.csv"
+    return {
+        "gallery": shown,
+        "most_unusual": MOST_UNUSUAL,
+        "ranks": {suspect.sample_id: suspect.rank for suspect in shown.suspects},
+        "missing": f'gradsieve sql{lake_option(lake)} "{shown.sql}"',
+        "hand_in": f"gradsieve review {shown.run_id} rows --sheet {sheet}{lake_option(lake)}",
+    }
+
+
 def put_down(lake: Path, run_id: str, history: History, version: str, charts: list[Figure]) -> Path:
-    """Write it to ``<lake>/reports/<run_id>.html``, unless it stands there already: a run does not change."""
-    path = inside(lake / "reports", f"{run_id}.html", single=True)
-    if not path.exists():
+    """Write the page of a recorded run, unless it stands there already: a run does not change.
+
+    In place of the page that it waited with.
+    """
+    path = page_path(lake, run_id)
+    if not path.exists() or _is_question(path):
         path.parent.mkdir(exist_ok=True)
         write_durably(path, run_page(lake, run_id, history, version, charts))
     return path
+
+
+def put_question_down(run: Run, dataset: str, shown: Gallery, lines: list[str], remedy: str) -> Path:
+    """Write the page of a run that waits."""
+    path = page_path(run.lake, run.run_id)
+    path.parent.mkdir(exist_ok=True)
+    write_durably(path, question_page(run.lake, dataset, shown, lines, remedy))
+    return path
+
+
+def _is_question(path: Path) -> bool:
+    with path.open(encoding="utf-8") as file:
+        return _QUESTION in file.read(_HEAD)

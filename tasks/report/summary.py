@@ -50,7 +50,7 @@ class Summary:
     @property
     def lake_option(self) -> str:
         """What a command says to find the lake; nothing where it is the usual one."""
-        return "" if self.lake == Path("data").resolve() else f" --lake {shlex.quote(str(self.lake))}"
+        return lake_option(self.lake)
 
     @property
     def sql(self) -> str:
@@ -120,14 +120,7 @@ class Summary:
 
     def _flagged(self) -> list[str]:
         facts = self.facts["flags"]
-        lines = [
-            f"{facts['flagged']:,} of {facts['of']:,} training samples, decided by {facts['detector']} "
-            f"(budget {facts['budget']:,})"
-        ]
-        # That all is well is said of the labels alone; the view diagnoses has the rest.
-        diagnoses = facts.get("diagnoses") or []
-        lines += [each["text"] for each in diagnoses if not each["passed"] or each["subject"] == "unpredictability"]
-        lines += [*_budget_lines(facts.get("found") or {}), *_guards(facts), *self._fusion()]
+        lines = [*flag_lines(facts), *self._fusion()]
         lines += _review(facts.get("review"))
         lines += _drift(self.facts.get("drift"))
         detection = self.facts["metrics"]["detection"]
@@ -167,8 +160,29 @@ class Summary:
         return publication_lines(self.lake, self.dataset, self.run_id)
 
 
+def lake_option(lake: Path) -> str:
+    """What a command says to find a lake; nothing where it is the usual one."""
+    return "" if lake == Path("data").resolve() else f" --lake {shlex.quote(str(lake))}"
+
+
 def _rounds(search: dict[str, Any]) -> str:
     return f"{search['rung']} rounds" if search["rung"] > 1 else "one round"
+
+
+def flag_lines(facts: dict[str, Any]) -> list[str]:
+    """How many are flagged, by which rule, and what that expects.
+
+    Args:
+        facts: of the flags.
+    """
+    lines = [
+        f"{facts['flagged']:,} of {facts['of']:,} training samples, decided by {facts['detector']} "
+        f"(budget {facts['budget']:,})"
+    ]
+    # That all is well is said of the labels alone; the view diagnoses has the rest.
+    diagnoses = facts.get("diagnoses") or []
+    lines += [each["text"] for each in diagnoses if not each["passed"] or each["subject"] == "unpredictability"]
+    return [*lines, *_budget_lines(facts.get("found") or {}), *_guards(facts)]
 
 
 def _budget_lines(estimate: dict[str, Any]) -> list[str]:

@@ -379,3 +379,14 @@ def test_a_run_shows_what_it_found_as_text_and_figures(page, serving, asked):
         figure = page.the("//img[starts-with(@src, 'data:image/svg')]")
         page.until(lambda figure=figure: int(figure.get_attribute("naturalWidth")) > 300, f"picture of {name}")
         page.shot(f"artifacts-3-{name}")
+
+
+def test_the_link_in_the_ui_leads_to_the_page_of_the_run(page, serving, asked):
+    run = asked.get("by the form") or pytest.skip("the run by the form was not made")
+    links = serving.ask("artifacts/filter", artifacts={"key": {"any_": ["report"]}})
+    (link,) = (link["data"] for link in links if link["flow_run_id"] == run)
+    (address,) = re.findall(r"\((http://127[^)]+\.html)\)", link)
+    page.driver.get(address)
+    page.the("//h2[starts-with(normalize-space(), 'Decide about') or starts-with(normalize-space(), 'Nothing')]")
+    page.shot("page-1-by-http")
+    assert page.driver.execute_script("return document.querySelector('.progress').textContent").endswith("decided")

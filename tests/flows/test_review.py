@@ -88,7 +88,10 @@ def test_rows_that_a_person_keeps_stay_and_the_decision_is_remembered(asking, gr
     broken.write_text("sample_id,decision\n" + f"{rows[0]['sample_id']},perhaps\n")
 
     answer = ("--by", "ann", "--note", "looked at each")
-    refused = gradsieve("review", run, "rows", "--sheet", str(broken), *answer)
+    # The page to decide by is there, and knows the run by our name for it.
+    (page,) = (tmp_path / "lake" / "reports").iterdir()
+    assert "no verdict yet" in page.read_text()
+    refused = gradsieve("review", page.stem, "rows", "--sheet", str(broken), "--lake", str(tmp_path / "lake"), *answer)
     assert refused.returncode == 0, refused.stderr
     deadline = time.monotonic() + END
     while run not in waiting(server):  # it read the sheet, and asks again
@@ -99,6 +102,7 @@ def test_rows_that_a_person_keeps_stay_and_the_decision_is_remembered(asking, gr
     text = finished(command)
     assert f"decided row by row ({len(rows)}) by ann" in text
 
+    assert (list(page.parent.iterdir()), "no verdict yet" in page.read_text()) == ([page], False)
     flags = flags_of(tmp_path / "lake")
     assert {name for name, row in flags.items() if row["decided_by"]} == {row["sample_id"] for row in rows}
     assert not any(flags[name]["flag"] for name in kept)

@@ -11,7 +11,17 @@ import pytest
 
 from tasks.core.errors import BadInput
 from tasks.dataset.targets import Target
-from tasks.decision.review_sheet import ROWS, home_of, read_sheet, write_sheet
+from tasks.decision.review_sheet import (
+    ROWS,
+    Answer,
+    home_of,
+    keep_answer,
+    note_question,
+    read_sheet,
+    rows_of_answer,
+    waiting_flow_run,
+    write_sheet,
+)
 from tasks.pipeline.artefacts import Run
 from tasks.pipeline.schemas import SUSPECTS
 
@@ -43,7 +53,7 @@ def rows(table: pa.Table) -> list[tuple]:
 def test_the_sheet_as_it_is_approves_all_that_is_flagged(flags):
     run, artefact, table = flags
     sheet = write_sheet(run, artefact)
-    expected = [("a", True, "0"), ("b", True, None), ("c", True, None)]
+    expected = [("a", True, "0", None), ("b", True, None, None), ("c", True, None, None)]
     for path in (sheet, sheet.with_suffix(".parquet")):
         assert rows(read_sheet(path, table, TARGET)) == expected
 
@@ -57,27 +67,48 @@ def test_a_sheet_that_has_been_edited_is_never_written_over(flags):
 
 def test_labels_that_look_like_numbers_stay_labels(flags, tmp_path):
     (tmp_path / "s.csv").write_text("sample_id,decision,new_label\na,flag,0\nb,KEEP,\n")
-    assert rows(read_sheet(tmp_path / "s.csv", flags[2], TARGET)) == [("a", True, "0"), ("b", False, None)]
+    assert rows(read_sheet(tmp_path / "s.csv", flags[2], TARGET)) == [("a", True, "0", None), ("b", False, None, None)]
 
 
 def test_a_class_called_na_is_a_class_and_a_label_of_several_lines_stands_in_its_cell(flags, tmp_path):
     (tmp_path / "s.csv").write_text('sample_id,decision,label,new_label\na,flag,"one\ntwo",NA\nb,keep,ape,\n')
     target = Target(classes=("ape", "NA"))
-    assert rows(read_sheet(tmp_path / "s.csv", flags[2], target)) == [("a", True, "NA"), ("b", False, None)]
+    assert rows(read_sheet(tmp_path / "s.csv", flags[2], target)) == [("a", True, "NA", None), ("b", False, None, None)]
+
+
+def test_a_row_may_be_removed_or_relabelled_whatever_the_run_does_with_the_flagged(flags, tmp_path):
+    run, artefact, table = flags
+    # The one that is not flagged too.
+    (tmp_path / "s.csv").write_text("sample_id,decision,new_label\na,relabel,\nb,remove,\nd,relabel,bee\n")
+    found = read_sheet(tmp_path / "s.csv", table, TARGET)
+    assert rows(found) == [("a", True, None, "relabel"), ("b", True, None, "remove"), ("d", True, "bee", "relabel")]
+    keep_answer(run.lake, artefact.digest, Answer(decision="rows", reviewer="ann"), found)
+    assert rows_of_answer(run.lake, artefact.digest) == found
+    # As a version kept it that knew of no remedies.
+    pq.write_table(found.drop_columns("remedy"), home_of(run.lake, artefact.digest) / "rows.parquet")
+    assert rows_of_answer(run.lake, artefact.digest)["remedy"].null_count == 3
+
+
+def test_a_question_is_found_by_our_name_for_the_run(flags):
+    run, artefact, _ = flags
+    write_sheet(run, artefact)
+    note_question(run, artefact, "0123-prefect")
+    assert waiting_flow_run(run.lake, run.run_id) == "0123-prefect"
+    assert waiting_flow_run(run.lake, "another") is None
 
 
 def test_label_studio_gives_back_what_it_was_given_and_what_was_chosen(flags):
     run, artefact, table = flags
     write_sheet(run, artefact)
-    tasks = json.loads((home_of(run, artefact) / "label_studio.json").read_text())
+    tasks = json.loads((home_of(run.lake, artefact.digest) / "label_studio.json").read_text())
     for task, decision in zip(tasks, ("flag", "keep", None), strict=True):
         result = [{"from_name": "decision", "value": {"choices": [decision]}}] if decision else []
         if decision == "flag":
             result.append({"from_name": "new_label", "value": {"choices": ["bee"]}})
         task["annotations"] = [{"result": result}]
-    exported = home_of(run, artefact) / "export.json"
+    exported = home_of(run.lake, artefact.digest) / "export.json"
     exported.write_text(json.dumps(tasks))
-    assert rows(read_sheet(exported, table, TARGET)) == [("a", True, "bee"), ("b", False, None)]
+    assert rows(read_sheet(exported, table, TARGET)) == [("a", True, "bee", None), ("b", False, None, None)]
 
 
 @pytest.mark.parametrize(
@@ -87,6 +118,7 @@ def test_label_studio_gives_back_what_it_was_given_and_what_was_chosen(flags):
         ("sample_id,decision\nz,flag\n", "'z' in row 1"),
         ("sample_id,decision,new_label\na,flag,0\nb,flag,dog\n", "'dog' in row 2"),
         ("sample_id,decision\na,flag\na,keep\n", "a several times"),
+        ("sample_id,decision\na,relabel\nb,relabel\n", "none in row 2"),
         ("sample_id\na\n", "sample_id and decision"),
         ("", "review sheet"),
     ],

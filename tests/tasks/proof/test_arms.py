@@ -103,6 +103,15 @@ def test_the_remedy_that_is_not_published_need_not_be_tried(remedy, left):
     assert arms == [arm for arm in ARMS if arm != left]
 
 
+@pytest.mark.parametrize(
+    ("facts", "remedy"),
+    [({}, "remove"), ({"review": {"relabelled": 0}}, "remove"), ({"review": {"relabelled": 2}}, "relabel")],
+)
+def test_where_a_reviewer_relabelled_the_proof_relabels(facts, remedy):
+    assert Verification(remedy="remove").as_decided(facts).remedy == remedy
+    assert Verification(remedy="relabel").as_decided(facts).remedy == "relabel"
+
+
 def test_where_nothing_is_flagged_nothing_but_the_untouched_arm_is_trained():
     assert Verification(seeds=2).pairs(flagged=0) == (["untouched", "untouched"], [0, 1])
 

@@ -36,6 +36,12 @@ def test_they_are_what_it_was_worth_how_suspicion_is_spread_how_precise_flags_ar
     assert "%" in classes.alt
 
 
+def test_how_to_read_one_is_said_without_a_number_of_the_run(drawn):
+    for figure in drawn:
+        assert figure.title
+        assert not set(figure.caption.replace("95 %", "")) & set("0123456789")
+
+
 def test_the_numbers_of_the_precision_are_those_of_a_sum_by_hand(drawn, cleaned, facts):
     flags = pq.read_table(cleaned.run_folder / "flags.parquet").to_pylist()
     chances = [row["p_wrong"] for row in flags if row["flag"] or row["guard"] is None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from dataclasses import replace
 from xml.etree import ElementTree
@@ -14,9 +15,12 @@ from PIL import Image
 
 from tasks.core.markdown import as_table
 from tasks.pipeline.schemas import AUDIT, SUSPECTS
+from tasks.report.contact_sheet import contact_sheet
+from tasks.report.exhibits import Exhibits, Face
 from tasks.report.figures import figures
-from tasks.report.gallery import LEAST_SHOWN, gallery
+from tasks.report.gallery import LEAST_SHOWN, gallery, gallery_of
 from tasks.report.templates import page
+from tasks.report.unusual import Cell
 
 HOSTILE = '<script>alert("1")</script>'
 
@@ -91,9 +95,8 @@ def test_a_run_that_flags_nothing_has_one_too(tmp_path):
 def test_pictures_are_each_samples_own_and_their_grid_is_a_picture_of_moderate_size(tmp_path):
     found = gallery(tmp_path / "r", run_of(tmp_path / "r", PIXELS, pixels, 30, label="$\\frac{"), LEAST_SHOWN)
     for suspect in found.suspects:
-        assert suspect.pixels.ravel().tolist() == [suspect.rank - 1, 255, 0, 9]
-        assert suspect.picture.startswith("data:image/png;base64,")
-    grid = found.png()
+        assert np.asarray(opened(suspect.picture)).ravel().tolist() == [suspect.rank - 1, 255, 0, 9]
+    grid = contact_sheet(found)
     assert Image.open(io.BytesIO(grid)).format == "PNG"
     assert len(grid) < 400_000
     assert found.markdown().startswith("1. $\\\\frac{ → dog; 2. ")
@@ -102,20 +105,84 @@ def test_pictures_are_each_samples_own_and_their_grid_is_a_picture_of_moderate_s
 def test_samples_that_are_no_pictures_are_told_by_what_stands_in_their_columns(tmp_path):
     found = gallery(tmp_path / "r", run_of(tmp_path / "r", ARRAY, numbers, 3), LEAST_SHOWN)
     assert not found.are_pictures
-    assert found.suspects[5].values == [("height", "5"), ("words", "0.5, 0.3333")]
-    assert "height 5; words 0.5, 0.3333" in found.markdown()
+    (last,) = (suspect for suspect in found.suspects if suspect.rank == LEAST_SHOWN)
+    # Of lists nothing is usual.
+    assert [(cell.name, cell.value) for cell in last.face.cells] == [("height", "23"), ("words", "0.5, 0.3333")]
+    assert last.face.cells[0].usual.startswith("usually 9.75 to 29.25 (z +0.2")
+    assert "height 23; words 0.5, 0.3333" in found.markdown()
 
 
-def test_of_many_columns_and_long_lists_and_texts_only_the_first_are_told(tmp_path):
+def test_long_lists_and_texts_are_cut_and_of_many_columns_the_most_unusual_stand_first(tmp_path):
     def wide(size):
         columns = {f"c{place:02}": ["x" * 500] * size for place in range(20)}
-        return {"many": pa.array([[1.0] * 30] * size, pa.list_(pa.float32(), 30))} | columns
+        odd = {"odd": ["rare" if place == 3 else "usual" for place in range(size)]}
+        return {"many": pa.array([[1.0] * 30] * size, pa.list_(pa.float32(), 30))} | columns | odd
 
     payload = {"kind": "array", "columns": list(wide(1)), "shape": [50], "dtype": "float32"}
-    values = gallery(tmp_path / "r", run_of(tmp_path / "r", payload, wide, 3), LEAST_SHOWN).suspects[0].values
-    assert values[0] == ("many", "1, 1, 1, 1, 1, 1, 1, 1 … (30 in all)")
-    assert len(values[1][1]) == 400
-    assert values[-1] == ("and", "9 columns more")
+    found = gallery(tmp_path / "r", run_of(tmp_path / "r", payload, wide, 3), LEAST_SHOWN)
+    cells = {cell.name: cell for cell in found.suspects[3].face.cells}
+    assert next(iter(cells)) == "odd"
+    assert (cells["odd"].value, cells["odd"].usual) == ("rare", "in 2.5% of the rows")
+    assert cells["many"].value == "1, 1, 1, 1, 1, 1, 1, 1 … (30 in all)"
+    assert len(cells["c00"].value) == 400
+
+
+def photo(place, size=(640, 480)):
+    sink = io.BytesIO()
+    Image.new("RGB", size, (place, 100, 0)).save(sink, "JPEG")
+    return sink.getvalue()
+
+
+def photos(size):
+    return {"image": pa.array([photo(place) for place in range(size)], pa.binary())}
+
+
+PHOTOS = {"kind": "image", "columns": ["image"], "shape": [3, 16, 16], "dtype": "uint8", "resize": True}
+
+
+def compared(folder, payload, columns, flagged=30, most=300):
+    """The gallery as a page has it, of a run with neighbours."""
+    facts = run_of(folder, payload, columns, flagged)
+    ids = [f"id{place:03}" for place in range(40)]
+    near = pa.array([[(place + step) % 40 for step in range(1, 21)] for place in range(40)], pa.list_(pa.int32(), 20))
+    pq.write_table(pa.table({"sample_id": ids, "neighbours": near}), folder / "votes.parquet")
+    exhibits = Exhibits.of_run(folder, facts["samples"] | {"classes": ["cat", "dog"]})
+    return gallery_of(exhibits, "r", most, compare=True)
+
+
+@pytest.mark.parametrize("payload", [PHOTOS, ARRAY])
+def test_photos_are_shown_as_their_source_has_them_also_beside_what_a_network_reads(tmp_path, payload):
+    def columns(size):
+        return photos(size) | (numbers(size) if payload is ARRAY else {})
+
+    found = compared(tmp_path / "r", payload, columns)
+    first = found.suspects[0]
+    assert opened(first.picture).size == (320, 240)
+    assert opened(first.close).size == (640, 480)
+    assert first.face.cells == ()
+
+
+def test_a_suspect_is_shown_beside_sure_samples_of_its_classes_and_its_neighbours(tmp_path):
+    found = compared(tmp_path / "r", PIXELS, pixels)
+    # The surest of what is not flagged, by p(wrong) = 1 / rank; nothing is labelled dog.
+    assert found.suspects[0].sure == ("id039", "id038", "id037")
+    assert found.suspects[0].near == ("id001", "id002", "id003", "id004", "id005")
+    assert set(found.companions) >= {"id039", "id001"}
+    assert found.suspects[0].close is None  # a tiny one is large already
+    shown = found.comparison["faces"]["id039"]
+    assert (shown["label"], shown["tiny"]) == ("cat", True)
+
+
+def test_pictures_take_no_more_room_than_a_page_has_and_what_is_left_out_is_told(tmp_path, monkeypatch):
+    room = 3 * len(compared(tmp_path / "all", PHOTOS, photos).suspects[0].picture)
+    monkeypatch.setattr("tasks.report.gallery.PAGE_BYTES", room + 100)
+    found = compared(tmp_path / "some", PHOTOS, photos)
+    assert (len(found.suspects), found.missing) == (3, 27)
+    assert (found.companions, [suspect.close for suspect in found.suspects]) == ({}, [None] * 3)
+
+
+def opened(uri):
+    return Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
 
 
 def test_nothing_of_a_cell_of_a_markdown_table_is_markup():
@@ -127,10 +194,20 @@ def test_nothing_of_a_cell_of_a_markdown_table_is_markup():
 def test_nothing_that_stands_in_the_data_is_markup_on_the_page_of_a_run(tmp_path, payload, columns):
     facts = run_of(tmp_path / "r", payload, columns, 30, label=HOSTILE, suggested=HOSTILE)
     most = gallery(tmp_path / "r", facts, 300)
-    most = replace(most, suspects=[replace(suspect, values=[(HOSTILE, HOSTILE)]) for suspect in most.suspects])
+    hostile = Face(HOSTILE, HOSTILE, texts=(HOSTILE,))
+    most = replace(
+        most,
+        suspects=[
+            replace(suspect, face=replace(suspect.face, name=HOSTILE, cells=(Cell(HOSTILE, HOSTILE, HOSTILE, 1.0),)))
+            for suspect in most.suspects
+        ],
+        companions={HOSTILE: hostile},
+        labels=(HOSTILE,),
+        run_id=HOSTILE,
+    )
     text = page(
         "report",
-        **dict.fromkeys(("title", "b", "command", "config", "code", "missing"), HOSTILE),
+        **dict.fromkeys(("title", "b", "command", "config", "code", "missing", "remedy", "hand_in"), HOSTILE),
         **{name: [HOSTILE] for name in ("labels", "said", "commands")},
         facts=[(HOSTILE, HOSTILE, HOSTILE)],
         sections=[],
@@ -138,10 +215,12 @@ def test_nothing_that_stands_in_the_data_is_markup_on_the_page_of_a_run(tmp_path
         summary=[(HOSTILE, [HOSTILE])],
         figures=figures(tmp_path / "r", facts),
         gallery=most,
+        most_unusual=5,
         ranks={},
         became={suspect.sample_id: HOSTILE for suspect in most.suspects},
     )
-    assert text.count("<script") == 1
+    # What it runs, and what that reads.
+    assert text.count("<script") == text.count("</script") == 2
     assert "alert(" in text
     assert "<script>alert" not in text
     for figure in figures(tmp_path / "r", facts):
