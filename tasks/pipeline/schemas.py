@@ -8,13 +8,9 @@ SPLITS = ("train", "validation", "test")
 
 # What sources call them, in lower case.
 SPLIT_NAMES: dict[str, str] = {
-    name: split
-    for split, names in {
-        "train": ("train", "training"),
-        "test": ("test", "testing", "eval"),
-        "validation": ("validation", "valid", "val", "dev"),
-    }.items()
-    for name in names
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("test", "testing", "eval"), "test"),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
 }
 
 # Columns of a samples table that are ours; the dataset's own columns (the payload) follow them.
