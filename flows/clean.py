@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.cross_fitting import cross_fit, deal, read_samples, views_of
+from flows.cross_fitting import cross_fit, deal, views_of
 from flows.reviewing import decide
 from tasks import steps
 from tasks.config import CleanConfig
@@ -28,11 +28,11 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
     run = Run.start(config.lake, name, config.memory_gib)
     with run, DatasetLock(run, name) as lock, workers(config.runner) as pool:
         history = history_of(run, config.store, name)
-        source = read_samples(run, config, payload_of_base(run, config.base, name))
-        samples, copies = source.samples, source.copies
-        check_splits(samples, config.splits)
+        ingested = steps.ingest(run, reader, config.ingestion, payload_of_base(run, config.base, name))
+        check_splits(ingested, config.splits)
+        views = views_of(run, config, ingested)
+        samples, copies = views.samples, views.copies
         base = base_for(run, config.base, name, samples, config.folds, recipe, config.drift)
-        views = views_of(run, config, source)
         network, folds, votes = deal(run, config, views, base)
         crossfit = cross_fit(run, pool, config, views, (folds, votes), base, recipe, config.effective_canaries)
         models = crossfit.checkpoints
@@ -53,7 +53,7 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
             samples, copies, network, crossfit.stages, audit, scores, search.rounds[-1:], flags, drift, trials, metrics
         )
         record = steps.record(run, name, config.yaml(), stages)
-        version = steps.publish(run, record, history, source.ingested, models, scores, flags, metrics, reader, copies)
+        version = steps.publish(run, record, history, ingested, models, scores, flags, metrics, reader, copies)
         promotion = steps.promote(run, history, version, metrics)
         steps.index(run, record)
         return steps.report(run, record, history, version, promotion, [*stages, version])

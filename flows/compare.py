@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.cross_fitting import cross_fit, deal, read_samples, views_of
+from flows.cross_fitting import cross_fit, deal, views_of
 from tasks import steps
 from tasks.config import CompareConfig
 from tasks.evaluation.truth import need_truth
@@ -20,11 +20,11 @@ def compare(config: CompareConfig = CompareConfig()) -> str:  # noqa: B008  froz
         config: What to compare on what; every field is described in the form.
     """
     with Run.start(config.lake, config.name, config.memory_gib) as run, workers(config.runner) as pool:
-        source = read_samples(run, config)
-        need_truth(run, source.samples)
-        views = views_of(run, config, source)
+        samples = steps.ingest(run, config.reader.component, config.ingestion)
+        need_truth(run, samples)
+        views = views_of(run, config, samples)
         network, folds, votes = deal(run, config, views)
-        stages, measures = [source.samples, source.copies, network, folds, votes], []
+        stages, measures = [views.samples, views.copies, network, folds, votes], []
         for recipe, canaries in config.repetitions:
             crossfit = cross_fit(run, pool, config, views, (folds, votes), None, recipe, canaries)
             scores = steps.score(run, crossfit, config.detector_components)

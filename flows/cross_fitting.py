@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from tasks.config import EvidenceConfig
 from tasks.core.errors import BadConfig
+from tasks.dataset.encoders.frozen import FrozenEncoder
 from tasks.dataset.payload import Payload, payload_of
 from tasks.dataset.samples import observed_shards, split_of
 from tasks.pipeline.artefacts import Artefact, Run
@@ -21,7 +22,6 @@ from tasks.steps import (
     extract,
     find_copies,
     follow,
-    ingest,
     leave_out_copies,
     make_folds,
     plant,
@@ -32,21 +32,11 @@ from tasks.steps import (
 from tasks.training.recipe import Recipe
 
 
-class Source(NamedTuple):
-    """A dataset, read."""
-
-    ingested: Artefact
-    """As it came."""
-    samples: Artefact
-    """What the run is about: without the copies that are to be left out."""
-    copies: Artefact
-
-
 class Views(NamedTuple):
     """The samples as a run's steps see them."""
 
     samples: Artefact
-    """What is recorded, reviewed and published."""
+    """What the run is about: without the copies that are to be left out."""
     copies: Artefact
     inputs: Artefact
     """As networks receive them: the vectors of a frozen encoder, where the model is one."""
@@ -64,29 +54,27 @@ class Views(NamedTuple):
         return split_of(self.inputs, "train", "test")
 
 
-def read_samples(run: Run, config: EvidenceConfig, known: Payload | None = None) -> Source:
-    """Ingest the source and find its copies.
-
-    Args:
-        run: where to write.
-        config: of the source, and of copies.
-        known: what a base's networks receive, if columns are encoded.
-    """
-    ingested = ingest(run, config.reader.component, config.ingestion, known)
-    copies = find_copies(run, ingested, config.copies)
+def views_of(run: Run, config: EvidenceConfig, ingested: Artefact) -> Views:
+    """The samples without spare copies; where the model has a frozen encoder, also as it sees them."""
+    encoder = _encoder_of(config, payload_of(ingested))
+    features = encode(run, ingested, encoder, config.training.device) if encoder else None
+    copies = find_copies(run, ingested, config.copies, features)
     left_out = copies.subset(("left_out",))
-    return Source(ingested, leave_out_copies(run, ingested, left_out) if left_out.rows else ingested, copies)
+    samples = leave_out_copies(run, ingested, left_out) if left_out.rows else ingested
+    vectors = samples.with_facts(payload=features.facts["payload"]) if features else samples
+    inputs = vectors if config.model.component.is_frozen else samples
+    compared = samples if config.neighbours.space == "inputs" else vectors
+    return Views(samples, copies, split_of(inputs, *SPLITS), split_of(compared, *SPLITS))
 
 
-def views_of(run: Run, config: EvidenceConfig, source: Source) -> Views:
-    """The samples as they are; with an encoder, also as it sees them.
+def _encoder_of(config: EvidenceConfig, payload: Payload) -> FrozenEncoder | None:
+    """The model's frozen encoder, where anything is made of its vectors.
 
     Raises:
-        BadConfig: neighbours are to be looked for in an encoder's space, and the model is none.
+        BadConfig: neighbours are to be looked for in an encoder's space, and the model has none.
     """
-    samples, copies = source.samples, source.copies
     model, space = config.model.component, config.neighbours.space
-    encoder = model.frozen_encoder(payload_of(samples))
+    encoder = model.frozen_encoder(payload)
     if encoder is None and space == "encoder":
         raise BadConfig(
             where="option neighbours.space",
@@ -94,11 +82,7 @@ def views_of(run: Run, config: EvidenceConfig, source: Source) -> Views:
             got="encoder",
             do="Name one by --model.kind encoder --model.weights FOLDER, or leave --neighbours.space away.",
         )
-    if encoder is None or (space == "inputs" and not model.is_frozen):
-        return Views(samples, copies, split_of(samples, *SPLITS), split_of(samples, *SPLITS))
-    features = encode(run, samples, encoder, config.training.device)
-    inputs, compared = (features if model.is_frozen else samples), (samples if space == "inputs" else features)
-    return Views(samples, copies, split_of(inputs, *SPLITS), split_of(compared, *SPLITS))
+    return None if space == "inputs" and not model.is_frozen else encoder
 
 
 def deal(

@@ -6,8 +6,9 @@ from prefect import flow
 
 from tasks.catalogue.index import index
 from tasks.pipeline.artefacts import Run
+from tasks.versions.clear_features import clear_features
 from tasks.versions.history import histories
-from tasks.versions.maintain import clear_features, tidy
+from tasks.versions.maintain import tidy
 from tasks.versions.maintenance import MaintainConfig
 from tasks.versions.store import objects_of
 

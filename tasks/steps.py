@@ -1,6 +1,6 @@
 """Every Prefect task, in the data's way: the table of contents, and what a flow imports.
 
-    ingest → find_copies (→ leave_out_copies) (→ encode) → probe → make_folds → vote (→ collect_opinions) → plant →
+    ingest (→ encode) → find_copies (→ leave_out_copies) → probe → make_folds → vote (→ collect_opinions) → plant →
     train → extract → audit_heldout_labels → score → flag (→ retrain → halve, for each of several budgets)
     (→ draw_question → review) → drift → retrain → verify → record → publish → promote → index → report
 
@@ -44,7 +44,8 @@ from tasks.scoring.record_traces import record_traces
 from tasks.scoring.score import score
 from tasks.scoring.trace import trace
 from tasks.training.train import train
-from tasks.versions.maintain import clear_features, tidy
+from tasks.versions.clear_features import clear_features
+from tasks.versions.maintain import tidy
 from tasks.versions.promote import promote
 from tasks.versions.publish import publish
 

@@ -14,6 +14,7 @@ from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.step import step
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
 
 
@@ -29,7 +30,7 @@ def find_copies(run: Run, samples: Artefact, copies: Copies, features: Artefact 
         run: whose lake.
         samples: as ingested, of every split.
         copies: which are looked for, and what becomes of them.
-        features: the same samples, whose payload is one vector each, where an encoder gave any.
+        features: the same samples as a frozen encoder sees them, where there is one.
 
     Returns:
         Facts: remove, near (pairs, and samples in them), contradictions (samples with a near copy under another
@@ -43,8 +44,8 @@ def find_copies(run: Run, samples: Artefact, copies: Copies, features: Artefact 
     files = sample_paths(run, samples)
     found = NearContents(NEAR_CONTENTS.empty_table(), {})
     if copies.near:
-        vectors = (sample_paths(run, features), payload_of(features)) if features else None
-        found = near_contents(Contents(files, payload_of(samples)), vectors)
+        contents = Contents(files, payload_of(samples))
+        found = near_contents(contents, _vectors(run, features, contents.names) if features else None)
     with copy_tables(files, found.pairs, exact="repeats" not in samples.facts) as tables:
         near = tables.near()
         left_out = tables.leave_out(copies.remove)
@@ -55,6 +56,18 @@ def find_copies(run: Run, samples: Artefact, copies: Copies, features: Artefact 
             pq.write_table(table, draft.path(f"{name}.parquet", table.num_rows), compression="zstd")
         facts = _facts(near, leaks, left_out, found.pairs) | {"skipped": found.skipped}
         return draft.commit(remove=copies.remove, **facts, **({"emptied": emptied} if emptied else {}))
+
+
+def _vectors(run: Run, features: Artefact, contents: pa.Array) -> np.ndarray:
+    """What the encoder made of each content, n × d."""
+    import numpy as np
+
+    from tasks.dataset.feature_store import FeatureStore
+
+    payload = payload_of(features)
+    vectors = np.empty((len(contents), *payload.shape), np.float32)
+    FeatureStore(run.lake, payload.encoder).fill(contents.to_pylist(), vectors)
+    return vectors
 
 
 def _facts(near: pa.Table, leaks: pa.Table, left_out: pa.Table, pairs: pa.Table) -> dict[str, Any]:

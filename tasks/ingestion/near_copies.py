@@ -77,12 +77,12 @@ class Contents:
             )
 
 
-def near_contents(contents: Contents, features: tuple[list[Path], Payload] | None = None) -> NearContents:
+def near_contents(contents: Contents, vectors: np.ndarray | None = None) -> NearContents:
     """Pairs of contents that are nearly equal: as pictures, as texts, and by their features where there are any.
 
     Args:
         contents: of the samples.
-        features: files with the same rows, and how their columns become one vector.
+        vectors: n × d, what a frozen encoder made of each.
     """
     payload = contents.payload
     pairs, skipped = [], {}
@@ -94,8 +94,8 @@ def near_contents(contents: Contents, features: tuple[list[Path], Payload] | Non
         prints = prints_of(_pictures(contents))
         pairs.append(near_pictures(prints))
         skipped = {"pictures of less than 16 pixels": prints.tiny, "pictures of one colour": prints.flat}
-    if features:
-        pairs.append(_near_features(contents, *features))
+    if vectors is not None:
+        pairs.append(near_vectors(vectors, _COSINE))
     skipped["pairs in too large a crowd"] = sum(of.uncompared for of in pairs)
     return NearContents(_table(contents.names, pairs), {reason: count for reason, count in skipped.items() if count})
 
@@ -110,14 +110,6 @@ def _pictures(contents: Contents) -> Iterator[tuple[int, bytes | np.ndarray]]:
             pixels = to_array(batch, payload)
             pixels = pixels[:, 0] if payload.shape[0] == 1 else pixels.transpose(0, 2, 3, 1)
             yield from zip(codes.tolist(), pixels, strict=True)
-
-
-def _near_features(contents: Contents, files: list[Path], payload: Payload) -> Pairs:
-    """Near ones by the cosine of their features, by their positions."""
-    vectors = np.zeros((len(contents.names), int(np.prod(payload.shape))), np.float32)
-    for codes, batch in contents.batches(files, list(payload.columns)):
-        vectors[codes] = to_array(batch, payload).reshape(len(codes), -1)
-    return near_vectors(vectors, _COSINE)
 
 
 def _table(names: pa.Array, pairs: list[Pairs]) -> pa.Table:

@@ -30,24 +30,6 @@ def tidy(run: Run, history: History, config: MaintainConfig) -> list[str]:
     return [*lines, f"{history.dataset}: {names}, {removal.size / 1e6:,.1f} MB {says}"]
 
 
-@act("clear features")
-def clear_features(run: Run, config: MaintainConfig) -> list[str]:
-    """Remove the vectors of encoders that are no longer used; a line for each."""
-    import shutil
-
-    from tasks.dataset.feature_store import unused_encoders
-
-    lines = []
-    for folder in unused_encoders(run.lake, config.features_days):
-        size = sum(path.stat().st_size for path in folder.iterdir())
-        if not config.dry_run:
-            shutil.rmtree(folder)
-        says = "would go" if config.dry_run else "are gone"
-        age = f"unused for {config.features_days:g} days"
-        lines.append(f"features of encoder {folder.name}, {age}: {size / 1e6:,.1f} MB {says}")
-    return lines
-
-
 def _verify(run: Run, history: History) -> list[str]:
     from tasks.core.errors import BadArtefact
     from tasks.versions.integrity import checks
