@@ -38,7 +38,7 @@ def probe(run: Run, description: Artefact, model: Model, gradient: Gradient) -> 
         begins_trained = model.begins_trained(payload, outputs)
     with run.draft("network") as draft:
         return draft.commit(
-            model=str(model.kind),
+            model=model.name_for(payload),
             parameters=sum(parameter.numel() for parameter in network.parameters()),
             begins_trained=begins_trained,
         )

@@ -37,8 +37,9 @@ class PictureTables(TableFiles):
     kind: Any = None
     image: str | None = Field(
         default=None,
-        description="Column of pictures, instead of features: encoded, in base64, or the paths of files in the folder "
-        "of the table. Default: one that holds bytes and path, or paths of pictures that are there.",
+        description="Column of pictures: encoded, in base64, or the paths of files in the folder of the table. Beside "
+        "features they are shown and no input. Default: one that holds bytes and path, or paths of pictures that are "
+        "there.",
     )
     image_size: int | None = Field(
         default=None,

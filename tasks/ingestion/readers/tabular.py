@@ -33,6 +33,7 @@ from tasks.ingestion.tables.columns import input_type, is_list
 from tasks.ingestion.tables.label_column import check_labels
 from tasks.ingestion.tables.one_hot_labels import label_columns, with_label_sets
 from tasks.ingestion.tables.picture_cells import Beside
+from tasks.ingestion.tables.shown_pictures import with_shown_pictures
 from tasks.ingestion.tables.table_options import MISSING, TableOptions
 from tasks.ingestion.tables.table_rows import Batch, Mapping, Roles, chunk_of, own_name
 from tasks.ingestion.text.prompts import Flatten, Prompts, named_columns, prompts_of, texts_of
@@ -181,6 +182,8 @@ class Tabular(PictureTables):
                 markers=tuple(self.missing),
             )
             return Prompts(flatten)
+        if self.features and self.image:
+            return Prompts(partial(with_shown_pictures, name=self.image), {"image": None})
         if self.target != "response":
             return texts_of(first, self.texts, self.text_b, where)
         is_named = self.label != "label" or ("label" in self.model_fields_set and "label" in first.table.schema.names)

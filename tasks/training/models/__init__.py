@@ -53,6 +53,10 @@ class Model(Component):
         """What others trained, and what samples are compared by; None of a network that is trained from scratch."""
         return None
 
+    def name_for(self, payload: Payload) -> str:
+        """What the network is called in a summary."""
+        return str(self.kind)
+
     def begins_trained(self, payload: Payload, classes: int) -> bool:
         """Whether what is trained begins with weights that others trained, perhaps on these very samples."""
         return False

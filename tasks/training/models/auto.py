@@ -20,8 +20,16 @@ class Auto(Model, kind="auto"):
 
     def build(self, payload: Payload, classes: int) -> nn.Module:
         """By the inputs."""
-        if not payload.is_image or min(payload.shape[1:]) < LEAST_SIDE:
+        if not _is_picture(payload):
             return Mlp().build(payload, classes)
         from tasks.training.modules import SmallResidual
 
         return SmallResidual(payload.shape, classes)
+
+    def name_for(self, payload: Payload) -> str:
+        """With the choice."""
+        return "small residual (auto)" if _is_picture(payload) else "mlp (auto)"
+
+
+def _is_picture(payload: Payload) -> bool:
+    return payload.is_image and min(payload.shape[1:]) >= LEAST_SIDE

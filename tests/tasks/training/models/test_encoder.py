@@ -102,6 +102,7 @@ def test_pictures_of_some_size_are_looked_at_by_convolutions(side, is_residual):
     payload = PICTURE.model_copy(update={"shape": (3, side, side + 9)})
     network = Auto().build(payload, 4)
     assert isinstance(network, SmallResidual) == is_residual
+    assert Auto().name_for(payload) == ("small residual (auto)" if is_residual else "mlp (auto)")
     assert network(payload.blank(2)).shape == (2, 4)
 
 
