@@ -47,7 +47,7 @@ def test_paths_become_the_pictures_that_they_name(tmp_path, name):
 
 
 def test_bytes_stay_and_large_ones_become_smaller(tmp_path):
-    _, table = ingested(tmp_path, photo=pa.array([encoded(i, (1300, 700) if i else (30, 20)) for i in range(40)]))
+    _, table = ingested(tmp_path, photo=pa.array([encoded(i, (1300, 700) if i == 1 else (30, 20)) for i in range(40)]))
     sizes = {Image.open(io.BytesIO(data)).size for data in table["image"].to_pylist()}
     assert sizes == {(30, 20), (640, 345)}
 
