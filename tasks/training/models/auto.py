@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tasks.dataset.payload import Payload
-from tasks.training.models import Model
 from tasks.training.models.mlp import Mlp
 
 if TYPE_CHECKING:
@@ -15,13 +14,13 @@ if TYPE_CHECKING:
 LEAST_SIDE = 24
 
 
-class Auto(Model, kind="auto"):
-    """A multi-layer perceptron; of pictures of 24 pixels or more a small residual network."""
+class Auto(Mlp, kind="auto"):
+    """A multi-layer perceptron (hidden, dropout); of pictures of 24 pixels or more a small residual network."""
 
     def build(self, payload: Payload, classes: int) -> nn.Module:
         """By the inputs."""
         if not _is_picture(payload):
-            return Mlp().build(payload, classes)
+            return super().build(payload, classes)
         from tasks.training.modules import SmallResidual
 
         return SmallResidual(payload.shape, classes)

@@ -14,6 +14,7 @@ from tasks.gradients.kinds import GRADIENTS, GradientChoice
 from tasks.ingestion.readers import READERS, ReaderChoice
 from tasks.scoring.detectors import DETECTORS, DetectorChoice
 from tasks.training.models import MODELS, ModelChoice
+from tasks.training.models.auto import Auto
 from tasks.training.models.mlp import Mlp
 
 CHOICES = [
@@ -33,13 +34,14 @@ def test_a_bare_name_a_flat_mapping_and_kind_with_options_mean_the_same():
 
 
 def test_options_without_a_kind_belong_to_the_default():
-    assert ModelChoice.model_validate({"hidden": [9]}).component == Mlp(hidden=[9])
-    assert ModelChoice().component == Mlp()
+    assert ModelChoice.model_validate({"hidden": [9]}).component == Auto(hidden=[9])
+    assert ModelChoice().component == Auto()
 
 
 def test_an_unknown_kind_is_refused_with_the_known_ones():
     with pytest.raises(
-        ValidationError, match="'mpl' is not one of: causal_lm, cnn, custom, logistic, mlp, resnet18, resnet34"
+        ValidationError,
+        match="'mpl' is not one of: auto, causal_lm, cnn, custom, encoder, logistic, mlp, resnet18, resnet34",
     ):
         ModelChoice.model_validate("mpl")
 

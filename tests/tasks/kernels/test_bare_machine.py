@@ -32,6 +32,7 @@ from tasks.kernels.lapses import better_than_majority, consensus, fit_lapses, la
 from tasks.kernels.layers import LayerGradientTaker
 from tasks.kernels.losses import Loss
 from tasks.kernels.margins import margin, self_confidence
+from tasks.kernels.near_pairs import near_hashes
 from tasks.kernels.neighbours import comparable, nearest, votes
 from tasks.kernels.noise import InstanceTargets, flip_labels, flip_rates
 from tasks.kernels.norms import factored_norms
@@ -95,6 +96,7 @@ assert top(s, 1).tolist() == [1.0, 0.0] and precision_recall(s, w, 2)[1][0] == 1
 assert suggest_labels(np.eye(2), np.eye(2), np.array([0, 0]))[0][1] == 1
 two = np.array([0, 0])
 assert not far_from_class(np.eye(2)[two], two, two, 0.5).any()
+assert near_hashes(np.array([0, 1, 255], np.uint64), 1).first.tolist() == [0]
 assert confirmed_neighbours(np.array([[1], [0]]), two, two, 1).tolist() == [1, 1]
 assert systematic_sample(np.array([0.5, 0.5, 1.0]), 0.7).tolist() == [1, 2] and hajek_share(w, s / 2).value == 1 / 3
 stump = Tree(*np.array([[0, -2, -2], [0, 0, 0], [1, -1, -1], [2, -1, -1], [0, 1, 1], [3, 1, 2]]))
