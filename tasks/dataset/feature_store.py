@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from tasks.pipeline.stored_names import inside
 FOLDER = "features"
 # Letters of a content hash, with which the ids of all its copies begin.
 _CONTENT = 32
+_CHECKSUM = b"crc32"
 
 
 class FeatureStore:
@@ -40,7 +42,22 @@ class FeatureStore:
     @property
     def parts(self) -> list[pa.Table]:
         """Mapped, not read."""
-        return [map_table(path) for path in sorted(self.folder.glob("*.arrow"))]
+        return [map_table(path) for path in self._paths()]
+
+    @property
+    def width(self) -> int:
+        """d; there must be a part."""
+        return self.parts[0]["vector"].type.list_size
+
+    def _paths(self) -> list[Path]:
+        return sorted(self.folder.glob("*.arrow"))
+
+    def drop_damaged(self) -> list[str]:
+        """Remove parts that are not as they were written; their names. What they held is missing then."""
+        damaged = [path for path in self._paths() if not _is_whole(path)]
+        for path in damaged:
+            path.unlink(missing_ok=True)
+        return [path.name for path in damaged]
 
     def known(self) -> pa.Array:
         """The contents there are vectors of."""
@@ -53,6 +70,7 @@ class FeatureStore:
         name = hashlib.sha256("".join(contents).encode()).hexdigest()[:32]
         lists = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
         table = pa.table({"content": pa.array(contents, pa.string()), "vector": lists})
+        table = table.replace_schema_metadata({_CHECKSUM: _checksum(table)})
         with partial_folder(self.folder) as aside:
             path = aside / "part.arrow"
             with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
@@ -84,6 +102,22 @@ class FeatureStore:
                 got=f"none of {int((~is_filled).sum()):,}",
                 do="Run again: what is missing is then computed.",
             )
+
+
+def _checksum(table: pa.Table) -> bytes:
+    """Of the vectors, and of what they are of."""
+    value = zlib.crc32("".join(table["content"].to_pylist()).encode())
+    for chunk in table["vector"].chunks:
+        value = zlib.crc32(chunk.flatten().to_numpy(zero_copy_only=False), value)
+    return str(value).encode()
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        table = map_table(path)
+        return (table.schema.metadata or {}).get(_CHECKSUM) == _checksum(table)
+    except (BadArtefact, OSError, ValueError, KeyError):
+        return False
 
 
 def unused_encoders(lake: Path, days: float) -> list[Path]:

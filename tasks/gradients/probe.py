@@ -41,4 +41,5 @@ def probe(run: Run, description: Artefact, model: Model, gradient: Gradient) -> 
             model=model.name_for(payload),
             parameters=sum(parameter.numel() for parameter in network.parameters()),
             begins_trained=begins_trained,
+            weights=model.weights_digest(),
         )

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from tasks.core.devices import Device, exclusive
+from tasks.core.progress import LOGGER, Progress, check
 from tasks.dataset.encoders.frozen import Embed, FrozenEncoder
 from tasks.dataset.feature_store import FeatureStore, contents_of
 from tasks.dataset.payload import Payload, payload_of
@@ -32,21 +33,23 @@ def encode(run: Run, samples: Artefact, encoder: FrozenEncoder, where: Device) -
     Raises:
         BadModel: the encoder cannot read the samples, or its vectors are not finite.
     """
-    from tasks.core.progress import LOGGER, Progress, check
-
-    payload, store = payload_of(samples), FeatureStore(run.lake, encoder.digest)
+    payload = payload_of(samples)
     encoder.check(payload)
+    store = FeatureStore(run.lake, encoder.key(payload))
+    for name in store.drop_damaged():
+        LOGGER.warning("encode: %s in the store of vectors was damaged, and is made again", name)
     missing = _missing(run, samples, store)
     if missing:
         LOGGER.info("encode: %s of the samples are new to the encoder", f"{len(missing):,}")
         with exclusive(where) as device, Progress("encode", len(missing)) as progress:
             embed = encoder.embedder(device)
-            for contents, cells in _parts(run, samples, payload, encoder, missing):
+            for contents, vectors in _parts(_vectors(embed, _cells(run, samples, payload, encoder, missing))):
                 check()
-                store.add(contents, _vectors(embed, cells, contents))
+                store.add(contents, vectors)
                 progress.step(steps=len(contents))
-    shape = (store.parts[0]["vector"].type.list_size,)
-    vectors = Payload(kind="features", columns=payload.columns, shape=shape, dtype="float32", encoder=encoder.digest)
+    vectors = Payload(
+        kind="features", columns=payload.columns, shape=(store.width,), dtype="float32", encoder=encoder.key(payload)
+    )
     return samples.with_facts(payload=vectors.model_dump(mode="json"))
 
 
@@ -61,54 +64,59 @@ def _missing(run: Run, samples: Artefact, store: FeatureStore) -> set[str]:
     return missing
 
 
-def _parts(
+def _cells(
     run: Run, samples: Artefact, payload: Payload, encoder: FrozenEncoder, missing: set[str]
-) -> Iterator[tuple[list[str], list[list[Any]]]]:
-    """(contents, their inputs in batches) of what is missing, so many at a time."""
-    contents: list[str] = []
-    batches: list[list[Any]] = []
-    left = set(missing)
-    for path in sample_paths(run, samples):
-        for names, cells in _new_cells(str(path), payload, encoder, left):
-            contents += names
-            batches.append(cells)
-            if len(contents) >= _PART:
-                yield contents, batches
-                contents, batches = [], []
-    if contents:
-        yield contents, batches
-
-
-def _new_cells(
-    path: str, payload: Payload, encoder: FrozenEncoder, left: set[str]
 ) -> Iterator[tuple[list[str], list[Any]]]:
-    """Of one file the contents that are left to encode, each once, with their inputs; takes them out of ``left``."""
+    """Contents that are missing, each once, with their inputs: so few at a time that large pictures can be held."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=_BATCH, columns=["sample_id", *payload.columns]):
-            contents = contents_of(batch["sample_id"].to_pylist()).to_pylist()
-            rows = [row for row, name in enumerate(contents) if name in left and name not in contents[:row]]
-            left.difference_update(contents[row] for row in rows)
-            if rows:
-                inputs = batch.take(pa.array(rows)).select(list(payload.columns))
-                yield [contents[row] for row in rows], encoder.cells(inputs, payload)
+    left = set(missing)
+    for path in sample_paths(run, samples):
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=_BATCH, columns=["sample_id", *payload.columns]):
+                contents = contents_of(batch["sample_id"].to_pylist()).to_pylist()
+                rows = [row for row, name in enumerate(contents) if name in left and name not in contents[:row]]
+                left.difference_update(contents[row] for row in rows)
+                if rows:
+                    inputs = batch.take(pa.array(rows)).select(list(payload.columns))
+                    yield [contents[row] for row in rows], encoder.cells(inputs, payload)
 
 
-def _vectors(embed: Embed, batches: list[list[Any]], contents: list[str]) -> np.ndarray:
+def _vectors(embed: Embed, batches: Iterator[tuple[list[str], list[Any]]]) -> Iterator[tuple[list[str], np.ndarray]]:
+    """What the encoder makes of each batch.
+
+    Raises:
+        BadModel: something else than one vector of finite numbers for each sample.
+    """
     import numpy as np
 
     from tasks.core.errors import BadModel
 
-    vectors = np.concatenate([embed(cells).numpy() for cells in batches])
-    finite = np.isfinite(vectors).all(axis=1)
-    if vectors.ndim != 2 or len(vectors) != len(contents) or not finite.all():
-        got = "NaN or infinity" if vectors.ndim == 2 else f"an array of shape {vectors.shape}"
-        raise BadModel(
-            where=f"model encoder, sample {contents[int(np.argmin(finite))]}",
-            expected="one vector of finite numbers a sample",
-            got=got,
-            do="Choose another encoder, or set the sample aside.",
-        )
-    return vectors
+    for contents, cells in batches:
+        vectors = embed(cells).numpy()
+        is_whole = vectors.ndim == 2 and len(vectors) == len(contents)
+        finite = np.isfinite(vectors).all(axis=1) if is_whole else np.zeros(1, bool)
+        if not finite.all():
+            raise BadModel(
+                where=f"model encoder, sample {contents[int(np.argmin(finite))]}",
+                expected="one vector of finite numbers a sample",
+                got="NaN or infinity" if is_whole else f"an array of shape {vectors.shape}",
+                do="Choose another encoder, or set the sample aside.",
+            )
+        yield contents, vectors
+
+
+def _parts(batches: Iterator[tuple[list[str], np.ndarray]]) -> Iterator[tuple[list[str], np.ndarray]]:
+    """The vectors of several batches together: a part of the store."""
+    import numpy as np
+
+    contents: list[str] = []
+    vectors: list[np.ndarray] = []
+    for names, of_batch in batches:
+        contents, vectors = [*contents, *names], [*vectors, of_batch]
+        if len(contents) >= _PART:
+            yield contents, np.concatenate(vectors)
+            contents, vectors = [], []
+    if contents:
+        yield contents, np.concatenate(vectors)

@@ -163,6 +163,14 @@ def _check_recipe(run: Run, base: Artefact, recipe: Recipe) -> None:
             got=f"{type(error).__name__}: {error}",
             do="Choose another base, or run without one.",
         ) from error
+    for network in stages_of(run, base, "network"):
+        if network.facts.get("weights", "") != recipe.model.weights_digest():
+            raise BadConfig(
+                where="option model",
+                expected=f"the pretrained weights that the networks of {base.facts['run']} stand on",
+                got="others under the same name: their files have changed",
+                do="Run once without a base.",
+            )
     for name, before, now in (("model", theirs[0], recipe.model), ("training", theirs[1], recipe.training)):
         old, new = (part.model_dump(mode="json", exclude={"device"}) for part in (before, now))
         changes = {key: (old.get(key), new.get(key)) for key in old | new if old.get(key) != new.get(key)}

@@ -38,6 +38,16 @@ class FrozenEncoder(Component):
         content.append(code_digest([type(self).__module__]))
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
+    def key(self, payload: Payload) -> str:
+        """What its vectors of such inputs are kept by: the encoder, and how a sample's bytes become what it is given.
+
+        Pictures are given as they lie in their files, whatever size networks read them in.
+        """
+        joined = payload.tokens.joined if payload.tokens else None
+        pixels = (payload.shape, payload.dtype) if payload.kind == "array" else None
+        content = json.dumps([self.digest, payload.kind, len(payload.columns), joined, pixels])
+        return hashlib.sha256(content.encode()).hexdigest()
+
     def check(self, payload: Payload) -> None:
         """Refuse inputs of another kind.
 

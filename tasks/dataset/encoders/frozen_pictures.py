@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tasks.core.errors import BadModel
@@ -47,7 +48,7 @@ class _FrozenPictures(FrozenEncoder):
         """Pictures in RGB, of the size they have in the source."""
         if payload.kind == "image":
             side = 2 * (self.size or _LARGEST_SIDE)
-            return [images.open_picture(data, side).convert("RGB") for data in batch.column(0).to_pylist()]
+            return [_reduced(images.open_picture(data, side), side) for data in batch.column(0).to_pylist()]
         return [_of_pixels(pixels) for pixels in to_array(batch, payload)]
 
 
@@ -76,8 +77,9 @@ class PretrainedPictures(_FrozenPictures, kind="pretrained_pictures"):
         def embed(cells: list[Any]) -> torch.Tensor:
             pixels = processor(images=cells, return_tensors="pt")["pixel_values"].to(device)
             with torch.inference_mode():
-                return pooled(network, pixels, missing).float().cpu()
+                return pooled(network, pixels, missing, resized=self.size is not None).float().cpu()
 
+        _try_out(embed, self.weights)
         return embed
 
 
@@ -146,17 +148,53 @@ def _resized(library: Any, folder: str, size: int) -> dict[str, Any]:
     return {"size": sizes, **crop}
 
 
-def pooled(network: Any, pixels: torch.Tensor, missing: set[str]) -> torch.Tensor:
-    """One vector a picture, n × d."""
+def pooled(network: Any, pixels: torch.Tensor, missing: set[str], *, resized: bool = False) -> torch.Tensor:
+    """One vector a picture, n × d.
+
+    Args:
+        network: of the library.
+        pixels: n × 3 × H × W, as it takes them.
+        missing: names of its parameters that no file holds.
+        resized: whether they are of another size than it was trained with: places are then interpolated.
+    """
+    # What has two halves (CLIP, SigLIP) gives the picture's embedding.
+    forward = getattr(network, "get_image_features", network)
+    takes_places = "interpolate_pos_encoding" in inspect.signature(network.forward).parameters
+    options = {"interpolate_pos_encoding": True} if resized and takes_places else {}
+    outputs = forward(pixel_values=pixels, **options)
     if hasattr(network, "get_image_features"):
-        features = network.get_image_features(pixel_values=pixels)
-        return getattr(features, "pooler_output", features).flatten(1)
-    outputs = network(pixel_values=pixels)
+        return getattr(outputs, "pooler_output", outputs).flatten(1)
     vectors = getattr(outputs, "pooler_output", None)
     if vectors is None or any(is_pooler(name) for name in missing):
         hidden = outputs.last_hidden_state
         return hidden.mean(1) if hidden.dim() == 3 else hidden.mean((2, 3))
     return vectors.flatten(1)
+
+
+def _try_out(embed: Embed, weights: str) -> None:
+    """Refuse an encoder that cannot take pictures of several shapes together, before any time is spent."""
+    from PIL import Image
+
+    try:
+        embed([Image.new("RGB", size) for size in ((60, 40), (40, 60))])
+    except (ValueError, RuntimeError, TypeError, KeyError) as error:
+        raise BadModel(
+            where=f"model encoder, weights {weights}",
+            expected="a processor that brings all pictures to one size, which the encoder takes",
+            got=f"{type(error).__name__}: {(str(error).strip() or '-').splitlines()[0]}",
+            do="Leave --model.size away, or let preprocessor_config.json resize to height and width, or crop.",
+        ) from error
+
+
+def _reduced(picture: Image.Image, side: int) -> Image.Image:
+    """In RGB, and no larger than what an encoder makes anything of: many are held at once."""
+    from PIL import Image
+
+    scale = side / min(picture.size)
+    if scale < 1:
+        width, height = (max(side, round(length * scale)) for length in picture.size)
+        picture = picture.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    return picture.convert("RGB")
 
 
 def _square(picture: Image.Image, size: int) -> torch.Tensor:

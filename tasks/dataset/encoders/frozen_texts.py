@@ -43,10 +43,10 @@ class PretrainedTexts(FrozenEncoder, kind="pretrained_texts"):
         columns = [batch.column(name).to_pylist() for name in payload.own]
         joined = payload.tokens.joined if payload.tokens else 0
         if len(columns) == 1:
-            return columns[0]
+            return [text or "" for text in columns[0]]
         if joined:
-            return ["\n\n".join(texts) for texts in zip(*columns, strict=True)]
-        return list(zip(*columns, strict=True))
+            return ["\n\n".join(text for text in texts if text) for texts in zip(*columns, strict=True)]
+        return [tuple(text or "" for text in texts) for texts in zip(*columns, strict=True)]
 
     def embedder(self, device: torch.device) -> Embed:
         """Tokenizer, network and pooling."""

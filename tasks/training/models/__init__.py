@@ -57,6 +57,10 @@ class Model(Component):
         """What the network is called in a summary."""
         return str(self.kind)
 
+    def weights_digest(self) -> str:
+        """Of the weights that others trained, whatever their place; empty without any."""
+        return ""
+
     def begins_trained(self, payload: Payload, classes: int) -> bool:
         """Whether what is trained begins with weights that others trained, perhaps on these very samples."""
         return False

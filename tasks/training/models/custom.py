@@ -126,9 +126,12 @@ class Custom(Model, kind="custom"):
 
     def fingerprint(self) -> str:
         """The factory's code, and the checkpoint."""
+        return code_digest([self.factory.partition(":")[0]]) + self.weights_digest()
+
+    def weights_digest(self) -> str:
+        """Of the checkpoint."""
         path = self.checkpoint.expanduser() if self.checkpoint else None
-        weights = sha256_of(path) if path and path.is_file() else ""
-        return code_digest([self.factory.partition(":")[0]]) + weights
+        return sha256_of(path) if path and path.is_file() else ""
 
 
 def _existing(path: Path) -> Path:

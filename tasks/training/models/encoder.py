@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+OWN_ENCODER = "encoder (your own)"
+"""What a summary calls a network on an encoder that a factory returns."""
+
+
 class Encoder(Model, kind="encoder"):
     """An encoder that others trained, of pictures or of texts, and an ``nn.Linear`` head.
 
@@ -77,10 +81,18 @@ class Encoder(Model, kind="encoder"):
 
     def fingerprint(self) -> str:
         """The weights."""
+        return self.weights_digest()
+
+    def weights_digest(self) -> str:
+        """Of the encoder."""
         from tasks.dataset.encoders.own_network import weights_digest
         from tasks.dataset.encoders.pretrained_network import digest_of_weights
 
         return digest_of_weights(self.weights) if self.weights else weights_digest(str(self.encoder_factory))
+
+    def name_for(self, payload: Payload) -> str:
+        """Whether the encoder is one's own: what it was trained on nobody else can know."""
+        return OWN_ENCODER if self.encoder_factory else "encoder"
 
     def scale(self, payload: Payload) -> Scale:
         """Vectors by the data; pictures by the processor, which is part of the network."""

@@ -58,6 +58,10 @@ class Language(Model):
 
     def fingerprint(self) -> str:
         """The weights and their configuration."""
+        return self.weights_digest()
+
+    def weights_digest(self) -> str:
+        """Of the files."""
         return "" if self.weights is None else digest_of(locate(self.weights, CONFIG), CONFIG, _WEIGHTS)
 
     def _tokens(self, payload: Payload) -> Tokens:

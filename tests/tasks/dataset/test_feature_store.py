@@ -67,3 +67,21 @@ def test_vectors_that_nobody_asks_for_are_found_by_their_age(tmp_path):
     used.fill([name(1)], np.empty((1, 2), np.float32))
     assert unused_encoders(tmp_path, 90) == [old.folder]
     assert unused_encoders(tmp_path / "nowhere", 90) == []
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "foreign"])
+def test_a_damaged_part_is_dropped_and_its_contents_are_missing(tmp_path, damage):
+    store = FeatureStore(tmp_path, DIGEST)
+    store.add([name(1)], np.float32([[3, 4]]))
+    store.add([name(2), name(3)], np.arange(400, dtype=np.float32).reshape(2, 200))
+    damaged = max(store.folder.iterdir(), key=lambda path: path.stat().st_size)
+    data = bytearray(damaged.read_bytes())
+    if damage == "flip":
+        at = bytes(data).index(np.float32(123).tobytes())
+        data[at] ^= 1
+    elif damage == "foreign":
+        data[-60:-20] = bytes(40)
+    damaged.write_bytes({"cut": data[: len(data) // 2], "empty": b""}.get(damage, data))
+    assert store.drop_damaged() == [damaged.name]
+    assert store.drop_damaged() == []
+    assert store.known().to_pylist() == [name(1)]

@@ -180,3 +180,46 @@ def test_pictures_and_texts_are_not_taken_for_each_other(tmp_path):
         PretrainedTexts(weights=str(tmp_path)).check(PICTURE)
     with pytest.raises(BadModel, match="expected pictures, got inputs of kind tokens"):
         PretrainedPictures(weights=str(tmp_path)).check(TEXT)
+
+
+def test_an_empty_cell_is_an_empty_text(tmp_path):
+    encoder = PretrainedTexts(weights=str(write_text_encoder(tmp_path)))
+    joined = TEXT.model_copy(
+        update={"columns": ("text", "other"), "tokens": TEXT.tokens.model_copy(update={"joined": 2})}
+    )
+    assert texts_of(encoder, [["a", None], [None, None]], joined) == ["a", ""]
+    pair = TEXT.model_copy(update={"columns": ("text", "other"), "shape": (2, 8)})
+    assert texts_of(encoder, [["a", None], [None, "b"]], pair) == [("a", ""), ("", "b")]
+    assert encoder.embedder(CPU)(texts_of(encoder, [[None, "a"]])).shape == (2, 16)
+
+
+def test_inputs_that_are_read_otherwise_have_vectors_of_their_own(tmp_path):
+    texts = PretrainedTexts(weights=str(write_text_encoder(tmp_path / "text")))
+    pair = TEXT.model_copy(update={"columns": ("text", "other"), "shape": (2, 8)})
+    joined = pair.model_copy(update={"tokens": TEXT.tokens.model_copy(update={"joined": 2}), "shape": (8,)})
+    assert len({texts.key(payload) for payload in (TEXT, pair, joined)}) == 3
+    pictures = PretrainedPictures(weights=str(write_vision_encoder(tmp_path / "vit", "vit")))
+    other = PIXELS.model_copy(update={"shape": (3, 24, 20)})
+    assert len({pictures.key(payload) for payload in (PICTURE, PIXELS, other)}) == 3
+    assert pictures.key(PICTURE) == pictures.key(PICTURE.model_copy(update={"shape": (3, 64, 64)}))
+
+
+def test_a_vit_takes_larger_pictures_than_it_was_trained_with(tmp_path):
+    encoder = PretrainedPictures(weights=str(write_vision_encoder(tmp_path, "vit")), size=64)
+    assert encoder.embedder(CPU)(cells_of(encoder, 2)).shape == (2, 16)
+
+
+def test_a_processor_that_leaves_pictures_of_several_sizes_is_refused_at_once(tmp_path):
+    folder = write_vision_encoder(tmp_path, "convnext")
+    path = folder / "preprocessor_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"do_resize": False}))
+    with pytest.raises(BadModel, match="a processor that brings all pictures to one size"):
+        PretrainedPictures(weights=str(folder)).embedder(CPU)
+
+
+def test_large_pictures_are_held_no_larger_than_the_encoder_needs():
+    sink = io.BytesIO()
+    Image.new("RGB", (3000, 2000)).save(sink, "PNG")
+    batch = pa.RecordBatch.from_pydict({"image": pa.array([sink.getvalue()], pa.binary())})
+    (cell,) = OwnPictures(factory="nobody:calls", size=64).cells(batch, PICTURE)
+    assert cell.size == (192, 128)

@@ -36,6 +36,7 @@ def test_it_counts_the_parameters(run):
         "model": "logistic",
         "parameters": 64 * 10 + 10,
         "begins_trained": False,
+        "weights": "",
     }
 
 

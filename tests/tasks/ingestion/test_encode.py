@@ -7,6 +7,7 @@ import pytest
 
 from tasks.core.errors import BadModel
 from tasks.dataset.encoders.frozen_pictures import OwnPictures
+from tasks.dataset.feature_store import FeatureStore
 from tasks.dataset.payload import payload_of
 from tasks.dataset.samples import load, split_of
 from tasks.ingestion import encode as encoding
@@ -89,17 +90,18 @@ def test_an_encoding_that_was_killed_goes_on_where_it_was(run, tmp_path, monkeyp
     monkeypatch.setattr(encoding, "_BATCH", 8)
     samples, parts = ingested(run, tmp_path, colours(40)), []
 
-    def killed(embed, cells, contents):
+    add = FeatureStore.add
+
+    def killed(store, contents, vectors):
         if len(parts) == 2:
             raise KeyboardInterrupt
         parts.append(contents)
-        return vectors(embed, cells, contents)
+        add(store, contents, vectors)
 
-    vectors = encoding._vectors
-    monkeypatch.setattr(encoding, "_vectors", killed)
+    monkeypatch.setattr(FeatureStore, "add", killed)
     with pytest.raises(KeyboardInterrupt):
         encode.fn(run, samples, ENCODER, "cpu")
-    monkeypatch.setattr(encoding, "_vectors", vectors)
+    monkeypatch.setattr(FeatureStore, "add", add)
     SEEN.clear()
     encode.fn(run, samples, ENCODER, "cpu")
     assert sum(SEEN) == 40 - sum(map(len, parts))

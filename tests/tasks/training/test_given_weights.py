@@ -73,6 +73,31 @@ def trained(shape, classes, file):
     return network
 
 
+def computed(shape, classes):
+    network = Body(shape[0], classes)
+    network.table = nn.Parameter(torch.linspace(0, 1, 5), requires_grad=False)
+    return network
+
+
+def normed(shape, classes):
+    network = Body(shape[0], classes)
+    network.head = nn.utils.parametrizations.weight_norm(network.head)
+    return network
+
+
+class Wrapper(nn.Module):
+    def __init__(self, network):
+        super().__init__()
+        self.module = network
+
+    def forward(self, x):
+        return self.module(x)
+
+
+def wrapped(shape, classes):
+    return Wrapper(Body(shape[0], classes))
+
+
 def softmax(shape, classes):
     return nn.Sequential(Body(shape[0], classes), nn.LogSoftmax(1))
 """
@@ -188,6 +213,23 @@ def test_it_is_known_when_networks_begin_with_trained_weights(nets):
     file = state_file(nets)
     assert Custom(factory="given_nets:plain", checkpoint=file).begins_trained(PICTURE, 3)
     assert Custom(factory="given_nets:trained", arguments={"file": str(file)}).begins_trained(PICTURE, 3)
+
+
+def test_a_table_that_is_computed_is_no_trained_weight():
+    assert not Custom(factory="given_nets:computed").begins_trained(PICTURE, 3)
+
+
+def test_a_head_whose_weight_is_computed_from_others_cannot_be_new():
+    with pytest.raises(BadModel, match=r"Set --model\.head kept"):
+        Custom(factory="given_nets:normed", head="new").build(PICTURE, 3)
+
+
+def test_a_name_that_belongs_to_the_network_is_no_prefix(nets):
+    torch.manual_seed(7)
+    network = Custom(factory="given_nets:wrapped").build(PICTURE, 3)
+    torch.save(network.state_dict(), nets / "wrapped.pt")
+    other = Custom(factory="given_nets:wrapped", checkpoint=nets / "wrapped.pt", head="kept").build(PICTURE, 3)
+    assert torch.equal(other.module.head.weight, network.module.head.weight)
 
 
 def test_another_checkpoint_is_another_model(nets):

@@ -1,11 +1,14 @@
 """A pretrained encoder is frozen under a head, or trained with it; whoever names no network gets one that suits."""
 
+import json
+
 import pytest
 import torch
+from PIL import Image
 from pydantic import ValidationError
 
 from tasks.core.errors import BadModel
-from tasks.dataset.encoders.frozen_pictures import OwnPictures, PretrainedPictures
+from tasks.dataset.encoders.frozen_pictures import OwnPictures, PretrainedPictures, processor_of
 from tasks.dataset.encoders.frozen_texts import PretrainedTexts
 from tasks.dataset.payload import Payload
 from tasks.dataset.tokenizer import Tokens
@@ -85,6 +88,23 @@ def test_what_is_given_again_is_not_kept_with_every_fold(vit):
     other.load_state_dict(state)
     x = torch.randint(0, 256, (3, *PICTURE.shape), dtype=torch.uint8)
     assert torch.equal(other(x), network(x))
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"do_normalize": False}, {"do_rescale": False}, {"image_mean": [0.1, 0.2, 0.3]}]
+)
+def test_a_tuned_encoder_sees_what_the_processor_hands_on(tmp_path, options):
+    folder = write_vision_encoder(tmp_path, "vit")
+    path = folder / "preprocessor_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | options))
+    x = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    network = Encoder(weights=str(folder), tuning="full").build(PICTURE.model_copy(update={"shape": (3, 32, 32)}), 3)
+    seen = []
+    network.encoder.register_forward_pre_hook(lambda *given: seen.append(given[2]["pixel_values"]), with_kwargs=True)
+    network(x)
+    pictures = [Image.fromarray(pixels.permute(1, 2, 0).numpy()) for pixels in x]
+    expected = processor_of(str(folder), None)(images=pictures, return_tensors="pt")["pixel_values"]
+    torch.testing.assert_close(seen[0], expected, rtol=1e-4, atol=1e-4)
 
 
 def test_lora_names_the_layers_there_are(vit):
