@@ -61,7 +61,8 @@ def test_wrong_labels_are_found_among_the_vectors(home, first):
     row_of = {sample["sample_id"]: sample["row"] for sample in samples}
     flagged = [row_of[flag["sample_id"]] for flag in flags if flag["flag"]]
     assert sum(row < 10 for row in flagged) >= 5
-    assert "network encoder, 15 parameters" in first.stdout
+    assert "network encoder (your own), 15 parameters" in first.stdout
+    assert "if that was trained on these labels, it has seen the wrong ones too" in first.stdout
 
 
 def test_what_is_published_are_the_pictures(home, first):

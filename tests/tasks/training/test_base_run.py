@@ -39,3 +39,30 @@ def test_text_that_an_earlier_edition_read_is_no_base_for_words_of_this_one(tmp_
     assert base(earlier).facts["run"] == RECORDED
     with pytest.raises(BadConfig, match="an earlier gradsieve"):
         base(samples_of(Tokens.of("words", 99)))
+
+
+def test_weights_that_changed_at_their_place_are_no_base(tmp_path):
+    weights = tmp_path / "weights.pt"
+    weights.write_bytes(b"as they were")
+    model = {"kind": "custom", "factory": "nets:small", "checkpoint": str(weights)}
+    run, config = Run.start(tmp_path, "nets"), CleanConfig.model_validate({"model": model})
+    samples = samples_of(None)
+    network = Artefact(
+        stage="network",
+        folder="",
+        files=(),
+        facts={"weights": config.model.component.weights_digest()},
+        digest="n",
+        made_by="r",
+    )
+    folder = tmp_path / "runs" / RECORDED
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(config.yaml())
+    record = {"run_id": RECORDED, "dataset": "nets", "recorded": "2026-01-01", "facts": {}}
+    record["stages"] = [stage.model_dump(mode="json") for stage in (samples, network)]
+    (folder / "run.json").write_text(json.dumps(record))
+    given = (run, "latest", "nets", samples, 5, config.recipe, config.drift)
+    assert base_for(*given).facts["run"] == RECORDED
+    weights.write_bytes(b"trained again")
+    with pytest.raises(BadConfig, match="others under the same name: their files have changed"):
+        base_for(*given)
