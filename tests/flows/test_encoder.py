@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -88,3 +89,18 @@ def test_without_an_encoder_there_is_no_space_of_one(home, gradsieve):
     )  # fmt: skip
     assert done.returncode == 2
     assert "Name one by --model.kind encoder --model.weights FOLDER" in done.stderr
+
+
+def test_a_training_script_gets_the_vectors_that_the_run_made(home, first, monkeypatch):
+    from tasks.dataset.encoders.frozen_pictures import OwnPictures
+    from tasks.versions.live import LiveDataset
+
+    monkeypatch.syspath_prepend(str(home))
+    encoder = OwnPictures(factory="own_encoders:mean", size=16)
+    stored = LiveDataset(home / "lake" / "versions", "colours", "v0001", encoder=encoder)
+    monkeypatch.setattr("tasks.dataset.feature_store.FOLDER", "nowhere")
+    anew = LiveDataset(home / "lake" / "versions", "colours", "v0001", encoder=encoder)
+    assert stored.tensors.x.shape == (len(stored), 4)
+    assert stored.tensors.ids == anew.tensors.ids
+    np.testing.assert_allclose(stored.tensors.x, anew.tensors.x, rtol=1e-5)
+    assert LiveDataset(home / "lake" / "versions", "colours", "v0001").tensors.x.dim() == 4
