@@ -168,19 +168,19 @@ def as_pictures(column: pa.Array, payload: Payload, name: str, beside: Beside | 
                 images.decode(read, payload.shape, resize=payload.resize)
         except (OSError, ValueError) as error:
             reason, detail = getattr(error, "reason", "undecodable image"), f": {error}"
-            if not isinstance(error, NoPicture) and (file := _name(value)) is not None:
+            if not isinstance(error, NoPicture) and (file := name_in(value)) is not None:
                 detail = f": {file}: {error}"
         if reason:
             reject(np.arange(len(column)) == index, reason, f"column {name}{detail}")
         data.append(read)
-        names.append(_name(value))
+        names.append(name_in(value))
     return Cells(pa.array(data, pa.binary()), pa.array(names, pa.string()))
 
 
 def holds_paths(column: pa.Array) -> bool:
     """Whether a column of pictures names their files, by its first cell that holds anything."""
     filled = column.drop_null() if is_text(column.type) else pa.array([])
-    return len(filled) > 0 and _name(filled[0].as_py()) is not None
+    return len(filled) > 0 and name_in(filled[0].as_py()) is not None
 
 
 def picture_columns(table: pa.RecordBatch, but: Sequence[str | None], beside: Beside | None) -> list[str]:
@@ -249,7 +249,7 @@ def _from_base64(text: str) -> bytes:
         raise NoPicture("undecodable image", f"neither a path nor base64: {text[:40]!r} …") from error
 
 
-def _name(value: Any) -> str | None:
+def name_in(value: Any) -> str | None:
     """What a source calls a picture: the path that it names."""
     value = _parsed(value)
     value = value.get("path") if isinstance(value, dict) else value

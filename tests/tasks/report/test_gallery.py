@@ -188,7 +188,7 @@ def test_a_suspect_is_shown_beside_sure_samples_of_its_classes_and_its_neighbour
 
 
 def test_pictures_take_no_more_room_than_a_page_has_and_what_is_left_out_is_told(tmp_path, monkeypatch):
-    room = 3 * len(compared(tmp_path / "all", PHOTOS, photos).suspects[0].picture)
+    room = 3 * len(compared(tmp_path / "all", PHOTOS, photos).suspects[0].picture or "")
     monkeypatch.setattr("tasks.report.gallery.PAGE_BYTES", room + 100)
     found = compared(tmp_path / "some", PHOTOS, photos)
     assert (len(found.suspects), found.missing) == (3, 27)

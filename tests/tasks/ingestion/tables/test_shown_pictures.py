@@ -44,6 +44,8 @@ def test_paths_become_the_pictures_that_they_name(tmp_path, name):
     assert payload_of(samples).columns == ("embedding",)
     paths = table["image_path" if name == "image" else name].to_pylist()
     assert table["image"].to_pylist() == [encoded(int(path.removesuffix(".png"))) for path in paths]
+    # A person looks for the file, and a page shows its name.
+    assert table["source_id"].to_pylist() == paths
 
 
 def test_bytes_stay_and_large_ones_become_smaller(tmp_path):
