@@ -52,10 +52,11 @@ def _shown(value: Any, beside: Beside | None) -> bytes | None:
         data = picture.read_bytes() if isinstance(picture, Path) else picture
         if data is None:
             return None
-        image = images.open_picture(data, _LONGEST)
+        header, image = images.header_of(io.BytesIO(data)), images.open_picture(data, _LONGEST)
     except (OSError, ValueError):
         return None
-    if max(image.size) <= _LONGEST:
+    # A JPEG is decoded small: how large it is stands in its header only.
+    if max(header.width, header.height) <= _LONGEST:
         return data
     image.thumbnail((_LONGEST, _LONGEST), Image.Resampling.BICUBIC, reducing_gap=2.0)
     sink = io.BytesIO()

@@ -54,6 +54,14 @@ def test_bytes_stay_and_large_ones_become_smaller(tmp_path):
     assert sizes == {(30, 20), (640, 345)}
 
 
+def test_a_large_jpeg_becomes_smaller_also_where_it_is_decoded_just_as_small_as_what_is_kept(tmp_path):
+    sink = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (2560, 2560, 3), np.uint8)).save(sink, "JPEG")
+    _, table = ingested(tmp_path, photo=[sink.getvalue()] + [encoded(i) for i in range(39)])
+    assert max(map(len, table["image"].to_pylist())) < 300_000
+    assert (640, 640) in {Image.open(io.BytesIO(data)).size for data in table["image"].to_pylist()}
+
+
 def test_a_missing_picture_costs_no_row_and_is_counted(tmp_path):
     samples, table = ingested(tmp_path, photo=[encoded(0), b"no picture", None] + [encoded(i) for i in range(37)])
     assert table.num_rows == 40
