@@ -68,7 +68,15 @@ class Beside(NamedTuple):
         Raises:
             NoPicture: there is none, or it lies elsewhere.
         """
-        name = name if "/" in name or "\\" not in name else name.replace("\\", "/")
+        try:
+            return self._located(name)
+        except NoPicture:
+            if "\\" not in name:
+                raise
+        # Of another system, where a file here is not really called so.
+        return self._located(name.replace("\\", "/"))
+
+    def _located(self, name: str) -> Path:
         # Before anything is looked up: nobody is told which files there are elsewhere.
         plain = os.path.normpath(name if name.startswith("/") else f"{self.root}/{name}")
         if not _is_below(plain, self.root) and not _is_below(plain, self.alias):
