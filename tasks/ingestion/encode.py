@@ -34,7 +34,9 @@ def encode(run: Run, samples: Artefact, encoder: FrozenEncoder, where: Device) -
     """
     from tasks.core.progress import LOGGER, Progress, check
 
-    payload, store = payload_of(samples), FeatureStore(run.lake, encoder.digest)
+    payload = payload_of(samples)
+    digest = encoder.digest_for(payload)
+    store = FeatureStore(run.lake, digest)
     encoder.check(payload)
     missing = _missing(run, samples, store)
     if missing:
@@ -46,7 +48,7 @@ def encode(run: Run, samples: Artefact, encoder: FrozenEncoder, where: Device) -
                 store.add(contents, _vectors(embed, cells, contents))
                 progress.step(steps=len(contents))
     shape = (store.parts[0]["vector"].type.list_size,)
-    vectors = Payload(kind="features", columns=payload.columns, shape=shape, dtype="float32", encoder=encoder.digest)
+    vectors = Payload(kind="features", columns=payload.columns, shape=shape, dtype="float32", encoder=digest)
     return samples.with_facts(payload=vectors.model_dump(mode="json"))
 
 

@@ -38,6 +38,12 @@ class FrozenEncoder(Component):
         content.append(code_digest([type(self).__module__]))
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
+    def digest_for(self, payload: Payload) -> str:
+        """The same, and of how it is given samples of this payload: one file of 16 bits may be read in several ways."""
+        if not payload.bits:
+            return self.digest
+        return hashlib.sha256(f"{self.digest} of {payload.bits} bits".encode()).hexdigest()
+
     def check(self, payload: Payload) -> None:
         """Refuse inputs of another kind.
 

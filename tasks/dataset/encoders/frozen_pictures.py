@@ -47,7 +47,8 @@ class _FrozenPictures(FrozenEncoder):
         """Pictures in RGB, of the size they have in the source."""
         if payload.kind == "image":
             side = 2 * (self.size or _LARGEST_SIDE)
-            return [images.open_picture(data, side).convert("RGB") for data in batch.column(0).to_pylist()]
+            data = batch.column(0).to_pylist()
+            return [images.open_picture(each, side, payload.bits).convert("RGB") for each in data]
         return [_of_pixels(pixels) for pixels in to_array(batch, payload)]
 
 
