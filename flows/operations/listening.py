@@ -41,6 +41,21 @@ def check(
             got=str(workers),
             do="Name a database: --database postgresql+asyncpg://user@host/name, the password in PGPASSWORD.",
         )
+    _check_password(host)
+    for option, number in (("port", port), ("pages-port", pages_port)):
+        problem = None if number is None else _unusable(host, number)
+        if problem is not None:
+            raise BadConfig(where=f"option {option} {number}", expected="a free one", got=problem, do="Name another.")
+
+
+def _check_password(host: str) -> None:
+    if os.environ.get(PASSWORD) == "":
+        raise BadConfig(
+            where=f"variable {PASSWORD}",
+            expected="user:password, or no such variable",
+            got="an empty one, by which Prefect's API would let nobody in",
+            do=f"unset {PASSWORD}, or set it to user:password.",
+        )
     if host not in ("127.0.0.1", "localhost", "::1") and not os.environ.get(PASSWORD):
         raise BadConfig(
             where=f"option host {host}",
@@ -48,10 +63,6 @@ def check(
             got=f"none in {PASSWORD}",
             do="Set it to user:password, or stay on 127.0.0.1.",
         )
-    for option, number in (("port", port), ("pages-port", pages_port)):
-        problem = None if number is None else _unusable(host, number)
-        if problem is not None:
-            raise BadConfig(where=f"option {option} {number}", expected="a free one", got=problem, do="Name another.")
 
 
 def free_port(host: str, wanted: int) -> int:

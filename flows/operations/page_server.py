@@ -42,8 +42,12 @@ def page_of(folder: Path, target: str) -> Path | None:
         folder: with the pages.
         target: of the request, as it came.
     """
-    name = unquote(urlsplit(target).path).removeprefix("/")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*\.html", name):
+    try:
+        name = unquote(urlsplit(target).path).removeprefix("/")
+    except ValueError:
+        return None
+    # No file's name is longer than 255.
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,249}\.html", name):
         return None
     path = folder / name
     # A link may lead out of the folder.
@@ -86,14 +90,19 @@ class Handler(BaseHTTPRequestHandler):
 
     def _is_ours(self) -> bool:
         """Whether it is asked by a name of ours: a foreign page may have its own name lead to this machine."""
-        name = urlsplit(f"//{self.headers.get('Host', '')}").hostname
-        return self.names is None or name in self.names
+        if self.names is None:
+            return True
+        try:
+            return urlsplit(f"//{self.headers.get('Host', '')}").hostname in self.names
+        except ValueError:
+            return False
 
     def _may(self) -> bool:
         if self.login is None:
             return True
-        expected = f"Basic {base64.b64encode(self.login.encode()).decode()}"
-        return hmac.compare_digest(self.headers.get("Authorization", "").encode(), expected.encode())
+        scheme, _, given = self.headers.get("Authorization", "").partition(" ")
+        expected = base64.b64encode(self.login.encode())
+        return scheme.lower() == "basic" and hmac.compare_digest(given.strip().encode(), expected)
 
     def _refuse(self, status: HTTPStatus, *headers: tuple[str, str]) -> None:
         text = f"{status.value} {status.phrase}\n".encode()
@@ -115,10 +124,10 @@ def page_server(lake: Path, host: str, port: int, login: str | None) -> Threadin
         lake: whose reports.
         host: to listen on.
         port: to listen on; 0 for any.
-        login: ``user:password``, or None for no password.
+        login: ``user:password``; None or nothing for no password.
     """
     names = _LOOPBACK if host in _LOOPBACK else None
-    handler = type("LakeHandler", (Handler,), {"folder": lake / "reports", "login": login, "names": names})
+    handler = type("LakeHandler", (Handler,), {"folder": lake / "reports", "login": login or None, "names": names})
     kind = type("PageServer", (ThreadingHTTPServer,), {"address_family": _family(host), "daemon_threads": True})
     return kind((host, port), handler)
 

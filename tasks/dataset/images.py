@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tasks.core.errors import BadInput
-from tasks.dataset.picture_depth import eight_bits, is_deep, is_grey, on_white
+from tasks.dataset.picture_depth import bits_for, eight_bits, is_deep, is_grey, largest_value, on_white
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +24,9 @@ LOOKED_AT = 256
 """Pictures whose headers say how large all are."""
 LONGEST = 64
 """Pixels of the longer side that a network receives, unless somebody asks for more."""
+
+# Pictures of more than 8 bits that are decoded to know their brightest value.
+_DECODED = 64
 
 # Phones take 200 megapixels. What is larger is a decompression bomb, and an undecodable image, not a warning; Pillow's
 # own limit stands below, and is lifted to ours.
@@ -55,6 +58,8 @@ class Header(NamedTuple):
     """Upright, as a viewer shows it."""
     height: int
     is_grey: bool
+    is_deep: bool
+    """Whether a pixel has more than 8 bits a channel."""
 
 
 class Look(NamedTuple):
@@ -63,15 +68,18 @@ class Look(NamedTuple):
     shape: tuple[int, int, int]
     """Channels, height, width."""
     notes: tuple[str, ...]
+    bits: int = 0
+    """What those of 16 bits hold: 8, 12 or 16; 0 where there is none."""
 
 
-def decode(data: bytes, shape: tuple[int, ...], *, resize: bool) -> np.ndarray:
+def decode(data: bytes, shape: tuple[int, ...], *, resize: bool, bits: int = 0) -> np.ndarray:
     """Pixels of an encoded picture.
 
     Args:
         data: PNG, JPEG, WebP … bytes.
         shape: (C, H, W) to return; C 1 (grey) or 3 (RGB).
         resize: whether a picture of another size is resized (bicubic) or refused.
+        bits: that pictures of 16 bits hold in this set; 0 for each as it is.
 
     Returns:
         uint8 array of ``shape``.
@@ -81,7 +89,7 @@ def decode(data: bytes, shape: tuple[int, ...], *, resize: bool) -> np.ndarray:
     """
     channels, height, width = shape
     # Twice the pixels that are needed, so that the resize has something to smooth.
-    image = open_picture(data, 2 * max(height, width) if resize else None)
+    image = open_picture(data, 2 * max(height, width) if resize else None, bits)
     if (image.height, image.width) != (height, width):
         if not resize:
             raise ValueError(f"{image.width}×{image.height} pixels where the others have {width}×{height}")
@@ -90,12 +98,13 @@ def decode(data: bytes, shape: tuple[int, ...], *, resize: bool) -> np.ndarray:
     return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def open_picture(data: bytes, side: int | None = None) -> Image.Image:
+def open_picture(data: bytes, side: int | None = None, bits: int = 0) -> Image.Image:
     """A picture as a viewer shows it: upright, its first frame, grey or RGB of 8 bits a channel, on white.
 
     Args:
         data: the encoded picture.
         side: pixels a side that are enough; a JPEG is then decoded no larger than it must be.
+        bits: that pictures of 16 bits hold in its set; 0 for as many as it needs itself.
 
     Raises:
         ValueError: the bytes are no picture; the message says why.
@@ -106,7 +115,7 @@ def open_picture(data: bytes, side: int | None = None) -> Image.Image:
             image.draft(None, (side, side))
         image.load()
         _turn_upright(image)
-        image = eight_bits(image) if is_deep(image) else on_white(image)
+        image = eight_bits(image, bits) if is_deep(image) else on_white(image)
     return image
 
 
@@ -127,7 +136,7 @@ def header_of(stream: IO[bytes]) -> Header:
         with suppress(*_UNDECODABLE):
             orientation = image.getexif().get(_ORIENTATION) if is_known else None
         width, height = reversed(image.size) if orientation in _SIDEWAYS else image.size
-    return Header(width, height, is_grey(image))
+    return Header(width, height, is_grey(image), is_deep(image))
 
 
 def look_at(pictures: Iterable[Callable[[], IO[bytes]]], size: int | None, channels: int | None, where: str) -> Look:
@@ -135,7 +144,7 @@ def look_at(pictures: Iterable[Callable[[], IO[bytes]]], size: int | None, chann
 
     All get the size that more than half of them have, or its proportions where its longer side is beyond ``LONGEST``.
     Where none is so common they become squares: of the median of their longer sides, of ``LONGEST`` at most. They are
-    grey where most are.
+    grey where most are. Those of 16 bits hold the 8, 12 or 16 that the brightest one needs.
 
     Args:
         pictures: opens each of some of them, spread over the set.
@@ -146,11 +155,13 @@ def look_at(pictures: Iterable[Callable[[], IO[bytes]]], size: int | None, chann
     Raises:
         BadInput: none of them can be read.
     """
-    headers, problems = [], ["no picture at all"]
+    headers, deep, problems = [], [], ["no picture at all"]
     for opened in pictures:
         try:
             with opened() as stream:
                 headers.append(header_of(stream))
+            if headers[-1].is_deep:
+                deep.append(opened)
         except (OSError, ValueError) as error:
             problems.append(str(error))
     if not headers:
@@ -167,7 +178,8 @@ def look_at(pictures: Iterable[Callable[[], IO[bytes]]], size: int | None, chann
     if channels is None and chosen == 1 and grey_count < len(headers):
         coloured = f"{len(headers) - grey_count:,} of the {len(headers):,} pictures looked at"
         notes.append(f"pictures are read as grey, as most are, also those with colours: {coloured} (--reader.channels)")
-    return Look((chosen, height, width), tuple(notes))
+    bits, depth_notes = _bits_of(deep)
+    return Look((chosen, height, width), (*notes, *depth_notes), bits)
 
 
 def spread(count: int, most: int = LOOKED_AT) -> list[int]:
@@ -196,6 +208,20 @@ def _size_notes(headers: Sequence[Header], width: int, height: int) -> list[str]
     return [f"pictures of {' to '.join(ends)} pixels{looked} are read as {width}×{height} (--reader.image-size)"]
 
 
+def _bits_of(deep: Sequence[Callable[[], IO[bytes]]]) -> tuple[int, list[str]]:
+    """The bits that the brightest of some deep pictures needs, and what is to be told; 0 where none is of 16 bits."""
+    largest: list[int] = []
+    for index in spread(len(deep), _DECODED):
+        with suppress(OSError, ValueError), deep[index]() as stream:
+            value = _largest_in(stream.read())
+            largest += [] if value is None else [value]
+    if not largest:
+        return 0, []
+    bits = bits_for(max(largest))
+    looked = f"none of the {len(largest):,} looked at is brighter, and what is would be white"
+    return bits, [] if bits == 16 else [f"pictures of 16 bits are read as of {bits}: {looked}"]
+
+
 # ---- one file ----------------------------------------------------------------------------------------------------
 
 
@@ -212,6 +238,13 @@ def _undecodable(data: bytes) -> Iterator[None]:
         raise ValueError(f"not a decodable image ({cause})") from error
     except _UNDECODABLE as error:
         raise ValueError(f"not a decodable image ({error})") from error
+
+
+def _largest_in(data: bytes) -> int | None:
+    with _undecodable(data):
+        image = _opened(io.BytesIO(data), data[:12])
+        image.load()
+    return largest_value(image)
 
 
 def _opened(stream: IO[bytes], start: bytes) -> Image.Image:

@@ -25,7 +25,8 @@ class Payload(BaseModel):
 
     ``array``: the columns, in order, each a number or a fixed-size list, side by side, as ``shape``. Where some column
     is not only numbers, each is encoded by the encoder at its place, as float32.
-    ``image``: one column of encoded images, decoded to ``shape`` = (C, H, W).
+    ``image``: one column of encoded images, decoded to ``shape`` = (C, H, W); those of 16 bits hold
+    ``bits`` of them.
     ``tokens``: one column of text, or two that are read as a pair, as the ids of ``shape`` = (length,) or (2, length)
     that ``tokens`` makes of them: numbers that name and do not measure, so nothing standardises them. The second of the
     two may be ``label``, of prompts and the responses to them: what a model is to answer is then part of its input.
@@ -42,6 +43,7 @@ class Payload(BaseModel):
     tokens: Tokens | None = None
     encoders: tuple[ColumnEncoder, ...] = ()
     encoder: str = ""
+    bits: int = 0
 
     @property
     def own(self) -> list[str]:
@@ -55,16 +57,22 @@ class Payload(BaseModel):
 
     @model_serializer(mode="wrap")
     def _without_what_it_lacks(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Payloads without text or encoders read as they did before there were any: digests of earlier versions stay
-        # what they are.
+        # Payloads without text, encoders or bits read as they did before there were any: digests of earlier versions
+        # stay what they are.
         said: dict[str, Any] = serialize(self)
-        return {name: value for name, value in said.items() if name not in ("tokens", "encoders", "encoder") or value}
+        late = ("tokens", "encoders", "encoder", "bits")
+        return {name: value for name, value in said.items() if name not in late or value}
 
     def blank(self, n: int) -> torch.Tensor:
         """n inputs of nothing but zeros, of the type a network receives."""
         import torch
 
         return torch.zeros(n, *self.shape, dtype=torch.int32 if self.tokens else torch.float32)
+
+
+def picture_payload(column: str, look: images.Look) -> Payload:
+    """Of a column of encoded pictures, as a look at some of them says."""
+    return Payload(kind="image", columns=(column,), shape=look.shape, dtype="uint8", resize=True, bits=look.bits)
 
 
 def payload_of(samples: Artefact) -> Payload:
@@ -76,7 +84,7 @@ def to_array(batch: pa.RecordBatch, payload: Payload) -> np.ndarray:
     """Payload columns of a record batch as one n × shape array in the payload's dtype."""
     if payload.kind == "image":
         data = batch.column(0).to_pylist()
-        pixels = [images.decode(item, payload.shape, resize=payload.resize) for item in data]
+        pixels = [images.decode(item, payload.shape, resize=payload.resize, bits=payload.bits) for item in data]
         return np.stack(pixels) if pixels else np.empty((0, *payload.shape), np.uint8)
     if payload.tokens:
         return payload.tokens.encode([column.to_pylist() for column in batch.columns], payload.shape)

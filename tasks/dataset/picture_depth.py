@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 _GREY = ("1", "L", "LA", "La", "I", "F")
-# What a camera, a microscope or a mask keeps in 16 bits: the fewest that hold a picture's largest value.
+# What a camera, a microscope or a mask keeps in 16 bits.
 _BITS = (8, 12, 16)
 
 
@@ -20,17 +20,36 @@ def is_deep(image: Image.Image) -> bool:
     return image.mode in ("I", "F") or image.mode.startswith("I;16")
 
 
-def eight_bits(image: Image.Image) -> Image.Image:
+def bits_for(largest: int) -> int:
+    """The fewest of 8, 12 or 16 bits that hold a value below 65536."""
+    return next(bits for bits in _BITS if largest < 2**bits)
+
+
+def largest_value(image: Image.Image) -> int | None:
+    """The largest value of a picture of whole numbers from 0 to 65535; None of any other."""
+    values = np.asarray(image)
+    return int(values.max()) if _fits_sixteen(values) else None
+
+
+def _fits_sixteen(values: np.ndarray) -> bool:
+    return bool(values.dtype.kind in "iu" and values.size and values.min() >= 0 and values.max() < 2**16)
+
+
+def eight_bits(image: Image.Image, bits: int = 0) -> Image.Image:
     """A grey picture of more than 8 bits as one of 8, so that its range is seen; Pillow would clip it to 255.
 
-    Whole numbers from 0 to 65535: the upper 8 of 8, 12 or 16 bits, the fewest that hold the largest value, so that what
-    a sensor of 12 bits wrote into 16 is not dark. Floats within 0 and 1: times 255. All others: from the picture's own
-    least value, as 0, to its largest, as 255. What is not finite is 0.
+    Whole numbers from 0 to 65535: the upper 8 of 8, 12 or 16 bits, so that what a sensor of 12 bits wrote into 16 is
+    not dark; what is brighter than they hold is white. Floats within 0 and 1: times 255. All others: from the picture's
+    own least value, as 0, to its largest, as 255. What is not finite is 0.
+
+    Args:
+        image: the picture.
+        bits: that its set has, by which one value is one grey in all of it; 0 for the fewest that hold its own largest.
     """
     values = np.asarray(image)
-    if values.dtype.kind in "iu" and values.size and values.min() >= 0 and values.max() < 2**16:
-        bits = next(bits for bits in _BITS if values.max() < 2**bits)
-        return Image.fromarray((values >> (bits - 8)).astype(np.uint8))
+    if _fits_sixteen(values):
+        bits = bits or bits_for(int(values.max()))
+        return Image.fromarray(np.minimum(values >> (bits - 8), 255).astype(np.uint8))
     finite = np.isfinite(values)
     values = np.where(finite, values, 0).astype(np.float64)
     least, largest = (

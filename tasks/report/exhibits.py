@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from tasks.report.unusual import Cell, cells_of, show_value
 
 # Letters of a text on a card, and of one to compare with.
 _LETTERS, _SHORT = 3000, 240
+# Columns of a row without a picture beside a suspect that has one.
+_FIRST = 5
 # What a larger picture takes, encoded, to say how many there is room for before they are drawn.
 _CLOSE_BYTES = 40_000
 
@@ -39,7 +41,7 @@ class Face:
     texts: tuple[str, ...] = ()
     """Of a text; of a pair both."""
     cells: tuple[Cell, ...] = ()
-    """Of a row that is neither: what stands in its columns, the most unusual first."""
+    """Of a row that has neither: what stands in its columns, the most unusual first."""
 
     @property
     def is_tiny(self) -> bool:
@@ -53,7 +55,8 @@ class Face:
             return facts | {"picture": self.picture, "tiny": self.is_tiny}
         if self.texts:
             return facts | {"text": _shorten(" / ".join(self.texts), _SHORT)}
-        return facts | {"cells": {cell.name: cell.value for cell in self.cells if cell.name in columns}}
+        cells = [cell for cell in self.cells if cell.name in columns] or self.cells[:_FIRST]
+        return facts | {"cells": {cell.name: cell.value for cell in cells}}
 
 
 @dataclass(frozen=True)
@@ -88,24 +91,32 @@ class Exhibits:
         return cls(run.path(flags), paths, run.path(votes), payload, labels)
 
     def faces(self, ids: list[str], longest: int, *, unusual: bool = False) -> dict[str, Face]:
-        """sample_id → how it looks; with what is ``unusual`` in a row, for which all rows are read."""
+        """sample_id → how it looks; with what is ``unusual`` in a row, for which all rows are read.
+
+        Samples whose picture is missing are told by what a network receives of them.
+        """
         looks = self._looks
         texts = list(self.payload.columns) if self.payload.tokens else []
-        fields = [] if looks or texts else list(self.payload.columns)
+        fields = [] if texts else [name for name in self.payload.columns if name not in looks]
         faces: dict[str, Face] = {}
         rows: list[dict[str, Any]] = []
         for batch in self._batches(ids, ["label", "source", "row", "source_id", *looks, *texts, *fields]):
             pictures = open_pictures(batch, self.payload, looks) if looks else iter([None] * batch.num_rows)
-            for row, picture in zip(_thin_rows(batch, looks), pictures, strict=True):
+            bare: list[int] = []
+            for place, (row, picture) in enumerate(zip(_thin_rows(batch, looks + fields), pictures, strict=True)):
                 said = tuple(_shorten(str(row[name]), _LETTERS) for name in texts)
-                cells = tuple(Cell(name, show_value(row[name]), "", 0.0) for name in fields)
-                face = Face(_name(row), row["label"], texts=said, cells=cells)
-                faces[row["sample_id"]] = _with_picture(face, picture, longest)
-            rows += batch.select(["sample_id", *fields]).to_pylist() if fields and unusual else []
-        measured = cells_of(self.samples, fields, rows) if rows else []
-        for row, cells in zip(rows, measured, strict=True):
+                faces[row["sample_id"]] = _with_picture(Face(_name(row), row["label"], texts=said), picture, longest)
+                bare += [place] if picture is None else []
+            if fields and bare:
+                rows += batch.select(["sample_id", *fields]).take(pa.array(bare)).to_pylist()
+        for row, cells in zip(rows, self._cells(fields, rows, unusual=unusual), strict=True):
             faces[row["sample_id"]] = replace(faces[row["sample_id"]], cells=tuple(cells))
         return faces
+
+    def _cells(self, fields: list[str], rows: list[dict[str, Any]], *, unusual: bool) -> Iterable[Sequence[Cell]]:
+        if unusual and rows:
+            return cells_of(self.samples, fields, rows)
+        return [[Cell(name, show_value(row[name]), "", 0.0) for name in fields] for row in rows]
 
     def pictures(self, ids: list[str], longest: int, room: int) -> dict[str, str]:
         """sample_id → its picture, of as many of the first ``ids`` as there is room for."""
@@ -134,8 +145,8 @@ class Exhibits:
         return batches_of(self.samples, ids, list(wanted))
 
 
-def _thin_rows(batch: pa.RecordBatch, looks: list[str]) -> list[dict[str, Any]]:
-    return batch.select([name for name in batch.schema.names if name not in looks]).to_pylist()
+def _thin_rows(batch: pa.RecordBatch, wide: list[str]) -> list[dict[str, Any]]:
+    return batch.select([name for name in batch.schema.names if name not in wide]).to_pylist()
 
 
 def _labels_of(facts: dict[str, Any]) -> tuple[str, ...]:

@@ -9,7 +9,9 @@ from threading import Thread
 
 import pytest
 
-from flows.operations.page_server import page_server
+from flows.operations.listening import check
+from flows.operations.page_server import PASSWORD, page_of, page_server
+from tasks.core.errors import BadConfig
 from tasks.pipeline.page_link import ADDRESS, LAKE, link_to
 
 LOGIN = "ann:öpen sesame"
@@ -32,12 +34,19 @@ def ask(lake):
     """(status, headers, body) of a request; of a server that has a password where one is given."""
     servers = []
 
-    def asked(target: str, method: str = "GET", login: str | None = None, password: str | None = None, host: str = ""):
+    def asked(
+        target: str,
+        method: str = "GET",
+        login: str | None = None,
+        password: str | None = None,
+        host: str = "",
+        scheme: str = "Basic",
+    ):
         server = page_server(lake, "127.0.0.1", 0, password)
         servers.append(server)
         Thread(target=server.serve_forever, daemon=True).start()
         connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
-        headers = {"Authorization": f"Basic {b64encode(login.encode()).decode()}"} if login else {}
+        headers = {"Authorization": f"{scheme} {b64encode(login.encode()).decode()}"} if login else {}
         connection.request(method, target, headers=headers | ({"Host": host} if host else {}))
         answer = connection.getresponse()
         return answer.status, dict(answer.getheaders()), answer.read()
@@ -62,10 +71,15 @@ def test_a_page_is_shown_as_it_is_and_a_browser_is_told_to_fetch_nothing_for_it(
     [
         "/", "/reports/pets-1.html", "/pets-1.csv", "/none.html", "/deep/pets-2.html", "/../secret.html",
         "/%2e%2e/secret.html", "/..%2fsecret.html", "//etc/passwd", "/link.html", "/%00.html", "/.html",
+        f"/{'a' * 300}.html",
     ],
 )  # fmt: skip
 def test_nothing_else_is(ask, target):
     assert ask(target)[0] == 404
+
+
+def test_an_address_that_cannot_be_read_names_no_page(lake):
+    assert page_of(lake / "reports", "http://[/pets-1.html") is None
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
@@ -81,7 +95,25 @@ def test_whoever_asks_has_the_password(ask, login, status):
     assert ("WWW-Authenticate" in headers) == (status == 401)
 
 
-@pytest.mark.parametrize(("host", "status"), [("evil.example", 421), ("localhost:1", 200), ("[::1]", 200)])
+@pytest.mark.parametrize(("scheme", "status"), [("basic", 200), ("BASIC ", 200), ("Bearer", 401), ("", 401)])
+def test_the_scheme_of_a_password_has_any_case(ask, scheme, status):
+    assert ask("/pets-1.html", login=LOGIN, password=LOGIN, scheme=scheme)[0] == status
+
+
+def test_an_empty_password_is_none(ask):
+    assert ask("/pets-1.html", password="")[0] == 200
+
+
+def test_an_empty_password_by_which_nobody_would_be_let_in_is_refused_at_the_start(monkeypatch):
+    monkeypatch.setenv(PASSWORD, "")
+    with pytest.raises(BadConfig, match=f"unset {PASSWORD}"):
+        check("127.0.0.1", 0, None, 1, None, None)
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("evil.example", 421), ("localhost:1", 200), ("[::1]", 200), ("[", 421), ("[::1", 421), ("[x]", 421)],
+)
 def test_on_this_machine_a_foreign_name_is_refused(ask, host, status):
     assert ask("/pets-1.html", host=host)[0] == status
 

@@ -45,7 +45,7 @@ class FrozenEncoder(Component):
         """
         joined = payload.tokens.joined if payload.tokens else None
         pixels = (payload.shape, payload.dtype) if payload.kind == "array" else None
-        content = json.dumps([self.digest, payload.kind, len(payload.columns), joined, pixels])
+        content = json.dumps([self.digest, payload.kind, len(payload.columns), joined, pixels, payload.bits])
         return hashlib.sha256(content.encode()).hexdigest()
 
     def check(self, payload: Payload) -> None:

@@ -48,7 +48,8 @@ class _FrozenPictures(FrozenEncoder):
         """Pictures in RGB, of the size they have in the source."""
         if payload.kind == "image":
             side = 2 * (self.size or _LARGEST_SIDE)
-            return [_reduced(images.open_picture(data, side), side) for data in batch.column(0).to_pylist()]
+            data = batch.column(0).to_pylist()
+            return [_reduced(images.open_picture(each, side, payload.bits), side) for each in data]
         return [_of_pixels(pixels) for pixels in to_array(batch, payload)]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import zipfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,6 +31,7 @@ _LARGEST_MEMBER = 1 << 30
 HIDDEN = "hidden"
 NO_PICTURE = "no picture by their suffixes"
 LINKED_TWICE = "links to folders that are read already"
+NAMED_TWICE = "of a name that comes again in the archive, where the last one counts"
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,9 @@ class PictureFiles:
 class ZippedPictures(PictureFiles):
     """The same of a zip archive, of which nothing is unpacked."""
 
+    members: Mapping[str, zipfile.ZipInfo]
+    """By their names, which are not always as the archive writes them."""
+
     @cached_property
     def archive(self) -> zipfile.ZipFile:
         """It stays open as long as somebody reads it."""
@@ -66,16 +71,16 @@ class ZippedPictures(PictureFiles):
         Raises:
             OSError: it is damaged, or too large for a picture.
         """
-        if self.archive.getinfo(name).file_size > _LARGEST_MEMBER:
+        if self.members[name].file_size > _LARGEST_MEMBER:
             raise OSError(f"more than {_LARGEST_MEMBER:,} bytes unpacked")
         try:
-            return io.BytesIO(self.archive.read(name))
+            return io.BytesIO(self.archive.read(self.members[name]))
         except (*UNPACKING_ERRORS, NotImplementedError) as error:
             raise OSError(str(error)) from error
 
     def size_of(self, name: str) -> int:
         """Bytes of a picture's file, unpacked."""
-        return self.archive.getinfo(name).file_size
+        return self.members[name].file_size
 
 
 def pictures_of(root: Path) -> PictureFiles:
@@ -87,14 +92,15 @@ def pictures_of(root: Path) -> PictureFiles:
     if root.is_dir():
         twice: list[str] = []
         names = [*_walk(root, twice)]
-        return PictureFiles(root, *_sorted_out(names, twice))
-    return ZippedPictures(root, *_sorted_out(_members(root), []))
+        return PictureFiles(root, *_sorted_out(names, LINKED_TWICE, twice))
+    members, earlier = _members(root)
+    return ZippedPictures(root, *_sorted_out(members, NAMED_TWICE, earlier), members)
 
 
 def holds_pictures(archive: Path) -> bool:
     """Whether most of the files in a zip archive are pictures."""
     try:
-        names = _members(archive)
+        names, _ = _members(archive)
     except BadInput:
         return False
     visible = [name for name in names if not _is_hidden(name)]
@@ -111,10 +117,13 @@ def _is_hidden(name: str) -> bool:
     return any(part.startswith(_HIDDEN) for part in name.split("/"))
 
 
-def _sorted_out(names: Iterable[str], twice: list[str]) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
+def _sorted_out(
+    names: Iterable[str], reason: str, twice: Iterable[str]
+) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
     """The names of pictures, and those of other files by the reason why they are none.
 
-    Names without a suffix are of pictures where no name has a picture's.
+    Names without a suffix are of pictures where no name has a picture's. Those that come ``twice`` are left out once,
+    for that ``reason``.
     """
     names = sorted(names)
     visible = [name for name in names if not _is_hidden(name)]
@@ -123,7 +132,7 @@ def _sorted_out(names: Iterable[str], twice: list[str]) -> tuple[tuple[str, ...]
     left_out = {
         HIDDEN: tuple(name for name in names if _is_hidden(name)),
         NO_PICTURE: tuple(name for name in visible if suffix_of(name) not in suffixes),
-        LINKED_TWICE: tuple(sorted(twice)),
+        reason: tuple(sorted(twice)),
     }
     return pictures, left_out
 
@@ -149,7 +158,8 @@ def _walk(root: Path, twice: list[str]) -> Iterator[str]:
                     yield name
 
 
-def _members(archive: Path) -> list[str]:
+def _members(archive: Path) -> tuple[dict[str, zipfile.ZipInfo], list[str]]:
+    """The files in an archive by their names, and the names of those that a later one of the same name replaces."""
     try:
         with zipfile.ZipFile(archive) as opened:
             members = [member for member in opened.infolist() if not member.is_dir()]
@@ -164,4 +174,15 @@ def _members(archive: Path) -> list[str]:
         raise BadInput(
             where=str(archive), expected="an open archive", got="one behind a password", do="Unpack it yourself."
         )
-    return [member.filename for member in members]
+    named = [(_plain(member.filename), member) for member in members]
+    times = Counter(name for name, _ in named if name)
+    return {name: member for name, member in named if name}, [*(times - Counter(times.keys())).elements()]
+
+
+def _plain(member: str) -> str:
+    r"""A member's name relative to the root, with / between; nothing of a folder's.
+
+    Some programs write \ between, as on Windows, and some the path from the root of a disk.
+    """
+    name = member.replace("\\", "/")
+    return "" if name.endswith("/") else "/".join(part for part in name.split("/") if part not in ("", "."))

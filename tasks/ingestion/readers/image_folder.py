@@ -14,7 +14,7 @@ from pydantic import Field, field_validator
 
 from tasks.core.errors import BadInput
 from tasks.dataset import images
-from tasks.dataset.payload import Payload
+from tasks.dataset.payload import Payload, picture_payload
 from tasks.ingestion.files.annotations import refuse_annotations
 from tasks.ingestion.files.picture_files import NO_PICTURE, PictureFiles, pictures_of, suffix_of
 from tasks.ingestion.files.picture_layout import Layout, Picture, layout_of
@@ -68,7 +68,7 @@ class ImageFolder(Reader, kind="image_folder"):
         some = (layout.pictures[index].name for index in images.spread(len(layout.pictures)))
         opened = (partial(files.open, name) for name in some)
         look = images.look_at(opened, self.image_size, self.channels, str(self.path))
-        payload = Payload(kind="image", columns=("image",), shape=look.shape, dtype="uint8", resize=True)
+        payload = picture_payload("image", look)
         notes = (*left_out_notes(files.left_out, files.root), *layout.notes, *look.notes)
         return payload, self._chunks(files, self._limited(layout), payload, notes)
 

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from tasks.core.errors import BadInput, GradsieveError
 from tasks.dataset import images
-from tasks.dataset.payload import Payload
+from tasks.dataset.payload import Payload, picture_payload
 from tasks.ingestion.files.picture_files import PICTURES, suffix_of
 from tasks.ingestion.files.source_files import FileKind, SourceFile
 from tasks.ingestion.readers import Chunk
@@ -93,7 +93,7 @@ class PictureTables(TableFiles):
         look = images.look_at(openers_of(column, beside), self.image_size, self.channels, f"{where}, column {image!r}")
         is_apart = holds_paths(column) and PICTURE not in {name.lower() for name in table.schema.names}
         name = PICTURE if is_apart else own_name(image)
-        return Payload(kind="image", columns=(name,), shape=look.shape, dtype="uint8", resize=True), look.notes
+        return picture_payload(name, look), look.notes
 
     @property
     def _file_kind(self) -> FileKind:

@@ -68,7 +68,15 @@ class Beside(NamedTuple):
         Raises:
             NoPicture: there is none, or it lies elsewhere.
         """
-        name = name if "/" in name or "\\" not in name else name.replace("\\", "/")
+        try:
+            return self._located(name)
+        except NoPicture:
+            if "\\" not in name:
+                raise
+        # Of another system, where a file here is not really called so.
+        return self._located(name.replace("\\", "/"))
+
+    def _located(self, name: str) -> Path:
         # Before anything is looked up: nobody is told which files there are elsewhere.
         plain = os.path.normpath(name if name.startswith("/") else f"{self.root}/{name}")
         if not _is_below(plain, self.root) and not _is_below(plain, self.alias):
@@ -168,19 +176,19 @@ def as_pictures(column: pa.Array, payload: Payload, name: str, beside: Beside | 
                 images.decode(read, payload.shape, resize=payload.resize)
         except (OSError, ValueError) as error:
             reason, detail = getattr(error, "reason", "undecodable image"), f": {error}"
-            if not isinstance(error, NoPicture) and (file := _name(value)) is not None:
+            if not isinstance(error, NoPicture) and (file := name_in(value)) is not None:
                 detail = f": {file}: {error}"
         if reason:
             reject(np.arange(len(column)) == index, reason, f"column {name}{detail}")
         data.append(read)
-        names.append(_name(value))
+        names.append(name_in(value))
     return Cells(pa.array(data, pa.binary()), pa.array(names, pa.string()))
 
 
 def holds_paths(column: pa.Array) -> bool:
     """Whether a column of pictures names their files, by its first cell that holds anything."""
     filled = column.drop_null() if is_text(column.type) else pa.array([])
-    return len(filled) > 0 and _name(filled[0].as_py()) is not None
+    return len(filled) > 0 and name_in(filled[0].as_py()) is not None
 
 
 def picture_columns(table: pa.RecordBatch, but: Sequence[str | None], beside: Beside | None) -> list[str]:
@@ -249,7 +257,7 @@ def _from_base64(text: str) -> bytes:
         raise NoPicture("undecodable image", f"neither a path nor base64: {text[:40]!r} …") from error
 
 
-def _name(value: Any) -> str | None:
+def name_in(value: Any) -> str | None:
     """What a source calls a picture: the path that it names."""
     value = _parsed(value)
     value = value.get("path") if isinstance(value, dict) else value

@@ -11,7 +11,7 @@ import pyarrow as pa
 from PIL import Image
 
 from tasks.dataset import images
-from tasks.ingestion.tables.picture_cells import Beside, picture_in
+from tasks.ingestion.tables.picture_cells import Beside, name_in, picture_in
 from tasks.ingestion.tables.table_rows import Batch
 
 SHOWN = "image"
@@ -25,10 +25,13 @@ _LONGEST = 640
 def with_shown_pictures(batch: Batch, name: str) -> Batch:
     """The batch with the pictures of the column ``name`` as bytes in the column ``image``.
 
-    Pictures that are missing or cannot be decoded are null there, and counted in a note: their rows stay.
+    Pictures that are missing or cannot be decoded are null there, and counted in a note: their rows stay. Paths name
+    the samples.
     """
     column = batch.table.column(name)
-    pictures = [_shown(value, batch.beside) for value in column.to_pylist()]
+    cells = column.to_pylist()
+    pictures = [_shown(value, batch.beside) for value in cells]
+    names = pa.array(map(name_in, cells), pa.string())
     missing = sum(picture is None for picture in pictures)
     table = batch.table
     if name == SHOWN and not pa.types.is_binary(column.type) and PATH not in table.schema.names:
@@ -39,7 +42,7 @@ def with_shown_pictures(batch: Batch, name: str) -> Batch:
     else:
         table = table.append_column(SHOWN, shown)
     notes = (f"{missing:,} pictures to be shown are missing (column {name}, up to row {batch.rows[-1]:,})",)
-    return replace(batch, table=table, notes=(*batch.notes, *(notes if missing else ())))
+    return replace(batch, table=table, names=names, notes=(*batch.notes, *(notes if missing else ())))
 
 
 def _shown(value: Any, beside: Beside | None) -> bytes | None:
@@ -49,10 +52,11 @@ def _shown(value: Any, beside: Beside | None) -> bytes | None:
         data = picture.read_bytes() if isinstance(picture, Path) else picture
         if data is None:
             return None
-        image = images.open_picture(data, _LONGEST)
+        header, image = images.header_of(io.BytesIO(data)), images.open_picture(data, _LONGEST)
     except (OSError, ValueError):
         return None
-    if max(image.size) <= _LONGEST:
+    # A JPEG is decoded small: how large it is stands in its header only.
+    if max(header.width, header.height) <= _LONGEST:
         return data
     image.thumbnail((_LONGEST, _LONGEST), Image.Resampling.BICUBIC, reducing_gap=2.0)
     sink = io.BytesIO()

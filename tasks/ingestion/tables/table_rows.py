@@ -44,6 +44,8 @@ class Batch:
     """Columns of a format without types that hold lists or mappings, as JSON text."""
     path: Path | None = None
     """The file itself: paths in it lead to pictures beside it."""
+    names: pa.Array | None = None
+    """What the source calls the rows, where no column of ids says it and the inputs do not."""
 
     @property
     def beside(self) -> Beside | None:
@@ -135,6 +137,7 @@ def chunk_of(batch: Batch, mapping: Mapping, roles: Roles, split: str | None, *,
     _check_columns(batch, mapping)
     sieve, table = Sieve(batch.rows, batch.rejects), batch.table
     inputs, names = _inputs(batch, mapping, roles, sieve)
+    names = batch.names if names is None else names
     payload = inputs | _extra_columns(batch, mapping)
     given = table.column(roles.label)
     given = unmarked(given, roles.no_label) if roles.reads_values else given

@@ -162,6 +162,20 @@ def test_photos_are_shown_as_their_source_has_them_also_beside_what_a_network_re
     assert first.face.cells == ()
 
 
+def test_a_row_whose_picture_is_missing_is_told_by_its_columns_beside_those_that_have_one(tmp_path):
+    def columns(size):
+        some = [photo(place) if place % 2 else None for place in range(size)]
+        return numbers(size) | {"image": pa.array(some, pa.binary())}
+
+    found = compared(tmp_path / "r", ARRAY, columns)
+    without, shown = found.suspects[:2]
+    assert (without.picture, [cell.name for cell in without.face.cells]) == (None, ["height", "words"])
+    assert (opened(shown.picture).size, shown.face.cells) == ((320, 240), ())
+    assert found.comparison["faces"]["id038"]["cells"] == {"height": "38", "words": "0.5, 0.3333"}
+    # Also where no suspect says which columns matter.
+    assert found.companions["id038"].for_comparison(set())["cells"] == {"height": "38", "words": "0.5, 0.3333"}
+
+
 def test_a_suspect_is_shown_beside_sure_samples_of_its_classes_and_its_neighbours(tmp_path):
     found = compared(tmp_path / "r", PIXELS, pixels)
     # The surest of what is not flagged, by p(wrong) = 1 / rank; nothing is labelled dog.
@@ -174,7 +188,7 @@ def test_a_suspect_is_shown_beside_sure_samples_of_its_classes_and_its_neighbour
 
 
 def test_pictures_take_no_more_room_than_a_page_has_and_what_is_left_out_is_told(tmp_path, monkeypatch):
-    room = 3 * len(compared(tmp_path / "all", PHOTOS, photos).suspects[0].picture)
+    room = 3 * len(compared(tmp_path / "all", PHOTOS, photos).suspects[0].picture or "")
     monkeypatch.setattr("tasks.report.gallery.PAGE_BYTES", room + 100)
     found = compared(tmp_path / "some", PHOTOS, photos)
     assert (len(found.suspects), found.missing) == (3, 27)

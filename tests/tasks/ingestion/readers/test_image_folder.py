@@ -203,6 +203,24 @@ def test_an_archive_is_read_as_its_folder_is(read, tmp_path):
     assert _names(zipped) == _names(plain)
 
 
+def test_of_one_name_twice_in_an_archive_the_last_is_read_and_the_other_counted(read, tmp_path):
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        path = _zip(tmp_path / "a.zip", CATS[0], *CATS, *DOGS)
+    ingested = read(ImageFolder(path=path))
+    assert sorted(ingested.column("source_id")) == sorted([*CATS, *DOGS])
+    data = dict(zip(ingested.column("source_id"), ingested.column("image"), strict=True))
+    assert data[CATS[0]] == picture(1)
+    assert f"left out 1 of the files in a.zip: {CATS[0]} (of a name that" in _notes(ingested)
+
+
+@pytest.mark.parametrize("written", ["/data/{}", "./{}", "C:\\data\\{}"])
+def test_names_in_an_archive_may_begin_at_a_root_and_have_the_separators_of_windows(read, tmp_path, written):
+    names = [written.format(name) for name in (*CATS, *DOGS)]
+    path = _zip(tmp_path / "a.zip", *(name.replace("/", "\\") if "\\" in name else name for name in names))
+    assert kind_of_source(path) == "image_folder"
+    assert set(_names(read(ImageFolder(path=path))).values()) == {"cat", "dog"}
+
+
 def test_a_damaged_archive_is_refused_and_a_damaged_picture_in_one_rejected(read, tmp_path):
     path = _zip(tmp_path / "a.zip", *CATS, *DOGS)
     content = bytearray(path.read_bytes())

@@ -78,8 +78,10 @@ def test_names_may_lack_their_suffix_or_have_another_systems_slashes(read, tmp_p
     write_pictures(tmp_path / "data", *(f"sub/{name}" for name in NAMES))
     plain = read(Csv(path=_csv(tmp_path / "data" / "a.csv", [f"sub/{name[:-4]}" for name in NAMES]), image="path"))
     assert plain.column("image") == PICTURES
-    other = read(Csv(path=_csv(tmp_path / "data" / "b.csv", [f"sub\\{name}" for name in NAMES]), image="path"))
-    assert other.column("image") == PICTURES
+    write_pictures(tmp_path / "data", *(f"images/sub/{name}" for name in NAMES))
+    for cell in (r"sub\{}", r"images/sub\{}", r".\images/sub\{}"):
+        other = read(Csv(path=_csv(tmp_path / "data" / "b.csv", [cell.format(name) for name in NAMES]), image="path"))
+        assert other.column("image") == PICTURES
 
 
 @pytest.mark.parametrize(
@@ -89,6 +91,7 @@ def test_names_may_lack_their_suffix_or_have_another_systems_slashes(read, tmp_p
         ("", "missing value", "column path"),
         ("../secret.png", "path of a picture elsewhere", "leads out of the folder"),
         ("images/../../secret.png", "path of a picture elsewhere", "leads out of the folder"),
+        (r"images/..\..\secret.png", "path of a picture elsewhere", "leads out of the folder"),
         ("linked.png", "path of a picture elsewhere", "leads out of the folder"),
         ("/etc/hostname", "path of a picture elsewhere", "leads out of the folder"),
         ("https://example.org/a.png", "missing picture", "a web address"),

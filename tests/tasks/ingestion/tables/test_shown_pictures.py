@@ -44,12 +44,22 @@ def test_paths_become_the_pictures_that_they_name(tmp_path, name):
     assert payload_of(samples).columns == ("embedding",)
     paths = table["image_path" if name == "image" else name].to_pylist()
     assert table["image"].to_pylist() == [encoded(int(path.removesuffix(".png"))) for path in paths]
+    # A person looks for the file, and a page shows its name.
+    assert table["source_id"].to_pylist() == paths
 
 
 def test_bytes_stay_and_large_ones_become_smaller(tmp_path):
     _, table = ingested(tmp_path, photo=pa.array([encoded(i, (1300, 700) if i == 1 else (30, 20)) for i in range(40)]))
     sizes = {Image.open(io.BytesIO(data)).size for data in table["image"].to_pylist()}
     assert sizes == {(30, 20), (640, 345)}
+
+
+def test_a_large_jpeg_becomes_smaller_also_where_it_is_decoded_just_as_small_as_what_is_kept(tmp_path):
+    sink = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (2560, 2560, 3), np.uint8)).save(sink, "JPEG")
+    _, table = ingested(tmp_path, photo=[sink.getvalue()] + [encoded(i) for i in range(39)])
+    assert max(map(len, table["image"].to_pylist())) < 300_000
+    assert (640, 640) in {Image.open(io.BytesIO(data)).size for data in table["image"].to_pylist()}
 
 
 def test_a_missing_picture_costs_no_row_and_is_counted(tmp_path):
