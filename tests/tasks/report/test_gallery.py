@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from browser import opened_browser
 from PIL import Image
 
 from tasks.core.markdown import as_table
@@ -204,6 +205,44 @@ def test_nothing_of_a_cell_of_a_markdown_table_is_markup():
     assert row == r"| x \| y \# z | &lt;b&gt;\*!\*&lt;/b&gt; \[l\](http://x) |"
 
 
+def page_of(shown, word, drawn):
+    """A run's page that says one word everywhere else."""
+    return page(
+        "report",
+        **dict.fromkeys(("title", "b", "command", "config", "code", "missing", "remedy", "hand_in"), word),
+        **{name: [word] for name in ("labels", "said", "commands")},
+        facts=[(word, word, word)],
+        sections=[],
+        verdict={"word": word, "sentence": word, "promote": False, "because": [word]},
+        summary=[(word, [word])],
+        figures=drawn,
+        gallery=shown,
+        most_unusual=5,
+        ranks={},
+        became={suspect.sample_id: word for suspect in shown.suspects},
+    )
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("payload", "shows"), [(ARRAY, "height"), (PHOTOS, "nothing to show of it")])
+def test_what_has_no_picture_is_looked_at_closely_too(tmp_path, payload, shows):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    def columns(size):
+        return numbers(size) | {"image": pa.array([photo(place) if place else b"torn" for place in range(size)])}
+
+    path = tmp_path / "page.html"
+    path.write_text(page_of(compared(tmp_path / "r", payload, columns), "word", []))
+    with opened_browser(tmp_path / "profile", tmp_path) as browser:
+        browser.get(path.as_uri())
+        ActionChains(browser).send_keys(Keys.ENTER).perform()
+        assert shows in browser.find_element("css selector", "#close .stage").text
+        ActionChains(browser).send_keys("n").perform()
+        assert browser.find_elements("css selector", "#close .stage img")
+        assert browser.get_log("browser") == []
+
+
 @pytest.mark.parametrize(("payload", "columns"), [(ARRAY, numbers), (PIXELS, pixels)])
 def test_nothing_that_stands_in_the_data_is_markup_on_the_page_of_a_run(tmp_path, payload, columns):
     facts = run_of(tmp_path / "r", payload, columns, 30, label=HOSTILE, suggested=HOSTILE)
@@ -219,20 +258,7 @@ def test_nothing_that_stands_in_the_data_is_markup_on_the_page_of_a_run(tmp_path
         labels=(HOSTILE,),
         run_id=HOSTILE,
     )
-    text = page(
-        "report",
-        **dict.fromkeys(("title", "b", "command", "config", "code", "missing", "remedy", "hand_in"), HOSTILE),
-        **{name: [HOSTILE] for name in ("labels", "said", "commands")},
-        facts=[(HOSTILE, HOSTILE, HOSTILE)],
-        sections=[],
-        verdict={"word": HOSTILE, "sentence": HOSTILE, "promote": False, "because": [HOSTILE]},
-        summary=[(HOSTILE, [HOSTILE])],
-        figures=figures(tmp_path / "r", facts),
-        gallery=most,
-        most_unusual=5,
-        ranks={},
-        became={suspect.sample_id: HOSTILE for suspect in most.suspects},
-    )
+    text = page_of(most, HOSTILE, figures(tmp_path / "r", facts))
     # What it runs, and what that reads.
     assert text.count("<script") == text.count("</script") == 2
     assert "alert(" in text
