@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from tasks.core.errors import BadInput
 from tasks.dataset.feature_store import FeatureStore
 from tasks.dataset.payload import Payload
 from tasks.dataset.samples import load, table_of
@@ -60,6 +61,7 @@ def texts(tmp_path: Path, rows: list[tuple[str, str, str, str]]) -> tuple[Run, A
     """(id, text, label, split), and enough others for two classes."""
     rest = [(f"r{i}", words(1000 + i), "ab"[i % 2], ("train", "train", "test")[i % 3]) for i in range(30)]
     path = tmp_path / "texts.csv"
+    tmp_path.mkdir(exist_ok=True)
     lines = ["id,text,label,split", *(f'{name},"{text}",{label},{split}' for name, text, label, split in rows + rest)]
     path.write_text("\n".join(lines), encoding="utf-8")
     run = Run.start(tmp_path / "lake", "texts")
@@ -124,6 +126,21 @@ def test_a_label_of_which_nothing_is_left_is_told(tmp_path):
     )
     assert "emptied" not in Found(run, samples).facts
     assert Found(run, samples, remove="leaks").facts["emptied"] == ["c"]
+
+
+def test_a_training_set_of_which_less_than_half_or_one_label_would_stay_is_refused(tmp_path):
+    copies = [(f"{i}{split}", words(i), "ab"[i % 2], split) for i in range(2, 50) for split in ("train", "test")]
+    found = Found(*texts(tmp_path / "most", copies), remove="leaks")
+    with pytest.raises(BadInput, match=r"copies\.remove.*48 would be left out, 20 stay"):
+        leave_out_copies.fn(found.run, found.samples, found.artefact)
+    rows = [(f"{i}{split}", words(i), "a", split) for i in range(2, 9) for split in ("train", "test")]
+    path = tmp_path / "one.csv"
+    rest = [(f"r{i}", words(1000 + i), "b", ("train", "train", "test")[i % 3]) for i in range(30)]
+    path.write_text("\n".join(["id,text,label,split", *(",".join(row) for row in rows + rest)]))
+    run = Run.start(tmp_path / "lake", "texts")
+    samples = ingest.fn(run, Csv(path=path, text="text", label="label", split="split", id="id"), Ingestion())
+    with pytest.raises(BadInput, match="7 would be left out, 20 stay, of 1 label"):
+        leave_out_copies.fn(run, samples, Found(run, samples, remove="leaks").artefact)
 
 
 def test_train_keeps_one_of_several_copies_under_each_label(tmp_path):
