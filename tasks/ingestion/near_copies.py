@@ -20,12 +20,15 @@ from tasks.core.sql import literal, query
 from tasks.dataset.payload import Payload, to_array
 from tasks.dataset.sample_ids import CONTENT_LETTERS
 from tasks.ingestion.copies import COPIES, LEAKS, LEFT_OUT, NEAR_CONTENTS
-from tasks.ingestion.near_pictures import near_pictures, prints_of
-from tasks.ingestion.near_texts import near_texts, shingles_of
+from tasks.ingestion.near_pictures import near_pictures, pictures_of_vectors, prints_of
+from tasks.ingestion.near_texts import near_texts, shingles_of, texts_of_vectors
 from tasks.kernels.near_pairs import Pairs, near_vectors, pairs_of
 
 # What is near of features: copies of a picture in another size or quality have .99 and more, other pictures less.
+# An encoder that was trained on these classes, or on nothing, has one place for many: the inputs have the last word.
 _COSINE = 0.99
+# Where more contents than this share have a false copy by their features, the encoder is told of.
+_FALSE = 0.1
 # Rows read at a time: encoded pictures are large.
 _ROWS = 256
 
@@ -78,26 +81,39 @@ class Contents:
 
 
 def near_contents(contents: Contents, vectors: np.ndarray | None = None) -> NearContents:
-    """Pairs of contents that are nearly equal: as pictures, as texts, and by their features where there are any.
+    """Pairs of contents that are nearly equal: as pictures, as texts.
 
     Args:
         contents: of the samples.
-        vectors: n × d, what a frozen encoder made of each.
+        vectors: n × d, what a frozen encoder made of each; it proposes pairs, which the inputs confirm.
     """
     payload = contents.payload
-    pairs, skipped = [], {}
+    proposed = near_vectors(vectors, _COSINE) if vectors is not None else pairs_of([])
     if payload.tokens:
-        texts = shingles_of(((i, tuple(text or "" for text in row)) for i, row in contents.rows()), len(payload.own))
-        pairs.append(near_texts(texts))
+        texts = shingles_of(_texts(contents), len(payload.own))
+        pairs = [near_texts(texts), texts_of_vectors(texts, _texts(contents), proposed)]
         skipped = {"texts without a word": texts.empty}
     elif payload.is_image:
         prints = prints_of(_pictures(contents))
-        pairs.append(near_pictures(prints))
+        pairs = [near_pictures(prints), pictures_of_vectors(prints, proposed)]
         skipped = {"pictures of less than 16 pixels": prints.tiny, "pictures of one colour": prints.flat}
-    if vectors is not None:
-        pairs.append(near_vectors(vectors, _COSINE))
+    else:
+        pairs, skipped = [pairs_of([]), pairs_of([])], {}
+    false = _false_copies(proposed, pairs[1])
+    skipped["the encoder cannot tell copies"] = false if false > _FALSE * len(contents.names) else 0
     skipped["pairs in too large a crowd"] = sum(of.uncompared for of in pairs)
     return NearContents(_table(contents.names, pairs), {reason: count for reason, count in skipped.items() if count})
+
+
+def _false_copies(proposed: Pairs, confirmed: Pairs) -> int:
+    """Contents in a pair that was proposed and not confirmed."""
+    keys = [of.first << 32 | of.second for of in (proposed, confirmed)]
+    false = ~np.isin(*keys, assume_unique=True)
+    return len(np.union1d(proposed.first[false], proposed.second[false]))
+
+
+def _texts(contents: Contents) -> Iterator[tuple[int, tuple[str, ...]]]:
+    return ((i, tuple(text or "" for text in row)) for i, row in contents.rows())
 
 
 def _pictures(contents: Contents) -> Iterator[tuple[int, bytes | np.ndarray]]:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _WORDS = 5
 # The share of their runs that copies have in common: of 40 words one may be another.
 _JACCARD = 0.8
+# The share of their words that an encoder's copies have: it takes any two texts of one topic for the same.
+_JACCARD_ENCODED = 0.5
 # Keys of a text, and minima of each: of texts with a similarity of .8 these find .9998, of .5 two thirds in vain.
 _BANDS, _MINIMA = 16, 4
 # Texts that share a key with more are compared with so many of them.
@@ -73,13 +75,17 @@ def shingles_of(texts: Iterable[tuple[int, tuple[str, ...]]], columns: int = 1) 
     while block := list(islice(stream, _TEXTS)):
         kept.indices.append(np.array([index for index, _ in block]))
         for column, shingles in enumerate(kept.columns):
-            words = [[word for word in words_of(of[column]) if word[0].isalnum()] for _, of in block]
+            words = [_words_of(of[column]) for _, of in block]
             counts = vectorizer.transform(words).sorted_indices()
             shingles.runs.append(counts.indices.astype(np.int32))
             shingles.lengths.append(np.diff(counts.indptr).astype(np.int64))
             shingles.numbers.append(np.array([_numbers(of) for of in words], np.uint64))
             shingles.has_words.append(np.array([bool(of) for of in words]))
     return kept
+
+
+def _words_of(text: str) -> list[str]:
+    return [word for word in words_of(text) if word[0].isalnum()]
 
 
 def _runs(words: list[str]) -> list[str]:
@@ -116,6 +122,33 @@ def near_texts(texts: Texts) -> Pairs:
             near = similarity >= _JACCARD
             parts.append((indices[i[near]], indices[j[near]], 1 - similarity[near]))
     return pairs_of(parts, sum(uncompared(keys[:, band], _OF_A_BUCKET) for band in range(_BANDS)))
+
+
+def texts_of_vectors(kept: Texts, texts: Iterable[tuple[int, tuple[str, ...]]], proposed: Pairs) -> Pairs:
+    """Of pairs that an encoder takes for copies, those that share half of their words and all of their numbers.
+
+    Args:
+        kept: of the same texts.
+        texts: once more, for their words.
+        proposed: pairs, by the indices of the texts.
+    """
+    if not len(proposed.first):
+        return proposed
+    wanted = set(np.union1d(proposed.first, proposed.second).tolist())
+    words = {index: [frozenset(_words_of(text)) for text in columns] for index, columns in texts if index in wanted}
+    numbers = [np.concatenate(column.numbers) for column in kept.columns]
+    row = dict(zip(np.concatenate(kept.indices).tolist(), range(len(numbers[0])), strict=True))
+    pairs = list(zip(proposed.first.tolist(), proposed.second.tolist(), strict=True))
+    similarity = np.array(
+        [
+            min(len(a & b) / max(1, len(a | b)) for a, b in zip(words[i], words[j], strict=True))
+            if all(of[row[i]] == of[row[j]] for of in numbers)
+            else 0.0
+            for i, j in pairs
+        ]
+    )
+    near = similarity >= _JACCARD_ENCODED
+    return pairs_of([(proposed.first[near], proposed.second[near], 1 - similarity[near])], proposed.uncompared)
 
 
 def _without_forms(runs: np.ndarray, lengths: np.ndarray) -> csr_matrix:

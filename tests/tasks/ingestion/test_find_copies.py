@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -194,22 +195,64 @@ def test_reencoded_pictures_are_found_across_splits(folder, tmp_path):
     assert all(row["distance"] < 0.2 for row in found.rows("near_copies"))
 
 
-def test_features_find_what_pixels_do_not(folder, tmp_path):
+def encoded(run: Run, samples: Artefact, encode: Callable[[list[str]], np.ndarray]) -> Artefact:
+    """The samples as an encoder sees them that makes a vector of each content's sources."""
+    store, digest = FeatureStore(run.lake, "e" * 64), "e" * 64
+    table = table_of(run, samples, ["sample_id", "source_id"])
+    names = [name[:32] for name in table["sample_id"].to_pylist()]
+    first = np.unique(names, return_index=True)[1]
+    sources = table["source_id"].to_pylist()
+    store.add([names[i] for i in first], encode([sources[i] for i in first]).astype(np.float32))
+    payload = Payload(kind="features", columns=("image",), shape=(32,), dtype="float32", encoder=digest)
+    return samples.with_facts(payload=payload.model_dump(mode="json"))
+
+
+def vectors_of(keys: list[int]) -> np.ndarray:
+    """Vectors of which those of equal keys have a cosine of .99 and more."""
+    noise = np.random.default_rng(0).standard_normal((len(keys), 32))
+    return np.stack([np.random.default_rng(key).standard_normal(32) for key in keys]) + 0.01 * noise
+
+
+def test_features_find_a_poor_jpeg_that_a_hash_misses(folder, tmp_path):
+    photo(0).save(folder / "train" / "a" / "poor.jpeg", quality=10)
     run = Run.start(tmp_path / "lake", "photos")
     samples = ingest.fn(run, ImageFolder(path=folder), Ingestion(shard_rows=16))
-    store, generator, digest = FeatureStore(run.lake, "e" * 64), np.random.default_rng(0), "e" * 64
-    files = [file for file in samples.files if file.name.startswith("samples/")]
-    for file in files:
-        ids = pq.read_table(run.path(samples, file), columns=["sample_id"])["sample_id"].to_pylist()
-        x = generator.standard_normal((len(ids), 32)).astype(np.float32)
-        if "train" in file.name:
-            x[1] = x[0] * 1.001
-        store.add([name[:32] for name in ids], x)
-    payload = Payload(kind="features", columns=("image",), shape=(32,), dtype="float32", encoder=digest)
-    features = samples.with_facts(payload=payload.model_dump(mode="json"))
+    first = ("/000.png", "/poor.jpeg")
+    features = encoded(
+        run, samples, lambda names: vectors_of([0 if name.endswith(first) else i + 1 for i, name in enumerate(names)])
+    )
     without, having = (find_copies.fn(run, samples, Copies(), given) for given in (None, features))
-    training = [file for file in files if "train" in file.name]
-    assert having.facts["near"]["pairs"] == without.facts["near"]["pairs"] + len(training)
+    assert having.facts["near"]["pairs"] == without.facts["near"]["pairs"] + 1
+    assert having.facts["skipped"] == {}
+
+
+@pytest.mark.parametrize("places", [1, 3])
+def test_an_encoder_for_which_all_pictures_are_alike_makes_no_copies_and_is_told(folder, tmp_path, places):
+    run = Run.start(tmp_path / "lake", "photos")
+    samples = ingest.fn(run, ImageFolder(path=folder), Ingestion(shard_rows=16))
+    features = encoded(run, samples, lambda names: vectors_of([i % (places + 1) for i in range(len(names))]))
+    found = find_copies.fn(run, samples, Copies(remove="leaks"), features)
+    assert found.facts["near"] == {"pairs": 10, "samples": 20}
+    assert found.facts["skipped"] == {"the encoder cannot tell copies": 70}
+    assert sum(found.facts["left_out"].values()) == 10
+
+
+def test_an_encoders_pairs_of_texts_share_half_of_their_words_and_all_of_their_numbers(tmp_path):
+    first = words(1).split()
+    rows = [
+        ("one", " ".join(first), "a", "train"),
+        ("turned", " ".join(first[15:] + first[:15][::-1]), "a", "train"),
+        ("other", words(2), "a", "train"),
+        ("number", " ".join([*first[::-1], "7"]), "a", "train"),
+    ]
+    run, samples = texts(tmp_path, rows)
+    named = {name for name, *_ in rows}
+    features = encoded(
+        run, samples, lambda names: vectors_of([0 if name in named else i + 1 for i, name in enumerate(names)])
+    )
+    found = find_copies.fn(run, samples, Copies(), features)
+    assert found.facts["near"] == {"pairs": 1, "samples": 2}
+    assert found.facts["skipped"] == {"the encoder cannot tell copies": 4}
 
 
 def test_a_table_of_numbers_has_no_near_copies_and_tiny_pictures_are_counted(tmp_path):
