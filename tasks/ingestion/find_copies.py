@@ -35,7 +35,8 @@ def find_copies(run: Run, samples: Artefact, copies: Copies, features: Artefact 
     Returns:
         Facts: remove, near (pairs, and samples in them), contradictions (samples with a near copy under another
         label), leaks (held-out samples with a copy in training, by kind), left_out (training samples, by reason),
-        emptied (labels of which no training sample is left, if any), skipped (what could not be compared, by reason).
+        emptied (labels of which no training sample is left, if any), skipped (what could not be compared, by reason),
+        alike (pictures, and of how many, where most resemble one another: near copies are then told and no more).
     """
     import pyarrow.parquet as pq
 
@@ -47,7 +48,9 @@ def find_copies(run: Run, samples: Artefact, copies: Copies, features: Artefact 
         contents = Contents(files, payload_of(samples))
         found = near_contents(contents, _vectors(run, features, contents.names) if features else None)
     with copy_tables(files, found.pairs, exact="repeats" not in samples.facts) as tables:
-        near = tables.near()
+        near = tables.near("alike" if found.alike else "near")
+        if found.alike:
+            tables.forget_near()
         left_out = tables.leave_out(copies.remove)
         leaks, joined, emptied = tables.leaks(), tables.near_in_training(), tables.emptied()
     with run.draft("copies") as draft:
@@ -55,7 +58,8 @@ def find_copies(run: Run, samples: Artefact, copies: Copies, features: Artefact 
         for name, table in written.items():
             pq.write_table(table, draft.path(f"{name}.parquet", table.num_rows), compression="zstd")
         facts = _facts(near, leaks, left_out, found.pairs) | {"skipped": found.skipped}
-        return draft.commit(remove=copies.remove, **facts, **({"emptied": emptied} if emptied else {}))
+        rare = {"emptied": emptied, "alike": found.alike and {"pictures": found.alike, "of": found.contents}}
+        return draft.commit(remove=copies.remove, **facts, **{name: fact for name, fact in rare.items() if fact})
 
 
 def _vectors(run: Run, features: Artefact, contents: pa.Array) -> np.ndarray:
@@ -77,7 +81,8 @@ def _facts(near: pa.Table, leaks: pa.Table, left_out: pa.Table, pairs: pa.Table)
         counts = {row["values"]: row["counts"] for row in pc.value_counts(table[column]).to_pylist()}
         return {name: counts[name] for name in sorted(counts)}
 
-    contradicted = near.filter(pc.not_equal(near["label"], near["other_label"]))
+    is_contradicted = pc.and_(pc.not_equal(near["label"], near["other_label"]), pc.equal(near["kind"], "near"))
+    contradicted = near.filter(is_contradicted)
     return {
         "near": {"pairs": pairs.num_rows, "samples": len(pc.unique(near["sample_id"]))},
         "contradictions": len(pc.unique(contradicted["sample_id"])),

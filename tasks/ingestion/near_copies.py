@@ -29,6 +29,8 @@ from tasks.kernels.near_pairs import Pairs, near_vectors, pairs_of
 _COSINE = 0.99
 # Where more contents than this share have a false copy by their features, the encoder is told of.
 _FALSE = 0.1
+# Pictures of one scene: more than half of all are in crowds of so many, of which each is near to another.
+_CROWD, _IN_CROWDS = 8, 0.5
 # Rows read at a time: encoded pictures are large.
 _ROWS = 256
 
@@ -40,6 +42,10 @@ class NearContents(NamedTuple):
     """Schema ``NEAR_CONTENTS``, each pair once."""
     skipped: dict[str, int]
     """What could not be compared, by the reason: contents, or pairs of them."""
+    alike: int = 0
+    """Contents in crowds, where most are: a fixed camera took them, or they are a series, and near means nothing."""
+    contents: int = 0
+    """How many there are."""
 
 
 class Contents:
@@ -102,7 +108,22 @@ def near_contents(contents: Contents, vectors: np.ndarray | None = None) -> Near
     false = _false_copies(proposed, pairs[1])
     skipped["the encoder cannot tell copies"] = false if false > _FALSE * len(contents.names) else 0
     skipped["pairs in too large a crowd"] = sum(of.uncompared for of in pairs)
-    return NearContents(_table(contents.names, pairs), {reason: count for reason, count in skipped.items() if count})
+    alike = _in_crowds(pairs, len(contents.names)) if payload.is_image else 0
+    skipped = {reason: count for reason, count in skipped.items() if count}
+    return NearContents(_table(contents.names, pairs), skipped, alike, len(contents.names))
+
+
+def _in_crowds(pairs: list[Pairs], contents: int) -> int:
+    """Contents that are joined with seven others or more, directly or over others; 0 if these are no more than half."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    first, second = (np.concatenate([of[end] for of in pairs]) for end in (0, 1))
+    edges = coo_array((np.ones(len(first)), (first, second)), shape=(contents, contents))
+    component = connected_components(edges, directed=False)[1]
+    sizes = np.bincount(component)
+    crowded = int(sizes[sizes >= _CROWD].sum())
+    return crowded if crowded > _IN_CROWDS * contents else 0
 
 
 def _false_copies(proposed: Pairs, confirmed: Pairs) -> int:
@@ -147,9 +168,13 @@ class CopyTables:
     def __init__(self, db: duckdb.DuckDBPyConnection, *, exact: bool) -> None:
         self._db, self._exact = db, exact
 
-    def near(self) -> pa.Table:
+    def near(self, kind: str = "near") -> pa.Table:
         """Schema ``COPIES``: each sample beside its near copies (tasks/ingestion/near_copies.sql)."""
-        return self._db.sql(query("ingestion/near_copies")).to_arrow_table().cast(COPIES)
+        return self._db.sql(query("ingestion/near_copies"), params={"kind": kind}).to_arrow_table().cast(COPIES)
+
+    def forget_near(self) -> None:
+        """Later questions are of equal contents alone."""
+        self._db.register("pairs", NEAR_CONTENTS.empty_table())
 
     def leaks(self) -> pa.Table:
         """Schema ``LEAKS``: samples with a copy across the border of training (tasks/ingestion/leaks.sql)."""

@@ -195,6 +195,39 @@ def test_reencoded_pictures_are_found_across_splits(folder, tmp_path):
     assert all(row["distance"] < 0.2 for row in found.rows("near_copies"))
 
 
+def test_pictures_of_a_fixed_camera_are_told_and_nothing_follows_from_them(tmp_path):
+    scene = np.asarray(photo(0).resize((98, 98), Image.Resampling.BICUBIC)).astype(float)
+    generator = np.random.default_rng(0)
+    for i in range(60):
+        x, y = generator.integers(0, 3, 2)
+        seen = scene[y : y + 96, x : x + 96] + generator.normal(0, 6, (96, 96, 3))
+        name = ("good", "scratched")[i % 2]
+        if name == "scratched":
+            x, y = generator.integers(0, 84, 2)
+            seen[y : y + 12, x : x + 3] += 40  # too thin for a comparison of sixteen parts a side
+        target = tmp_path / "scene" / ("train", "train", "test")[i % 3] / name
+        target.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.clip(seen, 0, 255).astype(np.uint8)).save(target / f"{i}.png")
+    run = Run.start(tmp_path / "lake", "scene")
+    found = Found(run, ingest.fn(run, ImageFolder(path=tmp_path / "scene"), Ingestion()), remove="train")
+    assert found.facts["alike"]["of"] == 60
+    assert found.facts["alike"]["pictures"] > 30
+    assert {row["kind"] for row in found.rows("near_copies")} == {"alike"}
+    assert (found.facts["contradictions"], found.facts["leaks"], found.facts["left_out"]) == (0, {}, {})
+    assert found.rows("near_contents") == found.rows("leaks") == []
+
+
+def test_a_folder_in_which_every_picture_stands_twice_is_no_series(tmp_path):
+    for i in range(40):
+        (tmp_path / "twice" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        photo(i).save(tmp_path / "twice" / "ab"[i % 2] / f"{i}.png")
+        photo(i).save(tmp_path / "twice" / "ab"[i % 2] / f"{i}.jpeg", quality=80)
+    run = Run.start(tmp_path / "lake", "twice")
+    found = Found(run, ingest.fn(run, ImageFolder(path=tmp_path / "twice"), Ingestion()))
+    assert "alike" not in found.facts
+    assert found.facts["near"] == {"pairs": 40, "samples": 80}
+
+
 def encoded(run: Run, samples: Artefact, encode: Callable[[list[str]], np.ndarray]) -> Artefact:
     """The samples as an encoder sees them that makes a vector of each content's sources."""
     store, digest = FeatureStore(run.lake, "e" * 64), "e" * 64
