@@ -14,7 +14,8 @@ SELECT trained.sample_id, firsts.sample_id AS other_id, 'exact' AS kind, 0.0::DO
 FROM trained JOIN firsts USING (content, label)
 WHERE $exact AND trained.sample_id <> firsts.sample_id
 UNION ALL
-SELECT greatest(a.sample_id, b.sample_id), least(a.sample_id, b.sample_id), 'near', distance
-FROM pairs JOIN firsts AS a ON a.content = pairs.content JOIN firsts AS b ON b.content = pairs.other
-WHERE a.label = b.label
+-- Of every sample, and not of the first alone: a content's first may be left out, and its equals must not stay for it.
+SELECT trained.sample_id, firsts.sample_id, 'near', distance
+FROM pairs JOIN trained ON trained.content = greatest(pairs.content, pairs.other)
+JOIN firsts ON firsts.content = least(pairs.content, pairs.other) AND firsts.label = trained.label
 ORDER BY 1, 3, 4, 2

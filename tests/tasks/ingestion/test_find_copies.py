@@ -154,6 +154,15 @@ def test_train_keeps_one_of_several_copies_under_each_label(tmp_path):
     assert found.facts["contradictions"] == 4
 
 
+@pytest.mark.parametrize("of", [ONE, ONE + "."], ids=["the one", "the other"])
+def test_train_keeps_one_of_near_copies_that_have_exact_ones(tmp_path, of):
+    other = ONE + "." if of == ONE else ONE
+    rows = [("a", of, "a", "train"), *((f"b{i}", other, "a", "train") for i in range(3))]
+    found = Found(*texts(tmp_path, rows), remove="train")
+    kept = leave_out_copies.fn(found.run, found.samples, found.artefact)
+    assert len({"a", "b0", "b1", "b2"} & set(found.sources(kept).values())) == 1
+
+
 def test_who_does_not_want_near_copies_has_exact_ones_alone(tmp_path):
     found = Found(*texts(tmp_path, ROWS), near=False, remove="leaks")
     assert found.rows("near_copies") == found.rows("near_contents") == []
