@@ -1,12 +1,16 @@
 """Texts that are nearly equal: other marks, case or spacing, or a few other words. Found by MinHash, then compared.
 
-A text is the set of its runs of five words, normalised (NFKC), folded in case and without marks. scikit-learn counts
-them, and the minima of all texts are taken at once by numpy; datasketch takes those of one text at a time.
+A text is the set of its runs of five words, normalised (NFKC), folded in case and without marks between words. Signs
+that say something (+ < # % 🙂 and the like) are words. Numbers and signs are all the same in copies, in the same order.
+scikit-learn counts the runs, and the minima of all texts are taken at once by numpy; datasketch takes those of one text
+at a time.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
@@ -34,6 +38,14 @@ _OF_A_BUCKET = 64
 _FORM_SHARE, _FORM_TEXTS = 0.02, 20
 # Runs are counted by so many buckets of their hash.
 _BUCKETS = 1 << 22
+# Emoticons, with or without a nose; a minus before a number, between two, or behind a letter that stands alone (A-, not
+# well-known or covid-19).
+_SIGNS = re.compile(
+    r"(?P<eyes>[:;=])['-]?(?P<mouth>[()\[\]|/\\*]|[DdPpOoSs](?!\w))|(?<!\w)[-−–](?=\s*\.?\d)|(?<=\d)[-−–](?=\d)"
+    r"|(?<=\b[^\W\d])-(?!\w)"
+)
+# Punctuation that says something, and what is no punctuation by its category but quotes all the same.
+_SAYING, _QUOTES = frozenset("#@&%*/\\‰†‡§"), frozenset("`´¨")
 # Texts that are counted, and pairs that are compared, at a time.
 _TEXTS, _PAIRS = 4096, 1 << 14
 
@@ -46,7 +58,7 @@ class Shingles:
     """Hashes of their runs of words, sorted within each text."""
     lengths: list[np.ndarray] = field(default_factory=list)
     numbers: list[np.ndarray] = field(default_factory=list)
-    """Digests of the numbers in them: a sum is not its neighbour's copy."""
+    """Digests of the numbers and signs in them: a sum is not its neighbour's copy."""
     has_words: list[np.ndarray] = field(default_factory=list)
 
 
@@ -85,7 +97,24 @@ def shingles_of(texts: Iterable[tuple[int, tuple[str, ...]]], columns: int = 1) 
 
 
 def _words_of(text: str) -> list[str]:
-    return [word for word in words_of(text) if word[0].isalnum()]
+    """The words and the signs that say something, in order."""
+    words, start = [], 0
+    for match in _SIGNS.finditer(text):
+        words += _plain(text[start : match.start()])
+        words.append(f"{match['eyes']}{match['mouth'].lower()}" if match["eyes"] else "-")
+        start = match.end()
+    return words + _plain(text[start:])
+
+
+def _plain(text: str) -> list[str]:
+    """Those of a text without emoticons and minus signs."""
+    # Underscores around a word, and the selector of an emoji's colours, are dress.
+    words = (word.strip("_\ufe0f") for word in words_of(text))
+    return [word for word in words if word and (word[0].isalnum() or _says_something(word))]
+
+
+def _says_something(mark: str) -> bool:
+    return mark in _SAYING or (unicodedata.category(mark[0])[0] not in "PC" and mark not in _QUOTES)
 
 
 def _runs(words: list[str]) -> list[str]:
@@ -93,8 +122,8 @@ def _runs(words: list[str]) -> list[str]:
 
 
 def _numbers(words: list[str]) -> int:
-    numbers = " ".join(word for word in words if any(map(str.isdigit, word)))
-    return int.from_bytes(hashlib.blake2b(numbers.encode(), digest_size=8).digest(), "little")
+    told = " ".join(word for word in words if not word[0].isalpha() or any(map(str.isdigit, word)))
+    return int.from_bytes(hashlib.blake2b(told.encode(), digest_size=8).digest(), "little")
 
 
 def near_texts(texts: Texts) -> Pairs:
@@ -125,7 +154,7 @@ def near_texts(texts: Texts) -> Pairs:
 
 
 def texts_of_vectors(kept: Texts, texts: Iterable[tuple[int, tuple[str, ...]]], proposed: Pairs) -> Pairs:
-    """Of pairs that an encoder takes for copies, those that share half of their words and all of their numbers.
+    """Of pairs that an encoder takes for copies, those that share half of their words, and all numbers and signs.
 
     Args:
         kept: of the same texts.
