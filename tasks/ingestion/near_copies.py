@@ -165,8 +165,16 @@ def _table(names: pa.Array, pairs: list[Pairs]) -> pa.Table:
 class CopyTables:
     """Questions about samples and their copies, put to their files."""
 
-    def __init__(self, db: duckdb.DuckDBPyConnection, *, exact: bool) -> None:
+    def __init__(self, db: duckdb.DuckDBPyConnection, *, exact: bool, tolerance: float | None) -> None:
         self._db, self._exact = db, exact
+        self.tolerance = tolerance
+        """Numbers that differ by no more are one label; None of labels that are no numbers."""
+
+    def contradicted(self, near: pa.Table) -> int:
+        """Samples with a near copy under another label."""
+        self._db.register("beside", near)
+        sql = "SELECT count(DISTINCT sample_id) FROM beside WHERE kind = 'near' AND NOT same_label(label, other_label)"
+        return self._db.sql(sql).fetchall()[0][0]
 
     def near(self, kind: str = "near") -> pa.Table:
         """Schema ``COPIES``: each sample beside its near copies (tasks/ingestion/near_copies.sql)."""
@@ -219,13 +227,15 @@ class CopyTables:
 
 
 @contextmanager
-def copy_tables(files: list[Path], pairs: pa.Table, *, exact: bool) -> Iterator[CopyTables]:
+def copy_tables(files: list[Path], pairs: pa.Table, *, exact: bool, numbers: bool = False) -> Iterator[CopyTables]:
     """The samples of some files, and which contents are near.
 
     Args:
         files: of all samples, under their final ids and labels.
         pairs: schema ``NEAR_CONTENTS``.
         exact: whether equal contents are copies, and no repeats of a combination of values.
+        numbers: whether labels are numbers: those are the same that differ by a tenth of the training labels'
+            interquartile range at most, and not as texts.
     """
     with duckdb.connect() as db:
         names = "[" + ", ".join(literal(file) for file in files) + "]"
@@ -236,7 +246,17 @@ def copy_tables(files: list[Path], pairs: pa.Table, *, exact: bool) -> Iterator[
         db.execute(
             "CREATE TABLE samples AS SELECT sample_id, split_part(sample_id, '-', 1) AS content, split, label FROM rows"
         )
-        yield CopyTables(db, exact=exact)
+        tolerance = _tolerance(db) if numbers else None
+        same = "a = b" if tolerance is None else f"abs(a::DOUBLE - b::DOUBLE) <= {tolerance!r}::DOUBLE"
+        db.execute(f"CREATE MACRO same_label(a, b) AS {same}")
+        yield CopyTables(db, exact=exact, tolerance=tolerance)
+
+
+def _tolerance(db: duckdb.DuckDBPyConnection) -> float:
+    """A tenth of the interquartile range of the training labels."""
+    sql = "SELECT quantile_cont(label::DOUBLE, [0.25, 0.75]) FROM samples WHERE split = 'train'"
+    ((low, high),) = (row[0] for row in db.sql(sql).fetchall())
+    return (high - low) / 10
 
 
 def spare_copies(copies: pa.Table) -> pa.Table:

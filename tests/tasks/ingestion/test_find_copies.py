@@ -163,6 +163,26 @@ def test_train_keeps_one_of_near_copies_that_have_exact_ones(tmp_path, of):
     assert len({"a", "b0", "b1", "b2"} & set(found.sources(kept).values())) == 1
 
 
+def test_numbers_that_hardly_differ_contradict_no_more_than_equal_ones(tmp_path):
+    rows = [
+        *((f"r{i}", words(1000 + i), i, ("train", "train", "test")[i % 3]) for i in range(30)),
+        ("one", ONE, 10, "train"), ("one again", ONE + ".", 10.5, "train"),
+        ("two", TWO, 10, "train"), ("two again", TWO + ".", 20, "train"),
+        ("three", THREE, 3, "train"), ("three again", THREE, 3.25, "train"),
+    ]  # fmt: skip
+    lines = ["id,text,label,split", *(f"{name},{text},{label},{split}" for name, text, label, split in rows)]
+    (tmp_path / "numbers.csv").write_text("\n".join(lines))
+    run = Run.start(tmp_path / "lake", "numbers")
+    reader = Csv(path=tmp_path / "numbers.csv", text="text", label="label", split="split", id="id", target="number")
+    found = Found(run, ingest.fn(run, reader, Ingestion()), remove="train")
+    assert 1 < found.facts["tolerance"] < 2
+    assert found.facts["near"]["pairs"] == 2
+    assert found.facts["contradictions"] == 2
+    assert found.facts["left_out"] == {
+        "exact copy of a training sample of the same label": 1, "near copy of a training sample of the same label": 1,
+    }  # fmt: skip
+
+
 def test_who_does_not_want_near_copies_has_exact_ones_alone(tmp_path):
     found = Found(*texts(tmp_path, ROWS), near=False, remove="leaks")
     assert found.rows("near_copies") == found.rows("near_contents") == []
