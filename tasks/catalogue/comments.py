@@ -69,7 +69,7 @@ COLUMNS = {
     "missing": "How many of its cells hold no value.",
     "why": "How it is read, or why it is no input.",
     "other_id": "The sample that is compared with.",
-    "copies.kind": "exact, near, or repeat in a table of few different rows.",
+    "copies.kind": "exact, near, alike where most are near, or repeat in a table of few different rows.",
     "contradictions.kind": "exact, or near: the inputs are nearly the same.",
     "copies.distance": "0 of equal inputs; of near ones a share of what they are.",
     "contradictions.distance": "0 of equal inputs; of near ones a share of what they are.",

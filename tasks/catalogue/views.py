@@ -142,11 +142,12 @@ def _of_runs(lake: Path) -> Iterable[str]:
             CREATE VIEW latest.{view} AS
                 SELECT * FROM main.{view} WHERE run_id IN (SELECT run_id FROM main.runs WHERE latest);
         """
-    # Repeats of a combination of values bear other labels by nature. Equal inputs contradict most surely.
+    # Repeats of a combination of values, and pictures of one scene, bear other labels by nature. Equal inputs
+    # contradict most surely.
     for schema in ("main", "latest"):
         yield f"""
             CREATE VIEW {schema}.contradictions AS
-                SELECT * FROM {schema}.copies WHERE label <> other_label AND kind <> 'repeat'
+                SELECT * FROM {schema}.copies WHERE label <> other_label AND kind NOT IN ('repeat', 'alike')
                 ORDER BY kind, distance, sample_id, other_id;
         """
 

@@ -120,38 +120,51 @@ def join_near(
 ) -> tuple[np.ndarray, int]:
     """Units, of which those with nearly equal members are one.
 
-    Near is no bridge: what is near to something near may be another thing. Units that would become too large together
-    stay as they were, and so do those that a base has in several folds.
+    Near is no bridge: what is near to something near may be another thing. The nearest are joined first, while a unit
+    stays small enough and what it joins is in one fold of a base at most: of a crowd the nearest stay together.
 
     Args:
         units: of n samples, see ``inseparable``.
         ids: of the samples.
-        near: ``content`` and ``other`` of pairs of content hashes; of a hash that no sample has nothing follows.
+        near: ``content`` and ``other`` of pairs of content hashes, and their ``distance``; of a hash that no sample has
+            nothing follows.
         most: samples that a joined unit may have.
         folds: of the samples in a base, −1 of those that are new; None without one.
 
     Returns:
         (for each sample the smallest unit it is joined with, pairs of units that stay apart).
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     names, unit = np.unique(units, return_inverse=True)
     contents = pc.utf8_slice_codeunits(pa.array(ids, pa.string()), 0, CONTENT_LETTERS)
     ends = [pc.index_in(near[column].combine_chunks(), value_set=contents) for column in ("content", "other")]
     both = pc.and_(pc.is_valid(ends[0]), pc.is_valid(ends[1]))
-    a, b = (unit[end.filter(both).to_numpy()] for end in ends)
-    edges = coo_array((np.ones(len(a)), (a, b)), shape=(len(names), len(names)))
-    component = connected_components(edges, directed=False)[1]
-    joins = np.bincount(component[unit], minlength=len(names)) <= most
+    pairs = np.sort(np.stack([unit[end.filter(both).to_numpy()] for end in ends]), axis=0)
+    # Among equally near ones by name: the same whatever the order of the rows.
+    pairs = pairs[:, np.lexsort((pairs[1], pairs[0], near["distance"].filter(both).to_numpy()))]
+    fold = np.full(len(names), -1)
     if folds is not None:
-        in_base = folds >= 0
-        fold_pairs = np.unique(np.stack([component[unit[in_base]], folds[in_base].astype(np.int64)]), axis=1)
-        joins &= np.bincount(fold_pairs[0], minlength=len(names)) <= 1
-    smallest = np.full(len(names), len(names))
-    np.minimum.at(smallest, component, np.arange(len(names)))
-    joined = np.where(joins[component], smallest[component], np.arange(len(names)))
-    return names[joined[unit]], int(((a != b) & ~joins[component[a]]).sum())
+        np.maximum.at(fold, unit, folds.astype(np.int64))
+    root = _join(pairs[:, pairs[0] != pairs[1]], np.bincount(unit, minlength=len(names)), fold, most)
+    return names[root[unit]], int((root[pairs[0]] != root[pairs[1]]).sum())
+
+
+def _join(pairs: np.ndarray, sizes: np.ndarray, folds: np.ndarray, most: int) -> np.ndarray:
+    """Of each unit the smallest one it is joined with, by pairs in the order in which they are joined."""
+    parent, size, fold = list(range(len(sizes))), sizes.tolist(), folds.tolist()
+
+    def root_of(node: int) -> int:
+        while parent[node] != node:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
+        return node
+
+    for first, second in pairs.T.tolist():
+        a, b = sorted((root_of(first), root_of(second)))
+        if a != b and size[a] + size[b] <= most and (fold[a] == fold[b] or min(fold[a], fold[b]) < 0):
+            parent[b] = a
+            size[a] += size[b]
+            fold[a] = max(fold[a], fold[b])
+    return np.array([root_of(node) for node in range(len(parent))], np.int64)
 
 
 def uniforms(ids: list[str], seed: int, purpose: bytes = b"") -> tuple[np.ndarray, np.ndarray]:

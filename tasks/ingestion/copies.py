@@ -23,6 +23,7 @@ COPIES = pa.schema(
         pa.field("sample_id", pa.string(), nullable=False),
         pa.field("other_id", pa.string(), nullable=False),
         # exact: the same inputs. repeat: the same, in a table of few combinations of values. near: nearly the same.
+        # alike: near, where most pictures are: a fixed camera took them, or they are a series.
         pa.field("kind", pa.string(), nullable=False),
         pa.field("distance", pa.float64(), nullable=False),
         pa.field("split", pa.string(), nullable=False),

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.dataset.payload import payload_of
 from tasks.dataset.samples import sample_paths
+from tasks.dataset.targets import target_of
+from tasks.dataset.targets.number import Number
 from tasks.ingestion.copies import NEAR_CONTENTS, Copies
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.step import step
@@ -35,7 +37,9 @@ def find_copies(run: Run, samples: Artefact, copies: Copies, features: Artefact 
     Returns:
         Facts: remove, near (pairs, and samples in them), contradictions (samples with a near copy under another
         label), leaks (held-out samples with a copy in training, by kind), left_out (training samples, by reason),
-        emptied (labels of which no training sample is left, if any), skipped (what could not be compared, by reason).
+        emptied (labels of which no training sample is left, if any), skipped (what could not be compared, by reason),
+        alike (pictures, and of how many, where most resemble one another: near copies are then told and no more),
+        tolerance (by which numbers may differ and be one label, of a target number).
     """
     import pyarrow.parquet as pq
 
@@ -46,8 +50,12 @@ def find_copies(run: Run, samples: Artefact, copies: Copies, features: Artefact 
     if copies.near:
         contents = Contents(files, payload_of(samples))
         found = near_contents(contents, _vectors(run, features, contents.names) if features else None)
-    with copy_tables(files, found.pairs, exact="repeats" not in samples.facts) as tables:
-        near = tables.near()
+    numbers = isinstance(target_of(samples), Number)
+    with copy_tables(files, found.pairs, exact="repeats" not in samples.facts, numbers=numbers) as tables:
+        near = tables.near("alike" if found.alike else "near")
+        contradictions, tolerance = tables.contradicted(near), tables.tolerance
+        if found.alike:
+            tables.forget_near()
         left_out = tables.leave_out(copies.remove)
         leaks, joined, emptied = tables.leaks(), tables.near_in_training(), tables.emptied()
     with run.draft("copies") as draft:
@@ -55,7 +63,13 @@ def find_copies(run: Run, samples: Artefact, copies: Copies, features: Artefact 
         for name, table in written.items():
             pq.write_table(table, draft.path(f"{name}.parquet", table.num_rows), compression="zstd")
         facts = _facts(near, leaks, left_out, found.pairs) | {"skipped": found.skipped}
-        return draft.commit(remove=copies.remove, **facts, **({"emptied": emptied} if emptied else {}))
+        facts["contradictions"] = contradictions
+        rare = {
+            "emptied": emptied,
+            "tolerance": tolerance,
+            "alike": found.alike and {"pictures": found.alike, "of": found.contents},
+        }
+        return draft.commit(remove=copies.remove, **facts, **{name: fact for name, fact in rare.items() if fact})
 
 
 def _vectors(run: Run, features: Artefact, contents: pa.Array) -> np.ndarray:
@@ -77,10 +91,8 @@ def _facts(near: pa.Table, leaks: pa.Table, left_out: pa.Table, pairs: pa.Table)
         counts = {row["values"]: row["counts"] for row in pc.value_counts(table[column]).to_pylist()}
         return {name: counts[name] for name in sorted(counts)}
 
-    contradicted = near.filter(pc.not_equal(near["label"], near["other_label"]))
     return {
         "near": {"pairs": pairs.num_rows, "samples": len(pc.unique(near["sample_id"]))},
-        "contradictions": len(pc.unique(contradicted["sample_id"])),
         "leaks": count(leaks.filter(pc.not_equal(leaks["split"], "train")), "kind"),
         "left_out": count(left_out, "reason"),
     }

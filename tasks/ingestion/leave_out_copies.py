@@ -8,11 +8,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasks.core.errors import BadInput
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.step import step
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+# Of the training samples and of the classes what must stay: with less, another dataset would be learned from.
+_SHARE, _CLASSES = 0.5, 2
 
 
 @step("leave out copies")
@@ -25,11 +29,15 @@ def leave_out_copies(run: Run, samples: Artefact, copies: Artefact) -> Artefact:
         run: whose lake.
         samples: as ingested.
         copies: what find_copies left, ``left_out.parquet`` of it.
+
+    Raises:
+        BadInput: less than half of the training samples would stay, or fewer than two classes of them.
     """
     import pyarrow.parquet as pq
 
     (path,) = run.paths(copies, "left_out.parquet")
     gone = pq.read_table(path, columns=["sample_id"])["sample_id"].combine_chunks()
+    _check_rest(run, samples, gone)
     splits = dict(samples.facts["splits"])
     with run.draft("samples") as draft:
         for file in samples.files:
@@ -41,6 +49,30 @@ def leave_out_copies(run: Run, samples: Artefact, copies: Artefact) -> Artefact:
             else:
                 draft.adopt(file, source)
         return draft.commit(**(samples.facts | {"splits": splits}))
+
+
+def _check_rest(run: Run, samples: Artefact, gone: pa.Array) -> None:
+    import pyarrow.compute as pc
+
+    from tasks.dataset.samples import table_of
+
+    table = table_of(run, samples, ["sample_id", "split", "label"])
+    trained = table.filter(pc.equal(table["split"], "train"))
+    stay = trained.filter(pc.invert(pc.is_in(trained["sample_id"], value_set=gone)))
+    # A set of responses or of one label has no two to begin with: what was not there cannot be lost.
+    labels, before = len(pc.unique(stay["label"])), len(pc.unique(trained["label"]))
+    if stay.num_rows >= _SHARE * trained.num_rows and labels >= min(_CLASSES, before):
+        return
+    raise BadInput(
+        where="option copies.remove",
+        expected=f"at least half of the training samples to stay, and {_CLASSES} labels among them",
+        got=f"{trained.num_rows - stay.num_rows:,} would be left out, {stay.num_rows:,} stay, of {_plural(labels)}",
+        do="Look at the view copies of a run with --copies.remove none; --copies.near false compares equal ones alone.",
+    )
+
+
+def _plural(labels: int) -> str:
+    return f"{labels:,} label" if labels == 1 else f"{labels:,} labels"
 
 
 def _count_among(source: Path, ids: pa.Array) -> int:

@@ -20,12 +20,17 @@ from tasks.core.sql import literal, query
 from tasks.dataset.payload import Payload, to_array
 from tasks.dataset.sample_ids import CONTENT_LETTERS
 from tasks.ingestion.copies import COPIES, LEAKS, LEFT_OUT, NEAR_CONTENTS
-from tasks.ingestion.near_pictures import near_pictures, prints_of
-from tasks.ingestion.near_texts import near_texts, shingles_of
+from tasks.ingestion.near_pictures import near_pictures, pictures_of_vectors, prints_of
+from tasks.ingestion.near_texts import near_texts, shingles_of, texts_of_vectors
 from tasks.kernels.near_pairs import Pairs, near_vectors, pairs_of
 
 # What is near of features: copies of a picture in another size or quality have .99 and more, other pictures less.
+# An encoder that was trained on these classes, or on nothing, has one place for many: the inputs have the last word.
 _COSINE = 0.99
+# Where more contents than this share have a false copy by their features, the encoder is told of.
+_FALSE = 0.1
+# Pictures of one scene: more than half of all are in crowds of so many, of which each is near to another.
+_CROWD, _IN_CROWDS = 8, 0.5
 # Rows read at a time: encoded pictures are large.
 _ROWS = 256
 
@@ -37,6 +42,10 @@ class NearContents(NamedTuple):
     """Schema ``NEAR_CONTENTS``, each pair once."""
     skipped: dict[str, int]
     """What could not be compared, by the reason: contents, or pairs of them."""
+    alike: int = 0
+    """Contents in crowds, where most are: a fixed camera took them, or they are a series, and near means nothing."""
+    contents: int = 0
+    """How many there are."""
 
 
 class Contents:
@@ -78,26 +87,54 @@ class Contents:
 
 
 def near_contents(contents: Contents, vectors: np.ndarray | None = None) -> NearContents:
-    """Pairs of contents that are nearly equal: as pictures, as texts, and by their features where there are any.
+    """Pairs of contents that are nearly equal: as pictures, as texts.
 
     Args:
         contents: of the samples.
-        vectors: n × d, what a frozen encoder made of each.
+        vectors: n × d, what a frozen encoder made of each; it proposes pairs, which the inputs confirm.
     """
     payload = contents.payload
-    pairs, skipped = [], {}
+    proposed = near_vectors(vectors, _COSINE) if vectors is not None else pairs_of([])
     if payload.tokens:
-        texts = shingles_of(((i, tuple(text or "" for text in row)) for i, row in contents.rows()), len(payload.own))
-        pairs.append(near_texts(texts))
+        texts = shingles_of(_texts(contents), len(payload.own))
+        pairs = [near_texts(texts), texts_of_vectors(texts, _texts(contents), proposed)]
         skipped = {"texts without a word": texts.empty}
     elif payload.is_image:
         prints = prints_of(_pictures(contents))
-        pairs.append(near_pictures(prints))
+        pairs = [near_pictures(prints), pictures_of_vectors(prints, proposed)]
         skipped = {"pictures of less than 16 pixels": prints.tiny, "pictures of one colour": prints.flat}
-    if vectors is not None:
-        pairs.append(near_vectors(vectors, _COSINE))
+    else:
+        pairs, skipped = [pairs_of([]), pairs_of([])], {}
+    false = _false_copies(proposed, pairs[1])
+    skipped["the encoder cannot tell copies"] = false if false > _FALSE * len(contents.names) else 0
     skipped["pairs in too large a crowd"] = sum(of.uncompared for of in pairs)
-    return NearContents(_table(contents.names, pairs), {reason: count for reason, count in skipped.items() if count})
+    alike = _in_crowds(pairs, len(contents.names)) if payload.is_image else 0
+    skipped = {reason: count for reason, count in skipped.items() if count}
+    return NearContents(_table(contents.names, pairs), skipped, alike, len(contents.names))
+
+
+def _in_crowds(pairs: list[Pairs], contents: int) -> int:
+    """Contents that are joined with seven others or more, directly or over others; 0 if these are no more than half."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    first, second = (np.concatenate([of[end] for of in pairs]) for end in (0, 1))
+    edges = coo_array((np.ones(len(first)), (first, second)), shape=(contents, contents))
+    component = connected_components(edges, directed=False)[1]
+    sizes = np.bincount(component)
+    crowded = int(sizes[sizes >= _CROWD].sum())
+    return crowded if crowded > _IN_CROWDS * contents else 0
+
+
+def _false_copies(proposed: Pairs, confirmed: Pairs) -> int:
+    """Contents in a pair that was proposed and not confirmed."""
+    keys = [of.first << 32 | of.second for of in (proposed, confirmed)]
+    false = ~np.isin(*keys, assume_unique=True)
+    return len(np.union1d(proposed.first[false], proposed.second[false]))
+
+
+def _texts(contents: Contents) -> Iterator[tuple[int, tuple[str, ...]]]:
+    return ((i, tuple(text or "" for text in row)) for i, row in contents.rows())
 
 
 def _pictures(contents: Contents) -> Iterator[tuple[int, bytes | np.ndarray]]:
@@ -128,12 +165,24 @@ def _table(names: pa.Array, pairs: list[Pairs]) -> pa.Table:
 class CopyTables:
     """Questions about samples and their copies, put to their files."""
 
-    def __init__(self, db: duckdb.DuckDBPyConnection, *, exact: bool) -> None:
+    def __init__(self, db: duckdb.DuckDBPyConnection, *, exact: bool, tolerance: float | None) -> None:
         self._db, self._exact = db, exact
+        self.tolerance = tolerance
+        """Numbers that differ by no more are one label; None of labels that are no numbers."""
 
-    def near(self) -> pa.Table:
+    def contradicted(self, near: pa.Table) -> int:
+        """Samples with a near copy under another label."""
+        self._db.register("beside", near)
+        sql = "SELECT count(DISTINCT sample_id) FROM beside WHERE kind = 'near' AND NOT same_label(label, other_label)"
+        return self._db.sql(sql).fetchall()[0][0]
+
+    def near(self, kind: str = "near") -> pa.Table:
         """Schema ``COPIES``: each sample beside its near copies (tasks/ingestion/near_copies.sql)."""
-        return self._db.sql(query("ingestion/near_copies")).to_arrow_table().cast(COPIES)
+        return self._db.sql(query("ingestion/near_copies"), params={"kind": kind}).to_arrow_table().cast(COPIES)
+
+    def forget_near(self) -> None:
+        """Later questions are of equal contents alone."""
+        self._db.register("pairs", NEAR_CONTENTS.empty_table())
 
     def leaks(self) -> pa.Table:
         """Schema ``LEAKS``: samples with a copy across the border of training (tasks/ingestion/leaks.sql)."""
@@ -178,13 +227,15 @@ class CopyTables:
 
 
 @contextmanager
-def copy_tables(files: list[Path], pairs: pa.Table, *, exact: bool) -> Iterator[CopyTables]:
+def copy_tables(files: list[Path], pairs: pa.Table, *, exact: bool, numbers: bool = False) -> Iterator[CopyTables]:
     """The samples of some files, and which contents are near.
 
     Args:
         files: of all samples, under their final ids and labels.
         pairs: schema ``NEAR_CONTENTS``.
         exact: whether equal contents are copies, and no repeats of a combination of values.
+        numbers: whether labels are numbers: those are the same that differ by a tenth of the training labels'
+            interquartile range at most, and not as texts.
     """
     with duckdb.connect() as db:
         names = "[" + ", ".join(literal(file) for file in files) + "]"
@@ -195,7 +246,17 @@ def copy_tables(files: list[Path], pairs: pa.Table, *, exact: bool) -> Iterator[
         db.execute(
             "CREATE TABLE samples AS SELECT sample_id, split_part(sample_id, '-', 1) AS content, split, label FROM rows"
         )
-        yield CopyTables(db, exact=exact)
+        tolerance = _tolerance(db) if numbers else None
+        same = "a = b" if tolerance is None else f"abs(a::DOUBLE - b::DOUBLE) <= {tolerance!r}::DOUBLE"
+        db.execute(f"CREATE MACRO same_label(a, b) AS {same}")
+        yield CopyTables(db, exact=exact, tolerance=tolerance)
+
+
+def _tolerance(db: duckdb.DuckDBPyConnection) -> float:
+    """A tenth of the interquartile range of the training labels."""
+    sql = "SELECT quantile_cont(label::DOUBLE, [0.25, 0.75]) FROM samples WHERE split = 'train'"
+    ((low, high),) = (row[0] for row in db.sql(sql).fetchall())
+    return (high - low) / 10
 
 
 def spare_copies(copies: pa.Table) -> pa.Table:

@@ -4,8 +4,9 @@ The hash is pHash, bit for bit that of the library ImageHash: the signs of the 6
 their median. scipy's transform takes thousands at once, seven times faster; ImageHash would bring PyWavelets for
 another hash, and hide the pixels by which line art and flat pictures are known.
 
-A hash alone would call two handwritten ones, or a red and a green photo, the same. Every pair is therefore compared by
-its pixels: 16 × 16 of grey and 4 × 4 of colour.
+A hash alone would call two handwritten ones, or a red and a green photo, the same, and so would an encoder that tells
+nothing. Every pair is therefore compared by its pixels: 16 × 16 of grey, as a whole and where they differ most, and
+4 × 4 of colour.
 """
 
 from __future__ import annotations
@@ -31,6 +32,13 @@ _FLAT = 4.0
 # How far copies are apart: of the grey pixels' spread, and in levels of colour. A JPEG of quality 30 of a picture of
 # 96 pixels is within .12, one of quality 50 of 32 pixels within .22; no two of 5,000 CIFAR pictures are within .36.
 _APART, _APART_COLOUR = 0.3, 12.0
+# An encoder's pairs may be further apart, moved by a pixel or two: of 3,000 CIFAR pictures three pairs are within .45.
+_APART_ENCODED = 0.45
+# How far their means over an eighth of each side are apart, at most, of the same spread: a small defect is another
+# picture. Signed means, since a finer grid tells a JPEG's noise and a resized edge, up to 2.3, from no defect. Of 300
+# CIFAR pictures a JPEG of quality 50 is within .26, half the size within .39; of 96 pixels a photo's copies within .07,
+# and twelve that are thirty levels brighter or darker .5 and more.
+_APART_LOCALLY = 0.4
 # Drawings and letters on an empty ground resemble one another far more: of 20,000 MNIST digits 1,464 pairs are within
 # .25, and none within .1. They are known by the share of pixels within so many levels of the commonest one.
 _APART_LINES, _GROUND_SHARE, _GROUND_LEVELS = 0.1, 1 / 3, 4
@@ -103,24 +111,51 @@ def near_pictures(prints: Prints) -> Pairs:
     """Pairs of nearly equal pictures, by the indices they were given; the distance is a share of their contrast."""
     if not prints.indices:
         return pairs_of([])
-    indices, hashes = np.concatenate(prints.indices), np.concatenate(prints.hashes)
-    grey, colour = np.concatenate(prints.grey), np.concatenate(prints.colour)
-    candidates = near_hashes(hashes, _BITS)
+    candidates = near_hashes(np.concatenate(prints.hashes), _BITS)
+    return _confirmed(prints, candidates.first, candidates.second, _APART, candidates.uncompared)
+
+
+def pictures_of_vectors(prints: Prints, proposed: Pairs) -> Pairs:
+    """Of pairs that an encoder takes for copies, those whose pixels are near as well, and how far these are apart."""
+    if not prints.indices:
+        return pairs_of([], proposed.uncompared)
+    indices = np.concatenate(prints.indices)
+    row = np.full(max(indices.max(), proposed.second.max(initial=0)) + 1, -1)
+    row[indices] = np.arange(len(indices))
+    i, j = row[proposed.first], row[proposed.second]
+    known = (i >= 0) & (j >= 0)
+    return _confirmed(prints, i[known], j[known], _APART_ENCODED, proposed.uncompared)
+
+
+def _confirmed(prints: Prints, first: np.ndarray, second: np.ndarray, limit: float, uncompared: int) -> Pairs:
+    """Of pairs of rows those whose pixels are near."""
+    indices, grey, colour = (np.concatenate(of) for of in (prints.indices, prints.grey, prints.colour))
     parts = []
-    for first in range(0, len(candidates.first), _PAIRS):
-        i, j = candidates.first[first : first + _PAIRS], candidates.second[first : first + _PAIRS]
-        near, apart = _compare(grey, colour, i, j)
+    for start in range(0, len(first), _PAIRS):
+        i, j = first[start : start + _PAIRS], second[start : start + _PAIRS]
+        near, apart = _compare(grey, colour, i, j, limit)
         parts.append((indices[i[near]], indices[j[near]], apart[near]))
-    return pairs_of(parts, candidates.uncompared)
+    return pairs_of(parts, uncompared)
 
 
-def _compare(grey: np.ndarray, colour: np.ndarray, i: np.ndarray, j: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _compare(
+    grey: np.ndarray, colour: np.ndarray, i: np.ndarray, j: np.ndarray, most: float
+) -> tuple[np.ndarray, np.ndarray]:
     """(whether the pixels of some pairs are near as well, how far their grey ones are apart)."""
     a, b = grey[i].astype(np.float32), grey[j].astype(np.float32)
-    apart = _root_mean_square(a - b) / np.maximum(a.std(1), b.std(1))
+    spread = np.maximum(a.std(1), b.std(1))
+    apart = _root_mean_square(a - b) / spread
     apart_colour = _root_mean_square(colour[i].astype(np.float32) - colour[j])
-    limit = np.where(_are_lines(grey[i]) | _are_lines(grey[j]), _APART_LINES, _APART)
-    return (apart <= limit) & (apart_colour <= _APART_COLOUR), apart
+    limit = np.where(_are_lines(grey[i]) | _are_lines(grey[j]), _APART_LINES, most)
+    is_near = (apart <= limit) & (apart_colour <= _APART_COLOUR) & (_locally(a - b) <= _APART_LOCALLY * spread)
+    return is_near, apart
+
+
+def _locally(difference: np.ndarray) -> np.ndarray:
+    """The largest mean difference of 2 × 2 neighbours, wherever they lie."""
+    cells = difference.reshape(-1, _GREY, _GREY)
+    rows = cells[:, 1:] + cells[:, :-1]
+    return np.abs(rows[:, :, 1:] + rows[:, :, :-1]).max((1, 2)) / 4
 
 
 def _root_mean_square(x: np.ndarray) -> np.ndarray:

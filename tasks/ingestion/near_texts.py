@@ -1,12 +1,16 @@
 """Texts that are nearly equal: other marks, case or spacing, or a few other words. Found by MinHash, then compared.
 
-A text is the set of its runs of five words, normalised (NFKC), folded in case and without marks. scikit-learn counts
-them, and the minima of all texts are taken at once by numpy; datasketch takes those of one text at a time.
+A text is the set of its runs of five words, normalised (NFKC), folded in case and without marks between words. Signs
+that say something (+ < # % 🙂 and the like) are words. Numbers and signs are all the same in copies, in the same order.
+scikit-learn counts the runs, and the minima of all texts are taken at once by numpy; datasketch takes those of one text
+at a time.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
 _WORDS = 5
 # The share of their runs that copies have in common: of 40 words one may be another.
 _JACCARD = 0.8
+# The share of their words that an encoder's copies have: it takes any two texts of one topic for the same.
+_JACCARD_ENCODED = 0.5
 # Keys of a text, and minima of each: of texts with a similarity of .8 these find .9998, of .5 two thirds in vain.
 _BANDS, _MINIMA = 16, 4
 # Texts that share a key with more are compared with so many of them.
@@ -32,6 +38,14 @@ _OF_A_BUCKET = 64
 _FORM_SHARE, _FORM_TEXTS = 0.02, 20
 # Runs are counted by so many buckets of their hash.
 _BUCKETS = 1 << 22
+# Emoticons, with or without a nose; a minus before a number, between two, or behind a letter that stands alone (A-, not
+# well-known or covid-19).
+_SIGNS = re.compile(
+    r"(?P<eyes>[:;=])['-]?(?P<mouth>[()\[\]|/\\*]|[DdPpOoSs](?!\w))|(?<!\w)[-−–](?=\s*\.?\d)|(?<=\d)[-−–](?=\d)"
+    r"|(?<=\b[^\W\d])-(?!\w)"
+)
+# Punctuation that says something, and what is no punctuation by its category but quotes all the same.
+_SAYING, _QUOTES = frozenset("#@&%*/\\‰†‡§"), frozenset("`´¨")
 # Texts that are counted, and pairs that are compared, at a time.
 _TEXTS, _PAIRS = 4096, 1 << 14
 
@@ -44,7 +58,7 @@ class Shingles:
     """Hashes of their runs of words, sorted within each text."""
     lengths: list[np.ndarray] = field(default_factory=list)
     numbers: list[np.ndarray] = field(default_factory=list)
-    """Digests of the numbers in them: a sum is not its neighbour's copy."""
+    """Digests of the numbers and signs in them: a sum is not its neighbour's copy."""
     has_words: list[np.ndarray] = field(default_factory=list)
 
 
@@ -73,7 +87,7 @@ def shingles_of(texts: Iterable[tuple[int, tuple[str, ...]]], columns: int = 1) 
     while block := list(islice(stream, _TEXTS)):
         kept.indices.append(np.array([index for index, _ in block]))
         for column, shingles in enumerate(kept.columns):
-            words = [[word for word in words_of(of[column]) if word[0].isalnum()] for _, of in block]
+            words = [_words_of(of[column]) for _, of in block]
             counts = vectorizer.transform(words).sorted_indices()
             shingles.runs.append(counts.indices.astype(np.int32))
             shingles.lengths.append(np.diff(counts.indptr).astype(np.int64))
@@ -82,13 +96,34 @@ def shingles_of(texts: Iterable[tuple[int, tuple[str, ...]]], columns: int = 1) 
     return kept
 
 
+def _words_of(text: str) -> list[str]:
+    """The words and the signs that say something, in order."""
+    words, start = [], 0
+    for match in _SIGNS.finditer(text):
+        words += _plain(text[start : match.start()])
+        words.append(f"{match['eyes']}{match['mouth'].lower()}" if match["eyes"] else "-")
+        start = match.end()
+    return words + _plain(text[start:])
+
+
+def _plain(text: str) -> list[str]:
+    """Those of a text without emoticons and minus signs."""
+    # Underscores around a word, and the selector of an emoji's colours, are dress.
+    words = (word.strip("_\ufe0f") for word in words_of(text))
+    return [word for word in words if word and (word[0].isalnum() or _says_something(word))]
+
+
+def _says_something(mark: str) -> bool:
+    return mark in _SAYING or (unicodedata.category(mark[0])[0] not in "PC" and mark not in _QUOTES)
+
+
 def _runs(words: list[str]) -> list[str]:
     return [" ".join(words[at : at + _WORDS]) for at in range(max(1, len(words) - _WORDS + 1))]
 
 
 def _numbers(words: list[str]) -> int:
-    numbers = " ".join(word for word in words if any(map(str.isdigit, word)))
-    return int.from_bytes(hashlib.blake2b(numbers.encode(), digest_size=8).digest(), "little")
+    told = " ".join(word for word in words if not word[0].isalpha() or any(map(str.isdigit, word)))
+    return int.from_bytes(hashlib.blake2b(told.encode(), digest_size=8).digest(), "little")
 
 
 def near_texts(texts: Texts) -> Pairs:
@@ -116,6 +151,33 @@ def near_texts(texts: Texts) -> Pairs:
             near = similarity >= _JACCARD
             parts.append((indices[i[near]], indices[j[near]], 1 - similarity[near]))
     return pairs_of(parts, sum(uncompared(keys[:, band], _OF_A_BUCKET) for band in range(_BANDS)))
+
+
+def texts_of_vectors(kept: Texts, texts: Iterable[tuple[int, tuple[str, ...]]], proposed: Pairs) -> Pairs:
+    """Of pairs that an encoder takes for copies, those that share half of their words, and all numbers and signs.
+
+    Args:
+        kept: of the same texts.
+        texts: once more, for their words.
+        proposed: pairs, by the indices of the texts.
+    """
+    if not len(proposed.first):
+        return proposed
+    wanted = set(np.union1d(proposed.first, proposed.second).tolist())
+    words = {index: [frozenset(_words_of(text)) for text in columns] for index, columns in texts if index in wanted}
+    numbers = [np.concatenate(column.numbers) for column in kept.columns]
+    row = dict(zip(np.concatenate(kept.indices).tolist(), range(len(numbers[0])), strict=True))
+    pairs = list(zip(proposed.first.tolist(), proposed.second.tolist(), strict=True))
+    similarity = np.array(
+        [
+            min(len(a & b) / max(1, len(a | b)) for a, b in zip(words[i], words[j], strict=True))
+            if all(of[row[i]] == of[row[j]] for of in numbers)
+            else 0.0
+            for i, j in pairs
+        ]
+    )
+    near = similarity >= _JACCARD_ENCODED
+    return pairs_of([(proposed.first[near], proposed.second[near], 1 - similarity[near])], proposed.uncompared)
 
 
 def _without_forms(runs: np.ndarray, lengths: np.ndarray) -> csr_matrix:

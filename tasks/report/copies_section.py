@@ -16,7 +16,7 @@ MOST = 50
 _PAIRS = """
     SELECT sample_id, other_id, kind, distance, split, other_split, label, other_label
     FROM read_parquet({files}, union_by_name = true)
-    WHERE kind <> 'repeat'
+    WHERE kind NOT IN ('repeat', 'alike')
     QUALIFY row_number() OVER (
         PARTITION BY least(sample_id, other_id), greatest(sample_id, other_id) ORDER BY sample_id) = 1
     ORDER BY label = other_label, kind, (split = 'train') = (other_split = 'train'), distance, sample_id, other_id

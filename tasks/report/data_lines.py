@@ -42,7 +42,10 @@ def _equal_lines(facts: dict[str, Any]) -> list[str]:
 
 def _near_lines(copies: dict[str, Any], apart: int) -> list[str]:
     lines, near, leaks = [], copies["near"], copies["leaks"].get("near", 0)
-    if near["samples"]:
+    if alike := copies.get("alike"):
+        told = "a fixed camera or a series; near copies are told and share nothing, and none is left out"
+        lines.append(f"{alike['pictures']:,} of {alike['of']:,} pictures look nearly alike: {told}")
+    elif near["samples"]:
         told = f"; {leaks:,} held-out samples have theirs in train" if leaks else ""
         lines.append(f"{near['samples']:,} samples have near copies (view copies){told}")
     if copies["contradictions"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from tasks.core.errors import BadInput
 from tasks.dataset.feature_store import FeatureStore
 from tasks.dataset.payload import Payload
 from tasks.dataset.samples import load, table_of
@@ -60,6 +62,7 @@ def texts(tmp_path: Path, rows: list[tuple[str, str, str, str]]) -> tuple[Run, A
     """(id, text, label, split), and enough others for two classes."""
     rest = [(f"r{i}", words(1000 + i), "ab"[i % 2], ("train", "train", "test")[i % 3]) for i in range(30)]
     path = tmp_path / "texts.csv"
+    tmp_path.mkdir(exist_ok=True)
     lines = ["id,text,label,split", *(f'{name},"{text}",{label},{split}' for name, text, label, split in rows + rest)]
     path.write_text("\n".join(lines), encoding="utf-8")
     run = Run.start(tmp_path / "lake", "texts")
@@ -126,6 +129,21 @@ def test_a_label_of_which_nothing_is_left_is_told(tmp_path):
     assert Found(run, samples, remove="leaks").facts["emptied"] == ["c"]
 
 
+def test_a_training_set_of_which_less_than_half_or_one_label_would_stay_is_refused(tmp_path):
+    copies = [(f"{i}{split}", words(i), "ab"[i % 2], split) for i in range(2, 50) for split in ("train", "test")]
+    found = Found(*texts(tmp_path / "most", copies), remove="leaks")
+    with pytest.raises(BadInput, match=r"copies\.remove.*48 would be left out, 20 stay"):
+        leave_out_copies.fn(found.run, found.samples, found.artefact)
+    rows = [(f"{i}{split}", words(i), "a", split) for i in range(2, 9) for split in ("train", "test")]
+    path = tmp_path / "one.csv"
+    rest = [(f"r{i}", words(1000 + i), "b", ("train", "train", "test")[i % 3]) for i in range(30)]
+    path.write_text("\n".join(["id,text,label,split", *(",".join(row) for row in rows + rest)]))
+    run = Run.start(tmp_path / "lake", "texts")
+    samples = ingest.fn(run, Csv(path=path, text="text", label="label", split="split", id="id"), Ingestion())
+    with pytest.raises(BadInput, match="7 would be left out, 20 stay, of 1 label"):
+        leave_out_copies.fn(run, samples, Found(run, samples, remove="leaks").artefact)
+
+
 def test_train_keeps_one_of_several_copies_under_each_label(tmp_path):
     found = Found(*texts(tmp_path, ROWS), remove="train")
     kept = leave_out_copies.fn(found.run, found.samples, found.artefact)
@@ -134,6 +152,35 @@ def test_train_keeps_one_of_several_copies_under_each_label(tmp_path):
     assert "two with a comma" in names
     assert found.facts["left_out"]["near copy of a training sample of the same label"] == 2
     assert found.facts["contradictions"] == 4
+
+
+@pytest.mark.parametrize("of", [ONE, ONE + "."], ids=["the one", "the other"])
+def test_train_keeps_one_of_near_copies_that_have_exact_ones(tmp_path, of):
+    other = ONE + "." if of == ONE else ONE
+    rows = [("a", of, "a", "train"), *((f"b{i}", other, "a", "train") for i in range(3))]
+    found = Found(*texts(tmp_path, rows), remove="train")
+    kept = leave_out_copies.fn(found.run, found.samples, found.artefact)
+    assert len({"a", "b0", "b1", "b2"} & set(found.sources(kept).values())) == 1
+
+
+def test_numbers_that_hardly_differ_contradict_no_more_than_equal_ones(tmp_path):
+    rows = [
+        *((f"r{i}", words(1000 + i), i, ("train", "train", "test")[i % 3]) for i in range(30)),
+        ("one", ONE, 10, "train"), ("one again", ONE + ".", 10.5, "train"),
+        ("two", TWO, 10, "train"), ("two again", TWO + ".", 20, "train"),
+        ("three", THREE, 3, "train"), ("three again", THREE, 3.25, "train"),
+    ]  # fmt: skip
+    lines = ["id,text,label,split", *(f"{name},{text},{label},{split}" for name, text, label, split in rows)]
+    (tmp_path / "numbers.csv").write_text("\n".join(lines))
+    run = Run.start(tmp_path / "lake", "numbers")
+    reader = Csv(path=tmp_path / "numbers.csv", text="text", label="label", split="split", id="id", target="number")
+    found = Found(run, ingest.fn(run, reader, Ingestion()), remove="train")
+    assert 1 < found.facts["tolerance"] < 2
+    assert found.facts["near"]["pairs"] == 2
+    assert found.facts["contradictions"] == 2
+    assert found.facts["left_out"] == {
+        "exact copy of a training sample of the same label": 1, "near copy of a training sample of the same label": 1,
+    }  # fmt: skip
 
 
 def test_who_does_not_want_near_copies_has_exact_ones_alone(tmp_path):
@@ -177,22 +224,97 @@ def test_reencoded_pictures_are_found_across_splits(folder, tmp_path):
     assert all(row["distance"] < 0.2 for row in found.rows("near_copies"))
 
 
-def test_features_find_what_pixels_do_not(folder, tmp_path):
+def test_pictures_of_a_fixed_camera_are_told_and_nothing_follows_from_them(tmp_path):
+    scene = np.asarray(photo(0).resize((98, 98), Image.Resampling.BICUBIC)).astype(float)
+    generator = np.random.default_rng(0)
+    for i in range(60):
+        x, y = generator.integers(0, 3, 2)
+        seen = scene[y : y + 96, x : x + 96] + generator.normal(0, 6, (96, 96, 3))
+        name = ("good", "scratched")[i % 2]
+        if name == "scratched":
+            x, y = generator.integers(0, 84, 2)
+            seen[y : y + 12, x : x + 3] += 40  # too thin for a comparison of sixteen parts a side
+        target = tmp_path / "scene" / ("train", "train", "test")[i % 3] / name
+        target.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.clip(seen, 0, 255).astype(np.uint8)).save(target / f"{i}.png")
+    run = Run.start(tmp_path / "lake", "scene")
+    found = Found(run, ingest.fn(run, ImageFolder(path=tmp_path / "scene"), Ingestion()), remove="train")
+    assert found.facts["alike"]["of"] == 60
+    assert found.facts["alike"]["pictures"] > 30
+    assert {row["kind"] for row in found.rows("near_copies")} == {"alike"}
+    assert (found.facts["contradictions"], found.facts["leaks"], found.facts["left_out"]) == (0, {}, {})
+    assert found.rows("near_contents") == found.rows("leaks") == []
+
+
+def test_a_folder_in_which_every_picture_stands_twice_is_no_series(tmp_path):
+    for i in range(40):
+        (tmp_path / "twice" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        photo(i).save(tmp_path / "twice" / "ab"[i % 2] / f"{i}.png")
+        photo(i).save(tmp_path / "twice" / "ab"[i % 2] / f"{i}.jpeg", quality=80)
+    run = Run.start(tmp_path / "lake", "twice")
+    found = Found(run, ingest.fn(run, ImageFolder(path=tmp_path / "twice"), Ingestion()))
+    assert "alike" not in found.facts
+    assert found.facts["near"] == {"pairs": 40, "samples": 80}
+
+
+def encoded(run: Run, samples: Artefact, encode: Callable[[list[str]], np.ndarray]) -> Artefact:
+    """The samples as an encoder sees them that makes a vector of each content's sources."""
+    store, digest = FeatureStore(run.lake, "e" * 64), "e" * 64
+    table = table_of(run, samples, ["sample_id", "source_id"])
+    names = [name[:32] for name in table["sample_id"].to_pylist()]
+    first = np.unique(names, return_index=True)[1]
+    sources = table["source_id"].to_pylist()
+    store.add([names[i] for i in first], encode([sources[i] for i in first]).astype(np.float32))
+    payload = Payload(kind="features", columns=("image",), shape=(32,), dtype="float32", encoder=digest)
+    return samples.with_facts(payload=payload.model_dump(mode="json"))
+
+
+def vectors_of(keys: list[int]) -> np.ndarray:
+    """Vectors of which those of equal keys have a cosine of .99 and more."""
+    noise = np.random.default_rng(0).standard_normal((len(keys), 32))
+    return np.stack([np.random.default_rng(key).standard_normal(32) for key in keys]) + 0.01 * noise
+
+
+def test_features_find_a_poor_jpeg_that_a_hash_misses(folder, tmp_path):
+    photo(0).save(folder / "train" / "a" / "poor.jpeg", quality=10)
     run = Run.start(tmp_path / "lake", "photos")
     samples = ingest.fn(run, ImageFolder(path=folder), Ingestion(shard_rows=16))
-    store, generator, digest = FeatureStore(run.lake, "e" * 64), np.random.default_rng(0), "e" * 64
-    files = [file for file in samples.files if file.name.startswith("samples/")]
-    for file in files:
-        ids = pq.read_table(run.path(samples, file), columns=["sample_id"])["sample_id"].to_pylist()
-        x = generator.standard_normal((len(ids), 32)).astype(np.float32)
-        if "train" in file.name:
-            x[1] = x[0] * 1.001
-        store.add([name[:32] for name in ids], x)
-    payload = Payload(kind="features", columns=("image",), shape=(32,), dtype="float32", encoder=digest)
-    features = samples.with_facts(payload=payload.model_dump(mode="json"))
+    first = ("/000.png", "/poor.jpeg")
+    features = encoded(
+        run, samples, lambda names: vectors_of([0 if name.endswith(first) else i + 1 for i, name in enumerate(names)])
+    )
     without, having = (find_copies.fn(run, samples, Copies(), given) for given in (None, features))
-    training = [file for file in files if "train" in file.name]
-    assert having.facts["near"]["pairs"] == without.facts["near"]["pairs"] + len(training)
+    assert having.facts["near"]["pairs"] == without.facts["near"]["pairs"] + 1
+    assert having.facts["skipped"] == {}
+
+
+@pytest.mark.parametrize("places", [1, 3])
+def test_an_encoder_for_which_all_pictures_are_alike_makes_no_copies_and_is_told(folder, tmp_path, places):
+    run = Run.start(tmp_path / "lake", "photos")
+    samples = ingest.fn(run, ImageFolder(path=folder), Ingestion(shard_rows=16))
+    features = encoded(run, samples, lambda names: vectors_of([i % (places + 1) for i in range(len(names))]))
+    found = find_copies.fn(run, samples, Copies(remove="leaks"), features)
+    assert found.facts["near"] == {"pairs": 10, "samples": 20}
+    assert found.facts["skipped"] == {"the encoder cannot tell copies": 70}
+    assert sum(found.facts["left_out"].values()) == 10
+
+
+def test_an_encoders_pairs_of_texts_share_half_of_their_words_and_all_of_their_numbers(tmp_path):
+    first = words(1).split()
+    rows = [
+        ("one", " ".join(first), "a", "train"),
+        ("turned", " ".join(first[15:] + first[:15][::-1]), "a", "train"),
+        ("other", words(2), "a", "train"),
+        ("number", " ".join([*first[::-1], "7"]), "a", "train"),
+    ]
+    run, samples = texts(tmp_path, rows)
+    named = {name for name, *_ in rows}
+    features = encoded(
+        run, samples, lambda names: vectors_of([0 if name in named else i + 1 for i, name in enumerate(names)])
+    )
+    found = find_copies.fn(run, samples, Copies(), features)
+    assert found.facts["near"] == {"pairs": 1, "samples": 2}
+    assert found.facts["skipped"] == {"the encoder cannot tell copies": 4}
 
 
 def test_a_table_of_numbers_has_no_near_copies_and_tiny_pictures_are_counted(tmp_path):

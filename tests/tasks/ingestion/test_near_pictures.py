@@ -41,13 +41,14 @@ PHOTOS = [photo(seed) for seed in range(40)]
     "copy",
     [
         lambda picture: encoded(picture, "JPEG", quality=75),
+        lambda picture: encoded(picture, "JPEG", quality=50),
         lambda picture: encoded(picture, "JPEG", quality=40),
         lambda picture: encoded(picture, "WEBP", quality=60),
         lambda picture: encoded(picture.resize((48, 48))),
         lambda picture: encoded(picture.resize((200, 200)), "JPEG", quality=60),
         lambda picture: encoded(picture.convert("RGBA")),
     ],
-    ids=["jpeg 75", "jpeg 40", "webp", "half", "double and jpeg", "with alpha"],
+    ids=["jpeg 75", "jpeg 50", "jpeg 40", "webp", "half", "double and jpeg", "with alpha"],
 )
 def test_a_picture_in_another_format_size_or_quality_is_a_copy_and_another_is_none(copy):
     pictures = [encoded(picture) for picture in PHOTOS] + [copy(picture) for picture in PHOTOS]
@@ -82,6 +83,20 @@ def test_noise_and_flat_pictures_have_no_copies():
     prints = prints_of(enumerate(noise + flat))
     assert prints.flat == 2
     assert len(near_pictures(prints).first) == 0
+
+
+@pytest.mark.parametrize("side", [64, 96])
+def test_a_small_defect_makes_another_picture_of_the_same_scene(side):
+    generator = np.random.default_rng(0)
+    scene = np.asarray(photo(0, side + 2)).astype(float)
+    pictures = []
+    for levels in (0, -50, 50, 0):
+        x, y = generator.integers(0, 3, 2)
+        seen = scene[y : y + side, x : x + side] + generator.normal(0, 4, (side, side, 3))
+        x, y = generator.integers(0, side - 12, 2)
+        seen[y : y + 12, x : x + 12] += levels
+        pictures.append(encoded(Image.fromarray(np.clip(seen, 0, 255).astype(np.uint8))))
+    assert pairs_among(pictures) == {(0, 3)}
 
 
 def test_no_picture_has_no_copies():

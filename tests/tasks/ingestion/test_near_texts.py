@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 
 import numpy as np
+import pytest
 
 from tasks.ingestion.near_texts import near_texts, shingles_of
 
@@ -72,6 +73,40 @@ def test_composed_and_decomposed_letters_are_one_and_a_script_without_spaces_has
 def test_another_number_is_another_text():
     sums = [f"{text} what is {n} plus four" for n, text in zip((3, 5), texts_of(1, 80) * 2, strict=True)]
     assert pairs_among(sums) == {}
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["great movie :)", "great movie :(", "great movie ;)", "great movie", "great movie :D"],
+        ["3 + 4", "3 - 4", "3 * 4", "3 / 4", "3 4", "3 = 4"],
+        ["what if a < b", "what if a > b", "what if a = b"],
+        ["-5 degrees", "5 degrees", "+5 degrees", "5% degrees"],
+        ["C++", "C#", "C", "C-", "@C", "C & C"],
+        ["good 👍", "good 👎", "good", "good 👍👍"],
+        ["from 3-4", "from 34", "from 3 4"],
+    ],
+)
+def test_signs_that_say_something_make_another_text(texts):
+    assert pairs_among(texts) == {}
+    long = texts_of(1)[0]
+    assert pairs_among([f"{long} {text}" for text in texts]) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "other"),
+    [
+        ("great movie :-)", "Great movie, :)"),
+        ("-5 degrees", "−5 degrees!"),
+        ("a well-known film - by all", "a well known film by all"),
+        ("covid-19 (or flu)", "covid 19 [or flu];"),
+        ("I ❤️ it", "I ❤ it…"),
+        ("“the `name`”: _here_", "the name, here"),
+        ("don't", "don’t"),
+    ],
+)
+def test_marks_between_words_and_how_a_sign_is_written_are_nothing(text, other):
+    assert pairs_among([text, other]) == {(0, 1): 0.0}
 
 
 def test_a_form_that_all_texts_were_poured_into_makes_none_of_them_a_copy():

@@ -114,12 +114,22 @@ def test_near_copies_share_a_fold_with_all_their_copies(run):
     assert planned(run, samples, 4, near(run)) == planned(run, samples, 4)
 
 
-def test_a_crowd_of_near_copies_that_would_fill_half_a_fold_stays_apart_and_is_told(run):
+def test_a_crowd_of_near_copies_that_would_fill_half_a_fold_is_parted_and_told(run):
     ids = names(40)
     crowd = near(run, *pairwise(ids[:9]), (ids[20], ids[21]))
-    fold_of = planned(run, stored(run, ids, [str(i % 2) for i in range(40)]), 4, crowd, apart=8)
+    fold_of = planned(run, stored(run, ids, [str(i % 2) for i in range(40)]), 4, crowd, apart=2)
     assert fold_of[ids[20]] == fold_of[ids[21]]
     assert len({fold_of[name] for name in ids[:9]}) > 1
+
+
+def test_of_a_crowd_the_nearest_are_joined_first_whatever_the_order_of_the_rows():
+    ids = names(20)
+    pairs = [(0, 1, 0.3), (1, 2, 0.1), (2, 3, 0.2), (3, 4, 0.05), (4, 5, 0.25), (6, 7, 0.2)]
+    for order in (pairs, pairs[::-1]):
+        rows = [{"content": ids[a], "other": ids[b], "distance": distance} for a, b, distance in order]
+        joined, apart = join_near(np.arange(20), ids, pa.Table.from_pylist(rows, NEAR_CONTENTS), 4)
+        assert joined[:8].tolist() == [0, 1, 1, 1, 1, 5, 6, 6]
+        assert apart == 2
 
 
 def test_near_copies_of_several_folds_of_a_base_stay_apart_and_are_told():
@@ -127,10 +137,10 @@ def test_near_copies_of_several_folds_of_a_base_stay_apart_and_are_told():
     units = np.arange(12)
     folds = np.array([0, 1, 0, 0, -1, -1, -1, -1, 0, 1, 0, 1])
     pairs = [(0, 1), (1, 4), (2, 3), (3, 5), (6, 7)]
-    table = pa.table({"content": [ids[a] for a, _ in pairs], "other": [ids[b] for _, b in pairs]})
-    joined, apart = join_near(units, ids, table, 6, folds)
-    assert joined.tolist() == [0, 1, 2, 2, 4, 2, 6, 6, 8, 9, 10, 11]
-    assert apart == 2
+    columns = {"content": [ids[a] for a, _ in pairs], "other": [ids[b] for _, b in pairs], "distance": [0.1] * 5}
+    joined, apart = join_near(units, ids, pa.table(columns), 6, folds)
+    assert joined.tolist() == [0, 1, 2, 2, 1, 2, 6, 6, 8, 9, 10, 11]
+    assert apart == 1
 
 
 def test_a_group_shares_a_fold(run):

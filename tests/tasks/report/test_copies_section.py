@@ -21,6 +21,7 @@ EXACT = [
     copy("c-1", "c", "exact", 0.0, "train/train", "xy"),
     copy("c", "c-1", "exact", 0.0, "train/train", "yx"),
     copy("r-1", "r", "repeat", 0.0, "train/train", "xy"),
+    copy("s-1", "s", "alike", 0.1, "train/train", "xy"),
 ]
 NEAR = [
     copy("d", "e", "near", 0.1, "train/test", "xy"),
@@ -67,4 +68,12 @@ def test_a_summary_counts_what_was_found_what_was_left_out_and_what_could_not_be
         "4 training samples left out by copies.remove: near copy of a test sample 3, exact copy of a test sample 1",
         "1 label has no training sample left, for all were copies: emu",
         "not compared, to find near copies: pictures of one colour 2",
+    ]
+
+
+def test_a_summary_says_of_a_fixed_camera_that_nothing_follows():
+    copies = NOTHING | {"near": {"pairs": 900, "samples": 1200}, "alike": {"pictures": 1150, "of": 1300}}
+    assert copy_lines({"duplicates": 0}, copies) == [
+        "1,150 of 1,300 pictures look nearly alike: a fixed camera or a series; near copies are told and share "
+        "nothing, and none is left out"
     ]
