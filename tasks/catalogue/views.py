@@ -143,11 +143,15 @@ def _of_runs(lake: Path) -> Iterable[str]:
                 SELECT * FROM main.{view} WHERE run_id IN (SELECT run_id FROM main.runs WHERE latest);
         """
     # Repeats of a combination of values, and pictures of one scene, bear other labels by nature. Equal inputs
-    # contradict most surely.
+    # contradict most surely. Numbers that differ by no more than find_copies tolerates are one label.
     for schema in ("main", "latest"):
         yield f"""
             CREATE VIEW {schema}.contradictions AS
-                SELECT * FROM {schema}.copies WHERE label <> other_label AND kind NOT IN ('repeat', 'alike')
+                SELECT copies.* FROM {schema}.copies LEFT JOIN main.runs USING (run_id)
+                WHERE label <> other_label AND kind NOT IN ('repeat', 'alike') AND coalesce(
+                    abs(TRY_CAST(label AS DOUBLE) - TRY_CAST(other_label AS DOUBLE))
+                        > (facts ->> '$.copies.tolerance')::DOUBLE,
+                    true)
                 ORDER BY kind, distance, sample_id, other_id;
         """
 

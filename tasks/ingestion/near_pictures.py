@@ -120,7 +120,7 @@ def pictures_of_vectors(prints: Prints, proposed: Pairs) -> Pairs:
     if not prints.indices:
         return pairs_of([], proposed.uncompared)
     indices = np.concatenate(prints.indices)
-    row = np.full(max(indices.max(), proposed.second.max(initial=0)) + 1, -1)
+    row = np.full(max(indices.max(initial=0), proposed.second.max(initial=0)) + 1, -1)
     row[indices] = np.arange(len(indices))
     i, j = row[proposed.first], row[proposed.second]
     known = (i >= 0) & (j >= 0)
@@ -130,24 +130,25 @@ def pictures_of_vectors(prints: Prints, proposed: Pairs) -> Pairs:
 def _confirmed(prints: Prints, first: np.ndarray, second: np.ndarray, limit: float, uncompared: int) -> Pairs:
     """Of pairs of rows those whose pixels are near."""
     indices, grey, colour = (np.concatenate(of) for of in (prints.indices, prints.grey, prints.colour))
+    are_lines = [_are_lines(grey[start : start + _PAIRS]) for start in range(0, len(grey), _PAIRS)]
+    limits = np.where(np.concatenate([np.empty(0, bool), *are_lines]), _APART_LINES, limit)
     parts = []
     for start in range(0, len(first), _PAIRS):
         i, j = first[start : start + _PAIRS], second[start : start + _PAIRS]
-        near, apart = _compare(grey, colour, i, j, limit)
+        # Colour is compared first: it is a fifth of the numbers, and tells most of an encoder's false pairs.
+        apart_colour = _root_mean_square(colour[i].astype(np.float32) - colour[j])
+        i, j = i[apart_colour <= _APART_COLOUR], j[apart_colour <= _APART_COLOUR]
+        near, apart = _compare(grey, limits, i, j)
         parts.append((indices[i[near]], indices[j[near]], apart[near]))
     return pairs_of(parts, uncompared)
 
 
-def _compare(
-    grey: np.ndarray, colour: np.ndarray, i: np.ndarray, j: np.ndarray, most: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """(whether the pixels of some pairs are near as well, how far their grey ones are apart)."""
+def _compare(grey: np.ndarray, limits: np.ndarray, i: np.ndarray, j: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(whether the grey pixels of some pairs are near, how far they are apart)."""
     a, b = grey[i].astype(np.float32), grey[j].astype(np.float32)
     spread = np.maximum(a.std(1), b.std(1))
     apart = _root_mean_square(a - b) / spread
-    apart_colour = _root_mean_square(colour[i].astype(np.float32) - colour[j])
-    limit = np.where(_are_lines(grey[i]) | _are_lines(grey[j]), _APART_LINES, most)
-    is_near = (apart <= limit) & (apart_colour <= _APART_COLOUR) & (_locally(a - b) <= _APART_LOCALLY * spread)
+    is_near = (apart <= np.minimum(limits[i], limits[j])) & (_locally(a - b) <= _APART_LOCALLY * spread)
     return is_near, apart
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,17 @@ _PAIRS = """
     WHERE kind NOT IN ('repeat', 'alike')
     QUALIFY row_number() OVER (
         PARTITION BY least(sample_id, other_id), greatest(sample_id, other_id) ORDER BY sample_id) = 1
-    ORDER BY label = other_label, kind, (split = 'train') = (other_split = 'train'), distance, sample_id, other_id
+    ORDER BY label = other_label OR coalesce(
+        abs(TRY_CAST(label AS DOUBLE) - TRY_CAST(other_label AS DOUBLE)) <= {tolerance}, false),
+        kind, (split = 'train') = (other_split = 'train'), distance, sample_id, other_id
 """
 
 
 def copies_section(folder: Path, most: int = MOST) -> dict[str, Any]:
     """Pairs of copies of a recorded run.
 
-    First those of different labels; exact ones before near ones; those across the border between training and what is
-    held out before others.
+    First those of different labels (of numbers those that differ by more than find_copies tolerates); exact ones before
+    near ones; those across the border between training and what is held out before others.
 
     Args:
         folder: of the run.
@@ -41,6 +44,14 @@ def copies_section(folder: Path, most: int = MOST) -> dict[str, Any]:
         return {"pairs": [], "count": 0}
     with duckdb.connect() as db:
         names = "[" + ", ".join(literal(file) for file in files) + "]"
-        pairs = db.sql(_PAIRS.format(files=names))
+        pairs = db.sql(_PAIRS.format(files=names, tolerance=_tolerance(folder)))
         shown, count = pairs.limit(most).to_arrow_table().to_pylist(), pairs.count("*").fetchall()[0][0]
     return {"pairs": shown, "count": count}
+
+
+def _tolerance(folder: Path) -> str:
+    """What find_copies tolerates between numbers, as SQL."""
+    record = folder / "run.json"
+    facts = json.loads(record.read_bytes()).get("facts", {}) if record.is_file() else {}
+    tolerance = facts.get("copies", {}).get("tolerance")
+    return "NULL" if tolerance is None else f"{float(tolerance)!r}::DOUBLE"

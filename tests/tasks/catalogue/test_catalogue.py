@@ -342,3 +342,21 @@ assert not db.execute("SELECT * FROM duckdb_columns() WHERE NOT internal AND com
 """
     done = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == str(flagged), done.stderr
+
+
+def test_numbers_that_hardly_differ_and_pictures_of_one_scene_contradict_nothing(lake):
+    (record,) = lake.glob("runs/*/run.json")
+    facts = json.loads(record.read_text())
+    facts["facts"]["copies"]["tolerance"] = 0.5
+    record.write_text(json.dumps(facts))
+    labels = [("1.5", "1.75", "near"), ("1.5", "2.25", "near"), ("1.5", "9", "alike"), ("a", "b", "near")]
+    rows = [
+        dict(zip(COPIES.names, (f"{i}", "x", kind, 0.1, "train", "train", label, other), strict=True))
+        for i, (label, other, kind) in enumerate(labels)
+    ]
+    path = record.parent / "near_copies.parquet"
+    path.unlink(missing_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows, COPIES), path)
+    with connect(lake) as db:
+        assert db.sql("SELECT sample_id FROM contradictions ORDER BY 1").fetchall() == [("1",), ("3",)]
+        assert db.sql("FROM latest.contradictions").columns == db.sql("FROM copies").columns

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from tasks.ingestion.near_pictures import near_pictures, perceptual_hashes, prints_of
+from tasks.ingestion.near_pictures import near_pictures, perceptual_hashes, pictures_of_vectors, prints_of
+from tasks.kernels.near_pairs import pairs_of
 
 
 def photo(seed: int, side: int = 96) -> Image.Image:
@@ -102,6 +103,13 @@ def test_a_small_defect_makes_another_picture_of_the_same_scene(side):
 def test_no_picture_has_no_copies():
     assert pairs_among([]) == set()
     assert pairs_among([np.zeros((4, 4), np.uint8)]) == set()
+
+
+@pytest.mark.parametrize("side", [4, 32])
+def test_what_an_encoder_says_of_tiny_pictures_and_of_one_colour_cannot_be_confirmed(side):
+    prints = prints_of(enumerate([np.zeros((side, side), np.uint8)] * 3))
+    proposed = pairs_of([(np.array([0, 1]), np.array([1, 2]), np.zeros(2))])
+    assert len(near_pictures(prints).first) == len(pictures_of_vectors(prints, proposed).first) == 0
 
 
 def test_the_hash_tells_the_frequencies_of_a_cosine():

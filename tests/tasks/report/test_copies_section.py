@@ -10,7 +10,7 @@ from tasks.report.copies_section import copies_section
 from tasks.report.data_lines import copy_lines
 
 
-def copy(a: str, b: str, kind: str, distance: float, splits: str, labels: str) -> dict[str, object]:
+def copy(a: str, b: str, kind: str, distance: float, splits: str, labels: str | tuple[str, str]) -> dict[str, object]:
     values = (a, b, kind, distance, *splits.split("/"), *labels)
     return dict(zip(COPIES.names, values, strict=True))
 
@@ -39,6 +39,17 @@ def test_each_pair_is_shown_once_the_surest_first(tmp_path):
     assert section["count"] == 5
     assert section["pairs"][1] == NEAR[0]
     assert copies_section(tmp_path, most=2) == {"pairs": section["pairs"][:2], "count": 5}
+
+
+def test_numbers_that_hardly_differ_are_not_shown_first(tmp_path):
+    pairs = [
+        copy("a", "b", "near", 0.1, "train/train", ("1.5", "1.6")),
+        copy("c", "d", "near", 0.2, "train/train", ("1.5", "9")),
+    ]
+    pq.write_table(pa.Table.from_pylist(pairs, COPIES), tmp_path / "near_copies.parquet")
+    assert [row["sample_id"] for row in copies_section(tmp_path)["pairs"]] == ["a", "c"]
+    (tmp_path / "run.json").write_text('{"facts": {"copies": {"tolerance": 0.5}}}')
+    assert [row["sample_id"] for row in copies_section(tmp_path)["pairs"]] == ["c", "a"]
 
 
 def test_a_run_that_found_no_copies_has_nothing_to_show(tmp_path):
