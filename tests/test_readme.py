@@ -43,7 +43,17 @@ OF_OTHERS = {"--extra-index-url", "--build-arg", "--training.early-epoch", "--tr
 # The commands that a fragment of a command line may belong to; the first that knows its options reads it.
 READ_BY = ("clean", "compare", "serve", "reproduce half-moons", "sql", "maintain", "versions vacuum", "trace")
 # What the sentence around a fragment says besides.
-BESIDE = {"--model.tuning frozen": "--model.kind transformer"}
+_OWN, _ENCODER = "--model.kind custom --model.factory nets:small", "--model.encoder-factory nets:features"
+BESIDE = {
+    "--model.tuning frozen": "--model.kind transformer",
+    "--model.kind encoder": "--model.weights FOLDER",
+    "--model.head kept": _OWN,
+    "--model.normalisation data": _OWN,
+    "--model.normalisation imagenet": _OWN,
+    "--model.normalisation none": _OWN,
+    "--model.normalisation symmetric": f"--model.kind encoder {_ENCODER}",
+    "--reader.features embedding --reader.image file": "--reader.path table.parquet",
+}
 # Read in the test of the detector that it names.
 OF_AN_EXAMPLE = "gradsieve clean --detectors l2,linf"
 
@@ -192,7 +202,11 @@ def test_every_option_that_is_named_is_one(command_line):
 
 
 @pytest.mark.parametrize("line", whole_lines())
-def test_what_is_said_on_a_command_line_is_read_there(line, command_line):
+def test_what_is_said_on_a_command_line_is_read_there(line, command_line, tmp_path, monkeypatch):
+    # A folder says what it is by what it holds.
+    (tmp_path / "photos" / "cat").mkdir(parents=True)
+    (tmp_path / "photos" / "cat" / "1.jpg").touch()
+    monkeypatch.chdir(tmp_path)
     if not line.startswith("gradsieve "):
         known = command_line.known
         command = next(command for command in READ_BY if named(line) <= known[command.partition(" half")[0]])
