@@ -192,14 +192,16 @@ def done(page: Page, run: str) -> None:
 
 def submitted(page: Page) -> str:
     """Press Submit; the run. Where the server was too busy to answer, again after a while, as a person would."""
-    before, again = by_hand(page.serving), [time.monotonic()]
+    before, again, refusals = by_hand(page.serving), [time.monotonic()], []
 
     def made() -> set[str]:
         new = by_hand(page.serving).keys() - before.keys()
         button = page.all("//button[normalize-space()='Submit']")
-        oops = page.all("//*[contains(text(), 'Oops. Something went wrong')]")
-        if not new and oops and button and time.monotonic() - again[-1] > PATIENCE and len(again) <= ATTEMPTS:
+        # The message goes away by itself, sooner than a person presses again.
+        refusals.extend(page.all("//*[contains(text(), 'Oops. Something went wrong')]"))
+        if not new and refusals and button and time.monotonic() - again[-1] > PATIENCE and len(again) <= ATTEMPTS:
             again.append(time.monotonic())
+            refusals.clear()
             # What went wrong lies on the button.
             page.driver.execute_script("arguments[0].click()", button[0])
         return new
