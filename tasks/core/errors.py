@@ -83,3 +83,8 @@ def require_package(package: str, where: str, do: str) -> Iterator[None]:
             got="it is not installed" if missing else str(error),
             do=do,
         ) from error
+
+
+def cause_of(error: BaseException) -> str:
+    """What a library's error says, in one line: its kind, and the first line of its message."""
+    return f"{type(error).__name__}: {(str(error).strip() or '-').splitlines()[0]}"

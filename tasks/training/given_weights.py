@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.core.errors import BadModel
+from tasks.core.errors import BadModel, cause_of
 from tasks.core.progress import LOGGER
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
         raise BadModel(
             where=where,
             expected="a .safetensors file, or a state dict saved by torch.save",
-            got=f"{type(error).__name__}: {(str(error).strip() or '-').splitlines()[0]}",
+            got=cause_of(error),
             do="Write it by torch.save(network.state_dict(), path); a pickled network is code, and is not read.",
         ) from error
     for name in _STATES:

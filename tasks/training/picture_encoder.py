@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from tasks.core.errors import BadModel, require_package
 from tasks.dataset.encoders.frozen_pictures import pooled, processor_of
-from tasks.dataset.encoders.pretrained_network import check_complete, load_pretrained
+from tasks.dataset.encoders.pretrained_network import load_pretrained
+from tasks.training.low_rank import add_low_rank
 from tasks.training.modules import OnPretrained
 
 
@@ -65,13 +65,13 @@ def tuned_encoder(weights: str, size: int | None, lora: tuple[int, list[str]] | 
         BadModel: the weights cannot be read, or no layer has a name that LoRA is to stand beside.
     """
     encoder, missing = load_pretrained(weights)
-    check_complete(weights, missing)
     processor = processor_of(weights, size)
     sides = _sides(processor)
     with torch.no_grad():
         width = pooled(encoder.eval(), torch.zeros(1, 3, *sides), missing, resized=size is not None).shape[1]
     if lora is not None:
-        _adapt(encoder, *lora)
+        rank, targets = lora
+        add_low_rank(encoder, rank, None, targets, "model encoder")
     mean, std = _scale(processor)
     is_resized = size is not None
     return PictureClassifier(
@@ -94,20 +94,3 @@ def _scale(processor: Any) -> tuple[list[float], list[float]]:
     # (factor · x − m) / s = (x / 255 − m / (255 · factor)) / (s / (255 · factor))
     whole = 255 * factor
     return [value / whole for value in mean], [value / whole for value in std]
-
-
-def _adapt(encoder: nn.Module, rank: int, targets: list[str]) -> None:
-    with require_package("peft", "model encoder, tuning lora", "pip install -e '.[vision]'"):
-        from peft import LoraConfig, inject_adapter_in_model
-    try:
-        inject_adapter_in_model(
-            LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets, lora_dropout=0.0), encoder
-        )
-    except ValueError as error:
-        linear = {name.rpartition(".")[2] for name, layer in encoder.named_modules() if isinstance(layer, nn.Linear)}
-        raise BadModel(
-            where="model encoder, lora-targets",
-            expected=f"ends of names of its layers: {', '.join(sorted(linear))}",
-            got=", ".join(targets),
-            do="Choose among these.",
-        ) from error

@@ -8,6 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tasks.dataset.payload import Payload
+from tasks.dataset.tokenizer import Tokens
+
+PICTURE = Payload(kind="image", columns=("image",), shape=(3, 20, 24), dtype="uint8")
+_WORDS = Tokens(tokenizer="words", digest="", vocabulary=50, pad=0)
+TEXT = Payload(kind="tokens", columns=("text",), shape=(8,), dtype="int32", tokens=_WORDS)
+
 
 def write_vision_encoder(folder: Path, kind: str) -> Path:
     """A folder with config.json, safetensors and a processor; kind vit, vit_classifier, convnext or clip."""

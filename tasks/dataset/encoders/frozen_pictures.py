@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from tasks.core.errors import BadModel
 from tasks.dataset import images
 from tasks.dataset.encoders.frozen import Embed, FrozenEncoder
-from tasks.dataset.encoders.own_network import network_from, weights_digest
 from tasks.dataset.encoders.pretrained_network import (
-    check_complete,
+    OFFLINE,
     digest_of_weights,
     folder_of,
     is_pooler,
+    library_errors,
     load_pretrained,
     transformers_library,
 )
+from tasks.dataset.own_network import frozen_network, weights_digest
 from tasks.dataset.payload import Payload, to_array
 from tasks.pipeline.cache_keys import code_digest
 
@@ -71,7 +72,6 @@ class PretrainedPictures(_FrozenPictures, kind="pretrained_pictures"):
         import torch
 
         network, missing = load_pretrained(self.weights)
-        check_complete(self.weights, missing)
         processor = processor_of(self.weights, self.size)
         network = network.to(device).eval()
 
@@ -101,7 +101,7 @@ class OwnPictures(_FrozenPictures, kind="own_pictures"):
         """Resize, crop, normalise; then the network."""
         import torch
 
-        network = network_from(self.factory).to(device).eval()
+        network = frozen_network(self.factory).to(device).eval()
         size = self.size or SIZE
         mean, std = (torch.tensor(values).view(3, 1, 1) for values in STATISTICS[self.normalisation])
 
@@ -127,26 +127,20 @@ def processor_of(weights: str, size: int | None) -> Any:
     Raises:
         BadModel: there is none.
     """
-    library, folder = transformers_library(), folder_of(weights)
-    options: dict[str, Any] = {} if size is None else _resized(library, str(folder), size)
-    try:
-        return library.AutoImageProcessor.from_pretrained(
-            str(folder), local_files_only=True, trust_remote_code=False, **options
-        )
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise BadModel(
-            where=f"model encoder, weights {folder}",
-            expected="preprocessor_config.json beside the weights: size and normalisation of the pictures",
-            got=f"{type(error).__name__}: {(str(error).strip() or '-').splitlines()[0]}",
-            do="Write it with processor.save_pretrained(folder).",
-        ) from error
-
-
-def _resized(library: Any, folder: str, size: int) -> dict[str, Any]:
-    processor = library.AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    sizes = dict.fromkeys(dict(processor.size), size)
-    crop = {"crop_size": {"height": size, "width": size}} if getattr(processor, "do_center_crop", False) else {}
-    return {"size": sizes, **crop}
+    folder = folder_of(weights)
+    where = f"model encoder, weights {folder}"
+    loader = transformers_library(where).AutoImageProcessor
+    with library_errors(
+        where,
+        "preprocessor_config.json beside the weights: size and normalisation of the pictures",
+        "Write it with processor.save_pretrained(folder).",
+    ):
+        processor = loader.from_pretrained(str(folder), **OFFLINE)
+        if size is None:
+            return processor
+        sizes = {"size": dict.fromkeys(dict(processor.size), size)}
+        crop = {"crop_size": {"height": size, "width": size}} if getattr(processor, "do_center_crop", False) else {}
+        return loader.from_pretrained(str(folder), **OFFLINE, **sizes, **crop)
 
 
 def pooled(network: Any, pixels: torch.Tensor, missing: set[str], *, resized: bool = False) -> torch.Tensor:
@@ -176,15 +170,12 @@ def _try_out(embed: Embed, weights: str) -> None:
     """Refuse an encoder that cannot take pictures of several shapes together, before any time is spent."""
     from PIL import Image
 
-    try:
+    with library_errors(
+        f"model encoder, weights {weights}",
+        "a processor that brings all pictures to one size, which the encoder takes",
+        "Leave --model.size away, or let preprocessor_config.json resize to height and width, or crop.",
+    ):
         embed([Image.new("RGB", size) for size in ((60, 40), (40, 60))])
-    except (ValueError, RuntimeError, TypeError, KeyError) as error:
-        raise BadModel(
-            where=f"model encoder, weights {weights}",
-            expected="a processor that brings all pictures to one size, which the encoder takes",
-            got=f"{type(error).__name__}: {(str(error).strip() or '-').splitlines()[0]}",
-            do="Leave --model.size away, or let preprocessor_config.json resize to height and width, or crop.",
-        ) from error
 
 
 def _reduced(picture: Image.Image, side: int) -> Image.Image:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from tasks.core.errors import BadModel
 from tasks.dataset.encoders.frozen import Embed, FrozenEncoder
 from tasks.dataset.encoders.pretrained_network import (
-    check_complete,
+    OFFLINE,
     digest_of_weights,
     folder_of,
+    library_errors,
     load_pretrained,
+    positions_of,
     transformers_library,
 )
 from tasks.dataset.payload import Payload
@@ -52,12 +53,11 @@ class PretrainedTexts(FrozenEncoder, kind="pretrained_texts"):
         """Tokenizer, network and pooling."""
         import torch
 
-        network, missing = load_pretrained(self.weights)
-        check_complete(self.weights, missing)
+        network, _ = load_pretrained(self.weights)
         network = network.to(device).eval()
         folder = folder_of(self.weights)
         tokenizer, takes_first = _tokenizer(folder), _takes_first(folder)
-        length = min(_LENGTH, tokenizer.model_max_length, getattr(network.config, "max_position_embeddings", _LENGTH))
+        length = min(_LENGTH, tokenizer.model_max_length, positions_of(network.config) or _LENGTH)
 
         def embed(cells: list[Any]) -> torch.Tensor:
             pairs = list(zip(*cells, strict=True)) if isinstance(cells[0], tuple) else [cells]
@@ -74,17 +74,10 @@ class PretrainedTexts(FrozenEncoder, kind="pretrained_texts"):
 
 
 def _tokenizer(folder: Path) -> Any:
-    try:
-        return transformers_library().AutoTokenizer.from_pretrained(
-            str(folder), local_files_only=True, trust_remote_code=False
-        )
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise BadModel(
-            where=f"model encoder, weights {folder}",
-            expected="a tokenizer beside the weights",
-            got=f"{type(error).__name__}: {(str(error).strip() or '-').splitlines()[0]}",
-            do="Write it with tokenizer.save_pretrained(folder).",
-        ) from error
+    where = f"model encoder, weights {folder}"
+    loader = transformers_library(where).AutoTokenizer
+    with library_errors(where, "a tokenizer beside the weights", "Write it with tokenizer.save_pretrained(folder)."):
+        return loader.from_pretrained(str(folder), **OFFLINE)
 
 
 def _takes_first(folder: Path) -> bool:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tasks.core.errors import BadConfig, BadModel, require_package
+from tasks.core.errors import BadConfig, BadModel, cause_of, require_package
 from tasks.dataset.pretrained_files import digest_of, locate
 
 CONFIG = "config.json"
+OFFLINE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+"""Nothing is fetched, and no code that comes with a model is run."""
 _FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*/config.json")
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -37,7 +41,7 @@ def _from_hub(name: str, absence: BadConfig) -> Path:
         try:
             return Path(snapshot_download(name, allow_patterns=list(_FILES), local_files_only=is_offline))
         except Exception as error:  # noqa: BLE001  the library raises a dozen kinds; each means that it is not there
-            reason = f"{type(error).__name__}: {(str(error).strip() or '-').splitlines()[0]}"
+            reason = cause_of(error)
     raise BadConfig(
         where=f"model encoder, weights {name}",
         expected="a folder written by save_pretrained, an installed package that carries one, or a name on the hub",
@@ -51,8 +55,21 @@ def digest_of_weights(weights: str) -> str:
     return digest_of(folder_of(weights), *_FILES)
 
 
-def load_pretrained(weights: str, loader: str = "AutoModel") -> tuple[Any, set[str]]:
-    """(the network, names of its parameters that no file holds), float32, on the CPU.
+@contextmanager
+def library_errors(where: str, expected: str, do: str) -> Iterator[None]:
+    """Around what the library does with files of somebody else.
+
+    Raises:
+        BadModel: it cannot do it, for whatever reason.
+    """
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError, ImportError) as error:
+        raise BadModel(where=where, expected=expected, got=cause_of(error), do=do) from error
+
+
+def read_network(where: str, folder: Path, loader: str, **options: Any) -> tuple[Any, set[str]]:
+    """(the network of a folder, names of its parameters that no file holds), float32, on the CPU.
 
     Safetensors alone are read; neither pickles nor code that comes with a model are.
 
@@ -61,27 +78,31 @@ def load_pretrained(weights: str, loader: str = "AutoModel") -> tuple[Any, set[s
     """
     import torch
 
-    library, folder = transformers_library(), folder_of(weights)
-    try:
+    library = transformers_library(where)
+    with library_errors(
+        where,
+        "config.json and safetensors of an architecture that the library transformers knows",
+        "Write the model again with save_pretrained(folder, safe_serialization=True).",
+    ):
         network, info = getattr(library, loader).from_pretrained(
-            str(folder),
-            use_safetensors=True,
-            dtype=torch.float32,
-            output_loading_info=True,
-            local_files_only=True,
-            trust_remote_code=False,
+            str(folder), use_safetensors=True, dtype=torch.float32, output_loading_info=True, **OFFLINE, **options
         )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        raise BadModel(
-            where=f"model encoder, weights {folder}",
-            expected="config.json and safetensors of an architecture that the library transformers knows",
-            got=f"{type(error).__name__}: {(str(error).strip() or '-').splitlines()[0]}",
-            do="Write the model again with save_pretrained(folder, safe_serialization=True).",
-        ) from error
     return network, set(info["missing_keys"])
 
 
-def check_complete(weights: str, missing: set[str]) -> None:
+def load_pretrained(weights: str) -> tuple[Any, set[str]]:
+    """As ``read_network``, of an encoder all of whose weights are in its files but the pooling layer's.
+
+    Raises:
+        BadModel: there is no such network, or others of its weights would be drawn at random.
+    """
+    folder = folder_of(weights)
+    network, missing = read_network(f"model encoder, weights {folder}", folder, "AutoModel")
+    _check_complete(weights, missing)
+    return network, missing
+
+
+def _check_complete(weights: str, missing: set[str]) -> None:
     """Refuse a network some of whose weights are drawn at random: its vectors would differ from run to run.
 
     Raises:
@@ -103,13 +124,22 @@ def is_pooler(name: str) -> bool:
     return "pooler" in name.split(".")
 
 
-def transformers_library() -> Any:
+def positions_of(config: Any) -> int | None:
+    """Tokens of the longest text that a network of this configuration reads; None where it says none.
+
+    RoBERTa and its kin count places from behind the padding's.
+    """
+    shift = config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta", "camembert") else 0
+    return max(0, getattr(config, "max_position_embeddings", 0) - shift) or None
+
+
+def transformers_library(where: str) -> Any:
     """The library, quiet.
 
     Raises:
         BadConfig: it is not installed.
     """
-    with require_package("transformers", "model encoder", "pip install -e '.[vision]' (pictures) or '.[text]' (texts)"):
+    with require_package("transformers", where, "pip install -e '.[text]' (texts) or '.[vision]' (pictures)"):
         import transformers
     transformers.utils.logging.disable_progress_bar()
     return transformers

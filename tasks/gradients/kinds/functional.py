@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator
 
-from tasks.core.errors import BadModel
+from tasks.core.errors import BadModel, cause_of
 from tasks.gradients.kinds import SampleGradients, Taker
 from tasks.gradients.kinds.projected import ProjectedGradient, parameters_of, probe, refuse_meeting
 
@@ -60,7 +60,7 @@ class Functional(ProjectedGradient, kind="functional"):
             raise BadModel(
                 where="gradient kind functional",
                 expected=f"a network that torch.func can vectorise over inputs of shape {tuple(example.shape[1:])}",
-                got=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
+                got=cause_of(error),
                 do="Avoid random layers, .item() and control flow that depends on values; or use layers or head.",
             ) from error
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 import pyarrow as pa
 from pydantic import Field, field_validator
@@ -20,6 +20,7 @@ from tasks.ingestion.files.picture_files import NO_PICTURE, PictureFiles, pictur
 from tasks.ingestion.files.picture_layout import Layout, Picture, layout_of
 from tasks.ingestion.files.source_files import left_out_notes
 from tasks.ingestion.readers import Chunk, Reader, Reject, existing_path
+from tasks.ingestion.readers.picture_options import Channels, ImageSize
 
 # Files held at once, and their bytes: pictures are read whole, and a camera's have 25 MB.
 _FILES, _BYTES = 256, 1 << 28
@@ -30,13 +31,8 @@ class ImageFolder(Reader, kind="image_folder"):
     """``root/class/file`` or ``root/train/class/file`` with ``root/test/class/file``; a folder, or a zip of one."""
 
     path: Path = Field(description="The root folder, or a zip archive of one.")
-    image_size: int | None = Field(
-        default=None,
-        ge=4,
-        description="Resize pictures to squares of this many pixels. Default: their own size, or, where they have "
-        f"several, the median's; the longer side is {images.LONGEST} at most.",
-    )
-    channels: Literal[1, 3] | None = Field(default=None, description="1 grey, 3 RGB; default: as most pictures are.")
+    image_size: ImageSize = None
+    channels: Channels = None
     splits: list[str] | None = Field(
         default=None,
         description="Splits to read, others are left out. Default: all of the usual names (train, val, test …). Of "

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 from pydantic import Field
@@ -17,6 +17,7 @@ from tasks.dataset.payload import Payload, picture_payload
 from tasks.ingestion.files.picture_files import PICTURES, suffix_of
 from tasks.ingestion.files.source_files import FileKind, SourceFile
 from tasks.ingestion.readers import Chunk
+from tasks.ingestion.readers.picture_options import Channels, ImageSize
 from tasks.ingestion.readers.table_files import TableFiles
 from tasks.ingestion.tables.column_names import shown_names
 from tasks.ingestion.tables.picture_cells import Beside, NoPicture, holds_paths, openers_of, picture_columns, picture_in
@@ -41,13 +42,8 @@ class PictureTables(TableFiles):
         "features they are shown and no input. Default: one that holds bytes and path, or paths of pictures that are "
         "there.",
     )
-    image_size: int | None = Field(
-        default=None,
-        ge=4,
-        description="Resize pictures to squares of this many pixels. Default: their own size, or, where they have "
-        f"several, the median's; the longer side is {images.LONGEST} at most.",
-    )
-    channels: Literal[1, 3] | None = Field(default=None, description="1 grey, 3 RGB; default: as most pictures are.")
+    image_size: ImageSize = None
+    channels: Channels = None
 
     @property
     def may_be_pictures(self) -> bool:

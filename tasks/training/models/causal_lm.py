@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from tasks.core.errors import BadModel
+from tasks.dataset.encoders.pretrained_network import transformers_library
 from tasks.dataset.payload import Payload
 from tasks.dataset.tokenizer import Tokens
-from tasks.training.models.language import Language, transformers_library
+from tasks.training.models.language import Language
 
 if TYPE_CHECKING:
     import torch
@@ -59,7 +60,7 @@ class CausalLM(Language, kind="causal_lm"):
         return widest
 
     def _random(self, payload: Payload, tokens: Tokens) -> nn.Module:
-        transformers = transformers_library(self.kind)
+        transformers = transformers_library(f"model {self.kind}")
         config = transformers.LlamaConfig(
             vocab_size=tokens.vocabulary,
             hidden_size=self.width,

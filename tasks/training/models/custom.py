@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
 from tasks.core.errors import BadModel
+from tasks.dataset.own_network import network_from
 from tasks.dataset.payload import Payload
 from tasks.pipeline.cache_keys import code_digest
 from tasks.pipeline.durable_files import sha256_of
@@ -93,36 +92,13 @@ class Custom(Model, kind="custom"):
         return are_given(*networks)
 
     def _made(self, payload: Payload, classes: int) -> nn.Module:
-        from torch import nn
-
-        module_name, _, name = self.factory.partition(":")
-        where = f"model custom, factory {self.factory}"
-        try:
-            factory = getattr(importlib.import_module(module_name), name)
-        except Exception as error:  # it is the user's code: whatever it raises is about it
-            raise BadModel(
-                where=where,
-                expected="an importable function",
-                got=f"{type(error).__name__}: {error}",
-                do="Install its package, or run from the folder that holds the module, and import it there yourself.",
-            ) from error
-        try:
-            network = factory(payload.shape, classes, **self.arguments)
-        except Exception as error:
-            raise BadModel(
-                where=where,
-                expected=f"a network for inputs {payload.shape} and {classes} classes",
-                got=f"{type(error).__name__}: {error}",
-                do="The factory is called as factory(shape, classes, **arguments); call it so yourself to see more.",
-            ) from error
-        if not isinstance(network, nn.Module):
-            raise BadModel(
-                where=where,
-                expected="a torch.nn.Module",
-                got=type(network).__name__,
-                do="Return the network itself from the factory.",
-            )
-        return network
+        return network_from(
+            f"model custom, factory {self.factory}",
+            self.factory,
+            f"a network for inputs {payload.shape} and {classes} classes, of factory(shape, classes, **arguments)",
+            (payload.shape, classes),
+            self.arguments,
+        )
 
     def fingerprint(self) -> str:
         """The factory's code, and the checkpoint."""

@@ -85,8 +85,8 @@ class Encoder(Model, kind="encoder"):
 
     def weights_digest(self) -> str:
         """Of the encoder."""
-        from tasks.dataset.encoders.own_network import weights_digest
         from tasks.dataset.encoders.pretrained_network import digest_of_weights
+        from tasks.dataset.own_network import weights_digest
 
         return digest_of_weights(self.weights) if self.weights else weights_digest(str(self.encoder_factory))
 

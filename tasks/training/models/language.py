@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tasks.core.errors import BadModel, require_package
+from tasks.core.errors import BadModel
+from tasks.dataset.encoders.pretrained_network import (
+    CONFIG,
+    OFFLINE,
+    library_errors,
+    positions_of,
+    read_network,
+    transformers_library,
+)
 from tasks.dataset.payload import Payload
 from tasks.dataset.pretrained_files import digest_of, locate
 from tasks.dataset.tokenizer import Tokens
@@ -17,9 +25,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-CONFIG = "config.json"
 _WEIGHTS = "*.safetensors"
-_MISSING = "pip install -e '.[text]'"
 
 
 class Language(Model):
@@ -90,7 +96,9 @@ class Language(Model):
         if getattr(encoder, "pooler", None) is not None:
             encoder.pooler = None  # what it makes would be used by nothing
         if self.tuning == "lora":
-            self._adapt(encoder)
+            from tasks.training.low_rank import add_low_rank
+
+            add_low_rank(encoder, self.lora_rank, self.lora_alpha, self.lora_targets, f"model {self.kind}")
         elif self.tuning == "frozen":
             encoder.requires_grad_(False)
         # A tied weight has two names, and a state holds it under both.
@@ -103,30 +111,12 @@ class Language(Model):
         raise TypeError(f"{type(self).__name__} must define _random()")
 
     def _load_pretrained(self, payload: Payload, tokens: Tokens, weights: str) -> nn.Module:
-        import torch
-
-        transformers = transformers_library(str(self.kind))
         folder = locate(weights, CONFIG)
-        offline: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-        try:
-            config = transformers.AutoConfig.from_pretrained(str(folder), **offline)
-            self._check(config, folder, payload, tokens)
-            encoder = getattr(transformers, self.loader).from_pretrained(
-                str(folder),
-                config=config,
-                use_safetensors=True,
-                dtype=torch.float32,
-                attn_implementation="eager",
-                **offline,
-            )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise BadModel(
-                where=f"model {self.kind}, weights {folder}",
-                expected="config.json and safetensors of an architecture that the library transformers knows",
-                got=f"{type(error).__name__}: {(str(error).strip() or '-').splitlines()[0]}",
-                do="Write the model again with save_pretrained(folder, safe_serialization=True).",
-            ) from error
-        return encoder
+        where = f"model {self.kind}, weights {folder}"
+        with library_errors(where, "a config.json of the library transformers", "Write it with save_pretrained."):
+            config = transformers_library(where).AutoConfig.from_pretrained(str(folder), **OFFLINE)
+        self._check(config, folder, payload, tokens)
+        return read_network(where, folder, self.loader, config=config, attn_implementation="eager")[0]
 
     def _check(self, config: Any, folder: Path, payload: Payload, tokens: Tokens) -> None:
         """Ids that mean something else to the encoder, or nothing, would train without a word of complaint."""
@@ -145,51 +135,11 @@ class Language(Model):
                 got=f"{tokens.vocabulary:,}",
                 do="Set reader.tokens.tokenizer to the one the model was trained with.",
             )
-        # RoBERTa and its kin count places from behind the padding's.
-        shift = config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta", "camembert") else 0
-        positions = getattr(config, "max_position_embeddings", 0) - shift
-        if 0 < positions < payload.shape[-1]:
+        positions = positions_of(config)
+        if positions and positions < payload.shape[-1]:
             raise BadModel(
                 where=where,
                 expected=f"texts of at most {positions} tokens",
                 got=f"{payload.shape[-1]}",
                 do=f"Set reader.tokens.max-length to {positions} or less.",
             )
-
-    def _adapt(self, encoder: nn.Module) -> None:
-        with require_package("peft", f"model {self.kind}, tuning lora", _MISSING):
-            from peft import LoraConfig, inject_adapter_in_model
-        config = LoraConfig(
-            r=self.lora_rank,
-            lora_alpha=self.lora_alpha or 2 * self.lora_rank,  # pyright: ignore[reportArgumentType]
-            target_modules=self.lora_targets,
-            lora_dropout=0.0,
-        )
-        try:
-            inject_adapter_in_model(config, encoder)
-        except ValueError as error:
-            linear = sorted({name.rpartition(".")[2] for name, layer in encoder.named_modules() if _is_linear(layer)})
-            raise BadModel(
-                where=f"model {self.kind}, lora-targets",
-                expected=f"ends of names of its layers: {', '.join(linear)}",
-                got=", ".join(self.lora_targets),
-                do="Choose among these.",
-            ) from error
-
-
-def _is_linear(layer: nn.Module) -> bool:
-    from torch import nn
-
-    return isinstance(layer, nn.Linear)
-
-
-def transformers_library(kind: str) -> Any:
-    """The library, quiet.
-
-    Raises:
-        BadConfig: it is not installed.
-    """
-    with require_package("transformers", f"model {kind}", _MISSING):
-        import transformers
-    transformers.utils.logging.disable_progress_bar()
-    return transformers

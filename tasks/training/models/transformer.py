@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from tasks.dataset.encoders.pretrained_network import transformers_library
 from tasks.dataset.payload import Payload
 from tasks.dataset.tokenizer import Tokens
-from tasks.training.models.language import Language, transformers_library
+from tasks.training.models.language import Language
 
 if TYPE_CHECKING:
     from torch import nn
@@ -40,7 +41,7 @@ class Transformer(Language, kind="transformer"):
         )
 
     def _random(self, payload: Payload, tokens: Tokens) -> nn.Module:
-        transformers = transformers_library(self.kind)
+        transformers = transformers_library(f"model {self.kind}")
         config = transformers.BertConfig(
             vocab_size=tokens.vocabulary,
             hidden_size=self.width,

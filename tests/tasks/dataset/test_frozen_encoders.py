@@ -14,19 +14,10 @@ from tasks.dataset.encoders.frozen_pictures import STATISTICS, OwnPictures, Pret
 from tasks.dataset.encoders.frozen_texts import PretrainedTexts
 from tasks.dataset.encoders.pretrained_network import load_pretrained
 from tasks.dataset.payload import Payload
-from tasks.dataset.tokenizer import Tokens
-from tests.support.tiny_encoders import OWN, colours, write_text_encoder, write_vision_encoder
+from tests.support.tiny_encoders import OWN, PICTURE, TEXT, colours, write_text_encoder, write_vision_encoder
 
 CPU = torch.device("cpu")
-PICTURE = Payload(kind="image", columns=("image",), shape=(3, 20, 24), dtype="uint8")
 PIXELS = Payload(kind="array", columns=("x",), shape=(3, 20, 24), dtype="uint8")
-TEXT = Payload(
-    kind="tokens",
-    columns=("text",),
-    shape=(8,),
-    dtype="int32",
-    tokens=Tokens(tokenizer="words", digest="", vocabulary=50, pad=0),
-)
 WIDTHS = {"vit": 16, "vit_classifier": 16, "convnext": 16, "clip": 12}
 
 

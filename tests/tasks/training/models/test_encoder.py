@@ -11,25 +11,16 @@ from tasks.core.errors import BadModel
 from tasks.dataset.encoders.frozen_pictures import OwnPictures, PretrainedPictures, processor_of
 from tasks.dataset.encoders.frozen_texts import PretrainedTexts
 from tasks.dataset.payload import Payload
-from tasks.dataset.tokenizer import Tokens
 from tasks.gradients.kinds import GRADIENTS
 from tasks.training.fit import build
 from tasks.training.models import ModelChoice
 from tasks.training.models.auto import LEAST_SIDE, Auto
 from tasks.training.models.encoder import Encoder
 from tasks.training.modules import SmallResidual
-from tests.support.tiny_encoders import write_vision_encoder
+from tests.support.tiny_encoders import PICTURE, TEXT, write_vision_encoder
 
-PICTURE = Payload(kind="image", columns=("image",), shape=(3, 20, 24), dtype="uint8")
 GREY = PICTURE.model_copy(update={"shape": (1, 20, 24)})
 VECTORS = Payload(kind="features", columns=("image",), shape=(6,), dtype="float32", encoder="any")
-TEXT = Payload(
-    kind="tokens",
-    columns=("text",),
-    shape=(8,),
-    dtype="int32",
-    tokens=Tokens(tokenizer="words", digest="", vocabulary=50, pad=0),
-)
 
 
 @pytest.fixture(scope="module")
