@@ -6,7 +6,7 @@ import os
 import socket
 from urllib.parse import urlsplit
 
-from flows.operations.page_server import PASSWORD
+from flows.operations.page_server import LOOPBACK, PASSWORD, family_of
 from tasks.core.errors import BadConfig
 
 # By Prefect's own names, the newer first.
@@ -25,7 +25,7 @@ def check(
         pages_port: port to show the pages of runs on; None for any.
         workers: how many.
         database: as the option names it.
-        named: as the option or the environment names it.
+        database_url: as the option or the environment names it.
     """
     if database and urlsplit(database).password:
         raise BadConfig(
@@ -56,7 +56,7 @@ def _check_password(host: str) -> None:
             got="an empty one, by which Prefect's API would let nobody in",
             do=f"unset {PASSWORD}, or set it to user:password.",
         )
-    if host not in ("127.0.0.1", "localhost", "::1") and not os.environ.get(PASSWORD):
+    if host not in LOOPBACK and not os.environ.get(PASSWORD):
         raise BadConfig(
             where=f"option host {host}",
             expected="a password where others can reach the API, for it runs what it is told",
@@ -86,4 +86,4 @@ def _unusable(host: str, port: int) -> str | None:
 
 
 def _socket(host: str) -> socket.socket:
-    return socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    return socket.socket(family_of(host))

@@ -31,7 +31,8 @@ _HEADERS = {
     # The page that a run waits with is replaced at its end.
     "Cache-Control": "no-store",
 }
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""Addresses that nobody else can reach."""
 _CHUNK = 1 << 20
 
 
@@ -126,13 +127,14 @@ def page_server(lake: Path, host: str, port: int, login: str | None) -> Threadin
         port: to listen on; 0 for any.
         login: ``user:password``; None or nothing for no password.
     """
-    names = _LOOPBACK if host in _LOOPBACK else None
+    names = LOOPBACK if host in LOOPBACK else None
     handler = type("LakeHandler", (Handler,), {"folder": lake / "reports", "login": login or None, "names": names})
-    kind = type("PageServer", (ThreadingHTTPServer,), {"address_family": _family(host), "daemon_threads": True})
+    kind = type("PageServer", (ThreadingHTTPServer,), {"address_family": family_of(host), "daemon_threads": True})
     return kind((host, port), handler)
 
 
-def _family(host: str) -> int:
+def family_of(host: str) -> socket.AddressFamily:
+    """Of the addresses that a host's is one of."""
     return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 

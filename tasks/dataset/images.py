@@ -119,6 +119,11 @@ def open_picture(data: bytes, side: int | None = None, bits: int = 0) -> Image.I
     return image
 
 
+def from_pixels(pixels: np.ndarray) -> Image.Image:
+    """C × H × W bytes, C 1 or 3, as a picture: grey or RGB."""
+    return Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+
+
 def header_of(stream: IO[bytes]) -> Header:
     """What a picture's header says; its pixels are not decoded.
 

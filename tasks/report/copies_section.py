@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from tasks.core.sql import literal
+from tasks.report.exhibits import Exhibits
 
 MOST = 50
 """Pairs that a page shows; the view copies has all."""
+# Longer side of their pictures.
+_LONGEST = 112
 
 # Both of two near copies stand beside each other in the table: a pair is shown once.
 _PAIRS = """
@@ -47,6 +51,27 @@ def copies_section(folder: Path, most: int = MOST) -> dict[str, Any]:
         pairs = db.sql(_PAIRS.format(files=names, tolerance=_tolerance(folder)))
         shown, count = pairs.limit(most).to_arrow_table().to_pylist(), pairs.count("*").fetchall()[0][0]
     return {"pairs": shown, "count": count}
+
+
+def shown_copies(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    """The section of a recorded run, with how both samples of a pair look, of every split.
+
+    Args:
+        folder: of the run.
+        facts: of its samples.
+    """
+    section = copies_section(folder)
+    exhibits = replace(Exhibits.of_run(folder, facts), samples=tuple(sorted((folder / "samples").glob("*.parquet"))))
+    ids = dict.fromkeys(pair[end] for pair in section["pairs"] for end in ("sample_id", "other_id"))
+    faces = exhibits.faces(list(ids), _LONGEST) if ids else {}
+    for pair in section["pairs"]:
+        # A copy that was left out is in no file of the run any more.
+        ends = ((pair[f"{end}id"], pair[f"{side}split"]) for end, side in (("sample_", ""), ("other_", "other_")))
+        pair["looks"] = [
+            {"split": split} | (faces[name].for_comparison(set()) if name in faces else {"name": name, "label": ""})
+            for name, split in ends
+        ]
+    return section
 
 
 def _tolerance(folder: Path) -> str:

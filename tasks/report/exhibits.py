@@ -17,7 +17,7 @@ from PIL import Image
 from tasks.dataset.payload import Payload, payload_of
 from tasks.dataset.samples import sample_paths
 from tasks.pipeline.artefacts import Artefact, Run
-from tasks.report.pictures import PIXEL_ART, as_uri, batches_of, open_pictures, picture_columns
+from tasks.report.pictures import PIXEL_ART, as_uri, batches_of, open_pictures, picture_columns, shorten
 from tasks.report.unusual import Cell, cells_of, show_value
 
 # Letters of a text on a card, and of one to compare with.
@@ -54,7 +54,7 @@ class Face:
         if self.picture is not None:
             return facts | {"picture": self.picture, "tiny": self.is_tiny}
         if self.texts:
-            return facts | {"text": _shorten(" / ".join(self.texts), _SHORT)}
+            return facts | {"text": shorten(" / ".join(self.texts), _SHORT)}
         cells = [cell for cell in self.cells if cell.name in columns] or self.cells[:_FIRST]
         return facts | {"cells": {cell.name: cell.value for cell in cells}}
 
@@ -104,7 +104,7 @@ class Exhibits:
             pictures = open_pictures(batch, self.payload, looks) if looks else iter([None] * batch.num_rows)
             bare: list[int] = []
             for place, (row, picture) in enumerate(zip(_thin_rows(batch, looks + fields), pictures, strict=True)):
-                said = tuple(_shorten(str(row[name]), _LETTERS) for name in texts)
+                said = tuple(shorten(str(row[name]), _LETTERS) for name in texts)
                 faces[row["sample_id"]] = _with_picture(Face(_name(row), row["label"], texts=said), picture, longest)
                 bare += [place] if picture is None else []
             if fields and bare:
@@ -161,7 +161,3 @@ def _name(row: dict[str, Any]) -> str:
 
 def _with_picture(face: Face, image: Image.Image | None, longest: int) -> Face:
     return face if image is None else replace(face, picture=as_uri(image, longest), side=max(image.size))
-
-
-def _shorten(text: str, letters: int) -> str:
-    return text if len(text) <= letters else f"{text[:letters].rstrip()} …"

@@ -59,13 +59,12 @@ def pictures(rows: Rows, ids: list[str]) -> dict[str, str]:
     Nothing for samples that are no images.
     """
     payload = Payload.model_validate(rows.content.payload)
-    if not has_pictures(payload):
-        return {}
+    paths = [rows.file(part.path) for part in rows.content.parts]
+    columns = picture_columns(payload, pq.read_schema(paths[0])) if paths else []
     uris: dict[str, str] = {}
-    paths = (rows.file(part.path) for part in rows.content.parts)
-    for batch in batches_of(paths, ids, ["sample_id", *payload.columns]):
-        pixels = to_array(batch.select(list(payload.columns)), payload)
-        uris |= zip(batch["sample_id"].to_pylist(), map(picture, pixels), strict=True)
+    for batch in batches_of(paths, ids, ["sample_id", *columns]) if columns else ():
+        images_of = zip(batch["sample_id"].to_pylist(), open_pictures(batch, payload, columns), strict=True)
+        uris |= {name: as_uri(image, _LONGEST) for name, image in images_of if image is not None}
     return uris
 
 
@@ -77,20 +76,14 @@ def texts(rows: Rows, ids: list[str]) -> dict[str, list[str]]:
     result: dict[str, list[str]] = {}
     paths = (rows.file(part.path) for part in rows.content.parts)
     for batch in batches_of(paths, ids, ["sample_id", *payload.columns]):
-        columns = [[_shorten(text) for text in batch[name].to_pylist()] for name in payload.columns]
+        columns = [[shorten(text) for text in batch[name].to_pylist()] for name in payload.columns]
         result |= zip(batch["sample_id"].to_pylist(), map(list, zip(*columns, strict=True)), strict=True)
     return result
 
 
-def _shorten(text: str) -> str:
-    return text if len(text) <= _CHARACTERS else f"{text[:_CHARACTERS].rstrip()} …"
-
-
-def picture(pixels: np.ndarray) -> str:
-    """C × H × W as a PNG in a data URI, small enough for a page."""
-    image = as_image(pixels)
-    image.thumbnail((_LONGEST, _LONGEST))
-    return _uri(image, "PNG")
+def shorten(text: str, letters: int = _CHARACTERS) -> str:
+    """A text as a card has room for it."""
+    return text if len(text) <= letters else f"{text[:letters].rstrip()} …"
 
 
 def as_uri(image: Image.Image, longest: int) -> str:
@@ -113,7 +106,7 @@ def as_image(pixels: np.ndarray) -> Image.Image:
     low, high = float(pixels.min()), float(pixels.max())
     if pixels.dtype != np.uint8 or high < 64:
         pixels = ((pixels - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)
-    return Image.fromarray(pixels[0] if pixels.shape[0] == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+    return images.from_pixels(pixels)
 
 
 def picture_columns(payload: Payload, schema: pa.Schema) -> list[str]:

@@ -13,6 +13,7 @@ from tasks.pipeline.artefacts import Run
 from tasks.pipeline.durable_files import write_durably
 from tasks.pipeline.page_link import page_path
 from tasks.pipeline.stored_names import inside
+from tasks.report.copies_section import shown_copies
 from tasks.report.exhibits import Exhibits
 from tasks.report.figure import Figure
 from tasks.report.gallery import MOST, MOST_UNUSUAL, Gallery, gallery_of
@@ -48,6 +49,7 @@ def run_page(lake: Path, run_id: str, history: History, version: str, charts: li
         remedy="removed" if verdict["arm"] == "cleaned" else "relabelled",
         summary=[(title, lines) for title, lines in summary.sections if title not in _SECTIONS_ELSEWHERE],
         figures=charts,
+        copies=shown_copies(folder, summary.facts["samples"]),
         **_of_gallery(shown, lake),
         # Flagged, but the same in the parent: it was decided about then.
         became={
@@ -85,6 +87,7 @@ def question_page(lake: Path, dataset: str, shown: Gallery, lines: list[str], re
         verdict=None,
         remedy=remedy,
         summary=[("Flagged", lines)],
+        copies={"pairs": [], "count": 0},
         **_of_gallery(shown, lake),
         became={suspect.sample_id: "" if suspect.flagged else "not flagged" for suspect in shown.suspects},
         config=None,

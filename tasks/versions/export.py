@@ -71,7 +71,7 @@ def _parquet(rows: Rows, aside: Path) -> int:
 
 
 def _image_folder(rows: Rows, aside: Path) -> int:
-    from PIL import Image
+    from tasks.dataset import images
 
     payload = Payload.model_validate(rows.content.payload)
     if rows.content.target is not None:
@@ -95,7 +95,7 @@ def _image_folder(rows: Rows, aside: Path) -> int:
         pictures = (
             batch[payload.columns[0]].to_pylist()
             if is_encoded
-            else to_array(batch.select(list(payload.columns)), payload).transpose(0, 2, 3, 1)
+            else to_array(batch.select(list(payload.columns)), payload)
         )
         columns = (batch[name].to_pylist() for name in ("sample_id", "label", "source_id"))
         for picture, sample, label, source in zip(pictures, *columns, strict=True):
@@ -103,8 +103,7 @@ def _image_folder(rows: Rows, aside: Path) -> int:
                 name = _name_in_source(source) or f"{sample}{_suffix(picture)}"
                 names.of(part.split, label, name, sample).write_bytes(picture)
             else:
-                image = Image.fromarray(picture[:, :, 0] if picture.shape[2] == 1 else picture)
-                image.save(names.of(part.split, label, f"{sample}.png", sample))
+                images.from_pixels(picture).save(names.of(part.split, label, f"{sample}.png", sample))
         count += batch.num_rows
     return count
 

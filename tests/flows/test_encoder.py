@@ -26,7 +26,10 @@ def home(tmp_path_factory):
     (folder / "own_encoders.py").write_text(OWN)
     names = ["red", "green", "blue"]
     labels = [names[(index + (index < 10)) % 3] for index in range(150)]
-    table = pa.table({"image": pa.array(colours(150), pa.binary()), "label": labels})
+    # Two of them once more, each under another colour's name.
+    pictures = colours(150)
+    copies = {"image": pa.array([*pictures, *pictures[20:22]], pa.binary()), "label": [*labels, *names[:2]]}
+    table = pa.table(copies)
     pq.write_table(table, folder / "pictures.parquet")
     return folder
 
@@ -64,6 +67,16 @@ def test_wrong_labels_are_found_among_the_vectors(home, first):
     assert sum(row < 10 for row in flagged) >= 5
     assert "network encoder (your own), 15 parameters" in first.stdout
     assert "if that was trained on these labels, it has seen the wrong ones too" in first.stdout
+
+
+def test_the_page_shows_copies_beside_one_another_and_what_contradicts_first(home, first):
+    (page,) = (home / "lake" / "reports").glob("*.html")
+    section = page.read_text().partition('id="copies"')[2].partition('id="numbers"')[0]
+    pairs = section.split("<li>")[1:]
+    assert len(pairs) == 2
+    assert all(pair.count("<img") == 2 and "different labels" in pair for pair in pairs)
+    assert "pictures.parquet row 20" in section
+    assert "pictures.parquet row 150" in section
 
 
 def test_what_is_published_are_the_pictures(home, first):

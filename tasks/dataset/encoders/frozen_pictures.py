@@ -210,7 +210,6 @@ def _of_pixels(pixels: Any) -> Image.Image:
         BadModel: they are no bytes.
     """
     import numpy as np
-    from PIL import Image
 
     if pixels.dtype != np.uint8 or pixels.shape[0] not in (1, 3):
         raise BadModel(
@@ -219,5 +218,4 @@ def _of_pixels(pixels: Any) -> Image.Image:
             got=f"{pixels.shape[0]} channels of {pixels.dtype}",
             do="Write the pixels as uint8 from 0 to 255.",
         )
-    plane = pixels[0] if pixels.shape[0] == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
-    return Image.fromarray(plane).convert("RGB")
+    return images.from_pixels(pixels).convert("RGB")

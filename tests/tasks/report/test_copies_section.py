@@ -5,8 +5,9 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tasks.dataset.payload import Payload
 from tasks.ingestion.copies import COPIES
-from tasks.report.copies_section import copies_section
+from tasks.report.copies_section import copies_section, shown_copies
 from tasks.report.data_lines import copy_lines
 
 
@@ -50,6 +51,21 @@ def test_numbers_that_hardly_differ_are_not_shown_first(tmp_path):
     assert [row["sample_id"] for row in copies_section(tmp_path)["pairs"]] == ["a", "c"]
     (tmp_path / "run.json").write_text('{"facts": {"copies": {"tolerance": 0.5}}}')
     assert [row["sample_id"] for row in copies_section(tmp_path)["pairs"]] == ["c", "a"]
+
+
+def test_both_of_a_pair_are_shown_whatever_their_split_and_one_that_was_left_out_by_its_name(tmp_path):
+    payload = Payload(kind="array", columns=("x", "y"), shape=(2,), dtype="float32").model_dump(mode="json")
+    for split, name in (("train", "d"), ("test", "e")):
+        sample = {"sample_id": name, "source": "t.csv", "row": 7, "source_id": None, "split": split, "label": name}
+        (tmp_path / "samples").mkdir(exist_ok=True)
+        table = pa.Table.from_pylist([sample | {"x": 1.5, "y": 2.0}])
+        pq.write_table(table, tmp_path / "samples" / f"{split}-00000.parquet")
+    pairs = [NEAR[0], copy("e", "gone", "near", 0.1, "test/train", "xy")]
+    pq.write_table(pa.Table.from_pylist(pairs, COPIES), tmp_path / "near_copies.parquet")
+    first, second = shown_copies(tmp_path, {"payload": payload})["pairs"]
+    shown = {"name": "t.csv row 7", "cells": {"x": "1.5", "y": "2"}}
+    assert first["looks"] == [shown | {"label": "d", "split": "train"}, shown | {"label": "e", "split": "test"}]
+    assert second["looks"][1] == {"name": "gone", "label": "", "split": "train"}
 
 
 def test_a_run_that_found_no_copies_has_nothing_to_show(tmp_path):

@@ -205,6 +205,22 @@ def test_nothing_of_a_cell_of_a_markdown_table_is_markup():
     assert row == r"| x \| y \# z | &lt;b&gt;\*!\*&lt;/b&gt; \[l\](http://x) |"
 
 
+def _pair(word):
+    """Two copies, of whose names, labels and cells each is this word."""
+    looks = [
+        {"name": word, "label": word, "split": word} | beside for beside in ({"text": word}, {"cells": {word: word}})
+    ]
+    return {
+        "kind": "near",
+        "distance": 0.1,
+        "label": word,
+        "other_label": "",
+        "split": "train",
+        "other_split": word,
+        "looks": looks,
+    }
+
+
 def page_of(shown, word, drawn):
     """A run's page that says one word everywhere else."""
     return page(
@@ -216,6 +232,7 @@ def page_of(shown, word, drawn):
         verdict={"word": word, "sentence": word, "promote": False, "because": [word]},
         summary=[(word, [word])],
         figures=drawn,
+        copies={"pairs": [_pair(word)], "count": 1},
         gallery=shown,
         most_unusual=5,
         ranks={},
