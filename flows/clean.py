@@ -13,7 +13,7 @@ from tasks.decision.budget_search import Search
 from tasks.pipeline.artefacts import Run, artefact_list
 from tasks.pipeline.dataset_lock import DatasetLock
 from tasks.pipeline.workers import each, workers
-from tasks.training.base_run import base_for, payload_of_base
+from tasks.training.base_run import WantedBase, base_for, payload_of_base
 from tasks.versions.publication import history_of
 
 
@@ -24,15 +24,15 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
     Args:
         config: What to clean and how; every field is described in the form.
     """
-    name, reader, recipe = config.name, config.reader.component, config.recipe
+    name, reader, recipe, tags = config.name, config.reader.component, config.recipe, config.promotion
     run = Run.start(config.lake, name, config.memory_gib)
     with run, DatasetLock(run, name) as lock, workers(config.runner) as pool:
-        history = history_of(run, config.store, name)
-        ingested = steps.ingest(run, reader, config.ingestion, payload_of_base(run, config.base, name))
+        history, wanted = history_of(run, config.store, name), WantedBase(config.base, name, reader)
+        ingested = steps.ingest(run, reader, config.ingestion, payload_of_base(run, wanted))
         check_splits(ingested, config.splits)
         views = views_of(run, config, ingested)
         samples, copies = views.samples, views.copies
-        base = base_for(run, config.base, name, samples, config.folds, recipe, config.drift)
+        base = base_for(run, wanted, samples, config.folds, recipe, config.drift)
         network, folds, votes = deal(run, config, views, base)
         crossfit = cross_fit(run, pool, config, views, (folds, votes), base, recipe, config.effective_canaries)
         models = crossfit.checkpoints
@@ -53,7 +53,7 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
             samples, copies, network, crossfit.stages, audit, scores, search.rounds[-1:], flags, drift, trials, metrics
         )
         record = steps.record(run, name, config.yaml(), stages)
-        version = steps.publish(run, record, history, ingested, models, scores, flags, metrics, reader, copies)
-        promotion = steps.promote(run, history, version, metrics)
+        version = steps.publish(run, record, history, ingested, models, scores, flags, metrics, reader, copies, tags)
+        promotion = steps.promote(run, history, version, metrics, tags)
         steps.index(run, record)
         return steps.report(run, record, history, version, promotion, [*stages, version])

@@ -29,6 +29,7 @@ from tasks.scoring.detectors import DETECTORS, Detector, DetectorChoice
 from tasks.training.drift_policy import DriftPolicy
 from tasks.training.models import ModelChoice
 from tasks.training.recipe import Recipe, Training
+from tasks.versions.promotion import Promotion
 from tasks.versions.store import Store
 
 # What is compared unless told otherwise, as far as it is there: all that serve every model, and in seconds.
@@ -119,8 +120,8 @@ class EvidenceConfig(Form):
     def _the_target_can_be_learned(self) -> EvidenceConfig:
         kind = self.reader.component.says[0]
         if self.model.component.answers != (kind == "response"):
-            needs = "model causal_lm" if kind == "response" else "another model, or target response"
-            raise ValueError(f"target {kind} with model {self.model.component.kind}: expected {needs}")
+            needs = "causal_lm" if kind == "response" else "another, or target response"
+            raise ValueError(f"target {kind} with model {self.model.component.kind}: expected model {needs}")
         if self.training.label_smoothing and not kind_of(kind).smoothed:
             raise ValueError(f"training.label_smoothing: of target {kind} nothing can be smoothed; expected 0")
         return self
@@ -206,19 +207,18 @@ class CleanConfig(EvidenceConfig):
     )
     base: str | None = Field(
         default=None,
-        description="A recorded run's id, or latest: its folds, models and gradients are taken over as they are, and "
-        "only samples it has not seen are worked on. auto: the latest, unless its networks are too old, a drift was "
-        "found or the samples have changed in kind. Default: none; what is unchanged is reused all the same.",
+        description="A recorded run's id, or latest: its folds, models and gradients are taken over, and only new "
+        "samples are worked on. auto: the latest that was no trial, unless its networks are too old, it drifted, or "
+        "the samples have changed in kind. Default: none; what is unchanged is reused all the same.",
     )
-    drift: DriftPolicy = Field(
-        default=DriftPolicy(), description="When new samples count as drifted, and when base auto trains anew."
-    )
+    drift: DriftPolicy = Field(default=DriftPolicy(), description="What is a drift, and when base auto trains anew.")
     budget: BudgetChoice = Field(default=BudgetChoice(), description="How many samples are flagged.")
     search: BudgetSearch = Field(default=BudgetSearch(), description="Other budgets to try on a validation split.")
     flagging: Flagging = Field(default=Flagging(), description="How scores become flags.")
     verification: Verification = Field(default=Verification(), description="How the cleaning is put to the test.")
     review: Review = Field(default=Review(), description="Whether a person looks at what is flagged.")
     store: Store = None
+    promotion: Promotion = "auto"
 
     @model_validator(mode="after")
     def _the_decider_is_there(self) -> CleanConfig:

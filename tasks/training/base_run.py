@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
 from tasks.core.errors import BadArtefact, BadConfig
 from tasks.core.progress import LOGGER
 from tasks.dataset.payload import Payload, payload_of
+from tasks.ingestion.extent import Extent
+from tasks.ingestion.readers import Reader
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.recorded_run import RecordedRun, reference, stages_of
 from tasks.pipeline.stored_names import inside
@@ -19,6 +22,38 @@ from tasks.training.recipe import Recipe, Training
 
 AUTO = "auto"
 """The latest run where that will do, none where it will not."""
+
+
+class WantedBase(NamedTuple):
+    """Which base a run asks for."""
+
+    name: str | None
+    """A run's id, ``latest``, ``auto`` or None."""
+    dataset: str
+    """Whose latest."""
+    reader: Reader
+
+    def record(self, run: Run) -> RecordedRun | None:
+        """The run it names; None where there is none.
+
+        ``auto`` considers the newest run that read as much of the source and planted the same, which a trial did not.
+        """
+        if self.name is None:
+            return None
+        if self.name != AUTO:
+            return RecordedRun.newest(run.lake, self.name, self.dataset)
+        extent = Extent.of(self.reader)
+        runs = [record for record in RecordedRun.all_of(run.lake) if record.dataset == self.dataset]
+        for record in sorted(runs, key=lambda record: (record.recorded, record.run_id), reverse=True):
+            theirs = _extent(run, record.run_id)
+            if theirs is None or theirs.equals(extent):
+                return record
+        return None
+
+
+def _extent(run: Run, run_id: str) -> Extent | None:
+    path = inside(run.lake / "runs", run_id, single=True) / "config.yaml"
+    return Extent.of_config(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def base_of(run: Run, name: str | None, dataset: str, recipe: Recipe | None = None) -> Artefact:
@@ -66,18 +101,22 @@ def recorded_base(lake: Path, name: str, dataset: str) -> RecordedRun:
 
 
 def base_for(
-    run: Run, name: str | None, dataset: str, samples: Artefact, folds: int, recipe: Recipe, drift: DriftPolicy
+    run: Run, wanted: WantedBase, samples: Artefact, folds: int, recipe: Recipe, drift: DriftPolicy
 ) -> Artefact:
     """What samples are built upon: see ``base_of``; for ``auto`` the latest run if they can and should be, else none.
 
-    The log says which, and why.
+    The log says which, and why. A trial is passed over by ``auto``.
     """
-    if name != AUTO:
-        base = base_of(run, name, dataset, recipe)
+    if wanted.name != AUTO:
+        base = base_of(run, wanted.name, wanted.dataset, recipe)
         _check_tokens(run, base, samples)
         return base
     try:
-        base = base_of(run, "latest", dataset, recipe)
+        record = wanted.record(run)
+        if record is None:
+            LOGGER.info("base auto: all is trained, for no run of %s has read as much of its source", wanted.dataset)
+            return reference(run, None)
+        base = base_of(run, record.run_id, wanted.dataset, recipe)
     except (BadConfig, BadArtefact) as error:
         LOGGER.info("base auto: all is trained, for %s", error)
         return reference(run, None)
@@ -89,17 +128,12 @@ def base_for(
     return base
 
 
-def payload_of_base(run: Run, name: str | None, dataset: str) -> Payload | None:
+def payload_of_base(run: Run, wanted: WantedBase) -> Payload | None:
     """What a base's networks receive, if columns are encoded: its encoders are kept as long as they serve.
 
     None without a base, and of one without encoders. A base that cannot be read is told by ``base_for``.
-
-    Args:
-        run: whose lake.
-        name: of the base, ``latest``, ``auto`` or None.
-        dataset: whose latest.
     """
-    record = None if name is None else RecordedRun.newest(run.lake, "latest" if name == AUTO else name, dataset)
+    record = wanted.record(run)
     if record is None:
         return None
     try:

@@ -18,9 +18,10 @@ from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.durable_files import fsync, partial_folder
 from tasks.pipeline.schemas import DECISIONS
 from tasks.versions.contents import DecisionFilter, file_of, members_digest, rows_of, write_plain
-from tasks.versions.history import CANDIDATE, CURRENT, History
+from tasks.versions.history import CURRENT, History
 from tasks.versions.manifest import Content, Manifest, Part
 from tasks.versions.mirror import check
+from tasks.versions.promotion import Promotion
 from tasks.versions.store import objects_of
 
 # Versions up to this size also hold their rows as plain Parquet, for readers without gradsieve: what is read on one
@@ -51,7 +52,7 @@ class Publication:
     def __init__(self, run: Run, history: History, samples: Artefact) -> None:
         self.run, self.history, self.samples = run, history, samples
 
-    def commit_ingested(self, facts: dict[str, Any]) -> Manifest:
+    def commit_ingested(self, facts: dict[str, Any], promotion: Promotion = "gate") -> Manifest:
         """The dataset as it came; the version that says just this, where there is one."""
         manifests = [m for m in self.history.manifests() if m.kind == "ingested"]
         manifest = next((m for m in reversed(manifests) if m.samples == self.samples.digest), None)
@@ -59,7 +60,7 @@ class Publication:
             parent = manifests[-1].version if manifests else None
             manifest = self._commit("ingested", parent, DECISIONS.empty_table(), facts)
         # Until a cleaning has proven itself, the dataset is what came in. Later moves are the gate's, or a person's.
-        if not self.history.moves(CURRENT):
+        if promotion != "none" and not self.history.moves(CURRENT):
             self.history.move(CURRENT, manifest.version, facts["by"], "as ingested: nothing has proven itself yet")
         return manifest
 
@@ -145,29 +146,6 @@ class Publication:
             with partial_folder(self.run.lake / "cache") as aside:
                 self._write(aside, content.parts, decisions)
                 self._put(content, aside)
-
-
-def move_tags(history: History, version: str, verdict: dict[str, Any], by: str) -> str:
-    """Move ``current`` to a version that has proven itself, or ``candidate`` to one that has not; says which, and why.
-
-    ``current`` never goes back to an older version by itself: only a person does that, by a rollback.
-    """
-    number = int(version[1:])
-    reason = " ".join(verdict["because"])
-
-    def newer(there: str | None) -> bool:
-        return there is not None and int(there[1:]) >= number
-
-    if not verdict["promote"]:
-        history.move(CANDIDATE, version, by, reason, unless=newer)
-        return f"{version} stays a candidate; current is {history.version_of(CURRENT) or 'nothing yet'}"
-    history.move(CURRENT, version, by, reason, unless=newer)
-    there = history.version_of(CURRENT)
-    # A candidate older than what is promoted has been overtaken.
-    history.move(
-        CANDIDATE, None, by, f"{version} was promoted", unless=lambda tag: tag is None or int(tag[1:]) > number
-    )
-    return f"{version} is current" if there == version else f"current stays {there}, which is newer than {version}"
 
 
 def models_digest(checkpoints: list[Artefact]) -> str:

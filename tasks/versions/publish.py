@@ -7,6 +7,7 @@ from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.step import act
 from tasks.pipeline.stored_names import in_lake
 from tasks.versions.history import History
+from tasks.versions.promotion import Promotion
 
 
 @act("publish {history.dataset}")
@@ -21,6 +22,7 @@ def publish(
     metrics: Artefact,
     reader: Reader,
     copies: Artefact | None = None,
+    promotion: Promotion = "gate",
 ) -> Artefact:
     """Commit the next version, unless the newest says just the same.
 
@@ -48,7 +50,7 @@ def publish(
         "source": reader.fingerprint(),
     }
     origin = {"model": None, "flags": None, "metrics": None}
-    parent = publication.commit_ingested(provenance | origin)
+    parent = publication.commit_ingested(provenance | origin, promotion)
     facts = flags.facts
     rule = f"{facts['detector']}, {facts['flagged']:,} flagged of a budget of {facts['budget']:,}; {remedy}"
     decisions = decide(

@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.datasets import load_digits
 
+from tasks.ingestion.readers.csv import Csv
 from tasks.pipeline.artefacts import Run
-from tasks.training.base_run import base_for, base_of, stages_of
+from tasks.training.base_run import WantedBase, base_for, base_of, stages_of
 from tasks.training.drift_policy import DriftPolicy
 from tasks.training.models.mlp import Mlp
 from tasks.training.recipe import Recipe, Training
@@ -110,7 +111,7 @@ def test_what_was_found_can_be_asked_in_sql(nights, gradsieve):
         ({"model": Mlp(hidden=[16])}, "option model"),
         ({"folds": 3}, "there are other folds"),
         ({"facts": {"classes": ["a", "b"]}}, "the samples' classes are others"),
-        ({"dataset": "other"}, "of which there is none"),
+        ({"dataset": "other"}, "no run of other has read as much"),
     ],
 )
 def test_what_cannot_be_built_upon_is_not_and_the_log_says_why(nights, caplog, changed, words):
@@ -118,10 +119,11 @@ def test_what_cannot_be_built_upon_is_not_and_the_log_says_why(nights, caplog, c
     (samples,) = stages_of(run, base_of(run, nights.runs[-1], "digits"), "samples")
     samples = samples.model_copy(update={"facts": samples.facts | changed.get("facts", {})})
     recipe = Recipe(model=changed.get("model", Mlp(hidden=[32])), training=Training(epochs=8, device="cpu"))
-    given = {"dataset": "digits", "samples": samples, "folds": 2, "drift": DriftPolicy(refit_on_drift=False)}
-    given |= {name: value for name, value in changed.items() if name not in ("facts", "model")}
+    given = {"samples": samples, "folds": 2, "drift": DriftPolicy(refit_on_drift=False)}
+    given |= {name: value for name, value in changed.items() if name not in ("facts", "model", "dataset")}
+    wanted = WantedBase("auto", changed.get("dataset", "digits"), Csv(path=nights.source, label="digit"))
     with caplog.at_level("INFO", "gradsieve"):
-        base = base_for(run, "auto", **given, recipe=recipe)
+        base = base_for(run, wanted, **given, recipe=recipe)
     if words is None:
         assert base.facts["run"] == nights.runs[-1]
         assert "built upon" in caplog.text

@@ -10,8 +10,9 @@ from tasks.config import CleanConfig
 from tasks.core.errors import BadConfig
 from tasks.dataset.payload import Payload
 from tasks.dataset.tokenizer import Tokens
+from tasks.ingestion.readers import ReaderChoice
 from tasks.pipeline.artefacts import Artefact, Run
-from tasks.training.base_run import base_for
+from tasks.training.base_run import WantedBase, base_for
 
 RECORDED = "texts-20260101T000000-0000"
 
@@ -31,10 +32,10 @@ def test_text_that_an_earlier_edition_read_is_no_base_for_words_of_this_one(tmp_
     record = {"run_id": RECORDED, "dataset": "texts", "recorded": "2026-01-01", "facts": {}}
     record["stages"] = [earlier.model_dump(mode="json")]
     (folder / "run.json").write_text(json.dumps(record))
-    given = ("texts", 5, config.recipe, config.drift)
+    wanted = WantedBase("latest", "texts", config.reader.component)
 
     def base(samples):
-        return base_for(run, "latest", given[0], samples, *given[1:])
+        return base_for(run, wanted, samples, 5, config.recipe, config.drift)
 
     assert base(earlier).facts["run"] == RECORDED
     with pytest.raises(BadConfig, match="an earlier gradsieve"):
@@ -61,8 +62,32 @@ def test_weights_that_changed_at_their_place_are_no_base(tmp_path):
     record = {"run_id": RECORDED, "dataset": "nets", "recorded": "2026-01-01", "facts": {}}
     record["stages"] = [stage.model_dump(mode="json") for stage in (samples, network)]
     (folder / "run.json").write_text(json.dumps(record))
-    given = (run, "latest", "nets", samples, 5, config.recipe, config.drift)
+    given = (run, WantedBase("latest", "nets", config.reader.component), samples, 5, config.recipe, config.drift)
     assert base_for(*given).facts["run"] == RECORDED
     weights.write_bytes(b"trained again")
     with pytest.raises(BadConfig, match="others under the same name: their files have changed"):
         base_for(*given)
+
+
+def test_auto_passes_over_a_trial_that_read_less_or_planted_other_noise(tmp_path):
+    run, nightly = Run.start(tmp_path, "digits"), {"kind": "digits", "options": {}}
+    trials = [{"limit": 1200}, {"noise": {"share": 0.3}}]
+    readers = [nightly, *({"kind": "digits", "options": options} for options in trials)]
+    for number, reader in enumerate(readers, 1):
+        folder = tmp_path / "runs" / f"digits-{number}"
+        folder.mkdir(parents=True)
+        (folder / "config.yaml").write_text(CleanConfig.model_validate({"reader": reader}).yaml())
+        record = {
+            "run_id": folder.name,
+            "dataset": "digits",
+            "recorded": f"2026-01-0{number}",
+            "facts": {},
+            "stages": [],
+        }
+        (folder / "run.json").write_text(json.dumps(record))
+
+    def base(reader):
+        return WantedBase("auto", "digits", ReaderChoice.model_validate(reader).component).record(run)
+
+    assert [base(reader).run_id for reader in readers] == ["digits-1", "digits-2", "digits-3"]
+    assert base({"kind": "digits", "options": {"limit": 7}}) is None

@@ -84,10 +84,10 @@ class Prepared:
 
         return publish.fn(run=self.run, history=self.history, **self.given)
 
-    def promote(self, version: Artefact) -> str:
+    def promote(self, version: Artefact, promotion: str = "auto") -> str:
         from tasks.versions.promote import promote
 
-        return promote.fn(self.run, self.history, version, self.given["metrics"])
+        return promote.fn(self.run, self.history, version, self.given["metrics"], promotion)
 
 
 @dataclass

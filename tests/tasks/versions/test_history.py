@@ -18,7 +18,7 @@ from tasks.pipeline.artefacts import File
 from tasks.versions.history import CURRENT, History
 from tasks.versions.mirror import mirror_now
 from tasks.versions.object_store import Objects
-from tasks.versions.publication import move_tags
+from tasks.versions.promotion import move_tags
 from tasks.versions.vacuum import Clearance, clear
 
 TAGS = st.sampled_from(["current", "candidate", "best-1"])
@@ -143,7 +143,7 @@ sys.path.insert(0, sys.argv[1])
 from test_history import facts
 from tasks.versions.history import History
 from tasks.versions.object_store import Objects
-from tasks.versions.publication import move_tags
+from tasks.versions.promotion import move_tags
 history = History(Objects(sys.argv[2]), "pets")
 print("ready", flush=True)
 sys.stdin.readline()
