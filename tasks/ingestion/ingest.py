@@ -27,10 +27,11 @@ from tasks.ingestion.two_passes import (
     write_shards,
 )
 from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.assets import described
 from tasks.pipeline.step import step
 
 
-@step("ingest {reader.kind}")
+@step("ingest {reader.kind}", asset="samples")
 def ingest(run: Run, reader: Reader, options: Ingestion, known: Payload | None = None) -> Artefact:
     """Read a source into ``samples/*.parquet``, ``rejects.parquet`` and ``columns.parquet``.
 
@@ -80,7 +81,7 @@ def ingest(run: Run, reader: Reader, options: Ingestion, known: Payload | None =
         samples = sorted((draft.folder / "samples").glob("*.parquet"))
         copies = copies_of(samples, are_repeats=spool.drawn.are_repeats)
         pq.write_table(copies, draft.path("copies.parquet", copies.num_rows), compression="zstd")
-        return draft.commit(
+        artefact = draft.commit(
             payload=payload.model_dump(mode="json"),
             rows_read=spooled.read,
             rejects=by_reason(rejects),
@@ -95,3 +96,4 @@ def ingest(run: Run, reader: Reader, options: Ingestion, known: Payload | None =
             **({"notes": notes} if notes else {}),
             **facts,
         )
+        return described(artefact, "rows_read", "rejects", "splits", "duplicates", "leaking_duplicates")

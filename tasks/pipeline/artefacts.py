@@ -143,6 +143,11 @@ class Run(BaseModel):
         """The same in bytes."""
         return int(self.memory_gib * 2**30)
 
+    @property
+    def dataset(self) -> str:
+        """Whose samples it works on: what its id begins with."""
+        return self.run_id.rsplit("-", 2)[0]
+
     @classmethod
     def start(cls, lake: Path, dataset: str, memory_gib: float = MEMORY_GIB) -> Run:
         """A new run in ``lake``; sweeps away what killed processes of this machine left half-written.

@@ -35,6 +35,7 @@ _NOT_RESULTS = {
     "pydantic",
     "jaxtyping",
     "tasks.pipeline.step",
+    "tasks.pipeline.assets",
     "tasks.core.progress",
     "tasks.core.errors",
 }

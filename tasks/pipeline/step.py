@@ -7,11 +7,13 @@ seconds, which a run that recomputes nothing should not pay. The cache key sees 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 
+from tasks.pipeline.assets import makes
 from tasks.pipeline.cache_keys import content_key
 
 A = ParamSpec("A")
@@ -34,15 +36,21 @@ def _transient(_task: Any, _task_run: Any, state: Any) -> bool:
     return False
 
 
-def step(run_name: str) -> Callable[[Callable[A, R]], Task[A, R]]:
+def _decorator(asset: str | None) -> Callable[..., Any]:
+    """Prefect's decorator of tasks, or of those that make an asset."""
+    return task if asset is None else partial(makes, asset)
+
+
+def step(run_name: str, asset: str | None = None) -> Callable[[Callable[A, R]], Task[A, R]]:
     """Make a step of a function whose first parameter is the ``Run`` and whose result is an ``Artefact``.
 
     Args:
         run_name: the task run's name as the Prefect UI shows it; ``{parameter}`` is filled in.
+        asset: what it makes of a dataset, as Prefect's assets call it (see assets.py).
     """
 
     def decorate(function: Callable[A, R]) -> Task[A, R]:
-        return task(
+        return _decorator(asset)(
             name=function.__name__,
             task_run_name=run_name,
             cache_key_fn=content_key,
@@ -56,14 +64,18 @@ def step(run_name: str) -> Callable[[Callable[A, R]], Task[A, R]]:
     return decorate
 
 
-def act(run_name: str) -> Callable[[Callable[A, R]], Task[A, R]]:
+def act(run_name: str, asset: str | None = None) -> Callable[[Callable[A, R]], Task[A, R]]:
     """Make a step of a function that works on what outlives the run: a store, a tag.
 
     Never cached, for others work on it too: it looks at what is there, and does nothing where that is right already.
+
+    Args:
+        run_name: the task run's name as the Prefect UI shows it; ``{parameter}`` is filled in.
+        asset: what it makes of a dataset, as Prefect's assets call it (see assets.py).
     """
 
     def decorate(function: Callable[A, R]) -> Task[A, R]:
-        return task(
+        return _decorator(asset)(
             name=function.__name__,
             task_run_name=run_name,
             cache_policy=NO_CACHE,

@@ -6,7 +6,6 @@ import base64
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
-from prefect import task
 from prefect.artifacts import (
     create_image_artifact,
     create_link_artifact,
@@ -20,6 +19,7 @@ from prefect.futures import PrefectFutureList, as_completed
 
 from tasks.core.events import DRIFT, VERDICT
 from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.assets import describe_asset, makes
 from tasks.pipeline.stored_names import in_lake
 from tasks.report.summary import Summary, work_summary
 from tasks.versions.history import History
@@ -32,7 +32,7 @@ SUSPECTS = 50
 AUDIT_ROWS = 50
 
 
-@task(name="report", task_run_name="report")
+@makes("report", name="report", task_run_name="report")
 def report(
     run: Run, record: Artefact, history: History, version: Artefact, promotion: str, stages: list[Artefact]
 ) -> str:
@@ -66,6 +66,8 @@ def report(
         create_image_artifact(chart.image, key=chart.name, description=chart.markdown())
     _show(gallery(in_lake(run.lake, record.folder), summary.facts, LEAST_SHOWN))
     create_link_artifact(link_to(page), link_text=page.name, key="report", description="What changed, and why")
+    verdict = summary.facts["metrics"]["verdict"]["word"]
+    describe_asset(run_id=record.made_by, version=version.facts["version"], verdict=verdict, page=link_to(page))
     run.log({"run_id": record.made_by, "dataset": summary.dataset, "state": "completed"} | outcome)
     return f"{summary.text()}\n\n{work}"
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from tasks.ingestion.readers import Reader
 from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.assets import described
 from tasks.pipeline.step import act
 from tasks.pipeline.stored_names import in_lake
 from tasks.versions.history import History
 from tasks.versions.promotion import Promotion
 
 
-@act("publish {history.dataset}")
+@act("publish {history.dataset}", asset="version")
 def publish(
     run: Run,
     record: Artefact,
@@ -74,11 +75,14 @@ def publish(
     }
     manifest = publication.commit_cleaned(parent, decisions, provenance | proof)
     names = ("version", "dataset", "parent", "rows", "removed", "relabelled", "content")
-    return Artefact(
+    facts = manifest.model_dump(include=set(names)) | {"plain": manifest.plain is not None}
+    facts |= {"verdict": proof["verdict"]["word"]}
+    made = Artefact(
         stage="version",
         folder=f"{history.objects.where}/{history.dataset}",
         files=(),
-        facts=manifest.model_dump(include=set(names)) | {"plain": manifest.plain is not None},
+        facts=facts,
         digest=manifest.members,
         made_by=manifest.run_id or "",
     )
+    return described(made, *names, "verdict")

@@ -198,6 +198,40 @@ asyncio.run(main())
         assert artifacts[name].startswith("data:image/svg+xml;base64,")
     assert artifacts["gallery"].startswith("data:image/png;base64,")
     assert artifacts["progress"] == 100.0
+    _has_assets(server, tmp_path)
+
+
+ASSETS = """
+import json
+from datetime import UTC, datetime, timedelta
+from prefect.client.orchestration import get_client
+with get_client(sync_client=True) as client:
+    body = {"filter": {"event": {"prefix": ["prefect.asset.materialization"]}}}
+    events = client._client.post("/events/filter", json=body).json()["events"]
+print(json.dumps({
+    event["resource"]["prefect.resource.id"]: [
+        event["event"].rpartition(".")[2], event["payload"], [r["prefect.resource.id"] for r in event["related"]]
+    ]
+    for event in events
+    if "looked-at" in event["resource"]["prefect.resource.id"]
+}))
+"""
+
+
+def _has_assets(server: str, lake: Path) -> None:
+    """Prefect knows what the run made of its dataset, of what, and what is known of it."""
+    import json
+
+    assets = json.loads(inside(ASSETS, server, lake).strip().splitlines()[-1])
+    names = [f"gradsieve://looked-at/{kind}" for kind in ("samples", "version", "report")]
+    assert sorted(assets) == sorted(names)
+    assert {outcome for outcome, _, _ in assets.values()} == {"succeeded"}
+    samples, version, report = (assets[name] for name in names)
+    assert samples[1]["splits"]["train"] > 0
+    assert version[1].keys() >= {"version", "removed", "verdict", "run_id", "digest"}
+    assert names[0] in version[2]
+    assert report[1]["page"].endswith(".html")
+    assert names[1] in report[2]
 
 
 def test_a_wrong_parameter_is_refused_with_a_message_that_says_what_is_right():
