@@ -9,6 +9,7 @@ from typing import Any
 
 from prefect import Task, unmapped
 from prefect.futures import PrefectFutureList
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 from prefect.utilities.callables import get_call_parameters
 
@@ -53,6 +54,8 @@ def workers(runner: Runner) -> Iterator[Workers]:
             do=f"pip install -e '.[{runner.kind}]', or choose threads or processes.",
         ) from error
     with ExitStack() as stop:
+        if runner.kind != "threads":
+            stop.enter_context(_address_of_server())
         try:
             active_runner = stop.enter_context(task_runner)
         except OSError as error:
@@ -63,6 +66,22 @@ def workers(runner: Runner) -> Iterator[Workers]:
                 do="Check the address, or leave it out to start one here.",
             ) from error
         yield Workers(active_runner)
+
+
+@contextmanager
+def _address_of_server() -> Iterator[None]:
+    """Settings, which worker processes are sent, that name the server of this flow, where that is a temporary one.
+
+    Without an address each process would start a temporary server of its own.
+    """
+    with ExitStack() as stop:
+        if not PREFECT_API_URL.value():
+            from prefect.server.api.server import SubprocessASGIServer
+
+            server = SubprocessASGIServer()
+            if server.running:
+                stop.enter_context(temporary_settings({PREFECT_API_URL: server.api_url}))
+        yield
 
 
 def _runner_of(runner: Runner) -> TaskRunner[Any]:

@@ -45,3 +45,19 @@ def test_every_runner_writes_the_bytes_that_threads_write(by_runner, kind):
 def test_an_address_without_a_cluster_is_refused():
     with pytest.raises(ValueError, match=r"runner\.address is for dask and ray, not for threads"):
         Runner(address="tcp://somewhere:8786")
+
+
+@pytest.mark.parametrize(("kind", "address"), [("processes", "http://127.0.0.1:4321/api"), ("threads", None)])
+def test_worker_processes_are_told_of_the_flows_own_temporary_server_and_start_none(monkeypatch, kind, address):
+    from prefect.server.api.server import SubprocessASGIServer
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from tasks.pipeline.workers import workers
+
+    server = SubprocessASGIServer()
+    monkeypatch.setattr(server, "running", True)
+    monkeypatch.setattr(server, "port", 4321)
+    with temporary_settings(restore_defaults={PREFECT_API_URL}):
+        with workers(Runner(kind=kind, workers=1)):
+            assert PREFECT_API_URL.value() == address
+        assert PREFECT_API_URL.value() is None
