@@ -31,8 +31,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from tasks.core.errors import BadArtefact, BadConfig
+from tasks.core.progress import LOGGER
 from tasks.pipeline.durable_files import link_or_copy, partial_folder, rename_folder, sha256_of, sweep, write_durably
-from tasks.pipeline.stored_names import in_lake, inside
+from tasks.pipeline.stored_names import in_lake, inside, is_name
+from tasks.pipeline.verified_files import has_content, put_aside, remember
 
 MANIFEST = "manifest.json"
 MEMORY_GIB = 4.0
@@ -180,22 +182,24 @@ class Run(BaseModel):
             yield Draft(self, stage, folder)
 
     def path(self, artefact: Artefact, file: File | None = None) -> Path:
-        """The final path of an artefact's only (or the given) file, checked to be there and whole.
+        """The final path of an artefact's only (or the given) file, checked to be there and to be as it was written.
 
         Raises:
-            BadArtefact: the file is gone, has another size than its manifest says, or its name leads out of the lake.
+            BadArtefact: the file is gone, has another size or content than its manifest says, or its name leads out of
+                the lake.
         """
         file = file or artefact.files[0]
         path = in_lake(self.lake, f"{artefact.folder}/{file.name}")
         size = path.stat().st_size if path.is_file() else None
-        if size != file.size:
-            raise BadArtefact(
-                where=str(path),
-                expected=f"{file.size:,} bytes, as run {artefact.made_by} wrote it",
-                got="no such file" if size is None else f"{size:,} bytes",
-                do=f"Delete the folder {artefact.folder} in the lake and run again: the stage is then recomputed.",
-            )
-        return path
+        if size == file.size and has_content(path, file.sha256):
+            return path
+        got = "no such file" if size is None else f"{size:,} bytes" if size != file.size else "other content"
+        raise BadArtefact(
+            where=str(path),
+            expected=f"{file.size:,} bytes, SHA-256 {file.sha256[:16]}…, as run {artefact.made_by} wrote it",
+            got=got,
+            do=f"Delete the folder {artefact.folder} in the lake and run again: the stage is then recomputed.",
+        )
 
     def paths(self, artefact: Artefact, suffix: str = "", folder: str = "") -> list[Path]:
         """Final paths of all files of ``artefact`` in ``folder`` (of all) whose names end in ``suffix``."""
@@ -207,12 +211,18 @@ class Run(BaseModel):
         ]
 
     def intact(self, artefact: Artefact) -> bool:
-        """Whether every file is where it was and as long as it was. A cached reference may outlive its files."""
+        """Whether every file is where it was and as it was. A cached reference may outlive its files.
+
+        A folder of the cache that is damaged is named and put aside, so that nobody uses it.
+        """
         try:
             if not (in_lake(self.lake, artefact.folder) / MANIFEST).is_file():
                 return False
             self.paths(artefact)
-        except BadArtefact:
+        except BadArtefact as error:
+            if artefact.folder.startswith("cache/") and is_name(artefact.folder.removeprefix("cache/")):
+                LOGGER.warning("damaged, and therefore made again: %s: %s", error.where, error.got)
+                put_aside(self.lake / artefact.folder)
             return False
         return True
 
@@ -263,6 +273,7 @@ class Draft:
                 files.append(self._links[name])
                 continue
             files.append(File(name=name, rows=rows, size=path.stat().st_size, sha256=sha256_of(path)))
+            remember(path, files[-1].sha256)
         digest = _digest(files, facts)
         final = self.run.lake / "cache" / f"{self.stage}-{digest[:16]}"
         artefact = Artefact(
@@ -275,8 +286,8 @@ class Draft:
         )
         write_durably(self.folder / MANIFEST, artefact.model_dump_json(indent=1))
         if not rename_folder(self.folder, final) and not self.run.intact(artefact):
-            # The name is taken by a damaged folder of the same content: put it aside, never delete what is not ours.
-            final.rename(final.with_name(f"{final.name}.damaged-{uuid.uuid4().hex[:8]}"))
+            # The name is taken by a damaged folder of the same content.
+            put_aside(final)
             rename_folder(self.folder, final)
         return artefact
 

@@ -23,6 +23,9 @@ from tasks.training.recipe import Recipe, Training
 AUTO = "auto"
 """The latest run where that will do, none where it will not."""
 
+# Stages whose files a run takes over from its base.
+_TAKEN_OVER = ("checkpoints", "gradients", "canaries")
+
 
 class WantedBase(NamedTuple):
     """Which base a run asks for."""
@@ -149,8 +152,11 @@ def _reason_to_refit(run: Run, base: Artefact, samples: Artefact, folds: int, dr
     try:
         (before,), (before_folds,) = stages_of(run, base, "samples"), stages_of(run, base, "folds")
         drifts = stages_of(run, base, "drift")
+        taken_over = [stage for name in _TAKEN_OVER for stage in stages_of(run, base, name)]
     except (BadArtefact, ValueError) as error:
         return f"the latest run cannot be read: {error}"
+    if not all(run.intact(stage) for stage in [before_folds, *taken_over]):
+        return "files of the latest run are gone or damaged"
     for fact in ("classes", "payload"):
         if samples.facts[fact] != before.facts[fact]:
             return f"the samples' {fact} are others than they were"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 import numpy as np
@@ -60,3 +61,28 @@ def test_a_step_that_is_off_is_not_run_and_leaves_no_table(clean, tmp_path):
     assert not {"canaries", "drift", "search", "traced"} & clean("--canaries.share=0")
     (run,) = (tmp_path / "lake" / "runs").glob("a-*")
     assert not [path for name in ("canaries", "drift", "search", "traced") for path in run.glob(f"{name}.parquet")]
+
+
+def test_a_flipped_bit_in_any_intermediate_file_is_not_used_but_made_again_and_changes_nothing_after_it(
+    clean, tmp_path
+):
+    write(tmp_path / "a.csv")
+    clean()
+    cache, (run,) = tmp_path / "lake" / "cache", (tmp_path / "lake" / "runs").glob("a-*")
+    damaged = {
+        "samples": "samples/train-*.parquet",
+        "checkpoints": "checkpoints/*.pt",
+        "gradients": "gradients/*.arrow",
+    }
+    for stage, name in damaged.items():
+        path = min(cache.glob(f"{stage}-*/{name}"))
+        data, status = bytearray(path.read_bytes()), path.stat()
+        data[len(data) // 2] ^= 1
+        # Written anew: the run's own folder holds hard links to the cache's files.
+        path.unlink()
+        path.write_bytes(data)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert clean() == {"samples", "checkpoints", "gradients"}
+    assert len(list(cache.glob("*.damaged-*"))) == 3
+    # All came out as it was, to the byte: what follows was not computed anew, and the run is the same one.
+    assert list((tmp_path / "lake" / "runs").glob("a-*")) == [run]

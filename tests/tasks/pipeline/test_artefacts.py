@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from tasks.core.errors import BadArtefact
+from tasks.core.errors import BadArtefact, BadConfig
+from tasks.pipeline import verified_files
 from tasks.pipeline.artefacts import Run
-from tasks.pipeline.durable_files import sha256_of, write_durably
+from tasks.pipeline.durable_files import link_or_copy, sha256_of, write_durably
 
 
 @pytest.fixture
@@ -81,6 +85,71 @@ def test_a_damaged_stage_is_put_aside_and_written_anew(run):
     assert again.digest == artefact.digest
     assert run.intact(again)
     assert [path for path in (run.lake / "cache").iterdir() if ".damaged-" in path.name]
+
+
+def flip(path: Path) -> None:
+    """One bit, as a disk may; the time of change stays what it was."""
+    status, data = path.stat(), bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    with path.open("r+b") as file:
+        file.write(data)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@pytest.fixture
+def forgetful(monkeypatch):
+    """Another process, which has read no file yet."""
+    monkeypatch.setattr(verified_files, "_KNOWN", set())
+
+
+def test_a_flipped_bit_is_found_by_the_next_process_named_and_put_aside(run, forgetful, caplog):
+    artefact = write(run)
+    verified_files._KNOWN.clear()
+    flip(run.lake / artefact.folder / artefact.files[0].name)
+    with pytest.raises(BadArtefact, match=r"SHA-256 .*got other content"):
+        run.path(artefact)
+    with caplog.at_level("WARNING", "gradsieve"):
+        assert not run.intact(artefact)
+    assert f"damaged, and therefore made again: {run.lake / artefact.folder}" in caplog.text
+    assert [".damaged-" in path.name for path in (run.lake / "cache").iterdir()] == [True]
+    assert run.intact(write(run))
+
+
+def test_a_damaged_file_under_the_right_digest_is_replaced_when_the_stage_is_written_again(run, forgetful):
+    artefact = write(run)
+    verified_files._KNOWN.clear()
+    flip(run.lake / artefact.folder / artefact.files[0].name)
+    assert run.path(write(run)).read_bytes() == b"one"
+
+
+def test_a_recorded_run_that_is_damaged_stays_where_it_is(run, forgetful):
+    artefact = write(run)
+    shutil.copytree(run.lake / artefact.folder, run.lake / "runs" / "r1")
+    recorded = artefact.model_copy(update={"folder": "runs/r1"})
+    assert run.intact(recorded)
+    verified_files._KNOWN.clear()
+    flip(run.lake / "runs" / "r1" / artefact.files[0].name)
+    assert not run.intact(recorded)
+    assert (run.lake / "runs" / "r1").is_dir()
+
+
+def test_a_file_is_read_once_in_a_process_under_all_its_names_and_never_where_so_set(run, forgetful, monkeypatch):
+    artefact, read = write(run), []
+    monkeypatch.setattr(verified_files, "sha256_of", lambda path: read.append(path) or sha256_of(path))
+    run.paths(artefact)
+    assert read == []  # it was hashed when it was written
+    verified_files._KNOWN.clear()
+    link_or_copy(run.path(artefact), run.lake / "runs" / "r1" / artefact.files[0].name)
+    run.path(artefact.model_copy(update={"folder": "runs/r1"}), artefact.files[0])
+    assert len(read) == 1
+    verified_files._KNOWN.clear()
+    flip(run.path(artefact))
+    verified_files._KNOWN.clear()
+    monkeypatch.setenv("GRADSIEVE_VERIFY", "size")
+    assert run.intact(artefact)
+    monkeypatch.setenv("GRADSIEVE_VERIFY", "never")
+    with pytest.raises(BadConfig, match="expected content or size, got never"):
+        run.path(artefact)
 
 
 def test_a_shard_depends_only_on_its_file_and_the_facts_named(run):
