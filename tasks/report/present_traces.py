@@ -9,6 +9,7 @@ from typing import Any
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 
+from tasks.core.markdown import escape
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.report.summary import work_summary
 
@@ -18,7 +19,7 @@ def present_traces(run: Run, trace: Artefact, stages: list[Artefact]) -> str:
     """Say how well the traces tell the queries' groups, where they lie, how to ask them; returns the text."""
     work = work_summary([(stage.stage, stage.made_by) for stage in stages], run.run_id)
     lines, ask = summary(trace.facts, trace.rows), query_command(trace.facts, run.lake)
-    bullets = "\n".join(f"- {line}" for line in lines)
+    bullets = "\n".join(f"- {escape(line)}" for line in lines)
     create_markdown_artifact(
         f"# {trace.facts['dataset']}\n\n{bullets}\n\n```\n{ask}\n```\n\n_{work}_",
         key="traces",

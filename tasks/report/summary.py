@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tasks.core.markdown import escape
 from tasks.ingestion.tables.unused_columns import columns_by_reason, display_name
 from tasks.pipeline.recorded_run import RecordedRun
 from tasks.report.data_lines import copy_lines, label_lines
@@ -78,7 +79,7 @@ class Summary:
             lines += [
                 "",
                 f"## {title}",
-                *([f"```\n{body[0]}\n```"] if title == "Ask" else [f"- {line}" for line in body]),
+                *([f"```\n{body[0]}\n```"] if title == "Ask" else [f"- {escape(line)}" for line in body]),
             ]
         return "\n".join(lines)
 

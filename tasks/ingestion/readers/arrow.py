@@ -29,7 +29,14 @@ class Arrow(Tabular, kind="arrow"):
             try:
                 with pa.memory_map(str(file)) as source:
                     yield from _read(file, source)
-            except (pa.ArrowInvalid, OSError) as error:
+            except pa.ArrowMemoryError as error:
+                raise BadInput(
+                    where=str(file),
+                    expected="batches that memory has room for",
+                    got=str(error),
+                    do="Write it in smaller batches; if it is small, it is damaged: fetch it again.",
+                ) from error
+            except (pa.ArrowException, OSError) as error:
                 raise BadInput(
                     where=str(file),
                     expected="an Arrow IPC file or stream",
@@ -50,6 +57,8 @@ def _read(file: Path, source: pa.MemoryMappedFile) -> Iterator[Batch]:
     first, names = 0, class_names_of(reader.schema)
     notes = names_note(file.name, names)
     for batch in batches:
+        # A damaged file's offsets and indices lead anywhere in memory; nothing reads them before they are looked at.
+        batch.validate(full=True)
         for at in range(0, batch.num_rows, CHUNK_ROWS):
             part = batch.slice(at, CHUNK_ROWS)
             rows = np.arange(first, first + part.num_rows)

@@ -122,3 +122,17 @@ def test_the_classes_flagged_most_and_what_fusion_weighs_are_a_line_each(tmp_pat
         "fusion: margin 0.50, aum 0.25; concentration on few pairs of classes 0.12; left out: neighbours "
         "(some samples lack it)",
     ]
+
+
+def test_names_from_the_data_are_no_markup_in_the_prefect_ui(tmp_path):
+    folder = tmp_path / "runs" / "r"
+    folder.mkdir(parents=True)
+    facts = json.loads(json.dumps(PLAIN))
+    facts["samples"]["untested_classes"] = ["<img src=x onerror=alert(1)>", "[a](https://elsewhere.example)"]
+    told = {"run_id": "r", "dataset": "pets", "recorded": "2026-01-01T00:00:00", "facts": facts, "stages": []}
+    (folder / "run.json").write_text(json.dumps(told))
+    summary = Summary.read(tmp_path, "r")
+    assert "<img src=x" in summary.text()
+    text = summary.markdown()
+    assert "<img" not in text
+    assert "](https" not in text.replace("\\]", "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import random
 import struct
 import zipfile
 from pathlib import Path
@@ -468,3 +469,27 @@ def test_a_hub_dataset_without_a_split_of_a_known_name_is_refused(read, tmp_path
     refused = _refused(read, HuggingFace(path=tmp_path / "hub"))
     assert (refused.got, "--reader.splits" in refused.do) == ("one, extra", True)
     _refused(read, HuggingFace(path=tmp_path / "hub", splits=["train"]))
+
+
+@pytest.mark.parametrize("compression", [None, "zstd"])
+def test_whatever_bit_of_an_arrow_file_is_flipped_the_process_lives_and_reads_or_refuses(tmp_path, compression):
+    """Indices and offsets that lead out of the file crashed the writer of the spool."""
+    n, path = 30, tmp_path / "a.arrow"
+    words = pa.array([f"w{i % 7}" for i in range(n)])
+    columns = {"x": pa.array(np.arange(n) / 7), "word": words, "colour": words.dictionary_encode(), "y": words}
+    table = pa.table({**columns, "list": pa.array([list(range(i % 4)) for i in range(n)])})
+    options = pa.ipc.IpcWriteOptions(compression=compression)
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema, options=options) as writer:
+        writer.write_table(table)
+    whole, draw, refused = path.read_bytes(), random.Random(0), 0
+    for _ in range(150):
+        data = bytearray(whole)
+        data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
+        path.write_bytes(data)
+        try:
+            for batch in Arrow(path=path, label="y").batches(path):
+                # What the spool does with them.
+                pq.write_table(pa.Table.from_batches([batch.table]), tmp_path / "spool.parquet")
+        except BadInput:
+            refused += 1
+    assert refused > 30
