@@ -44,7 +44,7 @@ _NAME = "[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
 class EvidenceConfig(Form):
     """What every flow that scores samples is told: which data, which networks, which evidence, which detectors."""
 
-    first: ClassVar[tuple[str, ...]] = ("dataset", "lake", "reader", "model", "training", "detectors", "runner")
+    first: ClassVar[tuple[str, ...]] = ("dataset", "reader", "model", "lake")
 
     dataset: str | None = Field(
         default=None,
@@ -196,9 +196,7 @@ class EvidenceConfig(Form):
 class CleanConfig(EvidenceConfig):
     """Find the training samples that hurt a model, prove it by retraining, publish the dataset without them."""
 
-    first: ClassVar[tuple[str, ...]] = (
-        "dataset", "lake", "reader", "model", "training", "detectors", "budget", "verification", "review", "store",
-    )  # fmt: skip
+    first: ClassVar[tuple[str, ...]] = ("dataset", "reader", "model", "budget", "review", "lake")
 
     detectors: list[DetectorChoice] = Field(
         default=[DetectorChoice(kind=kind) for kind in ("fusion", "l2", "iforest", "self_confidence")],
@@ -253,9 +251,7 @@ class CompareConfig(EvidenceConfig):
     canaries are drawn anew for each repetition.
     """
 
-    first: ClassVar[tuple[str, ...]] = (
-        "dataset", "lake", "reader", "model", "training", "detectors", "budgets", "seeds", "runner",
-    )  # fmt: skip
+    first: ClassVar[tuple[str, ...]] = ("dataset", "reader", "model", "seeds", "lake")
 
     detectors: list[DetectorChoice] = Field(
         default=[DetectorChoice(kind=kind) for kind in _DEFAULT_DETECTORS if kind in DETECTORS.components],

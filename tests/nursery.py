@@ -64,6 +64,7 @@ def command() -> Main:
 
     foreground.prepare_prefect = prepare_prefect
     import flows.__main__
+    import flows.command_line.application  # which main imports only when it is called
 
     # Where processes are spawned, they are told what python -m would tell them.
     sys.modules["__main__"] = flows.__main__

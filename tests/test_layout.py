@@ -68,6 +68,9 @@ def test_the_table_of_steps_names_every_prefect_task():
 
 
 def test_the_command_line_starts_without_what_takes_long_to_import():
-    code = "import sys, flows.__main__; print([m for m in ('prefect', 'torch', 'pandas') if m in sys.modules])"
+    code = (
+        "import sys, flows.command_line.application; "
+        "print([m for m in ('prefect', 'torch', 'pandas') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

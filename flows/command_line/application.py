@@ -14,6 +14,7 @@
     gradsieve watch      tell Prefect when data have changed
     gradsieve maintain   clear old versions away, look whether what is current is whole
     gradsieve index      bring the catalogue up to date by hand
+    gradsieve completion what bash, zsh or fish completes at the tab key
 
 Exit codes: 0 done · 1 an unexpected error · 2 wrong options · 3 unusable input · 4 too many rejected rows
 · 5 unusable model · 6 a damaged or missing artefact · 130 interrupted.
@@ -29,6 +30,7 @@ from importlib import metadata
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, CliApp, CliSubCommand, CliToggleFlag, SettingsConfigDict
 
+from flows.command_line.completion import CompletionCommand
 from flows.command_line.flow_commands import CONFIGURATIONS, Clean, Compare, Maintain, Reproduce, Trace
 from flows.command_line.inspect import Inspect
 from flows.command_line.lake_commands import Index, Runs, Show, Sql
@@ -55,6 +57,7 @@ _COMMANDS = (
     "watch",
     "maintain",
     "index",
+    "completion",
 )
 
 
@@ -87,6 +90,7 @@ def application() -> type[BaseSettings]:
         watch: CliSubCommand[WatchCommand] = Field(description="Tell Prefect when data have changed.")
         maintain: CliSubCommand[with_options(Maintain)] = Field(description="Keep a lake in order.")  # type: ignore[valid-type]
         index: CliSubCommand[Index] = Field(description="Bring the catalogue up to date.")
+        completion: CliSubCommand[CompletionCommand] = Field(description="Complete commands at the tab key.")
         version: CliToggleFlag[bool] = Field(default=False, description="Print the version and exit.")
 
         def cli_cmd(self) -> None:

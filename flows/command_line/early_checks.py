@@ -12,6 +12,13 @@ from tasks.training.base_run import AUTO, recorded_base
 _LARGE = 1 << 28
 
 
+def looked_at(config: Any) -> list[str]:
+    """What ``check_early`` looks at, by name."""
+    reader = getattr(config, "reader", None)
+    source = [] if reader is None else [str(reader.options.get("path", f"source {reader.kind}"))]
+    return [*source, f"lake {config.lake}"]
+
+
 def check_early(config: Any) -> None:
     """Refuse what a run would refuse, within a second and without a server.
 

@@ -106,6 +106,7 @@ def _base_of(lake: Path, recorded: RecordedRun, name: str | None) -> str | None:
 def _run_again(config: CleanConfig) -> str:
     prepare_prefect(config.lake, verbose=False)
     from flows.clean import clean
+    from flows.command_line.own_server import with_server
 
     with foreground(verbose=False):
-        return clean(config)
+        return with_server(lambda: clean(config))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, Field
 from pydantic_settings import CliPositionalArg
 
-from flows.command_line.early_checks import check_early
-from flows.command_line.foreground import foreground, prepare_prefect
+from flows.command_line.early_checks import check_early, looked_at
+from flows.command_line.foreground import foreground, prepare_prefect, say
 from flows.command_line.options import Options
 from flows.command_line.reproduce import ReproduceCommand
 from tasks.config import CleanConfig, CompareConfig
@@ -26,11 +26,15 @@ class _Flow(Options):
     def cli_cmd(self) -> None:
         """Run it and print what it returns."""
         config = self.configuration()
+        say(f"looking at {', '.join(looked_at(config))}")
         check_early(config)
         prepare_prefect(config.lake, verbose=self.verbose)
+        say("loading Prefect and PyTorch")
         flow = self.flow()
+        from flows.command_line.own_server import with_server
+
         with foreground(verbose=self.verbose):
-            text = flow(config)
+            text = with_server(lambda: flow(config))
         print(text)
 
     @classmethod

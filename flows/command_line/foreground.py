@@ -6,12 +6,18 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tasks.core import progress
+
+
+def say(line: str) -> None:
+    """A line of what is being waited for, as long stages say theirs."""
+    print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
 
 
 def prepare_prefect(lake: Path, *, verbose: bool) -> None:

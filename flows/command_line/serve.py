@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from flows.command_line.foreground import say
 from tasks.core.errors import BadArtefact, BadConfig
+from tasks.pipeline.artefacts import check_lake
 
 if TYPE_CHECKING:
     from flows.operations.server import Services
@@ -71,7 +73,9 @@ class ServeCommand(BaseModel):
             signal.signal(number, stop)
         lake = self.lake.expanduser().resolve()
         deployments = (self.deployments or DEPLOYMENTS).expanduser().resolve()
+        check_lake(lake)
         check_deployments(deployments)
+        say("starting Prefect's server, a worker and the pages, for up to 120 s; at first Prefect makes its database")
         try:
             options = (self.host, self.port, self.pages_port, self.workers, self.database)
             with serve(lake, *options, deployments, stop_event) as services:

@@ -27,6 +27,8 @@ from flows.operations.apprise_block import AppriseAddress
 from tasks.core.events import DRIFT, VERDICT
 
 BLOCK = "gradsieve"
+# As the worker knows them: PREFECT_UI_URL and GRADSIEVE_REPORTS_URL say by which names others reach the server.
+_LINKS = "The run: {{ event.payload.run_url }} Its page: {{ event.payload.page_url }}"
 WEBHOOK, NOTIFY = "GRADSIEVE_WEBHOOK", "GRADSIEVE_NOTIFY"
 
 
@@ -67,15 +69,16 @@ def _definitions() -> dict[str, tuple[EventTrigger, str]]:
                 posture=Posture.Reactive,
                 threshold=1,
             ),
-            "{{ flow.name }} run {{ flow_run.name }}: {{ flow_run.state.name }}. {{ flow_run.state.message }}",
+            "{{ flow.name }} run {{ flow_run.name }}: {{ flow_run.state.name }}. {{ flow_run.state.message }} "
+            "Look at it: {{ flow_run|ui_url }}",
         ),
         "gradsieve: a cleaning harms": (
             EventTrigger(expect={f"{VERDICT}.harms"}, posture=Posture.Reactive, threshold=1),
-            "{{ event.payload.dataset }} {{ event.payload.version }} harms: {{ event.payload.sentence }}",
+            "{{ event.payload.dataset }} {{ event.payload.version }} harms: {{ event.payload.sentence }} " + _LINKS,
         ),
         "gradsieve: new samples have drifted": (
             EventTrigger(expect={DRIFT}, posture=Posture.Reactive, threshold=1),
-            "{{ event.payload.dataset }}, run {{ event.payload.run_id }}: {{ event.payload.sentence }}",
+            "{{ event.payload.dataset }}, run {{ event.payload.run_id }}: {{ event.payload.sentence }} " + _LINKS,
         ),
     }
 

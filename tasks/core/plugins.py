@@ -14,6 +14,8 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.config import JsonDict
 
+from tasks.core.form_schema import by_kind, option_words
+
 
 class Component(BaseModel):
     """Base of every exchangeable component; one that can be chosen says its name: ``class L2(Detector, kind="l2")``."""
@@ -73,12 +75,16 @@ class Choice(BaseModel, Generic[P]):
     """A component chosen by name, as it stands in a flow's parameters.
 
     Prefect's run form handles unions of models badly (it submits the other member's fields), so the form sees a
-    drop-down ``kind`` and free ``options``; the options are validated into the component as soon as the choice is made.
-    Written shorter, a bare name (``"l2"``) or a flat mapping (``{"kind": "csv", "path": "a.csv"}``) mean the same.
+    drop-down ``kind`` and a box of ``options``, which Prefect's server checks by the kind before a run is made, as
+    they are validated into the component once more when the choice is made. Options that everybody needs may stand
+    ``beside`` them. Written shorter, a bare name (``"l2"``) or a flat mapping (``{"kind": "csv", "path": "a.csv"}``)
+    mean the same.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     registry: ClassVar[Registry[Any]]
+    beside: ClassVar[dict[str, str]] = {}
+    """Options that the form shows beside the kind, with what they mean for whichever kind has them."""
 
     kind: str = Field(description="Which one.")
     options: dict[str, Any] = Field(default_factory=dict, description="Its options; the README lists them by kind.")
@@ -96,13 +102,15 @@ class Choice(BaseModel, Generic[P]):
             properties = cast("JsonDict", schema["properties"])
             components = registry.components if registry else {}
             cast("JsonDict", properties["kind"])["enum"] = list(components)
-            option_names = {
-                kind: [name for name in component.model_fields if name != "kind"]
-                for kind, component in components.items()
+            default = cls.model_fields["kind"].get_default()
+            fields: JsonDict = {
+                name: {"type": "string", "title": name.replace("_", " ").title(), "description": words}
+                for name, words in cls.beside.items()
             }
-            # The form shows Markdown.
-            bullets = "".join(f"\n- **{kind}**: {', '.join(names)}" for kind, names in option_names.items() if names)
-            cast("JsonDict", properties["options"])["description"] = f"Its options, as JSON. By kind:\n{bullets}"
+            properties |= fields | {"options": properties.pop("options")}
+            words = option_words(components, tuple(cls.beside))
+            cast("JsonDict", properties["options"]).update(default={}, description=words)
+            schema.update(by_kind(components, default if isinstance(default, str) else None, tuple(cls.beside)))
 
         if registry is not None:
             cls.model_config["json_schema_extra"] = drop_down
@@ -114,12 +122,25 @@ class Choice(BaseModel, Generic[P]):
             return {"kind": value}
         if isinstance(value, Component):
             value = value.model_dump(mode="json")
-        if isinstance(value, dict) and "options" not in value:
-            value = dict(value)
+        if not isinstance(value, dict):
+            return value
+        # What the form left empty says nothing.
+        value = {name: each for name, each in value.items() if name not in cls.beside or each not in (None, "")}
+        if "options" not in value:
             default = cls.model_fields["kind"].get_default()
             kind = value.pop("kind", default if isinstance(default, str) else None)
             return ({} if kind is None else {"kind": kind}) | {"options": value}
-        return value
+        return cls._with_options_inside(value)
+
+    @classmethod
+    def _with_options_inside(cls, value: dict[str, Any]) -> dict[str, Any]:
+        """What stands beside the options, among them."""
+        given = {name: value.pop(name) for name in cls.beside if name in value}
+        options = value["options"]
+        for name in given.keys() & options.keys() if given else ():
+            if given[name] != options[name]:
+                raise ValueError(f"{name}: expected once, got {given[name]} and, among the options, {options[name]}")
+        return value | ({"options": options | given} if given else {})
 
     @model_validator(mode="after")
     def _options_fit_the_component(self) -> Choice[P]:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,10 +16,11 @@ from prefect.flow_runs import apause_flow_run
 from prefect.input import RunInput
 from prefect.settings import get_current_settings
 from prefect.states import Running
-from pydantic import BaseModel, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model
 from pydantic.fields import FieldInfo
 
 from tasks.core.errors import BadConfig, BadInput
+from tasks.core.form_schema import without_none
 from tasks.core.markdown import as_table
 from tasks.dataset.targets import target_of
 from tasks.decision.review_sheet import (
@@ -48,18 +48,24 @@ _LONGER_SECONDS = 86_400
 _LOOK_SECONDS = 2
 # Rows of the sheet that stand in the question itself.
 _ROWS_SHOWN = 20
+# Prefect's own server knows no users: who answers there is asked, and not who the worker runs as.
+_SOMEBODY = "somebody in the UI"
 
 
 class ReviewForm(RunInput):
     """What the reviewer fills in."""
 
+    model_config = ConfigDict(json_schema_extra=without_none)
+
     decision: Decision = Field(
         default="approve",
         description="approve: as flagged. reject: nothing is flagged. rows: as the edited sheet says, row by row.",
     )
-    at_most: int | None = Field(default=None, ge=0, description="Approve no more than so many, the most suspect.")
+    at_most: int | None = Field(
+        default=None, ge=0, description="Approve no more than so many, the most suspect. Default: all of them."
+    )
     sheet: str = Field(default="", description="The edited sheet (.csv, .parquet, or Label Studio's .json), for rows.")
-    reviewer: str = Field(default="", description="Who you are.")
+    reviewer: str = Field(default="", description=f"Who you are; left empty, {_SOMEBODY} has decided.")
     note: str = Field(default="", description="Anything to be remembered with the decision.")
 
     @classmethod
@@ -188,7 +194,7 @@ def _ask(run: Run, samples: Artefact, flags: Artefact, options: Review) -> Answe
         answer = Answer(
             decision=form.decision,
             at_most=form.at_most,
-            reviewer=form.reviewer.strip() or "somebody",
+            reviewer=form.reviewer.strip() or _SOMEBODY,
             note=form.note.strip(),
             at=now(),
         )
@@ -197,7 +203,7 @@ def _ask(run: Run, samples: Artefact, flags: Artefact, options: Review) -> Answe
 
 async def _pause(question: str, sheet: Path, options: Review) -> ReviewForm | None:
     """Wait for an answer; None if there is none in time."""
-    form = ReviewForm.filled_in(question, sheet=str(sheet), reviewer=getpass.getuser())
+    form = ReviewForm.filled_in(question, sheet=str(sheet))
     seconds = int(options.hours * 3600)
     with anyio.move_on_after(seconds):
         response = apause_flow_run(
@@ -220,7 +226,8 @@ def _question(table: pa.Table, sheet: Path, page: str, options: Review, problem:
         f"{problem}**{len(flagged):,} of {table.num_rows:,} training samples are flagged.** Decide within "
         f"{options.hours:g} {'hour' if options.hours == 1 else 'hours'}.",
         "",
-        f"Look at them on [their page]({page}), and decide there: it saves the sheet for `rows`.",
+        f"**[Look at them, each with its picture or text and its neighbours]({page})**, and decide there: the "
+        "page saves the sheet for `rows`.",
         "",
     ]
     columns = ("rank", "sample", "label", "suggested", "reason")

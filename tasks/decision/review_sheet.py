@@ -23,9 +23,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from tasks.core.errors import BadInput
+from tasks.core.form_schema import hidden
 from tasks.core.plugins import Component
 from tasks.dataset.targets import Target
 from tasks.pipeline.artefacts import Artefact, Run
@@ -52,6 +53,9 @@ ROWS = pa.schema(
 
 class Review(Component):
     """Whether a person looks at what is flagged before anything is made of it."""
+
+    # The command line fills it in.
+    model_config = ConfigDict(json_schema_extra=hidden("decided"))
 
     required: bool = Field(
         default=False, description="Pause with the flagged samples until somebody has decided about them."

@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 from types import TracebackType
 from typing import Any
 
@@ -37,6 +38,8 @@ from tasks.pipeline.stored_names import in_lake, inside, is_name
 from tasks.pipeline.verified_files import has_content, put_aside, remember
 
 MANIFEST = "manifest.json"
+# A disk with less room than this is as good as full.
+_ROOM_BYTES = 1 << 20
 MEMORY_GIB = 4.0
 """What a run may hold of gradients at a time unless told otherwise: half of what a small machine has."""
 
@@ -104,7 +107,7 @@ def artefact_list(*values: Artefact | list[Artefact] | None) -> list[Artefact]:
 
 
 def check_lake(lake: Path) -> None:
-    """Look whether a lake can be made and written to, without making it.
+    """Look whether a lake can be made and written to, without making it: by a file that has no name.
 
     Raises:
         BadConfig: it cannot.
@@ -114,8 +117,12 @@ def check_lake(lake: Path) -> None:
         folder = folder.parent
     if not folder.is_dir():
         raise _unusable(lake, f"a file ({folder})")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise _unusable(lake, f"a folder that is read-only ({folder})")
+    try:
+        with TemporaryFile(dir=folder) as file:
+            file.write(bytes(_ROOM_BYTES))
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise _unusable(lake, f"{(error.strerror or str(error)).lower()} ({folder})") from error
 
 
 def _unusable(lake: Path, got: str) -> BadConfig:
@@ -123,7 +130,7 @@ def _unusable(lake: Path, got: str) -> BadConfig:
         where=f"lake {lake}",
         expected="a folder that can be made and written to",
         got=got,
-        do="Name another with --lake, or mend its permissions.",
+        do="Name another with --lake, or mend its permissions or make room.",
     )
 
 

@@ -16,6 +16,7 @@ from prefect.artifacts import (
 )
 from prefect.events import emit_event
 from prefect.futures import PrefectFutureList, as_completed
+from prefect.runtime import flow_run
 
 from tasks.core.events import DRIFT, VERDICT
 from tasks.pipeline.artefacts import Artefact, Run
@@ -60,7 +61,7 @@ def report(
     create_table_artifact(
         _held_out(run, record), key="held-out-suspects", description="Test and validation labels that are suspect"
     )
-    _announce(summary, version, [stage for stage in stages if stage.made_by == run.run_id])
+    _announce(summary, version, [stage for stage in stages if stage.made_by == run.run_id], link_to(page))
     outcome = {"version": version.facts["version"], "promotion": promotion, "work": work}
     for chart in charts:
         create_image_artifact(chart.image, key=chart.name, description=chart.markdown())
@@ -72,13 +73,14 @@ def report(
     return f"{summary.text()}\n\n{work}"
 
 
-def _announce(summary: Summary, version: Artefact, fresh: list[Artefact]) -> None:
+def _announce(summary: Summary, version: Artefact, fresh: list[Artefact], page: str) -> None:
     """Tell automations of the verdict: ``gradsieve.verdict.helps``, ``.harms`` or ``.no-evidence``; and of a drift.
 
-    A drift is announced once, by the run that found it.
+    A drift is announced once, by the run that found it. Either leads to the run in the UI and to its page.
     """
     verdict = summary.facts["metrics"]["verdict"]
     payload = {"dataset": summary.dataset, "version": version.facts["version"], "run_id": summary.run_id}
+    payload |= {"run_url": flow_run.ui_url or "no Prefect server", "page_url": page}
     resource = {"prefect.resource.id": f"gradsieve.dataset.{summary.dataset}"}
     emit_event(
         f"{VERDICT}.{verdict['word'].replace(' ', '-')}",

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
 from tasks.core.errors import BadInput
+from tasks.core.form_schema import without_none
 from tasks.pipeline.recorded_run import RecordedRun
 from tasks.scoring.influence_traces import Tracing
 
@@ -17,6 +18,7 @@ def _which_first(schema: JsonDict) -> None:
     """The form asks first which run is meant, then how; a model lists what it inherits first."""
     properties = cast("JsonDict", schema["properties"])
     schema["properties"] = {name: properties.pop(name) for name in ("run", "dataset", "lake")} | properties
+    without_none(schema)
 
 
 class TraceConfig(Tracing):

@@ -114,6 +114,9 @@ def base_for(
         base = base_of(run, wanted.name, wanted.dataset, recipe)
         _check_tokens(run, base, samples)
         return base
+    if RecordedRun.newest(run.lake, "latest", dataset) is None:
+        LOGGER.info("first run of %s: everything is trained; the next run builds upon it", dataset)
+        return reference(run, None)
     try:
         record = wanted.record(run)
         if record is None:
@@ -121,13 +124,13 @@ def base_for(
             return reference(run, None)
         base = base_of(run, record.run_id, wanted.dataset, recipe)
     except (BadConfig, BadArtefact) as error:
-        LOGGER.info("base auto: all is trained, for %s", error)
+        LOGGER.info("everything is trained anew, because the latest run cannot be built upon: %s", error)
         return reference(run, None)
     reason = _reason_to_refit(run, base, samples, folds, drift)
     if reason is not None:
-        LOGGER.info("base auto: all is trained anew, for %s", reason)
+        LOGGER.info("everything is trained anew, because %s", reason)
         return reference(run, None)
-    LOGGER.info("base auto: built upon %s", base.facts["run"])
+    LOGGER.info("built upon run %s: only new samples are worked on", base.facts["run"])
     return base
 
 

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tasks.core.form_schema import without_none
 from tasks.versions.store import Store
 
 
 class MaintainConfig(BaseModel):
     """Clear old versions away, look whether what is current is whole, bring the catalogue up to date."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=without_none)
     lake: Path = Field(default=Path("data"), description="Folder that holds runs, versions and the catalogue.")
     dataset: str | None = Field(default=None, description="Whose versions; default: every dataset's.")
     store: Store = None

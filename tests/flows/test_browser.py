@@ -20,8 +20,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from flows.command_line.flow_commands import CONFIGURATIONS
 from tasks.config import CleanConfig
 from tasks.versions.history import History
+from tasks.versions.maintenance import MaintainConfig
 from tasks.versions.object_store import Objects
 
 pytest.importorskip("selenium", reason="selenium is not installed: pip install '.[test]'")
@@ -60,10 +62,21 @@ FLAGS = (
 )  # fmt: skip
 # A cleaning of a few seconds.
 SMALL = {
-    "dataset": "moons", "reader": {"kind": "digits", "options": {"limit": 250}}, "training": {"epochs": 1},
-    "detectors": [{"kind": "l2", "options": {}}], "budget": {"kind": "share", "options": {"share": 0.05}},
-    "verification": {"seeds": 1}, "advanced": {"folds": 2, "canaries": {"share": 0.0}},
+    "dataset": "moons", "reader": {"kind": "digits", "options": {"limit": 250}},
+    "budget": {"kind": "share", "options": {"share": 0.05}},
+    "advanced": {
+        "training": {"epochs": 1}, "detectors": ["l2"], "verification": {"seeds": 1},
+        "folds": 2, "canaries": {"share": 0.0},
+    },
 }  # fmt: skip
+# The deployments as they are shipped, and what they are runs of.
+SHIPPED = {
+    "nightly": "clean",
+    "on-new-data": "clean",
+    "by-hand": "compare",
+    "on-request": "trace",
+    "weekly": "maintain",
+}
 FORM = (*(name.replace("_", " ").title() for name in CleanConfig.first), "Advanced")
 
 # What the labels of a form's fields are, and whether anything explains them: [label, depth, description].
@@ -132,6 +145,11 @@ class Page:
         box.send_keys(Keys.CONTROL, "a")
         box.send_keys(text)
 
+    def click_toggle(self, field: WebElement) -> None:
+        switch = self.the(".//*[contains(@class, 'p-toggle__control')]", field)
+        self.show(switch)
+        switch.click()
+
     def fields(self, within: WebElement | None = None) -> list[list]:
         """[label, depth, description] of each field in a form."""
         return self.driver.execute_script(FIELDS, within or self.the("//body"))
@@ -145,14 +163,22 @@ def small(shipped: dict) -> dict:
     return shipped | SMALL | {"advanced": shipped["advanced"] | SMALL["advanced"]}
 
 
+def make_small(serving: Serving) -> None:
+    """A deployment clean/small beside clean/nightly, which stays as it is shipped; it is scheduled never."""
+    nightly = serving.ask(f"deployments/{serving.deployments['nightly']}", "GET")
+    copied = ("flow_id", "work_pool_name", "path", "entrypoint", "pull_steps", "parameter_openapi_schema")
+    fields = {name: nightly[name] for name in copied} | {"enforce_parameter_schema": True}  # type: ignore[call-overload]
+    parameters = {"config": small(nightly["parameters"]["config"])}  # type: ignore[call-overload]
+    never = {"active": False, "schedule": {"cron": "0 2 * * *"}}
+    serving.ask("deployments/", **fields, name="small", parameters=parameters, schedules=[never])
+
+
 @pytest.fixture(scope="module")
 def serving(serve, nursery, tmp_path_factory) -> Serving:
-    """With runs by clean/nightly that take seconds."""
+    """With runs by clean/small that take seconds."""
     serving = serve(tmp_path_factory.mktemp("browsed") / "lake")
+    make_small(serving)
     serving.start_runs_by(nursery.command_of_runs())
-    nightly = f"deployments/{serving.deployments['nightly']}"
-    shipped = serving.ask(nightly, "GET")["parameters"]["config"]  # type: ignore[call-overload]
-    serving.ask(nightly, "PATCH", parameters={"config": small(shipped)})
     return serving
 
 
@@ -174,9 +200,9 @@ def page(driver, serving, tmp_path) -> Page:
     return Page(driver, serving, folder)
 
 
-def by_hand(serving: Serving) -> dict[str, dict]:
-    """Runs of clean/nightly that its schedule did not make, by their ids."""
-    runs = serving.runs(deployments={"id": {"any_": [serving.deployments["nightly"]]}})
+def by_hand(serving: Serving, deployment: str = "small") -> dict[str, dict]:
+    """Runs of a deployment that its schedule did not make, by their ids."""
+    runs = serving.runs(deployments={"id": {"any_": [serving.deployments[deployment]]}})
     return {run["id"]: run for run in runs if not run["auto_scheduled"]}
 
 
@@ -190,12 +216,20 @@ def done(page: Page, run: str) -> None:
     assert page.until(ended, "end of the run", RUN) == "Completed", page.serving.log()[-3000:]
 
 
-def submitted(page: Page) -> str:
+def opened(page: Page, deployment: str) -> WebElement:
+    """The form of a deployment's custom run."""
+    page.open(f"/deployments/deployment/{page.serving.deployments[deployment]}")
+    page.click("Run")
+    page.click("Custom run")
+    return page.field("config")
+
+
+def submitted(page: Page, deployment: str = "small") -> str:
     """Press Submit; the run. Where the server was too busy to answer, again after a while, as a person would."""
-    before, again, refusals = by_hand(page.serving), [time.monotonic()], []
+    before, again, refusals = by_hand(page.serving, deployment), [time.monotonic()], []
 
     def made() -> set[str]:
-        new = by_hand(page.serving).keys() - before.keys()
+        new = by_hand(page.serving, deployment).keys() - before.keys()
         button = page.all("//button[normalize-space()='Submit']")
         # The message goes away by itself, sooner than a person presses again.
         refusals.extend(page.all("//*[contains(text(), 'Oops. Something went wrong')]"))
@@ -207,7 +241,7 @@ def submitted(page: Page) -> str:
         return new
 
     page.click("Submit")
-    return page.until(made, "run").pop()
+    return page.until(made, "run", RUN).pop()
 
 
 @pytest.fixture(scope="module")
@@ -217,10 +251,7 @@ def asked() -> dict[str, str]:
 
 
 def test_a_run_is_asked_for_in_a_form_that_explains_every_field_and_is_done_as_it_was_filled_in(page, serving, asked):
-    page.open(f"/deployments/deployment/{serving.deployments['nightly']}")
-    page.click("Run")
-    page.click("Custom run")
-    config = page.field("config")
+    config = opened(page, "small")
     found = page.fields()
     assert [label for label, depth, _ in found if depth == 1] == list(FORM)
     assert [label for label, _, words in found if not words] == []
@@ -237,7 +268,7 @@ def test_a_run_is_asked_for_in_a_form_that_explains_every_field_and_is_done_as_i
     Select(page.the(".//select", page.field("Model", "Kind", within=config))).select_by_visible_text("logistic")
     page.show(page.field("Model", within=config))
     page.shot("form-2-filled-in")
-    page.show(page.field("Advanced", "Folds", within=config))
+    page.show(page.field("Advanced", within=config))
     page.shot("form-3-advanced")
     run = submitted(page)
     shipped = {"lake": str(serving.lake), "advanced": {"base": "auto"}}
@@ -254,38 +285,75 @@ def test_a_run_is_asked_for_in_a_form_that_explains_every_field_and_is_done_as_i
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"training": {"epochs": 0}}, ("config.training.epochs", "0 is less than the minimum of 1")),
-        ({"detectors": [{"kind": "tarot", "options": {}}]}, ("'tarot' is not one of", "'iforest'")),
+        ("Hours", ("config.review.hours", "0 is less than or equal to the minimum of 0")),
+        ("Options", ("config.reader.options", "'limt' is not one of ['noise', 'limit'")),
+        ("link", ("'tarot' is not one of", "'iforest'")),
     ],
 )
 def test_what_is_wrong_is_refused_in_words_where_it_was_filled_in_and_no_run_is_made(page, serving, wrong, words):
-    (name,) = wrong
-    # The drop-down offers no such detector; a link that somebody sends may.
-    linked = json.dumps({"config": {"lake": str(serving.lake)} | SMALL | (wrong if name == "detectors" else {})})
-    form = f"/deployments/deployment/{serving.deployments['nightly']}/run?parameters="
-    page.open(form + urllib.parse.quote(urllib.parse.quote(linked, safe=""), safe=""))
-    if name == "training":
-        page.write(page.field("Training", "Epochs"), "0")
+    if wrong == "link":
+        # Nobody types it; somebody may send it.
+        linked = json.dumps({"config": {"lake": str(serving.lake), "advanced": {"detectors": ["tarot"]}}})
+        form = f"/deployments/deployment/{serving.deployments['small']}/run?parameters="
+        page.open(form + urllib.parse.quote(urllib.parse.quote(linked, safe=""), safe=""))
+    else:
+        opened(page, "small")
+    if wrong == "Hours":
+        page.write(page.field("Review", "Hours"), "0")
+    if wrong == "Options":
+        page.write(page.field("Reader", "Options"), json.dumps({"limt": 600}))
     before = by_hand(serving)
     page.click("Submit")
     # By the server, or by the form beside the field.
     said = "contains(text(), 'Error creating flow run') or contains(@class, 'p-label__message--failed')"
     told = page.the(f"//*[{said}]")
     page.show(told)
-    page.shot(f"refused-{name}")
+    page.shot(f"refused-{wrong.lower()}")
     assert all(word in told.text for word in words), told.text
     assert page.field("config")  # to be mended there
     assert by_hand(serving).keys() == before.keys()
 
 
+@pytest.mark.parametrize("deployment", SHIPPED)
+def test_a_shipped_form_that_is_submitted_untouched_starts_its_run(page, serving, deployment, asked):
+    """Of a few seconds or not: a run that takes its parameters is at work, and need not end here."""
+    assert asked.get("by the form"), "a trace needs a recorded run"
+    opened(page, deployment)
+    page.shot(f"untouched-{deployment}")
+    run = submitted(page, deployment)
+    kind = CONFIGURATIONS[SHIPPED[deployment]]
+    stored = serving.ask(f"deployments/{serving.deployments[deployment]}", "GET")["parameters"]["config"]  # type: ignore[call-overload]
+    given = by_hand(serving, deployment)[run]["parameters"]["config"]
+    assert kind.model_validate(given) == kind.model_validate(stored)
+
+    def states() -> list[str]:
+        return [state["name"] for state in serving.ask(f"flow_run_states/?flow_run_id={run}", "GET")]
+
+    page.until(lambda: {"Running", "Failed", "Crashed"} & set(states()), "run at work", RUN)
+    assert "Running" in states()
+    if serving.state(run) == "Running":
+        serving.ask(f"flow_runs/{run}/set_state", state={"type": "CANCELLING"})
+        page.until(lambda: serving.state(run) not in ("Running", "Cancelling"), "end of the run", RUN)
+
+
+def test_a_number_and_a_toggle_that_are_changed_reach_the_run(page, serving):
+    config = opened(page, "weekly")
+    page.write(page.field("Keep", within=config), "3")
+    page.click_toggle(page.field("Dry Run", within=config))
+    run = submitted(page, "weekly")
+    given = MaintainConfig(lake=serving.lake, keep=3, dry_run=True)
+    assert MaintainConfig.model_validate(by_hand(serving, "weekly")[run]["parameters"]["config"]) == given
+    done(page, run)
+
+
 def test_a_schedule_that_is_made_shorter_starts_runs_by_itself(page, serving):
-    home = f"deployments/{serving.deployments['nightly']}"
+    home = f"deployments/{serving.deployments['small']}"
     (nightly,) = serving.ask(home, "GET")["schedules"]  # type: ignore[call-overload]
     place, run = f"{home}/schedules/{nightly['id']}", ""
 
     def scheduled(*others: str) -> list[str]:
         """Runs that it made and that did not merely wait for their time, or are in one of other states."""
-        runs = serving.runs(deployments={"id": {"any_": [serving.deployments["nightly"]]}})
+        runs = serving.runs(deployments={"id": {"any_": [serving.deployments["small"]]}})
         return [
             r["id"]
             for r in runs
@@ -295,13 +363,13 @@ def test_a_schedule_that_is_made_shorter_starts_runs_by_itself(page, serving):
     try:
         # From every night to twice a minute, for the first time in a moment.
         soon = (datetime.now(UTC) + timedelta(seconds=5)).isoformat()
-        serving.ask(place, "PATCH", schedule={"interval": 30, "anchor_date": soon})
+        serving.ask(place, "PATCH", active=True, schedule={"interval": 30, "anchor_date": soon})
         run = page.until(scheduled, "run by the schedule", RUN)[0]
         page.open(f"/{home.replace('s/', 's/deployment/')}")
         page.the("//*[normalize-space()='auto-scheduled']")
         page.shot("schedule-1-shortened")
     finally:
-        serving.ask(place, "PATCH", schedule=nightly["schedule"])
+        serving.ask(place, "PATCH", active=False, schedule=nightly["schedule"])
         for late in set(scheduled("AwaitingConcurrencySlot", "Late")) - {run}:
             serving.ask(f"flow_runs/{late}/set_state", state={"type": "CANCELLED"}, force=True)
     done(page, run)
@@ -312,7 +380,17 @@ def test_a_schedule_that_is_made_shorter_starts_runs_by_itself(page, serving):
 
 
 def test_a_run_that_waits_for_a_person_asks_in_a_form_and_remembers_who_approved_what(page, serving):
-    run = serving.run("nightly", **SMALL | {"dataset": "asks", "review": {"required": True, "hours": 1}})
+    config = opened(page, "small")
+    page.write(page.field("Dataset", within=config), "asks")
+    page.click_toggle(page.field("Review", "Required", within=config))
+    page.write(page.field("Review", "Hours", within=config), "1")
+    advanced = SMALL["advanced"] | {"detectors": ["l2", "l1"]}
+    page.write(page.field("Advanced", within=config), json.dumps(advanced))
+    page.shot("form-5-one-of-each-kind")
+    run = submitted(page)
+    shipped = {"lake": str(serving.lake), "review": {"required": True, "hours": 1}}
+    given = CleanConfig.model_validate(SMALL | shipped | {"dataset": "asks", "advanced": advanced})
+    assert CleanConfig.model_validate(by_hand(serving)[run]["parameters"]["config"]) == given
     page.until(lambda: serving.state(run) == "Paused", "pause", RUN)
     page.open(f"/runs/flow-run/{run}")
     page.click("Resume")
@@ -322,8 +400,9 @@ def test_a_run_that_waits_for_a_person_asks_in_a_form_and_remembers_who_approved
     assert "held-out model says" in form.text
     assert [option.text for option in Select(page.the(".//select", decision)).options] == ["approve", "reject", "rows"]
     assert {label for label, _, words in page.fields(form) if not words} == set()
-    page.write(page.field("Reviewer", within=form), "ann")
-    page.click("int", page.field("At Most", within=form))
+    reviewer = page.field("Reviewer", within=form)
+    assert page.the(".//textarea | .//input", reviewer).get_attribute("value") == ""  # not who the worker runs as
+    page.write(reviewer, "ann")
     page.write(page.field("At Most", within=form), "3")
     page.write(page.field("Note", within=form), "looked at each")
     page.shot("review-1-form")

@@ -228,7 +228,7 @@ def test_data_that_cannot_be_verified_is_refused_before_anything_is_trained(grad
     lake = tmp_path / "lake"
     done = gradsieve("clean", "--lake", str(lake), "--reader.path", str(tmp_path / "few.csv"), *options)
     assert (done.returncode, words in done.stderr) == (3, True), done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    assert [line[:10] for line in done.stderr.splitlines() if line[:8].count(":") != 2] == ["gradsieve:"]
     assert not list((lake / "cache").glob("checkpoints-*"))
 
 
@@ -295,7 +295,39 @@ def test_a_reader_that_has_seen_enough_is_no_error(cleaned):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_lake_that_cannot_be_made_is_refused(gradsieve, tmp_path):
+@pytest.mark.parametrize("command", ["clean", "maintain", "serve"])
+def test_a_lake_that_cannot_be_made_is_refused(gradsieve, tmp_path, command):
     (tmp_path / "file").write_text("")
-    done = gradsieve("clean", "--lake", str(tmp_path / "file" / "lake"))
+    done = gradsieve(command, "--lake", str(tmp_path / "file" / "lake"))
     assert (done.returncode, "Name another with --lake" in done.stderr) == (2, True)
+
+
+def test_a_full_disk_is_told_before_anything_is_started_and_the_command_ends(tmp_path):
+    import resource
+    import subprocess
+    import sys
+
+    def full() -> None:
+        # Root may write to whatever is read-only; no file may grow is what a full disk says as well.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+    command = [sys.executable, "-m", "flows", "clean", "--lake", str(tmp_path / "lake")]
+    done = subprocess.run(command, preexec_fn=full, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, "make room" in done.stderr, "Traceback" in done.stderr) == (2, True, False), done.stderr
+    assert not (tmp_path / "lake").exists()
+
+
+@pytest.mark.parametrize("command", ["clean", "compare", "trace", "maintain", "serve"])
+def test_a_command_that_takes_long_says_what_it_does_before_it_imports_anything(command, tmp_path):
+    import subprocess
+    import sys
+
+    code = f"""
+import sys
+import flows.__main__
+sys.modules["flows.command_line.application"] = None
+flows.__main__.main(["{command}"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    assert f"gradsieve {command}: reading its options" in done.stderr.splitlines()[0]
+    assert "ModuleNotFoundError" in done.stderr  # the application, which takes a second to import

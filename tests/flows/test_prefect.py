@@ -54,12 +54,11 @@ print(json.dumps(parameter_schema({flow}).model_dump_for_openapi()))
         return definitions.get(field.get("$ref", "").rpartition("/")[2], {}).get("description", "")
 
     name = {"clean": "CleanConfig", "compare": "CompareConfig"}[flow]
-    advanced = definitions[name]["properties"]["advanced"]
-    assert len(definitions[name]["properties"]) <= 11
+    assert len(definitions[name]["properties"]) <= 7
     bare = [
         f"{model}.{name}"
-        for model, definition in [*definitions.items(), ("advanced", advanced)]
-        for name, field in definition["properties"].items()
+        for model, definition in definitions.items()
+        for name, field in definition.get("properties", {}).items()
         if not field.get("description") and not reference(field)
     ]
     assert bare == []
@@ -88,6 +87,7 @@ with get_client(sync_client=True) as client:
         {"model": {"kind": "none such"}},
         {"flods": 3},
         {"advanced": {"dataset": "here"}},
+        {"reader": {"kind": "digits", "options": {"limt": 600}}},
     ):
         try:
             client.create_flow_run_from_deployment(deployment, parameters={"config": config})
@@ -98,13 +98,15 @@ with get_client(sync_client=True) as client:
 
 
 def test_the_form_takes_a_field_where_it_shows_it_or_flat_and_refuses_a_wrong_value_in_words(server, tmp_path):
-    nested, flat, low, unknown, typo, misplaced = inside(FORM, server, tmp_path).strip().splitlines()
+    nested, flat, low, unknown, typo, misplaced, option = inside(FORM, server, tmp_path).strip().splitlines()
     assert (nested, flat) == ("made", "made")
     assert "0 is less than the minimum of 1" in low
     assert "config.advanced.folds" in low
     assert "is not one of" in unknown
     assert "flods" in typo
     assert misplaced.startswith("refused")
+    assert "config.reader.options" in option
+    assert "'limt' is not one of ['noise', 'limit'" in option
 
 
 def test_a_cron_schedule_really_creates_runs(server, tmp_path):

@@ -131,6 +131,7 @@ def test_somebody_is_told_when_a_run_fails_a_cleaning_harms_and_new_samples_drif
     serving.ask(f"deployments/{found['weekly']}/create_flow_run", parameters=broken)
     about = {"resource": {"prefect.resource.id": "gradsieve.dataset.pets"}, "occurred": "2026-11-25T00:00:00Z"}
     payload = {"dataset": "pets", "version": "v0003", "run_id": "pets-7", "sentence": "it is worse"}
+    payload |= {"run_url": "http://here/runs/flow-run/7", "page_url": "http://there/pets-7.html"}
     for name in ("verdict.harms", "drift"):
         event = {"event": f"gradsieve.{name}", "id": str(uuid.uuid4()), "payload": payload}
         serving.ask_list("events", [about | event])
@@ -139,6 +140,11 @@ def test_somebody_is_told_when_a_run_fails_a_cleaning_harms_and_new_samples_drif
         for words in wanted:
             serving.until(lambda words=words, told=told: any(words in text for text in told), words)
         serving.until(lambda told=told: any("maintain" in text and "Failed" in text for text in told), "the failure")
+    # A mail breaks its lines where it likes.
+    links = "The run: http://here/runs/flow-run/7 Its page: http://there/pets-7.html"
+    assert sum(links in text for text in sent) == 2
+    (failure,) = (text for text in sent if "maintain" in text)
+    assert f"{serving.address}/runs/flow-run/" in failure
     assert any("Subject: gradsieve: a cleaning harms" in text for text in mails[1])
     kept = [
         path

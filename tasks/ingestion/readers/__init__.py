@@ -190,6 +190,11 @@ READERS: Registry[Reader] = Registry(__name__, Reader)
 class ReaderChoice(Choice[Reader], registry=READERS):
     """Where the samples come from."""
 
+    beside: ClassVar[dict[str, str]] = {
+        "path": "File or folder of the samples, as the worker's machine has it; digits has none.",
+        "label": "Column of the labels, where the samples are rows of a table. Default: a column that is called label.",
+    }
+
     kind: str = Field(default="digits", description="Format of the source.")
 
 
