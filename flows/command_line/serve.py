@@ -43,7 +43,7 @@ class ServeCommand(BaseModel):
         le=65535,
         description="Port to show the pages of runs on; default: the next one that is free.",
     )
-    workers: int = Field(default=1, ge=1, le=64, description="Runs start on one of them; more need PostgreSQL.")
+    workers: int = Field(default=1, ge=1, le=64, description="Runs start on one of them; more than 4 need PostgreSQL.")
     database: str | None = Field(
         default=None,
         description="postgresql+asyncpg://user@host/name, its password in PGPASSWORD; default: SQLite in the lake, or "
@@ -113,9 +113,9 @@ def _watch_over(services: Services, stop_event: threading.Event) -> None:
         wait = _WAITS_SECONDS[len(ends[name]) - 1]
         print(f"gradsieve: {name} ended with {services.children[name].returncode}, again in {wait} s", flush=True)
         if not stop_event.wait(wait):
-            # Where nobody else works on the database, who has no process now was this worker's, and need not settle.
+            # Where no other worker is at the database, who has no process now was this one's, and need not settle.
             if name != "pages" and services.alone and services.api.answers():
-                services.resume_later()
+                services.resume_later(settled=0 if "worker-2" not in services.children else _SETTLED_SECONDS)
             services.start_again(name)
 
 

@@ -51,20 +51,20 @@ class Services:
     again: dict[str, Callable[[], None]] = field(default_factory=dict)
     """How those are begun that may end."""
 
-    def start(self, name: str, *command: str) -> None:
-        """Begin a child, whose output goes to ``<home>/<name>.log``."""
-        self.children[name] = self._begin(self.home / f"{name}.log", ("prefect", *command))
+    def start(self, name: str, *module: str) -> None:
+        """Begin a module as a child, whose output goes to ``<home>/<name>.log``."""
+        self.children[name] = self._begin(self.home / f"{name}.log", module)
 
     def start_worker(self, name: str) -> None:
         """Begin a worker. It brings no pool into being: a pool of another kind under this name is an error."""
         self.again[name] = lambda: self.start_worker(name)
-        self.start(name, "worker", "start", "--pool", POOL, "--type", "process", "--no-create-pool-if-not-found")
+        command = ("worker", "start", "--pool", POOL, "--type", "process", "--no-create-pool-if-not-found")
+        self.start(name, "prefect", *command)
 
     def start_pages(self, lake: Path, host: str, port: int) -> None:
         """Begin to show the pages of the lake's runs."""
         self.again["pages"] = lambda: self.start_pages(lake, host, port)
-        command = ("flows.operations.page_server", str(lake), host, str(port))
-        self.children["pages"] = self._begin(self.home / "pages.log", command)
+        self.start("pages", "flows.operations.page_server", str(lake), host, str(port))
 
     def start_again(self, name: str) -> None:
         """Begin a child again that has ended."""
@@ -236,7 +236,7 @@ def serve(
         stopped: set to stop while it starts.
 
     Raises:
-        BadConfig: the lake is served already, the port is taken, or several workers would share SQLite.
+        BadConfig: the lake is served already, the port is taken, or too many workers would share SQLite.
         BadArtefact: a child does not start.
         StopRequest: while it started.
     """
@@ -257,7 +257,7 @@ def serve(
         environment["PREFECT_API_URL"].removesuffix("/api"), home, environment, stop_event, database_url is None
     )
     try:
-        services.start("server", "server", "start")
+        services.start("server", "flows.operations.prefect_server")
         services.start_pages(lake, host, pages_port)
         services.until_it_answers()
         services.deploy(deployments)

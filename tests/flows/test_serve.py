@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+import httpx
 import pytest
 from small_runs import SMALL_COMPARISON
 
@@ -95,6 +97,22 @@ def test_its_deployments_are_there_scheduled_with_parameters_that_the_form_takes
         )
 
 
+def test_of_many_clicks_at_once_none_is_refused(serving):
+    deployment = serving.deployments["by-hand"]
+
+    def click(_: int) -> list[int]:
+        """As a browser does, which asks once: a run is made, and cancelled before anybody takes it up."""
+        with httpx.Client(base_url=f"{serving.address}/api/", timeout=END, trust_env=False) as browser:
+            later = {"type": "SCHEDULED", "state_details": {"scheduled_time": "2100-01-01T00:00:00Z"}}
+            made = browser.post(f"deployments/{deployment}/create_flow_run", json={"state": later})
+            run = f"flow_runs/{made.json()['id']}"
+            cancelled = browser.post(f"{run}/set_state", json={"state": {"type": "CANCELLED"}})
+            return [made.status_code, cancelled.status_code, browser.delete(run).status_code]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert {tuple(codes) for codes in pool.map(click, range(24))} == {(201, 201, 204)}
+
+
 def test_a_run_that_is_triggered_is_done_by_the_worker(serving):
     found = {d["name"]: d["id"] for d in serving.ask("deployments/filter")}
     made = serving.ask(f"deployments/{found['weekly']}/create_flow_run")
@@ -170,7 +188,7 @@ def test_a_second_one_on_the_same_lake_or_port_is_refused(serving, tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--workers=3"], "postgresql"),
+        (["--workers=5"], "postgresql"),
         (["--host=0.0.0.0"], "PREFECT_SERVER_API_AUTH_STRING"),
         (["--database=postgresql+asyncpg://me:a-secret@127.0.0.1/db"], "PGPASSWORD"),
     ],
