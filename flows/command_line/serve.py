@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,11 @@ from tasks.core.errors import BadArtefact, BadConfig
 if TYPE_CHECKING:
     from flows.operations.server import Services
 
-# A worker that ends is begun again, each time after a longer wait; one that has lived so long has all its lives back.
+# A part that ends is begun again, each time after a longer wait; one that has lived so long has all its lives back.
 _WAITS_SECONDS = (1, 5, 30)
 _LIVED_SECONDS = 600
 # How often it is looked for runs whose process is gone.
-_LOOK_SECONDS = 30
+_LOOK_SECONDS = 10
 # A process that begins says which it is a few seconds after its run is at work.
 _SETTLED_SECONDS = 20
 
@@ -88,22 +89,23 @@ class ServeCommand(BaseModel):
 
 
 def _watch_over(services: Services, stop_event: threading.Event) -> None:
-    """Begin workers again that end, and runs whose process is gone.
+    """Begin server and workers again that end, and runs whose process is gone.
 
     Raises:
-        BadArtefact: the server has ended, or a worker too often.
+        BadArtefact: one of them has ended too often.
+        StopRequest: by a signal, while the server begins again.
     """
     ends: dict[str, list[float]] = {}
     last_look = time.monotonic()
     while not stop_event.wait(1):
         if services.alone and time.monotonic() - last_look > _LOOK_SECONDS:
             last_look = time.monotonic()
-            services.resume_later(settled=_SETTLED_SECONDS)
+            _look(services, settled=_SETTLED_SECONDS)
         name = services.first_ended()
         if name is None:
             continue
         ends[name] = [at for at in ends.get(name, []) if time.monotonic() - at < _LIVED_SECONDS] + [time.monotonic()]
-        if name == "server" or len(ends[name]) > len(_WAITS_SECONDS):
+        if len(ends[name]) > len(_WAITS_SECONDS):
             raise BadArtefact(
                 where=name,
                 expected="to run until it is stopped",
@@ -114,9 +116,17 @@ def _watch_over(services: Services, stop_event: threading.Event) -> None:
         print(f"gradsieve: {name} ended with {services.children[name].returncode}, again in {wait} s", flush=True)
         if not stop_event.wait(wait):
             # Where no other worker is at the database, who has no process now was this one's, and need not settle.
-            if name != "pages" and services.alone and services.api.answers():
-                services.resume_later(settled=0 if "worker-2" not in services.children else _SETTLED_SECONDS)
+            if name.startswith("worker") and services.alone:
+                _look(services, settled=_SETTLED_SECONDS if "worker-2" in services.children else 0)
             services.start_again(name)
+
+
+def _look(services: Services, settled: float) -> None:
+    """Look for runs whose process is gone; a server that does not answer is asked another time."""
+    import httpx
+
+    with suppress(httpx.HTTPError):
+        services.resume_later(settled=settled)
 
 
 def check_deployments(path: Path) -> None:

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from flows.operations import orphans
 from flows.operations.listening import DATABASE, PASSWORD, check, free_port
+from flows.operations.orphans import Orphanage
 from flows.operations.server_api import ServerApi
 from tasks.core.errors import BadArtefact, BadConfig
 from tasks.pipeline import page_link
@@ -54,6 +54,12 @@ class Services:
     def start(self, name: str, *module: str) -> None:
         """Begin a module as a child, whose output goes to ``<home>/<name>.log``."""
         self.children[name] = self._begin(self.home / f"{name}.log", module)
+
+    def start_server(self) -> None:
+        """Begin the server, and wait for it."""
+        self.again["server"] = self.start_server
+        self.start("server", "flows.operations.prefect_server")
+        self.until_it_answers()
 
     def start_worker(self, name: str) -> None:
         """Begin a worker. It brings no pool into being: a pool of another kind under this name is an error."""
@@ -119,6 +125,11 @@ class Services:
         """Its own API."""
         return ServerApi(self.environment["PREFECT_API_URL"], self.environment.get("PREFECT_API_AUTH_STRING"))
 
+    @property
+    def orphanage(self) -> Orphanage:
+        """Its runs, with a process and without."""
+        return Orphanage(self.api, POOL, self.home)
+
     def until_it_answers(self) -> None:
         """Wait for the server.
 
@@ -128,7 +139,7 @@ class Services:
         """
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while not self.api.answers():
-            if self.first_ended() or time.monotonic() > deadline:
+            if self.children["server"].poll() is not None or time.monotonic() > deadline:
                 raise BadArtefact(
                     where="the Prefect server",
                     expected=f"an answer within {_PATIENCE_SECONDS} seconds",
@@ -143,8 +154,8 @@ class Services:
         self.prefect("--no-prompt", "deploy", "--all", "--prefect-file", str(deployments))
 
     def resume_later(self, runs: set[str] | None = None, settled: float = 0) -> None:
-        """See ``orphans.resume_later``."""
-        orphans.resume_later(self.api, POOL, runs, settled)
+        """See ``Orphanage.resume_later``."""
+        self.orphanage.resume_later(runs, settled)
 
     def first_ended(self) -> str | None:
         """The name of a child that is over, though it should not be."""
@@ -152,7 +163,7 @@ class Services:
 
     def stop(self) -> None:
         """Workers first, then the server; who does not go by itself is made to."""
-        busy_runs = orphans.alive(self.api, POOL) if "worker-1" in self.children and self.api.answers() else set()
+        busy_runs = self.orphanage.alive() if "worker-1" in self.children and self.api.answers() else set()
         names = sorted(self.children, reverse=True)
         _end([self.children[name] for name in names if name != "server"])
         if busy_runs and self.api.answers():
@@ -167,7 +178,9 @@ def _make_pool(api: ServerApi) -> None:
     code that lies here already.
     """
     template = json.loads(_TEMPLATE.read_text(encoding="utf-8"))
-    template["variables"]["properties"]["command"]["default"] = shlex.join([sys.executable, "-m", "prefect.engine"])
+    template["variables"]["properties"]["command"]["default"] = shlex.join(
+        [sys.executable, "-m", "flows.operations.run_engine"]
+    )
     if api.ask("work_pools/filter", work_pools={"name": {"any_": [POOL]}}):
         api.ask(f"work_pools/{POOL}", "PATCH", base_job_template=template)
     else:
@@ -257,9 +270,8 @@ def serve(
         environment["PREFECT_API_URL"].removesuffix("/api"), home, environment, stop_event, database_url is None
     )
     try:
-        services.start("server", "flows.operations.prefect_server")
         services.start_pages(lake, host, pages_port)
-        services.until_it_answers()
+        services.start_server()
         services.deploy(deployments)
         if any(os.environ.get(name) for name in ("GRADSIEVE_WEBHOOK", "GRADSIEVE_NOTIFY")):
             services.module("flows.operations.automations")

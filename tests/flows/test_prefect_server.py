@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from prefect.server.database.configurations import SQLITE_BEGIN_MODE, AioSqliteConfiguration
+from sqlalchemy.exc import OperationalError
 
 from flows.operations.prefect_server import SqliteInTurn
 
@@ -52,7 +53,7 @@ def test_both_are_counted(tmp_path):
 
 
 def test_prefect_alone_refuses_the_slower_one_or_has_no_more_need_of_us(tmp_path):
-    with pytest.raises(sa.exc.OperationalError, match="database is locked"):
+    with pytest.raises(OperationalError, match="database is locked"):
         asyncio.run(read_then_write_while_another_writes(AioSqliteConfiguration(url(tmp_path))))
 
 

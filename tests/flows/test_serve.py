@@ -9,6 +9,7 @@ import sys
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -166,16 +167,44 @@ def test_somebody_is_told_when_a_run_fails_a_cleaning_harms_and_new_samples_drif
     assert kept == []
 
 
-def test_a_worker_that_is_killed_is_begun_again_and_so_is_its_run(serving):
-    run = serving.run("by-hand", **SMALL_COMPARISON)
+@pytest.mark.parametrize(
+    ("killed", "tries"),
+    [
+        pytest.param(("worker", "run_engine"), {2}, id="machine"),
+        pytest.param(("worker",), {1, 2}, id="worker"),
+        pytest.param(("run_engine",), {2}, id="engine"),
+        pytest.param(("prefect_server",), {1, 2}, id="server"),
+    ],
+)
+def test_what_is_killed_is_begun_again_and_so_is_the_run(serving, killed, tries):
+    run = serving.run("by-hand", **SMALL_COMPARISON | {"seeds": 2})
     serving.until_it_is(run, "Running")
-    (worker,) = [pid for pid in children(serving.process.pid) if "worker" in command_of(pid)]
-    below = children(worker)
-    for pid in (worker, *below):
+    there = {pid: command_of(pid) for pid in children(serving.process.pid)}
+    gone = [pid for word in killed for pid, command in there.items() if word in command]
+    assert len(gone) >= len(killed), there
+    for pid in gone:
         os.kill(pid, signal.SIGKILL)
+    serving.until(lambda: answers(serving), "a server")
     serving.until_it_is(run, "Completed")
     (found,) = serving.runs(flow_runs={"id": {"any_": [run]}})
-    assert found["run_count"] == 2
+    assert found["run_count"] in tries
+
+
+def answers(serving) -> bool:
+    with suppress(OSError):
+        return serving.ask("health", "GET")
+    return False
+
+
+def test_a_run_that_is_handed_out_twice_is_done_once(serving):
+    run = serving.run("by-hand", **SMALL_COMPARISON | {"seeds": 2})
+    serving.until_it_is(run, "Running")
+    # As it happens when it is put in line again while its process begins.
+    serving.ask(f"flow_runs/{run}/set_state", state={"type": "SCHEDULED", "name": "AwaitingRetry"}, force=True)
+    serving.until(lambda: f"flow run {run} has a process already" in serving.log(), "a second process")
+    serving.until_it_is(run, "Completed")
+    (found,) = serving.runs(flow_runs={"id": {"any_": [run]}})
+    assert found["run_count"] == 1
 
 
 def test_a_second_one_on_the_same_lake_or_port_is_refused(serving, tmp_path):
