@@ -50,7 +50,11 @@ class ServeCommand(BaseModel):
         description="postgresql+asyncpg://user@host/name, its password in PGPASSWORD; default: SQLite in the lake, or "
         "what PREFECT_SERVER_DATABASE_CONNECTION_URL names.",
     )
-
+    keep_runs_days: float = Field(
+        default=30.0,
+        gt=0.05,
+        description="What Prefect knows of a run goes so long after its end: logs, tables, figures. Versions stay.",
+    )
     deployments: Path | None = Field(
         default=None,
         description="YAML file with the deployments: a copy of deployments/prefect.yaml with your data in it, which is "
@@ -74,7 +78,7 @@ class ServeCommand(BaseModel):
         deployments = (self.deployments or DEPLOYMENTS).expanduser().resolve()
         check_deployments(deployments)
         try:
-            options = (self.host, self.port, self.pages_port, self.workers, self.database)
+            options = (self.host, self.port, self.pages_port, self.workers, self.database, self.keep_runs_days)
             with serve(lake, *options, deployments, stop_event) as services:
                 print(f"gradsieve: {services.address}, lake {lake}; logs in {services.home}")
                 for line in schedule_lines(services.api):

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from flows.operations.listening import DATABASE, PASSWORD, check, free_port
 from flows.operations.orphans import Orphanage
+from flows.operations.retention import server_variables, shrink
 from flows.operations.server_api import ServerApi
 from tasks.core.errors import BadArtefact, BadConfig
 from tasks.pipeline import page_link
@@ -233,6 +234,7 @@ def serve(
     pages_port: int | None,
     workers: int,
     database: str | None,
+    keep_runs_days: float,
     deployments: Path,
     stop_event: threading.Event,
 ) -> Iterator[Services]:
@@ -245,6 +247,7 @@ def serve(
         pages_port: port to show the pages of runs on; None for the next, or where that is taken any.
         workers: how many.
         database: as SQLAlchemy writes it; None for SQLite in the lake, or for what Prefect's own setting names.
+        keep_runs_days: how long Prefect keeps what it knows of a run that has ended.
         deployments: the file with them.
         stopped: set to stop while it starts.
 
@@ -265,11 +268,13 @@ def serve(
         raise BadConfig(
             where=f"lake {lake}", expected="one gradsieve serve", got="another at work", do="Stop that one first."
         ) from error
-    environment = settings(lake, host, port, pages_port, database)
+    environment = settings(lake, host, port, pages_port, database) | server_variables(keep_runs_days)
     services = Services(
         environment["PREFECT_API_URL"].removesuffix("/api"), home, environment, stop_event, database_url is None
     )
     try:
+        if services.alone:
+            shrink(home / "prefect.db")
         services.start_pages(lake, host, pages_port)
         services.start_server()
         services.deploy(deployments)

@@ -207,6 +207,24 @@ def test_a_run_that_is_handed_out_twice_is_done_once(serving):
     assert found["run_count"] == 1
 
 
+def test_old_runs_go_with_their_artifacts_by_maintain_and_by_the_server_itself(serving):
+    flow = serving.ask("flows/", name="maintain")["id"]
+    run = serving.ask("flow_runs/", flow_id=flow, state={"type": "RUNNING"})["id"]
+    serving.ask("artifacts/", key="a-table", type="markdown", data="x", flow_run_id=run)
+    serving.ask(f"flow_runs/{run}/set_state", state={"type": "COMPLETED"})
+    artifacts = {"artifacts": {"flow_run_id": {"any_": [run]}}}
+    assert serving.ask("artifacts/filter", **artifacts)
+    command = ("maintain", "--lake", str(serving.lake), "--runs-days=0")
+    for option, words, left in (("--dry-run", "would go", 1), ("--dry-run=false", "are gone", 0)):
+        done = serving.command(*command, option)
+        assert (done.returncode, words in done.stdout) == (0, True), done.stdout + done.stderr
+        assert len(serving.runs(flow_runs={"id": {"any_": [run]}})) == left
+    assert serving.ask("artifacts/filter", **artifacts) == []
+    services = serving.ask("admin/settings", "GET")["server"]["services"]
+    assert {"events", "flow_runs"} <= {*services["db_vacuum"]["enabled"]}
+    assert services["db_vacuum"]["retention_period"] in (30 * 86_400.0, "P30D", "PT2592000S")
+
+
 def test_a_second_one_on_the_same_lake_or_port_is_refused(serving, tmp_path):
     again = serving.command("serve", "--lake", str(serving.lake), "--port", "1")
     assert again.returncode == 2
