@@ -20,7 +20,7 @@ def server_variables(days: float) -> dict[str, str]:
     return {
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs,orphans",
         "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(int(seconds)),
-        "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": str(int(min(seconds, 7 * 86_400))),
+        "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": f"PT{int(min(seconds, 7 * 86_400))}S",
     }
 
 
