@@ -178,7 +178,7 @@ def test_somebody_is_told_when_a_run_fails_a_cleaning_harms_and_new_samples_drif
     ("killed", "tries"),
     [
         pytest.param(("worker", "run_engine"), {2}, id="machine"),
-        pytest.param(("worker",), {1, 2}, id="worker"),
+        pytest.param(("worker",), {2}, id="worker"),
         pytest.param(("run_engine",), {2}, id="engine"),
         pytest.param(("prefect_server",), {1, 2}, id="server"),
     ],
