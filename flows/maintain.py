@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
+from flows.operations.old_runs import clear_runs
 from tasks.catalogue.index import index
 from tasks.pipeline.artefacts import Run
 from tasks.versions.clear_features import clear_features
@@ -27,6 +28,6 @@ def maintain(config: MaintainConfig = MaintainConfig()) -> str:  # noqa: B008  f
     store = objects_of(config.store, here.lake)
     # Of every dataset before any of them is let fail the run: what is wrong with one keeps the others from nothing.
     states = [tidy(here, history, config, return_state=True) for history in histories(store, config.dataset)]
-    features = clear_features(here, config)
+    cleared = clear_features(here, config) + clear_runs(config.runs_days, config.dry_run)
     index(here, len(states))
-    return "\n".join([line for state in states for line in state.result()] + features) or "no version yet"
+    return "\n".join([line for state in states for line in state.result()] + cleared) or "no version yet"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,11 @@ from tasks.pipeline.artefacts import check_lake
 if TYPE_CHECKING:
     from flows.operations.server import Services
 
-# A worker that ends is begun again, each time after a longer wait; one that has lived so long has all its lives back.
+# A part that ends is begun again, each time after a longer wait; one that has lived so long has all its lives back.
 _WAITS_SECONDS = (1, 5, 30)
 _LIVED_SECONDS = 600
 # How often it is looked for runs whose process is gone.
-_LOOK_SECONDS = 30
+_LOOK_SECONDS = 10
 # A process that begins says which it is a few seconds after its run is at work.
 _SETTLED_SECONDS = 20
 
@@ -45,13 +46,17 @@ class ServeCommand(BaseModel):
         le=65535,
         description="Port to show the pages of runs on; default: the next one that is free.",
     )
-    workers: int = Field(default=1, ge=1, le=64, description="Runs start on one of them; more need PostgreSQL.")
+    workers: int = Field(default=1, ge=1, le=64, description="Runs start on one of them; more than 4 need PostgreSQL.")
     database: str | None = Field(
         default=None,
         description="postgresql+asyncpg://user@host/name, its password in PGPASSWORD; default: SQLite in the lake, or "
         "what PREFECT_SERVER_DATABASE_CONNECTION_URL names.",
     )
-
+    keep_runs_days: float = Field(
+        default=30.0,
+        gt=0.05,
+        description="What Prefect knows of a run goes so long after its end: logs, tables, figures. Versions stay.",
+    )
     deployments: Path | None = Field(
         default=None,
         description="YAML file with the deployments: a copy of deployments/prefect.yaml with your data in it, which is "
@@ -77,7 +82,7 @@ class ServeCommand(BaseModel):
         check_deployments(deployments)
         say("starting Prefect's server, a worker and the pages, for up to 120 s; at first Prefect makes its database")
         try:
-            options = (self.host, self.port, self.pages_port, self.workers, self.database)
+            options = (self.host, self.port, self.pages_port, self.workers, self.database, self.keep_runs_days)
             with serve(lake, *options, deployments, stop_event) as services:
                 print(f"gradsieve: {services.address}, lake {lake}; logs in {services.home}")
                 for line in schedule_lines(services.api):
@@ -92,22 +97,23 @@ class ServeCommand(BaseModel):
 
 
 def _watch_over(services: Services, stop_event: threading.Event) -> None:
-    """Begin workers again that end, and runs whose process is gone.
+    """Begin server and workers again that end, and runs whose process is gone.
 
     Raises:
-        BadArtefact: the server has ended, or a worker too often.
+        BadArtefact: one of them has ended too often.
+        StopRequest: by a signal, while the server begins again.
     """
     ends: dict[str, list[float]] = {}
     last_look = time.monotonic()
     while not stop_event.wait(1):
         if services.alone and time.monotonic() - last_look > _LOOK_SECONDS:
             last_look = time.monotonic()
-            services.resume_later(settled=_SETTLED_SECONDS)
+            _look(services, settled=_SETTLED_SECONDS)
         name = services.first_ended()
         if name is None:
             continue
         ends[name] = [at for at in ends.get(name, []) if time.monotonic() - at < _LIVED_SECONDS] + [time.monotonic()]
-        if name == "server" or len(ends[name]) > len(_WAITS_SECONDS):
+        if len(ends[name]) > len(_WAITS_SECONDS):
             raise BadArtefact(
                 where=name,
                 expected="to run until it is stopped",
@@ -117,10 +123,18 @@ def _watch_over(services: Services, stop_event: threading.Event) -> None:
         wait = _WAITS_SECONDS[len(ends[name]) - 1]
         print(f"gradsieve: {name} ended with {services.children[name].returncode}, again in {wait} s", flush=True)
         if not stop_event.wait(wait):
-            # Where nobody else works on the database, who has no process now was this worker's, and need not settle.
-            if name != "pages" and services.alone and services.api.answers():
-                services.resume_later()
+            # Where no other worker is at the database, who has no process now was this one's, and need not settle.
+            if name.startswith("worker") and services.alone:
+                _look(services, settled=_SETTLED_SECONDS if "worker-2" in services.children else 0)
             services.start_again(name)
+
+
+def _look(services: Services, settled: float) -> None:
+    """Look for runs whose process is gone; a server that does not answer is asked another time."""
+    import httpx
+
+    with suppress(httpx.HTTPError):
+        services.resume_later(settled=settled)
 
 
 def check_deployments(path: Path) -> None:

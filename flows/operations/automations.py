@@ -1,9 +1,10 @@
-"""Automations that tell somebody: a run has failed, a cleaning harms, new samples have drifted.
+"""Automations that tell somebody: a run has failed, a cleaning harms, new samples have drifted, no night succeeds.
 
     python -m flows.operations.automations        with PREFECT_API_URL and one of these in the environment
 
-    GRADSIEVE_WEBHOOK   an address that takes {"text": …}, Slack's for example
-    GRADSIEVE_NOTIFY    an Apprise address: e-mail and whatever else Apprise knows
+    GRADSIEVE_WEBHOOK       an address that takes {"text": …}, Slack's for example
+    GRADSIEVE_NOTIFY        an Apprise address: e-mail and whatever else Apprise knows
+    GRADSIEVE_STALE_HOURS   after how long without success the nightly runs raise an alarm; default 36
 
 ``gradsieve serve`` runs it. The addresses are kept as Prefect blocks, encrypted, and nowhere else. Plumbing that speaks
 Prefect's API.
@@ -23,6 +24,7 @@ from prefect.events.actions import CallWebhook, SendNotification
 from prefect.events.schemas.automations import EventTrigger, Posture
 from pydantic import SecretStr
 
+from flows.operations import freshness
 from flows.operations.apprise_block import AppriseAddress
 from tasks.core.events import DRIFT, VERDICT
 
@@ -43,17 +45,29 @@ async def automate(addresses: Mapping[str, str]) -> list[str]:
         webhook = await Webhook(url=SecretStr(url), allow_private_urls=True).save(BLOCK, overwrite=True)  # pyright: ignore
     if url := addresses.get(NOTIFY):
         notify = await AppriseAddress(url=SecretStr(url)).save(BLOCK, overwrite=True)  # pyright: ignore
-    for name, (trigger, text) in _definitions().items():
-        async with get_client() as client:
-            for there in await client.read_automations_by_name(name):
-                await client.delete_automation(there.id)
+    definitions = _definitions()
+    async with get_client() as client:
+        if await freshness.is_scheduled(client):
+            definitions[freshness.NAME] = freshness.definition()
+    for name, (trigger, text) in definitions.items():
         actions = []
         if webhook:
             actions.append(CallWebhook(block_document_id=webhook, payload=json.dumps({"text": text})))
         if notify:
             actions.append(SendNotification(block_document_id=notify, subject=name, body=text))
-        await Automation(name=name, trigger=trigger, actions=actions).acreate()
-    return list(_definitions())
+        await _replace(Automation(name=name, trigger=trigger, actions=actions))
+    return list(definitions)
+
+
+async def _replace(wanted: Automation) -> None:
+    """Make one, instead of those of its name; one that would do the same stays."""
+    async with get_client() as client:
+        there = await client.read_automations_by_name(wanted.name)
+        if len(there) == 1 and freshness.is_same(there[0], wanted):
+            return
+        for automation in there:
+            await client.delete_automation(automation.id)
+    await wanted.acreate()
 
 
 def _definitions() -> dict[str, tuple[EventTrigger, str]]:

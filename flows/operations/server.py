@@ -17,8 +17,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from flows.operations import orphans
 from flows.operations.listening import DATABASE, PASSWORD, check, free_port
+from flows.operations.orphans import Orphanage
+from flows.operations.retention import server_variables, shrink
 from flows.operations.server_api import ServerApi
 from tasks.core.errors import BadArtefact, BadConfig
 from tasks.pipeline import page_link
@@ -51,20 +52,26 @@ class Services:
     again: dict[str, Callable[[], None]] = field(default_factory=dict)
     """How those are begun that may end."""
 
-    def start(self, name: str, *command: str) -> None:
-        """Begin a child, whose output goes to ``<home>/<name>.log``."""
-        self.children[name] = self._begin(self.home / f"{name}.log", ("prefect", *command))
+    def start(self, name: str, *module: str) -> None:
+        """Begin a module as a child, whose output goes to ``<home>/<name>.log``."""
+        self.children[name] = self._begin(self.home / f"{name}.log", module)
+
+    def start_server(self) -> None:
+        """Begin the server, and wait for it."""
+        self.again["server"] = self.start_server
+        self.start("server", "flows.operations.prefect_server")
+        self.until_it_answers()
 
     def start_worker(self, name: str) -> None:
         """Begin a worker. It brings no pool into being: a pool of another kind under this name is an error."""
         self.again[name] = lambda: self.start_worker(name)
-        self.start(name, "worker", "start", "--pool", POOL, "--type", "process", "--no-create-pool-if-not-found")
+        command = ("worker", "start", "--pool", POOL, "--type", "process", "--no-create-pool-if-not-found")
+        self.start(name, "prefect", *command)
 
     def start_pages(self, lake: Path, host: str, port: int) -> None:
         """Begin to show the pages of the lake's runs."""
         self.again["pages"] = lambda: self.start_pages(lake, host, port)
-        command = ("flows.operations.page_server", str(lake), host, str(port))
-        self.children["pages"] = self._begin(self.home / "pages.log", command)
+        self.start("pages", "flows.operations.page_server", str(lake), host, str(port))
 
     def start_again(self, name: str) -> None:
         """Begin a child again that has ended."""
@@ -119,6 +126,11 @@ class Services:
         """Its own API."""
         return ServerApi(self.environment["PREFECT_API_URL"], self.environment.get("PREFECT_API_AUTH_STRING"))
 
+    @property
+    def orphanage(self) -> Orphanage:
+        """Its runs, with a process and without."""
+        return Orphanage(self.api, POOL, self.home)
+
     def until_it_answers(self) -> None:
         """Wait for the server.
 
@@ -128,7 +140,7 @@ class Services:
         """
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while not self.api.answers():
-            if self.first_ended() or time.monotonic() > deadline:
+            if self.children["server"].poll() is not None or time.monotonic() > deadline:
                 raise BadArtefact(
                     where="the Prefect server",
                     expected=f"an answer within {_PATIENCE_SECONDS} seconds",
@@ -143,8 +155,8 @@ class Services:
         self.prefect("--no-prompt", "deploy", "--all", "--prefect-file", str(deployments))
 
     def resume_later(self, runs: set[str] | None = None, settled: float = 0) -> None:
-        """See ``orphans.resume_later``."""
-        orphans.resume_later(self.api, POOL, runs, settled)
+        """See ``Orphanage.resume_later``."""
+        self.orphanage.resume_later(runs, settled)
 
     def first_ended(self) -> str | None:
         """The name of a child that is over, though it should not be."""
@@ -152,7 +164,7 @@ class Services:
 
     def stop(self) -> None:
         """Workers first, then the server; who does not go by itself is made to."""
-        busy_runs = orphans.alive(self.api, POOL) if "worker-1" in self.children and self.api.answers() else set()
+        busy_runs = self.orphanage.alive() if "worker-1" in self.children and self.api.answers() else set()
         names = sorted(self.children, reverse=True)
         _end([self.children[name] for name in names if name != "server"])
         if busy_runs and self.api.answers():
@@ -167,7 +179,9 @@ def _make_pool(api: ServerApi) -> None:
     code that lies here already.
     """
     template = json.loads(_TEMPLATE.read_text(encoding="utf-8"))
-    template["variables"]["properties"]["command"]["default"] = shlex.join([sys.executable, "-m", "prefect.engine"])
+    template["variables"]["properties"]["command"]["default"] = shlex.join(
+        [sys.executable, "-m", "flows.operations.run_engine"]
+    )
     if api.ask("work_pools/filter", work_pools={"name": {"any_": [POOL]}}):
         api.ask(f"work_pools/{POOL}", "PATCH", base_job_template=template)
     else:
@@ -220,6 +234,7 @@ def serve(
     pages_port: int | None,
     workers: int,
     database: str | None,
+    keep_runs_days: float,
     deployments: Path,
     stop_event: threading.Event,
 ) -> Iterator[Services]:
@@ -232,11 +247,12 @@ def serve(
         pages_port: port to show the pages of runs on; None for the next, or where that is taken any.
         workers: how many.
         database: as SQLAlchemy writes it; None for SQLite in the lake, or for what Prefect's own setting names.
+        keep_runs_days: how long Prefect keeps what it knows of a run that has ended.
         deployments: the file with them.
         stopped: set to stop while it starts.
 
     Raises:
-        BadConfig: the lake is served already, the port is taken, or several workers would share SQLite.
+        BadConfig: the lake is served already, the port is taken, or too many workers would share SQLite.
         BadArtefact: a child does not start.
         StopRequest: while it started.
     """
@@ -252,14 +268,15 @@ def serve(
         raise BadConfig(
             where=f"lake {lake}", expected="one gradsieve serve", got="another at work", do="Stop that one first."
         ) from error
-    environment = settings(lake, host, port, pages_port, database)
+    environment = settings(lake, host, port, pages_port, database) | server_variables(keep_runs_days)
     services = Services(
         environment["PREFECT_API_URL"].removesuffix("/api"), home, environment, stop_event, database_url is None
     )
     try:
-        services.start("server", "server", "start")
+        if services.alone:
+            shrink(home / "prefect.db")
         services.start_pages(lake, host, pages_port)
-        services.until_it_answers()
+        services.start_server()
         services.deploy(deployments)
         if any(os.environ.get(name) for name in ("GRADSIEVE_WEBHOOK", "GRADSIEVE_NOTIFY")):
             services.module("flows.operations.automations")

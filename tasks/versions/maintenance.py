@@ -22,5 +22,11 @@ class MaintainConfig(BaseModel):
     features_days: float = Field(
         default=90.0, ge=0, description="Vectors of encoders that no run has used for so long go; they are made again."
     )
+    runs_days: float | None = Field(
+        default=None,
+        ge=0,
+        description="Prefect's runs that ended so long ago go, with logs and artifacts; default: the server's affair, "
+        "and gradsieve serve lets them go after --keep-runs-days.",
+    )
     dry_run: bool = Field(default=False, description="Only say what would go.")
     verify: bool = Field(default=True, description="Recompute every digest of what current points at.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -10,7 +12,8 @@ from datetime import UTC, datetime
 import pytest
 
 from flows.command_line import serve
-from flows.operations.orphans import resume_later
+from flows.operations import run_lease
+from flows.operations.orphans import Orphanage
 from flows.operations.server import Services
 from flows.operations.server_api import ServerApi
 
@@ -25,6 +28,11 @@ def api(server: str) -> ServerApi:
     flow = api.ask("flows/", name="orphaned")
     api.ask("deployments/", name="orphaned", flow_id=flow["id"], work_pool_name=POOL)
     return api
+
+
+@pytest.fixture
+def orphanage(api: ServerApi, tmp_path) -> Orphanage:
+    return Orphanage(api, POOL, tmp_path)
 
 
 @pytest.fixture
@@ -50,31 +58,66 @@ def states(api: ServerApi, *runs: str) -> list[str]:
     return [api.ask(f"flow_runs/{run}", "GET")["state"]["name"] for run in runs]
 
 
-def test_a_run_that_has_only_just_begun_is_left_alone_and_an_older_one_is_taken_up(api, begin):
+def test_a_run_that_has_only_just_begun_is_left_alone_and_an_older_one_is_taken_up(api, orphanage, begin):
     older = begin()
     time.sleep(2)
     younger = begin()
-    resume_later(api, POOL, settled=(age(api, older) + age(api, younger)) / 2)
+    orphanage.resume_later(settled=(age(api, older) + age(api, younger)) / 2)
     assert states(api, older, younger) == ["AwaitingRetry", "Running"]
-    resume_later(api, POOL)
+    orphanage.resume_later()
     assert states(api, older, younger) == ["AwaitingRetry", "AwaitingRetry"]
 
 
-def test_of_named_runs_no_other_is_taken_up(api, begin):
+def test_of_named_runs_no_other_is_taken_up(api, orphanage, begin):
     named, other = begin(), begin()
-    resume_later(api, POOL, {named})
+    orphanage.resume_later({named})
     assert states(api, named, other) == ["AwaitingRetry", "Running"]
 
 
-def test_one_that_is_to_be_cancelled_is_and_one_whose_process_is_gone_too_often_has_crashed(api, begin):
+def test_one_that_is_to_be_cancelled_is_and_one_whose_process_is_gone_too_often_has_crashed(api, orphanage, begin):
     cancelling, often = begin(), begin()
     api.ask(f"flow_runs/{cancelling}/set_state", state={"type": "CANCELLING"}, force=True)
-    for _ in range(2):
-        resume_later(api, POOL, {often})
+    for number in (1, 2, 3):
+        orphanage.resume_later({often})
         assert states(api, often) == ["AwaitingRetry"]
+        assert f"{number} of 3" in api.ask(f"flow_runs/{often}", "GET")["state"]["message"]
         api.ask(f"flow_runs/{often}/set_state", state={"type": "RUNNING"}, force=True)
-    resume_later(api, POOL, {cancelling, often})
+    orphanage.resume_later({cancelling, often})
     assert states(api, cancelling, often) == ["Cancelled", "Crashed"]
+
+
+@pytest.mark.parametrize(
+    ("message", "state"),
+    [
+        ("Process exited with status code: -9. It was killed.", "AwaitingRetry"),
+        ("Flow run infrastructure exited with non-zero status code -9.", "AwaitingRetry"),
+        ("Execution was cancelled by the runtime environment.", "Crashed"),
+    ],
+)
+def test_one_that_a_worker_reports_as_crashed_is_taken_up_a_few_times_and_one_that_says_why_it_ends_is_not(
+    api, orphanage, begin, message, state
+):
+    run = begin()
+    for number in range(4):
+        api.ask(f"flow_runs/{run}/set_state", state={"type": "CRASHED", "message": message}, force=True)
+        orphanage.resume_later()
+        assert states(api, run) == [state if number < 3 else "Crashed"]
+
+
+def test_one_whose_process_holds_its_lease_is_left_alone_whatever_prefect_knows_of_it(api, orphanage, begin):
+    run = begin()
+    holder = "import sys; from flows.operations.run_lease import take; from pathlib import Path\n"
+    holder += "lease = take(Path(sys.argv[1]), sys.argv[2]); print(lease is not None, flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", holder, str(orphanage.home), run]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "True\n"
+        assert run_lease.take(orphanage.home, run) is None
+        orphanage.resume_later()
+        assert (states(api, run), run in orphanage.alive()) == (["Running"], True)
+        process.kill()
+    orphanage.resume_later()
+    assert (states(api, run), orphanage.alive()) == (["AwaitingRetry"], set())
 
 
 @pytest.mark.parametrize(("alone", "looks"), [(True, [serve._SETTLED_SECONDS]), (False, [])])

@@ -1,0 +1,43 @@
+"""A flow run's process: Prefect's engine, unless another process is at this run already.
+
+    python -m flows.operations.run_engine       with PREFECT__FLOW_RUN_ID and PREFECT_HOME, as a worker sets them
+
+On a busy machine a run may be handed out twice: it is put in line again while the worker is still about to start it.
+The second process leaves at once, before it has told Prefect anything, so that no artifact is there twice.
+
+A process whose worker was killed ends too. Left alone it stands still, *Running* for ever, where nobody can cancel it;
+once it is gone, its run is put in line again.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import signal
+import threading
+import time
+from pathlib import Path
+
+from flows.operations import run_lease
+
+
+def main() -> None:
+    """Work on the run, or leave it to who does."""
+    run = os.environ["PREFECT__FLOW_RUN_ID"]
+    lease = run_lease.take(Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect"), run)
+    if lease is None:
+        print(f"gradsieve: flow run {run} has a process already; this one leaves it to that.", flush=True)
+        return
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    with lease:
+        runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
+
+
+def _end_with(worker: int) -> None:
+    while os.getppid() == worker:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()
