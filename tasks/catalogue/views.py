@@ -191,19 +191,22 @@ def _rows(home: Path, manifest: Manifest) -> str | None:
     """
     content = manifest.rows_of
     paths = {name: inside(home, name) for name in content.objects}
-    if not all(path.is_file() for path in paths.values()):
+    here = {name for name, path in paths.items() if path.is_file()}
+    parts = [part.path for part in content.parts]
+    if not here.issuperset([*parts, content.decided]):
         return None
 
     def literals(names: Iterable[str]) -> str:
         return ", ".join(literal(paths[name]) for name in names)
 
-    renaming = _renaming(paths[part.path] for part in content.parts)
-    if content.plain is not None:
+    renaming = _renaming(paths[part] for part in parts)
+    # Of what lies elsewhere the lake has parts and decisions, and says the same by them.
+    if len(here) == len(paths) and content.plain is not None:
         plain = literals(f"{content.folder}/data/{file.name}" for file in content.plain)
         return f"SELECT * {renaming} FROM read_parquet([{plain}])"
     return f"""
         SELECT p.* REPLACE (coalesce(d.new_label, p.label) AS label) {renaming}
-        FROM read_parquet([{literals(part.path for part in content.parts)}]) p
+        FROM read_parquet([{literals(parts)}]) p
         LEFT JOIN read_parquet({literals([content.decided])}) d ON p.sample_id = d.sample_id
         WHERE d.decision IS DISTINCT FROM 'remove'"""
 

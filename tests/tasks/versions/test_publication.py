@@ -437,7 +437,9 @@ def test_the_lake_shows_what_is_published_elsewhere(prepare, bucket):
             ("v0002", ["current"]),
         ]
         assert db.execute("SELECT count(*) FROM removed").fetchall() == [(6,)]
-    assert not list((ready.run.lake / "versions" / ready.dataset).glob("parts/*"))
+    parts = list((ready.run.lake / "versions" / ready.dataset).glob("parts/*"))
+    samples = (ready.run.lake / "runs" / ready.run.run_id / "samples").glob("*.parquet")
+    assert {path.stat().st_ino for path in parts} == {path.stat().st_ino for path in samples}
 
 
 def test_another_history_of_the_same_name_is_refused_before_anything_is_trained(prepare, bucket, tmp_path):
