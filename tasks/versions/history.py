@@ -40,7 +40,7 @@ def datasets(objects: Objects) -> list[str]:
 
 
 def histories(objects: Objects, dataset: str | None = None) -> list[History]:
-    """Of every dataset of a store that has versions, or of the one that is named; where a lake remembers them to lie."""
+    """Of every dataset that has versions, or of the one that is named; where a lake remembers them to lie."""
     all_histories = [History(follow(objects, name), name) for name in datasets(objects) if dataset in (None, name)]
     return [history for history in all_histories if history.numbers()]
 

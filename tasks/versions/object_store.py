@@ -65,9 +65,9 @@ def _remote(url: str, endpoint: str | None, region: str | None) -> ObjectStore:
 class Objects:
     """A folder, or a bucket's prefix.
 
-    An object store must create objects conditionally (``If-None-Match``), as S3 does since 2024. Its credentials come from
-    the environment (``AWS_ACCESS_KEY_ID`` …) and stand in no configuration; its endpoint and region do as well
-    (``AWS_ENDPOINT_URL``, ``AWS_REGION``), or are those that a lake remembers.
+    An object store must create objects conditionally (``If-None-Match``), as S3 does since 2024. Its credentials come
+    from the environment (``AWS_ACCESS_KEY_ID`` …) and stand in no configuration. Its endpoint and region come from
+    there as well (``AWS_ENDPOINT_URL``, ``AWS_REGION``), or are those that a lake remembers.
 
     Args:
         where: a path, or a URL obstore knows (``s3://bucket/prefix``, ``gs://``, ``az://``).
@@ -85,9 +85,7 @@ class Objects:
         self.region = (_environment(*_REGION) or region) if is_s3 else None
         try:
             self.store = (
-                LocalStore(self.folder, mkdir=True)
-                if self.local
-                else _remote(self.where, self.endpoint, self.region)
+                LocalStore(self.folder, mkdir=True) if self.local else _remote(self.where, self.endpoint, self.region)
             )
         except (BaseError, ValueError, OSError) as error:
             raise BadConfig(
