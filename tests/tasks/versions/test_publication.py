@@ -296,7 +296,7 @@ for line in sys.stdin:
     if not child:
         history = History(objects_of(None, run.lake), about["dataset"])
         made = publish.fn(run=run, history=history, **given)
-        promote.fn(run, history, made, given["metrics"])
+        promote.fn(run, history, made, given["metrics"], "auto")
         os._exit(0 if step == 0 else 100 + taken)
     print(child, flush=True)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
