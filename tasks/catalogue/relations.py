@@ -28,7 +28,7 @@ def json(lake: Path, pattern: str, columns: dict[str, str]) -> str:
     if not has(lake, pattern):
         return _empty_relation(columns)
     types = ", ".join(f"{quote_name(name)}: '{kind}'" for name, kind in columns.items())
-    return f"readjson({literal(lake, pattern)}, format = 'auto', filename = '__file', columns = {{{types}}})"
+    return f"read_json({literal(lake, pattern)}, format = 'auto', filename = '__file', columns = {{{types}}})"
 
 
 def parquet(lake: Path, pattern: str, schema: pa.Schema) -> str:
@@ -43,7 +43,7 @@ def parquet(lake: Path, pattern: str, schema: pa.Schema) -> str:
         for name, kind in columns.items()
     )
     schema = f"{string(f'{{{fields}}}')}::MAP(VARCHAR, STRUCT(name VARCHAR, type VARCHAR, default_value VARCHAR))"
-    return f"readparquet({literal(lake, pattern)}, filename = '__file', schema = {schema})"
+    return f"read_parquet({literal(lake, pattern)}, filename = '__file', schema = {schema})"
 
 
 def _quoted(text: str) -> str:

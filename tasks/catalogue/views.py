@@ -178,7 +178,7 @@ def _of_datasets(lake: Path) -> Iterable[str]:
         folder = inside(lake / "runs", run_id, single=True)
         selection = f"* {_renaming(sorted((folder / 'samples').glob('*.parquet')))}"
         files = literal(folder, "samples/*.parquet")
-        yield f"CREATE VIEW data.{quote_name(dataset)} AS SELECT {selection} FROM readparquet({files});\n"
+        yield f"CREATE VIEW data.{quote_name(dataset)} AS SELECT {selection} FROM read_parquet({files});\n"
 
 
 def _of_versions(lake: Path) -> Iterable[str]:
@@ -217,11 +217,11 @@ def _rows(home: Path, manifest: Manifest) -> str | None:
     # Of what lies elsewhere the lake has parts and decisions, and says the same by them.
     if len(here) == len(paths) and content.plain is not None:
         plain = literals(f"{content.folder}/data/{file.name}" for file in content.plain)
-        return f"SELECT * {renaming} FROM readparquet([{plain}])"
+        return f"SELECT * {renaming} FROM read_parquet([{plain}])"
     return f"""
         SELECT p.* REPLACE (coalesce(d.new_label, p.label) AS label) {renaming}
-        FROM readparquet([{literals(parts)}]) p
-        LEFT JOIN readparquet({literals([content.decided])}) d ON p.sample_id = d.sample_id
+        FROM read_parquet([{literals(parts)}]) p
+        LEFT JOIN read_parquet({literals([content.decided])}) d ON p.sample_id = d.sample_id
         WHERE d.decision IS DISTINCT FROM 'remove'"""
 
 
