@@ -267,6 +267,34 @@ def test_a_query_answers_without_gradsieve(query, cleaned):
         assert db.execute(query).fetchall()
 
 
+def test_fifteen_questions_are_answered_in_six_lines_each():
+    queries = [query for query in blocks("sql", DOCUMENTS["data/README.md"]) if "?" in query.partition("\n")[0]]
+    assert len(queries) >= 15
+    assert [query for query in queries if len(query.splitlines()) > 7] == []
+
+
+def test_no_answer_mixes_datasets(cleaned, tmp_path):
+    """In a lake with another dataset of the same samples beside it, all that is said of digits stays the same."""
+    lake = tmp_path / "lake"
+    shutil.copytree(cleaned.lake, lake)
+    (run,) = (lake / "runs").glob("digits-*")
+    other = f"other-{run.name.partition('-')[2]}"
+    shutil.copytree(run, run.with_name(other))
+    shutil.copytree(lake / "versions" / "digits", lake / "versions" / "other")
+    for path in (run.with_name(other) / "run.json", *(lake / "versions" / "other").glob("v*.json")):
+        text = path.read_text().replace(run.name, other).replace('"dataset": "digits"', '"dataset": "other"')
+        path.write_text(text.replace('"dataset":"digits"', '"dataset":"other"'))
+    for query in (query for query in blocks("sql") if "shards" not in query):
+        answers = []
+        for place in (cleaned.lake, lake):
+            with connect(place) as db:
+                relation = db.sql(query)
+                rows = relation.fetchall()
+                at = relation.columns.index("dataset") if "dataset" in relation.columns else None
+            answers.append([row for row in rows if at is None or row[at] == "digits"])
+        assert sorted(map(str, answers[0])) == sorted(map(str, answers[1])), query
+
+
 def test_the_table_of_views_names_every_view_and_its_columns(cleaned):
     with duckdb.connect(str(cleaned.lake / "catalogue.duckdb"), read_only=True) as db:
         there: dict[str, set[str]] = {}

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 import duckdb
 
+from flows.command_line.stores import look_into_stores
 from tasks.catalogue.database import connect
 from tasks.core.errors import BadConfig
 
@@ -39,6 +40,7 @@ def print_answer(
     Raises:
         BadConfig: the catalogue cannot answer, with DuckDB's own words.
     """
+    look_into_stores(lake, query)
     with connect(lake, run_id, need_run=need_run) as db:
         try:
             query = _bare(query)

@@ -11,6 +11,7 @@ from pydantic_settings import CliPositionalArg
 
 from flows.command_line.answers import print_answer
 from flows.command_line.random_review import measurement_of
+from flows.command_line.stores import look_into_stores
 from tasks.core.errors import BadConfig, BadInput
 
 
@@ -78,7 +79,8 @@ class Index(_Lake):
         lake = self.lake.expanduser().resolve()
         if not lake.is_dir():
             raise BadInput(where=str(lake), expected="a lake", got="no such folder", do="Name it with --lake.")
-        print(f"{lake / NAME} {'is written anew' if build(lake) else 'is up to date'}")
+        is_new = look_into_stores(lake) or build(lake)
+        print(f"{lake / NAME} {'is written anew' if is_new else 'is up to date'}")
 
 
 class Show(_Lake):

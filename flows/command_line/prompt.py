@@ -145,7 +145,12 @@ class Names(Completer):
         elif prefix_text:
             views = [self._view(document.text, name) for name, _ in _FROM_CLAUSE.findall(document.text)]
             columns = dict.fromkeys(c for view in views if view for c in self.columns[view])
-            yield from _completions([*columns, *self.columns, *self.keywords], prefix_text)
+            # Before FROM is typed any view's columns; each likelier than a word of SQL that is written like it.
+            others = [] if columns else (c for of_view in self.columns.values() for c in of_view)
+            words: dict[str, str] = {}
+            for one in (*columns, *self.columns, *others, *self.keywords):
+                words.setdefault(one.lower(), one)
+            yield from _completions(words.values(), prefix_text)
 
     def _view(self, text: str, name: str) -> str | None:
         """The view that a name or an alias stands for."""

@@ -1,6 +1,7 @@
 -- The catalogue's own tables; views over the tables of runs are added by tasks/catalogue/views.py, one for each file name.
 -- {runs}, {versions}, {moves}, {decisions}, {comparisons}, {traces}, {traced}, {reviews}, {review_samples}
--- and {review_estimates} stand for the files read, or for no rows where there are none yet; {checkpoints} is a string literal: an absolute path with a glob pattern.
+-- and {review_estimates} stand for the files read, or for no rows where there are none yet; {checkpoints} is a string literal: an absolute path with a
+-- glob pattern, and {dataset} the dataset in a checkpoint's path.
 
 CREATE SCHEMA latest;  -- the same views, of each dataset's newest run only
 CREATE SCHEMA data;    -- <dataset>: its newest run's samples; <dataset>@<version or tag>: the rows of that version
@@ -24,9 +25,18 @@ CREATE VIEW versions AS
 
 -- The version knows its run, and a run no version.
 CREATE VIEW runs AS
-    SELECT r.* EXCLUDE __file, v.version,
-           recorded = max(recorded) OVER (PARTITION BY dataset) AS latest
-    FROM {runs} r
+    SELECT r.* EXCLUDE (__file, gains, started), v.version,
+           recorded = max(recorded) OVER (PARTITION BY dataset) AS latest,
+           started, date_diff('second', started, recorded) AS seconds,
+           (gains ->> '$.untouched.mean')::DOUBLE AS gain,
+           (gains ->> '$.untouched.low')::DOUBLE AS gain_low,
+           (gains ->> '$.untouched.high')::DOUBLE AS gain_high,
+           (gains ->> '$.random.mean')::DOUBLE AS gain_over_random,
+           (gains ->> '$.random.low')::DOUBLE AS gain_over_random_low,
+           (gains ->> '$.random.high')::DOUBLE AS gain_over_random_high
+    FROM (SELECT *, json_extract(facts, '$.metrics.gains.' || (facts ->> '$.metrics.verdict.arm')) AS gains,
+                 try_strptime(regexp_extract(run_id, '-(\d{8}T\d{6})-', 1), '%Y%m%dT%H%M%S') AS started
+          FROM {runs}) r
     LEFT JOIN (SELECT run_id, max(version) AS version FROM versions WHERE kind = 'cleaned' GROUP BY run_id) v
         USING (run_id);
 
@@ -39,7 +49,7 @@ CREATE VIEW comparisons AS
 CREATE VIEW traces AS SELECT * EXCLUDE __file FROM {traces};
 
 CREATE VIEW traced AS
-    SELECT t.run_id, t.trace_id, f.* EXCLUDE __file
+    SELECT t.run_id, t.dataset, t.trace_id, f.* EXCLUDE __file
     FROM {traced} f JOIN traces t ON t.trace_id = parse_path(f.__file)[-2];
 
 CREATE VIEW latest.traced AS
@@ -49,11 +59,11 @@ CREATE VIEW latest.traced AS
 CREATE VIEW reviews AS SELECT * EXCLUDE __file FROM {reviews};
 
 CREATE VIEW review_samples AS
-    SELECT r.run_id, r.review_id, f.* EXCLUDE __file
+    SELECT r.run_id, r.dataset, r.review_id, f.* EXCLUDE __file
     FROM {review_samples} f JOIN reviews r ON r.review_id = parse_path(f.__file)[-2];
 
 CREATE VIEW review_estimates AS
-    SELECT r.run_id, r.review_id, r.recorded, f.* EXCLUDE __file
+    SELECT r.run_id, r.dataset, r.review_id, r.recorded, f.* EXCLUDE __file
     FROM {review_estimates} f JOIN reviews r ON r.review_id = parse_path(f.__file)[-2];
 
 CREATE VIEW latest.review_samples AS
@@ -75,6 +85,6 @@ CREATE VIEW removed AS
 
 -- What a run kept of its networks: the file in the run's folder.
 CREATE VIEW checkpoints AS
-    SELECT parse_path(file)[-3] AS run_id, regexp_extract(file, 'fold-(\d+)-epoch', 1)::SMALLINT AS fold,
+    SELECT parse_path(file)[-3] AS run_id, {dataset} AS dataset, regexp_extract(file, 'fold-(\d+)-epoch', 1)::SMALLINT AS fold,
            regexp_extract(file, 'epoch-(\d+)\.pt$', 1)::BIGINT AS epoch, 'checkpoints/' || parse_filename(file) AS file
     FROM glob({checkpoints});

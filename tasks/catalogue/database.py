@@ -17,8 +17,10 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from tasks.catalogue.comments import COLUMNS, VIEWS, comment_on, comment_on_shards
-from tasks.catalogue.views import COMPARISONS, RUNS, definition, has
+from tasks.catalogue.comments import comment_on, comment_on_shards
+from tasks.catalogue.descriptions import COLUMNS, VIEWS
+from tasks.catalogue.relations import has
+from tasks.catalogue.views import COMPARISONS, RUNS, definition
 from tasks.core.errors import BadArtefact, BadInput
 from tasks.pipeline.durable_files import PARTIAL, fsync
 from tasks.pipeline.stored_names import is_name

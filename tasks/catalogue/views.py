@@ -9,13 +9,12 @@ newest (``data``), which versions and tags there are, which detectors have score
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cache
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tasks.catalogue.relations import SHOWN_AS, columns_of, has, json, parquet, quote_name
 from tasks.core.sql import literal, query
 from tasks.decision.review_answers import REVIEW_ESTIMATES, REVIEW_SAMPLES
 from tasks.ingestion.copies import COPIES
@@ -27,10 +26,13 @@ from tasks.pipeline.schemas import (
     COMPARISON,
     DECISIONS,
     DRIFT,
+    DYNAMICS,
     EXAMINATION,
     FLAGS,
+    FOLDS,
     GRADIENTS,
     METRICS,
+    PREDICTIONS,
     REJECTS,
     SAMPLES,
     SEARCH,
@@ -51,7 +53,7 @@ _RUN = {
     "run_id": "VARCHAR", "dataset": "VARCHAR", "recorded": "TIMESTAMP", "verdict": "VARCHAR",
     "train_samples": "BIGINT", "test_samples": "BIGINT", "rejected": "BIGINT", "flagged": "BIGINT",
     "detector": "VARCHAR", "accuracy_untouched": "DOUBLE", "accuracy_cleaned": "DOUBLE", "accuracy_random": "DOUBLE",
-    "accuracy_relabelled": "DOUBLE", "facts": "JSON",
+    "accuracy_relabelled": "DOUBLE", "prefect_run_id": "VARCHAR", "facts": "JSON",
 }  # fmt: skip
 _VERSION = {
     "dataset": "VARCHAR", "version": "VARCHAR", "number": "BIGINT", "kind": "VARCHAR", "parent": "VARCHAR",
@@ -70,11 +72,14 @@ _REVIEW = {
     "unanswered": "BIGINT",
 }  # fmt: skip
 _MOVE = {"tag": "VARCHAR", "version": "VARCHAR", "at": "TIMESTAMP", "by": "VARCHAR", "reason": "VARCHAR"}
-# What the views call columns of files whose names are words of SQL and would have to be quoted.
-SHOWN_AS = {
-    "row": "source_row", "group": "group_name", "by": "level",
-    "new": "new_samples", "settled": "base_samples", "share_settled": "share_base",
-}  # fmt: skip
+# Of no fixed width, as each run has its own.
+_VOTES = pa.schema(
+    [("sample_id", pa.string()), ("votes", pa.list_(pa.float32())), ("neighbours", pa.list_(pa.int32()))]
+)
+_CANARIES = pa.schema(
+    [(name, pa.string()) for name in ("sample_id", "planted_label", "kind")] + [("networks", pa.list_(pa.bool_()))]
+)
+_ARM = "string_split(parse_filename(__file, true), '-')"
 # The Arrow file whose scalars a Parquet file of the same name holds.
 _SHARD = "'gradients/' || parse_filename(__file, true) || '.arrow'"
 # Rows of so many of a dataset's newest versions have views of their own, and of those a tag points at.
@@ -89,37 +94,40 @@ def definition(lake: Path) -> str:
     return text + "".join(_of_runs(lake)) + "".join(_of_datasets(lake)) + "".join(_of_versions(lake))
 
 
-def has(lake: Path, pattern: str) -> bool:
-    """Whether any file of a lake is so named."""
-    return next(lake.glob(pattern), None) is not None
-
-
 def _sources(lake: Path) -> dict[str, str]:
     """What stands for the braces of catalogue.sql."""
     return {
-        "runs": _json(lake, RUNS, _RUN),
-        "versions": _json(lake, f"versions/{WHOLE}/v*.json", _VERSION),
-        "moves": _json(lake, f"versions/{WHOLE}/tags/*/*.json", _MOVE),
-        "decisions": _parquet(lake, f"versions/{WHOLE}/contents/*/decisions.parquet", DECISIONS),
-        "comparisons": _parquet(lake, COMPARISONS, COMPARISON),
-        "traces": _json(lake, f"traces/{WHOLE}/trace.json", _TRACE),
-        "traced": _parquet(lake, f"traces/{WHOLE}/traced.parquet", TRACES),
-        "reviews": _json(lake, f"review_answers/{WHOLE}/review.json", _REVIEW),
-        "review_samples": _parquet(lake, f"review_answers/{WHOLE}/answers.parquet", REVIEW_SAMPLES),
-        "review_estimates": _parquet(lake, f"review_answers/{WHOLE}/estimates.parquet", REVIEW_ESTIMATES),
+        "runs": json(lake, RUNS, _RUN),
+        "versions": json(lake, f"versions/{WHOLE}/v*.json", _VERSION),
+        "moves": json(lake, f"versions/{WHOLE}/tags/*/*.json", _MOVE),
+        "decisions": parquet(lake, f"versions/{WHOLE}/contents/*/decisions.parquet", DECISIONS),
+        "comparisons": parquet(lake, COMPARISONS, COMPARISON),
+        "traces": json(lake, f"traces/{WHOLE}/trace.json", _TRACE),
+        "traced": parquet(lake, f"traces/{WHOLE}/traced.parquet", TRACES),
+        "reviews": json(lake, f"review_answers/{WHOLE}/review.json", _REVIEW),
+        "review_samples": parquet(lake, f"review_answers/{WHOLE}/answers.parquet", REVIEW_SAMPLES),
+        "review_estimates": parquet(lake, f"review_answers/{WHOLE}/estimates.parquet", REVIEW_ESTIMATES),
+        "dataset": dataset_of("parse_path(file)[-3]"),
         "checkpoints": literal(lake, f"runs/{WHOLE}/checkpoints/*.pt"),
     }
 
 
 def _of_runs(lake: Path) -> Iterable[str]:
     """Views over the tables that every run has, and the same of each dataset's newest run."""
-    detectors = [name for name in _columns_of(lake, f"runs/{WHOLE}/scores.parquet") if name != "sample_id"]
+    detectors = [name for name in columns_of(lake, f"runs/{WHOLE}/scores.parquet") if name != "sample_id"]
     scores = pa.schema([SAMPLES.field("sample_id"), *(pa.field(name, pa.float64()) for name in detectors)])
     tables = {
         "samples": ("samples/*.parquet", SAMPLES, "*"),
         "rejects": ("rejects.parquet", REJECTS, "*"),
         "columns": ("columns.parquet", COLUMNS, "*"),
         "copies": ("*copies.parquet", COPIES, "*"),
+        "folds": ("folds.parquet", FOLDS, "* RENAME (new_samples AS is_new)"),
+        "votes": ("votes.parquet", _VOTES, "*"),
+        "dynamics": ("dynamics/*.parquet", DYNAMICS, "*"),
+        "canaries": ("canaries.parquet", _CANARIES, "*"),
+        "predictions": (
+            "predictions/*.parquet", PREDICTIONS, f"{_ARM}[1] AS arm, {_ARM}[2]::BIGINT AS seed, *"
+        ),
         "gradients": ("gradients/*.parquet", GRADIENTS, f"*, {_SHARD} AS shard"),
         "opinions": ("opinions.parquet", OPINIONS, "*"),
         "scores": ("scores.parquet", scores, "*"),
@@ -135,10 +143,11 @@ def _of_runs(lake: Path) -> Iterable[str]:
     for view, (pattern, schema, columns) in tables.items():
         index = -2 - pattern.count("/")
         selection = columns.replace("*", "* EXCLUDE __file", 1)
-        files = _parquet(lake, f"runs/{WHOLE}/{pattern}", schema)
+        files = parquet(lake, f"runs/{WHOLE}/{pattern}", schema)
         yield f"""
             CREATE VIEW {view} AS
-                SELECT parse_path(__file)[{index}] AS run_id, {selection} FROM {files};
+                SELECT parse_path(__file)[{index}] AS run_id, {dataset_of(f"parse_path(__file)[{index}]")} AS dataset,
+                       {selection} FROM {files};
             CREATE VIEW latest.{view} AS
                 SELECT * FROM main.{view} WHERE run_id IN (SELECT run_id FROM main.runs WHERE latest);
         """
@@ -154,6 +163,11 @@ def _of_runs(lake: Path) -> Iterable[str]:
                     true)
                 ORDER BY kind, distance, sample_id, other_id;
         """
+
+
+def dataset_of(run_id: str) -> str:
+    """The dataset that a run's id begins with, in SQL: no other file needs to be opened to know it."""
+    return f"regexp_extract({run_id}, '^(.*)-[^-]+-[^-]+$', 1)"
 
 
 def _of_datasets(lake: Path) -> Iterable[str]:
@@ -191,19 +205,22 @@ def _rows(home: Path, manifest: Manifest) -> str | None:
     """
     content = manifest.rows_of
     paths = {name: inside(home, name) for name in content.objects}
-    if not all(path.is_file() for path in paths.values()):
+    here = {name for name, path in paths.items() if path.is_file()}
+    parts = [part.path for part in content.parts]
+    if not here.issuperset([*parts, content.decided]):
         return None
 
     def literals(names: Iterable[str]) -> str:
         return ", ".join(literal(paths[name]) for name in names)
 
-    renaming = _renaming(paths[part.path] for part in content.parts)
-    if content.plain is not None:
+    renaming = _renaming(paths[part] for part in parts)
+    # Of what lies elsewhere the lake has parts and decisions, and says the same by them.
+    if len(here) == len(paths) and content.plain is not None:
         plain = literals(f"{content.folder}/data/{file.name}" for file in content.plain)
         return f"SELECT * {renaming} FROM read_parquet([{plain}])"
     return f"""
         SELECT p.* REPLACE (coalesce(d.new_label, p.label) AS label) {renaming}
-        FROM read_parquet([{literals(part.path for part in content.parts)}]) p
+        FROM read_parquet([{literals(parts)}]) p
         LEFT JOIN read_parquet({literals([content.decided])}) d ON p.sample_id = d.sample_id
         WHERE d.decision IS DISTINCT FROM 'remove'"""
 
@@ -215,66 +232,3 @@ def _renaming(files: Iterable[Path]) -> str:
     columns = next((pq.read_schema(path).names for path in files), [])
     new_names |= {name: f"original_{name}" for name in columns if name.lower() in new_names.values()}
     return f"RENAME ({', '.join(f'{quote_name(name)} AS {quote_name(new)}' for name, new in new_names.items())})"
-
-
-def _json(lake: Path, pattern: str, columns: dict[str, str]) -> str:
-    """JSON documents as a table with the columns ``columns`` and ``__file``; no rows where there is none yet."""
-    if not has(lake, pattern):
-        return _empty_relation(columns)
-    types = ", ".join(f"{quote_name(name)}: '{kind}'" for name, kind in columns.items())
-    return f"read_json({literal(lake, pattern)}, format = 'auto', filename = '__file', columns = {{{types}}})"
-
-
-def _parquet(lake: Path, pattern: str, schema: pa.Schema) -> str:
-    """Parquet files as a table with the columns of ``schema``, as they are shown, and ``__file``; no rows where there
-    is none yet."""
-    columns = _types(schema)
-    if not has(lake, pattern):
-        return _empty_relation({SHOWN_AS.get(name, name): kind for name, kind in columns.items()})
-    fields = ", ".join(
-        f"{string(name)}: {{name: {string(SHOWN_AS.get(name, name))}, type: '{kind}', default_value: NULL}}"
-        for name, kind in columns.items()
-    )
-    return f"read_parquet({literal(lake, pattern)}, filename = '__file', schema = MAP {{{fields}}})"
-
-
-def _empty_relation(columns: dict[str, str]) -> str:
-    nulls = ", ".join(f"NULL::{kind} AS {quote_name(name)}" for name, kind in columns.items())
-    return f"(SELECT {nulls}, NULL::VARCHAR AS __file WHERE false)"
-
-
-def _types(schema: pa.Schema) -> dict[str, str]:
-    return _types_of(schema.serialize().to_pybytes())
-
-
-@cache
-def _types_of(schema_bytes: bytes) -> dict[str, str]:
-    """Column → DuckDB's own name for its type."""
-    schema = pa.ipc.read_schema(pa.py_buffer(schema_bytes))
-    with _empty_database().cursor() as db:
-        relation = db.from_arrow(schema.empty_table())
-        return {name: str(kind) for name, kind in zip(relation.columns, relation.types, strict=True)}
-
-
-@cache
-def _empty_database() -> duckdb.DuckDBPyConnection:
-    """One that is asked for the names of types: to open another for each of twenty schemas takes half a second."""
-    return duckdb.connect()
-
-
-def _columns_of(lake: Path, pattern: str) -> list[str]:
-    """Columns that some file has, in the order they were first seen."""
-    columns: dict[str, None] = {}
-    for path in sorted(lake.glob(pattern)):
-        columns |= dict.fromkeys(pq.read_schema(path).names)
-    return list(columns)
-
-
-def quote_name(name: str) -> str:
-    """A name of SQL, whatever it holds."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def string(value: str) -> str:
-    """A string of SQL."""
-    return "'" + value.replace("'", "''") + "'"

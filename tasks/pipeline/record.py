@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
+from prefect.runtime import flow_run
+
 from tasks.pipeline.artefacts import MANIFEST, Artefact, Run
 from tasks.pipeline.durable_files import link_or_copy, whole_folder, write_durably
 from tasks.pipeline.recorded_run import RUN_FILE
@@ -41,6 +43,7 @@ def record(run: Run, dataset: str, config: str, stages: list[Artefact]) -> Artef
         "accuracy_random": facts["metrics"]["accuracy"]["random"],
         "accuracy_relabelled": facts["metrics"]["accuracy"].get("relabelled"),
         "verdict": facts["metrics"]["verdict"]["word"],
+        "prefect_run_id": flow_run.id,
         "facts": facts,
         "stages": [stage.model_dump(mode="json") for stage in stages],
     }

@@ -13,6 +13,7 @@ from rich.text import Text
 from tasks.pipeline.stored_names import inside
 from tasks.report.pictures import pictures, texts
 from tasks.report.templates import page
+from tasks.versions.address import remembered
 from tasks.versions.contents import rows_of
 from tasks.versions.difference import Difference
 from tasks.versions.history import History
@@ -115,6 +116,8 @@ def publication_lines(lake: Path, dataset: str, run_id: str) -> list[str]:
         f"{dataset} {manifest.version}: {manifest.rows:,} samples, {changes}, parent {manifest.parent}",
         tags or "no tags",
     ]
+    address = remembered(lake, dataset)
+    lines += [f"in {address}, folder {dataset}"] if address else []
     rows = Path(history.objects.where) / dataset / manifest.rows_of.folder / "data"
     page = inside(lake / "reports", f"{run_id}.html", single=True)
     return [*lines, *(str(path) for path in (rows, page) if path.exists())]

@@ -19,6 +19,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tasks.core.errors import BadArtefact, BadConfig
+from tasks.versions.address import follow
 from tasks.versions.manifest import FILE_NAME, Content, Manifest, Move
 from tasks.versions.object_store import Objects
 
@@ -39,8 +40,8 @@ def datasets(objects: Objects) -> list[str]:
 
 
 def histories(objects: Objects, dataset: str | None = None) -> list[History]:
-    """Of every dataset of a store that has versions, or of the one that is named."""
-    all_histories = [History(objects, name) for name in datasets(objects) if dataset in (None, name)]
+    """Of every dataset that has versions, or of the one that is named; where a lake remembers them to lie."""
+    all_histories = [History(follow(objects, name), name) for name in datasets(objects) if dataset in (None, name)]
     return [history for history in all_histories if history.numbers()]
 
 

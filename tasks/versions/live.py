@@ -19,6 +19,7 @@ from tasks.dataset.encoders.frozen import Embed, FrozenEncoder
 from tasks.dataset.feature_store import FeatureStore, contents_of
 from tasks.dataset.payload import Payload, to_array
 from tasks.dataset.targets import read_target
+from tasks.versions.address import follow
 from tasks.versions.contents import Rows, rows_of
 from tasks.versions.history import CURRENT, History
 from tasks.versions.manifest import Manifest
@@ -99,7 +100,7 @@ class LiveDataset(Dataset[tuple[torch.Tensor, int | torch.Tensor]]):
         train.refresh()                                           # True: ``current`` has moved, and this with it
 
     Args:
-        store: a folder of versions, or an object store's URL.
+        store: a folder of versions, or an object store's URL; a lake's folder leads to where it remembers them to lie.
         dataset: its name.
         version: a version, a tag or a time (tasks/versions/history.py).
         split: train, validation or test.
@@ -115,7 +116,7 @@ class LiveDataset(Dataset[tuple[torch.Tensor, int | torch.Tensor]]):
         encoder: FrozenEncoder | None = None,
     ) -> None:
         self.vectors = None if encoder is None else Vectors(encoder, Path(store).parent)
-        self.history, self.name, self.split = History(Objects(store), dataset), version, split
+        self.history, self.name, self.split = History(follow(Objects(store), dataset), dataset), version, split
         self.manifest: Manifest | None = None
         self.refresh()
 

@@ -24,7 +24,7 @@ def tidy(run: Run, history: History, config: MaintainConfig) -> list[str]:
     removal = clearance(history, run.lake, config.keep, config.grace_hours)
     if not config.dry_run:
         removal = clear(history, run.lake, removal)
-        mirror_now(history, run.lake)
+    mirror_now(history, run.lake)
     names = ", ".join(manifest.version for manifest in removal.versions) or "no version"
     says = "would go" if config.dry_run else "are gone"
     return [*lines, f"{history.dataset}: {names}, {removal.size / 1e6:,.1f} MB {says}"]

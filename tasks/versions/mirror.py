@@ -1,17 +1,36 @@
-"""What the lake knows of versions that lie elsewhere: manifests, decisions and tags, for SQL and for summaries."""
+"""What the lake shows of versions that lie elsewhere, for SQL and for summaries.
+
+Manifests, decisions and tags are copied. The parts of versions that a run of this lake made are its own samples under
+another name, and take no room. Parts from elsewhere are brought when somebody asks for them (``bring``), once.
+"""
 
 from __future__ import annotations
 
 import re
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
-from tasks.core.errors import BadArtefact, BadConfig
-from tasks.versions.history import CURRENT, History
+from tasks.core.errors import BadArtefact, BadConfig, GradsieveError
+from tasks.pipeline.recorded_run import RUN_FILE, RecordedRun
+from tasks.pipeline.stored_names import inside, is_name
+from tasks.versions.address import follow, remember
+from tasks.versions.history import CURRENT, History, datasets
+from tasks.versions.manifest import Manifest
 from tasks.versions.object_store import Objects
 
 # In this order: what a manifest names is there before it is.
 _PATTERNS = (r"contents/[0-9a-f]+/decisions\.parquet", r"v\d{4,}\.json", r"tags/[^/]+/\d{6}\.json")
+_PART = r"parts/[0-9a-f]+\.parquet"
+
+
+class Refreshed(NamedTuple):
+    """What came of asking every store that a lake remembers."""
+
+    changes: int
+    """Objects that were copied, or are gone."""
+    silent: list[str]
+    """Sentences about stores that did not answer: what the lake shows of them is what it last saw."""
 
 
 def mirror_of(history: History, lake: Path) -> History | None:
@@ -54,17 +73,14 @@ def _same(history: History, mirror: History) -> bool:
 
 
 def mirror_now(history: History, lake: Path) -> int:
-    """Bring the lake's copy up to date; how many objects were copied or are gone."""
+    """Bring the lake's copy up to date, and remember of what it is one; how many objects were copied or are gone."""
     mirror = mirror_of(history, lake)
     if mirror is None:
         return 0
-    home = f"{history.dataset}/"
-    theirs = {entry.name: entry.size for entry in history.objects.list(history.dataset)}
+    theirs = {entry.name for entry in history.objects.list(history.dataset)}
     ours = {entry.name for entry in mirror.objects.list(history.dataset)}
-    missing = [name for pattern in _PATTERNS for name in theirs if _is(name, home, pattern) and name not in ours]
-    obsolete = [
-        name for pattern in reversed(_PATTERNS) for name in ours if _is(name, home, pattern) and name not in theirs
-    ]
+    missing = [name for name in _matches(theirs, history, _PATTERNS) if name not in ours]
+    obsolete = [name for name in _matches(ours, history, (*reversed(_PATTERNS), _PART)) if name not in theirs]
     with tempfile.TemporaryDirectory(prefix="gradsieve-") as scratch:
         for name in missing:
             try:
@@ -77,8 +93,57 @@ def mirror_now(history: History, lake: Path) -> int:
                 if history.objects.size(name) is not None:
                     raise
     mirror.objects.delete(obsolete)
+    remember(lake, history.dataset, history.objects)
+    _link_parts(mirror, lake, ours)
     return len(missing) + len(obsolete)
 
 
-def _is(name: str, home: str, pattern: str) -> bool:
-    return re.fullmatch(pattern, name.removeprefix(home)) is not None
+def refresh(lake: Path) -> Refreshed:
+    """Ask the stores of all datasets whose versions lie elsewhere, and bring the lake's copies up to date."""
+    changes, silent = 0, []
+    if (lake / "versions").is_dir():
+        folder = Objects(lake / "versions")
+        for dataset in datasets(folder):
+            try:
+                history = History(follow(folder, dataset), dataset)
+                # Another place that answers to the same address takes nothing away.
+                check(history, lake)
+                changes += mirror_now(history, lake)
+            except (GradsieveError, OSError) as error:
+                silent.append(f"{dataset}: its store cannot be asked, this is what the lake last saw of it. {error}")
+    return Refreshed(changes, silent)
+
+
+def bring(history: History, lake: Path, manifest: Manifest) -> int:
+    """Copy the parts of a version into the lake, for SQL; how many bytes were not there yet.
+
+    They stay until the store has cleared them away, so that no version that shares them needs them again.
+    """
+    mirror = mirror_of(history, lake)
+    if mirror is None:
+        return 0
+    with tempfile.TemporaryDirectory(prefix="gradsieve-", dir=lake) as scratch:
+        return sum(
+            mirror.objects.keep(name, history.objects.file(name, Path(scratch)))
+            for name in dict.fromkeys(f"{history.dataset}/{part.path}" for part in manifest.parts)
+            if mirror.objects.size(name) is None
+        )
+
+
+def _link_parts(mirror: History, lake: Path, ours: set[str]) -> None:
+    """Give the samples of the lake's own runs the names that versions have for them."""
+    for manifest in mirror.manifests():
+        parts = {part.sha256: f"{mirror.dataset}/{part.path}" for part in manifest.parts}
+        if not ours.issuperset(parts.values()) and manifest.run_id is not None and is_name(manifest.run_id):
+            path = inside(lake / "runs", manifest.run_id, single=True) / RUN_FILE
+            stages = RecordedRun.of_file(path).stages if path.is_file() else ()
+            for file in (file for stage in stages for file in stage.files if file.sha256 in parts):
+                sample = inside(path.parent, file.name)
+                if sample.is_file() and sample.stat().st_size == file.size:
+                    mirror.objects.keep(parts[file.sha256], sample)
+
+
+def _matches(names: set[str], history: History, patterns: tuple[str, ...]) -> list[str]:
+    """Those of the dataset that fit a pattern, in the order of the patterns."""
+    home = f"{history.dataset}/"
+    return [name for pattern in patterns for name in sorted(names) if re.fullmatch(pattern, name.removeprefix(home))]

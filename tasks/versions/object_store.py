@@ -31,6 +31,9 @@ from tasks.pipeline.stored_names import inside, key
 # download of any length goes on as long as something moves.
 PATIENCE = timedelta(seconds=20)
 _LONGEST = timedelta(hours=6)
+# By which names the environment says where an S3 store is, the first that is there.
+_ENDPOINT = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+_REGION = ("AWS_REGION", "AWS_DEFAULT_REGION")
 # What the disk refuses for good; what passes by itself is left to whoever tries again.
 _PERMANENT_ERRNOS = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR,
@@ -45,33 +48,45 @@ class StoredObject(NamedTuple):
     modified: datetime
 
 
-def _remote(url: str) -> ObjectStore:
+def _environment(*names: str) -> str | None:
+    return next((value for name in names if (value := os.environ.get(name))), None)
+
+
+def _remote(url: str, endpoint: str | None, region: str | None) -> ObjectStore:
     """An object store that gives up in seconds where nobody answers: its own patience is three minutes a request."""
-    endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
     client = {"connect_timeout": PATIENCE, "read_timeout": PATIENCE, "timeout": _LONGEST}
-    client |= {"allow_http": True} if endpoint.startswith("http://") else {}
+    client |= {"allow_http": True} if (endpoint or "").startswith("http://") else {}
     retry = {"max_retries": 5, "retry_timeout": PATIENCE}
+    config = {name: value for name, value in {"endpoint": endpoint, "region": region}.items() if value}
     # Their types differ from cloud to cloud; all of them take these.
-    return cast("Any", from_url)(url, client_options=client, retry_config=retry)
+    return cast("Any", from_url)(url, config=config or None, client_options=client, retry_config=retry)
 
 
 class Objects:
     """A folder, or a bucket's prefix.
 
-    An object store must create objects conditionally (``If-None-Match``), as S3 does since 2024. Its endpoint, region
-    and credentials come from the environment (``AWS_ENDPOINT_URL``, ``AWS_REGION``, ``AWS_ACCESS_KEY_ID`` …) and stand
-    in no configuration.
+    An object store must create objects conditionally (``If-None-Match``), as S3 does since 2024. Its credentials come
+    from the environment (``AWS_ACCESS_KEY_ID`` …) and stand in no configuration. Its endpoint and region come from
+    there as well (``AWS_ENDPOINT_URL``, ``AWS_REGION``), or are those that a lake remembers.
 
     Args:
         where: a path, or a URL obstore knows (``s3://bucket/prefix``, ``gs://``, ``az://``).
+        endpoint: of an S3 store, where the environment names none.
+        region: the same.
     """
 
-    def __init__(self, where: str | Path) -> None:
+    def __init__(self, where: str | Path, endpoint: str | None = None, region: str | None = None) -> None:
         self.local = "://" not in str(where)
         self.folder = Path(where).expanduser().resolve() if self.local else Path()
         self.where = str(self.folder if self.local else where)
+        # Of other clouds the environment knows them under names of their own.
+        is_s3 = self.where.startswith(("s3://", "s3a://"))
+        self.endpoint = (_environment(*_ENDPOINT) or endpoint) if is_s3 else None
+        self.region = (_environment(*_REGION) or region) if is_s3 else None
         try:
-            self.store = LocalStore(self.folder, mkdir=True) if self.local else _remote(self.where)
+            self.store = (
+                LocalStore(self.folder, mkdir=True) if self.local else _remote(self.where, self.endpoint, self.region)
+            )
         except (BaseError, ValueError, OSError) as error:
             raise BadConfig(
                 where=f"store {where}",

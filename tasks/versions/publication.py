@@ -17,6 +17,7 @@ from tasks.dataset.samples import sample_paths
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.durable_files import fsync, partial_folder
 from tasks.pipeline.schemas import DECISIONS
+from tasks.versions.address import follow, remember
 from tasks.versions.contents import DecisionFilter, file_of, members_digest, rows_of, write_plain
 from tasks.versions.history import CURRENT, History
 from tasks.versions.manifest import Content, Manifest, Part
@@ -32,10 +33,12 @@ PLAIN_BYTES = 256 << 20
 def history_of(run: Run, store: str | None, dataset: str) -> History:
     """The dataset's history, asked once, so that a place that does not answer is found before anything is trained.
 
+    Without ``store`` it is where the lake remembers it to lie.
+
     Raises:
         BadConfig: the place does not answer, or the lake shows another history under this name.
     """
-    history = History(objects_of(store, run.lake), dataset)
+    history = History(follow(objects_of(store, run.lake), dataset), dataset)
     check(history, run.lake)
     return history
 
@@ -59,6 +62,8 @@ class Publication:
         if manifest is None:
             parent = manifests[-1].version if manifests else None
             manifest = self._commit("ingested", parent, DECISIONS.empty_table(), facts)
+        # From its first version on the lake knows where they lie, also if the run is killed now.
+        remember(self.run.lake, self.history.dataset, self.history.objects)
         # Until a cleaning has proven itself, the dataset is what came in. Later moves are the gate's, or a person's.
         if promotion != "none" and not self.history.moves(CURRENT):
             self.history.move(CURRENT, manifest.version, facts["by"], "as ingested: nothing has proven itself yet")

@@ -29,7 +29,7 @@ Store = Annotated[
     AfterValidator(_check_store),
     Field(
         description="Where the versions lie: a folder, or s3://bucket/prefix (gs://, az://), of which endpoint, region "
-        "and credentials stand in the environment. Default: versions in the lake."
+        "and credentials stand in the environment. Default: where the lake remembers them to lie, else in the lake."
     ),
 ]
 
@@ -40,6 +40,7 @@ def objects_of(store: str | None, lake: Path) -> Objects:
     Raises:
         BadConfig: there is no such place.
     """
+    from tasks.versions.address import known
     from tasks.versions.object_store import Objects
 
-    return Objects(lake / "versions" if store is None else store)
+    return Objects(lake / "versions") if store is None else known(lake, store) or Objects(store)

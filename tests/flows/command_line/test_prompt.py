@@ -52,6 +52,12 @@ def test_what_can_stand_there_is_offered(names, before, after, expected):
     assert expected in offered(names, before, after)
 
 
+def test_a_column_comes_before_the_word_of_sql_that_is_written_like_it(names):
+    for after in ("", " FROM flags JOIN samples USING (run_id, sample_id)"):
+        assert offered(names, "SELECT lab", after)[:1] == ["label"]
+        assert "LABEL" not in offered(names, "SELECT lab", after)
+
+
 @pytest.mark.parametrize(
     ("before", "after", "never"),
     [

@@ -16,7 +16,7 @@ import pytest
 
 from tasks.catalogue import comments
 from tasks.catalogue.database import NAME, build, connect
-from tasks.catalogue.views import SHOWN_AS
+from tasks.catalogue.relations import SHOWN_AS, parquet
 from tasks.core.errors import BadInput
 from tasks.ingestion.copies import COPIES
 from tasks.ingestion.opinions import OPINIONS
@@ -40,7 +40,7 @@ VIEWS = (
     "samples", "scores", "flags", "suspects", "audit", "gradients", "checkpoints", "metrics", "examination", "search",
     "rejects", "runs", "versions", "decisions", "removed", "traces", "traced", "reviews",
     "review_samples", "review_estimates", "opinions", "diagnoses", "columns",
-    "copies", "contradictions",
+    "copies", "contradictions", "folds", "votes", "dynamics", "canaries", "predictions",
 )  # fmt: skip
 # Digits have no columns and no copies; nothing was rejected, searched for or traced; nobody was asked.
 EMPTY = (
@@ -69,7 +69,7 @@ def test_every_view_answers_without_gradsieve(cleaned, view):
         rows = db.execute(f"SELECT count(*) FROM {view}").fetchall()[0][0]
         assert (rows > 0) == (view not in EMPTY)
         names = {row[0] for row in db.execute(f"DESCRIBE {view}").fetchall()}
-        assert "run_id" in names
+        assert {"run_id", "dataset"} <= names
 
 
 @pytest.mark.parametrize(
@@ -92,13 +92,19 @@ def test_a_view_has_the_columns_of_its_schema(cleaned, view, schema):
     with duckdb.connect(str(cleaned.lake / NAME), read_only=True) as db:
         assert [row[0] for row in db.execute(f"DESCRIBE {view}").fetchall()] == [
             "run_id",
+            "dataset",
             *(SHOWN_AS.get(name, name) for name in schema.names),
         ]
 
 
 def test_a_decision_can_be_followed_to_its_version_flag_score_gradient_shard_and_checkpoint(cleaned, flagged):
     with duckdb.connect(str(cleaned.lake / NAME), read_only=True) as db:
-        assert [row[0] for row in db.execute("DESCRIBE gradients").fetchall()] == ["run_id", *GRADIENTS.names, "shard"]
+        assert [row[0] for row in db.execute("DESCRIBE gradients").fetchall()] == [
+            "run_id",
+            "dataset",
+            *GRADIENTS.names,
+            "shard",
+        ]
         found = db.execute(
             """SELECT d.sample_id, g.shard, c.file FROM decisions d
                JOIN versions v USING (dataset, version, run_id) JOIN flags f USING (run_id, sample_id)
@@ -118,6 +124,36 @@ def test_the_most_suspect_stand_beside_what_identifies_them_without_a_join(clean
         columns = "rank, sample_id, s.label, s.source, s.source_row, s.group_name, s.source_id"
         joined = f"SELECT {columns} FROM flags JOIN samples s USING (run_id, sample_id) ORDER BY rank"
         assert db.execute(joined).fetchall() == db.execute(f"SELECT {columns} FROM suspects s ORDER BY rank").fetchall()
+
+
+def test_every_view_about_runs_says_of_which_dataset_and_which_no_other_file_is_opened_for(lake):
+    (run,) = [path for path in (lake / "runs").iterdir() if not path.name.startswith(".")]
+    shutil.copytree(run, run.with_name("my-own-data-20261125T000000-abcd"))
+    (run.with_name("my-own-data-20261125T000000-abcd") / "flags.parquet").write_bytes(b"not to be opened")
+    with duckdb.connect(str(lake / NAME), read_only=True) as db:
+        asked = "SELECT DISTINCT dataset FROM samples ORDER BY 1"
+        assert db.execute(asked).fetchall() == [("digits",), ("my-own-data",)]
+        assert db.execute("SELECT count(*) > 0 FROM flags WHERE dataset = 'digits'").fetchall() == [(True,)]
+
+
+def test_a_run_says_when_it_started_how_long_it_took_and_how_far_it_gained(cleaned):
+    with duckdb.connect(str(cleaned.lake / NAME), read_only=True) as db:
+        (row,) = db.sql("SELECT * FROM runs").to_arrow_table().to_pylist()
+    arm = json.loads(row["facts"])["metrics"]["verdict"]["arm"]
+    assert row["run_id"].split("-")[-2] == f"{row['started']:%Y%m%dT%H%M%S}"
+    assert 0 < row["seconds"] < 600
+    assert len(row["prefect_run_id"]) == 36
+    assert row["gain"] == pytest.approx(row[f"accuracy_{arm}"] - row["accuracy_untouched"])
+    assert row["gain_over_random"] == pytest.approx(row[f"accuracy_{arm}"] - row["accuracy_random"])
+    for name in ("gain", "gain_over_random"):
+        assert row[f"{name}_low"] <= row[name] <= row[f"{name}_high"]
+
+
+def test_names_with_quotes_and_braces_are_columns(tmp_path):
+    names = ['a"b', "c\\d", "e'f", "g,h={}"]
+    pq.write_table(pa.table({name: [1.0] for name in names}), tmp_path / "x.parquet")
+    relation = parquet(tmp_path, "x.parquet", pa.schema([(name, pa.float64()) for name in names]))
+    assert duckdb.sql(f"SELECT * EXCLUDE __file FROM {relation}").columns == names
 
 
 def test_asking_for_one_run_opens_no_file_of_another(lake):

@@ -296,7 +296,7 @@ for line in sys.stdin:
     if not child:
         history = History(objects_of(None, run.lake), about["dataset"])
         made = publish.fn(run=run, history=history, **given)
-        promote.fn(run, history, made, given["metrics"])
+        promote.fn(run, history, made, given["metrics"], "auto")
         os._exit(0 if step == 0 else 100 + taken)
     print(child, flush=True)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
@@ -437,7 +437,9 @@ def test_the_lake_shows_what_is_published_elsewhere(prepare, bucket):
             ("v0002", ["current"]),
         ]
         assert db.execute("SELECT count(*) FROM removed").fetchall() == [(6,)]
-    assert not list((ready.run.lake / "versions" / ready.dataset).glob("parts/*"))
+    parts = list((ready.run.lake / "versions" / ready.dataset).glob("parts/*"))
+    samples = (ready.run.lake / "runs" / ready.run.run_id / "samples").glob("*.parquet")
+    assert {path.stat().st_ino for path in parts} == {path.stat().st_ino for path in samples}
 
 
 def test_another_history_of_the_same_name_is_refused_before_anything_is_trained(prepare, bucket, tmp_path):
