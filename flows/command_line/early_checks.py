@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tasks.ingestion.readers import Reader
-from tasks.pipeline.artefacts import check_lake
+from tasks.pipeline.lake_check import check_lake
 from tasks.training.base_run import AUTO, recorded_base
 
 # Of a larger source a look takes as long as a server's start: the run itself tells.

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from flows.command_line.foreground import say
 from tasks.core.errors import BadArtefact, BadConfig
-from tasks.pipeline.artefacts import check_lake
+from tasks.pipeline.lake_check import check_lake
 
 if TYPE_CHECKING:
     from flows.operations.server import Services

@@ -25,7 +25,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryFile
 from types import TracebackType
 from typing import Any
 
@@ -34,12 +33,11 @@ from pydantic import BaseModel, ConfigDict
 from tasks.core.errors import BadArtefact, BadConfig
 from tasks.core.progress import LOGGER
 from tasks.pipeline.durable_files import link_or_copy, partial_folder, rename_folder, sha256_of, sweep, write_durably
+from tasks.pipeline.lake_check import unusable
 from tasks.pipeline.stored_names import in_lake, inside, is_name
 from tasks.pipeline.verified_files import has_content, put_aside, remember
 
 MANIFEST = "manifest.json"
-# A disk with less room than this is as good as full.
-_ROOM_BYTES = 1 << 20
 MEMORY_GIB = 4.0
 """What a run may hold of gradients at a time unless told otherwise: half of what a small machine has."""
 
@@ -106,34 +104,6 @@ def artefact_list(*values: Artefact | list[Artefact] | None) -> list[Artefact]:
     return [artefact for value in values for artefact in (value if isinstance(value, list) else [value]) if artefact]
 
 
-def check_lake(lake: Path) -> None:
-    """Look whether a lake can be made and written to, without making it: by a file that has no name.
-
-    Raises:
-        BadConfig: it cannot.
-    """
-    folder = lake.expanduser().resolve()
-    while not folder.exists():
-        folder = folder.parent
-    if not folder.is_dir():
-        raise _unusable(lake, f"a file ({folder})")
-    try:
-        with TemporaryFile(dir=folder) as file:
-            file.write(bytes(_ROOM_BYTES))
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise _unusable(lake, f"{(error.strerror or str(error)).lower()} ({folder})") from error
-
-
-def _unusable(lake: Path, got: str) -> BadConfig:
-    return BadConfig(
-        where=f"lake {lake}",
-        expected="a folder that can be made and written to",
-        got=got,
-        do="Name another with --lake, or mend its permissions or make room.",
-    )
-
-
 class Run(BaseModel):
     """Where and for which run a step writes: ``with Run.start(lake, dataset) as run``. Never part of a cache key.
 
@@ -169,7 +139,7 @@ class Run(BaseModel):
             for folder in ("cache", "runs", "versions"):
                 (lake / folder).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise _unusable(lake, f"{error.strerror} ({error.filename})") from error
+            raise unusable(lake, f"{error.strerror} ({error.filename})") from error
         sweep(lake)
         for other in sorted(path.name for path in (lake / "versions").iterdir()):
             if other != dataset and other.lower() == dataset.lower():

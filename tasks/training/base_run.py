@@ -114,13 +114,13 @@ def base_for(
         base = base_of(run, wanted.name, wanted.dataset, recipe)
         _check_tokens(run, base, samples)
         return base
-    if RecordedRun.newest(run.lake, "latest", dataset) is None:
-        LOGGER.info("first run of %s: everything is trained; the next run builds upon it", dataset)
+    if RecordedRun.newest(run.lake, "latest", wanted.dataset) is None:
+        LOGGER.info("first run of %s: everything is trained; the next run builds upon it", wanted.dataset)
         return reference(run, None)
     try:
         record = wanted.record(run)
         if record is None:
-            LOGGER.info("base auto: all is trained, for no run of %s has read as much of its source", wanted.dataset)
+            LOGGER.info("everything is trained: no run of %s has read as much of its source", wanted.dataset)
             return reference(run, None)
         base = base_of(run, record.run_id, wanted.dataset, recipe)
     except (BadConfig, BadArtefact) as error:
