@@ -36,8 +36,14 @@ _COLUMNS = """SELECT column_name AS "column", data_type AS "type", comment FROM 
               GROUP BY ALL ORDER BY min(column_index)"""
 # What may stand after these is a table.
 _TABLE_NEXT = re.compile(r"\b(from|join|describe|summarize)\s+[\w.\"@-]*$", re.IGNORECASE)
+# A word that goes on with the clause is no alias: of FROM flags JOIN samples both are views.
+_NO_ALIAS = (
+    "join|inner|left|right|full|outer|cross|natural|semi|anti|asof|positional|using|on|where|group|having|order|limit|"
+    "qualify|window|union|intersect|except|tablesample"
+)
 _FROM_CLAUSE = re.compile(
-    r"\b(?:from|join)\s+([\w.]+|\"[^\"]+\"|data\.\"[^\"]+\")(?:\s+(?:as\s+)?(\w+))?", re.IGNORECASE
+    r"\b(?:from|join)\s+([\w.]+|\"[^\"]+\"|data\.\"[^\"]+\")(?:\s+(?:as\s+)?(?!(?:" + _NO_ALIAS + r")\b)(\w+))?",
+    re.IGNORECASE,
 )
 
 
