@@ -7,7 +7,7 @@
     gradsieve reproduce  the paper's experiments, its figures beside ours
     gradsieve sql        ask the catalogue
     gradsieve runs       the runs of a lake
-    gradsieve versions   list, show, compare, tag, roll back, export, verify, clear away the published versions
+    gradsieve versions   list, show, compare, tag, roll back, export, publish elsewhere, verify, clear away versions
     gradsieve show       what one run found
     gradsieve review     answer a run that waits for somebody to look at what it flagged; measure a recorded run by hand
     gradsieve serve      Prefect's server, a worker and the deployments
@@ -38,7 +38,7 @@ from flows.command_line.options import from_file, with_options
 from flows.command_line.review import ReviewCommand
 from flows.command_line.serve import ServeCommand
 from flows.command_line.switches import with_values
-from flows.command_line.versions import VersionsCommand
+from flows.command_line.versions_command import VersionsCommand
 from flows.command_line.watch import WatchCommand
 from tasks.core.errors import GradsieveError
 

@@ -1,4 +1,4 @@
-"""``gradsieve versions``: list, show, diff, tag, rollback, export, verify, vacuum."""
+"""Commands of ``gradsieve versions``: list, show, diff, tag, rollback, export, verify, vacuum."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic_settings import CliPositionalArg, CliSubCommand, get_subcommand
+from pydantic_settings import CliPositionalArg
 from rich.console import Console
 
 from tasks.core.errors import BadArtefact, BadConfig, BadInput
@@ -205,7 +205,7 @@ class Rollback(Versions):
 
 
 class Export(Versions):
-    """Write a version as a dataset of another kind into a new folder."""
+    """Write a version as files of another kind into a new folder; a catalogue or the hub: versions publish."""
 
     version: CliPositionalArg[str] = Field(default=CURRENT, description="v0002, a tag, a time; default: current.")
     to: Path = Field(description="The folder, which must not be there yet.")
@@ -275,22 +275,3 @@ class Vacuum(Versions):
                 f"{len(removal.files):,} files of runs, "
                 f"{removal.size / 1e6:,.1f} MB, {'would go: --no-dry-run' if self.dry_run else 'are gone'}"
             )
-
-
-class VersionsCommand(BaseModel):
-    """The versions of a lake's datasets."""
-
-    model_config = ConfigDict(extra="forbid")
-    list: CliSubCommand[List] = Field(description="The versions, newest first.")
-    show: CliSubCommand[Show] = Field(description="All that one version knows of itself.")
-    diff: CliSubCommand[Diff] = Field(description="What changed between two versions, and why.")
-    tag: CliSubCommand[Tag] = Field(description="Point a tag at a version.")
-    rollback: CliSubCommand[Rollback] = Field(description="Go back to an earlier version.")
-    export: CliSubCommand[Export] = Field(description="Parquet, image folder, Hugging Face dataset, torch.")
-    verify: CliSubCommand[Verify] = Field(description="Recompute every digest.")
-    vacuum: CliSubCommand[Vacuum] = Field(description="Clear old versions away.")
-
-    def cli_cmd(self) -> None:
-        """Run the one that was named; of none, list the versions."""
-        command: Any = get_subcommand(self, is_required=False) or List()
-        command.cli_cmd()

@@ -89,7 +89,7 @@ COLUMNS = {
     "aum": "Area under the margin, mean over the steps: low is suspect.",
     "mean_loss": "Mean loss over the steps.",
     "el2n": "Mean L2 norm of the error: high is suspect.",
-    "sei": "Mean of the second-moment score of its error.",
+    "sei": "Mean signed entropy of its prediction over the epochs: low is suspect.",
     "planted_label": "The wrong label that it was given.",
     "canaries.kind": "How the wrong label was drawn.",
     "networks": "Which folds' networks learnt it, by fold.",

@@ -19,6 +19,8 @@ _METADATA = "metadata"
 _NO_CLASSES = ("images", "imgs", "img", "photos", "pictures", "jpegimages")
 # What Hugging Face's save_to_disk writes beside the data.
 _SAVED = ("dataset_dict.json", "dataset_info.json")
+# What tables with versions have in their folders.
+_TABLES = {"_delta_log": "delta", "_versions": "lance", "metadata/*.metadata.json": "iceberg", "catalog.db": "iceberg"}
 # A folder may hold millions of files; its first ones tell.
 _LOOKED_AT = 10_000
 
@@ -34,6 +36,9 @@ def kind_of_source(path: Path) -> str:
         return _kind_of_file(path) or _refuse(path, _suffix(path) or "none")
     if any((path / name).is_file() for name in _SAVED):
         return "huggingface"
+    table = next((kind for pattern, kind in _TABLES.items() if any(path.glob(pattern))), None)
+    if table is not None:
+        return table
     files = _visible_files(path)
     pictures = [file for file in files if suffix_of(file.name) in PICTURES]
     # What is called as a picture beside it is about that picture.

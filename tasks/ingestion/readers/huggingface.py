@@ -28,7 +28,9 @@ class HuggingFace(Tabular, kind="huggingface"):
     """A ``Dataset`` or ``DatasetDict``; its splits are ours, and ``ClassLabel`` numbers become their names."""
 
     path: Path = Field(description="Folder written by save_to_disk, or a dataset's name on the hub.")
-    name: str | None = Field(default=None, description="Configuration of a hub dataset.")
+    name: str | None = Field(
+        default=None, description="Configuration of a hub dataset; of iceberg the table, namespace.table."
+    )
     revision: str | None = Field(default=None, description="Hub commit; name one, or the source may change unseen.")
     splits: list[str] | None = Field(
         default=None,

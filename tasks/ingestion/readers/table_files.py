@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -102,7 +102,7 @@ class TableFiles(Reader):
         Raises:
             BadInput: there is no row, or an option names no column of the first one.
         """
-        path = existing_path(self.path, f"a file or folder of kind {self.kind}")
+        path = self.existing(self.path)
         files = self._files()
         columns = TableColumns(tuple(name for _, name in self.named), {}, self.label, self.test_label)
         batches = (columns.of(batch, file) for file, batch in self.batches_of(files.train))
@@ -124,7 +124,7 @@ class TableFiles(Reader):
 
     def files(self) -> list[Path]:
         """Every source file, training first."""
-        held_out = [source_of(path, self._file_kind) for path in (self.test_path, self.reference_path) if path]
+        held_out = [self.source(path) for path in (self.test_path, self.reference_path) if path]
         return [file.path for source in (self._training(), *held_out) for file in source.files]
 
     def file_name(self, path: Path) -> str:
@@ -132,24 +132,31 @@ class TableFiles(Reader):
         roots = [root.expanduser() for root in (self.path, self.test_path, self.reference_path) if root]
         return next((path.relative_to(root).as_posix() for root in roots if root in path.parents), path.name)
 
+    def existing(self, path: Path) -> Path:
+        """The path itself.
+
+        Raises:
+            BadInput: there is nothing.
+        """
+        return existing_path(path, f"a file or folder of kind {self.kind}")
+
+    def source(self, path: Path, *, splits: bool = False, but: Iterable[Path] = ()) -> Source:
+        """The files of a path; whether their names say splits, and what is read elsewhere."""
+        return source_of(path, self._file_kind, splits=splits, but=but)
+
     @property
     def _file_kind(self) -> FileKind:
         return FileKind(self.suffixes, self.packed)
 
     def _training(self) -> Source:
         held_out = [path for path in (self.test_path, self.reference_path) if path]
-        return source_of(self.path, self._file_kind, splits=self.names_say_splits, but=held_out)
+        return self.source(self.path, splits=self.names_say_splits, but=held_out)
 
     def _files(self) -> _Files:
         """The files of each split; a folder's test file without labels is left out."""
         training = self._training()
         options = (self.test_path, self.reference_path)
-        test, reference = (
-            Source(())
-            if path is None
-            else source_of(existing_path(path, f"a file or folder of kind {self.kind}"), self._file_kind)
-            for path in options
-        )
+        test, reference = (Source(()) if path is None else self.source(self.existing(path)) for path in options)
         has_label = {file.path: self._has_label(file) for file in training.of_split("test")}
         without = [file.name for file in training.of_split("test") if not has_label[file.path]]
         label = self.test_label or self.label

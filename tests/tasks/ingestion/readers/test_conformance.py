@@ -146,6 +146,31 @@ def _huggingface_splits(folder: Path, order: list[int]) -> Reader:
     return _part("huggingface", path=folder / "hub")
 
 
+def _delta(folder: Path, order: list[int]) -> Reader:
+    deltalake = pytest.importorskip("deltalake")
+    table = _table(order)
+    # The format has no unsigned integers.
+    narrow = table.cast(
+        pa.schema([(name, pa.int16() if name in COLUMNS else pa.string()) for name in table.schema.names])
+    )
+    deltalake.write_deltalake(folder / "delta", narrow)
+    return _part("delta", path=folder / "delta")
+
+
+def _lance(folder: Path, order: list[int]) -> Reader:
+    pytest.importorskip("lance").write_dataset(_table(order), folder / "a.lance")
+    return _part("lance", path=folder / "a.lance")
+
+
+def _iceberg(folder: Path, order: list[int]) -> Reader:
+    catalog = pytest.importorskip("pyiceberg.catalog").load_catalog(
+        "gradsieve", type="sql", uri=f"sqlite:///{folder}/catalog.db", warehouse=f"file://{folder}"
+    )
+    catalog.create_namespace("a")
+    catalog.create_table("a.b", schema=_table(order).schema).append(_table(order))
+    return _part("iceberg", path=folder, name="a.b")
+
+
 CASES: dict[str, Callable[[Path, list[int]], Reader]] = {
     "digits": _digits,
     "csv": _csv,
@@ -160,6 +185,9 @@ CASES: dict[str, Callable[[Path, list[int]], Reader]] = {
     "npz": _npz,
     "huggingface": _huggingface,
     "huggingface splits": _huggingface_splits,
+    "delta": _delta,
+    "lance": _lance,
+    "iceberg": _iceberg,
 }
 
 

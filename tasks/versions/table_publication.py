@@ -1,0 +1,50 @@
+"""A version into a table that others keep, by its manifest."""
+
+from __future__ import annotations
+
+import re
+
+from tasks.core.errors import BadArtefact, BadConfig
+from tasks.versions.contents import rows_of
+from tasks.versions.history import History
+from tasks.versions.manifest import Manifest
+from tasks.versions.table_formats import TABLE_FORMATS, Published, Receipt
+
+
+def publish_to(history: History, manifest: Manifest, kind: str, at: str) -> Receipt:
+    """Make a version the next snapshot of the tables at a place.
+
+    What refers to files of the store instead of copying them keeps the version from being cleared away, by the tag
+    ``<kind>-<version>``.
+
+    Args:
+        history: of the dataset.
+        manifest: of the version.
+        kind: of the tables.
+        at: where they are.
+
+    Raises:
+        BadConfig: the place cannot be used.
+        BadInput: a column cannot be written without loss.
+        BadArtefact: files of the version are missing.
+    """
+    missing = history.missing(manifest.rows_of)
+    if missing:
+        raise BadArtefact(
+            where=f"{history.objects.where}/{history.dataset}",
+            expected=f"every file of {manifest.version}",
+            got=f"{len(missing)} missing, {missing[0]} first",
+            do="Run gradsieve versions verify.",
+        )
+    if not at.strip():
+        raise BadConfig(where="option at", expected="a place", got="nothing", do="Name one with --at.")
+    table_format = TABLE_FORMATS.components[kind](at=at)
+    own = re.compile(rf"{kind}-v\d+")
+    tags = {tag: version for tag, version in history.tags().items() if not own.fullmatch(tag)}
+    with rows_of(history, manifest.rows_of) as rows:
+        receipt = table_format.publish(Published(manifest, rows, tags))
+    if receipt.refers:
+        history.move(
+            f"{kind}-{manifest.version}", manifest.version, "gradsieve", f"tables at {receipt.place} name its files"
+        )
+    return receipt

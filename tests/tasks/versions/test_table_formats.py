@@ -1,0 +1,186 @@
+"""A version in a table that others keep: the same rows, known again, the next one as the next snapshot."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, get_args
+
+import pyarrow as pa
+import pytest
+
+from flows.__main__ import main
+from flows.command_line.publish_version import Publish
+from tasks.core.errors import BadConfig, BadInput
+from tasks.versions.contents import rows_of
+from tasks.versions.history import History
+from tasks.versions.object_store import Objects
+from tasks.versions.signed_types import signed
+from tasks.versions.table_formats import TABLE_FORMATS
+from tasks.versions.table_publication import publish_to
+
+PACKAGES = {"iceberg": "pyiceberg", "delta": "deltalake", "lance": "lance"}
+KINDS = list(PACKAGES)
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Each format in turn, where its library is installed."""
+    pytest.importorskip(PACKAGES[request.param])
+    return request.param
+
+
+def table(kind: str, at: Path, name: str, version: str | int | None = None) -> pa.Table:
+    """What the format's own library reads."""
+    if kind == "lance":
+        import lance
+
+        return lance.dataset(str(at / f"{name}.lance"), version=version).to_table()
+    if kind == "delta":
+        from deltalake import DeltaTable
+
+        return pa.table(DeltaTable(str(at / name), version=version).to_pyarrow_table())
+    from pyiceberg.catalog import load_catalog
+
+    endpoint = {"s3.endpoint": os.environ.get("AWS_ENDPOINT_URL")}
+    uri = f"sqlite:///{at}/catalog.db"
+    catalog = load_catalog("gradsieve", type="sql", uri=uri, warehouse=f"file://{at}", **endpoint)
+    loaded = catalog.load_table(("gradsieve", name))
+    snapshot = loaded.snapshot_by_name(version).snapshot_id if isinstance(version, str) else version
+    return loaded.scan(snapshot_id=snapshot).to_arrow()
+
+
+def by_id(rows: pa.Table) -> dict[str, dict[str, Any]]:
+    """The rows of a table by their ids."""
+    return {row["sample_id"]: row for row in rows.to_pylist()}
+
+
+def ours(history: History, version: str) -> dict[str, dict[str, Any]]:
+    """The rows of a version by their ids."""
+    with rows_of(history, history.resolve(version).rows_of) as rows:
+        return by_id(pa.Table.from_batches([batch for _, batch in rows.batches()]))
+
+
+def test_every_row_and_byte_and_decision_is_there(prepare, tmp_path, kind):
+    ready = prepare(flagged=6, relabelled=2)
+    ready.publish()
+    history, at = ready.history, tmp_path / "tables"
+    receipt = publish_to(history, history.resolve("v0002"), kind, str(at))
+    assert [snapshot.is_new for snapshot in receipt.snapshots] == [True, True]
+    expected = ours(history, "v0002")
+    assert max(max(row["x"]) for row in expected.values()) > 127
+    assert by_id(table(kind, at, "tiny")) == expected
+    assert len(table(kind, at, "tiny_decisions")) == 7
+
+
+def test_the_same_version_again_is_no_snapshot_and_another_is_the_next(prepare, tmp_path, kind):
+    ready = prepare(flagged=6)
+    ready.publish()
+    history, at = ready.history, tmp_path / "tables"
+    history.move("current", "v0002", "me", "so")
+
+    def publish(version: str) -> list[tuple[str, bool]]:
+        receipt = publish_to(history, history.resolve(version), kind, str(at))
+        return [(snapshot.name, snapshot.is_new) for snapshot in receipt.snapshots]
+
+    first, again, second = publish("v0001"), publish("v0001"), publish("v0002")
+    assert again == [(name, False) for name, _ in first]
+    assert [is_new for _, is_new in second] == [True, True]
+    assert publish("v0001") == again
+    assert by_id(table(kind, at, "tiny")) == ours(history, "v0002")
+    before = "v0001" if kind == "lance" else int(first[0][0])
+    assert by_id(table(kind, at, "tiny", before)) == ours(history, "v0001")
+    if kind != "delta":
+        assert by_id(table(kind, at, "tiny", "current")) == ours(history, "v0002")
+        assert table(kind, at, "tiny_decisions", "v0001").num_rows == 0
+
+
+def test_a_version_of_another_history_is_refused(prepare, tmp_path, kind, archive):
+    one, other = prepare(), prepare(lake=tmp_path / "other", source=archive("other.npz", seed=1))
+    for ready in (one, other):
+        ready.publish()
+    at = str(tmp_path / "tables")
+    publish_to(one.history, one.history.resolve("v0001"), kind, at)
+    with pytest.raises(BadConfig, match="v0001 of another one"):
+        publish_to(other.history, other.history.resolve("v0001"), kind, at)
+
+
+def test_iceberg_names_the_files_of_the_version_and_keeps_it_from_vacuum(prepare, tmp_path):
+    pytest.importorskip("pyiceberg")
+    ready = prepare(flagged=6)
+    ready.publish()
+    history, at = ready.history, tmp_path / "tables"
+    publish_to(history, history.resolve("v0002"), "iceberg", str(at))
+    assert not list(at.rglob("*.parquet"))
+    assert history.version_of("iceberg-v0002") == "v0002"
+
+
+def test_a_version_too_large_to_stand_in_plain_has_only_its_changed_parts_written(prepare, tmp_path, monkeypatch):
+    pytest.importorskip("pyiceberg")
+    monkeypatch.setattr("tasks.versions.publication.PLAIN_BYTES", 0)
+    ready = prepare(flagged=3)
+    ready.publish()
+    history, at = ready.history, tmp_path / "tables"
+    assert history.resolve("v0002").plain is None
+    publish_to(history, history.resolve("v0002"), "iceberg", str(at))
+    assert by_id(table("iceberg", at, "tiny")) == ours(history, "v0002")
+    assert 0 < len(list(at.rglob("*.parquet"))) < len(history.resolve("v0002").parts)
+
+
+@pytest.mark.parametrize("kind", ["iceberg", "delta"])
+def test_no_integer_is_lost_for_want_of_a_sign_and_what_would_be_is_refused(kind):
+    wide = pa.schema({"a": pa.uint8(), "b": pa.list_(pa.uint32(), 3), "c": pa.struct({"d": pa.uint16()})})
+    narrow = pa.schema({"a": pa.int16(), "b": pa.list_(pa.int64(), 3), "c": pa.struct({"d": pa.int32()})})
+    assert signed(wide, kind) == narrow
+    with pytest.raises(BadInput, match="column e"):
+        signed(pa.schema({"e": pa.list_(pa.uint64())}), kind)
+
+
+def test_a_version_in_a_bucket_goes_into_tables_there_or_here(prepare, bucket, kind, tmp_path):
+    ready = prepare(flagged=6, store=bucket)
+    ready.publish()
+    history = ready.history
+    at = str(tmp_path / "tables") if kind == "iceberg" else f"{bucket}-tables"
+    # The server is of this process, and one of the libraries lets no other thread run while it waits.
+    command = [sys.executable, "-m", "flows", "versions", "publish", "v0002", "--lake", str(ready.run.lake)]
+    command += ["--store", bucket, "--to", kind, "--at", at]
+    told = [subprocess.run(command, capture_output=True, text=True, timeout=100, check=True).stdout for _ in range(2)]
+    assert [text.count("new") for text in told] == [2, 0]
+    if kind == "iceberg":
+        assert by_id(table(kind, tmp_path / "tables", "tiny")) == ours(history, "v0002")
+    else:
+        assert any(entry.size > 0 for entry in Objects(at).list())
+
+
+def test_the_command_says_what_is_where_and_the_formats_are_those_there_are(prepare, tmp_path, capsys):
+    pytest.importorskip("deltalake")
+    ready = prepare(flagged=6)
+    ready.publish()
+    command = [
+        "versions",
+        "publish",
+        "v0002",
+        "--lake",
+        str(ready.run.lake),
+        "--to",
+        "delta",
+        "--at",
+        str(tmp_path / "t"),
+    ]
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert "tiny v0002" in said
+    assert "uint8" in said
+    assert "snapshot 0, new" in said
+    assert main(command) == 0
+    assert "there already" in capsys.readouterr().out
+    assert list(TABLE_FORMATS.components) == list(get_args(Publish.model_fields["to"].annotation))
+
+
+@pytest.mark.parametrize("command", ["export", "publish"])
+def test_both_helps_say_which_writes_files_and_which_a_table(command, capsys):
+    assert main(["versions", command, "--help"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"versions {'publish' if command == 'export' else 'export'}" in said
