@@ -120,8 +120,8 @@ class EvidenceConfig(Form):
     def _the_target_can_be_learned(self) -> EvidenceConfig:
         kind = self.reader.component.says[0]
         if self.model.component.answers != (kind == "response"):
-            needs = "causal_lm" if kind == "response" else "another, or target response"
-            raise ValueError(f"target {kind} with model {self.model.component.kind}: expected model {needs}")
+            needs = "model causal_lm" if kind == "response" else "another model, or target response"
+            raise ValueError(f"target {kind} with model {self.model.component.kind}: expected {needs}")
         if self.training.label_smoothing and not kind_of(kind).smoothed:
             raise ValueError(f"training.label_smoothing: of target {kind} nothing can be smoothed; expected 0")
         return self

@@ -111,7 +111,7 @@ def test_what_was_found_can_be_asked_in_sql(nights, gradsieve):
         ({"model": Mlp(hidden=[16])}, "option model"),
         ({"folds": 3}, "there are other folds"),
         ({"facts": {"classes": ["a", "b"]}}, "the samples' classes are others"),
-        ({"dataset": "other"}, "no run of other has read as much"),
+        ({"dataset": "other"}, "first run of other: everything is trained"),
     ],
 )
 def test_what_cannot_be_built_upon_is_not_and_the_log_says_why(nights, caplog, changed, words):

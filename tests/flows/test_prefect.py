@@ -46,7 +46,7 @@ print(json.dumps(parameter_schema({flow}).model_dump_for_openapi()))
 """
     schema = json.loads(inside(script, server, tmp_path).strip().splitlines()[-1])
     definitions = schema["definitions"]
-    assert definitions["ReaderChoice"]["properties"]["kind"]["enum"][:3] == ["arrow", "csv", "digits"]
+    assert definitions["ReaderChoice"]["properties"]["kind"]["enum"][:3] == ["arrow", "csv", "delta"]
     assert "l2" in definitions["DetectorChoice"]["properties"]["kind"]["enum"]
 
     def reference(field: dict) -> str:
@@ -204,19 +204,22 @@ asyncio.run(main())
 
 
 ASSETS = """
-import json
-from datetime import UTC, datetime, timedelta
+import json, time
 from prefect.client.orchestration import get_client
+body = {"filter": {"event": {"prefix": ["prefect.asset.materialization"]}}}
+found = {}
 with get_client(sync_client=True) as client:
-    body = {"filter": {"event": {"prefix": ["prefect.asset.materialization"]}}}
-    events = client._client.post("/events/filter", json=body).json()["events"]
-print(json.dumps({
-    event["resource"]["prefect.resource.id"]: [
-        event["event"].rpartition(".")[2], event["payload"], [r["prefect.resource.id"] for r in event["related"]]
-    ]
-    for event in events
-    if "looked-at" in event["resource"]["prefect.resource.id"]
-}))
+    # A server writes events down a while after it was told of them.
+    for _ in range(60):
+        for event in client._client.post("/events/filter", json=body).json()["events"]:
+            name, related = event["resource"]["prefect.resource.id"], event["related"]
+            if "looked-at" in name:
+                outcome = event["event"].rpartition(".")[2]
+                found[name] = [outcome, event["payload"], [each["prefect.resource.id"] for each in related]]
+        if len(found) == 3:
+            break
+        time.sleep(0.5)
+print(json.dumps(found))
 """
 
 
@@ -239,7 +242,7 @@ def _has_assets(server: str, lake: Path) -> None:
 def test_a_wrong_parameter_is_refused_with_a_message_that_says_what_is_right():
     from tasks.config import CleanConfig
 
-    with pytest.raises(ValueError, match=r"'nothing' is not one of: arrow, csv, digits"):
+    with pytest.raises(ValueError, match=r"'nothing' is not one of: arrow, csv, delta, digits"):
         CleanConfig.model_validate({"reader": "nothing"})
     with pytest.raises(ValueError, match="greater than or equal to 1"):
         CleanConfig.model_validate({"folds": 0})

@@ -64,7 +64,7 @@ def test_the_query_that_the_summary_names_answers(lake, first, gradsieve):
     assert done.stdout.startswith("query_id,asked,rank,sample_id,label,influence")
     assert len(done.stdout.splitlines()) == 1 + 3 * 30
     columns = gradsieve("sql", "SELECT * FROM latest.traced LIMIT 1", "--format", "csv", "--lake", str(lake)).stdout
-    assert columns.startswith("run_id,trace_id,query_id,sample_id,rank,influence")
+    assert columns.startswith("run_id,dataset,trace_id,query_id,sample_id,rank,influence")
 
 
 def test_the_same_again_is_the_trace_that_is_there_and_other_options_make_another(gradsieve, lake, first):
