@@ -193,7 +193,7 @@ def verdict_lines(facts: dict[str, Any]) -> list[str]:
         *_seen(facts, arm),
         f"verdict: {verdict['word']}: {verdict['sentence']}",
     ]
-    gate = "promoted to current" if verdict["promote"] else "stays a candidate"
+    gate = "fit to be current" if verdict["promote"] else "stays a candidate"
     return [*lines, f"{gate} because {'; '.join(verdict['because'])}"]
 
 

@@ -70,7 +70,9 @@ def report(
     verdict = summary.facts["metrics"]["verdict"]["word"]
     describe_asset(run_id=record.made_by, version=version.facts["version"], verdict=verdict, page=link_to(page))
     run.log({"run_id": record.made_by, "dataset": summary.dataset, "state": "completed"} | outcome)
-    return f"{summary.text()}\n\n{work}"
+    # What was decided otherwise than by the verdict alone.
+    restraint = f"\n\n{promotion}" if "--promotion" in promotion else ""
+    return f"{summary.text()}{restraint}\n\n{work}"
 
 
 def _announce(summary: Summary, version: Artefact, fresh: list[Artefact], page: str) -> None:
