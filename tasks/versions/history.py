@@ -112,6 +112,21 @@ class History:
         sizes = {entry.name.removeprefix(f"{self.dataset}/"): entry.size for entry in entries}
         return [name for name, file in content.objects.items() if sizes.get(name) != file.size]
 
+    def check_whole(self, manifest: Manifest) -> None:
+        """Refuse a version of which files are gone.
+
+        Raises:
+            BadArtefact: they are.
+        """
+        missing = self.missing(manifest.rows_of)
+        if missing:
+            raise BadArtefact(
+                where=f"{self.dataset} {manifest.version}",
+                expected=f"all {len(manifest.rows_of.objects)} files of it",
+                got=f"{len(missing)} missing, {missing[0]} among them",
+                do="Restore them from a copy, or choose another version; gradsieve versions verify says what is wrong.",
+            )
+
     # ---- tags ----------------------------------------------------------------------------------------------------
 
     def tag_names(self) -> list[str]:

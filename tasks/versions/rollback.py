@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tasks.core.errors import BadArtefact
 from tasks.versions.history import CURRENT, History
 from tasks.versions.manifest import Manifest
 
@@ -15,7 +14,7 @@ def roll_back(history: History, target: Manifest, by: str, reason: str) -> Manif
     Raises:
         BadArtefact: files of the target are gone.
     """
-    _check_whole(history, target)
+    history.check_whole(target)
     current = history.version_of(CURRENT)
     newest = history.newest()
     if newest is not None and newest.rollback_of == target.version and newest.version != current:
@@ -26,17 +25,6 @@ def roll_back(history: History, target: Manifest, by: str, reason: str) -> Manif
             facts | {"kind": "rollback", "parent": current, "rollback_of": target.version, "by": by}
         )
     # The target may have been cleared away while it was committed again.
-    _check_whole(history, manifest)
+    history.check_whole(manifest)
     history.move(CURRENT, manifest.version, by, reason)
     return manifest
-
-
-def _check_whole(history: History, target: Manifest) -> None:
-    missing = history.missing(target.rows_of)
-    if missing:
-        raise BadArtefact(
-            where=f"{history.dataset} {target.version}",
-            expected=f"all {len(target.rows_of.objects)} files of it",
-            got=f"{len(missing)} missing, {missing[0]} among them",
-            do="Restore them from a copy, or go back to another version.",
-        )

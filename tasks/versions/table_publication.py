@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tasks.core.errors import BadArtefact, BadConfig
+from tasks.core.errors import BadConfig
 from tasks.versions.contents import rows_of
 from tasks.versions.history import History
 from tasks.versions.manifest import Manifest
@@ -28,14 +28,7 @@ def publish_to(history: History, manifest: Manifest, kind: str, at: str) -> Rece
         BadInput: a column cannot be written without loss.
         BadArtefact: files of the version are missing.
     """
-    missing = history.missing(manifest.rows_of)
-    if missing:
-        raise BadArtefact(
-            where=f"{history.objects.where}/{history.dataset}",
-            expected=f"every file of {manifest.version}",
-            got=f"{len(missing)} missing, {missing[0]} first",
-            do="Run gradsieve versions verify.",
-        )
+    history.check_whole(manifest)
     if not at.strip():
         raise BadConfig(where="option at", expected="a place", got="nothing", do="Name one with --at.")
     table_format = TABLE_FORMATS.components[kind](at=at)

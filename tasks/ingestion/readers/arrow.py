@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
 import pyarrow as pa
 
 from tasks.core.errors import BadInput
-from tasks.ingestion.files.hub_features import class_names_of, names_note, with_names
-from tasks.ingestion.readers import CHUNK_ROWS, files_below
+from tasks.ingestion.readers import files_below
+from tasks.ingestion.readers.arrow_batches import in_chunks
 from tasks.ingestion.readers.tabular import Tabular
 from tasks.ingestion.tables.table_rows import Batch
 
@@ -54,17 +53,4 @@ def _read(file: Path, source: pa.MemoryMappedFile) -> Iterator[Batch]:
     else:
         reader = pa.ipc.open_stream(source)
         batches = iter(reader)
-    first, names = 0, class_names_of(reader.schema)
-    notes = names_note(file.name, names)
-    for batch in batches:
-        # A damaged file's offsets and indices lead anywhere in memory; nothing reads them before they are looked at.
-        batch.validate(full=True)
-        for at in range(0, batch.num_rows, CHUNK_ROWS):
-            part = batch.slice(at, CHUNK_ROWS)
-            rows = np.arange(first, first + part.num_rows)
-            yield Batch(file.name, with_names(part, names), rows, notes=notes)
-            first += part.num_rows
-    if first == 0:
-        yield Batch(
-            file.name, with_names(pa.RecordBatch.from_pylist([], schema=reader.schema), names), np.zeros(0, np.int64)
-        )
+    yield from in_chunks(file.name, reader.schema, batches)

@@ -10,14 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
 from tasks.core.errors import BadInput, cause_of
-from tasks.ingestion.files.hub_features import class_names_of, names_note, with_names
 from tasks.ingestion.files.source_files import Source, SourceFile
-from tasks.ingestion.readers import CHUNK_ROWS
+from tasks.ingestion.readers.arrow_batches import in_chunks
 from tasks.ingestion.readers.tabular import Tabular
 from tasks.ingestion.tables.table_rows import Batch
 
@@ -50,17 +48,7 @@ class TableSnapshots(Tabular):
         """The snapshot's rows, in the order of its files."""
         with self.refusals(path):
             snapshot = self.snapshot(path)
-            first, names = 0, class_names_of(snapshot.schema)
-            notes = names_note(path.name, names)
-            for batch in snapshot.batches:
-                for start in range(0, batch.num_rows, CHUNK_ROWS):
-                    part = batch.slice(start, CHUNK_ROWS)
-                    rows = np.arange(first, first + part.num_rows)
-                    yield Batch(path.name, with_names(part, names), rows, notes=notes)
-                    first += part.num_rows
-            if first == 0:
-                empty = pa.RecordBatch.from_pylist([], schema=snapshot.schema)
-                yield Batch(path.name, with_names(empty, names), np.zeros(0, np.int64))
+            yield from in_chunks(path.name, snapshot.schema, snapshot.batches)
 
     def files(self) -> list[Path]:
         """None: a table's folder holds the files of all its snapshots."""

@@ -1,0 +1,37 @@
+"""What every format that Arrow reads has in common: its batches, looked at before they are used, as rows of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from tasks.ingestion.files.hub_features import class_names_of, names_note, with_names
+from tasks.ingestion.readers import CHUNK_ROWS
+from tasks.ingestion.tables.table_rows import Batch
+
+
+def in_chunks(source: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[Batch]:
+    """Batches in their order, large ones sliced without a copy; one without rows where there are none.
+
+    Args:
+        source: what the rows are said to be of.
+        schema: of all batches.
+        batches: as they are read.
+
+    Raises:
+        pyarrow.ArrowInvalid: one is damaged, or its text is not UTF-8.
+    """
+    first, names = 0, class_names_of(schema)
+    notes = names_note(source, names)
+    for batch in batches:
+        # A damaged file's offsets and indices lead anywhere in memory; nothing reads them before they are looked at.
+        batch.validate(full=True)
+        for start in range(0, batch.num_rows, CHUNK_ROWS):
+            part = batch.slice(start, CHUNK_ROWS)
+            rows = np.arange(first, first + part.num_rows)
+            yield Batch(source, with_names(part, names), rows, notes=notes)
+            first += part.num_rows
+    if first == 0:
+        yield Batch(source, with_names(pa.RecordBatch.from_pylist([], schema=schema), names), np.zeros(0, np.int64))
