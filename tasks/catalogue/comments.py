@@ -7,7 +7,8 @@ from collections.abc import Iterable
 import duckdb
 
 from tasks.catalogue.descriptions import COLUMNS, VIEWS
-from tasks.catalogue.relations import quote_name, string
+from tasks.catalogue.relations import quote_name
+from tasks.core.sql import string
 
 # All other columns of such a view are a detector's or the dataset's, whatever they are called.
 _OURS = {

@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.core.sql import literal
+from tasks.core.sql import literal, string
 
 # What the views call columns of files whose names are words of SQL and would have to be quoted.
 SHOWN_AS = {
@@ -86,8 +86,3 @@ def columns_of(lake: Path, pattern: str) -> list[str]:
 def quote_name(name: str) -> str:
     """A name of SQL, whatever it holds."""
     return '"' + name.replace('"', '""') + '"'
-
-
-def string(value: str) -> str:
-    """A string of SQL."""
-    return "'" + value.replace("'", "''") + "'"

@@ -12,7 +12,12 @@ def query(name: str) -> str:
     return (files("tasks") / f"{name}.sql").read_text(encoding="utf-8")
 
 
+def string(value: str) -> str:
+    """A string of SQL."""
+    return "'" + value.replace("'", "''") + "'"
+
+
 def literal(folder: Path, pattern: str = "") -> str:
     """An SQL string for DuckDB's readers: ``folder`` as it is, whatever characters it holds, then a glob pattern."""
     exact = re.sub(r"([*?\[])", r"[\1]", str(folder))
-    return "'" + f"{exact}/{pattern}".rstrip("/").replace("'", "''") + "'"
+    return string(f"{exact}/{pattern}".rstrip("/"))

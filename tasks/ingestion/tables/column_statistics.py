@@ -10,7 +10,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from tasks.core.sql import literal
+from tasks.core.sql import literal, string
 from tasks.ingestion.tables.profile import Profile, spellings
 from tasks.ingestion.tables.raw_spool import RawSpool
 
@@ -127,7 +127,7 @@ def _is_run(distinct: int, rows: int, least: float, most: float, whole: bool) ->
 
 
 def _listed(markers: tuple[str, ...]) -> str:
-    return ", ".join("'" + word.replace("'", "''") + "'" for word in spellings(markers).to_pylist()) or "''"
+    return ", ".join(map(string, spellings(markers).to_pylist())) or "''"
 
 
 def _ask(db: duckdb.DuckDBPyConnection, sql: str) -> tuple:
