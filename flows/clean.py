@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.cross_fitting import cross_fit, deal, views_of
+from flows.retraining import retrained
 from flows.reviewing import decide
 from tasks import steps
 from tasks.config import CleanConfig
@@ -12,7 +13,7 @@ from tasks.dataset.samples import check_splits
 from tasks.decision.budget_search import Search
 from tasks.pipeline.artefacts import Run, artefact_list
 from tasks.pipeline.dataset_lock import DatasetLock
-from tasks.pipeline.workers import each, workers
+from tasks.pipeline.workers import workers
 from tasks.training.base_run import WantedBase, base_for, payload_of_base
 from tasks.versions.publication import history_of
 
@@ -34,20 +35,20 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
         samples, copies = views.samples, views.copies
         base = base_for(run, wanted, samples, config.folds, recipe, config.drift)
         network, folds, votes = deal(run, config, views, base)
-        crossfit = cross_fit(run, pool, config, views, (folds, votes), base, recipe, config.effective_canaries)
+        crossfit = cross_fit(run, pool, config, views, (network, folds, votes), base, recipe, config.effective_canaries)
         models = crossfit.checkpoints
         audit = steps.audit_heldout_labels(run, views.inputs, views.compared, models, config.neighbours, recipe)
         scores = steps.score(run, crossfit, config.detector_components)
         candidates = [steps.flag(run, crossfit, scores, b, config.flagging) for b in config.budget_components]
         search, arm = Search(candidates=candidates), config.verification.treatment
         for rung in config.search.rungs:
-            flags, seeds = map(each, search.pairs(rung))
-            trials = pool.map(steps.retrain, run, views.development, flags, arm, seeds, recipe, "validation").result()
+            variants, seeds = search.pairs(rung)
+            trials = retrained(run, pool, network, views.development, variants, arm, seeds, recipe, "validation")
             search = search.after(steps.halve(run, config.budget_names, search, trials, rung.number))
         flags, verification = decide(run, config, samples, crossfit, search.best, lock)
         drift = steps.drift(run, crossfit.plan.folds, scores, flags, config.drift) if base.facts["run"] else None
-        arms, seeds = map(each, verification.pairs(flags.facts["flagged"]))
-        trials = pool.map(steps.retrain, run, views.proof, flags, arms, seeds, recipe).result()
+        arms, seeds = verification.pairs(flags.facts["flagged"])
+        trials = retrained(run, pool, network, views.proof, flags, arms, seeds, recipe)
         metrics = steps.verify(run, samples, scores, flags, audit, trials, verification, copies)
         stages = artefact_list(
             samples, copies, network, crossfit.stages, audit, scores, search.rounds[-1:], flags, drift, trials, metrics

@@ -26,7 +26,7 @@ def compare(config: CompareConfig = CompareConfig()) -> str:  # noqa: B008  froz
         network, folds, votes = deal(run, config, views)
         stages, measures = [views.samples, views.copies, network, folds, votes], []
         for recipe, canaries in config.repetitions:
-            crossfit = cross_fit(run, pool, config, views, (folds, votes), None, recipe, canaries)
+            crossfit = cross_fit(run, pool, config, views, (network, folds, votes), None, recipe, canaries)
             scores = steps.score(run, crossfit, config.detector_components)
             measures.append(steps.measure(run, crossfit, scores, config.budget_components))
             stages += [stage for stage in [*crossfit.stages, scores, measures[-1]] if stage not in stages]

@@ -9,7 +9,7 @@ from tasks.core.errors import BadConfig
 from tasks.dataset.encoders.frozen import FrozenEncoder
 from tasks.dataset.payload import Payload, payload_of
 from tasks.dataset.samples import observed_shards, split_of
-from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.artefacts import Artefact, Run, artefact_list
 from tasks.pipeline.recorded_run import reference
 from tasks.pipeline.schemas import SPLITS
 from tasks.pipeline.workers import Workers, each
@@ -29,6 +29,7 @@ from tasks.steps import (
     train,
     vote,
 )
+from tasks.training.fit_together import stacks_of
 from tasks.training.recipe import Recipe
 
 
@@ -90,7 +91,7 @@ def deal(
 ) -> tuple[Artefact, Artefact, Artefact]:
     """Refuse a network that cannot serve, before any time is spent; then the folds, and the neighbours' votes."""
     base = base or reference(run, None)
-    network = probe(run, split_of(views.inputs), config.model.component, config.gradient.component)
+    network = probe(run, split_of(views.inputs), config.recipe, config.gradient.component)
     near = views.copies.subset(("near_contents",))
     folds = make_folds(run, split_of(views.samples, "train"), config.folds, base, near)
     votes = vote(run, split_of(views.compared, "train"), config.neighbours, config.training.device, folds)
@@ -102,18 +103,22 @@ def cross_fit(
     pool: Workers,
     config: EvidenceConfig,
     views: Views,
-    folds_and_votes: tuple[Artefact, Artefact],
+    dealt: tuple[Artefact, Artefact, Artefact],
     base: Artefact | None,
     recipe: Recipe,
     options: Canaries,
 ) -> CrossFit:
-    """Train one network for each fold, and take every sample's gradient by the network that never saw it."""
+    """Train one network for each fold, and take every sample's gradient by the network that never saw it.
+
+    ``dealt``: the network that was looked at, the folds and the votes.
+    """
     base = base or reference(run, None)
-    samples, inputs, (folds, votes) = views.samples, split_of(views.inputs, "train"), folds_and_votes
+    samples, inputs, (network, folds, votes) = views.samples, split_of(views.inputs, "train"), dealt
     opinions = collect_opinions(run, split_of(samples, *SPLITS), config.opinions) if config.opinions else None
     canaries = plant(run, split_of(samples, "train"), folds, votes, options, base) if options.share else None
     plan, gradient = Plan(folds=folds, canaries=canaries), config.gradient.component
-    checkpoints = pool.map(train, run, inputs, plan, each(range(plan.count)), recipe, base).result()
+    together = each(stacks_of(list(range(plan.count)), network.facts["together"]))
+    checkpoints = artefact_list(*pool.map(train, run, inputs, plan, together, recipe, base).result())
     shards = pool.map(extract, run, each(observed_shards(views.inputs)), plan, checkpoints, recipe, gradient, base)
     gradients = follow(shards, "Gradient shards extracted")
     return CrossFit(

@@ -70,6 +70,11 @@ class Inputs:
         """What a loss compares outputs with: n classes, or n × outputs."""
         return self.labels if self.values is None else self.values
 
+    def with_own_labels(self) -> Inputs:
+        """The same, but for labels and values, which are a copy that one may write to."""
+        values = None if self.values is None else self.values.clone()
+        return replace(self, labels=self.labels.clone(), values=values)
+
     def relabel(self, rows: np.ndarray, labels: pa.Array, target: Target) -> None:
         """Give the samples ``rows`` other labels, in place."""
         import torch
@@ -159,8 +164,7 @@ def load_cached(run: Run, samples: Artefact, split: str) -> Inputs:
         size = sum(other.x.nbytes for other in _CACHE.values())
         while size > _CACHE_BYTES and len(_CACHE) > _CACHE_SPLITS:
             size -= _CACHE.popitem(last=False)[1].x.nbytes
-    values = None if inputs.values is None else inputs.values.clone()
-    return replace(inputs, labels=inputs.labels.clone(), values=values)
+    return inputs.with_own_labels()
 
 
 def _allocate(shape: tuple[int, ...], dtype: np.dtype, lake: Path) -> np.ndarray:

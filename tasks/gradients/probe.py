@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from tasks.core.devices import exclusive
-from tasks.dataset.payload import Payload
 from tasks.gradients.kinds import Gradient
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.step import step
 from tasks.training.fit import build, check_outputs
-from tasks.training.models import Model
+from tasks.training.fit_together import stack_size
+from tasks.training.recipe import Recipe
 
 
-@step("probe {model.kind}")
-def probe(run: Run, description: Artefact, model: Model, gradient: Gradient) -> Artefact:
-    """Build the network once and refuse what the gradient kind cannot serve.
+@step("probe {recipe.model.kind}")
+def probe(run: Run, description: Artefact, recipe: Recipe, gradient: Gradient) -> Artefact:
+    """Build the network once and refuse what the gradient kind cannot serve; say how many are trained together.
 
     Args:
         run: where to write.
         description: what inputs and labels are (``split_of(samples)`` without any split), and no row of them.
-        model: what is built.
+        recipe: what is built, and how it is trained.
         gradient: what it must give.
 
     Raises:
@@ -29,17 +29,17 @@ def probe(run: Run, description: Artefact, model: Model, gradient: Gradient) -> 
     from tasks.dataset.payload import payload_of
     from tasks.dataset.targets import target_of
 
-    payload: Payload = payload_of(description)
+    payload, model, target = payload_of(description), recipe.model, target_of(description)
     with exclusive("cpu"), torch.random.fork_rng(devices=[]):
-        outputs = target_of(description).outputs
-        network = build(model, payload, outputs)
+        network = build(model, payload, target.outputs)
         gradient.check(network, payload.blank(2))
-        check_outputs(network, payload.blank(2), outputs)
-        begins_trained = model.begins_trained(payload, outputs)
+        check_outputs(network, payload.blank(2), target.outputs)
+        begins_trained = model.begins_trained(payload, target.outputs)
     with run.draft("network") as draft:
         return draft.commit(
             model=model.name_for(payload),
             parameters=sum(parameter.numel() for parameter in network.parameters()),
             begins_trained=begins_trained,
             weights=model.weights_digest(),
+            together=stack_size(recipe, payload, target),
         )

@@ -187,11 +187,16 @@ class Run(BaseModel):
             if file.name.endswith(suffix) and file.name.startswith(prefix)
         ]
 
-    def intact(self, artefact: Artefact) -> bool:
-        """Whether every file is where it was and as it was. A cached reference may outlive its files.
+    def intact(self, result: Artefact | list[Artefact]) -> bool:
+        """Whether every file of a result is where it was and as it was: a cached reference may outlive its files.
 
         A folder of the cache that is damaged is named and put aside, so that nobody uses it.
         """
+        artefacts = result if isinstance(result, list) else [result]
+        # All are looked at, so that one run makes everything again that is damaged.
+        return min([self._is_intact(artefact) for artefact in artefacts], default=True)
+
+    def _is_intact(self, artefact: Artefact) -> bool:
         try:
             if not (in_lake(self.lake, artefact.folder) / MANIFEST).is_file():
                 return False

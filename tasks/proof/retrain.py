@@ -1,4 +1,4 @@
-"""retrain: samples + flags → held-out predictions of one arm under one seed."""
+"""retrain: samples + flags → held-out predictions of each arm under each seed."""
 
 # pyright: reportAttributeAccessIssue=false
 # pyarrow.compute makes its functions at import time; pyright cannot see them.
@@ -7,72 +7,118 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from tasks.dataset.payload import payload_of
 from tasks.dataset.samples import load_cached
 from tasks.dataset.targets import Prediction, target_of
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.step import step
-from tasks.proof.arms import Arm, apply_arm, flagged_among
-from tasks.training.fit import fit, predict
+from tasks.proof.arms import apply_arm, flagged_among
+from tasks.proof.trials import Trial, Trials
+from tasks.training.fit import predict
+from tasks.training.fit_together import Trained, fit_together
 from tasks.training.recipe import Recipe
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from torch import nn
 
     from tasks.dataset.samples import Inputs
+    from tasks.dataset.targets import Target
 
 
-@step("retrain {arm}, seed {seed}")
+@step("retrain {trials.name}")
 def retrain(
     run: Run,
     samples: Artefact,
-    flags: Artefact,
-    arm: Arm,
-    seed: int,
+    trials: Trials,
     recipe: Recipe,
     split: Literal["test", "validation"] = "test",
-) -> Artefact:
-    """Train from scratch on what the arm keeps, and predict one split once, after the last epoch.
+) -> list[Artefact]:
+    """Train from scratch on what each trial's arm keeps, and predict one split once, after the last epoch.
 
     All arms take the same number of optimisation steps, one seed gives all of them the same initialisation, and each is
     shuffled by the same rule. No other held-out split is opened: who chooses a budget by the validation split has not
-    seen the test split.
+    seen the test split. Networks so small that it pays are trained together (tasks/training/fit_together.py).
+
+    Returns:
+        The predictions of each trial, in the trials' order.
     """
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
+    training = recipe.training
+    inputs, held_out = load_cached(run, samples, "train"), load_cached(run, samples, split)
+    target = target_of(samples)
+    arms = _ArmInputs(run, inputs, target)
+    members = [arms.of(trial, 1000 + training.seed + trial.seed) for trial in trials.members]
+    steps = training.epochs * -(-len(inputs.ids) // training.batch_size)
+    networks = fit_together(recipe, payload_of(samples), target, members, steps=steps)
+    return [
+        _predict(run, samples, trial, network, len(member.rows), recipe, split, held_out)
+        for trial, member, network in zip(trials.members, members, networks, strict=True)
+    ]
+
+
+class _ArmInputs:
+    """What arms train on; those that give the same labels share them."""
+
+    def __init__(self, run: Run, inputs: Inputs, target: Target) -> None:
+        self._run, self._inputs, self._target = run, inputs, target
+        self._flags: dict[str, tuple[np.ndarray, np.ndarray, pa.Array, np.ndarray]] = {}
+        self._relabelled: dict[str, Inputs] = {}
+
+    def of(self, trial: Trial, seed: int) -> Trained:
+        """What one trial's network is trained on, under which labels."""
+        import pyarrow as pa
+
+        inputs, digest = self._inputs, trial.flags.digest
+        if digest not in self._flags:
+            self._flags[digest] = self._read(trial.flags)
+        flagged, suggestions, text, differs = self._flags[digest]
+        about = (inputs.ids, inputs.labels.numpy(), flagged, suggestions)
+        mask, _ = apply_arm(*about, trial.arm, trial.seed, differs)
+        # Of the flagged that arm keeps none but those under another label.
+        relabel = np.flatnonzero(mask & flagged & (trial.arm == "relabelled"))
+        if len(relabel) and digest not in self._relabelled:
+            self._relabelled[digest] = inputs.with_own_labels()
+            self._relabelled[digest].relabel(relabel, text.take(pa.array(relabel)), self._target)
+        own = self._relabelled[digest] if len(relabel) else inputs
+        return Trained(own, np.flatnonzero(mask), seed, f"retrain {trial.name}")
+
+    def _read(self, flags: Artefact) -> tuple[np.ndarray, np.ndarray, pa.Array, np.ndarray]:
+        """Which samples are flagged, what is suggested for them, and whether that is another label."""
+        import pyarrow.compute as pc
+        import pyarrow.parquet as pq
+
+        inputs, target = self._inputs, self._target
+        flagged, suggestions, text = flagged_among(pq.read_table(self._run.path(flags)), inputs.ids, target)
+        differs = pc.fill_null(pc.not_equal(text, inputs.text(list(target.classes))), False)
+        return flagged, suggestions, text, differs.to_numpy(zero_copy_only=False)
+
+
+def _predict(
+    run: Run,
+    samples: Artefact,
+    trial: Trial,
+    network: nn.Module,
+    trained_on: int,
+    recipe: Recipe,
+    split: str,
+    held_out: Inputs,
+) -> Artefact:
     import pyarrow.parquet as pq
 
     from tasks.core import devices
 
-    training = recipe.training
-    inputs, held_out = load_cached(run, samples, "train"), load_cached(run, samples, split)
     target = target_of(samples)
-    flagged, suggestions, text = flagged_among(pq.read_table(run.path(flags)), inputs.ids, target)
-    differs = pc.fill_null(pc.not_equal(text, inputs.text(list(target.classes))), False)
-    about = (inputs.ids, inputs.labels.numpy(), flagged, suggestions)
-    mask, _ = apply_arm(*about, arm, seed, differs.to_numpy(zero_copy_only=False))
-    # Of the flagged that arm keeps none but those under another label.
-    relabel = np.flatnonzero(mask & flagged & (arm == "relabelled"))
-    inputs.relabel(relabel, text.take(pa.array(relabel)), target)
-    rows = np.flatnonzero(mask)
-    network = fit(
-        recipe,
-        payload_of(samples),
-        target,
-        inputs,
-        rows,
-        seed=1000 + training.seed + seed,
-        label=f"retrain {arm}, seed {seed}",
-        steps=training.epochs * -(-len(inputs.ids) // training.batch_size),
-    )
-    with devices.exclusive(training.device) as device:
-        said = predict(network, held_out, device, target, training.objective(target))
+    with devices.exclusive(recipe.training.device) as device:
+        said = predict(network, held_out, device, target, recipe.training.objective(target))
     table = _table(held_out, said, samples.facts["classes"])
     credit = target.credit(table["label"], table["predicted"], table["p_predicted"].to_numpy())
+    about = {"arm": trial.arm, "seed": trial.seed}
     with run.draft("predictions") as draft:
-        pq.write_table(table, draft.path(f"predictions/{arm}-{seed}.parquet", table.num_rows), compression="zstd")
-        return draft.commit(arm=arm, seed=seed, trained_on=len(rows), split=split, credit=float(credit.mean()))
+        path = draft.path(f"predictions/{trial.arm}-{trial.seed}.parquet", table.num_rows)
+        pq.write_table(table, path, compression="zstd")
+        return draft.commit(**about, trained_on=trained_on, split=split, credit=float(credit.mean()))
 
 
 def _table(held_out: Inputs, said: Prediction, classes: list[str]) -> pa.Table:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from inspect import unwrap
@@ -20,40 +21,50 @@ if TYPE_CHECKING:
 RESIDENT_BYTES = 2 << 30
 # The paper's step: .1 for 60 of 100 epochs, then .01.
 _STEP_AFTER, _STEP_BY = 0.6, 0.1
+# One cycle: the share of the steps in which it rises, what it begins with, as peak / 25, and its end, 10⁻⁴ of that.
+_RISE, _START, _LEAST = 0.3, 25.0, 1e4
 
 
-def optimizer_of(network: nn.Module, training: Training, steps: int) -> tuple[Any, Any]:
-    """(optimizer, learning rate by step): AdamW or SGD, under one cycle or one step.
-
-    ``one_cycle`` rises to the peak in 30 % of the steps and falls to nothing, both along a cosine (Smith & Topin,
-    2018); ``step`` is lr for 60 % of the steps and lr / 10 for the rest.
-    """
+def optimizer_of(parameters: Sequence[torch.Tensor], training: Training, stacked: int = 0) -> Any:
+    """AdamW or SGD on some parameters, of which the first ``stacked`` axes tell networks apart."""
     import torch
 
-    groups = _groups(network, training)
+    groups = _groups(parameters, training, stacked)
     if training.optimizer == "adamw":
         # Fused, a step is one call: as separate ones it was a third of training a small network. (Not SGD: torch's
         # cannot take a parameter whose first gradient comes later than the others'.)
-        parameters = [p for p in network.parameters() if p.requires_grad]
-        fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in parameters) or None
+        trained = [p for p in parameters if p.requires_grad]
+        fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in trained) or None
         adamw = _without_compiler(torch.optim.AdamW)
-        optimizer: Any = adamw(groups, lr=training.peak_lr, weight_decay=training.weight_decay, fused=fused)
-    else:
-        optimizer = _without_compiler(torch.optim.SGD)(
-            groups,
-            lr=training.peak_lr,
-            momentum=training.momentum,
-            weight_decay=training.weight_decay,
-            nesterov=training.nesterov and training.momentum > 0,
-        )
-    if training.schedule == "step":
-        falls = max(1, round(_STEP_AFTER * steps))
-        return optimizer, torch.optim.lr_scheduler.MultiStepLR(optimizer, [falls], gamma=_STEP_BY)
-    # One step more than is taken: the last update would otherwise have a learning rate of nearly zero.
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=training.peak_lr, total_steps=steps + 1, cycle_momentum=False
+        return adamw(groups, lr=training.peak_lr, weight_decay=training.weight_decay, fused=fused)
+    return _without_compiler(torch.optim.SGD)(
+        groups,
+        lr=training.peak_lr,
+        momentum=training.momentum,
+        weight_decay=training.weight_decay,
+        nesterov=training.nesterov and training.momentum > 0,
     )
-    return optimizer, schedule
+
+
+def learning_rate(training: Training, step: int, steps: int) -> float:
+    """The learning rate of optimisation step ``step`` (from 0) of ``steps``.
+
+    ``one_cycle`` rises to the peak in 30 % of the steps and falls to nothing, both along a cosine (Smith & Topin,
+    2018); ``step`` is lr for 60 % of the steps and lr / 10 for the rest. The same numbers as torch's schedulers give,
+    which take a tenth of the time of a small network's step.
+    """
+    peak = training.peak_lr
+    if training.schedule == "step":
+        return peak * _STEP_BY if step >= max(1, round(_STEP_AFTER * steps)) else peak
+    # The last step is one before the end of the cycle: it would otherwise have a learning rate of nearly zero.
+    start, least, top = peak / _START, peak / _START / _LEAST, _RISE * (steps + 1) - 1
+    if step <= top:
+        return _cosine(start, peak, step / top)
+    return _cosine(peak, least, (step - top) / (steps - top))
+
+
+def _cosine(start: float, end: float, share: float) -> float:
+    return end + (start - end) / 2.0 * (math.cos(math.pi * share) + 1)
 
 
 @cache
@@ -70,16 +81,15 @@ def _without_compiler(optimizer: type[Any]) -> type[Any]:
     return type(optimizer.__name__, (optimizer,), plain | {"step": torch.no_grad()(unwrap(optimizer.step))})
 
 
-def _groups(network: nn.Module, training: Training) -> list[dict[str, Any]]:
+def _groups(parameters: Sequence[torch.Tensor], training: Training, stacked: int) -> list[dict[str, Any]]:
     """Parameters, with the decay of their own where it is not everybody's.
 
     Of one axis are biases and what normalisations scale and shift by: to pull these to zero regularises nothing (He et
     al., "Bag of Tricks", CVPR 2019).
     """
-    parameters = list(network.parameters())
     if training.decay == "all":
-        return [{"params": parameters}]
-    groups = {True: [p for p in parameters if p.dim() > 1], False: [p for p in parameters if p.dim() <= 1]}
+        return [{"params": list(parameters)}]
+    groups = {decays: [p for p in parameters if (p.dim() - stacked > 1) == decays] for decays in (True, False)}
     own = {True: {}, False: {"weight_decay": 0.0}}
     return [{"params": group, **own[decays]} for decays, group in groups.items() if group]
 

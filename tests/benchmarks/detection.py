@@ -138,7 +138,7 @@ def _crossfit(run: Run, config: CleanConfig) -> CrossFit:
         else None
     )
     plan = Plan(folds=folds, canaries=canaries)
-    checkpoints = [train.fn(run, samples, plan, fold, config.recipe, base) for fold in range(config.folds)]
+    checkpoints = [train.fn(run, samples, plan, [fold], config.recipe, base)[0] for fold in range(config.folds)]
     gradients = [
         extract.fn(run, shard, plan, checkpoints, config.recipe, config.gradient.component, base)
         for shard in observed_shards(samples)

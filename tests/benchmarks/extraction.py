@@ -101,7 +101,7 @@ class Stage:
         self.recipe = Recipe(model=self.model, training=TRAINING)
         # A canary has two gradients, and a base hands on one of them: with any, ratios would be of more than samples.
         plan = Plan(folds=make_folds.fn(self.run, small, 1, base), canaries=None)
-        self.checkpoint = train.fn(self.run, small, plan, 0, self.recipe, base)
+        (self.checkpoint,) = train.fn(self.run, small, plan, [0], self.recipe, base)
         with self.run.draft("folds") as draft:
             with pq.ParquetWriter(draft.path("folds.parquet", n), FOLDS) as writer:
                 for path in self.run.paths(self.samples, ".parquet"):

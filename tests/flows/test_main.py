@@ -261,7 +261,7 @@ def test_a_moved_or_copied_lake_answers_for_itself(gradsieve, cleaned, tmp_path)
 
 
 def test_a_run_in_a_pipe_says_what_it_does_line_by_line(cleaned_small):
-    for words in ("train fold 0", "retrain cleaned, seed 0", "score"):
+    for words in ("train fold 0 and 1 more", "retrain untouched, seed 0 and 3 more", "score"):
         assert words in cleaned_small.process.stderr
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from tasks.dataset.samples import observed_shards, split_of
 from tasks.gradients.extract import extract
 from tasks.gradients.kinds import Gradient
@@ -14,9 +16,14 @@ from tasks.planning.neighbours import Neighbours
 from tasks.planning.plan import Plan
 from tasks.planning.plant import plant
 from tasks.planning.vote import vote
+from tasks.proof.arms import Arm
+from tasks.proof.retrain import retrain
+from tasks.proof.trials import Trial, Trials
 from tasks.scoring.crossfit import CrossFit
 from tasks.training.recipe import Recipe
 from tasks.training.train import train
+
+Split = Literal["test", "validation"]
 
 
 def planned(
@@ -38,7 +45,7 @@ def planned(
 def trained(run: Run, samples: Artefact, plan: Plan, recipe: Recipe, base: Artefact | None = None) -> list[Artefact]:
     """The checkpoints of every fold."""
     known, base = split_of(samples, "train"), base or reference(run, None)
-    return [train.fn(run, known, plan, fold, recipe, base) for fold in range(plan.count)]
+    return [fold for i in range(plan.count) for fold in train.fn(run, known, plan, [i], recipe, base)]
 
 
 def extracted(
@@ -68,3 +75,11 @@ def cross_fitted(
     gradients = extracted(run, samples, plan, checkpoints, recipe, gradient)
     known = split_of(samples, "train")
     return CrossFit(samples=known, plan=plan, votes=votes, checkpoints=checkpoints, gradients=gradients)
+
+
+def retrained(
+    run: Run, samples: Artefact, flags: Artefact, arm: Arm, seed: int, recipe: Recipe, split: Split = "test"
+) -> Artefact:
+    """The predictions of one arm under one seed, by a network that is trained alone."""
+    trials = Trials(members=[Trial(flags=flags, arm=arm, seed=seed)])
+    return retrain.fn(run, samples, trials, recipe, split)[0]

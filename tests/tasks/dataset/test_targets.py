@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
-from by_hand import cross_fitted
+from by_hand import cross_fitted, retrained
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import hamming_loss, r2_score
@@ -42,7 +42,6 @@ from tasks.planning.canaries import Canaries
 from tasks.planning.neighbours import Neighbours
 from tasks.proof.arms import ARMS, Verification
 from tasks.proof.audit_heldout_labels import audit_heldout_labels
-from tasks.proof.retrain import retrain
 from tasks.proof.verify import verify
 from tasks.scoring.detectors.dynamics import MeanLoss
 from tasks.scoring.detectors.fusion import Fusion
@@ -199,8 +198,7 @@ def test_a_number_that_a_person_gives_is_trained_on_though_its_range_is_the_same
     assert numbers.target.strata(pa.array([near])).tolist() == numbers.target.strata(pa.array([repr(label)])).tolist()
     recipe = Recipe(model=numbers.model, training=numbers.training)
     counts = [
-        retrain.fn(run, numbers.samples, mended, arm, 0, recipe).facts["trained_on"]
-        for arm in ("cleaned", "relabelled")
+        retrained(run, numbers.samples, mended, arm, 0, recipe).facts["trained_on"] for arm in ("cleaned", "relabelled")
     ]
     assert counts == [table.num_rows - 1, table.num_rows]
 
@@ -225,7 +223,7 @@ class World:
         self.scores = score.fn(run, crossfit, detectors)
         self.flags = flag.fn(run, crossfit, self.scores, Share(share=0.1), Flagging(rare="off"))
         self.trials = [
-            retrain.fn(run, self.samples, self.flags, arm, seed, recipe) for seed in range(seeds) for arm in ARMS
+            retrained(run, self.samples, self.flags, arm, seed, recipe) for seed in range(seeds) for arm in ARMS
         ]
         about = (self.samples, self.scores, self.flags, self.examination, self.trials, Verification(seeds=seeds))
         self.metrics = verify.fn(run, *about)

@@ -56,7 +56,7 @@ class Chain:
     def train(self, fold, training=None):
         recipe = Recipe(model=MODEL, training=training or self.training)
         base = reference(self.run, None)
-        return train.fn(self.run, split_of(self.samples, "train"), self.plan, fold, recipe, base)
+        return train.fn(self.run, split_of(self.samples, "train"), self.plan, [fold], recipe, base)[0]
 
     def extract(self, gradient=None):
         shards = extracted(self.run, self.samples, self.plan, self.checkpoints, self.recipe, gradient or Head())
@@ -491,8 +491,8 @@ def test_a_fold_that_leaves_one_class_is_refused_whatever_is_planted(tmp_path, f
     if folds == 3:
         assert plan.canary_labels(run, target_of(samples)).networks[:, 0].any()
     with pytest.raises(BadInput, match="fold 0: expected at least two classes to train on, got 1 in"):
-        train.fn(run, known, plan, 0, recipe, base)
-    second = train.fn(run, known, plan, 1, recipe, base)
+        train.fn(run, known, plan, [0], recipe, base)
+    (second,) = train.fn(run, known, plan, [1], recipe, base)
     assert second.facts["trained_on"] == int((fold != 1).sum())
 
 

@@ -14,6 +14,7 @@ from tasks.ingestion.two_passes import Ingestion
 from tasks.pipeline.artefacts import Run
 from tasks.training.models.cnn import Cnn
 from tasks.training.models.logistic import Logistic
+from tasks.training.recipe import Recipe, Training
 
 
 @pytest.fixture
@@ -31,16 +32,17 @@ def test_it_is_given_what_inputs_and_labels_are_and_no_row(run):
     assert meaning(run).digest == meaning(run, 80).digest
 
 
-def test_it_counts_the_parameters(run):
-    assert probe.fn(run, meaning(run), Logistic(), Head()).facts == {
+def test_it_counts_the_parameters_and_says_how_many_train_together(run):
+    assert probe.fn(run, meaning(run), Recipe(model=Logistic(), training=Training()), Head()).facts == {
         "model": "logistic",
         "parameters": 64 * 10 + 10,
         "begins_trained": False,
         "weights": "",
+        "together": 32,
     }
 
 
 def test_a_network_that_does_not_fit_the_inputs_is_refused_before_anything_is_trained(run):
     flat = {"kind": "array", "columns": ["x"], "shape": [2], "dtype": "float32"}
     with pytest.raises(BadModel, match="model cnn"):
-        probe.fn(run, meaning(run, payload=flat), Cnn(), Head())
+        probe.fn(run, meaning(run, payload=flat), Recipe(model=Cnn(), training=Training()), Head())

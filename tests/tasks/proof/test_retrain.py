@@ -1,13 +1,13 @@
 """Arms differ in their data alone, decode it once, open no split but their own, and tell good cleaning from bad."""
 
 import shutil
-import sys
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from by_hand import retrained
 
 from tasks.core.errors import BadArtefact
 from tasks.dataset import samples as samples_module
@@ -19,8 +19,8 @@ from tasks.ingestion.two_passes import Ingestion
 from tasks.pipeline.artefacts import Run
 from tasks.pipeline.schemas import EXAMINATION, FLAGS, scores
 from tasks.proof.arms import ARMS, Verification
-from tasks.proof.retrain import retrain
 from tasks.proof.verify import verify
+from tasks.training import fit_together
 from tasks.training.models.logistic import Logistic
 from tasks.training.recipe import Recipe, Training
 
@@ -66,7 +66,7 @@ def verified(run, samples, flags, seeds=3, **options):
     training = Training(epochs=12, device="cpu")
     pairs = zip(*verification.pairs(flags.facts["flagged"]), strict=True)
     recipe = Recipe(model=Logistic(), training=training)
-    trials = [retrain.fn(run, samples, flags, arm, seed, recipe) for arm, seed in pairs]
+    trials = [retrained(run, samples, flags, arm, seed, recipe) for arm, seed in pairs]
     ids = load(run, samples, "train").ids
     table = pa.table([pa.array(ids, pa.string()), pa.array(np.zeros(len(ids)))], schema=scores(["l2"]))
     scored = stored(run, "scores", table, "scores.parquet", detectors=["l2"])
@@ -106,7 +106,7 @@ def test_on_clean_data_there_is_no_evidence(tmp_path, draw):
 def test_where_nothing_is_flagged_all_arms_are_the_untouched_one_trained_once_a_seed(digits, monkeypatch):
     run, samples = digits
     ids, wrong, _ = known(run, samples)
-    module, trained = sys.modules[retrain.fn.__module__], []
+    module, trained = fit_together, []
     original = module.fit
     monkeypatch.setattr(module, "fit", lambda *a, **k: trained.append(k["label"]) or original(*a, **k))
     facts = verified(run, samples, flags_of(run, ids, wrong & False), seeds=2)
@@ -122,7 +122,7 @@ def test_relabelling_trains_on_the_suggested_labels(digits):
     ids, wrong, truth = known(run, samples)
     half = [other if i % 2 else None for i, other in enumerate(truth)]
     flags = flags_of(run, ids, wrong, half)
-    trained = {arm: retrain.fn(run, samples, flags, arm, 0, RECIPE).facts["trained_on"] for arm in ARMS}
+    trained = {arm: retrained(run, samples, flags, arm, 0, RECIPE).facts["trained_on"] for arm in ARMS}
     mended = int((wrong & (np.arange(len(ids)) % 2 == 1)).sum())
     kept = len(ids) - int(wrong.sum())
     assert trained == {"untouched": len(ids), "cleaned": kept, "random": kept, "relabelled": kept + mended}
@@ -136,12 +136,12 @@ def test_a_trial_on_the_validation_split_never_opens_a_test_file(digits, tmp_pat
     elsewhere = Run(lake=tmp_path / "lake", run_id="elsewhere")
     for path in (elsewhere.lake / samples.folder / "samples").glob("test-*"):
         path.unlink()
-    trial = retrain.fn(elsewhere, samples, flags, "cleaned", 0, RECIPE, "validation")
+    trial = retrained(elsewhere, samples, flags, "cleaned", 0, RECIPE, "validation")
     predicted = pq.read_table(elsewhere.path(trial))["sample_id"].to_pylist()
     assert sorted(predicted) == sorted(load(run, samples, "validation").ids)
     assert trial.facts["split"] == "validation"
     with pytest.raises(BadArtefact):
-        retrain.fn(elsewhere, samples, flags, "cleaned", 0, RECIPE)
+        retrained(elsewhere, samples, flags, "cleaned", 0, RECIPE)
 
 
 def test_twenty_trials_decode_the_samples_once_and_give_the_bytes_of_trials_that_decode_anew(digits, monkeypatch):
@@ -157,7 +157,7 @@ def test_twenty_trials_decode_the_samples_once_and_give_the_bytes_of_trials_that
         for arm, seed in pairs:
             if anew:
                 samples_module._CACHE.clear()
-            digests.append(retrain.fn(run, samples, flags, arm, seed, RECIPE).digest)
+            digests.append(retrained(run, samples, flags, arm, seed, RECIPE).digest)
         return digests
 
     samples_module._CACHE.clear()

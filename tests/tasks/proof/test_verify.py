@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from by_hand import retrained
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from tasks.dataset.samples import load
@@ -16,7 +17,6 @@ from tasks.kernels.calibration import calibration_error
 from tasks.pipeline.artefacts import Run
 from tasks.pipeline.schemas import EXAMINATION, FLAGS, METRICS, PREDICTIONS, SAMPLES, scores
 from tasks.proof.arms import ARMS, Verification
-from tasks.proof.retrain import retrain
 from tasks.proof.verdict import gain_of, verdict_lines
 from tasks.proof.verify import verify
 from tasks.training.models.logistic import Logistic
@@ -341,7 +341,7 @@ RECIPE = Recipe(model=Logistic(), training=Training(epochs=3, device="cpu"))
 @pytest.mark.parametrize("arm", ARMS)
 def test_an_arm_trains_on_what_it_keeps_and_predicts_the_whole_test_split(digits, arm):
     run, samples, flags = digits
-    trained = retrain.fn(run, samples, flags, arm, 1, RECIPE)
+    trained = retrained(run, samples, flags, arm, 1, RECIPE)
     table = pq.read_table(run.path(trained))
     test = load(run, samples, "test")
     n = samples.facts["splits"]["train"]
@@ -356,7 +356,7 @@ def test_an_arm_trains_on_what_it_keeps_and_predicts_the_whole_test_split(digits
     classes = samples.facts["classes"]
     given = dict(zip(test.ids, (classes[y] for y in test.labels.tolist()), strict=True))
     assert dict(zip(table["sample_id"].to_pylist(), table["label"].to_pylist(), strict=True)) == given
-    assert retrain.fn(run, samples, flags, arm, 1, RECIPE).digest == trained.digest
+    assert retrained(run, samples, flags, arm, 1, RECIPE).digest == trained.digest
 
 
 def test_an_arm_that_drops_nothing_is_the_untouched_one(digits):
@@ -364,5 +364,5 @@ def test_an_arm_that_drops_nothing_is_the_untouched_one(digits):
     table = pq.read_table(run.path(flags))
     none = table.set_column(1, FLAGS.field("flag"), pa.array([False] * table.num_rows))
     nothing = stored(run, "flags", none, "flags.parquet")
-    files = {retrain.fn(run, samples, nothing, arm, 2, RECIPE).files[0].sha256 for arm in ARMS}
+    files = {retrained(run, samples, nothing, arm, 2, RECIPE).files[0].sha256 for arm in ARMS}
     assert len(files) == 1

@@ -23,7 +23,7 @@ from tasks.training.models.cnn import Cnn
 from tasks.training.models.logistic import Logistic
 from tasks.training.models.mlp import Mlp
 from tasks.training.modules import Standardize
-from tasks.training.optimizer import optimizer_of, resident
+from tasks.training.optimizer import learning_rate, optimizer_of, resident
 from tasks.training.recipe import Recipe, Training
 
 VECTOR = Payload(kind="array", columns=("x",), shape=(4,), dtype="float32")
@@ -417,7 +417,7 @@ def stepped(optimizer, network):
 def test_steps_are_those_of_torchs_own_optimizer_to_the_bit(name, kind):
     ours, theirs = build(Mlp(hidden=[6]), VECTOR, 3), build(Mlp(hidden=[6]), VECTOR, 3)
     theirs.load_state_dict(ours.state_dict())
-    optimizer, _ = optimizer_of(ours, Training(optimizer=name), 9)
+    optimizer = optimizer_of(list(ours.parameters()), Training(optimizer=name))
     (group,) = optimizer.param_groups
     given = {key: group[key] for key in ("lr", "weight_decay", "fused", "momentum", "nesterov") if key in group}
     assert torch.equal(stepped(optimizer, ours), stepped(kind(theirs.parameters(), **given), theirs))
@@ -431,11 +431,10 @@ from tasks.training.recipe import Training
 
 for name in ("adamw", "sgd"):
     network = torch.nn.Linear(4, 3)
-    optimizer, schedule = optimizer_of(network, Training(optimizer=name), 9)
+    optimizer = optimizer_of(list(network.parameters()), Training(optimizer=name))
     optimizer.zero_grad()
     network(torch.ones(2, 4)).sum().backward()
     optimizer.step()
-    schedule.step()
 assert "torch._dynamo" not in sys.modules
 """
 
@@ -448,12 +447,29 @@ def test_a_step_does_not_import_torchs_compiler():
 
 def test_biases_and_normalisations_are_left_out_of_the_decay_only_where_that_is_asked_for():
     network = build(Cnn(width=2), IMAGE, 3)
-    optimizer, _ = optimizer_of(network, Training(decay="weights", weight_decay=0.1), 5)
+    optimizer = optimizer_of(list(network.parameters()), Training(decay="weights", weight_decay=0.1))
     decays = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     assert all(decays[id(p)] == (0.1 if p.dim() > 1 else 0.0) for p in network.parameters())
-    (everything,) = optimizer_of(network, Training(weight_decay=0.1), 5)[0].param_groups
+    (everything,) = optimizer_of(list(network.parameters()), Training(weight_decay=0.1)).param_groups
     assert everything["weight_decay"] == 0.1
     assert [id(p) for p in everything["params"]] == [id(p) for p in network.parameters()]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 10, 137])
+@pytest.mark.parametrize("schedule", ["one_cycle", "step"])
+def test_learning_rates_are_those_of_torchs_schedulers_to_the_bit(schedule, steps):
+    training = Training(schedule=schedule, lr=0.03)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=training.peak_lr)
+    if schedule == "one_cycle":
+        torchs = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, training.peak_lr, total_steps=steps + 1, cycle_momentum=False
+        )
+    else:
+        torchs = torch.optim.lr_scheduler.MultiStepLR(optimizer, [max(1, round(0.6 * steps))], gamma=0.1)
+    for step in range(steps):
+        assert learning_rate(training, step, steps) == optimizer.param_groups[0]["lr"]
+        optimizer.step()
+        torchs.step()
 
 
 def test_inputs_go_to_the_device_at_once_if_they_fit_and_else_stay(monkeypatch):

@@ -1,0 +1,177 @@
+"""Networks of one architecture that are trained as one: a small step costs its dispatch, and s of them one dispatch.
+
+With the parameters of s networks along a first axis, ``torch.vmap`` turns every operation into one for all of them.
+Their losses are added, and as no network's loss depends on another's parameters, the gradient of the sum has each
+network's own:
+
+    θ : s × …        x : s × b × …        z_i = f(x_i; θ_i)        ∂(Σ_i ℓ_i)/∂θ_i = ∂ℓ_i/∂θ_i
+
+Sums run in another order than in a network alone, so that the last bits differ, and nothing else: dropout draws for
+each network what it would draw alone.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from tasks.kernels.axes import Float, Int, Shaped
+
+# How far what a stack says may be from what its networks say alone, when one tries whether they can be stacked.
+_TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
+
+
+class Stack:
+    """s networks as one.
+
+    Args:
+        networks: of one architecture, each with its own state; ``write_back`` gives them the trained one.
+        generators: of their dropout, one each, on the CPU.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module], generators: Sequence[torch.Generator]) -> None:
+        self.networks = [network.train() for network in networks]
+        self.parameters, self.buffers = torch.func.stack_module_state(self.networks)
+        self._template = copy.deepcopy(self.networks[0])
+        self._dropouts = _with_stacked_dropout(self._template)
+        self._generators = list(generators)
+        self._shapes: dict[torch.Size, list[torch.Size]] = {}
+
+    def __call__(
+        self, x: Shaped[torch.Tensor, "s b *shape"], sizes: Sequence[int] | None = None
+    ) -> Float[torch.Tensor, "s b k"]:
+        """The outputs of every network on its own batch, in training mode.
+
+        Args:
+            x: the batches.
+            sizes: s, how much of each batch there is; what fills it up drops nothing. Default: all.
+        """
+        masks = self._masks(x, sizes or [x.shape[1]] * len(x)) if self._dropouts else []
+        return self._forward(x, masks)
+
+    def _forward(self, x: torch.Tensor, masks: list[torch.Tensor]) -> torch.Tensor:
+        return torch.vmap(self._outputs, randomness="error")(self.parameters, self.buffers, masks, x)
+
+    def _outputs(self, parameters: Any, buffers: Any, masks: list[torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+        for dropout, mask in zip(self._dropouts, masks, strict=bool(masks)):
+            dropout.mask = mask
+        return torch.func.functional_call(self._template, (parameters, buffers), (x,))
+
+    def _masks(self, x: torch.Tensor, sizes: Sequence[int]) -> list[torch.Tensor]:
+        """What each dropout multiplies by: 0 with probability p, else 1 / (1 − p); s × its inputs' shape."""
+        if x.shape not in self._shapes:
+            # One pass that drops nothing says what shapes there are.
+            for dropout in self._dropouts:
+                dropout.mask = None
+            with torch.no_grad():
+                self._forward(x, [])
+            self._shapes[x.shape] = [dropout.shape for dropout in self._dropouts]
+        shapes = self._shapes[x.shape]
+        masks = [torch.ones(len(x), *shape) for shape in shapes]
+        for index, (generator, size) in enumerate(zip(self._generators, sizes, strict=True)):
+            # One network after the other draws as it would alone: for one layer after the other, in a batch of its own.
+            for mask, dropout in zip(masks, self._dropouts, strict=True):
+                mask[index, :size].bernoulli_(1 - dropout.p, generator=generator).div_(max(1 - dropout.p, 1e-38))
+        return [mask.to(x.device) for mask in masks]
+
+    def state(self, index: int) -> dict[str, torch.Tensor]:
+        """Parameters and buffers of one network, as views of what all of them share."""
+        return {name: value.detach()[index] for name, value in (*self.parameters.items(), *self.buffers.items())}
+
+    def write_back(self) -> list[nn.Module]:
+        """The networks, each with its slice of the state."""
+        with torch.no_grad():
+            for index, network in enumerate(self.networks):
+                state = self.state(index)
+                for name, value in (*network.named_parameters(), *network.named_buffers()):
+                    value.copy_(state[name])
+        return self.networks
+
+
+class StackedDropout(nn.Module):
+    """Dropout by a mask that is drawn outside, for vmap would draw for all networks from one generator."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+        self.mask: torch.Tensor | None = None
+        self.shape = torch.Size()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x ⊙ mask; without a mask x, whose shape is noted."""
+        self.shape = x.shape
+        return x if self.mask is None or not self.training else x * self.mask
+
+
+def _with_stacked_dropout(network: nn.Module) -> list[StackedDropout]:
+    """Put stacked dropout in the place of torch's."""
+    replaced = []
+    for module in list(network.modules()):
+        for name, child in list(module.named_children()):
+            if type(child) is nn.Dropout:
+                replaced.append(StackedDropout(child.p).train(child.training))
+                setattr(module, name, replaced[-1])
+    return replaced
+
+
+def weighted_means(
+    losses: Float[torch.Tensor, "s b"], sizes: Int[torch.Tensor, "s"] | None
+) -> Float[torch.Tensor, "s"]:
+    """The mean loss of each network over the first ``sizes`` of its batch; over all of it without sizes."""
+    if sizes is None:
+        return losses.mean(1)
+    counts = torch.arange(losses.shape[1], device=losses.device) < sizes.unsqueeze(1)
+    # A choice and no product: what fills a batch up may have an infinite loss.
+    return torch.where(counts, losses, torch.zeros_like(losses)).sum(1) / sizes
+
+
+def can_stack(network: nn.Module, x: Shaped[torch.Tensor, "b *shape"]) -> bool:
+    """Whether a stack of such networks does what each of them does alone, tried on an even batch.
+
+    It does not where vmap cannot take the network, or where a training step makes one sample's outputs depend on
+    another's (BatchNorm: rows that fill a batch up would count), changes buffers, or draws random numbers but by
+    ``nn.Dropout``. The network stays as it is.
+    """
+    networks = [copy.deepcopy(network) for _ in range(2)]
+    with torch.no_grad():
+        for parameter in networks[1].parameters():
+            parameter.mul_(0.5)
+    try:
+        return _is_alone(networks, x) and _is_separate(networks, x)
+    except Exception:  # noqa: BLE001  whatever a network does that vmap cannot take, it is then trained alone
+        return False
+
+
+def _is_alone(networks: list[nn.Module], x: torch.Tensor) -> bool:
+    """Whether a stack has the outputs and gradients of its networks, dropout and all."""
+    together = _stack(networks)(torch.stack([x, x]))
+    for index, network in enumerate(networks):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(index)
+            if not torch.allclose(network.train()(x), together[index], **_TOLERANCE):
+                return False
+    return True
+
+
+def _is_separate(networks: list[nn.Module], x: torch.Tensor) -> bool:
+    """Whether rows have the same outputs beside other rows, and a training step has a gradient and no new buffer."""
+    half = len(x) // 2
+    other = torch.cat([x[:half], x[:1].expand(len(x) - half, *x.shape[1:])])
+    stack = _stack(networks)
+    buffers = {name: value.clone() for name, value in stack.buffers.items()}
+    outputs = stack(torch.stack([x, x]))
+    outputs.sum().backward()
+    others = _stack(networks)(torch.stack([other, other]))
+    return (
+        torch.allclose(outputs[:, :half], others[:, :half], **_TOLERANCE)
+        and all(torch.equal(value, buffers[name]) for name, value in stack.buffers.items())
+        and all(value.grad is not None for value in stack.parameters.values() if value.requires_grad)
+    )
+
+
+def _stack(networks: list[nn.Module]) -> Stack:
+    return Stack(networks, [torch.Generator().manual_seed(index) for index in range(len(networks))])

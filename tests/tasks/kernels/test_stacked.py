@@ -1,0 +1,118 @@
+"""Networks as one: what a stack says is what each of its networks says alone."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from tasks.kernels.stacked import Stack, can_stack, weighted_means
+
+WIDTH, CLASSES = 6, 3
+
+
+def perceptron(p=0.0):
+    layers = [nn.Flatten(), nn.Linear(WIDTH, 8), nn.ReLU(), nn.Dropout(p), nn.Linear(8, CLASSES)]
+    return nn.Sequential(*layers)
+
+
+def networks(count, p=0.0):
+    torch.manual_seed(0)
+    return [perceptron(p) for _ in range(count)]
+
+
+def generators(count):
+    return [torch.Generator().manual_seed(index) for index in range(count)]
+
+
+@pytest.mark.parametrize("p", [0.0, 0.4])
+def test_outputs_and_gradients_are_those_of_each_network_alone_dropout_and_all(p):
+    several = networks(3, p)
+    alone = copy.deepcopy(several)
+    stack = Stack(several, generators(3))
+    x = torch.randn(3, 5, WIDTH)
+    for _ in range(2):
+        outputs = stack(x)
+        outputs.square().sum().backward()
+    for index, network in enumerate(alone):
+        torch.manual_seed(index)
+        for _ in range(2):
+            expected = network(x[index])
+            expected.square().sum().backward()
+        torch.testing.assert_close(outputs[index], expected)
+        for name, parameter in network.named_parameters():
+            torch.testing.assert_close(stack.parameters[name].grad[index], parameter.grad)
+
+
+def test_rows_that_fill_a_batch_up_change_nothing_that_dropout_draws():
+    stack, padded = (Stack(networks(2, 0.5), generators(2)) for _ in range(2))
+    x = torch.randn(2, 4, WIDTH)
+    filled = torch.cat([x, torch.full((2, 3, WIDTH), 9.0)], 1)
+    torch.testing.assert_close(padded(filled, [4, 4])[:, :4], stack(x))
+
+
+def test_a_network_draws_the_same_whatever_is_beside_it():
+    few, many = Stack(networks(2, 0.5), generators(2)), Stack(networks(4, 0.5), generators(4))
+    x = torch.randn(4, 5, WIDTH)
+    torch.testing.assert_close(few(x[:2]), many(x)[:2])
+
+
+def test_what_was_trained_is_written_back_to_each_network():
+    several = networks(3)
+    stack = Stack(several, generators(3))
+    with torch.no_grad():
+        for value in stack.parameters.values():
+            value.mul_(torch.arange(3.0).view(3, *[1] * (value.dim() - 1)))
+    expected = [{name: p.detach() * i for name, p in n.named_parameters()} for i, n in enumerate(several)]
+    for network, state in zip(stack.write_back(), expected, strict=True):
+        for name, parameter in network.named_parameters():
+            torch.testing.assert_close(parameter.detach(), state[name])
+
+
+def test_means_are_over_what_there_is_of_each_batch_whatever_fills_it_up():
+    losses = torch.tensor([[1.0, 2.0, torch.inf], [3.0, 4.0, 5.0]], requires_grad=True)
+    means = weighted_means(losses, torch.tensor([2, 3]))
+    assert means.tolist() == [1.5, 4.0]
+    means.sum().backward()
+    assert losses.grad.tolist() == [[0.5, 0.5, 0.0], pytest.approx([1 / 3] * 3)]
+    assert weighted_means(losses[1:], None).tolist() == [4.0]
+
+
+class Noisy(nn.Module):
+    def forward(self, x):
+        return x + torch.rand_like(x)
+
+
+class Counted(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x):
+        self.calls += 1
+        return x
+
+
+class Centred(nn.Module):
+    def forward(self, x):
+        return x - x.mean(0)
+
+
+class Branching(nn.Module):
+    def forward(self, x):
+        return x if float(x.sum()) > 0 else -x
+
+
+@pytest.mark.parametrize("p", [0.0, 0.5])
+def test_a_perceptron_can_be_stacked_and_stays_as_it_is(p):
+    network = perceptron(p).eval()
+    before = copy.deepcopy(network.state_dict())
+    assert can_stack(network, torch.randn(4, WIDTH))
+    assert not network.training
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize("middle", [nn.BatchNorm1d(8), Noisy(), Counted(), Centred(), Branching()])
+def test_a_network_that_would_not_say_the_same_alone_cannot_be_stacked(middle):
+    network = nn.Sequential(nn.Linear(WIDTH, 8), middle, nn.Linear(8, CLASSES))
+    assert not can_stack(network, torch.randn(4, WIDTH))
