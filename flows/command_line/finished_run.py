@@ -105,8 +105,10 @@ def _base_of(lake: Path, recorded: RecordedRun, name: str | None) -> str | None:
 
 def _run_again(config: CleanConfig) -> str:
     prepare_prefect(config.lake, verbose=False)
+    from flows.command_line.own_server import ServerOfRun
+
+    server = ServerOfRun()
     from flows.clean import clean
-    from flows.command_line.own_server import with_server
 
     with foreground(verbose=False):
-        return with_server(lambda: clean(config))
+        return server.call(lambda: clean(config))

@@ -30,11 +30,12 @@ class _Flow(Options):
         check_early(config)
         prepare_prefect(config.lake, verbose=self.verbose)
         say("loading Prefect and PyTorch")
-        flow = self.flow()
-        from flows.command_line.own_server import with_server
+        from flows.command_line.own_server import ServerOfRun
 
+        server = ServerOfRun()
+        flow = self.flow()
         with foreground(verbose=self.verbose):
-            text = with_server(lambda: flow(config))
+            text = server.call(lambda: flow(config))
         print(text)
 
     @classmethod

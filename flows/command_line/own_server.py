@@ -1,19 +1,23 @@
 """The Prefect server that a run in this process tells its states to: the one that is named, or one of its own.
 
-Prefect starts a temporary server by itself where none is named, and says nothing while it waits for it; where it does
-not come up, or goes away in mid-run, all that is to be read is ``All connection attempts failed``. This module says
-what is waited for, tries once more, and says in words what failed. To be imported after ``prepare_prefect``.
+Prefect starts a temporary server by itself where none is named, late and silently; where it does not come up, or goes
+away in mid-run, all that is to be read is ``All connection attempts failed``. This module starts it while the flow is
+imported, says what is waited for, tries once more, and says in words what failed. To be imported after
+``prepare_prefect``.
 """
 
 from __future__ import annotations
 
+import atexit
+import os
 from collections.abc import Callable
 
 import httpx
-from prefect.server.api.server import SubprocessASGIServer
+from prefect.context import refresh_global_settings_context
 from prefect.settings import get_current_settings
 
 from flows.command_line.foreground import say
+from flows.operations.temporary_server import TemporaryServer
 from tasks.core.errors import GradsieveError
 
 _ATTEMPTS = 2
@@ -25,69 +29,81 @@ class NoServer(GradsieveError):
     """Prefect's server did not come up, or has gone."""
 
 
-def with_server(run: Callable[[], str]) -> str:
-    """What ``run`` returns, called when there is a server; once more where the server was lost.
+class ServerOfRun:
+    """The server that is named, or a temporary one, which begins to come up when this is made."""
 
-    A run that is called again takes over what is finished: each stage is kept by what it depends on.
+    def __init__(self) -> None:
+        settings = get_current_settings()
+        self._is_named = bool(settings.api.url) or not settings.server.ephemeral.enabled
+        self._seconds = settings.server.ephemeral.startup_timeout_seconds
+        self._temporary: TemporaryServer | None = None
+        self._begin()
 
-    Raises:
-        NoServer: the server did not answer twice.
-    """
-    for attempt in range(1, _ATTEMPTS + 1):
+    def _begin(self) -> None:
+        if not self._is_named:
+            self._temporary = TemporaryServer()
+            # Made before Prefect's own, it is called after them: the last states and logs are sent by then.
+            atexit.register(self._temporary.stop)
+
+    def call(self, run: Callable[[], str]) -> str:
+        """What ``run`` returns, called when there is a server; once more where the server was lost.
+
+        A run that is called again takes over what is finished: each stage is kept by what it depends on.
+
+        Raises:
+            NoServer: the server did not answer twice.
+        """
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                self._wait()
+                return run()
+            except (httpx.TransportError, RuntimeError, NoServer) as error:
+                if not isinstance(error, NoServer) and not self._is_the_reason(error):
+                    raise
+                problem = error if isinstance(error, NoServer) else NoServer(**self._words(error))
+                if attempt == _ATTEMPTS:
+                    raise problem from error
+                say(f"{problem.where}: {problem.got}; once more")
+                if self._temporary is not None:
+                    self._temporary.stop()
+                self._begin()
+        raise AssertionError("unreachable")
+
+    def _wait(self) -> None:
+        """Wait for the temporary server and name it to Prefect, here and in worker processes."""
+        if self._temporary is None:
+            return
+        if not self._temporary.answers:
+            say(f"waiting for a temporary Prefect server, for up to {self._seconds} s")
+        if not self._temporary.wait(self._seconds):
+            raise NoServer(**self._words(None))
+        # It shows no page of its runs: without an address of its UI nobody is sent to one.
+        os.environ |= {"PREFECT_API_URL": self._temporary.api_url, "PREFECT_UI_URL": ""}
+        refresh_global_settings_context()
+
+    def _is_the_reason(self, error: httpx.TransportError | RuntimeError) -> bool:
+        if isinstance(error, RuntimeError):
+            return any(words in str(error) for words in _WORDS)
         try:
-            _start_one_unless_named()
-            return run()
-        except (httpx.TransportError, RuntimeError) as error:
-            if not _is_about_the_server(error):
-                raise
-            problem = NoServer(**_words(error))
-            if attempt == _ATTEMPTS:
-                raise problem from error
-            say(f"{problem.where}: {problem.got}; once more")
-            if not get_current_settings().api.url:
-                SubprocessASGIServer().stop()
-    raise AssertionError("unreachable")
+            asked = error.request.url
+        except RuntimeError:  # httpx raises it where the error belongs to no request
+            return False
+        return str(asked).startswith((get_current_settings().api.url or "no server").rstrip("/"))
 
-
-def _start_one_unless_named() -> None:
-    settings = get_current_settings()
-    if settings.api.url or not settings.server.ephemeral.enabled:
-        return
-    server = SubprocessASGIServer()
-    if not server.running:
-        seconds = settings.server.ephemeral.startup_timeout_seconds
-        say(f"starting a temporary Prefect server, for up to {seconds} s")
-        server.start()
-
-
-def _is_about_the_server(error: httpx.TransportError | RuntimeError) -> bool:
-    if isinstance(error, RuntimeError):
-        return any(words in str(error) for words in _WORDS)
-    try:
-        asked = error.request.url
-    except RuntimeError:  # httpx raises it where the error belongs to no request
-        return False
-    own = get_current_settings().api.url or SubprocessASGIServer().api_url
-    return str(asked).startswith(own.rstrip("/"))
-
-
-def _words(error: Exception) -> dict[str, str]:
-    """The parts of the error message."""
-    settings = get_current_settings()
-    if settings.api.url:
+    def _words(self, error: Exception | None) -> dict[str, str]:
+        """The parts of the error message."""
+        if self._temporary is None:
+            return {
+                "where": f"the Prefect server at {get_current_settings().api.url}",
+                "expected": "an answer",
+                "got": f"none ({error})",
+                "do": "Start it again (gradsieve serve), or unset PREFECT_API_URL: the run then starts one of its own. "
+                "What is finished is kept.",
+            }
         return {
-            "where": f"the Prefect server at {settings.api.url}",
-            "expected": "an answer",
-            "got": f"none ({error})",
-            "do": "Start it again (gradsieve serve), or unset PREFECT_API_URL: the run then starts one of its own. "
-            "What is finished is kept.",
+            "where": "the temporary Prefect server of this run",
+            "expected": "an answer until the run ends" if error else f"an answer within {self._seconds} s",
+            "got": f"it has gone ({error})" if error else "none; this machine may be busy",
+            "do": "Run again: what is finished is kept. On a busy machine start gradsieve serve first, or raise "
+            "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.",
         }
-    seconds = settings.server.ephemeral.startup_timeout_seconds
-    lost = isinstance(error, httpx.TransportError)
-    return {
-        "where": "the temporary Prefect server of this run",
-        "expected": "an answer until the run ends" if lost else f"an answer within {seconds} s",
-        "got": f"it has gone ({error})" if lost else "none; this machine may be busy",
-        "do": "Run again: what is finished is kept. On a busy machine start gradsieve serve first, or raise "
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.",
-    }

@@ -63,9 +63,11 @@ def report(
     )
     _announce(summary, version, [stage for stage in stages if stage.made_by == run.run_id], link_to(page))
     outcome = {"version": version.facts["version"], "promotion": promotion, "work": work}
-    for chart in charts:
-        create_image_artifact(chart.image, key=chart.name, description=chart.markdown())
-    _show(gallery(in_lake(run.lake, record.folder), summary.facts, LEAST_SHOWN))
+    if record.made_by == run.run_id:
+        # Of a run that recorded nothing new, whoever recorded it has drawn everything, and the page holds it.
+        for chart in charts:
+            create_image_artifact(chart.image, key=chart.name, description=chart.markdown())
+        _show(gallery(in_lake(run.lake, record.folder), summary.facts, LEAST_SHOWN))
     create_link_artifact(link_to(page), link_text=page.name, key="report", description="What changed, and why")
     verdict = summary.facts["metrics"]["verdict"]["word"]
     describe_asset(run_id=record.made_by, version=version.facts["version"], verdict=verdict, page=link_to(page))
@@ -82,7 +84,9 @@ def _announce(summary: Summary, version: Artefact, fresh: list[Artefact], page: 
     """
     verdict = summary.facts["metrics"]["verdict"]
     payload = {"dataset": summary.dataset, "version": version.facts["version"], "run_id": summary.run_id}
-    payload |= {"run_url": flow_run.ui_url or "no Prefect server", "page_url": page}
+    url = flow_run.ui_url or ""
+    # The temporary server of a run has no UI, and an address without a host.
+    payload |= {"run_url": url if url.startswith("http") else "no Prefect server", "page_url": page}
     resource = {"prefect.resource.id": f"gradsieve.dataset.{summary.dataset}"}
     emit_event(
         f"{VERDICT}.{verdict['word'].replace(' ', '-')}",

@@ -1,0 +1,112 @@
+"""A Prefect server for the time of one run, as Prefect itself starts one where none is named, but sooner and lighter.
+
+    python -m flows.operations.temporary_server     DESCRIPTOR: a listening socket; the run at standard input
+
+Prefect's own client imports the whole server to start one (two seconds of every run), and starts it only when the flow
+does; here the server comes up while the run imports PyTorch. It ends when standard input does, and so also with a run
+that is killed. Its database is Prefect's own of this user, its services are those of Prefect's temporary server without
+what reacts to events: a run of its own has no automations.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+__all__ = ["TemporaryServer"]
+
+_HOST = "127.0.0.1"
+_POLL_SECONDS, _STOP_SECONDS = 0.1, 5
+# As Prefect sets them for its own.
+_ENVIRONMENT = {
+    "PREFECT_UI_ENABLED": "0",
+    "PREFECT__SERVER_EPHEMERAL": "1",
+    "PREFECT__SERVER_FINAL": "1",
+    "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "0",
+}
+
+
+class TemporaryServer:
+    """Begins to come up when it is made, with this process's environment; to be stopped."""
+
+    def __init__(self) -> None:
+        listener = socket.create_server((_HOST, 0))
+        self.address = f"http://{_HOST}:{listener.getsockname()[1]}"
+        self.answers = False
+        """Whether it has answered."""
+        with listener:
+            self._process = subprocess.Popen(  # noqa: S603  our own module
+                [sys.executable, "-m", "flows.operations.temporary_server", str(listener.fileno())],
+                stdin=subprocess.PIPE,
+                pass_fds=[listener.fileno()],
+                env={**os.environ, **_ENVIRONMENT, "PYTHONPATH": _paths()},
+                # An interrupt is for the run: the server is told how the run ended, and ends after it.
+                start_new_session=True,
+            )
+
+    @property
+    def api_url(self) -> str:
+        """What PREFECT_API_URL is to be."""
+        return f"{self.address}/api"
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it answers within so many seconds; not where its process has ended."""
+        until = time.monotonic() + seconds
+        while self._process.poll() is None and time.monotonic() < until:
+            self.answers = self._ask(until - time.monotonic())
+            if self.answers:
+                return True
+            time.sleep(_POLL_SECONDS)
+        return False
+
+    def _ask(self, seconds: float) -> bool:
+        connection = http.client.HTTPConnection(self.address.removeprefix("http://"), timeout=max(seconds, 0.001))
+        try:
+            connection.request("GET", "/api/health")
+            return connection.getresponse().status == http.client.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def stop(self) -> None:
+        """End it, by force where it does not within some seconds."""
+        assert self._process.stdin is not None  # noqa: S101  it is a pipe
+        self._process.stdin.close()
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def _paths() -> str:
+    """PYTHONPATH by which the child finds this module, as this process does."""
+    home = str(Path(__file__).resolve().parents[2])
+    return os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+def main(descriptor: int) -> None:
+    """Serve on a listening socket until standard input ends."""
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    config = uvicorn.Config(create_app, factory=True, log_level="error", lifespan="on")
+    server = uvicorn.Server(config)
+
+    def watch() -> None:
+        sys.stdin.buffer.read()
+        server.should_exit = True
+
+    threading.Thread(target=watch, daemon=True).start()
+    server.run(sockets=[socket.socket(fileno=descriptor)])
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
