@@ -1,0 +1,90 @@
+"""The temporary Prefect server of a run: sooner than Prefect's own, gone with its run, and told of in words."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+HOME = str(Path(__file__).resolve().parents[2])
+
+RUN = """
+import os, sys
+from flows.command_line.own_server import ServerOfRun
+
+def run():
+    from prefect import flow, runtime
+
+    @flow
+    def nothing():
+        print(runtime.flow_run.ui_url, flush=True)
+        return "done"
+
+    return nothing()
+
+print(ServerOfRun().call(run), os.environ["PREFECT_API_URL"], flush=True)
+print(any(name.startswith("prefect.server") for name in sys.modules), flush=True)
+sys.stdin.read()
+"""
+LOST = """
+import httpx
+from flows.command_line.own_server import NoServer, ServerOfRun
+
+try:
+    ServerOfRun().call(lambda: "never")
+except NoServer as error:
+    print(error)
+"""
+
+
+@pytest.fixture
+def environment(tmp_path):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
+    quiet = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL", "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL"}
+    return kept | quiet | {"PREFECT_HOME": str(tmp_path / "prefect"), "PYTHONPATH": HOME, "DO_NOT_TRACK": "1"}
+
+
+def answers(url):
+    try:
+        return httpx.get(f"{url}/health", timeout=5).status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
+
+
+def test_a_run_is_told_to_a_server_that_no_client_imports_and_that_goes_with_a_killed_run(environment):
+    command = [sys.executable, "-c", RUN]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as run:
+        try:
+            page = run.stdout.readline().strip()
+            answer, url = run.stdout.readline().split()
+            imports = run.stdout.readline().strip()
+            assert (answer, imports) == ("done", "False")
+            assert not page.startswith("http")
+            assert answers(url)
+        finally:
+            run.send_signal(signal.SIGKILL)
+    until = time.monotonic() + 30
+    while answers(url) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not answers(url)
+
+
+def test_a_server_that_does_not_come_up_is_tried_twice_and_told_of(environment, tmp_path):
+    (tmp_path / "uvicorn.py").write_text("raise SystemExit('no server today')")
+    environment["PYTHONPATH"] += os.pathsep + str(tmp_path)
+    done = subprocess.run([sys.executable, "-c", LOST], env=environment, capture_output=True, text=True, check=False)
+    assert done.stderr.count("no server today") == 2, done.stderr
+    assert "none; this machine may be busy; once more" in done.stderr
+    assert "the temporary Prefect server of this run" in done.stdout
+    assert "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS" in done.stdout
+
+
+def test_a_named_server_that_does_not_answer_is_told_by_its_address(environment):
+    environment |= {"PREFECT_API_URL": "http://127.0.0.1:9/api", "PREFECT_CLIENT_MAX_RETRIES": "0"}
+    script = LOST.replace('"never"', 'httpx.get("http://127.0.0.1:9/api/health")')
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert "the Prefect server at http://127.0.0.1:9/api" in done.stdout, done.stderr
