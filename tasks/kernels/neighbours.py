@@ -31,16 +31,43 @@ def nearest(
     Yields:
         (which queries, positions of their neighbours, the distances).
     """
+    group = max(1, round((len(references) / count) ** 0.5))
     lengths = references.square().sum(1)
+    # References that are infinitely far fill the last group up.
+    fill = -len(references) % group
+    lengths = torch.nn.functional.pad(lengths, (0, fill), value=torch.inf)
+    references = torch.nn.functional.pad(references, (0, 0, 0, fill))
     size = max(1, _AT_A_TIME // len(references))
+    # Of all blocks the same memory: to be given new pages for each takes longer than to fill them.
+    memory = references.new_empty(min(size, len(queries)), len(references))
     for first in range(0, len(queries), size):
         block = slice(first, first + size)
         x, own = queries[block], themselves[block]
-        distances = torch.addmm(lengths, x, references.T, alpha=-2).add_(x.square().sum(1, keepdim=True))
+        distances = torch.addmm(lengths, x, references.T, alpha=-2, out=memory[: len(x)])
         rows = torch.nonzero(own >= 0).squeeze(1)
         distances[rows, own[rows]] = torch.inf
-        top = distances.topk(count, dim=1, largest=False)
-        yield block, top.indices, top.values.clamp_min_(0).sqrt_()
+        near, indices = _smallest(distances, count, group)
+        yield block, indices, near.add_(x.square().sum(1, keepdim=True)).clamp_min_(0).sqrt_()
+
+
+def _smallest(
+    values: Float[torch.Tensor, "b m"], count: int, group: int
+) -> tuple[Float[torch.Tensor, "b count"], Int[torch.Tensor, "b count"]]:
+    """The ``count`` smallest of each row and their positions, ascending.
+
+    They lie in the ``count`` groups with the smallest minima: before the group of one of them come only groups that
+    each hold a smaller one. So of m values only m / group minima and count · group values are sorted, which is least at
+    a group of √(m / count), and the rest is read once.
+    """
+    groups = values.view(len(values), -1, group)
+    minima = groups.amin(2)
+    if minima.shape[1] <= count:
+        top = values.topk(count, dim=1, largest=False)
+        return top.values, top.indices
+    chosen = minima.topk(count, dim=1, largest=False, sorted=False).indices
+    candidates = groups.gather(1, chosen.unsqueeze(2).expand(-1, -1, group)).flatten(1)
+    top = candidates.topk(count, dim=1, largest=False)
+    return top.values, chosen.gather(1, top.indices // group) * group + top.indices % group
 
 
 def votes(
