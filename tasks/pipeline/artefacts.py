@@ -31,6 +31,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from tasks.core.errors import BadArtefact, BadConfig
+from tasks.core.memory import no_memory
 from tasks.core.progress import LOGGER
 from tasks.pipeline.durable_files import link_or_copy, partial_folder, rename_folder, sha256_of, sweep, write_durably
 from tasks.pipeline.lake_check import unusable
@@ -207,8 +208,12 @@ class Run(BaseModel):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if error is not None:
-            self.log({"run_id": self.run_id, "state": "failed", "error": f"{type(error).__name__}: {error}"})
+        if error is None:
+            return
+        told = no_memory(f"run {self.run_id}", error)
+        self.log({"run_id": self.run_id, "state": "failed", "error": f"{type(error).__name__}: {told or error}"})
+        if told is not None:
+            raise told from error
 
     def log(self, line: dict[str, Any]) -> None:
         """Append one line to the run log: a single O_APPEND write, so that two runs never mix theirs."""
