@@ -71,12 +71,6 @@ class NoDisk(GradsieveError):
     exit_code = 7
 
 
-class NoMemory(GradsieveError):
-    """Memory is used up."""
-
-    exit_code = 8
-
-
 def printable(text: str) -> str:
     """A text of somebody else's for a terminal: what would move the cursor or turn the text round is spelt out."""
     return "".join(ascii(each)[1:-1] if category(each) in _SPELT_OUT and each not in "\n\t" else each for each in text)

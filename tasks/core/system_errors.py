@@ -6,7 +6,8 @@ import errno
 import os
 from collections.abc import Iterator
 
-from tasks.core.errors import GradsieveError, NoDisk, NoMemory, cause_of
+from tasks.core.errors import GradsieveError, NoDisk, cause_of
+from tasks.core.memory import no_memory
 
 _AGAIN = "What is finished is kept: run again to go on."
 _ROOM = f"Make room there, or name another lake with --lake. {_AGAIN}"
@@ -25,14 +26,14 @@ _DISK = {
 }
 # Libraries that are no Python pass on what the system said as a text of their own (obstore, DuckDB, SQLite, torch).
 _TEXTS = {os.strerror(number).lower(): number for number in _DISK} | {"database or disk is full": errno.ENOSPC}
-_MEMORY = ("out of memory error", "can't allocate memory", "not enough memory", "cannot allocate memory")
 
 
-def in_words(error: BaseException) -> GradsieveError | None:
+def in_words(error: BaseException, where: str = "this command") -> GradsieveError | None:
     """An error of the machine as one that a person can act on; None of any other.
 
     Args:
         error: as it was raised; what led to it is looked at too.
+        where: it was, for a message that names no file.
     """
     for cause in _causes(error):
         if isinstance(cause, GradsieveError):
@@ -41,14 +42,8 @@ def in_words(error: BaseException) -> GradsieveError | None:
         if number is not None:
             expected, do = _DISK[number]
             return NoDisk(where=_where(cause), expected=expected, got=os.strerror(number).lower(), do=do)
-        if isinstance(cause, MemoryError) or _is_named(cause, _MEMORY):
-            return NoMemory(
-                where="this run",
-                expected="as much memory as it needs",
-                got=f"no more of it ({cause_of(cause)})",
-                do="Give it more, or let it take less: --memory-gib 1, fewer workers (--runner.workers 1), or fewer "
-                f"rows (--reader.limit 100000). {_AGAIN}",
-            )
+        if (told := no_memory(where, cause)) is not None:
+            return told
     return None
 
 
@@ -68,10 +63,6 @@ def _number_of(error: BaseException) -> int | None:
         return error.errno if error.errno in _DISK else None
     text = str(error).lower()
     return next((number for words, number in _TEXTS.items() if words in text), None) if _is_foreign(error) else None
-
-
-def _is_named(error: BaseException, words: tuple[str, ...]) -> bool:
-    return _is_foreign(error) and any(each in str(error).lower() for each in words)
 
 
 def _is_foreign(error: BaseException) -> bool:

@@ -22,8 +22,10 @@ from tasks.ingestion.label_forms import NO_LABEL
 from tasks.ingestion.tables.table_options import TableOptions
 from tasks.pipeline.durable_files import sha256_of
 
-CHUNK_ROWS = 4096
-"""Rows a reader yields at a time; what it holds in memory is a few chunks."""
+CHUNK_ROWS, CHUNK_BYTES = 4096, 1 << 24
+"""Rows a reader yields at a time, and fewer where so many weigh more than so many bytes: it holds a few chunks."""
+LARGEST_ROW = 1 << 28
+"""Bytes of one row; what is larger is no sample, and a file that says so is damaged as a rule."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,22 @@ class Reader(Component):
 def _sha256_of(path: Path, _size: int, _changed: int) -> str:
     """A run asks twice: to know what it has read already, and to say what it has published."""
     return sha256_of(path)
+
+
+def chunk_rows(where: str, row_bytes: float) -> int:
+    """How many rows of so many bytes make a chunk.
+
+    Raises:
+        BadInput: a single one is more than any chunk may be.
+    """
+    if row_bytes > LARGEST_ROW:
+        raise BadInput(
+            where=where,
+            expected=f"rows of at most {LARGEST_ROW >> 20} MiB",
+            got=f"rows of {row_bytes / 2**20:,.0f} MiB",
+            do="Check the file: it may be damaged, or its rows may stand along another axis.",
+        )
+    return max(1, min(CHUNK_ROWS, int(CHUNK_BYTES // max(row_bytes, 1))))
 
 
 READERS: Registry[Reader] = Registry(__name__, Reader)

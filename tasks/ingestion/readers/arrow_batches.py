@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from tasks.core.errors import BadInput
 from tasks.ingestion.files.hub_features import class_names_of, names_note, with_names
-from tasks.ingestion.readers import CHUNK_ROWS
+from tasks.ingestion.readers import chunk_rows
 from tasks.ingestion.tables.table_rows import Batch
 
 
@@ -31,8 +31,9 @@ def in_chunks(source: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch])
     for batch in batches:
         # A damaged file's offsets and indices lead anywhere in memory; nothing reads them before they are looked at.
         batch.validate(full=True)
-        for start in range(0, batch.num_rows, CHUNK_ROWS):
-            part = batch.slice(start, CHUNK_ROWS)
+        size = chunk_rows(source, batch.nbytes / max(1, batch.num_rows))
+        for start in range(0, batch.num_rows, size):
+            part = batch.slice(start, size)
             rows = np.arange(first, first + part.num_rows)
             yield Batch(source, with_names(part, names), rows, notes=notes)
             first += part.num_rows

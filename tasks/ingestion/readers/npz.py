@@ -16,7 +16,7 @@ from pydantic import Field
 
 from tasks.core.errors import BadInput
 from tasks.dataset.payload import Payload
-from tasks.ingestion.readers import CHUNK_ROWS, Chunk, Reader, array_chunk, existing_file
+from tasks.ingestion.readers import Chunk, Reader, array_chunk, chunk_rows, existing_file
 
 # What a damaged archive can do to zipfile and to NumPy's header parser.
 _BROKEN = (
@@ -101,7 +101,8 @@ class Npz(Reader, kind="npz"):
     def _chunks(self, path: Path, pairs: list[tuple[str, str, str | None]], dtype: str) -> Iterator[Chunk]:
         for inputs, label, split in pairs:
             first = 0
-            for x, y in zip(_rows(path, inputs), _rows(path, label), strict=True):
+            size = chunk_rows(f"{path}/{inputs}", max(_width(path, name) for name in (inputs, label)))
+            for x, y in zip(_rows(path, inputs, size), _rows(path, label, size), strict=True):
                 if x.ndim == 4 and self.channels_last:
                     x = x.transpose(0, 3, 1, 2)
                 _check_text(y, f"{path}/{label}", first)
@@ -165,11 +166,17 @@ def _member(path: Path, name: str) -> Iterator[tuple[tuple[int, ...], np.dtype, 
         yield axes, dtype, file
 
 
-def _rows(path: Path, name: str) -> Iterator[np.ndarray]:
+def _width(path: Path, name: str) -> int:
+    """Bytes of one row of an array."""
+    with _member(path, name) as (axes, dtype, _):
+        return math.prod(axes[1:]) * dtype.itemsize
+
+
+def _rows(path: Path, name: str, size: int) -> Iterator[np.ndarray]:
     with _member(path, name) as (axes, dtype, file):
         width = math.prod(axes[1:]) * dtype.itemsize
-        for first in range(0, axes[0], CHUNK_ROWS):
-            rows = min(CHUNK_ROWS, axes[0] - first)
+        for first in range(0, axes[0], size):
+            rows = min(size, axes[0] - first)
             try:
                 data = file.read(rows * width)
             except _BROKEN as error:

@@ -11,7 +11,8 @@ import duckdb
 import pytest
 
 from flows.__main__ import main
-from tasks.core.errors import BadInput, NoDisk, NoMemory, printable
+from tasks.core.errors import BadInput, NoDisk, printable
+from tasks.core.memory import NoMemory
 from tasks.core.system_errors import in_words
 from tasks.pipeline.artefacts import Run
 from tasks.pipeline.lake_check import refusal
