@@ -41,7 +41,7 @@ def print_answer(
         BadConfig: the catalogue cannot answer, with DuckDB's own words.
     """
     look_into_stores(lake, query)
-    with connect(lake, run_id, need_run=need_run) as db:
+    with connect(lake, run_id, need_run=need_run, for_query=query) as db:
         try:
             query = _bare(query)
             result = db.sql(query, params=bound) if bound else db.sql(query)

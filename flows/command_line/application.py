@@ -28,86 +28,58 @@ import sys
 import traceback
 from importlib import metadata
 from io import TextIOWrapper
+from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, create_model
 from pydantic_settings import BaseSettings, CliApp, CliSubCommand, CliToggleFlag, SettingsConfigDict
 
-from flows.command_line.completion import CompletionCommand
-from flows.command_line.flow_commands import CONFIGURATIONS, Clean, Compare, Maintain, Reproduce, Trace
-from flows.command_line.inspect import Inspect
-from flows.command_line.lake_commands import Index, Runs, Show, Sql
-from flows.command_line.options import from_file, with_options
-from flows.command_line.review import ReviewCommand
-from flows.command_line.serve import ServeCommand
+from flows.command_line.commands import COMMANDS, configurations_of
 from flows.command_line.switches import with_values
-from flows.command_line.versions_command import VersionsCommand
-from flows.command_line.watch import WatchCommand
 from tasks.core.errors import GradsieveError, printable
 from tasks.core.system_errors import in_words
 
-_COMMANDS = (
-    "inspect",
-    "clean",
-    "compare",
-    "trace",
-    "reproduce",
-    "sql",
-    "runs",
-    "versions",
-    "show",
-    "review",
-    "serve",
-    "watch",
-    "maintain",
-    "index",
-    "completion",
-)
+
+class _Gradsieve(BaseSettings):
+    """Finds the training samples that hurt a model, proves it by retraining, keeps every cleaned dataset."""
+
+    model_config = SettingsConfigDict(
+        cli_prog_name="gradsieve",
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_hide_none_type=True,
+        # A group is no option: what can be said of it is said by the options in it, or in a file.
+        cli_avoid_json=True,
+        cli_parse_none_str="null",
+    )
+    version: CliToggleFlag[bool] = Field(default=False, description="Print the version and exit.")
+
+    def cli_cmd(self) -> None:
+        if self.version:
+            print(f"gradsieve {metadata.version('gradsieve')}")
+        else:
+            CliApp.run_subcommand(self)
 
 
-def application() -> type[BaseSettings]:
-    """All commands and their options."""
+def application(arguments: list[str] | None = None) -> type[BaseSettings]:
+    """All commands and their options; of a command line those of the command it names, and of others their names.
 
-    class Gradsieve(BaseSettings):
-        """Finds the training samples that hurt a model, proves it by retraining, keeps every cleaned dataset."""
-
-        model_config = SettingsConfigDict(
-            cli_prog_name="gradsieve",
-            cli_kebab_case=True,
-            cli_implicit_flags=True,
-            cli_hide_none_type=True,
-            # A group is no option: what can be said of it is said by the options in it, or in a file.
-            cli_avoid_json=True,
-            cli_parse_none_str="null",
-        )
-        inspect: CliSubCommand[with_options(Inspect)] = Field(description="What would clean make of a source?")  # type: ignore[valid-type]
-        clean: CliSubCommand[with_options(Clean)] = Field(description="Find, verify, publish.")  # type: ignore[valid-type]
-        compare: CliSubCommand[with_options(Compare)] = Field(description="Which detector, which budget?")  # type: ignore[valid-type]
-        trace: CliSubCommand[with_options(Trace)] = Field(description="Which samples shaped an answer?")  # type: ignore[valid-type]
-        reproduce: CliSubCommand[Reproduce] = Field(description="The paper's experiments.")
-        sql: CliSubCommand[Sql] = Field(description="Ask the catalogue.")
-        runs: CliSubCommand[Runs] = Field(description="The runs of a lake.")
-        versions: CliSubCommand[VersionsCommand] = Field(description="The published versions of a lake.")
-        show: CliSubCommand[Show] = Field(description="What one run found.")
-        review: CliSubCommand[ReviewCommand] = Field(description="What a person says of a run.")
-        serve: CliSubCommand[ServeCommand] = Field(description="Server, worker and deployments.")
-        watch: CliSubCommand[WatchCommand] = Field(description="Tell Prefect when data have changed.")
-        maintain: CliSubCommand[with_options(Maintain)] = Field(description="Keep a lake in order.")  # type: ignore[valid-type]
-        index: CliSubCommand[Index] = Field(description="Bring the catalogue up to date.")
-        completion: CliSubCommand[CompletionCommand] = Field(description="Complete commands at the tab key.")
-        version: CliToggleFlag[bool] = Field(default=False, description="Print the version and exit.")
-
-        def cli_cmd(self) -> None:
-            if self.version:
-                print(f"gradsieve {metadata.version('gradsieve')}")
-            else:
-                CliApp.run_subcommand(self)
-
-    return Gradsieve
+    To import every command takes a second, and to open the options of the flows half of another.
+    """
+    named = set(COMMANDS) if arguments is None else {word for word in arguments if word in COMMANDS}
+    fields: dict[str, Any] = {}
+    for name, command in COMMANDS.items():
+        model: type[BaseModel] = command.load() if name in named else command.stand_in()
+        fields[name] = (CliSubCommand[model], Field(description=command.help))  # type: ignore[valid-type]
+    return create_model("Gradsieve", __base__=_Gradsieve, __doc__=_Gradsieve.__doc__, **fields)
 
 
 def run(gradsieve: type[BaseSettings], arguments: list[str]) -> BaseSettings:
     """Read a command line, and do what it says; what was read."""
-    under = from_file(arguments, CONFIGURATIONS)
+    under: dict[str, Any] = {}
+    if arguments and (configurations := configurations_of(arguments[0])):
+        from flows.command_line.options import from_file
+
+        under = from_file(arguments, configurations)
     return CliApp.run(gradsieve, cli_args=arguments or ["--help"], cli_settings_source=with_values(gradsieve), **under)
 
 
@@ -119,14 +91,14 @@ def main(arguments: list[str] | None = None) -> int:
             # A name that the terminal's encoding has no letters for is spelt out, and ends no command.
             stream.reconfigure(errors="backslashreplace")
     try:
-        run(application(), arguments)
+        run(application(arguments), arguments)
         sys.stdout.flush()
     except GradsieveError as error:
         print(f"gradsieve: {error}", file=sys.stderr)
         return error.exit_code
     except ValidationError as error:
         for problem in error.errors():
-            where = ".".join(str(part) for part in problem["loc"] if part not in _COMMANDS)
+            where = ".".join(str(part) for part in problem["loc"] if part not in COMMANDS)
             print(printable(f"gradsieve: option {where or '(all)'}: {problem['msg']}"), file=sys.stderr)
         return 2
     except BrokenPipeError:

@@ -57,10 +57,14 @@ def _write(lake: Path, statements: str) -> None:
     fsync(lake)
 
 
-def connect(lake: Path, run_id: str | None = None, *, need_run: bool = True) -> duckdb.DuckDBPyConnection:
+def connect(
+    lake: Path, run_id: str | None = None, *, need_run: bool = True, for_query: str | None = None
+) -> duckdb.DuckDBPyConnection:
     """The catalogue, read-only, with ``shards``: one run's gradients or factors (default: the newest's), by Arrow.
 
-    With ``need_run`` false a lake that holds comparisons and no run will do; it has no ``shards``.
+    With ``need_run`` false a lake that holds comparisons and no run will do; it has no ``shards``. Nor is there any
+    where all that will be asked is a query that does not see them: to open them imports pandas, which nothing else here
+    needs, and takes longer than most queries.
 
     Raises:
         BadInput: nothing has been recorded in this lake, or no such run.
@@ -86,8 +90,8 @@ def connect(lake: Path, run_id: str | None = None, *, need_run: bool = True) -> 
             where=str(lake / "runs"), expected=f"a run {run_id!r}", got="none of that name", do="See gradsieve runs."
         )
     shards = sorted(str(path) for path in folder.glob("*.arrow"))
-    if not shards:
-        return db  # cleared away with the run's versions
+    if not shards or not _sees_shards(for_query):
+        return db  # cleared away with the run's versions, or not asked for
     try:
         schema = pa.ipc.open_file(shards[0]).schema
     except (pa.ArrowInvalid, OSError) as error:
@@ -97,12 +101,17 @@ def connect(lake: Path, run_id: str | None = None, *, need_run: bool = True) -> 
             got=str(error),
             do="gradsieve versions verify says what else was altered; ask of another run with --run.",
         ) from error
-    # It imports pandas, which nothing else here needs.
     import pyarrow.dataset as ds
 
     db.register("shards", ds.dataset(shards, schema=_readable(schema), format="arrow"))
     comment_on_shards(db, schema.names)
     return db
+
+
+def _sees_shards(query: str | None) -> bool:
+    """Whether a query may name them, or asks which views there are."""
+    words = ("shards", "show", "information_schema", "duckdb_", "pragma")
+    return query is None or any(word in query.lower() for word in words)
 
 
 def _readable(schema: pa.Schema) -> pa.Schema:

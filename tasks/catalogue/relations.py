@@ -17,6 +17,17 @@ SHOWN_AS = {
     "new": "new_samples", "settled": "base_samples", "share_settled": "share_base",
 }  # fmt: skip
 
+_NAMES = {
+    "string": "VARCHAR",
+    "bool": "BOOLEAN",
+    "int16": "SMALLINT",
+    "int32": "INTEGER",
+    "int64": "BIGINT",
+    "float": "FLOAT",
+    "double": "DOUBLE",
+    "timestamp[us]": "TIMESTAMP",
+}
+
 
 def has(lake: Path, pattern: str) -> bool:
     """Whether any file of a lake is so named."""
@@ -57,21 +68,30 @@ def _empty_relation(columns: dict[str, str]) -> str:
 
 
 def _types(schema: pa.Schema) -> dict[str, str]:
-    return _types_of(schema.serialize().to_pybytes())
+    """Column → DuckDB's own name for its type."""
+    return {field.name: _type_name(field.type) or _asked(field.type) for field in schema}
+
+
+def _type_name(kind: pa.DataType) -> str | None:
+    """Of the types that a lake has; None of others. To ask DuckDB of an Arrow type imports pandas."""
+    if pa.types.is_list(kind):
+        inner = _type_name(kind.value_type)
+        return inner and f"{inner}[]"
+    if pa.types.is_map(kind):
+        key, value = _type_name(kind.key_type), _type_name(kind.item_type)
+        return f"MAP({key}, {value})" if key and value else None
+    return _NAMES.get(str(kind))
 
 
 @cache
-def _types_of(schema_bytes: bytes) -> dict[str, str]:
-    """Column → DuckDB's own name for its type."""
-    schema = pa.ipc.read_schema(pa.py_buffer(schema_bytes))
+def _asked(kind: pa.DataType) -> str:
     with _empty_database().cursor() as db:
-        relation = db.from_arrow(schema.empty_table())
-        return {name: str(kind) for name, kind in zip(relation.columns, relation.types, strict=True)}
+        return str(db.from_arrow(pa.table([pa.array([], kind)], ["column"])).types[0])
 
 
 @cache
 def _empty_database() -> duckdb.DuckDBPyConnection:
-    """One that is asked for the names of types: to open another for each of twenty schemas takes half a second."""
+    """One that is asked for the names of types: to open another takes longer than to ask."""
     return duckdb.connect()
 
 
