@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from flows.command_line.foreground import say
+from flows.imports import imports
 
 __all__ = ["main"]
 
@@ -17,7 +18,8 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     if words and words[0] in _LONG and not {"-h", "--help"}.intersection(words):
         say(f"gradsieve {words[0]}: reading its options")
-    from flows.command_line.application import main as run
+    with imports():
+        from flows.command_line.application import main as run
 
     return run(arguments)
 

@@ -12,6 +12,7 @@ from flows.command_line.early_checks import check_early, looked_at
 from flows.command_line.foreground import foreground, prepare_prefect, say
 from flows.command_line.options import Options
 from flows.command_line.reproduce import ReproduceCommand
+from flows.imports import imports
 from tasks.config import CleanConfig, CompareConfig
 from tasks.scoring.trace_config import TraceConfig
 from tasks.versions.maintenance import MaintainConfig
@@ -30,10 +31,11 @@ class _Flow(Options):
         check_early(config)
         prepare_prefect(config.lake, verbose=self.verbose)
         say("loading Prefect and PyTorch")
-        from flows.command_line.own_server import ServerOfRun
+        with imports():
+            from flows.command_line.own_server import ServerOfRun
 
-        server = ServerOfRun()
-        flow = self.flow()
+            server = ServerOfRun()
+            flow = self.flow()
         with foreground(verbose=self.verbose):
             text = server.call(lambda: flow(config))
         print(text)

@@ -19,6 +19,8 @@ import threading
 import time
 from pathlib import Path
 
+from flows.imports import imports
+
 __all__ = ["TemporaryServer"]
 
 _HOST = "127.0.0.1"
@@ -94,11 +96,12 @@ def _paths() -> str:
 
 def main(descriptor: int) -> None:
     """Serve on a listening socket until standard input ends."""
-    import uvicorn
-    from prefect.server.api.server import create_app
+    with imports():
+        import uvicorn
+        from prefect.server.api.server import create_app
 
-    config = uvicorn.Config(create_app, factory=True, log_level="error", lifespan="on")
-    server = uvicorn.Server(config)
+        app = create_app()
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on"))
 
     def watch() -> None:
         sys.stdin.buffer.read()
