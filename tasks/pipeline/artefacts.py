@@ -72,6 +72,11 @@ class Artefact(BaseModel):
         """Rows of all files together."""
         return sum(file.rows for file in self.files)
 
+    @property
+    def is_consistent(self) -> bool:
+        """Whether the digest is that of the files and facts: of an artefact that was read from somewhere."""
+        return self.digest == _digest(list(self.files), self.facts)
+
     def subset(self, prefixes: tuple[str, ...], *facts: str) -> Artefact:
         """The files whose names begin with one of ``prefixes``, with those of the named facts that there are.
 

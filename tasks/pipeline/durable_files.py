@@ -10,6 +10,7 @@ import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from tasks.core.errors import BadArtefact
@@ -106,11 +107,27 @@ def sweep(lake: Path) -> None:
     # The lake, its folders, datasets and encoders below two of them: the levels at which anything is written aside.
     for pattern in (f"{prefix}*", f"*/{prefix}*", f"versions/*/{prefix}*", f"features/*/{prefix}*"):
         for path in lake.glob(pattern):
-            # process-random, and nothing of another host whose name begins like ours.
+            # process-random, and nothing of another host whose name begins like ours; #1 is what obstore adds.
             process, _, rest = path.name.removeprefix(prefix).partition("-")
-            ours = process.isdigit() and re.fullmatch(r"[0-9a-f]{8}(-.*)?", rest)
+            ours = process.isdigit() and re.fullmatch(r"[0-9a-f]{8}(#\d+)?(-.*)?", rest)
             if ours and not _alive(int(process)):
                 shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def sweep_old(folder: Path, before: datetime) -> list[Path]:
+    """Remove what was written aside directly in a folder before that moment, by whichever machine; what is gone."""
+    old = [path for path in sorted(folder.glob(f"{PARTIAL}*")) if _changed(path) < before.timestamp()]
+    for path in old:
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+    return old
+
+
+def _changed(path: Path) -> float:
+    """When something was last written to a file, or to any in a folder; never, if it is gone."""
+    try:
+        return max(there.lstat().st_mtime for there in (path, *path.rglob("*")))
+    except FileNotFoundError:
+        return float("inf")
 
 
 def _alive(process: int) -> bool:

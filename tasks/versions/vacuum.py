@@ -9,6 +9,7 @@ from pathlib import Path
 from tasks.pipeline.recorded_run import RUN_FILE, RecordedRun
 from tasks.pipeline.stored_names import inside
 from tasks.versions.history import History
+from tasks.versions.log import Removed
 from tasks.versions.manifest import Manifest
 from tasks.versions.object_store import StoredObject
 
@@ -101,8 +102,10 @@ def clear(history: History, lake: Path, plan: Clearance) -> Clearance:
 
     What was found is looked at again: a version that was tagged since stays, with all it needs. The runs' files go
     first, for nothing names them once their versions are gone; then the manifests, so that no version is ever seen
-    without its rows; then the rows. A kill in between leaves what the next vacuum finds.
+    without its rows, and of which the log keeps the digests; then the rows. A kill in between leaves what the next
+    vacuum finds.
     """
+    history.begin()
     manifests = history.manifests()
     names_to_keep = _with_origins(manifests, set(history.tags().values()))
     obsolete = [m for m in plan.versions if m.version not in names_to_keep]
@@ -112,11 +115,17 @@ def clear(history: History, lake: Path, plan: Clearance) -> Clearance:
     size = _size([], files)
     for path in files:
         path.unlink(missing_ok=True)
-    history.objects.delete([f"{history.dataset}/{m.version}.json" for m in obsolete])
+    documents = {m.version: history.data(m.number) for m in obsolete}
+    # What is left of them, before they go: a kill in between leaves versions that are there, and a link that says more.
+    if documents:
+        removed = [Removed.of(version, data) for version, data in documents.items()]
+        link = {"kind": "removed", "by": "vacuum", "reason": "cleared away", "removed": removed}
+        history.log.append(history.newest_name(), lambda _: link)
+    history.objects.delete([f"{history.dataset}/{version}.json" for version in documents])
     # Tagged in the very moment: whoever tags looks for the version last, and finds it again.
     current_targets = set(history.tags().values())
-    for manifest in (m for m in obsolete if m.version in current_targets):
-        history.put(manifest)
+    for version in documents.keys() & current_targets:
+        history.put(version, documents[version])
     objects_in_use = {f"{history.dataset}/{name}" for m in history.manifests() for name in m.rows_of.objects}
     objects = [entry for entry in plan.objects if entry.name not in objects_in_use]
     history.objects.delete([entry.name for entry in objects])
