@@ -244,7 +244,7 @@ class Vacuum(Versions):
                 self.refresh_lake(history)
             names = ", ".join(manifest.version for manifest in removal.versions) or "no version"
             say(
-                f"{history.dataset}: {names}, {len(removal.objects):,} objects and "
-                f"{len(removal.files):,} files of runs, "
+                f"{history.dataset}: {names}, {len(removal.objects):,} objects, {len(removal.files):,} files of runs "
+                f"and {len(removal.unfinished):,} unfinished files, "
                 f"{removal.size / 1e6:,.1f} MB, {'would go: --no-dry-run' if self.dry_run else 'are gone'}"
             )

@@ -235,7 +235,7 @@ class Draft:
         self._links: dict[str, File] = {}
 
     def adopt(self, file: File, source: Path) -> None:
-        """Take a final file over as it is: a hard link where the file system has them, and no second look at it."""
+        """Take a final file over as it is: a hard link where the file system has them."""
         link_or_copy(source, self.path(file.name, file.rows))
         self._links[file.name] = file
 
@@ -252,7 +252,7 @@ class Draft:
         for name, rows in self._rows.items():
             path = self.folder / name
             if name in self._links:
-                files.append(self._links[name])
+                files.append(self._whole(path, self._links[name]))
                 continue
             files.append(File(name=name, rows=rows, size=path.stat().st_size, sha256=sha256_of(path)))
             remember(path, files[-1].sha256)
@@ -272,6 +272,17 @@ class Draft:
             put_aside(final)
             rename_folder(self.folder, final)
         return artefact
+
+    def _whole(self, path: Path, file: File) -> File:
+        """A file that was taken over, unless its content is not what it was."""
+        if path.stat().st_size == file.size and has_content(path, file.sha256):
+            return file
+        raise BadArtefact(
+            where=f"{file.name}, which {self.stage} takes over",
+            expected=f"{file.size:,} bytes, SHA-256 {file.sha256[:16]}…",
+            got="other content",
+            do="Run again: a damaged stage is put aside and recomputed.",
+        )
 
 
 def _digest(files: list[File], facts: dict[str, Any]) -> str:

@@ -27,7 +27,8 @@ def tidy(run: Run, history: History, config: MaintainConfig) -> list[str]:
     mirror_now(history, run.lake)
     names = ", ".join(manifest.version for manifest in removal.versions) or "no version"
     says = "would go" if config.dry_run else "are gone"
-    return [*lines, f"{history.dataset}: {names}, {removal.size / 1e6:,.1f} MB {says}"]
+    partial = f", {len(removal.unfinished):,} unfinished files" if removal.unfinished else ""
+    return [*lines, f"{history.dataset}: {names}{partial}, {removal.size / 1e6:,.1f} MB {says}"]
 
 
 def _verify(run: Run, history: History) -> list[str]:

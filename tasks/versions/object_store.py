@@ -25,7 +25,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from tasks.core.errors import BadArtefact, BadConfig
-from tasks.pipeline.durable_files import PARTIAL, fsync, link_or_copy, sha256_of, sweep_old
+from tasks.pipeline.durable_files import PARTIAL, fsync, link_or_copy, sha256_of
 from tasks.pipeline.stored_names import inside, key
 from tasks.pipeline.verified_files import has_content, reads_content
 
@@ -216,10 +216,6 @@ class Objects:
                     obstore.delete(self.store, name)
             except BadArtefact:
                 continue
-
-    def sweep(self, home: str, before: datetime) -> list[Path]:
-        """Remove what was written aside in a folder below the place before that moment; a bucket has nothing of it."""
-        return sweep_old(self._path(home), before) if self.local else []
 
     def file(self, name: str, scratch: Path) -> Path:
         """A local file with the bytes of ``name``: itself where it lies on a disk, else a copy below ``scratch``."""

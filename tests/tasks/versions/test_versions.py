@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,7 @@ from flows.__main__ import main
 from tasks.core.errors import BadArtefact, BadConfig
 from tasks.dataset.samples import table_of
 from tasks.ingestion.copies import LEFT_OUT
+from tasks.versions.chain import Chain
 from tasks.versions.contents import THIN, rows_of
 from tasks.versions.difference import CHANGES, difference
 from tasks.versions.export import export
@@ -118,6 +120,20 @@ def test_a_rollback_that_was_cut_before_the_tag_is_finished_and_not_made_twice(t
     assert roll_back(history, history.resolve("v0001"), "ann", "why").version == "v0004"
     assert history.version_of("current") == "v0004"
     assert history.numbers() == [1, 2, 3, 4]
+
+
+def test_a_rollback_that_is_asked_for_again_makes_no_second_version_whatever_came_between(three, monkeypatch):
+    history = three.history
+    with monkeypatch.context() as cut:
+        cut.setattr(History, "move", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            roll_back(history, history.resolve("v0001"), "ann", "why")
+    roll_back(history, history.resolve("v0002"), "bob", "why")
+    history.move("current", "v0003", "bob", "no")
+    for _ in range(2):
+        assert roll_back(history, history.resolve("v0001"), "ann", "why").version == "v0004"
+    assert (history.numbers(), history.version_of("current")) == ([1, 2, 3, 4, 5], "v0004")
+    assert roll_back(history, history.resolve("v0002"), "ann", "why").version == "v0006"
 
 
 def test_nobody_goes_back_to_what_is_not_whole(three):
@@ -393,11 +409,31 @@ def test_what_is_tagged_new_or_needed_stays_whole_and_the_rest_is_gone(many):
         assert ".json" in left
         assert ".parquet" in left
     assert clearance(history, lake, keep=2, grace_hours=0).size == 0
+    assert not any(check.state == "wrong" for check in Chain(history).of_all())
 
 
 def test_what_was_just_written_has_a_day_of_grace(many):
     history, lake = many[-1].history, many[-1].run.lake
     assert clearance(history, lake, keep=2, grace_hours=24).objects == []
+
+
+def test_what_was_left_half_written_goes_after_its_time_whoever_wrote_it_and_what_is_being_written_stays(prepare):
+    ready = prepare()
+    ready.publish()
+    history, lake = ready.history, ready.run.lake
+    names = ["cache/.partial-elsewhere-1-0123abcd", "versions/tiny/.partial-elsewhere-1-0123abcd#1"]
+    mine = lake / f"cache/.partial-{socket.gethostname()}-{os.getpid()}-0123abcd"
+    paths = [lake / name for name in names]
+    for path in [*paths, mine]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(1000))
+    assert clearance(history, lake, keep=9, grace_hours=0).unfinished == []
+    for path in [*paths, mine]:
+        os.utime(path, (0, 0))
+    removal = clearance(history, lake, keep=9, grace_hours=24)
+    assert (removal.unfinished, removal.size) == (paths, 2000)
+    assert clear(history, lake, removal).unfinished == paths
+    assert [path.exists() for path in [*paths, mine]] == [False, False, True]
 
 
 def test_a_version_that_is_tagged_meanwhile_is_spared(many):
@@ -614,11 +650,34 @@ def test_all_are_verified_and_a_wrong_one_ends_with_its_code(versions, lake):
     code, out, _ = versions("verify")
     assert code == 0
     assert out.count("identities") == 3
+    assert "nothing is signed" in out
+    manifest = lake / "versions/tiny/v0002.json"
+    text = manifest.read_text()
+    alter(manifest, verdict=json.loads(text)["verdict"] | {"promote": False})
+    code, out, errors = versions("verify")
+    assert (code, "wrong    seal: v0002.json was altered" in out, "wrong    verdict: helps, not to" in out) == (
+        6,
+        True,
+        True,
+    )
+    manifest.write_text(text)
     flip(next((lake / "versions").glob("tiny/parts/*")))
     code, out, errors = versions("verify")
     assert code == 6
     assert "wrong" in out
     assert "differ" in errors
+
+
+def test_with_a_key_what_is_there_is_signed_by_hand_and_then_by_itself(versions, monkeypatch):
+    assert versions("sign")[0] == 2
+    monkeypatch.setenv("GRADSIEVE_SIGNING_KEY", "a key of sixteen letters and more")
+    code, _, errors = versions("tag", "golden", "--version", "v0002")
+    assert (code, "gradsieve versions sign" in errors) == (6, True)
+    assert versions("verify")[0] == 6
+    assert "signed are all 3 versions" in versions("sign")[1]
+    assert versions("tag", "golden", "--version", "v0002")[0] == 0
+    code, out, _ = versions("verify")
+    assert (code, "ok       signature: the last link is signed" in out) == (0, True)
 
 
 def test_vacuum_tells_and_clears_only_when_told(versions, lake):
