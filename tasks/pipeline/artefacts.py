@@ -33,6 +33,7 @@ from pydantic import BaseModel, ConfigDict
 from tasks.core.errors import BadArtefact, BadConfig
 from tasks.core.progress import LOGGER
 from tasks.pipeline.durable_files import link_or_copy, partial_folder, rename_folder, sha256_of, sweep, write_durably
+from tasks.pipeline.file_system import check_file_system
 from tasks.pipeline.lake_check import unusable
 from tasks.pipeline.stored_names import in_lake, inside, is_name
 from tasks.pipeline.verified_files import has_content, put_aside, remember
@@ -136,13 +137,15 @@ class Run(BaseModel):
     def start(cls, lake: Path, dataset: str, memory_gib: float = MEMORY_GIB) -> Run:
         """A new run in ``lake``; sweeps away what killed processes of this machine left half-written.
 
-        Raises:
-            BadConfig: the lake cannot be made, or holds a dataset whose name differs only in case.
+            Raises:
+        BadConfig: the lake cannot be made, its file system lacks what it needs, or it holds a dataset whose name
+                    differs only in case.
         """
         lake = lake.expanduser().resolve()
         try:
             for folder in ("cache", "runs", "versions"):
                 (lake / folder).mkdir(parents=True, exist_ok=True)
+            check_file_system(lake / "cache", lake)
         except OSError as error:
             raise unusable(lake, f"{error.strerror} ({error.filename})") from error
         sweep(lake)
