@@ -17,6 +17,7 @@ from tasks.pipeline.recorded_run import RUN_FILE, RecordedRun
 from tasks.pipeline.stored_names import inside, is_name
 from tasks.pipeline.verified_files import has_content
 from tasks.versions.address import follow, remember
+from tasks.versions.contents import checked
 from tasks.versions.history import CURRENT, History, datasets
 from tasks.versions.manifest import Manifest
 from tasks.versions.object_store import Objects
@@ -146,7 +147,7 @@ def bring(history: History, lake: Path, manifest: Manifest) -> int:
         return 0
     with tempfile.TemporaryDirectory(prefix="gradsieve-", dir=lake) as scratch:
         return sum(
-            mirror.objects.keep(name, history.objects.file(name, Path(scratch)), sha256)
+            mirror.objects.keep(name, checked(history.objects.file(name, Path(scratch)), sha256), sha256)
             for name, sha256 in {f"{history.dataset}/{part.path}": part.sha256 for part in manifest.parts}.items()
             if mirror.objects.size(name) is None
         )
