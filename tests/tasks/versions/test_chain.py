@@ -148,13 +148,13 @@ def test_nothing_is_built_upon_what_is_not_signed_until_somebody_signs_it(histor
     ):
         with pytest.raises(BadArtefact, match=r"log/\d+.json and v0004.json, which are not.*gradsieve versions sign"):
             written_to()
-    history.sign("ann", "looked at")
+    history.log.sign(history.newest_name(), "ann", "looked at")
     history.check_signed()
     assert history.commit(facts("e")).number == 5
     assert wrong(history) == {}
     monkeypatch.setenv(SIGNING_KEY, KEY[::-1])
     assert wrong(history)
-    history.sign("ann", "another key from now on")
+    history.log.sign(history.newest_name(), "ann", "another key from now on")
     assert wrong(history) == {}
 
 
