@@ -26,14 +26,14 @@ KEY = "0123456789abcdef0123456789abcdef"
 VERDICT = {"word": "helps", "promote": True, "because": ["so"]}
 
 
-def written(folder: Path) -> History:
+def written(where: Path | str) -> History:
     """Four versions of which current pointed at each, the first cleared away."""
-    history = History(Objects(folder), "pets")
+    history = History(Objects(where), "pets")
     for number, content in enumerate("abcd", 1):
         parent = f"v{number - 1:04d}" if number > 1 else None
         made = history.commit(facts(content, parent=parent, verdict=VERDICT))
         history.move("current", made.version, "run", "because")
-    clear(history, folder, Clearance([history.manifest(1)]))
+    clear(history, Path("none"), Clearance([history.manifest(1)]))
     history.move("golden", "v0002", "ann", "for the paper")
     return history
 
@@ -107,6 +107,16 @@ def test_an_altered_version_is_refused_by_whoever_reads_it(history):
 def test_what_was_taken_away_is_missed(history, name, named_by):
     (history.objects.folder / "pets" / name).unlink()
     assert f"is gone, and {named_by} names it" in wrong(history)[name]
+
+
+def test_a_bucket_has_the_same_chain(bucket):
+    history = written(bucket)
+    assert wrong(history) == {}
+    document = json.loads(history.data(3))
+    history.objects.delete(["pets/v0003.json"])
+    assert "v0003.json" in wrong(history)
+    history.put("v0003", json.dumps(document | {"rows": 2}).encode())
+    assert "was altered" in wrong(history)["v0003.json"]
 
 
 def test_a_tag_to_which_no_move_leads_is_found_whoever_mends_the_digest(history):
