@@ -137,9 +137,9 @@ class Run(BaseModel):
     def start(cls, lake: Path, dataset: str, memory_gib: float = MEMORY_GIB) -> Run:
         """A new run in ``lake``; sweeps away what killed processes of this machine left half-written.
 
-            Raises:
-        BadConfig: the lake cannot be made, its file system lacks what it needs, or it holds a dataset whose name
-                    differs only in case.
+        Raises:
+            BadConfig: the lake cannot be made, its file system lacks what it needs, or it holds a dataset whose name
+                differs only in case.
         """
         lake = lake.expanduser().resolve()
         try:
