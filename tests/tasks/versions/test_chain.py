@@ -8,7 +8,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from histories import alter, facts, forge, wrong
+from histories import alter, facts, forge, without_log, wrong
 
 from tasks.catalogue.database import build
 from tasks.core.errors import BadArtefact, BadConfig
@@ -195,17 +195,8 @@ def test_of_a_version_that_was_cleared_away_digest_and_signature_stay_and_the_ch
 
 @pytest.fixture
 def early(history) -> History:
-    """A store as it was before there was a log: manifests without seals, and a file for each move."""
-    home = history.objects.folder / "pets"
-    for path in home.glob("v*.json"):
-        path.write_text(json.dumps({n: v for n, v in json.loads(path.read_text()).items() if n != "seal"}))
-    for tag in ("current", "golden"):
-        for number, move in enumerate(history.moves(tag), 1):
-            target = home / f"tags/{tag}/{number:06d}.json"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(move.model_dump_json())
-    shutil.rmtree(home / "log")
-    return history
+    """The same as it was before there was a log."""
+    return without_log(history)
 
 
 def test_a_lake_from_before_is_read_as_it_is_and_adopted_by_one_link(early):
