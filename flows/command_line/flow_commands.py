@@ -14,6 +14,7 @@ from flows.command_line.options import Options
 from flows.command_line.reproduce import ReproduceCommand
 from flows.imports import imports
 from tasks.config import CleanConfig, CompareConfig
+from tasks.core.errors import printable
 from tasks.scoring.trace_config import TraceConfig
 from tasks.versions.maintenance import MaintainConfig
 
@@ -38,7 +39,7 @@ class _Flow(Options):
             flow = self.flow()
         with foreground(verbose=self.verbose):
             text = server.call(lambda: flow(config))
-        print(text)
+        print(printable(text))
 
     @classmethod
     def flow(cls) -> Callable[[Any], str]:

@@ -8,6 +8,7 @@ from tempfile import TemporaryFile
 
 from tasks.core.errors import BadConfig, GradsieveError
 from tasks.core.system_errors import in_words
+from tasks.pipeline.file_system import check_file_system
 
 # A disk with less room than this is as good as full.
 _ROOM_BYTES = 1 << 20
@@ -17,7 +18,7 @@ def check_lake(lake: Path) -> None:
     """Look whether a lake can be made and written to, without making it: by a file that has no name.
 
     Raises:
-        BadConfig: it cannot, for there is something else.
+        BadConfig: it cannot, for there is something else, or its file system lacks what a lake needs.
         NoDisk: it cannot, for the disk is full, read-only or closed.
     """
     folder = lake.expanduser().resolve()
@@ -29,6 +30,7 @@ def check_lake(lake: Path) -> None:
         with TemporaryFile(dir=folder) as file:
             file.write(bytes(_ROOM_BYTES))
             os.fsync(file.fileno())
+        check_file_system(folder, lake)
     except OSError as error:
         raise refusal(lake, folder, error) from error
 

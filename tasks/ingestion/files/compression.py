@@ -29,8 +29,11 @@ _OPENERS: dict[str, Callable[[Path], Any]] = {
 }
 PACKED_SUFFIXES = tuple(_OPENERS)
 
-UNPACKING_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowInvalid)
-"""What a file that is cut short or damaged raises while it is read."""
+UNPACKING_ERRORS = (
+    *(OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowInvalid),
+    NotImplementedError,  # zipfile, of a method that it does not know
+)
+"""What a file that is cut short, damaged, or packed by an unknown method raises while it is read."""
 
 _ENCRYPTED = 0x1
 

@@ -76,7 +76,7 @@ class ZippedPictures(PictureFiles):
             raise OSError(f"more than {_LARGEST_MEMBER:,} bytes unpacked")
         try:
             return io.BytesIO(self.archive.read(self.members[name]))
-        except (*UNPACKING_ERRORS, NotImplementedError) as error:
+        except UNPACKING_ERRORS as error:
             raise OSError(str(error)) from error
 
     def size_of(self, name: str) -> int:

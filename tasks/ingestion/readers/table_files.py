@@ -16,6 +16,9 @@ from tasks.ingestion.tables.column_names import check_named, distinct_names, ren
 from tasks.ingestion.tables.table_columns import TableColumns, renamed
 from tasks.ingestion.tables.table_rows import RESERVED_NAMES, Batch
 
+# Each column is counted, described and shown by itself.
+_MOST_COLUMNS = 1 << 16
+
 
 class OpenTable(NamedTuple):
     """A table whose files are open."""
@@ -110,6 +113,13 @@ class TableFiles(Reader):
         if first is None:
             raise BadInput(where=str(path), expected="rows", got="none", do="The source is empty; check the path.")
         names = first.table.schema.names
+        if len(names) > _MOST_COLUMNS:
+            raise BadInput(
+                where=str(path),
+                expected=f"at most {_MOST_COLUMNS:,} columns",
+                got=f"{len(names):,}",
+                do="Write numbers that belong together as one column of lists, in Parquet, Arrow or JSON.",
+            )
         objects = {name: fields for name, fields in first.objects.items() if not self.may_be_objects(name)}
         check_named(self.named_in(names), names, objects, str(path))
         renames = distinct_names(names, columns.named, RESERVED_NAMES, str(path))

@@ -169,9 +169,11 @@ def _told(case: Case, folder: Path) -> tuple[list[int], str]:
 
 
 def _leave_prefect_away() -> None:
-    """Let clean end where ingest does, without a server and without progress bars."""
+    """Let clean end where ingest does, without a server; and let all commands be put together once, not each time."""
+    from functools import cache
     from types import ModuleType
 
+    from flows.command_line import application
     from flows.command_line.flow_commands import Clean
     from tasks.ingestion.ingest import ingest
     from tasks.pipeline.artefacts import Run
@@ -180,6 +182,7 @@ def _leave_prefect_away() -> None:
         run = Run.start(config.lake, "fuzzed", config.memory_gib)
         return str(ingest.fn(run, config.reader.component, config.ingestion).facts["rows_read"])
 
+    vars(application).update(application=cache(application.application), with_values=cache(application.with_values))
     setattr(Clean, "flow", lambda _: until_ingest)  # noqa: B010
     server = ModuleType("flows.command_line.own_server")
     vars(server)["with_server"] = lambda run: run()

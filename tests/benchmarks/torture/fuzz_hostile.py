@@ -320,11 +320,11 @@ def a_hundred_thousand_columns(folder: Path) -> Sequence[str]:
 
 
 def _bomb(pack: Callable[[bytes], bytes], suffix: str, piece: bytes) -> Callable[[Path], Sequence[str]]:
-    return lambda folder: [_file(folder, f"a.{suffix}", pack(piece) * 40)]
+    return lambda folder: [_file(folder, f"a.{suffix}", pack(piece) * 640)]
 
 
 for _name, _pack, _packed_suffix in (("gzip", gzip.compress, "gz"), ("bzip2", bz2.compress, "bz2")):
-    for _of, _piece in (("zeros", bytes(1 << 26)), ("quotes", b'"' * (1 << 26)), ("brackets", b"[" * (1 << 26))):
+    for _of, _piece in (("zeros", bytes(1 << 22)), ("quotes", b'"' * (1 << 22)), ("brackets", b"[" * (1 << 22))):
         for _suffix in ("csv", "jsonl"):
             HOSTILE[f"a {_name} bomb of {_of} as {_suffix}"] = _bomb(_pack, f"{_suffix}.{_packed_suffix}", _piece)
 
@@ -335,7 +335,7 @@ def a_zip_bomb(folder: Path) -> Sequence[str]:
         zipfile.ZipFile(folder / "a.csv.zip", "w", zipfile.ZIP_DEFLATED) as archive,
         archive.open("a.csv", "w") as file,
     ):
-        for _ in range(40):
+        for _ in range(8):
             file.write(bytes(1 << 26))
     return [str(folder / "a.csv.zip")]
 
@@ -359,8 +359,9 @@ def a_zip_encrypted_by_a_method_nobody_knows(folder: Path) -> Sequence[str]:
 
 @hostile
 def a_parquet_bomb(folder: Path) -> Sequence[str]:
-    table = pa.table({"a": pa.array(["x" * (1 << 24)] * 60), "label": ["x", "y"] * 30})
-    pq.write_table(table, folder / "a.parquet", compression="zstd")
+    words = pa.DictionaryArray.from_arrays(pa.array([0] * 200, pa.int32()), pa.array(["x" * (1 << 24)]))
+    table = pa.table({"a": words, "label": ["x", "y"] * 100})
+    pq.write_table(table, folder / "a.parquet", compression="zstd", store_schema=False)
     return [str(folder / "a.parquet")]
 
 

@@ -103,6 +103,18 @@ def test_a_file_of_another_length_is_put_right(objects, file):
     assert objects.read("pets/parts/a") == b"some bytes"
 
 
+def test_a_damaged_file_of_the_same_length_is_put_right_where_content_is_looked_at(objects, file, monkeypatch):
+    assert objects.keep("pets/parts/a", file) == 10
+    objects.delete(["pets/parts/a"])
+    assert objects.create("pets/parts/a", b"sOme bytes")
+    monkeypatch.setenv("GRADSIEVE_VERIFY", "size")
+    assert objects.keep("pets/parts/a", file) == 0
+    monkeypatch.delenv("GRADSIEVE_VERIFY")
+    assert objects.keep("pets/parts/a", file) == 10
+    assert objects.read("pets/parts/a") == b"some bytes"
+    assert objects.keep("pets/parts/a", file) == 0
+
+
 def test_objects_and_folders_are_listed_apart_and_what_is_being_written_not_at_all(objects):
     for name in ("pets/v0001.json", "pets/parts/a", "pets/tags/current/000001.json", "cars/v0001.json"):
         objects.create(name, b"x")
@@ -186,7 +198,7 @@ def test_a_full_disk_is_said_and_leaves_nothing_under_the_name(tmp_path):
     assert signal.SIGXFSZ is not None
     done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.stdout.startswith("said"), done.stderr
-    assert "Check the room on the disk" in done.stdout
+    assert "Make room there" in done.stdout
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
