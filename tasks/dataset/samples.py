@@ -8,7 +8,9 @@ from __future__ import annotations
 import tempfile
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
 # Inputs up to this size are held in memory; larger ones in a scratch file that the operating system pages in and out.
 _IN_MEMORY_BYTES = 4 << 30
+
+# Inputs that are decoded at a time, beside all that are decoded already.
+_DECODED_BYTES = 1 << 25
 
 # What labels and inputs mean is said of all splits together.
 _OF_EVERY_SPLIT = ("payload", "classes", "target", "repeats")
@@ -137,12 +142,21 @@ def load(run: Run, samples: Artefact, split: str) -> Inputs:
 
 
 def _decode(paths: list[Path], payload: Payload, x: np.ndarray) -> None:
-    at = 0
+    at, columns = 0, list(payload.columns)
+    rows = max(1, _DECODED_BYTES // max(1, x[:1].nbytes))
     for path in paths:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=4096, columns=list(payload.columns)):
-                x[at : at + batch.num_rows] = to_array(batch.select(list(payload.columns)), payload)
-                at += batch.num_rows
+            for batch in batches_of(file, columns):
+                for first in range(0, batch.num_rows, rows):
+                    part = batch.select(columns).slice(first, rows)
+                    x[at : at + part.num_rows] = to_array(part, payload)
+                    at += part.num_rows
+
+
+def batches_of(file: pq.ParquetFile, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """The rows of a file of samples, none of them of two row groups, which are as heavy as ingest lets them be."""
+    groups = (file.iter_batches(4096, row_groups=[i], columns=columns) for i in range(file.num_row_groups))
+    return chain.from_iterable(groups)
 
 
 def load_cached(run: Run, samples: Artefact, split: str) -> Inputs:
