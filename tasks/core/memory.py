@@ -15,7 +15,7 @@ _WORDS = ("can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAI
 class NoMemory(GradsieveError):
     """What a step holds does not fit into memory."""
 
-    exit_code = 7
+    exit_code = 8
 
 
 def is_out_of_memory(error: BaseException) -> bool:

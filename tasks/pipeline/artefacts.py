@@ -22,7 +22,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -31,10 +31,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from tasks.core.errors import BadArtefact, BadConfig
-from tasks.core.memory import no_memory
 from tasks.core.progress import LOGGER
+from tasks.core.system_errors import in_words
 from tasks.pipeline.durable_files import link_or_copy, partial_folder, rename_folder, sha256_of, sweep, write_durably
-from tasks.pipeline.lake_check import unusable
+from tasks.pipeline.lake_check import refusal
 from tasks.pipeline.stored_names import in_lake, inside, is_name
 from tasks.pipeline.verified_files import has_content, put_aside, remember
 
@@ -134,13 +134,14 @@ class Run(BaseModel):
 
         Raises:
             BadConfig: the lake cannot be made, or holds a dataset whose name differs only in case.
+            NoDisk: the disk refuses.
         """
         lake = lake.expanduser().resolve()
         try:
             for folder in ("cache", "runs", "versions"):
                 (lake / folder).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise unusable(lake, f"{error.strerror} ({error.filename})") from error
+            raise refusal(lake, str(error.filename), error) from error
         sweep(lake)
         for other in sorted(path.name for path in (lake / "versions").iterdir()):
             if other != dataset and other.lower() == dataset.lower():
@@ -210,8 +211,9 @@ class Run(BaseModel):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if error is None:
             return
-        told = no_memory(f"run {self.run_id}", error)
-        self.log({"run_id": self.run_id, "state": "failed", "error": f"{type(error).__name__}: {told or error}"})
+        told = in_words(error, f"run {self.run_id}")
+        with suppress(OSError):  # where the disk is full, nor does the log take a line
+            self.log({"run_id": self.run_id, "state": "failed", "error": f"{type(error).__name__}: {told or error}"})
         if told is not None:
             raise told from error
 

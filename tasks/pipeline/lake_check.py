@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from tasks.core.errors import BadConfig
+from tasks.core.errors import BadConfig, GradsieveError
+from tasks.core.system_errors import in_words
 
 # A disk with less room than this is as good as full.
 _ROOM_BYTES = 1 << 20
@@ -16,7 +17,8 @@ def check_lake(lake: Path) -> None:
     """Look whether a lake can be made and written to, without making it: by a file that has no name.
 
     Raises:
-        BadConfig: it cannot.
+        BadConfig: it cannot, for there is something else.
+        NoDisk: it cannot, for the disk is full, read-only or closed.
     """
     folder = lake.expanduser().resolve()
     while not folder.exists():
@@ -28,7 +30,16 @@ def check_lake(lake: Path) -> None:
             file.write(bytes(_ROOM_BYTES))
             os.fsync(file.fileno())
     except OSError as error:
-        raise unusable(lake, f"{(error.strerror or str(error)).lower()} ({folder})") from error
+        raise refusal(lake, folder, error) from error
+
+
+def refusal(lake: Path, folder: Path | str, error: OSError) -> GradsieveError:
+    """What is said of a lake for which the system refused something."""
+    told = unusable(lake, f"{(error.strerror or str(error)).lower()} ({folder})")
+    by_disk = in_words(error)
+    return (
+        told if by_disk is None else type(by_disk)(where=told.where, expected=told.expected, got=told.got, do=told.do)
+    )
 
 
 def unusable(lake: Path, got: str) -> BadConfig:

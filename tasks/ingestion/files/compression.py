@@ -16,6 +16,7 @@ from typing import IO, Any
 import pyarrow as pa
 
 from tasks.core.errors import BadInput
+from tasks.ingestion.files.plain_files import is_file
 
 _OPENERS: dict[str, Callable[[Path], Any]] = {
     ".gz": gzip.open,
@@ -49,7 +50,7 @@ def inner_name(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix not in _OPENERS:
         return path.name
-    if suffix != ".zip" or Path(path.stem).suffix:
+    if suffix != ".zip" or Path(path.stem).suffix or not is_file(path):
         return path.stem
     try:
         with zipfile.ZipFile(path) as archive:

@@ -17,6 +17,7 @@ from tasks.core.errors import BadInput
 from tasks.core.plugins import Choice, Component, Registry
 from tasks.dataset.payload import Payload
 from tasks.dataset.targets import TargetKind
+from tasks.ingestion.files.plain_files import check_plain, is_dir, is_file
 from tasks.ingestion.label_forms import NO_LABEL
 from tasks.ingestion.tables.table_options import TableOptions
 from tasks.pipeline.durable_files import sha256_of
@@ -174,7 +175,7 @@ class Reader(Component):
         """Digest of the source files' names and bytes; a missing file is left for ``open`` to report."""
         digest = hashlib.sha256()
         for path in self.files():
-            if path.is_file():
+            if is_file(path):
                 about = path.stat()
                 digest.update(f"{self.file_name(path)}:{_sha256_of(path, about.st_size, about.st_mtime_ns)}\n".encode())
         return digest.hexdigest()
@@ -217,21 +218,13 @@ class ReaderChoice(Choice[Reader], registry=READERS):
 
 
 def existing_path(path: Path, what: str) -> Path:
-    """``path`` itself when it exists.
+    """``path`` itself when it is a file or a folder.
 
     Raises:
-        BadInput: it does not.
+        BadInput: it does not exist, or is neither.
     """
     path = path.expanduser()
-    if not path.exists():
-        near = path.parent if path.parent.is_dir() else None
-        inside = ", ".join(sorted(p.name for p in near.iterdir())[:8]) if near else ""
-        raise BadInput(
-            where=str(path),
-            expected=what,
-            got="no such file or folder" + (f" (its folder holds: {inside})" if inside else ""),
-            do="Check the path; relative paths are taken from the working directory.",
-        )
+    check_plain(path, what)
     return path
 
 
@@ -269,6 +262,6 @@ def files_below(path: Path | None) -> list[Path]:
     if path is None:
         return []
     path = path.expanduser()
-    if path.is_dir():
+    if is_dir(path):
         return sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
     return [path]

@@ -136,9 +136,14 @@ class TableFiles(Reader):
         """The path itself.
 
         Raises:
-            BadInput: there is nothing.
+            BadInput: there is nothing, or nothing in it.
         """
-        return existing_path(path, f"a file or folder of kind {self.kind}")
+        what = f"a file or folder of kind {self.kind}"
+        path = existing_path(path, what)
+        # Of the system's own files that are waited for without end it says the same.
+        if path.is_file() and not path.stat().st_size:
+            raise BadInput(where=str(path), expected=what, got="an empty file", do="Check the path.")
+        return path
 
     def source(self, path: Path, *, splits: bool = False, but: Iterable[Path] = ()) -> Source:
         """The files of a path; whether their names say splits, and what is read elsewhere."""
