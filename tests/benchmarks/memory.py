@@ -12,6 +12,9 @@ every 5 ms from outside: mapped files are the operating system's to take back. M
 each said to take what all take together.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
 from __future__ import annotations
 
 import argparse
@@ -116,7 +119,8 @@ def child(log: Path, most: int | None, arguments: list[str]) -> int:
                 task.fn = _told(name, task.fn, lines)
         status = _status(os.getpid())
         if most is not None:
-            resource.setrlimit(resource.RLIMIT_DATA, ((status["VmData"] + most) * 1024,) * 2)
+            limit = (status["VmData"] + most) * 1024
+            resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
         lines.write(json.dumps(["base", time.monotonic(), status["RssAnon"]]) + "\n")
         return _ingest(arguments, lines) if arguments[0] == "ingest" else main(arguments)
 
@@ -131,7 +135,7 @@ def _ingest(arguments: list[str], lines: Any) -> int:
     from tasks.pipeline.artefacts import Run
 
     source, lake = Path(arguments[1]), Path(arguments[3])
-    reader = READERS.components[source.suffix[1:]](path=source)
+    reader = READERS.components[source.suffix[1:]].model_validate({"path": source})
     try:
         _told("ingest", ingest.fn, lines)(Run.start(lake, "wide"), reader, Ingestion())
     except (GradsieveError, MemoryError) as error:
