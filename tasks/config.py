@@ -78,8 +78,9 @@ class EvidenceConfig(Form):
     memory_gib: float = Field(
         default=MEMORY_GIB,
         gt=0,
-        description="Refuse a matrix of gradients that takes more memory; a batch of samples takes an eighth of it, on "
-        "a CUDA device a quarter of the device's.",
+        description="Refuse a matrix of gradients that takes more memory; inputs of a split that do are read from a "
+        "mapped file; a batch of samples and the query that flags take an eighth of it each, on a CUDA device a batch "
+        "a quarter of the device's.",
     )
 
     @model_validator(mode="before")

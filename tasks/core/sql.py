@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import duckdb
 
-SQL_MEMORY = 1 << 29
+SQL_MEMORY = 1 << 28
 """Bytes that a query holds unless a run's memory_gib says otherwise."""
 # Each thread sorts and groups in memory of its own.
 _THREADS, _THREAD_MEMORY = 4, 1 << 26

@@ -99,7 +99,8 @@ def inseparable(ids: list[str], groups: list[str | None], *, are_repeats: bool =
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    names = ids if are_repeats else [name.partition("-")[0] for name in ids]
+    # As bytes, of which a string of NumPy's own takes four for each letter.
+    names = np.array(ids if are_repeats else [name.partition("-")[0] for name in ids], np.bytes_)
     contents, content = np.unique(names, return_inverse=True)
     has_group = np.array([group is not None for group in groups], bool)
     _, group = np.unique([name for name in groups if name is not None], return_inverse=True)

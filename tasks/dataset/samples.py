@@ -8,7 +8,9 @@ from __future__ import annotations
 import tempfile
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,8 +28,8 @@ from tasks.pipeline.artefacts import Artefact, Run
 if TYPE_CHECKING:
     import torch
 
-# Inputs up to this size are held in memory; larger ones in a scratch file that the operating system pages in and out.
-_IN_MEMORY_BYTES = 4 << 30
+# Inputs that are decoded at a time, beside all that are decoded already.
+_DECODED_BYTES = 1 << 25
 
 # What labels and inputs mean is said of all splits together.
 _OF_EVERY_SPLIT = ("payload", "classes", "target", "repeats")
@@ -35,8 +37,8 @@ _OF_EVERY_SPLIT = ("payload", "classes", "target", "repeats")
 # What this process has decoded lately, by lake, content and split.
 _CACHE: OrderedDict[tuple[str, str, str], Inputs] = OrderedDict()
 _CACHE_LOCK = threading.Lock()
-# A trial needs two splits whatever their size; more are remembered as long as they fit.
-_CACHE_SPLITS, _CACHE_BYTES = 2, 2 << 30
+# A trial needs two splits whatever their size; more are remembered as long as they fit into half of the run's memory.
+_CACHE_SPLITS = 2
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def load(run: Run, samples: Artefact, split: str) -> Inputs:
     thin = [pq.read_table(path, columns=["sample_id", "label"]) for path in paths]
     ids = [name for table in thin for name in table["sample_id"].to_pylist()]
     labels = pa.chunked_array([chunk for table in thin for chunk in table["label"].chunks], pa.string())
-    x = _allocate((len(ids), *payload.shape), np.dtype(payload.dtype), run.lake)
+    x = _allocate((len(ids), *payload.shape), np.dtype(payload.dtype), run)
     if payload.kind == "features":
         FeatureStore(run.lake, payload.encoder).fill(ids, x)
     else:
@@ -142,12 +144,21 @@ def load(run: Run, samples: Artefact, split: str) -> Inputs:
 
 
 def _decode(paths: list[Path], payload: Payload, x: np.ndarray) -> None:
-    at = 0
+    at, columns = 0, list(payload.columns)
+    rows = max(1, _DECODED_BYTES // max(1, x[:1].nbytes))
     for path in paths:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=4096, columns=list(payload.columns)):
-                x[at : at + batch.num_rows] = to_array(batch.select(list(payload.columns)), payload)
-                at += batch.num_rows
+            for batch in batches_of(file, columns):
+                for first in range(0, batch.num_rows, rows):
+                    part = batch.select(columns).slice(first, rows)
+                    x[at : at + part.num_rows] = to_array(part, payload)
+                    at += part.num_rows
+
+
+def batches_of(file: pq.ParquetFile, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """The rows of a file of samples, none of them of two row groups, which are as heavy as ingest lets them be."""
+    groups = (file.iter_batches(4096, row_groups=[i], columns=columns) for i in range(file.num_row_groups))
+    return chain.from_iterable(groups)
 
 
 def load_cached(run: Run, samples: Artefact, split: str) -> Inputs:
@@ -162,17 +173,18 @@ def load_cached(run: Run, samples: Artefact, split: str) -> Inputs:
         inputs.ids.flags.writeable = False
         _CACHE[key] = inputs
         size = sum(other.x.nbytes for other in _CACHE.values())
-        while size > _CACHE_BYTES and len(_CACHE) > _CACHE_SPLITS:
+        while size > run.memory // 2 and len(_CACHE) > _CACHE_SPLITS:
             size -= _CACHE.popitem(last=False)[1].x.nbytes
     return inputs.with_own_labels()
 
 
-def _allocate(shape: tuple[int, ...], dtype: np.dtype, lake: Path) -> np.ndarray:
+def _allocate(shape: tuple[int, ...], dtype: np.dtype, run: Run) -> np.ndarray:
     size = int(np.prod(shape)) * dtype.itemsize
-    if size <= _IN_MEMORY_BYTES:
+    # What is larger than the run's memory lies in a scratch file that the operating system pages in and out.
+    if size <= run.memory:
         return np.empty(shape, dtype)
     # Unlinked at once: the space is freed when the array is dropped, even by a kill.
-    with tempfile.TemporaryFile(dir=lake / "cache") as scratch:
+    with tempfile.TemporaryFile(dir=run.lake / "cache") as scratch:
         scratch.truncate(size)
         return np.memmap(scratch, dtype=dtype, mode="r+", shape=shape)
 

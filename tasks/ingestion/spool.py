@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import duckdb
@@ -31,7 +32,9 @@ class Spool:
         first = 0
         with pq.ParquetFile(self.path) as file:
             names = [name for name in file.schema_arrow.names if name != DRAW] if columns is None else columns
-            for batch in file.iter_batches(batch_size=4096, columns=names):
+            # A row group is a chunk, as heavy as a reader makes them; a batch over several might be of any weight.
+            groups = (file.iter_batches(row_groups=[i], columns=names) for i in range(file.num_row_groups))
+            for batch in chain.from_iterable(groups):
                 if "split" in names:
                     codes = self.drawn.codes[first : first + batch.num_rows]
                     index = batch.schema.get_field_index("split")

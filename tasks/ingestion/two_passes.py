@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from tasks.core.errors import BadInput
+from tasks.core.memory import give_back
 from tasks.core.plugins import Component
 from tasks.dataset.payload import Payload
 from tasks.dataset.sample_ids import content_hashes
@@ -174,39 +175,66 @@ def _hash_rows(chunk: Chunk, payload: Payload) -> tuple[pa.RecordBatch, list[Rej
     return pa.RecordBatch.from_arrays(columns, schema=schema).filter(keep), bad
 
 
+# Of a row group of samples: so many rows, or fewer where they are heavier than 16 KiB.
+_GROUP_ROWS, _GROUP_BYTES = 4096, 1 << 26
+
 # ---- second pass: final ids, final labels, final shards ----------------------------------------------------------
 
 
 class _Shards:
-    """The files of one split, cut to equal numbers of rows."""
+    """The files of one split, cut to equal numbers of rows, each in row groups; what is held is one of these."""
 
     def __init__(self, split: str, rows: int, path: Callable[[str, int], Path]) -> None:
         self.split, self.rows, self.path = split, rows, path
         self.row_count = 0
         self._shard = 0
+        self._shard_rows = 0
+        self._writer: pq.ParquetWriter | None = None
         self._buffer: list[pa.RecordBatch] = []
-        self._buffer_rows = 0
+        self._buffer_rows = self._buffer_bytes = 0
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Write as many whole files as there are rows for."""
-        self._buffer.append(batch)
-        self._buffer_rows += batch.num_rows
-        while self._buffer_rows >= self.rows:
-            self._write()
+        """Write as many whole row groups as there are rows for, and end a file that has all of its."""
+        while batch.num_rows:
+            room = min(_GROUP_ROWS - self._buffer_rows, self.rows - self._shard_rows - self._buffer_rows)
+            part, batch = batch.slice(0, room), batch.slice(room)
+            self._buffer.append(part)
+            self._buffer_rows += part.num_rows
+            self._buffer_bytes += part.nbytes
+            is_full = self._shard_rows + self._buffer_rows == self.rows
+            if is_full or self._buffer_rows == _GROUP_ROWS or self._buffer_bytes >= _GROUP_BYTES:
+                self._write()
+            if is_full:
+                self._end()
 
     def close(self) -> None:
         """Write the rest."""
-        if self._buffer_rows:
-            self._write()
+        self._write()
+        self._end()
 
     def _write(self) -> None:
-        table = pa.Table.from_batches(self._buffer)
-        part, rest = table.slice(0, self.rows).combine_chunks(), table.slice(self.rows)
-        target = self.path(f"samples/{self.split}-{self._shard:05d}.parquet", part.num_rows)
-        pq.write_table(part, target, compression="zstd", row_group_size=4096)
-        self.row_count += part.num_rows
-        self._shard += 1
-        self._buffer, self._buffer_rows = rest.to_batches(), rest.num_rows
+        """A row group."""
+        if not self._buffer_rows:
+            return
+        group = pa.Table.from_batches(self._buffer).combine_chunks()
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self._target(0), group.schema, compression="zstd")
+        self._writer.write_table(group, row_group_size=_GROUP_ROWS)
+        self._shard_rows += group.num_rows
+        self._buffer, self._buffer_rows, self._buffer_bytes = [], 0, 0
+
+    def _end(self) -> None:
+        """The file is whole."""
+        if self._writer is None:
+            return
+        self._writer.close()
+        self._target(self._shard_rows)
+        self.row_count += self._shard_rows
+        self._shard, self._shard_rows, self._writer = self._shard + 1, 0, None
+        give_back()
+
+    def _target(self, rows: int) -> Path:
+        return self.path(f"samples/{self.split}-{self._shard:05d}.parquet", rows)
 
 
 def write_shards(

@@ -255,9 +255,11 @@ class Draft:
         self._links[file.name] = file
 
     def path(self, name: str, rows: int = 0) -> Path:
-        """Where to write file ``name`` (of ``rows`` rows, if it is a table)."""
+        """Where to write file ``name`` (of ``rows`` rows, if it is a table); who says it again knows them only then."""
         path = inside(self.folder, name)
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Files stand in the order in which they were finished.
+        self._rows.pop(name, None)
         self._rows[name] = rows
         return path
 

@@ -1,6 +1,6 @@
 """What ``gradsieve clean`` holds in memory, stage by stage, above what its libraries take.
 
-    python tests/benchmarks/memory.py rows FOLDER --rows 50000 200000 [--columns 32] [--stop-after 2048]
+    python tests/benchmarks/memory.py rows FOLDER --rows 50000 200000 [--columns 32] [--most 2048] [--seconds 3600]
     python tests/benchmarks/memory.py tables FOLDER [--mib 600] [--most 500] [--formats csv jsonl parquet arrow]
 
 ``rows``: a table of numbers through the whole of ``clean`` (logistic model, 2 folds, 2 epochs, 1 seed of each arm).
@@ -11,6 +11,9 @@ Each is a process of its own with all libraries imported beforehand. What counts
 every 5 ms from outside: mapped files are the operating system's to take back. Mapped tasks that run side by side are
 each said to take what all take together.
 """
+
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
 
 from __future__ import annotations
 
@@ -28,6 +31,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LIBRARIES = (
@@ -70,11 +74,13 @@ def wide(path: Path, mib: int) -> Path:
     rng = np.random.default_rng(0)
     words = np.array([f"w{i:x}{rng.integers(1 << 30):x}" for i in range(20_000)])
 
+    n = 2048
+    notes = pa.array([" ".join(words[rng.integers(0, len(words), 80)]) for _ in range(n)])
+
     def block(first: int) -> pa.Table:
-        n = 2048
-        x = rng.normal(size=(n, 16))
-        note = [" ".join(words[rng.integers(0, len(words), 100)]) for _ in range(n)]
-        columns = {f"f{i}": x[:, i] for i in range(16)} | {"note": note, "row": np.arange(first, first + n)}
+        x, numbers = rng.normal(size=(n, 16)), np.arange(first, first + n)
+        note = pc.binary_join_element_wise(pa.array(numbers.astype(str)), notes, " ")
+        columns = {f"f{i}": x[:, i] for i in range(16)} | {"note": note, "row": numbers}
         return pa.table(columns | {"label": [f"c{int(v > 0)}" for v in x[:, 0]]})
 
     first, table = 0, block(0)
@@ -113,9 +119,29 @@ def child(log: Path, most: int | None, arguments: list[str]) -> int:
                 task.fn = _told(name, task.fn, lines)
         status = _status(os.getpid())
         if most is not None:
-            resource.setrlimit(resource.RLIMIT_DATA, ((status["VmData"] + most) * 1024,) * 2)
+            limit = (status["VmData"] + most) * 1024
+            resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
         lines.write(json.dumps(["base", time.monotonic(), status["RssAnon"]]) + "\n")
-        return main(arguments)
+        return _ingest(arguments, lines) if arguments[0] == "ingest" else main(arguments)
+
+
+def _ingest(arguments: list[str], lines: Any) -> int:
+    """Ingest alone of a file, without Prefect; arguments as ``by_format`` has them."""
+    from tasks.core.errors import GradsieveError
+    from tasks.core.memory import no_memory
+    from tasks.ingestion.ingest import ingest
+    from tasks.ingestion.readers import READERS
+    from tasks.ingestion.two_passes import Ingestion
+    from tasks.pipeline.artefacts import Run
+
+    source, lake = Path(arguments[1]), Path(arguments[3])
+    reader = READERS.components[source.suffix[1:]].model_validate({"path": source})
+    try:
+        _told("ingest", ingest.fn, lines)(Run.start(lake, "wide"), reader, Ingestion())
+    except (GradsieveError, MemoryError) as error:
+        print(no_memory("ingest", error) or error, file=sys.stderr)
+        return getattr(error, "exit_code", 1)
+    return 0
 
 
 def _told(name: str, function: Any, lines: Any) -> Any:
@@ -145,26 +171,29 @@ def _status(process: int) -> dict[str, int]:
 # ---- watching ----------------------------------------------------------------------------------------------------
 
 
-def watched(arguments: list[str], most: int | None = None) -> dict[str, Any]:
+def watched(arguments: list[str], most: int | None = None, seconds: float = 1e9) -> dict[str, Any]:
     """Run a command in a child; its exit code, seconds, and peaks of memory in MiB above its base by step.
 
     Args:
         arguments: of ``gradsieve``.
         most: KiB of writable memory that it may have beyond its base.
+        seconds: after which it is ended; what it has come to counts all the same.
     """
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         options = ["child", str(log), str(most or 0), *arguments]
         began = time.monotonic()
         process = subprocess.Popen(
-            [sys.executable, __file__, *options], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            [sys.executable, __file__, *options], stdout=subprocess.DEVNULL, stderr=(Path(folder) / "stderr").open("w")
         )
         seen: list[tuple[float, int]] = []
         while process.poll() is None:
             if (anonymous := _status(process.pid).get("RssAnon")) is not None:
                 seen.append((time.monotonic(), anonymous))
             time.sleep(_EVERY)
-        said = process.stderr.read() if process.stderr else ""
+            if time.monotonic() - began > seconds:
+                process.terminate()
+        said = (Path(folder) / "stderr").read_text(errors="replace")
         return _figures(log, seen) | {"code": process.returncode, "said": said, "seconds": time.monotonic() - began}
 
 
@@ -186,7 +215,9 @@ def _figures(log: Path, seen: list[tuple[float, int]]) -> dict[str, Any]:
 # ---- tables ------------------------------------------------------------------------------------------------------
 
 
-def by_rows(folder: Path, rows: list[int], columns: int, most: int | None, options: list[str]) -> None:
+def by_rows(
+    folder: Path, rows: list[int], columns: int, most: int | None, options: list[str], seconds: float = 1e9
+) -> None:
     """Print a table of the peaks by step, a column for each number of rows."""
     results = {}
     for n in rows:
@@ -194,7 +225,7 @@ def by_rows(folder: Path, rows: list[int], columns: int, most: int | None, optio
         arguments = ["clean", "--reader.path", str(source), "--model.kind", "logistic", "--folds", "2"]
         arguments += ["--training.epochs", "2", "--verification.seeds", "1", "--no-verification.other-remedy"]
         with tempfile.TemporaryDirectory(dir=folder) as lake:
-            results[n] = watched([*arguments, *options, "--lake", lake], most and most << 10)
+            results[n] = watched([*arguments, *options, "--lake", lake], most and most << 10, seconds)
         if results[n]["code"]:
             print(f"{n:,} rows: exit code {results[n]['code']}\n{results[n]['said'][-2000:]}")
     names = list(dict.fromkeys(name for result in results.values() for name in result["steps"]))
@@ -214,16 +245,12 @@ def by_format(folder: Path, mib: int, most: int, formats: list[str]) -> None:
         if not source.exists():
             wide(source, mib)
         with tempfile.TemporaryDirectory(dir=folder) as lake:
-            # What comes after ingest is another table's matter.
-            arguments = ["clean", "--reader.path", str(source), "--reader.label", "label", "--folds", "2"]
-            arguments += ["--model.kind", "logistic", "--training.epochs", "1", "--verification.seeds", "1"]
-            result = watched([*arguments, "--lake", lake], most << 10 if most else None)
+            result = watched(["ingest", str(source), "--lake", lake], most << 10 if most else None)
         peak, seconds = result["steps"].get("ingest", (result["peak"], result["seconds"]))
         size = source.stat().st_size / 2**20
         print(f"{suffix} | {size:,.0f} | {peak:,.0f} | {seconds:.0f} | {result['code']}", flush=True)
         if result["code"]:
             print(result["said"][-1500:])
-        print(", ".join(f"{name} {peak:.0f}" for name, (peak, _) in result["steps"].items()), flush=True)
 
 
 def main() -> int:
@@ -238,11 +265,12 @@ def main() -> int:
     parser.add_argument("--most", type=int, help="MiB that a process may have beyond its base")
     parser.add_argument("--mib", type=int, default=600)
     parser.add_argument("--formats", nargs="+", default=["csv", "jsonl", "parquet", "arrow"])
+    parser.add_argument("--seconds", type=float, default=1e9, help="that a run may take")
     parser.add_argument("--options", nargs=argparse.REMAINDER, default=[], help="of clean")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     if options.what == "rows":
-        by_rows(options.folder, options.rows, options.columns, options.most, options.options)
+        by_rows(options.folder, options.rows, options.columns, options.most, options.options, options.seconds)
     else:
         by_format(options.folder, options.mib, options.most or 0, options.formats)
     return 0

@@ -71,6 +71,13 @@ class Csv(Tabular, kind="csv"):
                     raise BadInput(
                         where=str(file), expected="a header line and rows", got="an empty file", do="Check the path."
                     ) from error
+                if "straddling object" in str(error):
+                    raise BadInput(
+                        where=str(file),
+                        expected="rows of at most 1 MiB",
+                        got="a longer one",
+                        do="Look for a quote that is not closed; a table of such rows is read as JSONL or Parquet.",
+                    ) from error
                 raise BadInput(
                     where=str(file),
                     expected=f"{dialect.encoding} text, cells separated by {dialect.delimiter!r}"

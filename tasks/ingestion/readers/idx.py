@@ -141,7 +141,7 @@ def _read(path: Path, file: BinaryIO, size: int) -> bytes:
         return file.read(size)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise _short_file(path, f"a broken gzip stream ({error})") from error
-    except (OverflowError, MemoryError) as error:
+    except OverflowError as error:
         raise _short_file(path, "a header that declares more than memory can hold") from error
 
 

@@ -179,6 +179,8 @@ def _rows(path: Path, name: str, size: int) -> Iterator[np.ndarray]:
             rows = min(size, axes[0] - first)
             try:
                 data = file.read(rows * width)
+            except MemoryError:
+                raise  # a few megabytes: the file is not what is wrong
             except _BROKEN as error:
                 raise BadInput(
                     where=f"{path}/{name}", expected="a whole array", got=str(error) or "nothing", do="Write it again."

@@ -28,8 +28,8 @@ class Parquet(Tabular, kind="parquet"):
         """Batches in file order."""
         for file in files_below(path):
             try:
-                # With a buffer a column is read piece by piece; without, all that it has in a row group.
-                with pq.ParquetFile(file, buffer_size=_BUFFER) as table:
+                # A column is read piece by piece, not all that it has in a row group.
+                with pq.ParquetFile(file, buffer_size=_BUFFER, pre_buffer=False) as table:
                     yield from in_chunks(file.name, table.schema_arrow, _batches(file, table))
             except (pa.ArrowInvalid, OSError) as error:
                 raise BadInput(

@@ -19,6 +19,8 @@ _MOST_CLASSES = 100
 _OPTIONS: dict[str, Any] = {"max_iter": 60, "early_stopping": False, "random_state": 0}
 # Added to every probability before its logarithm, so that none is 0: a leaf of 20 samples knows no more.
 _LEAST = 1e-3
+# Rows that are asked about at a time.
+_ROWS = 1 << 15
 
 
 class BoostedTrees(Detector, kind="boosted_trees"):
@@ -74,7 +76,7 @@ def _held_out_probabilities(evidence: Evidence) -> np.ndarray:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     inputs = load_cached(evidence.run, evidence.samples, "train")
-    x = inputs.x.numpy()[np.argsort(inputs.ids, kind="stable")]
+    x, order = inputs.x.numpy(), np.argsort(inputs.ids, kind="stable")
     p = np.zeros((len(evidence), len(evidence.classes)), np.float32)
     for fold in np.unique(evidence.folds):
         held_out = evidence.folds == fold
@@ -84,8 +86,11 @@ def _held_out_probabilities(evidence: Evidence) -> np.ndarray:
             p[np.ix_(held_out, classes)] = 1
             continue
         trees = HistGradientBoostingClassifier(**_OPTIONS)
-        trees.fit(x[fitted], labels)
-        p[np.ix_(held_out, classes)] = trees.predict_proba(x[held_out])
+        trees.fit(x[order[fitted]], labels)
+        rows = np.flatnonzero(held_out)
+        # In pieces: scikit-learn widens each to float64.
+        for part in np.split(rows, range(_ROWS, len(rows), _ROWS)):
+            p[np.ix_(part, classes)] = trees.predict_proba(x[order[part]])
     return p
 
 

@@ -1,6 +1,7 @@
 """Arms differ in their data alone, decode it once, open no split but their own, and tell good cleaning from bad."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -179,13 +180,21 @@ def test_what_is_remembered_is_not_changed_by_who_changes_labels(digits):
         second.ids[0] = "x"
 
 
-def test_what_is_remembered_is_bounded(digits, monkeypatch):
+def test_what_is_remembered_is_bounded(digits):
     run, samples = digits
     samples_module._CACHE.clear()
     for split in ("train", "validation", "test"):
         load_cached(run, samples, split)
     assert len(samples_module._CACHE) == 3
-    monkeypatch.setattr(samples_module, "_CACHE_BYTES", 1)
-    load_cached(run, samples, "validation")
+    load_cached(run.model_copy(update={"memory_gib": 1e-9}), samples, "validation")
     # The two that were asked for last stay, whatever their size: every trial needs two.
     assert [key[2] for key in samples_module._CACHE] == ["test", "validation"]
+
+
+def test_inputs_larger_than_the_run_s_memory_are_read_from_a_mapped_file(digits):
+    run, samples = digits
+    mapped = load(run.model_copy(update={"memory_gib": 1e-6}), samples, "train")
+    maps = Path("/proc/self/maps")
+    assert not maps.exists() or f"{run.lake / 'cache'}/" in maps.read_text()
+    torch.testing.assert_close(mapped.x, load(run, samples, "train").x)
+    assert not list((run.lake / "cache").glob("tmp*"))
