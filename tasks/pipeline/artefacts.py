@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -30,12 +29,19 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from tasks.core.errors import BadArtefact, BadConfig
+from tasks.core.errors import BadArtefact
 from tasks.core.progress import LOGGER
 from tasks.core.system_errors import in_words
-from tasks.pipeline.durable_files import link_or_copy, partial_folder, rename_folder, sha256_of, sweep, write_durably
-from tasks.pipeline.file_system import check_file_system
-from tasks.pipeline.lake_check import refusal
+from tasks.pipeline.durable_files import (
+    append_durably,
+    link_or_copy,
+    partial_folder,
+    rename_folder,
+    sha256_of,
+    sweep,
+    write_durably,
+)
+from tasks.pipeline.lake_check import make_lake
 from tasks.pipeline.stored_names import in_lake, inside, is_name
 from tasks.pipeline.verified_files import has_content, put_aside, remember
 
@@ -144,21 +150,8 @@ class Run(BaseModel):
             NoDisk: the disk refuses.
         """
         lake = lake.expanduser().resolve()
-        try:
-            for folder in ("cache", "runs", "versions"):
-                (lake / folder).mkdir(parents=True, exist_ok=True)
-            check_file_system(lake / "cache", lake)
-        except OSError as error:
-            raise refusal(lake, str(error.filename), error) from error
+        make_lake(lake, dataset)
         sweep(lake)
-        for other in sorted(path.name for path in (lake / "versions").iterdir()):
-            if other != dataset and other.lower() == dataset.lower():
-                raise BadConfig(
-                    where=f"dataset {dataset}",
-                    expected="a name that differs from the lake's others by more than its case",
-                    got=f"{other} is there already",
-                    do="Name it with --dataset: file systems and SQL do not tell such names apart.",
-                )
         now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
         return cls(lake=lake, run_id=f"{dataset}-{now}-{uuid.uuid4().hex[:4]}", memory_gib=memory_gib)
 
@@ -231,14 +224,9 @@ class Run(BaseModel):
             raise told from error
 
     def log(self, line: dict[str, Any]) -> None:
-        """Append one line to the run log: a single O_APPEND write, so that two runs never mix theirs."""
-        data = (json.dumps({"at": datetime.now(UTC).isoformat(timespec="seconds")} | line, default=str) + "\n").encode()
-        descriptor = os.open(self.lake / "log.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
-            os.write(descriptor, data)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        """Append one line to the run log."""
+        text = json.dumps({"at": datetime.now(UTC).isoformat(timespec="seconds")} | line, default=str)
+        append_durably(self.lake / "log.jsonl", f"{text}\n")
 
 
 class Draft:

@@ -33,6 +33,16 @@ def link_or_copy(source: Path, target: Path) -> None:
         shutil.copy2(source, target)
 
 
+def append_durably(path: Path, text: str) -> None:
+    """Append to a file, and flush it: a single O_APPEND write, so that two writers never mix theirs."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        os.write(descriptor, text.encode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_durably(path: Path, text: str) -> None:
     """Write a small text file aside, fsync it, and rename it over ``path``."""
     aside = path.with_name(f"{PARTIAL}{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}-{path.name}")

@@ -1,4 +1,4 @@
-"""Whether a lake can be written to, asked before anything is begun."""
+"""Whether a lake can be made and written to, asked before anything is begun."""
 
 from __future__ import annotations
 
@@ -33,6 +33,30 @@ def check_lake(lake: Path) -> None:
         check_file_system(folder, lake)
     except OSError as error:
         raise refusal(lake, folder, error) from error
+
+
+def make_lake(lake: Path, dataset: str) -> None:
+    """Make a lake's folders where there are none, and look whether it may take runs of a dataset.
+
+    Raises:
+        BadConfig: the lake cannot be made, its file system lacks what it needs, or it holds a dataset whose name
+            differs only in case.
+        NoDisk: the disk refuses.
+    """
+    try:
+        for folder in ("cache", "runs", "versions"):
+            (lake / folder).mkdir(parents=True, exist_ok=True)
+        check_file_system(lake / "cache", lake)
+    except OSError as error:
+        raise refusal(lake, str(error.filename), error) from error
+    for other in sorted(path.name for path in (lake / "versions").iterdir()):
+        if other != dataset and other.lower() == dataset.lower():
+            raise BadConfig(
+                where=f"dataset {dataset}",
+                expected="a name that differs from the lake's others by more than its case",
+                got=f"{other} is there already",
+                do="Name it with --dataset: file systems and SQL do not tell such names apart.",
+            )
 
 
 def refusal(lake: Path, folder: Path | str, error: OSError) -> GradsieveError:

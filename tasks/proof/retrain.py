@@ -90,7 +90,8 @@ class _ArmInputs:
         import pyarrow.parquet as pq
 
         inputs, target = self._inputs, self._target
-        flagged, suggestions, text = flagged_among(pq.read_table(self._run.path(flags)), inputs.ids, target)
+        table = pq.read_table(self._run.path(flags), columns=["sample_id", "flag", "suggested_label"])
+        flagged, suggestions, text = flagged_among(table, inputs.ids, target)
         differs = pc.fill_null(pc.not_equal(text, inputs.text(list(target.classes))), False)
         return flagged, suggestions, text, differs.to_numpy(zero_copy_only=False)
 
