@@ -1,0 +1,150 @@
+"""What a lake holds, so that two may be compared byte for byte, and whether it can be read at all.
+
+Masked, for they cannot be the same twice:
+
+- moments (ISO 8601), wherever they stand in a text;
+- the ids of runs that the compared trial made itself;
+- the digest of a page's own script, which names the run;
+- the catalogue's file, of which the views are compared: DuckDB's blocks differ between two writings;
+- digests that cover masked text: what a manifest says of the one before it, and signatures of such.
+
+Left out: ``log.jsonl``, which is looked at line by line, ``locks/``, and what Prefect keeps for itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import duckdb
+
+from tasks.catalogue.database import NAME, connect
+from tasks.pipeline.durable_files import PARTIAL
+from tasks.pipeline.recorded_run import RecordedRun
+from tasks.versions.history import histories
+from tasks.versions.object_store import Objects
+
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?([+-]\d\d:\d\d|Z)?")
+_RUN = re.compile(r"\b[A-Za-z]\w*-\d{8}T\d{6}-[0-9a-f]{4}\b")
+_SCRIPT = re.compile(r"'sha256-[A-Za-z0-9+/]{43}='")
+_TEXT = {".json", ".yaml", ".html", ".md", ".txt", ".csv"}
+_LEFT_OUT = ("log.jsonl", "locks", "cache/results", ".prefect")
+# Fields whose value is a digest of text that has moments in it.
+CHAINED = re.compile(r'"(before|previous|link|signature|hmac|chain|manifest_sha256)": ?"[0-9a-f]{16,}"')
+
+State = dict[str, list[str]]
+"""Masked name → digests of what lies under such names."""
+
+
+def ids(lake: Path) -> set[str]:
+    """Of the runs of a lake."""
+    return {path.name for path in (lake / "runs").glob("[!.]*")}
+
+
+def state(lake: Path, known: set[str]) -> State:
+    """Everything in a lake; ``known`` are the runs that keep their names."""
+
+    def mask(text: str) -> str:
+        text = _RUN.sub(lambda found: found[0] if found[0] in known else "RUN", text)
+        return CHAINED.sub(r'"\1": "CHAINED"', _SCRIPT.sub("SCRIPT", _MOMENT.sub("MOMENT", text)))
+
+    digests: dict[str, set[str]] = defaultdict(set)
+    for home, _, names in os.walk(lake):
+        for name in names:
+            path = Path(home) / name
+            place = path.relative_to(lake).as_posix()
+            if place.startswith(_LEFT_OUT):
+                continue
+            if place == NAME:
+                data = mask(_views(path)).encode()
+            elif path.suffix in _TEXT:
+                data = mask(path.read_text(encoding="utf-8", errors="surrogateescape")).encode(errors="surrogateescape")
+            else:
+                data = path.read_bytes()
+            digests[mask(place)].add(hashlib.sha256(data).hexdigest()[:16])
+    return {place: sorted(found) for place, found in sorted(digests.items())}
+
+
+def _views(path: Path) -> str:
+    with duckdb.connect(str(path), read_only=True) as db:
+        return json.dumps(
+            db.execute("SELECT view_name, sql FROM duckdb_views() WHERE NOT internal ORDER BY 1").fetchall()
+        )
+
+
+def differences(expected: State, actual: State) -> list[str]:
+    """What is missing, what is there besides, and what is another."""
+    lines = [f"missing: {name}" for name in expected.keys() - actual.keys()]
+    lines += [f"besides: {name}" for name in actual.keys() - expected.keys()]
+    lines += [f"another: {name}" for name in expected.keys() & actual.keys() if expected[name] != actual[name]]
+    return sorted(lines)
+
+
+def partials(lake: Path) -> list[str]:
+    """What is half-written."""
+    return sorted(
+        str(path.relative_to(lake)) for path in lake.rglob(f"*{PARTIAL}*") if "cache/results" not in str(path)
+    )
+
+
+def unreadable(lake: Path) -> list[str]:
+    """Whatever a reader would stumble over, at whatever moment a writer was killed."""
+    wrong = []
+    try:
+        for record in RecordedRun.all_of(lake):
+            folder = lake / "runs" / record.run_id
+            wrong += [
+                f"{record.run_id} lacks {f.name}"
+                for s in record.stages
+                for f in s.files
+                if _lacks(folder / f.name, f.size)
+            ]
+        for history in histories(Objects(lake / "versions")) if (lake / "versions").is_dir() else []:
+            for manifest in history.manifests():
+                wrong += [f"{manifest.version} lacks {name}" for name in history.missing(manifest.rows_of)]
+            numbers = history.numbers()
+            for tag, version in history.tags().items():
+                wrong += [] if int(version[1:]) in numbers else [f"{tag} points at {version}, which is not there"]
+        if ids(lake) and (lake / NAME).exists():
+            with connect(lake) as db:
+                db.execute("SELECT count(*) FROM runs").fetchall()
+                db.execute("SELECT count(*) FROM versions").fetchall()
+        if (log := lake / "log.jsonl").exists():
+            wrong += [f"log.jsonl: {line[:60]!r}" for line in log.read_text().splitlines() if not _is_json(line)]
+    except Exception as error:  # noqa: BLE001  whatever a reader meets with
+        wrong.append(f"{type(error).__name__}: {error}")
+    return wrong
+
+
+def _is_json(line: str) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
+
+
+def _lacks(path: Path, size: int) -> bool:
+    return not path.is_file() or path.stat().st_size != size
+
+
+def copy(source: Path, target: Path) -> None:
+    """A lake again, times and hard links included."""
+    names: dict[tuple[int, int], Path] = {}
+    for home, _, files in os.walk(source):
+        there = target / Path(home).relative_to(source)
+        there.mkdir(parents=True, exist_ok=True)
+        for name in files:
+            path = Path(home) / name
+            status = path.stat()
+            key = status.st_dev, status.st_ino
+            if key in names:
+                os.link(names[key], there / name)
+                continue
+            (there / name).write_bytes(path.read_bytes())
+            os.utime(there / name, ns=(status.st_atime_ns, status.st_mtime_ns))
+            names[key] = there / name

@@ -1,0 +1,63 @@
+"""What was tried, and what of it was survived."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter, defaultdict
+from typing import NamedTuple
+
+# Of failures that are alike so many are printed.
+_SHOWN = 12
+
+
+class Score(NamedTuple):
+    """Of one kind of trial."""
+
+    tried: int
+    survived: int
+    seconds: float
+    outcomes: dict[str, int]
+
+
+class Tally:
+    """Counts trials by their kind; whatever was not survived is told at once."""
+
+    def __init__(self, part: str) -> None:
+        self.part, self.failures = part, list[str]()
+        self._tried, self._survived = Counter[str](), Counter[str]()
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._outcomes: dict[str, Counter[str]] = {}
+        self._since = time.monotonic()
+
+    def add(self, kind: str, trial: str, wrong: list[str], outcome: str = "") -> None:
+        """One trial of a kind; survived where nothing is wrong."""
+        now = time.monotonic()
+        self._seconds[kind] += now - self._since
+        self._since = now
+        self._tried[kind] += 1
+        self._survived[kind] += not wrong
+        if outcome:
+            self._outcomes.setdefault(kind, Counter())[outcome] += 1
+        if wrong:
+            rest = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
+            self.failures.append(f"{self.part} {kind}, {trial}: {'; '.join(wrong[:3])}{rest}")
+            if len(self.failures) <= _SHOWN:
+                print(f"  {self.failures[-1]}", file=sys.stderr, flush=True)
+
+    @property
+    def scores(self) -> dict[str, Score]:
+        """By kind, in the order they came."""
+        return {
+            kind: Score(count, self._survived[kind], self._seconds[kind], dict(self._outcomes.get(kind, {})))
+            for kind, count in self._tried.items()
+        }
+
+    def lines(self) -> list[str]:
+        """A table in Markdown."""
+        lines = [f"| {self.part} | tried | survived | seconds | outcomes |", "|---|---|---|---|---|"]
+        for kind, score in self.scores.items():
+            outcomes = ", ".join(f"{name} {count}" for name, count in sorted(score.outcomes.items()))
+            lines.append(f"| {kind} | {score.tried} | {score.survived} | {score.seconds:.0f} | {outcomes} |")
+        tried, survived = self._tried.total(), self._survived.total()
+        return [*lines, f"| **all** | **{tried}** | **{survived}** | {sum(self._seconds.values()):.0f} | |"]
