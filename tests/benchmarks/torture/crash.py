@@ -61,8 +61,7 @@ def _operation(trial: Trial, name: str, tally: Tally, draw: random.Random, count
         trial.renew()
         killed = in_child(acts(trial)[name], trial.lake, fault)
         after = in_child(partial(result, trial, name, known))
-        deed = deeds[fault.at - 1]
-        where = f"{fault.harm} at {fault.at} of {len(deeds)} ({deed.kind} {_short(trial, deed.path)})"
+        where = f"{fault.harm} at {place_of(trial, deeds, fault)}"
         tally.add(name, where, [*_was_killed(killed), *judge(after, expected)])
 
 
@@ -81,19 +80,31 @@ def judge(after: Outcome, expected: lake_state.State) -> list[str]:
     return wrong + lake_state.differences(expected, said["state"])
 
 
-def _short(trial: Trial, path: str) -> str:
-    return path.removeprefix(f"{trial.lake}/")
+def place_of(trial: Trial, deeds: Sequence[Deed], fault: Fault) -> str:
+    """Where it struck, for a person who wants to see it again."""
+    deed = deeds[fault.at - 1]
+    stage = f" in {deed.stage}" if deed.stage else ""
+    return f"{fault.at} of {len(deeds)}{stage} ({deed.kind} {deed.path.removeprefix(f'{trial.lake}/')})"
 
 
 # ---- whole runs --------------------------------------------------------------------------------------------------
 
 
-def _run(trial: Trial, mark: Any = lambda _: None) -> Any:
-    return hand_run.clean(hand_run.config_of(trial.lake, trial.source), mark)
+def run_whole(trial: Trial, mark: hand_run.Mark = lambda _: None) -> Any:
+    """From the source to the page."""
+    return hand_run.clean(hand_run.config_of(trial.lake, trial.source), trial.home / "results", mark)
 
 
-def _marked(trial: Trial) -> Any:
-    return _run(trial, Shim().mark)
+def run_whole_again(trial: Trial) -> dict[str, Any]:
+    """What a reader sees after a kill; then, once it has run again, what is there."""
+    before = lake_state.unreadable(trial.lake)
+    run_whole(trial)
+    return {
+        "unreadable": before,
+        "still unreadable": lake_state.unreadable(trial.lake),
+        "partials": lake_state.partials(trial.lake),
+        "state": lake_state.state(trial.lake, set()),
+    }
 
 
 def chosen(deeds: Sequence[Deed]) -> list[Deed]:
@@ -104,32 +115,25 @@ def chosen(deeds: Sequence[Deed]) -> list[Deed]:
     return sorted({group[place] for group in groups.values() for place in (0, len(group) // 2, -1)})
 
 
-def _whole_run(trial: Trial, tally: Tally, draw: random.Random, count: int | None) -> None:
+def whole(trial: Trial) -> tuple[list[Deed], lake_state.State]:
+    """The deeds of a whole run, and what it leaves."""
     trial.empty()
     trace = trial.home / "trace"
     done = in_child(partial(_marked, trial), trial.lake, trace=trace)
     if done.state != "done":
         raise RuntimeError(f"a whole run: {done.text}\n{done.trace}")
-    deeds, expected = deeds_of(trace), in_child(partial(_look, trial)).value["state"]
+    return deeds_of(trace), in_child(lambda: lake_state.state(trial.lake, set())).value
+
+
+def _marked(trial: Trial) -> Any:
+    return run_whole(trial, Shim().mark)
+
+
+def _whole_run(trial: Trial, tally: Tally, draw: random.Random, count: int | None) -> None:
+    deeds, expected = whole(trial)
     for fault in drawn(faults_of(chosen(deeds)), draw, count):
         trial.empty()
-        killed = in_child(partial(_run, trial), trial.lake, fault)
-        after = in_child(partial(_look_again, trial))
-        deed = deeds[fault.at - 1]
-        where = f"{fault.harm} at {fault.at} of {len(deeds)} in {deed.stage} ({deed.kind} {_short(trial, deed.path)})"
+        killed = in_child(partial(run_whole, trial), trial.lake, fault)
+        after = in_child(partial(run_whole_again, trial))
+        where = f"{fault.harm} at {place_of(trial, deeds, fault)}"
         tally.add("a whole run", where, [*_was_killed(killed), *judge(after, expected)])
-
-
-def _look(trial: Trial) -> dict[str, Any]:
-    return {"state": lake_state.state(trial.lake, set())}
-
-
-def _look_again(trial: Trial) -> dict[str, Any]:
-    before = lake_state.unreadable(trial.lake)
-    _run(trial)
-    return {
-        "unreadable": before,
-        "still unreadable": lake_state.unreadable(trial.lake),
-        "partials": lake_state.partials(trial.lake),
-        "state": lake_state.state(trial.lake, set()),
-    }

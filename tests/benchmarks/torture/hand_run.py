@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NamedTuple, cast
 
 from tasks import steps
 from tasks.config import CleanConfig
 from tasks.dataset.samples import observed_shards, split_of
 from tasks.pipeline.artefacts import Artefact, Run, artefact_list
+from tasks.pipeline.cache_keys import TaskContext, content_key
+from tasks.pipeline.durable_files import write_durably
 from tasks.pipeline.recorded_run import reference
 from tasks.pipeline.schemas import SPLITS
 from tasks.planning.plan import Plan
@@ -49,12 +53,43 @@ def write_source(path: Path, rows: int, seed: int = 0) -> Path:
     return path
 
 
-def prepared(config: CleanConfig, mark: Mark = lambda _: None) -> tuple[Run, dict[str, Any]]:
+class _Kept(NamedTuple):
+    """What the keys look at: a result as Prefect's store gives it."""
+
+    result: Artefact
+
+
+class Results(NamedTuple):
+    """Prefect's store of results, as much of it as the product's own keys ask for."""
+
+    folder: Path
+
+    def exists(self, key: str) -> bool:
+        """Whether a stage of this key was finished."""
+        return (self.folder / key).is_file()
+
+    def read(self, key: str) -> _Kept:
+        """What came of it."""
+        return _Kept(Artefact.model_validate_json((self.folder / key).read_bytes()))
+
+    def of(self, task: Any, run: Run, *arguments: Any) -> Artefact:
+        """A stage's result: as it was kept, where it is intact, else made anew."""
+        context = cast("TaskContext", SimpleNamespace(task=task, result_store=self))
+        key = content_key(context, inspect.signature(task.fn).bind(run, *arguments).arguments)
+        if self.exists(key):
+            return self.read(key).result
+        made = task.fn(run, *arguments)
+        self.folder.mkdir(exist_ok=True)
+        write_durably(self.folder / key, made.model_dump_json())
+        return made
+
+
+def prepared(config: CleanConfig, results: Path, mark: Mark = lambda _: None) -> tuple[Run, dict[str, Any]]:
     """A run up to its record, and what publish takes beside the run and the history."""
 
-    def stage(name: str, *arguments: Any) -> Any:
+    def stage(name: str, *arguments: Any) -> Artefact:
         mark(name)
-        return getattr(steps, name).fn(run, *arguments)
+        return Results(results).of(getattr(steps, name), run, *arguments)
 
     name, reader, recipe = config.name, config.reader.component, config.recipe
     mark("start")
@@ -94,9 +129,9 @@ def prepared(config: CleanConfig, mark: Mark = lambda _: None) -> tuple[Run, dic
     }
 
 
-def clean(config: CleanConfig, mark: Mark = lambda _: None) -> dict[str, str]:
+def clean(config: CleanConfig, results: Path, mark: Mark = lambda _: None) -> dict[str, str]:
     """All of it; which run made which version, and what became of it."""
-    run, given = prepared(config, mark)
+    run, given = prepared(config, results, mark)
     return published(config, run, given, mark)
 
 

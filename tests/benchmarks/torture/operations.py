@@ -58,8 +58,9 @@ class Trial(NamedTuple):
         lake_state.copy(template or self.template, self.lake)
 
     def empty(self) -> None:
-        """Begin a trial with a lake that is not there."""
-        shutil.rmtree(self.lake, ignore_errors=True)
+        """Begin a trial with an empty lake, and nothing that was kept of earlier runs."""
+        for folder in (self.lake, self.home / "results"):
+            shutil.rmtree(folder, ignore_errors=True)
         self.lake.mkdir()
 
     def run(self) -> Run:
@@ -72,9 +73,11 @@ class Trial(NamedTuple):
 
     def prepare(self) -> list[str]:
         """Make the template: two runs that are published, one that is recorded; all modules that it took."""
+        results = self.home / "results"
         for rows in ROWS[:2]:
-            hand_run.clean(hand_run.config_of(self.lake, hand_run.write_source(self.source, rows)))
-        _, given = hand_run.prepared(hand_run.config_of(self.lake, hand_run.write_source(self.source, ROWS[2])))
+            hand_run.clean(hand_run.config_of(self.lake, hand_run.write_source(self.source, rows)), results)
+        third = hand_run.config_of(self.lake, hand_run.write_source(self.source, ROWS[2]))
+        _, given = hand_run.prepared(third, results)
         hand_run.keep(self.given, given)
         if problems := lake_state.unreadable(self.lake):
             raise RuntimeError(f"the lake is not whole to begin with: {problems}")
