@@ -33,6 +33,12 @@ class Outcome(NamedTuple):
     deeds: int = 0
     """How many deeds on files there were."""
 
+    @property
+    def told(self) -> str:
+        """For a person: what happened, and where it came from."""
+        frames = [line.strip() for line in self.trace.splitlines() if line.startswith('  File "') and "/tasks/" in line]
+        return f"{self.state}: {self.text[:300]}{f' ({frames[-1]})' if frames else ''}"
+
 
 def in_child(
     act: Callable[[], Any],

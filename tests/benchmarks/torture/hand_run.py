@@ -49,6 +49,7 @@ def write_source(path: Path, rows: int, seed: int = 0) -> Path:
         shift = 120 * (draw[0] % 2)
         numbers = ",".join(str(value + shift) for value in draw[1:5])
         lines.append(f"{numbers},{'east' if (draw[0] % 2) ^ (draw[5] < 20) else 'west'}")
+    path.parent.mkdir(exist_ok=True)
     path.write_text("\n".join(lines) + "\n")
     return path
 

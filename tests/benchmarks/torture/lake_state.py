@@ -45,13 +45,14 @@ def ids(lake: Path) -> set[str]:
     return {path.name for path in (lake / "runs").glob("[!.]*")}
 
 
+def mask(text: str, known: set[str]) -> str:
+    """A text without what cannot be the same twice; ``known`` are the runs that keep their names."""
+    text = _RUN.sub(lambda found: found[0] if found[0] in known else "RUN", text)
+    return CHAINED.sub(r'"\1": "CHAINED"', _SCRIPT.sub("SCRIPT", _MOMENT.sub("MOMENT", text)))
+
+
 def state(lake: Path, known: set[str]) -> State:
     """Everything in a lake; ``known`` are the runs that keep their names."""
-
-    def mask(text: str) -> str:
-        text = _RUN.sub(lambda found: found[0] if found[0] in known else "RUN", text)
-        return CHAINED.sub(r'"\1": "CHAINED"', _SCRIPT.sub("SCRIPT", _MOMENT.sub("MOMENT", text)))
-
     digests: dict[str, set[str]] = defaultdict(set)
     for home, _, names in os.walk(lake):
         for name in names:
@@ -60,12 +61,13 @@ def state(lake: Path, known: set[str]) -> State:
             if place.startswith(_LEFT_OUT):
                 continue
             if place == NAME:
-                data = mask(_views(path)).encode()
+                data = mask(_views(path), known).encode()
             elif path.suffix in _TEXT:
-                data = mask(path.read_text(encoding="utf-8", errors="surrogateescape")).encode(errors="surrogateescape")
+                text = path.read_text(encoding="utf-8", errors="surrogateescape")
+                data = mask(text, known).encode(errors="surrogateescape")
             else:
                 data = path.read_bytes()
-            digests[mask(place)].add(hashlib.sha256(data).hexdigest()[:16])
+            digests[mask(place, known)].add(hashlib.sha256(data).hexdigest()[:16])
     return {place: sorted(found) for place, found in sorted(digests.items())}
 
 

@@ -54,8 +54,10 @@ class Trial(NamedTuple):
 
     def renew(self, template: Path | None = None) -> None:
         """Begin a trial."""
-        shutil.rmtree(self.lake, ignore_errors=True)
+        self.empty()
+        self.lake.rmdir()
         lake_state.copy(template or self.template, self.lake)
+        lake_state.copy(self.home / "results of the template", self.home / "results")
 
     def empty(self) -> None:
         """Begin a trial with an empty lake, and nothing that was kept of earlier runs."""
@@ -82,6 +84,7 @@ class Trial(NamedTuple):
         if problems := lake_state.unreadable(self.lake):
             raise RuntimeError(f"the lake is not whole to begin with: {problems}")
         self.lake.rename(self.template)
+        results.rename(self.home / "results of the template")
         return sorted(sys.modules)
 
 

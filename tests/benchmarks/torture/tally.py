@@ -45,6 +45,10 @@ class Tally:
             if len(self.failures) <= _SHOWN:
                 print(f"  {self.failures[-1]}", file=sys.stderr, flush=True)
 
+    def count(self, kind: str, outcomes: dict[str, int]) -> None:
+        """What came of a kind of trial besides."""
+        self._outcomes.setdefault(kind, Counter()).update(outcomes)
+
     @property
     def scores(self) -> dict[str, Score]:
         """By kind, in the order they came."""
