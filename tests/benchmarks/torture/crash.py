@@ -72,7 +72,7 @@ def _was_killed(outcome: Outcome) -> list[str]:
 def judge(after: Outcome, expected: lake_state.State) -> list[str]:
     """What is wrong with a lake that was repaired by doing the same again."""
     if after.state != "done":
-        return [f"again: {after.state}: {after.text}"]
+        return [f"again: {after.told}"]
     said = after.value
     wrong = [f"unreadable after the kill: {line}" for line in said["unreadable"]]
     wrong += [f"unreadable in the end: {line}" for line in said["still unreadable"]]
