@@ -1,4 +1,4 @@
-"""Commands of ``gradsieve versions``: list, show, diff, tag, rollback, export, verify, vacuum."""
+"""Commands of ``gradsieve versions``: list, show, diff, tag, rollback, export, vacuum."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import CliPositionalArg
 from rich.console import Console
 
-from tasks.core.errors import BadArtefact, BadConfig, BadInput
+from tasks.core.errors import BadConfig, BadInput
 from tasks.versions.history import CURRENT, History, histories
 from tasks.versions.store import Store, objects_of
 
@@ -76,8 +76,8 @@ def _nothing(where: str) -> BadInput:
     return BadInput(where=where, expected="a published version", got="none", do="Run gradsieve clean first.")
 
 
-def _say(*what: Any) -> None:
-    # As wide as it needs to be in a pipe.
+def say(*what: Any) -> None:
+    """Print; as wide as it needs to be in a pipe."""
     console = Console()
     Console(width=None if console.is_terminal else 240, soft_wrap=not console.is_terminal).print(*what)
 
@@ -90,7 +90,7 @@ class List(Versions):
         from tasks.report.version_views import version_list
 
         for history in self.histories():
-            _say(version_list(history.manifests(), history.tags()))
+            say(version_list(history.manifests(), history.tags()))
 
 
 class Show(Versions):
@@ -103,7 +103,7 @@ class Show(Versions):
         from tasks.report.version_views import version_facts
 
         history = self.history
-        _say(version_facts(history.resolve(self.version), history.tags(), history))
+        say(version_facts(history.resolve(self.version), history.tags(), history))
 
 
 class Diff(Versions):
@@ -124,13 +124,13 @@ class Diff(Versions):
         history = self.history
         changes = difference(history, history.resolve(self.a), history.resolve(self.b))
         if self.output is None:
-            _say(difference_view(changes, self.rows))
+            say(difference_view(changes, self.rows))
         elif self.output.suffix == ".html":
             _write(self.output, as_page(changes, history))
         else:
             _write_rows(changes.rows, self.output)
         if self.output is not None:
-            _say(f"{changes.title}: {self.output}")
+            say(f"{changes.title}: {self.output}")
 
 
 def _write_rows(rows: pa.Table, path: Path) -> None:
@@ -180,12 +180,12 @@ class Tag(Versions):
         history = self.history
         if self.version is None and not self.delete:
             for move in history.moves(self.tag):
-                _say(f"{move.at[:19]} {move.version or 'nothing'} by {move.by}: {move.reason}")
+                say(f"{move.at[:19]} {move.version or 'nothing'} by {move.by}: {move.reason}")
             return
         version = None if self.delete or self.version is None else history.resolve(self.version).version
         has_moved = history.move(self.tag, version, getpass.getuser(), self.reason)
         self.refresh_lake(history)
-        _say(f"{self.tag} {'points' if has_moved else 'pointed already'} at {version or 'nothing'}")
+        say(f"{self.tag} {'points' if has_moved else 'pointed already'} at {version or 'nothing'}")
 
 
 class Rollback(Versions):
@@ -201,7 +201,7 @@ class Rollback(Versions):
         history = self.history
         manifest = roll_back(history, history.resolve(self.version), getpass.getuser(), self.reason)
         self.refresh_lake(history)
-        _say(f"{manifest.version} holds the rows of {manifest.rollback_of}, and current points at it")
+        say(f"{manifest.version} holds the rows of {manifest.rollback_of}, and current points at it")
 
 
 class Export(Versions):
@@ -220,34 +220,7 @@ class Export(Versions):
         history = self.history
         manifest = history.resolve(self.version)
         count = export(history, manifest, self.form, self.to)
-        _say(f"{count:,} rows of {manifest.dataset} {manifest.version} in {self.to}")
-
-
-class Verify(Versions):
-    """Recompute every digest of a version, from raw data to published rows."""
-
-    version: CliPositionalArg[str] = Field(default="all", description="v0002, a tag, a time; default: all of them.")
-
-    def cli_cmd(self) -> None:
-        """Recompute; exit code 6 if something is wrong."""
-        from tasks.versions.integrity import checks
-
-        wrong = 0
-        for history in self.histories() if self.version == "all" else [self.history]:
-            manifests = history.manifests() if self.version == "all" else [history.resolve(self.version)]
-            for manifest in manifests:
-                results = list(checks(history, manifest, self.lake.expanduser().resolve()))
-                wrong += sum(check.state == "wrong" for check in results)
-                _say(f"{manifest.dataset} {manifest.version}")
-                for check in results:
-                    _say(f"  {check.state:8} {check.what}: {check.detail}")
-        if wrong:
-            raise BadArtefact(
-                where="versions",
-                expected="every digest as it was recorded",
-                got=f"{wrong:,} that differ",
-                do="Restore what is named above from a copy, or go back to a version that is whole.",
-            )
+        say(f"{count:,} rows of {manifest.dataset} {manifest.version} in {self.to}")
 
 
 class Vacuum(Versions):
@@ -270,8 +243,8 @@ class Vacuum(Versions):
                 removal = clear(history, lake, removal)
                 self.refresh_lake(history)
             names = ", ".join(manifest.version for manifest in removal.versions) or "no version"
-            _say(
-                f"{history.dataset}: {names}, {len(removal.objects):,} objects and "
-                f"{len(removal.files):,} files of runs, "
+            say(
+                f"{history.dataset}: {names}, {len(removal.objects):,} objects, {len(removal.files):,} files of runs "
+                f"and {len(removal.unfinished):,} unfinished files, "
                 f"{removal.size / 1e6:,.1f} MB, {'would go: --no-dry-run' if self.dry_run else 'are gone'}"
             )

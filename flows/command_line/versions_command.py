@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import CliSubCommand, get_subcommand
 
 from flows.command_line.publish_version import Publish
-from flows.command_line.versions import Diff, Export, List, Rollback, Show, Tag, Vacuum, Verify
+from flows.command_line.verify_versions import Sign, Verify
+from flows.command_line.versions import Diff, Export, List, Rollback, Show, Tag, Vacuum
 
 
 class VersionsCommand(BaseModel):
@@ -25,6 +26,7 @@ class VersionsCommand(BaseModel):
     )
     publish: CliSubCommand[Publish] = Field(description="Into a catalogue or hub: Iceberg, Delta, Lance, Hugging Face.")
     verify: CliSubCommand[Verify] = Field(description="Recompute every digest.")
+    sign: CliSubCommand[Sign] = Field(description="Sign what is there, with GRADSIEVE_SIGNING_KEY.")
     vacuum: CliSubCommand[Vacuum] = Field(description="Clear old versions away.")
 
     def cli_cmd(self) -> None:

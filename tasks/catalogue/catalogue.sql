@@ -1,16 +1,33 @@
 -- The catalogue's own tables; views over the tables of runs are added by tasks/catalogue/views.py, one for each file name.
--- {runs}, {versions}, {moves}, {decisions}, {comparisons}, {traces}, {traced}, {reviews}, {review_samples}
+-- {runs}, {versions}, {moves}, {links}, {decisions}, {comparisons}, {traces}, {traced}, {reviews}, {review_samples}
 -- and {review_estimates} stand for the files read, or for no rows where there are none yet; {checkpoints} is a string literal: an absolute path with a
 -- glob pattern, and {dataset} the dataset in a checkpoint's path.
 
 CREATE SCHEMA latest;  -- the same views, of each dataset's newest run only
 CREATE SCHEMA data;    -- <dataset>: its newest run's samples; <dataset>@<version or tag>: the rows of that version
 
--- Every move of every tag; version is null where the tag was taken away.
+-- Every move of every tag; version is null where the tag was taken away. Of moves from before a dataset had a log those
+-- count that were there when it began.
 CREATE VIEW tag_moves AS
-    SELECT parse_path(__file)[-4] AS dataset, tag, regexp_extract(__file, '(\d+)\.json$', 1)::BIGINT AS number,
+    WITH links AS (FROM {links}),
+    adopted AS (
+        SELECT parse_path(__file)[-3] AS dataset, unnest(map_keys(adopted)) AS name FROM links WHERE number = 1
+    ),
+    early AS (
+        SELECT parse_path(__file)[-4] AS dataset, concat_ws('/', 'tags', tag, parse_path(__file)[-1]) AS name,
+               tag, 0 AS link, version, "at", "by", reason
+        FROM {moves}
+    ),
+    moves AS (
+        FROM early
+        WHERE dataset NOT IN (SELECT parse_path(__file)[-3] FROM links)
+           OR (dataset, name) IN (SELECT (dataset, name) FROM adopted)
+        UNION ALL
+        SELECT parse_path(__file)[-3], NULL, tag, number, version, "at", "by", reason FROM links WHERE tag IS NOT NULL
+    )
+    SELECT dataset, tag, row_number() OVER (PARTITION BY dataset, tag ORDER BY link, name) AS number,
            version, "at" AS moved_at, "by" AS moved_by, reason
-    FROM {moves};
+    FROM moves;
 
 CREATE VIEW tags AS
     SELECT * FROM (FROM tag_moves QUALIFY number = max(number) OVER (PARTITION BY dataset, tag))

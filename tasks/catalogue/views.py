@@ -72,6 +72,7 @@ _REVIEW = {
     "unanswered": "BIGINT",
 }  # fmt: skip
 _MOVE = {"tag": "VARCHAR", "version": "VARCHAR", "at": "TIMESTAMP", "by": "VARCHAR", "reason": "VARCHAR"}
+_LINK = {"number": "BIGINT", "adopted": "MAP(VARCHAR, VARCHAR)"} | _MOVE
 # Of no fixed width, as each run has its own.
 _VOTES = pa.schema(
     [("sample_id", pa.string()), ("votes", pa.list_(pa.float32())), ("neighbours", pa.list_(pa.int32()))]
@@ -100,6 +101,7 @@ def _sources(lake: Path) -> dict[str, str]:
         "runs": json(lake, RUNS, _RUN),
         "versions": json(lake, f"versions/{WHOLE}/v*.json", _VERSION),
         "moves": json(lake, f"versions/{WHOLE}/tags/*/*.json", _MOVE),
+        "links": json(lake, f"versions/{WHOLE}/log/*.json", _LINK),
         "decisions": parquet(lake, f"versions/{WHOLE}/contents/*/decisions.parquet", DECISIONS),
         "comparisons": parquet(lake, COMPARISONS, COMPARISON),
         "traces": json(lake, f"traces/{WHOLE}/trace.json", _TRACE),

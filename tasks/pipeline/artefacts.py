@@ -33,6 +33,7 @@ from pydantic import BaseModel, ConfigDict
 from tasks.core.errors import BadArtefact, BadConfig
 from tasks.core.progress import LOGGER
 from tasks.pipeline.durable_files import link_or_copy, partial_folder, rename_folder, sha256_of, sweep, write_durably
+from tasks.pipeline.file_system import check_file_system
 from tasks.pipeline.lake_check import unusable
 from tasks.pipeline.stored_names import in_lake, inside, is_name
 from tasks.pipeline.verified_files import has_content, put_aside, remember
@@ -71,6 +72,11 @@ class Artefact(BaseModel):
     def rows(self) -> int:
         """Rows of all files together."""
         return sum(file.rows for file in self.files)
+
+    @property
+    def is_consistent(self) -> bool:
+        """Whether the digest is that of the files and facts: of an artefact that was read from somewhere."""
+        return self.digest == _digest(list(self.files), self.facts)
 
     def subset(self, prefixes: tuple[str, ...], *facts: str) -> Artefact:
         """The files whose names begin with one of ``prefixes``, with those of the named facts that there are.
@@ -131,13 +137,15 @@ class Run(BaseModel):
     def start(cls, lake: Path, dataset: str, memory_gib: float = MEMORY_GIB) -> Run:
         """A new run in ``lake``; sweeps away what killed processes of this machine left half-written.
 
-        Raises:
-            BadConfig: the lake cannot be made, or holds a dataset whose name differs only in case.
+            Raises:
+        BadConfig: the lake cannot be made, its file system lacks what it needs, or it holds a dataset whose name
+                    differs only in case.
         """
         lake = lake.expanduser().resolve()
         try:
             for folder in ("cache", "runs", "versions"):
                 (lake / folder).mkdir(parents=True, exist_ok=True)
+            check_file_system(lake / "cache", lake)
         except OSError as error:
             raise unusable(lake, f"{error.strerror} ({error.filename})") from error
         sweep(lake)
@@ -230,7 +238,7 @@ class Draft:
         self._links: dict[str, File] = {}
 
     def adopt(self, file: File, source: Path) -> None:
-        """Take a final file over as it is: a hard link where the file system has them, and no second look at it."""
+        """Take a final file over as it is: a hard link where the file system has them."""
         link_or_copy(source, self.path(file.name, file.rows))
         self._links[file.name] = file
 
@@ -247,7 +255,7 @@ class Draft:
         for name, rows in self._rows.items():
             path = self.folder / name
             if name in self._links:
-                files.append(self._links[name])
+                files.append(self._whole(path, self._links[name]))
                 continue
             files.append(File(name=name, rows=rows, size=path.stat().st_size, sha256=sha256_of(path)))
             remember(path, files[-1].sha256)
@@ -267,6 +275,17 @@ class Draft:
             put_aside(final)
             rename_folder(self.folder, final)
         return artefact
+
+    def _whole(self, path: Path, file: File) -> File:
+        """A file that was taken over, unless its content is not what it was."""
+        if path.stat().st_size == file.size and has_content(path, file.sha256):
+            return file
+        raise BadArtefact(
+            where=f"{file.name}, which {self.stage} takes over",
+            expected=f"{file.size:,} bytes, SHA-256 {file.sha256[:16]}…",
+            got="other content",
+            do="Run again: a damaged stage is put aside and recomputed.",
+        )
 
 
 def _digest(files: list[File], facts: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from tasks.core.errors import BadArtefact
@@ -102,15 +103,48 @@ def whole_folder(final: Path) -> Iterator[Path]:
 
 def sweep(lake: Path) -> None:
     """Remove partial files and folders whose process, on this machine, is no longer alive."""
-    prefix = f"{PARTIAL}{socket.gethostname()}-"
-    # The lake, its folders, datasets and encoders below two of them: the levels at which anything is written aside.
+    for path in _partial(lake, f"{PARTIAL}{socket.gethostname()}-"):
+        if _process_of(path) is not None and not _is_being_written(path):
+            remove(path)
+
+
+def unfinished(lake: Path, before: datetime) -> list[Path]:
+    """Partial files and folders of whichever machine that nobody has written to since that moment."""
+    return [
+        path for path in _partial(lake, PARTIAL) if _changed(path) < before.timestamp() and not _is_being_written(path)
+    ]
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it, if it is there."""
+    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _partial(lake: Path, prefix: str) -> Iterator[Path]:
+    """What begins so in the lake, its folders, datasets and encoders below two of them: wherever things are written."""
     for pattern in (f"{prefix}*", f"*/{prefix}*", f"versions/*/{prefix}*", f"features/*/{prefix}*"):
-        for path in lake.glob(pattern):
-            # process-random, and nothing of another host whose name begins like ours.
-            process, _, rest = path.name.removeprefix(prefix).partition("-")
-            ours = process.isdigit() and re.fullmatch(r"[0-9a-f]{8}(-.*)?", rest)
-            if ours and not _alive(int(process)):
-                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        yield from sorted(lake.glob(pattern))
+
+
+def _process_of(path: Path) -> int | None:
+    """The process of this machine that wrote something aside; None: another machine's."""
+    # process-random, and nothing of another host whose name begins like ours; #1 is what obstore adds.
+    process, _, rest = path.name.removeprefix(f"{PARTIAL}{socket.gethostname()}-").partition("-")
+    ours = process.isdigit() and re.fullmatch(r"[0-9a-f]{8}(#\d+)?(-.*)?", rest)
+    return int(process) if ours else None
+
+
+def _is_being_written(path: Path) -> bool:
+    process = _process_of(path)
+    return process is not None and _alive(process)
+
+
+def _changed(path: Path) -> float:
+    """When something was last written to a file, or to any in a folder; never, if it is gone."""
+    try:
+        return max(there.lstat().st_mtime for there in (path, *path.rglob("*")))
+    except FileNotFoundError:
+        return float("inf")
 
 
 def _alive(process: int) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from tasks.core.errors import BadConfig
+from tasks.pipeline.file_system import check_file_system
 
 # A disk with less room than this is as good as full.
 _ROOM_BYTES = 1 << 20
@@ -16,7 +17,7 @@ def check_lake(lake: Path) -> None:
     """Look whether a lake can be made and written to, without making it: by a file that has no name.
 
     Raises:
-        BadConfig: it cannot.
+        BadConfig: it cannot, or its file system lacks what a lake needs.
     """
     folder = lake.expanduser().resolve()
     while not folder.exists():
@@ -27,6 +28,7 @@ def check_lake(lake: Path) -> None:
         with TemporaryFile(dir=folder) as file:
             file.write(bytes(_ROOM_BYTES))
             os.fsync(file.fileno())
+        check_file_system(folder, lake)
     except OSError as error:
         raise unusable(lake, f"{(error.strerror or str(error)).lower()} ({folder})") from error
 

@@ -27,7 +27,7 @@ def has_content(path: Path, sha256: str) -> bool:
     Raises:
         BadConfig: the setting is none.
     """
-    if not _reads_content():
+    if not reads_content():
         return True
     key = _key(path, sha256)
     with _GUARD:
@@ -54,7 +54,12 @@ def _key(path: Path, sha256: str) -> _Key:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, sha256
 
 
-def _reads_content() -> bool:
+def reads_content() -> bool:
+    """Whether files are read before they are used.
+
+    Raises:
+        BadConfig: the setting is none.
+    """
     setting = os.environ.get(SETTING, "content")
     if setting not in ("content", "size"):
         raise BadConfig(

@@ -3,10 +3,12 @@
     <dataset>/v0001.json                a version: its manifest, created and never changed; this is the commit point
     <dataset>/parts/<sha256>.parquet    ingested samples, written once, whichever versions hold them
     <dataset>/contents/<id>/            what was decided, and the rows as plain Parquet if they are few enough
-    <dataset>/tags/<name>/000001.json   every move of a tag; the last one counts
+    <dataset>/log/000001.json           every move of a tag (tasks/versions/log); the last link counts
+    <dataset>/tags/<name>/000001.json   moves from before there was a log
 
 Any number of writers, no lock: whoever creates the next number has it, and the others go on to the one after. What a
-manifest names is in its place before the manifest is. Nothing is ever changed, so nobody can read half of it.
+manifest names is in its place before the manifest is. Nothing is ever changed, so nobody can read half of it. Each
+manifest names the one before it and the newest link by their digests (tasks/versions/seal).
 """
 
 from __future__ import annotations
@@ -16,22 +18,17 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import ValidationError
-
 from tasks.core.errors import BadArtefact, BadConfig
 from tasks.versions.address import follow
+from tasks.versions.log import Log, now
 from tasks.versions.manifest import FILE_NAME, Content, Manifest, Move
 from tasks.versions.object_store import Objects
+from tasks.versions.seal import Named, Seal, sealed
 
 CURRENT, CANDIDATE = "current", "candidate"
 _TAG = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
 # Words that mean something else where a version is asked for.
 _RESERVED = re.compile(r"v?\d+|latest", re.IGNORECASE)
-
-
-def now() -> str:
-    """This moment, UTC, to the microsecond."""
-    return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 def datasets(objects: Objects) -> list[str]:
@@ -50,6 +47,7 @@ class History:
 
     def __init__(self, objects: Objects, dataset: str) -> None:
         self.objects, self.dataset = objects, dataset
+        self.log = Log(objects, dataset)
 
     # ---- versions ------------------------------------------------------------------------------------------------
 
@@ -61,8 +59,18 @@ class History:
 
     def manifest(self, number: int) -> Manifest:
         """One version."""
-        name = f"{self.dataset}/v{number:04d}.json"
-        return Manifest.read(self.objects.read(name), f"{self.objects.where}/{name}", f"v{number:04d}")
+        return Manifest.read(self.data(number), *self._called(number))
+
+    def altered(self, number: int) -> Manifest:
+        """One version, whatever its seal says: to look for what is wrong with it."""
+        return Manifest.parse(self.data(number), *self._called(number))
+
+    def data(self, number: int) -> bytes:
+        """The manifest of a version as it lies there."""
+        return self.objects.read(f"{self.dataset}/v{number:04d}.json")
+
+    def _called(self, number: int) -> tuple[str, str]:
+        return f"{self.objects.where}/{self.dataset}/v{number:04d}.json", f"v{number:04d}"
 
     def manifests(self) -> list[Manifest]:
         """All versions, oldest first."""
@@ -91,79 +99,97 @@ class History:
         Args:
             facts: the fields of the manifest but version, number, dataset and published.
         """
+        self.begin()
         while True:
-            number = max(self.numbers(), default=0) + 1
+            link, before = self.log.head(), self.newest_name()
+            number = 1 if before is None else int(before.name[1:-5]) + 1
             version = f"v{number:04d}"
             manifest = Manifest(version=version, number=number, dataset=self.dataset, published=now(), **facts)
             same = self.newest(manifest.kind)
-            if same is not None and same.said() == manifest.said() and manifest.kind != "rollback":
+            if same is not None and same.said() == manifest.said():
                 return same
-            if self.put(manifest):
+            manifest = sealed(manifest, before, link and link[1])
+            if self.put(manifest.version, manifest.model_dump_json(indent=1).encode()):
                 return manifest
 
-    def put(self, manifest: Manifest) -> bool:
-        """Make a version of a manifest; False if its number is taken."""
-        name = f"{self.dataset}/{manifest.version}.json"
-        return self.objects.create(name, manifest.model_dump_json(indent=1).encode())
+    def put(self, version: str, data: bytes) -> bool:
+        """Make a version of a manifest's bytes; False if its number is taken."""
+        return self.objects.create(f"{self.dataset}/{version}.json", data)
 
-    def missing(self, content: Content) -> list[str]:
-        """Objects of a content that are not there, or not as long as they were."""
-        entries = [*self.objects.list(f"{self.dataset}/parts"), *self.objects.list(f"{self.dataset}/{content.folder}")]
-        sizes = {entry.name.removeprefix(f"{self.dataset}/"): entry.size for entry in entries}
-        return [name for name, file in content.objects.items() if sizes.get(name) != file.size]
+    def newest_name(self) -> Named | None:
+        """The newest version by its name and digest; None where there is none."""
+        return self._newest()[0]
 
-    def check_whole(self, manifest: Manifest) -> None:
-        """Refuse a version of which files are gone.
+    def _newest(self) -> tuple[Named | None, Seal | None]:
+        while numbers := self.numbers():
+            try:
+                data = self.data(numbers[-1])
+            except BadArtefact:  # cleared away since it was listed: by then it was not the newest any more
+                if numbers[-1] in self.numbers():
+                    raise
+                continue
+            return Named.of(f"v{numbers[-1]:04d}.json", data), Seal.of(data)
+        return None, None
+
+    # ---- the log -------------------------------------------------------------------------------------------------
+
+    def check_signed(self) -> None:
+        """With a key in the environment, refuse to build upon what is not signed with it.
 
         Raises:
-            BadArtefact: they are.
+            BadArtefact: the last link or the newest version is not.
+        """
+        self.log.check_signed(*self._newest())
+
+    def begin(self) -> None:
+        """Before anything is written: the log begins, if it has not; of a lake from before it names all there is."""
+        self.check_signed()
+        self.log.begin(self.newest_name())
+
+    def sign(self, by: str, reason: str) -> None:
+        """Add a link that says that all is as it should be; with a key it is signed."""
+        self.log.append(self.newest_name(), lambda _: {"kind": "signed", "by": by, "reason": reason})
+
+    # ---- files ---------------------------------------------------------------------------------------------------
+
+    def missing(self, content: Content) -> list[str]:
+        """Objects of a content that are not there, or not as they were written."""
+        entries = [*self.objects.list(f"{self.dataset}/parts"), *self.objects.list(f"{self.dataset}/{content.folder}")]
+        sizes = {entry.name.removeprefix(f"{self.dataset}/"): entry.size for entry in entries}
+        return [
+            name
+            for name, file in content.objects.items()
+            if sizes.get(name) != file.size or not self.objects.has(f"{self.dataset}/{name}", file.sha256)
+        ]
+
+    def check_whole(self, manifest: Manifest) -> None:
+        """Refuse a version of which files are gone or damaged.
+
+        Raises:
+            BadArtefact: some are.
         """
         missing = self.missing(manifest.rows_of)
         if missing:
             raise BadArtefact(
                 where=f"{self.dataset} {manifest.version}",
                 expected=f"all {len(manifest.rows_of.objects)} files of it",
-                got=f"{len(missing)} missing, {missing[0]} among them",
+                got=f"{len(missing)} missing or damaged, {missing[0]} among them",
                 do="Restore them from a copy, or choose another version; gradsieve versions verify says what is wrong.",
             )
 
     # ---- tags ----------------------------------------------------------------------------------------------------
 
-    def tag_names(self) -> list[str]:
-        """Every tag there ever was."""
-        return self.objects.children(f"{self.dataset}/tags")[1]
-
     def moves(self, tag: str) -> list[Move]:
         """All moves of a tag, oldest first."""
-        return [self._move(f"{self.dataset}/tags/{tag}/{number:06d}.json") for number in self._move_numbers(tag)]
-
-    def _move_numbers(self, tag: str) -> list[int]:
-        # What is no name of a tag is none of a folder either: it was typed by somebody.
-        if not _TAG.fullmatch(tag):
-            return []
-        names = self.objects.children(f"{self.dataset}/tags/{tag}")[0]
-        return sorted(int(name.removesuffix(".json")) for name in names if re.fullmatch(r"\d{6}\.json", name))
-
-    def _move(self, name: str) -> Move:
-        try:
-            return Move.model_validate_json(self.objects.read(name))
-        except ValidationError as error:
-            raise BadArtefact(
-                where=f"{self.objects.where}/{name}",
-                expected="a move of a tag",
-                got=str(error).replace("\n", " ")[:200],
-                do="Restore the file from a copy of the store.",
-            ) from error
+        return self.log.moves(tag) if _TAG.fullmatch(tag) else []
 
     def version_of(self, tag: str) -> str | None:
         """The version a tag points at."""
-        moves = self.moves(tag)
-        return moves[-1].version if moves else None
+        return self.log.tags().get(tag)
 
     def tags(self) -> dict[str, str]:
         """Tag → version, of all that point at one."""
-        targets = {tag: self.version_of(tag) for tag in self.tag_names()}
-        return {tag: version for tag, version in targets.items() if version is not None}
+        return {tag: version for tag, version in sorted(self.log.tags().items()) if version is not None}
 
     def move(
         self, tag: str, version: str | None, by: str, reason: str, unless: Callable[[str | None], bool] | None = None
@@ -187,20 +213,21 @@ class History:
                 got=tag,
                 do="Choose another name.",
             )
-        while True:
-            move_numbers = self._move_numbers(tag)
-            there = (
-                self._move(f"{self.dataset}/tags/{tag}/{move_numbers[-1]:06d}.json").version if move_numbers else None
-            )
+        before: list[str | None] = []
+
+        def entry(tags: dict[str, str | None]) -> dict[str, Any] | None:
+            there = tags.get(tag)
             if there == version or (unless is not None and unless(there)):
-                return False
-            data = Move(tag=tag, version=version, at=now(), by=by, reason=reason).model_dump_json(indent=1)
-            # Who was faster has taken the number: then it is asked again.
-            if self.objects.create(
-                f"{self.dataset}/tags/{tag}/{(move_numbers or [0])[-1] + 1:06d}.json", data.encode()
-            ):
-                self._check_target(tag, version, there)
-                return True
+                return None
+            before.append(there)
+            fields = {"kind": "move", "by": by, "reason": reason, "tag": tag, "was": there, "version": version}
+            return fields | {"tags": tags | {tag: version}}
+
+        self.begin()
+        if not self.log.append(self.newest_name(), entry):
+            return False
+        self._check_target(tag, version, before[-1])
+        return True
 
     def _check_target(self, tag: str, version: str | None, before: str | None) -> None:
         """Whoever clears away deletes a version, then looks for tags; whoever tags looks last: one sees the other."""
@@ -217,7 +244,11 @@ class History:
     # ---- asking --------------------------------------------------------------------------------------------------
 
     def resolve(self, name: str) -> Manifest:
-        """A version by its name (v0002, 2), a tag, ``latest``, or a time.
+        """A version by its name, as ``number_of`` reads it."""
+        return self.manifest(self.number_of(name))
+
+    def number_of(self, name: str) -> int:
+        """The number of a version by its name (v0002, 2), a tag, ``latest``, or a time.
 
         ``current@2026-11-25T04:00`` is where a tag pointed then, ``2026-11-25T04:00`` the newest version of that moment
         (UTC unless it says otherwise).
@@ -229,15 +260,14 @@ class History:
         word, at, moment = name.partition("@")
         if re.fullmatch(r"v?\d+", word) and not at:
             if int(word.removeprefix("v")) in numbers:
-                return self.manifest(int(word.removeprefix("v")))
+                return int(word.removeprefix("v"))
         elif word == "latest" and not at and numbers:
-            return self.manifest(numbers[-1])
+            return numbers[-1]
         elif at or not _TAG.fullmatch(word):
-            manifest = self._at(word if at else None, _moment(moment if at else word, name))
-            if manifest is not None:
-                return manifest
+            if (version := self._at(word if at else None, _moment(moment if at else word, name))) is not None:
+                return int(version[1:])
         elif (version := self.version_of(word)) is not None:
-            return self.manifest(int(version[1:]))
+            return int(version[1:])
         names = [f"v{number:04d}" for number in numbers[-5:]] + sorted(self.tags())
         raise BadConfig(
             where=f"version {name!r} of {self.dataset}",
@@ -246,14 +276,15 @@ class History:
             do="See gradsieve versions list.",
         )
 
-    def _at(self, tag: str | None, moment: datetime) -> Manifest | None:
-        if tag is not None:
-            then = [move.version for move in self.moves(tag) if datetime.fromisoformat(move.at) <= moment]
-            return self.manifest(int(then[-1][1:])) if then and then[-1] is not None else None
-        return next(
-            (m for m in reversed(self.manifests()) if datetime.fromisoformat(m.published) <= moment),
-            None,
-        )
+    def _at(self, tag: str | None, moment: datetime) -> str | None:
+        if tag is None:
+            return next((m.version for m in reversed(self.manifests()) if _when(m.published) <= moment), None)
+        then = [move.version for move in self.moves(tag) if _when(move.at) <= moment]
+        return then[-1] if then else None
+
+
+def _when(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 def _moment(text: str, name: str) -> datetime:

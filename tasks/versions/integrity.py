@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,6 +22,9 @@ from tasks.pipeline.durable_files import sha256_of
 from tasks.pipeline.recorded_run import RUN_FILE, RecordedRun
 from tasks.pipeline.schemas import FLAGS
 from tasks.pipeline.stored_names import inside, is_name
+from tasks.versions.chain import Chain
+from tasks.versions.check import Check
+from tasks.versions.claims import claims
 from tasks.versions.contents import COPIES_RULE, THIN, Rows, decide, decide_left_out, members_digest, rows_of
 from tasks.versions.history import History
 from tasks.versions.manifest import Manifest
@@ -31,25 +33,38 @@ from tasks.versions.manifest import Manifest
 _DECIDED = ["sample_id", "decision", "new_label"]
 
 
-class Check(NamedTuple):
-    """One thing that was looked at again."""
+def version_checks(history: History, number: int, lake: Path, chain: Chain) -> Iterator[Check]:
+    """Recompute what a version claims, also where its manifest was altered."""
+    try:
+        manifest = history.altered(number)
+    except BadArtefact as error:
+        yield Check("manifest", "wrong", str(error))
+        return
+    yield from checks(history, manifest, lake, chain)
 
-    what: str
-    state: Literal["ok", "wrong", "unknown"]
-    """unknown: what it would have to be compared with is not here any more"""
-    detail: str
 
-
-def checks(history: History, manifest: Manifest, lake: Path) -> Iterator[Check]:
+def checks(history: History, manifest: Manifest, lake: Path, chain: Chain | None = None) -> Iterator[Check]:
     """Recompute what a version claims.
 
+    seal         its manifest, by its own digest and by what other versions and the log say of it
+    parent       what it says it comes from
+    verdict      what the run says that made it
+    provenance   what there is nothing to recompute from: when, by whom, by which code
     source       the source files' digest, as they are now
     run          every file of the run that made it
     objects      the bytes of every part, of the decisions and of the plain files
     identities   every sample_id from the sample's own inputs
     decisions    what the run's flags and scores lead to
     members      the rows after the decisions, counted and hashed; in plain the same ones
+
+    Args:
+        history: of the dataset.
+        manifest: of the version.
+        lake: with the runs.
+        chain: of the dataset, if it has been read.
     """
+    yield (chain or Chain(history)).of_version(manifest.file)
+    yield from claims(history, manifest, lake)
     yield _source(manifest)
     yield from _run(manifest, lake)
     with rows_of(history, manifest.rows_of) as rows:
@@ -137,8 +152,13 @@ def _members(rows: Rows, manifest: Manifest) -> Iterator[Check]:
     members = rows.members()
     digest = members_digest(members)
     by_split = dict(Counter(members["split"].to_pylist()))
+    decided = Counter(rows.decisions["decision"].to_pylist())
+    counts = members.num_rows, decided["remove"], decided["relabel"]
+    stated = manifest.rows, manifest.removed, manifest.relabelled
     if (digest, by_split) != (manifest.members, manifest.splits):
         yield Check("members", "wrong", f"{by_split} {digest}, expected {manifest.splits} {manifest.members}")
+    elif counts != stated:
+        yield Check("members", "wrong", f"rows, removed, relabelled: {counts}, expected {stated}")
     else:
         yield Check("members", "ok", f"{members.num_rows:,} rows {digest}")
     content = manifest.rows_of

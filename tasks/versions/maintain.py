@@ -27,17 +27,20 @@ def tidy(run: Run, history: History, config: MaintainConfig) -> list[str]:
     mirror_now(history, run.lake)
     names = ", ".join(manifest.version for manifest in removal.versions) or "no version"
     says = "would go" if config.dry_run else "are gone"
-    return [*lines, f"{history.dataset}: {names}, {removal.size / 1e6:,.1f} MB {says}"]
+    partial = f", {len(removal.unfinished):,} unfinished files" if removal.unfinished else ""
+    return [*lines, f"{history.dataset}: {names}{partial}, {removal.size / 1e6:,.1f} MB {says}"]
 
 
 def _verify(run: Run, history: History) -> list[str]:
     from tasks.core.errors import BadArtefact
-    from tasks.versions.integrity import checks
+    from tasks.versions.chain import Chain
+    from tasks.versions.integrity import version_checks
 
     current = history.version_of(CURRENT)
     if current is None:
         return []
-    results = list(checks(history, history.resolve(CURRENT), run.lake))
+    chain = Chain(history)
+    results = [*version_checks(history, history.number_of(CURRENT), run.lake, chain), *chain.of_all()]
     # A source that has changed since is no damage: it is what the next cleaning is for.
     source_changes = [check for check in results if check.what == "source" and check.state == "wrong"]
     wrong = [

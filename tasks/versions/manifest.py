@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tasks.core.errors import BadArtefact
 from tasks.pipeline.artefacts import File
+from tasks.versions.seal import Seal, is_unbroken
 
 FILE_NAME = re.compile(r"v(\d{4,})\.json")
 
@@ -103,6 +104,8 @@ class Manifest(BaseModel):
     classes: tuple[str, ...]
     payload: dict[str, Any]
     target: dict[str, Any] | None = None
+    seal: Seal | None = None
+    """None of a version from before there was a log."""
 
     @property
     def rows_of(self) -> Content:
@@ -121,30 +124,43 @@ class Manifest(BaseModel):
         """A manifest as it was written under the name of ``version``.
 
         Raises:
-            BadArtefact: it is damaged, or says that it is another version.
+            BadArtefact: it is damaged, was altered, or says that it is another version.
         """
+        manifest = cls.parse(data, where, version)
+        if not is_unbroken(data):
+            raise _bad(where, f"the manifest of {version} as it was sealed", "one that was altered")
+        return manifest
+
+    @classmethod
+    def parse(cls, data: bytes, where: str, version: str) -> Manifest:
+        """The same, whatever its seal says: to look for what was altered."""
         try:
             manifest = cls.model_validate_json(data)
         except ValidationError as error:
-            raise BadArtefact(
-                where=where,
-                expected="a version's manifest",
-                got=str(error).replace("\n", " ")[:200],
-                do="Restore the file; no other version depends on it.",
-            ) from error
+            raise _bad(where, "a version's manifest", str(error).replace("\n", " ")[:200]) from error
         # Files are cleared away by what a manifest calls itself.
         if manifest.version != version:
-            raise BadArtefact(
-                where=where,
-                expected=f"the manifest of {version}",
-                got=f"that of {manifest.version!r}",
-                do="Restore the file; no other version depends on it.",
-            )
+            raise _bad(where, f"the manifest of {version}", f"that of {manifest.version!r}")
         return manifest
 
+    @property
+    def file(self) -> str:
+        """Its name, below the dataset."""
+        return f"{self.version}.json"
+
     def said(self) -> tuple[Any, ...]:
-        """What makes two versions the same: the rows, why, and how far it is proven."""
-        return self.kind, self.content, self.samples, self.flags, self.metrics
+        """What makes two versions the same: the rows, why, and how far it is proven; of a rollback from where to where.
+
+        A rollback that was made before, and left for another version since, is another one: from another version.
+        """
+        way = (self.parent, self.rollback_of) if self.kind == "rollback" else ()
+        return self.kind, self.content, self.samples, self.flags, self.metrics, *way
+
+
+def _bad(where: str, expected: str, got: str) -> BadArtefact:
+    return BadArtefact(
+        where=where, expected=expected, got=got, do="Restore the file from a copy; no other version depends on it."
+    )
 
 
 class Move(BaseModel):

@@ -14,13 +14,14 @@ from typing import NamedTuple
 from tasks.core.errors import BadArtefact, BadConfig, GradsieveError
 from tasks.pipeline.recorded_run import RUN_FILE, RecordedRun
 from tasks.pipeline.stored_names import inside, is_name
+from tasks.pipeline.verified_files import has_content
 from tasks.versions.address import follow, remember
 from tasks.versions.history import CURRENT, History, datasets
 from tasks.versions.manifest import Manifest
 from tasks.versions.object_store import Objects
 
 # In this order: what a manifest names is there before it is.
-_PATTERNS = (r"contents/[0-9a-f]+/decisions\.parquet", r"v\d{4,}\.json", r"tags/[^/]+/\d{6}\.json")
+_PATTERNS = (r"contents/[0-9a-f]+/decisions\.parquet", r"v\d{4,}\.json", r"tags/[^/]+/\d{6}\.json", r"log/\d{6}\.json")
 _PART = r"parts/[0-9a-f]+\.parquet"
 
 
@@ -124,8 +125,8 @@ def bring(history: History, lake: Path, manifest: Manifest) -> int:
         return 0
     with tempfile.TemporaryDirectory(prefix="gradsieve-", dir=lake) as scratch:
         return sum(
-            mirror.objects.keep(name, history.objects.file(name, Path(scratch)))
-            for name in dict.fromkeys(f"{history.dataset}/{part.path}" for part in manifest.parts)
+            mirror.objects.keep(name, history.objects.file(name, Path(scratch)), sha256)
+            for name, sha256 in {f"{history.dataset}/{part.path}": part.sha256 for part in manifest.parts}.items()
             if mirror.objects.size(name) is None
         )
 
@@ -139,8 +140,8 @@ def _link_parts(mirror: History, lake: Path, ours: set[str]) -> None:
             stages = RecordedRun.of_file(path).stages if path.is_file() else ()
             for file in (file for stage in stages for file in stage.files if file.sha256 in parts):
                 sample = inside(path.parent, file.name)
-                if sample.is_file() and sample.stat().st_size == file.size:
-                    mirror.objects.keep(parts[file.sha256], sample)
+                if sample.is_file() and sample.stat().st_size == file.size and has_content(sample, file.sha256):
+                    mirror.objects.keep(parts[file.sha256], sample, file.sha256)
 
 
 def _matches(names: set[str], history: History, patterns: tuple[str, ...]) -> list[str]:

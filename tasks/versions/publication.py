@@ -37,9 +37,11 @@ def history_of(run: Run, store: str | None, dataset: str) -> History:
 
     Raises:
         BadConfig: the place does not answer, or the lake shows another history under this name.
+        BadArtefact: there is a key to sign with, and what is there is not signed with it.
     """
     history = History(follow(objects_of(store, run.lake), dataset), dataset)
     check(history, run.lake)
+    history.check_signed()
     return history
 
 
@@ -65,7 +67,7 @@ class Publication:
         # From its first version on the lake knows where they lie, also if the run is killed now.
         remember(self.run.lake, self.history.dataset, self.history.objects)
         # Until a cleaning has proven itself, the dataset is what came in. Later moves are the gate's, or a person's.
-        if promotion != "none" and not self.history.moves(CURRENT):
+        if promotion != "none" and CURRENT not in self.history.log.tags():
             self.history.move(CURRENT, manifest.version, facts["by"], "as ingested: nothing has proven itself yet")
         return manifest
 
@@ -140,7 +142,7 @@ class Publication:
             path = aside / name.removeprefix(f"{content.folder}/")
             source = parts.get(name) or (path if path.is_file() else same[file.sha256])
             fsync(source)
-            self.history.objects.keep(f"{self.history.dataset}/{name}", source)
+            self.history.objects.keep(f"{self.history.dataset}/{name}", source, file.sha256)
 
     def _here(self, content: Content) -> dict[str, Path]:
         """The lake's own file of every part."""

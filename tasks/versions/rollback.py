@@ -9,18 +9,16 @@ from tasks.versions.manifest import Manifest
 def roll_back(history: History, target: Manifest, by: str, reason: str) -> Manifest:
     """Commit ``target``'s rows again and point ``current`` at them. Nothing is deleted, nothing moves back by itself.
 
-    A kill between the two leaves the version without the tag; asked again, it is that version which gets it.
+    Asked again, after a kill at any moment or for nothing, it is the version made before that is meant.
 
     Raises:
-        BadArtefact: files of the target are gone.
+        BadArtefact: files of the target are gone or damaged.
     """
     history.check_whole(target)
     current = history.version_of(CURRENT)
-    newest = history.newest()
-    if newest is not None and newest.rollback_of == target.version and newest.version != current:
-        manifest = newest
-    else:
-        facts = target.model_dump(exclude={"version", "number", "dataset", "published"})
+    manifest = _made_before(history, target, current)
+    if manifest is None:
+        facts = target.model_dump(exclude={"version", "number", "dataset", "published", "seal"})
         manifest = history.commit(
             facts | {"kind": "rollback", "parent": current, "rollback_of": target.version, "by": by}
         )
@@ -28,3 +26,9 @@ def roll_back(history: History, target: Manifest, by: str, reason: str) -> Manif
     history.check_whole(manifest)
     history.move(CURRENT, manifest.version, by, reason)
     return manifest
+
+
+def _made_before(history: History, target: Manifest, current: str | None) -> Manifest | None:
+    """The version by which somebody went back from ``current`` to the target; ``current`` itself, if it is one."""
+    rollbacks = (m for m in reversed(history.manifests()) if m.rollback_of == target.version)
+    return next((m for m in rollbacks if current in (m.version, m.parent)), None)

@@ -6,14 +6,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from tasks.pipeline.durable_files import remove, unfinished
 from tasks.pipeline.recorded_run import RUN_FILE, RecordedRun
 from tasks.pipeline.stored_names import inside
 from tasks.versions.history import History
+from tasks.versions.log import Removed
 from tasks.versions.manifest import Manifest
 from tasks.versions.object_store import StoredObject
 
 # Of a run whose versions are all gone: what is large. Scores, flags and metrics stay, for SQL.
 _LARGE = ("checkpoints/*", "gradients/*.arrow", "canaries/*")
+_LEAST_HOURS = 1.0
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class Clearance:
     """Parts and contents no version that stays needs."""
     files: list[Path] = field(default_factory=list)
     """Gradients and checkpoints of the dropped versions' runs, in the run folders and in the cache."""
+    unfinished: list[Path] = field(default_factory=list)
+    """What killed processes of any machine left half-written, in the store and in the lake."""
     size: int = 0
     """Bytes that are freed; a file that lies in a run folder and in the cache counts once."""
 
@@ -49,11 +54,20 @@ def clearance(history: History, lake: Path, keep: int, grace_hours: float) -> Cl
     obsolete = [m for m in manifests if m.version not in names]
     remaining = [m for m in manifests if m.version in names]
     objects, files = _objects_without_version(history, remaining, grace_hours), _of_runs(lake, obsolete, remaining)
-    return Clearance(obsolete, objects, files, _size(objects, files))
+    partial = _unfinished(history, lake, grace_hours)
+    return Clearance(obsolete, objects, files, partial, _size(objects, [*files, *partial]))
+
+
+def _unfinished(history: History, lake: Path, grace_hours: float) -> list[Path]:
+    """What was written aside and left; whoever writes on another machine has an hour from one file to the next."""
+    before = datetime.now(UTC) - timedelta(hours=max(grace_hours, _LEAST_HOURS))
+    store = unfinished(history.objects.folder, before) if history.objects.local else []
+    return sorted({*store, *unfinished(lake, before)})
 
 
 def _size(objects: list[StoredObject], files: list[Path]) -> int:
-    sizes = {path.stat().st_ino: path.stat().st_size for path in files if path.is_file()}
+    within = (there for path in files for there in (path, *path.rglob("*")) if there.is_file())
+    sizes = {path.stat().st_ino: path.stat().st_size for path in within}
     return sum(entry.size for entry in objects) + sum(sizes.values())
 
 
@@ -101,25 +115,32 @@ def clear(history: History, lake: Path, plan: Clearance) -> Clearance:
 
     What was found is looked at again: a version that was tagged since stays, with all it needs. The runs' files go
     first, for nothing names them once their versions are gone; then the manifests, so that no version is ever seen
-    without its rows; then the rows. A kill in between leaves what the next vacuum finds.
+    without its rows, and of which the log keeps the digests; then the rows. A kill in between leaves what the next
+    vacuum finds.
     """
+    history.begin()
     manifests = history.manifests()
     names_to_keep = _with_origins(manifests, set(history.tags().values()))
     obsolete = [m for m in plan.versions if m.version not in names_to_keep]
     names = {m.version for m in obsolete}
     still = set(_of_runs(lake, obsolete, [m for m in manifests if m.version not in names]))
     files = [path for path in plan.files if path in still]
-    size = _size([], files)
-    for path in files:
-        path.unlink(missing_ok=True)
-    history.objects.delete([f"{history.dataset}/{m.version}.json" for m in obsolete])
+    size = _size([], [*files, *plan.unfinished])
+    for path in (*files, *plan.unfinished):
+        remove(path)
+    documents = {m.version: history.data(m.number) for m in obsolete}
+    # What is left of them, before they go: a kill in between leaves versions that are there, and a link that says more.
+    if documents:
+        removed = [Removed.of(version, data) for version, data in documents.items()]
+        link = {"kind": "removed", "by": "vacuum", "reason": "cleared away", "removed": removed}
+        history.log.append(history.newest_name(), lambda _: link)
+    history.objects.delete([f"{history.dataset}/{version}.json" for version in documents])
     # Tagged in the very moment: whoever tags looks for the version last, and finds it again.
     current_targets = set(history.tags().values())
-    for manifest in (m for m in obsolete if m.version in current_targets):
-        history.put(manifest)
+    for version in documents.keys() & current_targets:
+        history.put(version, documents[version])
     objects_in_use = {f"{history.dataset}/{name}" for m in history.manifests() for name in m.rows_of.objects}
     objects = [entry for entry in plan.objects if entry.name not in objects_in_use]
     history.objects.delete([entry.name for entry in objects])
-    return Clearance(
-        [m for m in obsolete if m.version not in current_targets], objects, files, size + _size(objects, [])
-    )
+    gone = [m for m in obsolete if m.version not in current_targets]
+    return Clearance(gone, objects, files, plan.unfinished, size + _size(objects, []))

@@ -122,6 +122,17 @@ def test_a_damaged_file_under_the_right_digest_is_replaced_when_the_stage_is_wri
     assert run.path(write(run)).read_bytes() == b"one"
 
 
+def test_a_damaged_file_is_not_taken_over_into_another_stage(run, forgetful):
+    artefact = write(run)
+    file, path = artefact.files[0], run.path(artefact)
+    verified_files._KNOWN.clear()
+    flip(path)
+    with run.draft("next") as draft:
+        draft.adopt(file, path)
+        with pytest.raises(BadArtefact, match="other content"):
+            draft.commit()
+
+
 def test_a_recorded_run_that_is_damaged_stays_where_it_is(run, forgetful):
     artefact = write(run)
     shutil.copytree(run.lake / artefact.folder, run.lake / "runs" / "r1")

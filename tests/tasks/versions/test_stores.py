@@ -103,6 +103,18 @@ def test_a_file_of_another_length_is_put_right(objects, file):
     assert objects.read("pets/parts/a") == b"some bytes"
 
 
+def test_a_damaged_file_of_the_same_length_is_put_right_where_content_is_looked_at(objects, file, monkeypatch):
+    assert objects.keep("pets/parts/a", file) == 10
+    objects.delete(["pets/parts/a"])
+    assert objects.create("pets/parts/a", b"sOme bytes")
+    monkeypatch.setenv("GRADSIEVE_VERIFY", "size")
+    assert objects.keep("pets/parts/a", file) == 0
+    monkeypatch.delenv("GRADSIEVE_VERIFY")
+    assert objects.keep("pets/parts/a", file) == 10
+    assert objects.read("pets/parts/a") == b"some bytes"
+    assert objects.keep("pets/parts/a", file) == 0
+
+
 def test_objects_and_folders_are_listed_apart_and_what_is_being_written_not_at_all(objects):
     for name in ("pets/v0001.json", "pets/parts/a", "pets/tags/current/000001.json", "cars/v0001.json"):
         objects.create(name, b"x")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from histories import alter, forge
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pictures import write_pictures
@@ -23,6 +25,7 @@ from flows.__main__ import main
 from tasks.core.errors import BadArtefact, BadConfig
 from tasks.dataset.samples import table_of
 from tasks.ingestion.copies import LEFT_OUT
+from tasks.versions.chain import Chain
 from tasks.versions.contents import THIN, rows_of
 from tasks.versions.difference import CHANGES, difference
 from tasks.versions.export import export
@@ -117,6 +120,20 @@ def test_a_rollback_that_was_cut_before_the_tag_is_finished_and_not_made_twice(t
     assert roll_back(history, history.resolve("v0001"), "ann", "why").version == "v0004"
     assert history.version_of("current") == "v0004"
     assert history.numbers() == [1, 2, 3, 4]
+
+
+def test_a_rollback_that_is_asked_for_again_makes_no_second_version_whatever_came_between(three, monkeypatch):
+    history = three.history
+    with monkeypatch.context() as cut:
+        cut.setattr(History, "move", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            roll_back(history, history.resolve("v0001"), "ann", "why")
+    roll_back(history, history.resolve("v0002"), "bob", "why")
+    history.move("current", "v0003", "bob", "no")
+    for _ in range(2):
+        assert roll_back(history, history.resolve("v0001"), "ann", "why").version == "v0004"
+    assert (history.numbers(), history.version_of("current")) == ([1, 2, 3, 4, 5], "v0004")
+    assert roll_back(history, history.resolve("v0002"), "ann", "why").version == "v0006"
 
 
 def test_nobody_goes_back_to_what_is_not_whole(three):
@@ -251,8 +268,9 @@ def wrong(three, version: str = "v0003") -> set[str]:
 
 def test_what_was_not_touched_is_right_from_the_source_to_the_rows(three):
     found = list(checks(three.history, three.history.resolve("v0003"), three.run.lake))
-    assert {check.state for check in found} == {"ok"}
+    assert {check.what for check in found if check.state != "ok"} == {"provenance"}
     assert {check.what.partition("/")[0] for check in found} == {
+        "seal", "parent", "verdict", "provenance",
         "source", "run", "parts", "contents", "identities", "decisions", "members", "plain",
     }  # fmt: skip
 
@@ -312,7 +330,7 @@ def test_copies_that_a_run_left_out_are_removed_by_decision_whatever_else_was_de
     for row in decided.values():
         assert (row["decision"], row["reason"], row["rank"]) == ("remove", "near copy of a test sample", None)
     found = {check.what: check.state for check in checks(ready.history, manifest, ready.run.lake)}
-    assert (found["copies"], found["decisions"], set(found.values())) == ("ok", "ok", {"ok"})
+    assert (found["copies"], found["decisions"], set(found.values())) == ("ok", "ok", {"ok", "attested"})
     left_out = ready.run.lake / "runs" / ready.run.run_id / "left_out.parquet"
     table = pq.read_table(left_out)
     left_out.unlink()
@@ -323,9 +341,7 @@ def test_copies_that_a_run_left_out_are_removed_by_decision_whatever_else_was_de
 def test_rows_that_do_not_follow_from_the_decisions_are_found(prepare):
     ready = prepare(flagged=6)
     ready.publish()
-    path = ready.history.objects.folder / "tiny" / "v0002.json"
-    about = json.loads(path.read_text())
-    path.write_text(json.dumps(about | {"members": "0" * 64}))
+    forge(ready.history.objects.folder / "tiny" / "v0002.json", members="0" * 64)
     assert wrong(ready, "v0002") == {"members", "plain"}
 
 
@@ -344,10 +360,8 @@ def test_ids_that_are_not_those_of_their_inputs_are_found(prepare):
 
     lying = part.model_copy(update={"sha256": sha256_of(path), "size": path.stat().st_size})
     path.rename(path.with_name(f"{lying.sha256}.parquet"))
-    text = ready.history.objects.folder / "tiny" / "v0002.json"
-    text.write_text(
-        manifest.model_copy(update={"parts": (lying, *manifest.parts[1:]), "plain": None}).model_dump_json()
-    )
+    parts = [each.model_dump() for each in (lying, *manifest.parts[1:])]
+    forge(ready.history.objects.folder / "tiny" / "v0002.json", parts=parts, plain=None)
     decisions = ready.history.objects.folder / "tiny" / ready.history.manifest(2).rows_of.decided
     decisions.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(ready.history.objects.folder / "tiny" / manifest.rows_of.decided, decisions)
@@ -395,11 +409,31 @@ def test_what_is_tagged_new_or_needed_stays_whole_and_the_rest_is_gone(many):
         assert ".json" in left
         assert ".parquet" in left
     assert clearance(history, lake, keep=2, grace_hours=0).size == 0
+    assert not any(check.state == "wrong" for check in Chain(history).of_all())
 
 
 def test_what_was_just_written_has_a_day_of_grace(many):
     history, lake = many[-1].history, many[-1].run.lake
     assert clearance(history, lake, keep=2, grace_hours=24).objects == []
+
+
+def test_what_was_left_half_written_goes_after_its_time_whoever_wrote_it_and_what_is_being_written_stays(prepare):
+    ready = prepare()
+    ready.publish()
+    history, lake = ready.history, ready.run.lake
+    names = ["cache/.partial-elsewhere-1-0123abcd", "versions/tiny/.partial-elsewhere-1-0123abcd#1"]
+    mine = lake / f"cache/.partial-{socket.gethostname()}-{os.getpid()}-0123abcd"
+    paths = [lake / name for name in names]
+    for path in [*paths, mine]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(1000))
+    assert clearance(history, lake, keep=9, grace_hours=0).unfinished == []
+    for path in [*paths, mine]:
+        os.utime(path, (0, 0))
+    removal = clearance(history, lake, keep=9, grace_hours=24)
+    assert (removal.unfinished, removal.size) == (paths, 2000)
+    assert clear(history, lake, removal).unfinished == paths
+    assert [path.exists() for path in [*paths, mine]] == [False, False, True]
 
 
 def test_a_version_that_is_tagged_meanwhile_is_spared(many):
@@ -439,11 +473,6 @@ def test_a_kill_in_the_middle_leaves_versions_that_are_whole_and_the_next_vacuum
 # ---- hostile manifests -----------------------------------------------------------------------------------------------
 
 
-def rewritten(path: Path, **facts: object) -> None:
-    """A JSON document that somebody has altered."""
-    path.write_text(json.dumps(json.loads(path.read_text()) | facts))
-
-
 @pytest.fixture
 def old(prepare, tmp_path):
     """Three cleaned versions, the second of them to be dropped, and a folder outside the lake with what is large."""
@@ -464,10 +493,10 @@ def test_vacuum_deletes_nothing_outside_the_lake_and_says_so(old, where):
     home = lake / "runs" / dropped.given["record"].made_by
     manifest = history.objects.folder / "tiny" / "v0003.json"
     if where == "run id":
-        rewritten(manifest, run_id="../../victim")
+        forge(manifest, run_id="../../victim")
     elif where == "link":
         (lake / "runs" / "linked").symlink_to(victim)
-        rewritten(manifest, run_id="linked")
+        forge(manifest, run_id="linked")
     elif where == "linked files":
         shutil.rmtree(home / "checkpoints")
         (home / "checkpoints").symlink_to(victim / "checkpoints")
@@ -475,7 +504,7 @@ def test_vacuum_deletes_nothing_outside_the_lake_and_says_so(old, where):
         others = f"runs/{last.given['record'].made_by}"
         stages = json.loads((home / "run.json").read_text())["stages"]
         named = "cache/../../victim" if where == "folder" else others
-        rewritten(home / "run.json", stages=[stage | {"folder": named} for stage in stages])
+        alter(home / "run.json", stages=[stage | {"folder": named} for stage in stages])
     before = (tree(lake), tree(victim))
     with pytest.raises(
         BadArtefact, match=r"expected the name of something below it, got .*Nothing was read or deleted"
@@ -487,7 +516,7 @@ def test_vacuum_deletes_nothing_outside_the_lake_and_says_so(old, where):
 @pytest.mark.parametrize("version", ["../../victim/v0001", "v0003", "x/../v0003"])
 def test_a_manifest_that_calls_itself_another_version_is_refused(old, version):
     history = old[0][-1].history
-    rewritten(history.objects.folder / "tiny" / "v0002.json", version=version)
+    forge(history.objects.folder / "tiny" / "v0002.json", version=version)
     with pytest.raises(BadArtefact, match="expected the manifest of v0002, got that of"):
         clearance(history, old[0][-1].run.lake, keep=1, grace_hours=0)
 
@@ -510,7 +539,7 @@ def test_no_view_reads_outside_the_lake(prepare, tmp_path, linked):
         (data / file.name).symlink_to(secret)
     else:
         name = os.path.relpath(secret, data)
-        rewritten(home / "v0002.json", plain=[file.model_copy(update={"name": name}).model_dump()])
+        forge(home / "v0002.json", plain=[file.model_copy(update={"name": name}).model_dump()])
     for asked in (build, connect):
         with pytest.raises(BadArtefact, match=r"expected the name of something below it, got .*secret"):
             asked(ready.run.lake)
@@ -521,7 +550,7 @@ def test_nothing_of_a_hostile_manifest_is_verified_exported_or_gone_back_to(prep
     ready.promote(ready.publish())
     history, path = ready.history, ready.history.objects.folder / "tiny" / "v0002.json"
     parts = [part.model_dump() for part in history.manifest(2).parts]
-    rewritten(path, parts=[parts[0] | {"sha256": "../../../../secret"}, *parts[1:]], run_id="../../victim")
+    forge(path, parts=[parts[0] | {"sha256": "../../../../secret"}, *parts[1:]], run_id="../../victim")
     manifest = history.manifest(2)
     found = {check.what: check for check in checks(history, manifest, ready.run.lake)}
     assert found["run"].state == found[manifest.parts[0].path].state == "wrong"
@@ -532,7 +561,7 @@ def test_nothing_of_a_hostile_manifest_is_verified_exported_or_gone_back_to(prep
         with pytest.raises(BadArtefact):
             refused()
     # Where parts are to be written is stored as well.
-    rewritten(path, parts=[parts[0] | {"split": "../../.."}, *parts[1:]], plain=None)
+    forge(path, parts=[parts[0] | {"split": "../../.."}, *parts[1:]], plain=None)
     manifest = history.manifest(2)
     with pytest.raises(BadArtefact, match="expected the name of something below it"):
         export(history, manifest, "parquet", tmp_path / "to")
@@ -621,11 +650,34 @@ def test_all_are_verified_and_a_wrong_one_ends_with_its_code(versions, lake):
     code, out, _ = versions("verify")
     assert code == 0
     assert out.count("identities") == 3
+    assert "nothing is signed" in out
+    manifest = lake / "versions/tiny/v0002.json"
+    text = manifest.read_text()
+    alter(manifest, verdict=json.loads(text)["verdict"] | {"promote": False})
+    code, out, errors = versions("verify")
+    assert (code, "wrong    seal: v0002.json was altered" in out, "wrong    verdict: helps, not to" in out) == (
+        6,
+        True,
+        True,
+    )
+    manifest.write_text(text)
     flip(next((lake / "versions").glob("tiny/parts/*")))
     code, out, errors = versions("verify")
     assert code == 6
     assert "wrong" in out
     assert "differ" in errors
+
+
+def test_with_a_key_what_is_there_is_signed_by_hand_and_then_by_itself(versions, monkeypatch):
+    assert versions("sign")[0] == 2
+    monkeypatch.setenv("GRADSIEVE_SIGNING_KEY", "a key of sixteen letters and more")
+    code, _, errors = versions("tag", "golden", "--version", "v0002")
+    assert (code, "gradsieve versions sign" in errors) == (6, True)
+    assert versions("verify")[0] == 6
+    assert "signed are all 3 versions" in versions("sign")[1]
+    assert versions("tag", "golden", "--version", "v0002")[0] == 0
+    code, out, _ = versions("verify")
+    assert (code, "ok       signature: the last link is signed" in out) == (0, True)
 
 
 def test_vacuum_tells_and_clears_only_when_told(versions, lake):
