@@ -74,9 +74,9 @@ class History:
 
     def manifests(self) -> list[Manifest]:
         """All versions, oldest first."""
-        return [manifest for number in self.numbers() if (manifest := self._still(number)) is not None]
+        return [manifest for number in self.numbers() if (manifest := self.still(number)) is not None]
 
-    def _still(self, number: int) -> Manifest | None:
+    def still(self, number: int) -> Manifest | None:
         """A version that was just listed; None if it has been cleared away since."""
         try:
             return self.manifest(number)
@@ -88,7 +88,7 @@ class History:
     def newest(self, *kinds: str) -> Manifest | None:
         """The last version, of these kinds if any are named."""
         for number in reversed(self.numbers()):
-            manifest = self._still(number)
+            manifest = self.still(number)
             if manifest is not None and (not kinds or manifest.kind in kinds):
                 return manifest
         return None

@@ -28,6 +28,7 @@ def main() -> int:
     parser.add_argument("--long", action="store_true", help="everything, in place of a draw of two minutes")
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
     parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS, help="these parts alone")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="of each part; what is left is counted")
     parser.add_argument("--output", type=Path, help="counts and failures, as JSON")
     options = parser.parse_args()
     if "LD_PRELOAD" not in os.environ:
@@ -74,8 +75,9 @@ def _tortured(home: Path, options: argparse.Namespace) -> list[Tally]:
     assert threading.active_count() == 1, threading.enumerate()
     gc.freeze()
     for part in options.only:
-        module = importlib.import_module(f"tests.benchmarks.torture.{part if part != 'errno' else 'errnos'}")
-        tallies.append(getattr(module, part if part != "errno" else "errnos")(trial, options.seed, options.long))
+        name: str = {"errno": "errnos"}.get(part, part)
+        torture = getattr(importlib.import_module(f"tests.benchmarks.torture.{name}"), name)
+        tallies.append(torture(trial, options.seed, options.long, options.minutes))
     return tallies
 
 

@@ -39,10 +39,10 @@ class Move(NamedTuple):
     has_moved: bool
 
 
-def concurrency(trial: Trial, seed: int, long: bool) -> Tally:
+def concurrency(trial: Trial, seed: int, long: bool, minutes: float) -> Tally:
     """Some rounds of all at once."""
-    tally = Tally("concurrency")
-    for number in range(6 if long else 1):
+    tally = Tally("concurrency", minutes)
+    for number in tally.in_time(range(6 if long else 1)):
         trial.renew()
         seconds = 20.0 if long else 6.0
         actors: dict[str, Callable[[], Any]] = {
@@ -132,11 +132,11 @@ def _read(trial: Trial, seconds: float) -> dict[str, Any]:
 
 def _linear(trial: Trial, moves: list[Move]) -> list[str]:
     """What contradicts an order of all moves, one after another, that the log is."""
-    history, wrong = trial.history(), []
+    history = trial.history()
+    numbers = history.log.numbers()
+    wrong = [] if numbers == list(range(1, len(numbers) + 1)) else [f"links with gaps: {numbers}"]
     for tag in TAGS:
         log = history.moves(tag)
-        numbers = history._move_numbers(tag)
-        wrong += [] if numbers == list(range(1, len(log) + 1)) else [f"{tag}: numbers with gaps: {numbers}"]
         places = {move.reason: place for place, move in enumerate(log)}
         mine = [move for move in moves if move.tag == tag]
         told = {move.reason for move in mine if move.has_moved}

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,11 @@ import duckdb
 from tasks.catalogue.database import connect
 from tasks.core.errors import GradsieveError
 from tasks.training.base_run import WantedBase
+from tasks.versions.chain import Chain
+from tasks.versions.check import Check
 from tasks.versions.contents import members_digest, rows_of
-from tasks.versions.history import History
-from tasks.versions.integrity import checks
+from tasks.versions.history import CANDIDATE, CURRENT, History
+from tasks.versions.integrity import version_checks
 from tests.benchmarks.torture import hand_run, lake_state
 from tests.benchmarks.torture.children import in_child
 from tests.benchmarks.torture.damage import DAMAGES, Damage, damage, kinds_of
@@ -38,9 +40,9 @@ Answers = dict[str, Any]
 _ERROR = "error: "
 
 
-def corruption(trial: Trial, seed: int, long: bool) -> Tally:
+def corruption(trial: Trial, seed: int, long: bool, minutes: float) -> Tally:
     """The whole matrix; in short a draw of it."""
-    tally, draw = Tally("corruption"), random.Random(seed)
+    tally, draw = Tally("corruption", minutes), random.Random(seed)
     hand_run.write_source(trial.source, ROWS[1])
     trial.renew()
     expected = in_child(partial(_before_and_after, trial))
@@ -50,7 +52,7 @@ def corruption(trial: Trial, seed: int, long: bool) -> Tally:
         raise RuntimeError(f"two lakes without damage answer differently: {expected}, {once_more}")
     kinds = {kind: len(files) for kind, files in kinds_of(trial.template).items()}
     cells: list[tuple[str, Damage]] = [(kind, how) for kind in kinds for how in DAMAGES]
-    for kind, how in cells if long else sorted(draw.sample(cells, 14)):
+    for kind, how in tally.in_time(draw.sample(cells, len(cells) if long else 14)):
         trial.renew()
         files = kinds_of(trial.lake)[kind]
         place = len(files) - 1 if how == "older" else draw.randrange(len(files))
@@ -107,7 +109,8 @@ def answers(trial: Trial, known: set[str]) -> Answers:
     history = trial.history()
     asked: dict[str, Callable[[], Any]] = {
         "versions": lambda: [_fields(manifest) for manifest in history.manifests()],
-        "tags": lambda: [history.tags(), {tag: len(history.moves(tag)) for tag in history.tag_names()}],
+        "tags": lambda: [history.tags(), [len(history.moves(tag)) for tag in (CURRENT, CANDIDATE)]],
+        "verify log": lambda: _told(Chain(history).of_all()),
         "put aside": lambda: len(list((trial.lake / "cache").glob("*.damaged-*"))),
         "base": lambda: _base(trial),
     }
@@ -143,7 +146,11 @@ def _rows(history: History, number: int) -> str:
 
 
 def _verified(history: History, number: int, lake: Path) -> str:
-    return "; ".join(f"{check.what} {check.state}" for check in checks(history, history.manifest(number), lake))
+    return _told(version_checks(history, number, lake, Chain(history)))
+
+
+def _told(results: Iterable[Check]) -> str:
+    return "; ".join(f"{check.what} {check.state}" for check in results)
 
 
 def _asked_of_catalogue(lake: Path, known: set[str]) -> Answers:

@@ -4,26 +4,54 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence, Set
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.benchmarks.torture import hand_run, lake_state
 from tests.benchmarks.torture.children import Outcome, in_child
 from tests.benchmarks.torture.faults import Deed, Fault, Harm, Shim, deeds_of
-from tests.benchmarks.torture.operations import OPERATIONS, Trial, acts, result, sweep
+from tests.benchmarks.torture.operations import OPERATIONS, Trial, result, sweep
 from tests.benchmarks.torture.tally import Tally
 
+WHOLE = "a whole run"
 _BY_MAINS: tuple[Harm, ...] = ("kill", "cut")
 
 
-def crash(trial: Trial, seed: int, long: bool) -> Tally:
+class Subject(NamedTuple):
+    """Something that is done to a lake, and how it goes when nothing happens."""
+
+    name: str
+    begin: Callable[[], None]
+    """Makes the lake that it is done to."""
+    act: Callable[[], Any]
+    again: Callable[[], Any]
+    """Looks at what is left, does it again, and looks once more."""
+    known: frozenset[str]
+    """Runs whose names do not change by it."""
+    deeds: list[Deed]
+    expected: lake_state.State
+
+
+def crash(trial: Trial, seed: int, long: bool, minutes: float) -> Tally:
     """Every deed of every operation, and of a whole run each kind of deed in each stage; in short a draw of them."""
-    tally, draw = Tally("crash"), random.Random(seed)
-    for name in OPERATIONS:
-        _operation(trial, name, tally, draw, None if long else 4)
-    _whole_run(trial, tally, draw, None if long else 8)
+    tally, draw, cases = Tally("crash", minutes), random.Random(seed), list[tuple[Subject, Fault]]()
+    for subject in subjects(trial):
+        is_run = subject.name == WHOLE
+        faults = faults_of(chosen(subject.deeds) if is_run else subject.deeds)
+        cases += [(subject, fault) for fault in drawn(faults, draw, None if long else 6 if is_run else 3)]
+    for subject, fault in tally.in_time(draw.sample(cases, len(cases))):
+        subject.begin()
+        killed = in_child(subject.act, trial.lake, fault)
+        wrong = [] if killed.state == "killed" else [f"was not killed, but {killed.told}"]
+        wrong += judge(in_child(subject.again), subject.expected)
+        tally.add(subject.name, f"{fault.harm} at {place_of(trial, subject.deeds, fault)}", wrong, fault.harm)
     return tally
+
+
+def subjects(trial: Trial) -> list[Subject]:
+    """Each operation, and a whole run."""
+    return [*(_operation(trial, name) for name in OPERATIONS), _whole(trial)]
 
 
 def faults_of(deeds: Sequence[Deed]) -> list[Fault]:
@@ -37,36 +65,43 @@ def drawn(faults: list[Fault], draw: random.Random, count: int | None) -> list[F
     return faults if count is None or count >= len(faults) else sorted(draw.sample(faults, count))
 
 
-def undisturbed(trial: Trial, name: str) -> tuple[list[Deed], lake_state.State, set[str]]:
-    """The deeds of an operation, what it leaves, and the runs whose names it does not change."""
+def _operation(trial: Trial, name: str) -> Subject:
     trial.renew()
     known, trace = lake_state.ids(trial.lake), trial.home / "trace"
-    first = in_child(acts(trial)[name], trial.lake, trace=trace)
-    if first.state != "done":
-        raise RuntimeError(f"{name}: {first.text}\n{first.trace}")
-
-    def look() -> dict[str, Any]:
-        sweep(trial)
-        return {"state": lake_state.state(trial.lake, known), "partials": lake_state.partials(trial.lake)}
-
-    after = in_child(look)
-    if after.state != "done" or after.value["partials"]:
-        raise RuntimeError(f"{name}: {after}")
-    return deeds_of(trace), after.value["state"], known
+    act = partial(OPERATIONS[name], trial)
+    _succeeded(in_child(act, trial.lake, trace=trace))
+    after = _succeeded(in_child(partial(look, trial, known)))
+    if wrong := judge(after, after.value["state"]):
+        raise RuntimeError(f"{name}, undisturbed: {wrong}")
+    again = partial(result, trial, name, known)
+    return Subject(name, trial.renew, act, again, frozenset(known), deeds_of(trace), after.value["state"])
 
 
-def _operation(trial: Trial, name: str, tally: Tally, draw: random.Random, count: int | None) -> None:
-    deeds, expected, known = undisturbed(trial, name)
-    for fault in drawn(faults_of(deeds), draw, count):
-        trial.renew()
-        killed = in_child(acts(trial)[name], trial.lake, fault)
-        after = in_child(partial(result, trial, name, known))
-        where = f"{fault.harm} at {place_of(trial, deeds, fault)}"
-        tally.add(name, where, [*_was_killed(killed), *judge(after, expected)])
+def _whole(trial: Trial) -> Subject:
+    trial.empty()
+    trace = trial.home / "trace"
+    _succeeded(in_child(lambda: _run_whole(trial, Shim().mark), trial.lake, trace=trace))
+    after = _succeeded(in_child(partial(look, trial, set())))
+    act, again = partial(_run_whole, trial), partial(_run_whole_again, trial)
+    return Subject(WHOLE, trial.empty, act, again, frozenset(), deeds_of(trace), after.value["state"])
 
 
-def _was_killed(outcome: Outcome) -> list[str]:
-    return [] if outcome.state == "killed" else [f"was not killed, but {outcome.state}: {outcome.text}"]
+def _succeeded(outcome: Outcome) -> Outcome:
+    if outcome.state != "done":
+        raise RuntimeError(f"{outcome.told}\n{outcome.trace}")
+    return outcome
+
+
+def look(trial: Trial, known: Set[str]) -> dict[str, Any]:
+    """What is there, once the next run has begun."""
+    unreadable = lake_state.unreadable(trial.lake)
+    sweep(trial)
+    return {
+        "unreadable": unreadable,
+        "still unreadable": [],
+        "partials": lake_state.partials(trial.lake),
+        "state": lake_state.state(trial.lake, known),
+    }
 
 
 def judge(after: Outcome, expected: lake_state.State) -> list[str]:
@@ -87,18 +122,13 @@ def place_of(trial: Trial, deeds: Sequence[Deed], fault: Fault) -> str:
     return f"{fault.at} of {len(deeds)}{stage} ({deed.kind} {deed.path.removeprefix(f'{trial.lake}/')})"
 
 
-# ---- whole runs --------------------------------------------------------------------------------------------------
-
-
-def run_whole(trial: Trial, mark: hand_run.Mark = lambda _: None) -> Any:
-    """From the source to the page."""
+def _run_whole(trial: Trial, mark: hand_run.Mark = lambda _: None) -> Any:
     return hand_run.clean(hand_run.config_of(trial.lake, trial.source), trial.home / "results", mark)
 
 
-def run_whole_again(trial: Trial) -> dict[str, Any]:
-    """What a reader sees after a kill; then, once it has run again, what is there."""
+def _run_whole_again(trial: Trial) -> dict[str, Any]:
     before = lake_state.unreadable(trial.lake)
-    run_whole(trial)
+    _run_whole(trial)
     return {
         "unreadable": before,
         "still unreadable": lake_state.unreadable(trial.lake),
@@ -113,27 +143,3 @@ def chosen(deeds: Sequence[Deed]) -> list[Deed]:
     for deed in deeds:
         groups[deed.stage, deed.kind].append(deed)
     return sorted({group[place] for group in groups.values() for place in (0, len(group) // 2, -1)})
-
-
-def whole(trial: Trial) -> tuple[list[Deed], lake_state.State]:
-    """The deeds of a whole run, and what it leaves."""
-    trial.empty()
-    trace = trial.home / "trace"
-    done = in_child(partial(_marked, trial), trial.lake, trace=trace)
-    if done.state != "done":
-        raise RuntimeError(f"a whole run: {done.text}\n{done.trace}")
-    return deeds_of(trace), in_child(lambda: lake_state.state(trial.lake, set())).value
-
-
-def _marked(trial: Trial) -> Any:
-    return run_whole(trial, Shim().mark)
-
-
-def _whole_run(trial: Trial, tally: Tally, draw: random.Random, count: int | None) -> None:
-    deeds, expected = whole(trial)
-    for fault in drawn(faults_of(chosen(deeds)), draw, count):
-        trial.empty()
-        killed = in_child(partial(run_whole, trial), trial.lake, fault)
-        after = in_child(partial(run_whole_again, trial))
-        where = f"{fault.harm} at {place_of(trial, deeds, fault)}"
-        tally.add("a whole run", where, [*_was_killed(killed), *judge(after, expected)])

@@ -39,9 +39,9 @@ _WORKERS: dict[str, tuple[str, ...]] = {
 }
 
 
-def determinism(trial: Trial, seed: int, long: bool) -> Tally:
+def determinism(trial: Trial, seed: int, long: bool, minutes: float) -> Tally:
     """In short all that differs at once; long each by itself, and the flow by one and two workers and processes."""
-    tally = Tally("determinism")
+    tally = Tally("determinism", minutes)
     hand_run.write_source(trial.source, ROWS[1])
     expected = _files(trial, partial(_here, trial))
     for name, variables in _ELSEWHERE.items() if long else [("all at once", _ALL_AT_ONCE)]:

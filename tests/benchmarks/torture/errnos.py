@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
-from tests.benchmarks.torture import lake_state
 from tests.benchmarks.torture.children import Outcome, in_child
-from tests.benchmarks.torture.crash import (
-    chosen,
-    drawn,
-    judge,
-    place_of,
-    run_whole,
-    run_whole_again,
-    undisturbed,
-    whole,
-)
+from tests.benchmarks.torture.crash import WHOLE, Subject, chosen, drawn, judge, look, place_of, subjects
 from tests.benchmarks.torture.faults import Deed, Fault
-from tests.benchmarks.torture.operations import OPERATIONS, Trial, acts, result, sweep
+from tests.benchmarks.torture.operations import Trial
 from tests.benchmarks.torture.tally import Tally
 
 # A full or read-only disk stays so; a forbidden name and a defect strike once.
@@ -36,56 +24,28 @@ _FAULTS: tuple[Fault, ...] = (
 _WORDS = ("No space left", "Read-only file system", "Permission denied", "Input/output error", "Disk quota exceeded")
 
 
-def errnos(trial: Trial, seed: int, long: bool) -> Tally:
+def errnos(trial: Trial, seed: int, long: bool, minutes: float) -> Tally:
     """Each error at every deed of every operation, and of a whole run at each kind of deed in each stage."""
-    tally, draw = Tally("errors of the disk"), random.Random(seed)
-    for name in OPERATIONS:
-        deeds, expected, known = undisturbed(trial, name)
-        act, look = acts(trial)[name], partial(_look, trial, known)
-        for fault in drawn(_faults_of(deeds), draw, None if long else 4):
-            trial.renew()
-            _struck(trial, tally, name, (deeds, expected), fault, (act, look, partial(result, trial, name, known)))
-    deeds, expected = whole(trial)
-    acts_of_run = partial(run_whole, trial), partial(_look, trial, set()), partial(run_whole_again, trial)
-    for fault in drawn(_faults_of(chosen(deeds)), draw, 8 if not long else 240):
-        trial.empty()
-        _struck(trial, tally, "a whole run", (deeds, expected), fault, acts_of_run)
+    tally, draw = Tally("errors of the disk", minutes), random.Random(seed)
+    cases: list[tuple[Subject, Fault]] = []
+    for subject in subjects(trial):
+        is_run = subject.name == WHOLE
+        faults = _faults_of(chosen(subject.deeds) if is_run else subject.deeds)
+        cases += [(subject, fault) for fault in drawn(faults, draw, None if long else 6 if is_run else 2)]
+    for subject, fault in tally.in_time(draw.sample(cases, len(cases))):
+        subject.begin()
+        outcome = in_child(subject.act, trial.lake, fault)
+        wrong = _said(outcome, fault)
+        if outcome.state == "done":  # whoever says so has done it
+            wrong += judge(in_child(partial(look, trial, subject.known)), subject.expected)
+        wrong += judge(in_child(subject.again), subject.expected)
+        where = f"{subject.name}, {fault.error or 'half a write'} at {place_of(trial, subject.deeds, fault)}"
+        tally.add(fault.error or "short", where, wrong, _kind(outcome))
     return tally
 
 
 def _faults_of(deeds: list[Deed]) -> list[Fault]:
     return [fault._replace(at=deed.number) for deed in deeds for fault in _FAULTS if fault.strikes(deed.kind)]
-
-
-def _struck(
-    trial: Trial,
-    tally: Tally,
-    name: str,
-    undisturbed: tuple[list[Deed], lake_state.State],
-    fault: Fault,
-    steps: tuple[Callable[[], Any], Callable[[], Any], Callable[[], Any]],
-) -> None:
-    """Let a deed fail. Who says it is done has done it; who does not says why, and can do it again."""
-    (deeds, expected), (act, look, again) = undisturbed, steps
-    outcome = in_child(act, trial.lake, fault)
-    wrong = _said(outcome, fault)
-    if outcome.state == "done":
-        after = in_child(look)
-        wrong += judge(after, expected)
-    wrong += judge(in_child(again), expected)
-    where = f"{fault.error or 'half a write'} at {place_of(trial, deeds, fault)}"
-    tally.add(f"{name}: {fault.error or 'short'}", where, wrong, _kind(outcome))
-
-
-def _look(trial: Trial, known: set[str]) -> dict[str, Any]:
-    unreadable = lake_state.unreadable(trial.lake)
-    sweep(trial)
-    return {
-        "unreadable": unreadable,
-        "still unreadable": [],
-        "partials": lake_state.partials(trial.lake),
-        "state": lake_state.state(trial.lake, known),
-    }
 
 
 def _said(outcome: Outcome, fault: Fault) -> list[str]:

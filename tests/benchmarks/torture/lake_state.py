@@ -6,7 +6,9 @@ Masked, for they cannot be the same twice:
 - the ids of runs that the compared trial made itself;
 - the digest of a page's own script, which names the run;
 - the catalogue's file, of which the views are compared: DuckDB's blocks differ between two writings;
-- digests that cover masked text: what a manifest says of the one before it, and signatures of such.
+- in manifests and in the log what is a digest of text with moments in it: seals, and what a link says of manifests.
+  Whether they are a chain is asked in place of that;
+- the numbers of links: vacuum writes down what will go before it goes, and once more after a kill between the two.
 
 Left out: ``log.jsonl``, which is looked at line by line, ``locks/``, and what Prefect keeps for itself.
 """
@@ -18,13 +20,16 @@ import json
 import os
 import re
 from collections import defaultdict
+from collections.abc import Set
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
 from tasks.catalogue.database import NAME, connect
 from tasks.pipeline.durable_files import PARTIAL
 from tasks.pipeline.recorded_run import RecordedRun
+from tasks.versions.chain import Chain
 from tasks.versions.history import histories
 from tasks.versions.object_store import Objects
 
@@ -33,8 +38,10 @@ _RUN = re.compile(r"\b[A-Za-z]\w*-\d{8}T\d{6}-[0-9a-f]{4}\b")
 _SCRIPT = re.compile(r"'sha256-[A-Za-z0-9+/]{43}='")
 _TEXT = {".json", ".yaml", ".html", ".md", ".txt", ".csv"}
 _LEFT_OUT = ("log.jsonl", "locks", "cache/results", ".prefect")
-# Fields whose value is a digest of text that has moments in it.
-CHAINED = re.compile(r'"(before|previous|link|signature|hmac|chain|manifest_sha256)": ?"[0-9a-f]{16,}"')
+# Digests of documents that have moments in them.
+_SEALS = ("seal", "adopted", "sha256")
+_DOCUMENT = re.compile(r"(versions|store)/[^/]+/(v\d{4}|log/\d{6}|tags/.*)\.json")
+_LINK = re.compile(r"/log/\d{6}\.json")
 
 State = dict[str, list[str]]
 """Masked name → digests of what lies under such names."""
@@ -45,29 +52,43 @@ def ids(lake: Path) -> set[str]:
     return {path.name for path in (lake / "runs").glob("[!.]*")}
 
 
-def mask(text: str, known: set[str]) -> str:
+def mask(text: str, known: Set[str]) -> str:
     """A text without what cannot be the same twice; ``known`` are the runs that keep their names."""
     text = _RUN.sub(lambda found: found[0] if found[0] in known else "RUN", text)
-    return CHAINED.sub(r'"\1": "CHAINED"', _SCRIPT.sub("SCRIPT", _MOMENT.sub("MOMENT", text)))
+    return _SCRIPT.sub("SCRIPT", _MOMENT.sub("MOMENT", text))
 
 
-def state(lake: Path, known: set[str]) -> State:
+def _unsealed(value: Any, *, below: str = "") -> Any:
+    """A document without its seals and a link's number; of files that a manifest names the digests stay."""
+    match value:
+        case dict():
+            masked = {name for name in _SEALS if name != "sha256" or below == "removed"}
+            masked |= {"number"} if "adopted" in value else set()
+            return {name: "SEAL" if name in masked else _unsealed(one, below=name) for name, one in value.items()}
+        case list():
+            return [_unsealed(one, below=below) for one in value]
+        case _:
+            return value
+
+
+def state(lake: Path, known: Set[str]) -> State:
     """Everything in a lake; ``known`` are the runs that keep their names."""
     digests: dict[str, set[str]] = defaultdict(set)
     for home, _, names in os.walk(lake):
         for name in names:
             path = Path(home) / name
             place = path.relative_to(lake).as_posix()
-            if place.startswith(_LEFT_OUT):
+            if place.startswith(_LEFT_OUT) or (place.startswith("store/") and PARTIAL in place):
                 continue
             if place == NAME:
                 data = mask(_views(path), known).encode()
             elif path.suffix in _TEXT:
                 text = path.read_text(encoding="utf-8", errors="surrogateescape")
+                text = json.dumps(_unsealed(json.loads(text))) if _DOCUMENT.fullmatch(place) else text
                 data = mask(text, known).encode(errors="surrogateescape")
             else:
                 data = path.read_bytes()
-            digests[mask(place, known)].add(hashlib.sha256(data).hexdigest()[:16])
+            digests[_LINK.sub("/log/LINK.json", mask(place, known))].add(hashlib.sha256(data).hexdigest()[:16])
     return {place: sorted(found) for place, found in sorted(digests.items())}
 
 
@@ -108,6 +129,7 @@ def unreadable(lake: Path) -> list[str]:
         for history in histories(Objects(lake / "versions")) if (lake / "versions").is_dir() else []:
             for manifest in history.manifests():
                 wrong += [f"{manifest.version} lacks {name}" for name in history.missing(manifest.rows_of)]
+            wrong += [f"chain: {check.detail}" for check in Chain(history).of_all() if check.state == "wrong"]
             numbers = history.numbers()
             for tag, version in history.tags().items():
                 wrong += [] if int(version[1:]) in numbers else [f"{tag} points at {version}, which is not there"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -188,8 +187,3 @@ def result(trial: Trial, name: str, known: set[str]) -> dict[str, Any]:
         "partials": lake_state.partials(trial.lake),
         "state": lake_state.state(trial.lake, known),
     }
-
-
-def acts(trial: Trial) -> dict[str, Callable[[], None]]:
-    """Of every operation, what a child is to call."""
-    return {name: partial(operation, trial) for name, operation in OPERATIONS.items()}

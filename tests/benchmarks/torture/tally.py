@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter, defaultdict
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, TypeVar
+
+T = TypeVar("T")
 
 # Of failures that are alike so many are printed.
 _SHOWN = 12
@@ -21,14 +24,28 @@ class Score(NamedTuple):
 
 
 class Tally:
-    """Counts trials by their kind; whatever was not survived is told at once."""
+    """Counts trials by their kind; whatever was not survived is told at once.
 
-    def __init__(self, part: str) -> None:
+    Args:
+        part: of the whole.
+        minutes: after which no further trial is begun.
+    """
+
+    def __init__(self, part: str, minutes: float = float("inf")) -> None:
         self.part, self.failures = part, list[str]()
+        self._until, self.left = time.monotonic() + 60 * minutes, 0
         self._tried, self._survived = Counter[str](), Counter[str]()
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._outcomes: dict[str, Counter[str]] = {}
         self._since = time.monotonic()
+
+    def in_time(self, trials: Sequence[T]) -> Iterator[T]:
+        """Those there is time for."""
+        for number, trial in enumerate(trials):
+            if time.monotonic() > self._until:
+                self.left += len(trials) - number
+                return
+            yield trial
 
     def add(self, kind: str, trial: str, wrong: list[str], outcome: str = "") -> None:
         """One trial of a kind; survived where nothing is wrong."""
@@ -64,4 +81,5 @@ class Tally:
             outcomes = ", ".join(f"{name} {count}" for name, count in sorted(score.outcomes.items()))
             lines.append(f"| {kind} | {score.tried} | {score.survived} | {score.seconds:.0f} | {outcomes} |")
         tried, survived = self._tried.total(), self._survived.total()
+        lines += [f"| no time for | {self.left} | | | |"] if self.left else []
         return [*lines, f"| **all** | **{tried}** | **{survived}** | {sum(self._seconds.values()):.0f} | |"]
