@@ -37,7 +37,7 @@ def _parent(history: History, manifest: Manifest) -> Check:
         elif number not in history.numbers():
             gone.append(name)
         else:
-            problems += _not_from(manifest, history.altered(number), name == manifest.rollback_of)
+            problems += _origin(history, manifest, number)
     if manifest.kind == "cleaned" and manifest.parent is None:
         problems.append("a cleaned version has a parent, and this one names none")
     if problems:
@@ -45,6 +45,14 @@ def _parent(history: History, manifest: Manifest) -> Check:
     if gone:
         return Check("parent", "attested", f"{', '.join(gone)}, cleared away since")
     return Check("parent", "ok", manifest.parent or "none")
+
+
+def _origin(history: History, manifest: Manifest, number: int) -> list[str]:
+    try:
+        origin = history.altered(number)
+    except BadArtefact:
+        return [f"v{number:04d} is damaged"]
+    return _not_from(manifest, origin, origin.version == manifest.rollback_of)
 
 
 def _not_from(manifest: Manifest, origin: Manifest, is_rollback: bool) -> list[str]:

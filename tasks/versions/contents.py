@@ -17,10 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tasks.core.errors import BadArtefact
 from tasks.core.sql import query
 from tasks.pipeline.artefacts import File
 from tasks.pipeline.durable_files import sha256_of
 from tasks.pipeline.schemas import DECISIONS
+from tasks.pipeline.verified_files import has_content
 from tasks.versions.history import History
 from tasks.versions.manifest import Content, Part
 
@@ -110,8 +112,15 @@ class Rows:
         self.history, self.content, self.scratch, self.here = history, content, scratch, here
 
     def file(self, name: str) -> Path:
-        """A local file of an object of the dataset."""
-        return self.here.get(name) or self.history.objects.file(f"{self.history.dataset}/{name}", self.scratch)
+        """A local file of an object of the dataset.
+
+        Raises:
+            BadArtefact: there is none, or its content is not what it was.
+        """
+        if name in self.here:
+            return self.here[name]
+        path = self.history.objects.file(f"{self.history.dataset}/{name}", self.scratch)
+        return checked(path, self.content.objects[name].sha256)
 
     @property
     def decisions(self) -> pa.Table:
@@ -171,6 +180,23 @@ def write_plain(source: Path, decisions: DecisionFilter, target: Path) -> int | 
                 sink.write_batch(rows_kept)
                 rows += rows_kept.num_rows
     return rows
+
+
+def checked(path: Path, sha256: str) -> Path:
+    """The file itself, if its content is what it was; read once in a process.
+
+    Raises:
+        BadArtefact: it is not.
+    """
+    if has_content(path, sha256):
+        return path
+    raise BadArtefact(
+        where=str(path),
+        expected=f"SHA-256 {sha256}",
+        got="other content",
+        do="Restore it from a copy, or run gradsieve clean again, which puts right what it publishes. "
+        "gradsieve versions verify says what else is wrong.",
+    )
 
 
 def file_of(path: Path, name: str, rows: int) -> File:

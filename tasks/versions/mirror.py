@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tasks.core.errors import BadArtefact, BadConfig, GradsieveError
+from tasks.core.progress import LOGGER
 from tasks.pipeline.recorded_run import RUN_FILE, RecordedRun
 from tasks.pipeline.stored_names import inside, is_name
 from tasks.pipeline.verified_files import has_content
 from tasks.versions.address import follow, remember
+from tasks.versions.contents import checked
 from tasks.versions.history import CURRENT, History, datasets
 from tasks.versions.manifest import Manifest
 from tasks.versions.object_store import Objects
+from tasks.versions.seal import is_unbroken
 
 # In this order: what a manifest names is there before it is.
 _PATTERNS = (r"contents/[0-9a-f]+/decisions\.parquet", r"v\d{4,}\.json", r"tags/[^/]+/\d{6}\.json", r"log/\d{6}\.json")
@@ -47,6 +50,8 @@ def check(history: History, lake: Path) -> None:
         BadConfig: the lake shows a version of this dataset that is another one where it is published now.
     """
     mirror = mirror_of(history, lake)
+    if mirror is not None:
+        _drop_damaged(mirror)
     if mirror is not None and mirror.numbers() and not _same(history, mirror):
         raise BadConfig(
             where=f"store {history.objects.where}",
@@ -78,6 +83,7 @@ def mirror_now(history: History, lake: Path) -> int:
     mirror = mirror_of(history, lake)
     if mirror is None:
         return 0
+    _drop_damaged(mirror)
     theirs = {entry.name for entry in history.objects.list(history.dataset)}
     ours = {entry.name for entry in mirror.objects.list(history.dataset)}
     missing = [name for name in _matches(theirs, history, _PATTERNS) if name not in ours]
@@ -97,6 +103,22 @@ def mirror_now(history: History, lake: Path) -> int:
     remember(lake, history.dataset, history.objects)
     _link_parts(mirror, lake, ours)
     return len(missing) + len(obsolete)
+
+
+def _drop_damaged(mirror: History) -> None:
+    """Delete what is not as it was written of a lake's copy: it is copied again."""
+    home = f"{mirror.dataset}/"
+    names = [entry.name for entry in mirror.objects.list(mirror.dataset) if entry.name.endswith(".json")]
+    documents = _matches(set(names), mirror, _PATTERNS)
+    damaged = [name for name in documents if not is_unbroken(mirror.objects.read(name))]
+    for number in (number for number in mirror.numbers() if f"{home}v{number:04d}.json" not in damaged):
+        content = mirror.manifest(number).rows_of
+        name = f"{home}{content.decided}"
+        if mirror.objects.size(name) is not None and not mirror.objects.has(name, content.decisions.sha256):
+            damaged.append(name)
+    for name in damaged:
+        LOGGER.warning("damaged, and therefore copied again: %s/%s", mirror.objects.where, name)
+    mirror.objects.delete(damaged)
 
 
 def refresh(lake: Path) -> Refreshed:
@@ -125,7 +147,7 @@ def bring(history: History, lake: Path, manifest: Manifest) -> int:
         return 0
     with tempfile.TemporaryDirectory(prefix="gradsieve-", dir=lake) as scratch:
         return sum(
-            mirror.objects.keep(name, history.objects.file(name, Path(scratch)), sha256)
+            mirror.objects.keep(name, checked(history.objects.file(name, Path(scratch)), sha256), sha256)
             for name, sha256 in {f"{history.dataset}/{part.path}": part.sha256 for part in manifest.parts}.items()
             if mirror.objects.size(name) is None
         )

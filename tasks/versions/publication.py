@@ -64,6 +64,9 @@ class Publication:
         if manifest is None:
             parent = manifests[-1].version if manifests else None
             manifest = self._commit("ingested", parent, DECISIONS.empty_table(), facts)
+        elif self.history.missing(manifest.rows_of):
+            # Its files are those of these samples: what is damaged of them is put right.
+            self._content(DECISIONS.empty_table())
         # From its first version on the lake knows where they lie, also if the run is killed now.
         remember(self.run.lake, self.history.dataset, self.history.objects)
         # Until a cleaning has proven itself, the dataset is what came in. Later moves are the gate's, or a person's.

@@ -13,8 +13,12 @@ from histories import alter, facts, forge, wrong
 from tasks.catalogue.database import build
 from tasks.core.errors import BadArtefact, BadConfig
 from tasks.versions.chain import Chain
+from tasks.versions.difference import difference
+from tasks.versions.export import export
 from tasks.versions.history import History
+from tasks.versions.integrity import checks, version_checks
 from tasks.versions.object_store import Objects
+from tasks.versions.rollback import roll_back
 from tasks.versions.seal import SIGNING_KEY, Seal
 from tasks.versions.vacuum import Clearance, clear
 
@@ -253,3 +257,39 @@ def test_who_strips_a_version_of_its_seal_or_the_store_of_its_log_is_found(histo
     history.begin()
     assert Seal.of(history.data(4)) is not None
     assert any(name.startswith("log/") for name in wrong(history))
+
+
+# ---- what is read ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["parts", "decisions"])
+def test_nothing_is_exported_compared_or_gone_back_to_that_is_not_what_was_published(prepare, tmp_path, what):
+    ready = prepare()
+    ready.publish()
+    history, manifest = ready.history, ready.history.manifest(2)
+    name = manifest.parts[0].path if what == "parts" else manifest.rows_of.decided
+    path = history.objects.folder / "tiny" / name
+    data = path.read_bytes()
+    path.unlink()
+    path.write_bytes(data[:50] + bytes([data[50] ^ 1]) + data[51:])
+    for asked in (
+        lambda: export(history, manifest, "parquet", tmp_path / "to"),
+        lambda: difference(history, history.manifest(1), manifest),
+        lambda: roll_back(history, manifest, "ann", "why not"),
+    ):
+        with pytest.raises(BadArtefact, match=r"other content|missing or damaged"):
+            asked()
+    assert not (tmp_path / "to").exists()
+    found = checks(history, manifest, ready.run.lake)
+    assert [check.what for check in found if check.state == "wrong"] == [name]
+    ready.publish()
+    assert path.read_bytes() == data
+
+
+def test_a_manifest_that_cannot_be_read_is_said_and_the_others_are_looked_at_all_the_same(history, tmp_path):
+    path = history.objects.folder / "pets/v0003.json"
+    path.write_bytes(path.read_bytes()[:100])
+    chain = Chain(history)
+    found = {number: list(version_checks(history, number, tmp_path, chain)) for number in (3, 4)}
+    assert [(check.what, check.state) for check in found[3]] == [("manifest", "wrong")]
+    assert {check.what: check.detail for check in found[4]}["parent"] == "v0003 is damaged"

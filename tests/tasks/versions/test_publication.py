@@ -24,6 +24,7 @@ from tasks.pipeline.durable_files import sha256_of
 from tasks.versions import publication
 from tasks.versions.contents import members_digest, rows_of
 from tasks.versions.history import History
+from tasks.versions.mirror import mirror_now
 from tasks.versions.object_store import Objects
 
 KILLS = 20
@@ -459,6 +460,23 @@ def test_the_lake_shows_what_is_published_elsewhere(prepare, bucket):
     assert {path.stat().st_ino for path in parts} == {path.stat().st_ino for path in samples}
 
 
+def test_a_damaged_copy_in_the_lake_is_dropped_and_copied_again(prepare, bucket):
+    ready = prepare(store=bucket)
+    ready.promote(ready.publish())
+    mirror = History(Objects(ready.run.lake / "versions"), "tiny")
+    names = [f"tiny/{mirror.manifest(1).rows_of.decided}", "tiny/v0002.json", "tiny/log/000003.json"]
+    for name in names:
+        path = mirror.objects.folder / name
+        data = path.read_bytes()
+        path.unlink()
+        path.write_bytes(data.replace(b"2", b"3"))
+    publication.history_of(ready.run, bucket, "tiny")
+    assert mirror_now(ready.history, ready.run.lake) == len(names)
+    for name in names:
+        assert mirror.objects.read(name) == ready.history.objects.read(name)
+    assert mirror.tags() == {"current": "v0002"}
+
+
 def test_another_history_of_the_same_name_is_refused_before_anything_is_trained(prepare, bucket, tmp_path):
     from tasks.versions.publication import history_of
 
@@ -466,7 +484,7 @@ def test_another_history_of_the_same_name_is_refused_before_anything_is_trained(
     ready.promote(ready.publish())
     with pytest.raises(BadConfig, match="that the lake shows"):
         history_of(ready.run, f"{bucket}-other", ready.dataset)
-    assert history_of(ready.run, bucket, ready.dataset).numbers() == [1, 2]
+    assert publication.history_of(ready.run, bucket, ready.dataset).numbers() == [1, 2]
     with pytest.raises(BadConfig, match="that the lake shows"):
         history_of(ready.run, str(tmp_path / "else"), ready.dataset)
 
