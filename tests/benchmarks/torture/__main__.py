@@ -75,7 +75,7 @@ def _tortured(home: Path, options: argparse.Namespace) -> list[Tally]:
     assert threading.active_count() == 1, threading.enumerate()
     gc.freeze()
     for part in options.only:
-        name: str = {"errno": "errnos"}.get(part, part)
+        name = "errnos" if part == "errno" else part
         torture = getattr(importlib.import_module(f"tests.benchmarks.torture.{name}"), name)
         tallies.append(torture(trial, options.seed, options.long, options.minutes))
     return tallies

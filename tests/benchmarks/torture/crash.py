@@ -5,13 +5,13 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence, Set
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 from tests.benchmarks.torture import hand_run, lake_state
 from tests.benchmarks.torture.children import Outcome, in_child
 from tests.benchmarks.torture.faults import Deed, Fault, Harm, Shim, deeds_of
-from tests.benchmarks.torture.operations import OPERATIONS, Trial, result, sweep
+from tests.benchmarks.torture.operations import OPERATIONS, ROWS, Trial, result, sweep
 from tests.benchmarks.torture.tally import Tally
 
 WHOLE = "a whole run"
@@ -39,7 +39,7 @@ def crash(trial: Trial, seed: int, long: bool, minutes: float) -> Tally:
     for subject in subjects(trial):
         is_run = subject.name == WHOLE
         faults = faults_of(chosen(subject.deeds) if is_run else subject.deeds)
-        cases += [(subject, fault) for fault in drawn(faults, draw, None if long else 6 if is_run else 3)]
+        cases += [(subject, fault) for fault in drawn(faults, draw, None if long else 4 if is_run else 2)]
     for subject, fault in tally.in_time(draw.sample(cases, len(cases))):
         subject.begin()
         killed = in_child(subject.act, trial.lake, fault)
@@ -49,8 +49,10 @@ def crash(trial: Trial, seed: int, long: bool, minutes: float) -> Tally:
     return tally
 
 
+@cache
 def subjects(trial: Trial) -> list[Subject]:
     """Each operation, and a whole run."""
+    hand_run.write_source(trial.source, ROWS[2])
     return [*(_operation(trial, name) for name in OPERATIONS), _whole(trial)]
 
 
