@@ -8,6 +8,7 @@ Masked, for they cannot be the same twice:
 - the catalogue's file, of which the views are compared: DuckDB's blocks differ between two writings;
 - in manifests and in the log what is a digest of text with moments in it: seals, and what a link says of manifests.
   Whether they are a chain is asked in place of that;
+- which commit of the code a manifest was made with: somebody may commit while this runs;
 - the numbers of links: vacuum writes down what will go before it goes, and once more after a kill between the two.
 
 Left out: ``log.jsonl``, which is looked at line by line, ``locks/``, and what Prefect keeps for itself.
@@ -36,10 +37,11 @@ from tasks.versions.object_store import Objects
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?([+-]\d\d:\d\d|Z)?")
 _RUN = re.compile(r"\b[A-Za-z]\w*-\d{8}T\d{6}-[0-9a-f]{4}\b")
 _SCRIPT = re.compile(r"'sha256-[A-Za-z0-9+/]{43}='")
+_COMMIT = re.compile(r"\b[0-9a-f]{40}\b(\+\w+)?")
 _TEXT = {".json", ".yaml", ".html", ".md", ".txt", ".csv"}
 _LEFT_OUT = ("log.jsonl", "locks", "cache/results", ".prefect")
 # Digests of documents that have moments in them.
-_SEALS = ("seal", "adopted", "sha256")
+_SEALS = ("seal", "adopted", "sha256", "code")
 _DOCUMENT = re.compile(r"(versions|store)/[^/]+/(v\d{4}|log/\d{6}|tags/.*)\.json")
 _LINK = re.compile(r"/log/\d{6}\.json")
 
@@ -55,7 +57,7 @@ def ids(lake: Path) -> set[str]:
 def mask(text: str, known: Set[str]) -> str:
     """A text without what cannot be the same twice; ``known`` are the runs that keep their names."""
     text = _RUN.sub(lambda found: found[0] if found[0] in known else "RUN", text)
-    return _SCRIPT.sub("SCRIPT", _MOMENT.sub("MOMENT", text))
+    return _COMMIT.sub("COMMIT", _SCRIPT.sub("SCRIPT", _MOMENT.sub("MOMENT", text)))
 
 
 def _unsealed(value: Any, *, below: str = "") -> Any:
