@@ -37,7 +37,7 @@ from tasks.versions.object_store import Objects
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?([+-]\d\d:\d\d|Z)?")
 _RUN = re.compile(r"\b[A-Za-z]\w*-\d{8}T\d{6}-[0-9a-f]{4}\b")
 _SCRIPT = re.compile(r"'sha256-[A-Za-z0-9+/]{43}='")
-_COMMIT = re.compile(r"\b[0-9a-f]{40}\b(\+\w+)?")
+_COMMIT = re.compile(r"\d+\.\d+\.\d+(\+g[0-9a-f]+)?(, with changes)?, content [0-9a-f]{16}")
 _TEXT = {".json", ".yaml", ".html", ".md", ".txt", ".csv"}
 _LEFT_OUT = ("log.jsonl", "locks", "cache/results", ".prefect")
 # Digests of documents that have moments in them.
