@@ -17,7 +17,8 @@
     gradsieve completion what bash, zsh or fish completes at the tab key
 
 Exit codes: 0 done · 1 an unexpected error · 2 wrong options · 3 unusable input · 4 too many rejected rows
-· 5 unusable model · 6 a damaged or missing artefact · 130 interrupted.
+· 5 unusable model · 6 a damaged or missing artefact · 7 a disk that is full, read-only or broken · 8 too little memory
+· 130 interrupted.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import os
 import sys
 import traceback
 from importlib import metadata
+from io import TextIOWrapper
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, CliApp, CliSubCommand, CliToggleFlag, SettingsConfigDict
@@ -40,7 +42,8 @@ from flows.command_line.serve import ServeCommand
 from flows.command_line.switches import with_values
 from flows.command_line.versions_command import VersionsCommand
 from flows.command_line.watch import WatchCommand
-from tasks.core.errors import GradsieveError
+from tasks.core.errors import GradsieveError, printable
+from tasks.core.system_errors import in_words
 
 _COMMANDS = (
     "inspect",
@@ -111,6 +114,10 @@ def run(gradsieve: type[BaseSettings], arguments: list[str]) -> BaseSettings:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # A name that the terminal's encoding has no letters for is spelt out, and ends no command.
+            stream.reconfigure(errors="backslashreplace")
     try:
         run(application(), arguments)
         sys.stdout.flush()
@@ -120,7 +127,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ValidationError as error:
         for problem in error.errors():
             where = ".".join(str(part) for part in problem["loc"] if part not in _COMMANDS)
-            print(f"gradsieve: option {where or '(all)'}: {problem['msg']}", file=sys.stderr)
+            print(printable(f"gradsieve: option {where or '(all)'}: {problem['msg']}"), file=sys.stderr)
         return 2
     except BrokenPipeError:
         # Whoever read the output has seen enough. What Python still has to flush goes nowhere.
@@ -131,7 +138,11 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("gradsieve: interrupted; what is finished is kept, run again to go on.", file=sys.stderr)
         return 130
-    except Exception:  # noqa: BLE001  the last resort: the whole trace, and a code that says so
+    except Exception as error:  # noqa: BLE001  the last resort: the whole trace, and a code that says so
+        told = in_words(error)
+        if told is not None:
+            print(f"gradsieve: {told}", file=sys.stderr)
+            return told.exit_code
         traceback.print_exc()
         return 1
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tasks.ingestion.files.plain_files import is_file
 from tasks.ingestion.readers import Reader
 from tasks.pipeline.lake_check import check_lake
 from tasks.training.base_run import AUTO, recorded_base
@@ -40,7 +41,7 @@ def check_early(config: Any) -> None:
 
 def _look_at(reader: Reader) -> None:
     """Open the source, and close it again."""
-    if sum(path.stat().st_size for path in reader.files() if path.is_file()) < _LARGE:
+    if sum(path.stat().st_size for path in reader.files() if is_file(path)) < _LARGE:
         _, chunks = reader.open()
         close = getattr(chunks, "close", None)
         if close is not None:

@@ -13,6 +13,7 @@ from flows.command_line.foreground import foreground, prepare_prefect, say
 from flows.command_line.options import Options
 from flows.command_line.reproduce import ReproduceCommand
 from tasks.config import CleanConfig, CompareConfig
+from tasks.core.errors import printable
 from tasks.scoring.trace_config import TraceConfig
 from tasks.versions.maintenance import MaintainConfig
 
@@ -35,7 +36,7 @@ class _Flow(Options):
 
         with foreground(verbose=self.verbose):
             text = with_server(lambda: flow(config))
-        print(text)
+        print(printable(text))
 
     @classmethod
     def flow(cls) -> Callable[[Any], str]:

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import CliPositionalArg
 
 from flows.command_line.options import Options
-from tasks.core.errors import BadConfig
+from tasks.core.errors import BadConfig, printable
 from tasks.ingestion.inspect import InspectConfig, Inspection, inspect
 from tasks.ingestion.tables.unused_columns import display_name
 from tasks.report.data_lines import label_lines
@@ -47,7 +47,7 @@ class Inspect(Options):
             )
         _spare_pandas()
         reader = InspectConfig.model_validate(options).reader.component
-        print(text_of(inspect(reader), str(getattr(reader, "path", reader.kind))))
+        print(printable(text_of(inspect(reader), str(getattr(reader, "path", reader.kind)))))
 
 
 class _NoPandas:

@@ -12,7 +12,7 @@ from pydantic_settings import CliPositionalArg
 from flows.command_line.answers import print_answer
 from flows.command_line.random_review import measurement_of
 from flows.command_line.stores import look_into_stores
-from tasks.core.errors import BadConfig, BadInput
+from tasks.core.errors import BadConfig, BadInput, printable
 
 
 class _Lake(BaseModel):
@@ -98,7 +98,7 @@ class Show(_Lake):
             with connect(self.lake) as db:
                 run_id = db.execute("SELECT run_id FROM runs ORDER BY recorded DESC LIMIT 1").fetchall()[0][0]
         lake = self.lake.expanduser().resolve()
-        print(Summary.read(lake, run_id).text())
+        print(printable(Summary.read(lake, run_id).text()))
         # By answers alone: where they differ from what the run states of itself, they are to be believed.
         measurement = measurement_of(lake, run_id)
         if measurement is not None:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Union, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
-from tasks.core.errors import BadConfig, BadInput
+from tasks.core.errors import BadConfig, BadInput, cause_of
 from tasks.core.plugins import Choice, Component
 from tasks.ingestion.files.source_kind import kind_of_source
 from tasks.ingestion.readers import ReaderChoice
@@ -113,9 +113,9 @@ def from_file(arguments: list[str], commands: dict[str, type[BaseModel]]) -> dic
     path = Path(name).expanduser()
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         raise BadInput(
-            where=f"--config {path}", expected="a YAML file", got=str(error), do="Check the path and the file."
+            where=f"--config {path}", expected="a YAML file", got=cause_of(error), do="Check the path and the file."
         ) from error
     if not isinstance(values, dict):
         raise BadInput(where=f"--config {path}", expected="a mapping", got=type(values).__name__, do="See the README.")

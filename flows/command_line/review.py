@@ -109,7 +109,9 @@ class ReviewCommand(BaseModel):
                     table.add_row(
                         str(run.id), run.name, f"{run.state.timestamp:%Y-%m-%d %H:%M} UTC" if run.state else ""
                     )
-                Console(width=None if Console().is_terminal else 160).print(table if runs else "no run waits")
+                Console(width=None if Console().is_terminal else 160, markup=False).print(
+                    table if runs else "no run waits"
+                )
                 return
             names = {self.run, waiting_flow_run(lake, self.run)}
             matches = [run for run in runs if {run.name, str(run.id)} & names]

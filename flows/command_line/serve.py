@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from flows.command_line.foreground import say
 from tasks.core.errors import BadArtefact, BadConfig
+from tasks.core.foreign_code import ALLOW
 from tasks.pipeline.lake_check import check_lake
 
 if TYPE_CHECKING:
@@ -63,6 +65,12 @@ class ServeCommand(BaseModel):
         "looked at before anything starts. Default: that one.",
     )
 
+    allow_code: bool = Field(
+        default=False,
+        description="Let runs of deployments and forms import factories of your own (model custom, encoder_factory), "
+        "which run as this user.",
+    )
+
     def cli_cmd(self) -> None:
         """Serve until a signal comes."""
         from flows.operations.deployments import schedule_lines
@@ -79,7 +87,9 @@ class ServeCommand(BaseModel):
         lake = self.lake.expanduser().resolve()
         deployments = (self.deployments or DEPLOYMENTS).expanduser().resolve()
         check_lake(lake)
-        check_deployments(deployments)
+        check_deployments(deployments, allow_code=self.allow_code)
+        # Of the workers, and so of the runs: what is in this shell's environment does not count.
+        os.environ[ALLOW] = "true" if self.allow_code else ""
         say("starting Prefect's server, a worker and the pages, for up to 120 s; at first Prefect makes its database")
         try:
             options = (self.host, self.port, self.pages_port, self.workers, self.database, self.keep_runs_days)
@@ -137,7 +147,7 @@ def _look(services: Services, settled: float) -> None:
         services.resume_later(settled=settled)
 
 
-def check_deployments(path: Path) -> None:
+def check_deployments(path: Path, *, allow_code: bool = False) -> None:
     """Look at every deployment's parameters as its run would, so that a wrong word is found now and not at night.
 
     Raises:
@@ -163,7 +173,7 @@ def check_deployments(path: Path) -> None:
         ) from error
     for name, kind, config in configs:
         try:
-            kind.model_validate(config)
+            model = getattr(kind.model_validate(config), "model", None)
         except ValidationError as error:
             problem = error.errors()[0]
             raise BadConfig(
@@ -172,3 +182,12 @@ def check_deployments(path: Path) -> None:
                 got=f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}",
                 do="Correct the file.",
             ) from error
+        code = None if model is None else model.component.own_code
+        if code is not None and not allow_code:
+            raise BadConfig(
+                where=f"{path}, deployment {name}",
+                expected="no code from outside",
+                got=f"the factory {code}",
+                do="Start it by gradsieve serve --allow-code: whoever may fill in a form can then make a worker import "
+                "any module that it finds.",
+            )

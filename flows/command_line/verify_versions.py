@@ -71,6 +71,6 @@ class Sign(Versions):
                 do=f'export {SIGNING_KEY}="$(openssl rand -hex 32)", and keep it.',
             )
         for history in self.histories():
-            history.sign(getpass.getuser(), self.reason)
+            history.log.sign(history.newest_name(), getpass.getuser(), self.reason)
             self.refresh_lake(history)
             say(f"{history.dataset}: signed are all {len(history.numbers()):,} versions, and where the tags point")

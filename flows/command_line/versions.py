@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import CliPositionalArg
 from rich.console import Console
 
-from tasks.core.errors import BadConfig, BadInput
+from tasks.core.errors import BadConfig, BadInput, printable
 from tasks.versions.history import CURRENT, History, histories
 from tasks.versions.store import Store, objects_of
 
@@ -78,8 +78,10 @@ def _nothing(where: str) -> BadInput:
 
 def say(*what: Any) -> None:
     """Print; as wide as it needs to be in a pipe."""
-    console = Console()
-    Console(width=None if console.is_terminal else 240, soft_wrap=not console.is_terminal).print(*what)
+    is_terminal = Console().is_terminal
+    # Names, notes and reasons are somebody's words: brackets in them are no markup.
+    console = Console(width=None if is_terminal else 240, soft_wrap=not is_terminal, markup=False)
+    console.print(*(printable(each) if isinstance(each, str) else each for each in what))
 
 
 class List(Versions):

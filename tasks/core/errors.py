@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from unicodedata import category
+
+# Control characters, invisible ones, halves of a surrogate pair, separators of lines.
+_SPELT_OUT = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 class GradsieveError(Exception):
@@ -19,7 +23,7 @@ class GradsieveError(Exception):
     exit_code = 1
 
     def __init__(self, *, where: str, expected: str, got: str, do: str) -> None:
-        super().__init__(f"{where}: expected {expected}, got {got}. {do}")
+        super().__init__(printable(f"{where}: expected {expected}, got {got}. {do}"))
         self.where, self.expected, self.got, self.do = where, expected, got, do
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -59,6 +63,17 @@ class BadArtefact(GradsieveError):
     """A file of an earlier stage is missing, altered, or from another run than declared."""
 
     exit_code = 6
+
+
+class NoDisk(GradsieveError):
+    """The disk refuses: it is full, read-only, closed to this user, or broken (tasks/core/system_errors.py)."""
+
+    exit_code = 7
+
+
+def printable(text: str) -> str:
+    """A text of somebody else's for a terminal: what would move the cursor or turn the text round is spelt out."""
+    return "".join(ascii(each)[1:-1] if category(each) in _SPELT_OUT and each not in "\n\t" else each for each in text)
 
 
 @contextmanager

@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
+import os
 import re
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import duckdb
+
+SQL_MEMORY = 1 << 29
+"""Bytes that a query holds unless a run's memory_gib says otherwise."""
+# Each thread sorts and groups in memory of its own.
+_THREADS, _THREAD_MEMORY = 4, 1 << 26
 
 
 def query(name: str) -> str:
     """The text of ``tasks/<name>.sql``: a room and a file in it."""
     return (files("tasks") / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def connect(scratch: Path, memory: int = SQL_MEMORY) -> duckdb.DuckDBPyConnection:
+    """A database in memory whose queries hold no more than so much, and write the rest to disk meanwhile.
+
+    (DuckDB's own limit is four fifths of the machine, whatever else runs there.)
+
+    Args:
+        scratch: a folder; what is written there is gone when the connection is closed.
+        memory: bytes; DuckDB cannot do with less than 64 MiB a thread.
+    """
+    import duckdb
+
+    threads = max(1, min(_THREADS, os.cpu_count() or 1, memory // _THREAD_MEMORY))
+    limit = max(memory, threads * _THREAD_MEMORY) >> 20
+    settings = {"memory_limit": f"{limit}MiB", "threads": threads, "temp_directory": str(scratch / ".sql")}
+    return duckdb.connect(config=settings)
 
 
 def string(value: str) -> str:

@@ -7,7 +7,8 @@ import importlib
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from tasks.core.errors import BadModel
+from tasks.core.errors import BadConfig, BadModel
+from tasks.core.foreign_code import objection
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,8 +27,11 @@ def network_from(
         options: named ones.
 
     Raises:
+        BadConfig: this process may not run it.
         BadModel: it cannot be imported or called, or returns no network.
     """
+    if problem := objection(factory):
+        raise BadConfig(where=where, expected="leave to run it", got=problem, do="Start the worker so.")
     from torch import nn
 
     module, _, name = factory.partition(":")

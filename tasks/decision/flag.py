@@ -6,7 +6,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from tasks.dataset.samples import table_of, with_class
-from tasks.decision.budgets import Budget
+from tasks.dataset.targets import target_of
+from tasks.decision.budgets import Budget, Ranking
 from tasks.decision.flagging import (
     Flagging,
     audit,
@@ -22,6 +23,7 @@ from tasks.pipeline.step import step
 from tasks.scoring.crossfit import CrossFit
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
 
 
@@ -36,21 +38,14 @@ def flag(
     """Decide which training samples are flagged, and why; say what that does to each class and group."""
     import pyarrow.parquet as pq
 
-    from tasks.decision.guards import advise
-    from tasks.decision.ranking import canary_suspicions, ranking_of
-    from tasks.scoring.evidence import Evidence
-
     detector = options.deciding_detector(scores.facts["detectors"])
-    evidence = Evidence(run, crossfit)
     table = pq.read_table(run.path(scores))
-    ranking = ranking_of(evidence, table[detector].to_numpy(), canary_suspicions(run, scores, detector))
+    ranking, advice, ids = _judge(run, crossfit, scores, table[detector].to_numpy(), detector)
     estimate = budget.find(ranking)
     # One checkpoint is one fold: trained on the very samples it is asked about.
     model = "in-sample" if crossfit.plan.count == 1 else "held-out"
     samples = crossfit.samples
     thin = with_class(samples, table_of(run, samples, ["sample_id", "label", "group", "source", "row", "source_id"]))
-    advice = advise(evidence, ranking.wrongness)
-    suggests = evidence.target.has_class_probabilities
     flags = decide(
         table,
         thin,
@@ -59,10 +54,11 @@ def flag(
         estimate.count,
         options,
         model,
-        suggests=suggests,
+        suggests=target_of(samples).has_class_probabilities,
+        room=(run.lake / "cache", run.memory // 8),
     )
     # Guards keep some of those the budget was found for: it is stated of those that are flagged in the end.
-    estimate = budget.restate(estimate, ranking, flagged_of(flags, evidence.ids))
+    estimate = budget.restate(estimate, ranking, flagged_of(flags, ids))
     audit_table, diagnoses = audit(flags, thin), [asdict(each) for each in ranking.diagnoses]
     with run.draft("flags") as draft:
         pq.write_table(with_identifiers(flags, thin), draft.path("flags.parquet", flags.num_rows), compression="zstd")
@@ -75,6 +71,19 @@ def flag(
             diagnoses=diagnoses,
             **count_flags(flags, audit_table),
         )
+
+
+def _judge(
+    run: Run, crossfit: CrossFit, scores: Artefact, suspicion: np.ndarray, detector: str
+) -> tuple[Ranking, pa.Table, pa.Array]:
+    """(the ranking, advice on every sample, their sorted ids); the evidence itself is not needed any more."""
+    from tasks.decision.guards import advise
+    from tasks.decision.ranking import canary_suspicions, ranking_of
+    from tasks.scoring.evidence import Evidence
+
+    evidence = Evidence(run, crossfit)
+    ranking = ranking_of(evidence, suspicion, canary_suspicions(run, scores, detector))
+    return ranking, advise(evidence, ranking.wrongness), evidence.ids
 
 
 def _scalars(run: Run, crossfit: CrossFit) -> pa.Table:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 import duckdb
@@ -16,7 +17,7 @@ from pydantic import Field
 
 from tasks.core.errors import BadConfig
 from tasks.core.plugins import Component
-from tasks.core.sql import query
+from tasks.core.sql import connect, query
 from tasks.decision.budgets import BudgetEstimate
 from tasks.pipeline.artefacts import Draft
 from tasks.pipeline.schemas import AUDIT, FLAGS, SUSPECTS
@@ -67,6 +68,7 @@ def decide(
     model: str = "held-out",
     *,
     suggests: bool = True,
+    room: tuple[Path, int] | None = None,
 ) -> pa.Table:
     """Rank by the deciding detector, flag of the first ``count`` whom no guard keeps, and give every row its reason.
 
@@ -83,6 +85,7 @@ def decide(
         options: who decides, and the guards.
         model: what the reasons call the model whose gradients these are: held-out or in-sample.
         suggests: whether it says which label it would give.
+        room: a scratch folder, and how many bytes the query may hold; by default as much as DuckDB takes.
 
     Returns:
         Schema ``FLAGS``, by rank. Its length and order do not depend on the order of any input's rows.
@@ -90,13 +93,9 @@ def decide(
     detector = options.deciding_detector(scores.column_names[1:])
     guards = options.model_dump(include={"class_cap", "group_cap", "rare"})
     bound = {"detector": detector, "budget": count, "model": model, "suggests": suggests} | guards
-    with duckdb.connect() as db:
-        for name, table in {
-            "scores": scores,
-            "samples": _with_class(samples),
-            "gradients": gradients,
-            "advice": advice,
-        }.items():
+    tables = {"scores": scores, "samples": _with_class(samples), "gradients": gradients, "advice": advice}
+    with duckdb.connect() if room is None else connect(*room) as db:
+        for name, table in tables.items():
             db.register(name, table)
         return db.sql(query("decision/flag"), params=bound).to_arrow_table().cast(FLAGS)
 

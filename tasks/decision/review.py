@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 
 from tasks.core.errors import BadConfig, BadInput
 from tasks.core.form_schema import without_none
-from tasks.core.markdown import as_table
+from tasks.core.markdown import as_table, escape
 from tasks.dataset.targets import target_of
 from tasks.decision.review_sheet import (
     Answer,
@@ -189,7 +189,7 @@ def _ask(run: Run, samples: Artefact, flags: Artefact, options: Review) -> Answe
         try:
             rows = read_sheet(Path(form.sheet or sheet), table, target_of(samples)) if form.decision == "rows" else None
         except BadInput as error:
-            problem = f"**That did not work:** {error}\n\n"
+            problem = f"**That did not work:** {escape(str(error))}\n\n"
             continue
         answer = Answer(
             decision=form.decision,

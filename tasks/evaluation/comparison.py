@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.core.intervals import t_interval
+from tasks.core.markdown import as_table, escape
 from tasks.pipeline.artefacts import Artefact
 from tasks.pipeline.schemas import COMPARISON
 from tasks.pipeline.stored_names import in_lake
@@ -147,11 +148,10 @@ class Comparison:
 
     def markdown(self) -> str:
         """Markdown, for the Prefect UI."""
-        lines = [f"# {self.facts['dataset']}", f"Run `{self.folder.name}`", "", self.headline]
+        lines = [f"# {self.facts['dataset']}", f"Run `{self.folder.name}`", "", escape(self.headline)]
         for title, rows in self.sections:
             if rows:
-                bars = [list(rows[0]), ["---"] * len(rows[0]), *(row.values() for row in rows)]
-                lines += ["", f"## {title}", "", *(f"| {' | '.join(cells)} |" for cells in bars)]
+                lines += ["", f"## {title}", "", as_table(rows[0], (row.values() for row in rows))]
         return "\n".join([*lines, "", f"`{self.folder}`", "", f"```\n{self.command}\n```"])
 
 

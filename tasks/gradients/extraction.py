@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.core.errors import BadModel
+from tasks.core.memory import is_out_of_memory
 from tasks.core.progress import LOGGER, check
 from tasks.dataset.payload import payload_of
 from tasks.dataset.samples import Inputs
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from tasks.kernels.transfer import HostCopy
 
 _LARGEST_BATCH = 4096
-_NO_MEMORY = ("can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")
 # Batches that must go well before a size that ran out of memory is tried again.
 _PATIENCE = 8
 
@@ -63,15 +63,6 @@ class BatchSize:
             ) from error
         self.size, self._well = self.size // 2, 0
         LOGGER.warning("out of memory; going on with batches of %d", self.size)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a device or the host had no memory left."""
-    import torch
-
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
-    )
 
 
 def batch_rows(gradient: Gradient, network: nn.Module, example: torch.Tensor, memory: int) -> int:

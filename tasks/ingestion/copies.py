@@ -8,13 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
 from tasks.core.plugins import Component
-from tasks.core.sql import literal
+from tasks.core.sql import connect, literal
 from tasks.dataset.sample_ids import CONTENT_LETTERS
 from tasks.pipeline.schemas import SAMPLES
 
@@ -97,16 +96,17 @@ _PAIRS = """
 """
 
 
-def copies_of(files: list[Path], *, are_repeats: bool) -> pa.Table:
+def copies_of(files: list[Path], scratch: Path, *, are_repeats: bool) -> pa.Table:
     """Schema ``COPIES``: each sample that has copies beside one of them, of another label if there is one.
 
     Args:
         files: of all samples, under their final ids and labels.
+        scratch: a folder for what does not fit into memory.
         are_repeats: whether equal inputs are repeats of a combination of values (tasks/ingestion/splits.py).
     """
     names = "[" + ", ".join(literal(file) for file in files) + "]"
     kind = "'repeat'" if are_repeats else "'exact'"
-    with duckdb.connect() as db:
+    with connect(scratch) as db:
         return db.sql(_PAIRS.format(files=names, kind=kind)).to_arrow_table().cast(COPIES)
 
 

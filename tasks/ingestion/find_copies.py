@@ -47,11 +47,14 @@ def find_copies(run: Run, samples: Artefact, copies: Copies, features: Artefact 
 
     files = sample_paths(run, samples)
     found = NearContents(NEAR_CONTENTS.empty_table(), {})
-    if copies.near:
-        contents = Contents(files, payload_of(samples))
+    payload = payload_of(samples)
+    # The rows of a table are copies or they are not: nothing is looked for that is near.
+    if copies.near and (features or payload.tokens or payload.is_image):
+        contents = Contents(files, payload)
         found = near_contents(contents, _vectors(run, features, contents.names) if features else None)
     numbers = isinstance(target_of(samples), Number)
-    with copy_tables(files, found.pairs, exact="repeats" not in samples.facts, numbers=numbers) as tables:
+    exact, scratch = "repeats" not in samples.facts, run.lake / "cache"
+    with copy_tables(files, found.pairs, scratch, exact=exact, numbers=numbers) as tables:
         near = tables.near("alike" if found.alike else "near")
         contradictions, tolerance = tables.contradicted(near), tables.tolerance
         if found.alike:

@@ -79,7 +79,7 @@ def ingest(run: Run, reader: Reader, options: Ingestion, known: Payload | None =
             write_columns(columns, draft.path("columns.parquet", len(columns)))
         path.unlink()
         samples = sorted((draft.folder / "samples").glob("*.parquet"))
-        copies = copies_of(samples, are_repeats=spool.drawn.are_repeats)
+        copies = copies_of(samples, draft.folder, are_repeats=spool.drawn.are_repeats)
         pq.write_table(copies, draft.path("copies.parquet", copies.num_rows), compression="zstd")
         artefact = draft.commit(
             payload=payload.model_dump(mode="json"),

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.core.errors import BadInput
 from tasks.dataset.payload import Payload
+from tasks.ingestion.files.plain_files import is_file
 from tasks.ingestion.label_forms import LabelForms, label_facts
 from tasks.ingestion.readers import Chunk, Reader, ReaderChoice
 from tasks.ingestion.rejects import NO_LABEL_REASON, UNHEARD
@@ -76,7 +77,7 @@ def inspect(reader: Reader) -> Inspection:
         BadInput: the source is missing or unreadable, or lacks a column that an option names.
     """
     seen = Inspection()
-    size = sum(path.stat().st_size for path in reader.files() if path.is_file())
+    size = sum(path.stat().st_size for path in reader.files() if is_file(path))
     is_large = size > MOST_BYTES
     if is_large:
         reader = reader.glance(MOST_BYTES, _MOST_ROWS)

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tasks.core.sql import literal, query
+from tasks.core.sql import connect, literal, query
 from tasks.dataset.payload import Payload, to_array
 from tasks.dataset.sample_ids import CONTENT_LETTERS
 from tasks.ingestion.copies import COPIES, LEAKS, LEFT_OUT, NEAR_CONTENTS
@@ -227,17 +227,20 @@ class CopyTables:
 
 
 @contextmanager
-def copy_tables(files: list[Path], pairs: pa.Table, *, exact: bool, numbers: bool = False) -> Iterator[CopyTables]:
+def copy_tables(
+    files: list[Path], pairs: pa.Table, scratch: Path, *, exact: bool, numbers: bool = False
+) -> Iterator[CopyTables]:
     """The samples of some files, and which contents are near.
 
     Args:
         files: of all samples, under their final ids and labels.
         pairs: schema ``NEAR_CONTENTS``.
+        scratch: a folder for what does not fit into memory.
         exact: whether equal contents are copies, and no repeats of a combination of values.
         numbers: whether labels are numbers: those are the same that differ by a tenth of the training labels'
             interquartile range at most, and not as texts.
     """
-    with duckdb.connect() as db:
+    with connect(scratch) as db:
         names = "[" + ", ".join(literal(file) for file in files) + "]"
         db.register("pairs", pairs)
         db.execute(

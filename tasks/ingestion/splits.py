@@ -21,7 +21,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from tasks.core.sql import literal
+from tasks.core.sql import connect, literal
 from tasks.ingestion.readers import Chunk
 from tasks.pipeline.schemas import SPLIT_NAMES, SPLITS
 
@@ -81,7 +81,7 @@ def draw_splits(spool: Path, held_out: dict[str, float], *, is_table: bool, has_
         is_table: whether equal rows may be repeats.
         has_classes: whether labels are classes, of which each needs rows to be trained on.
     """
-    with duckdb.connect() as db:
+    with connect(spool.parent) as db:
         db.execute(
             f"""CREATE TABLE rows AS
                 SELECT file_row_number AS place, sample_id, source, "row", split, label, "group", "{DRAW}" AS draw

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.core.sql import literal
+from tasks.core.sql import connect, literal
 from tasks.ingestion.splits import DRAW, Drawn
 from tasks.pipeline.schemas import SPLITS
 
@@ -51,7 +51,7 @@ class Spool:
     @contextmanager
     def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection with the view ``spool``: place, sample_id, source, row, split, label."""
-        with duckdb.connect() as db:
+        with connect(self.path.parent) as db:
             places = pa.array(np.arange(len(self.drawn.codes)))
             splits = pa.table({"place": places, "split": _named(self.drawn.codes)})
             db.register("splits", splits)

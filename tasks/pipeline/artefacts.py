@@ -22,7 +22,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -32,9 +32,10 @@ from pydantic import BaseModel, ConfigDict
 
 from tasks.core.errors import BadArtefact, BadConfig
 from tasks.core.progress import LOGGER
+from tasks.core.system_errors import in_words
 from tasks.pipeline.durable_files import link_or_copy, partial_folder, rename_folder, sha256_of, sweep, write_durably
 from tasks.pipeline.file_system import check_file_system
-from tasks.pipeline.lake_check import unusable
+from tasks.pipeline.lake_check import refusal
 from tasks.pipeline.stored_names import in_lake, inside, is_name
 from tasks.pipeline.verified_files import has_content, put_aside, remember
 
@@ -137,9 +138,10 @@ class Run(BaseModel):
     def start(cls, lake: Path, dataset: str, memory_gib: float = MEMORY_GIB) -> Run:
         """A new run in ``lake``; sweeps away what killed processes of this machine left half-written.
 
-            Raises:
-        BadConfig: the lake cannot be made, its file system lacks what it needs, or it holds a dataset whose name
-                    differs only in case.
+        Raises:
+            BadConfig: the lake cannot be made, its file system lacks what it needs, or it holds a dataset whose name
+                differs only in case.
+            NoDisk: the disk refuses.
         """
         lake = lake.expanduser().resolve()
         try:
@@ -147,7 +149,7 @@ class Run(BaseModel):
                 (lake / folder).mkdir(parents=True, exist_ok=True)
             check_file_system(lake / "cache", lake)
         except OSError as error:
-            raise unusable(lake, f"{error.strerror} ({error.filename})") from error
+            raise refusal(lake, str(error.filename), error) from error
         sweep(lake)
         for other in sorted(path.name for path in (lake / "versions").iterdir()):
             if other != dataset and other.lower() == dataset.lower():
@@ -215,8 +217,13 @@ class Run(BaseModel):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if error is not None:
-            self.log({"run_id": self.run_id, "state": "failed", "error": f"{type(error).__name__}: {error}"})
+        if error is None:
+            return
+        told = in_words(error, f"run {self.run_id}")
+        with suppress(OSError):  # where the disk is full, nor does the log take a line
+            self.log({"run_id": self.run_id, "state": "failed", "error": f"{type(error).__name__}: {told or error}"})
+        if told is not None:
+            raise told from error
 
     def log(self, line: dict[str, Any]) -> None:
         """Append one line to the run log: a single O_APPEND write, so that two runs never mix theirs."""

@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 
+from tasks.core.memory import give_back
 from tasks.pipeline.assets import makes
 from tasks.pipeline.cache_keys import content_key
 
@@ -23,7 +24,11 @@ R = TypeVar("R")
 _TRANSIENT = (TimeoutError, ConnectionError, BlockingIOError, InterruptedError)
 
 
-_RETRIES: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [1, 10]}
+def _give_back(_task: Any, _task_run: Any, _state: Any) -> None:
+    give_back()
+
+
+_COMMON: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [1, 10], "on_completion": [_give_back]}
 
 
 def _transient(_task: Any, _task_run: Any, state: Any) -> bool:
@@ -58,7 +63,7 @@ def step(run_name: str, asset: str | None = None) -> Callable[[Callable[A, R]], 
             result_serializer="json",
             cache_result_in_memory=False,
             retry_condition_fn=_transient,
-            **_RETRIES,
+            **_COMMON,
         )(function)
 
     return decorate
@@ -81,7 +86,7 @@ def act(run_name: str, asset: str | None = None) -> Callable[[Callable[A, R]], T
             cache_policy=NO_CACHE,
             persist_result=False,
             retry_condition_fn=_transient,
-            **_RETRIES,
+            **_COMMON,
         )(function)
 
     return decorate

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from tasks.core.markdown import as_table
+from tasks.core.markdown import as_table, escape
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +37,7 @@ class Figure:
 
     def markdown(self) -> str:
         """What it shows, and its numbers under it."""
-        return f"{self.alt}\n\n{as_table(self.columns, self.rows)}"
+        return f"{escape(self.alt)}\n\n{as_table(self.columns, self.rows)}"
 
     @cached_property
     def svg(self) -> str:

@@ -19,6 +19,7 @@ from prefect.futures import PrefectFutureList, as_completed
 from prefect.runtime import flow_run
 
 from tasks.core.events import DRIFT, VERDICT
+from tasks.core.markdown import as_cells
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.assets import describe_asset, makes
 from tasks.pipeline.stored_names import in_lake
@@ -54,12 +55,20 @@ def report(
     page = put_down(run.lake, record.made_by, history, version.facts["version"], charts)
     work = work_summary([(stage.stage, stage.made_by) for stage in stages], run.run_id)
     create_markdown_artifact(f"{summary.markdown()}\n\n_{work}_", key="summary", description="What the run found")
-    create_table_artifact(_suspects(run, record), key="suspects", description=f"The {SUSPECTS} most suspect samples")
     create_table_artifact(
-        _audit(run, record), key="audit", description="What flagging does to each class and group, most lift first"
+        as_cells(_suspects(run, record)),
+        key="suspects",
+        description=f"The {SUSPECTS} most suspect samples",
     )
     create_table_artifact(
-        _held_out(run, record), key="held-out-suspects", description="Test and validation labels that are suspect"
+        as_cells(_audit(run, record)),
+        key="audit",
+        description="What flagging does to each class and group, most lift first",
+    )
+    create_table_artifact(
+        as_cells(_held_out(run, record)),
+        key="held-out-suspects",
+        description="Test and validation labels that are suspect",
     )
     _announce(summary, version, [stage for stage in stages if stage.made_by == run.run_id], link_to(page))
     outcome = {"version": version.facts["version"], "promotion": promotion, "work": work}

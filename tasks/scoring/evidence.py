@@ -96,13 +96,13 @@ class Evidence:
 
     @cached_property
     def ids(self) -> pa.Array:
-        """Sorted sample ids."""
-        return self.gradients.ids()
+        """Sorted sample ids; the same whichever way one looks."""
+        return self.with_given_labels.ids if self.is_planted else self.gradients.ids()
 
     @cached_property
     def texts(self) -> pa.Array:
-        """The labels as they were given."""
-        return given_texts(self.run, self.samples, self.ids)
+        """The labels as they were given; the same whichever way one looks."""
+        return self.with_given_labels.texts if self.is_planted else given_texts(self.run, self.samples, self.ids)
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -157,22 +157,25 @@ class Evidence:
         return self.target.probabilities(self.outputs, self.spread, self.objective).numpy()
 
     @cached_property
-    def _votes(self) -> pa.Table:
-        return pq.read_table(self.run.path(self.crossfit.votes))
-
-    @cached_property
     def votes(self) -> np.ndarray:
-        """Shares of the neighbours' given labels, n × k float32."""
-        return self._matrix_of("votes")
+        """Shares of the neighbours' given labels, n × k float32; the same whichever way one looks."""
+        return self.with_given_labels.votes if self.is_planted else self._matrix_of("votes")
 
     @cached_property
     def neighbours(self) -> np.ndarray:
-        """Ranks of the nearest, n × j int32, nearest first."""
-        return self._matrix_of("neighbours")
+        """Ranks of the nearest, n × j int32, nearest first; the same whichever way one looks."""
+        return self.with_given_labels.neighbours if self.is_planted else self._matrix_of("neighbours")
 
     def _matrix_of(self, name: str) -> np.ndarray:
-        column = self._votes[name].combine_chunks()
-        return column.flatten().to_numpy(zero_copy_only=False).reshape(len(self), column.type.list_size)
+        """A column of fixed-size lists, read in pieces: of the file nothing is held beside it."""
+        with pq.ParquetFile(self.run.path(self.crossfit.votes)) as file:
+            kind, first = file.schema_arrow.field(name).type, 0
+            matrix = np.empty((len(self), kind.list_size), kind.value_type.to_pandas_dtype())
+            for batch in file.iter_batches(columns=[name]):
+                values = batch[name].flatten().to_numpy(zero_copy_only=False)
+                matrix[first : first + batch.num_rows] = values.reshape(batch.num_rows, kind.list_size)
+                first += batch.num_rows
+        return matrix
 
     @property
     def opinion_names(self) -> list[str]:

@@ -103,8 +103,8 @@ class History:
         while True:
             link, before = self.log.head(), self.newest_name()
             number = 1 if before is None else int(before.name[1:-5]) + 1
-            version = f"v{number:04d}"
-            manifest = Manifest(version=version, number=number, dataset=self.dataset, published=now(), **facts)
+            about = {"version": f"v{number:04d}", "number": number, "dataset": self.dataset, "published": now()}
+            manifest = Manifest(**about, **facts)
             same = self.newest(manifest.kind)
             if same is not None and same.said() == manifest.said():
                 return same
@@ -146,10 +146,6 @@ class History:
         self.check_signed()
         self.log.begin(self.newest_name())
 
-    def sign(self, by: str, reason: str) -> None:
-        """Add a link that says that all is as it should be; with a key it is signed."""
-        self.log.append(self.newest_name(), lambda _: {"kind": "signed", "by": by, "reason": reason})
-
     # ---- files ---------------------------------------------------------------------------------------------------
 
     def missing(self, content: Content) -> list[str]:
@@ -168,8 +164,7 @@ class History:
         Raises:
             BadArtefact: some are.
         """
-        missing = self.missing(manifest.rows_of)
-        if missing:
+        if missing := self.missing(manifest.rows_of):
             raise BadArtefact(
                 where=f"{self.dataset} {manifest.version}",
                 expected=f"all {len(manifest.rows_of.objects)} files of it",
@@ -224,10 +219,10 @@ class History:
             return fields | {"tags": tags | {tag: version}}
 
         self.begin()
-        if not self.log.append(self.newest_name(), entry):
-            return False
-        self._check_target(tag, version, before[-1])
-        return True
+        has_moved = self.log.append(self.newest_name(), entry)
+        if has_moved:
+            self._check_target(tag, version, before[-1])
+        return has_moved
 
     def _check_target(self, tag: str, version: str | None, before: str | None) -> None:
         """Whoever clears away deletes a version, then looks for tags; whoever tags looks last: one sees the other."""
@@ -244,8 +239,13 @@ class History:
     # ---- asking --------------------------------------------------------------------------------------------------
 
     def resolve(self, name: str) -> Manifest:
-        """A version by its name, as ``number_of`` reads it."""
-        return self.manifest(self.number_of(name))
+        """A version by its name, as ``number_of`` reads it; where a tag moves on meanwhile, the next one."""
+        number = self.number_of(name)
+        while (manifest := self.still(number)) is None:
+            before, number = number, self.number_of(name)
+            if number == before:
+                return self.manifest(number)
+        return manifest
 
     def number_of(self, name: str) -> int:
         """The number of a version by its name (v0002, 2), a tag, ``latest``, or a time.
@@ -279,8 +279,7 @@ class History:
     def _at(self, tag: str | None, moment: datetime) -> str | None:
         if tag is None:
             return next((m.version for m in reversed(self.manifests()) if _when(m.published) <= moment), None)
-        then = [move.version for move in self.moves(tag) if _when(move.at) <= moment]
-        return then[-1] if then else None
+        return next((move.version for move in reversed(self.moves(tag)) if _when(move.at) <= moment), None)
 
 
 def _when(text: str) -> datetime:

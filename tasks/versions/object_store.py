@@ -25,6 +25,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from tasks.core.errors import BadArtefact, BadConfig
+from tasks.core.system_errors import in_words
 from tasks.pipeline.durable_files import PARTIAL, fsync, link_or_copy, sha256_of
 from tasks.pipeline.stored_names import inside, key
 from tasks.pipeline.verified_files import has_content, reads_content
@@ -276,6 +277,8 @@ class Objects:
         except (BaseError, OSError) as error:
             if isinstance(error, OSError) and error.errno not in _PERMANENT_ERRNOS:
                 raise
+            if self.local and (told := in_words(error)) is not None:
+                raise told from error
             raise BadConfig(
                 where=f"store {self.where}",
                 expected="a store that reads and writes",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from tasks.core.errors import BadArtefact
 from tasks.pipeline.durable_files import remove, unfinished
 from tasks.pipeline.recorded_run import RUN_FILE, RecordedRun
 from tasks.pipeline.stored_names import inside
@@ -66,8 +68,11 @@ def _unfinished(history: History, lake: Path, grace_hours: float) -> list[Path]:
 
 
 def _size(objects: list[StoredObject], files: list[Path]) -> int:
-    within = (there for path in files for there in (path, *path.rglob("*")) if there.is_file())
-    sizes = {path.stat().st_ino: path.stat().st_size for path in within}
+    sizes: dict[int, int] = {}
+    for there in (there for path in files for there in (path, *path.rglob("*")) if there.is_file()):
+        with suppress(FileNotFoundError):  # gone meanwhile
+            status = there.stat()
+            sizes[status.st_ino] = status.st_size
     return sum(entry.size for entry in objects) + sum(sizes.values())
 
 
@@ -105,6 +110,16 @@ def _large(folder: Path) -> list[Path]:
     return [inside(folder, str(path.relative_to(folder))) for path in paths]
 
 
+def _document(history: History, manifest: Manifest) -> bytes | None:
+    """A manifest's bytes; None if it has been cleared away since."""
+    try:
+        return history.data(manifest.number)
+    except BadArtefact:
+        if manifest.number in history.numbers():
+            raise
+        return None
+
+
 def _cache_folders(record: RecordedRun) -> list[str]:
     """Cache folders a run was put together from."""
     return [stage.folder for stage in record.stages]
@@ -128,7 +143,8 @@ def clear(history: History, lake: Path, plan: Clearance) -> Clearance:
     size = _size([], [*files, *plan.unfinished])
     for path in (*files, *plan.unfinished):
         remove(path)
-    documents = {m.version: history.data(m.number) for m in obsolete}
+    # Another one may be clearing away beside: what it has taken is not ours to note.
+    documents = {m.version: data for m in obsolete if (data := _document(history, m)) is not None}
     # What is left of them, before they go: a kill in between leaves versions that are there, and a link that says more.
     if documents:
         removed = [Removed.of(version, data) for version, data in documents.items()]
@@ -142,5 +158,5 @@ def clear(history: History, lake: Path, plan: Clearance) -> Clearance:
     objects_in_use = {f"{history.dataset}/{name}" for m in history.manifests() for name in m.rows_of.objects}
     objects = [entry for entry in plan.objects if entry.name not in objects_in_use]
     history.objects.delete([entry.name for entry in objects])
-    gone = [m for m in obsolete if m.version not in current_targets]
+    gone = [m for m in obsolete if m.version in documents.keys() - current_targets]
     return Clearance(gone, objects, files, plan.unfinished, size + _size(objects, []))

@@ -11,6 +11,8 @@ import pytest
 
 pytestmark = pytest.mark.server
 OF_THE_API, OF_THE_STORE, KEY = "planted-for-the-api", "planted-for-the-store", "planted-key-id"
+# Nobody listens there: what is said of a message that could not be sent is searched too.
+OF_THE_CHAT = "planted-for-the-chat"
 CLEANING = {
     "dataset": "moons", "reader": {"kind": "digits", "options": {"limit": 250}}, "training": {"epochs": 1}, "folds": 2,
     "detectors": [{"kind": "l2"}], "budget": {"kind": "share"}, "canaries": {"share": 0.0},
@@ -50,7 +52,7 @@ def everything(objects, serve, tmp_path_factory) -> dict[str, bytes]:
     lake = tmp_path_factory.mktemp("secret") / "lake"
     serving = serve(
         lake, PREFECT_SERVER_API_AUTH_STRING=f"us:{OF_THE_API}", AWS_ACCESS_KEY_ID=KEY, AWS_REGION="us-east-1",
-        AWS_ENDPOINT_URL=objects,
+        AWS_ENDPOINT_URL=objects, GRADSIEVE_WEBHOOK=f"http://127.0.0.1:9/{OF_THE_CHAT}",
     )  # fmt: skip
     (kind,) = serving.ask("block_types/filter", block_types={"slug": {"any_": ["secret"]}})
     (schema,) = serving.ask("block_schemas/filter", block_schemas={"block_type_id": {"any_": [kind["id"]]}})[:1]
@@ -95,7 +97,7 @@ def test_where_it_is_looked_for_are_a_database_logs_parameters_and_versions(ever
     assert b"no-such-bucket" in everything[".prefect/worker-1.log"]
 
 
-@pytest.mark.parametrize("secret", [OF_THE_API, OF_THE_STORE, KEY])
+@pytest.mark.parametrize("secret", [OF_THE_API, OF_THE_STORE, KEY, OF_THE_CHAT])
 def test_a_secret_is_in_nothing_that_is_written(everything, secret):
     """Lake, catalogue, versions in the bucket, Prefect's database with parameters, artifacts and events, all logs."""
     import base64

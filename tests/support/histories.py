@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,20 @@ def forge(path: Path, **changes: Any) -> None:
     seal = {name: value for name, value in document["seal"].items() if name not in ("digest", "signature")}
     digest = hashlib.sha256(json.dumps(document | {"seal": seal}, sort_keys=True).encode()).hexdigest()
     path.write_text(json.dumps(document | {"seal": document["seal"] | {"digest": digest}}))
+
+
+def without_log(history: History) -> History:
+    """A store as it was before there was a log: manifests without seals, and a file for each move."""
+    home = history.objects.folder / history.dataset
+    moves = {tag: history.moves(tag) for tag in history.log.tags()}
+    for path in home.glob("v*.json"):
+        path.write_text(json.dumps({n: v for n, v in json.loads(path.read_text()).items() if n != "seal"}))
+    for tag in moves:
+        (home / "tags" / tag).mkdir(parents=True)
+        for number, move in enumerate(moves[tag], 1):
+            (home / f"tags/{tag}/{number:06d}.json").write_text(move.model_dump_json())
+    shutil.rmtree(home / "log")
+    return history
 
 
 def wrong(history: History) -> dict[str, str]:

@@ -16,6 +16,7 @@ from typing import IO, Any
 import pyarrow as pa
 
 from tasks.core.errors import BadInput
+from tasks.ingestion.files.plain_files import is_file
 
 _OPENERS: dict[str, Callable[[Path], Any]] = {
     ".gz": gzip.open,
@@ -28,8 +29,11 @@ _OPENERS: dict[str, Callable[[Path], Any]] = {
 }
 PACKED_SUFFIXES = tuple(_OPENERS)
 
-UNPACKING_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowInvalid)
-"""What a file that is cut short or damaged raises while it is read."""
+UNPACKING_ERRORS = (
+    *(OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowInvalid),
+    NotImplementedError,  # zipfile, of a method that it does not know
+)
+"""What a file that is cut short, damaged, or packed by an unknown method raises while it is read."""
 
 _ENCRYPTED = 0x1
 
@@ -49,7 +53,7 @@ def inner_name(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix not in _OPENERS:
         return path.name
-    if suffix != ".zip" or Path(path.stem).suffix:
+    if suffix != ".zip" or Path(path.stem).suffix or not is_file(path):
         return path.stem
     try:
         with zipfile.ZipFile(path) as archive:

@@ -26,6 +26,9 @@ from tasks.ingestion.tables.table_rows import Batch
 
 Handler = Callable[[pa_csv.InvalidRow], str]
 
+# Letters of a line; what is longer is no row.
+_LONGEST = 1 << 26
+
 
 def check_quotes(file: Path, dialect: Dialect) -> None:
     """Refuse a file with a quote that is not closed where its cell ends: all lines since would be one cell.
@@ -35,7 +38,8 @@ def check_quotes(file: Path, dialect: Dialect) -> None:
     """
     if not dialect.quotes:
         return
-    with io.TextIOWrapper(open_bytes(file), encoding=dialect.encoding, errors="replace") as lines:
+    with io.TextIOWrapper(open_bytes(file), encoding=dialect.encoding, errors="replace") as text:
+        lines = _bounded(text, file)
         quote = open_quote(_rows(lines, dialect, blank=True), dialect.delimiter, dialect.escape)
     if not quote.line:
         return
@@ -226,10 +230,11 @@ def _stream(file: Path, dialect: Dialect) -> IO[bytes]:
     """The file from its header on, without comments; as UTF-8 where lines were left out."""
     stream = open_bytes(file)
     if _is_filtered(dialect):
-        lines = io.TextIOWrapper(stream, encoding=dialect.encoding, newline="")
+        lines = _bounded(io.TextIOWrapper(stream, encoding=dialect.encoding, newline=""), file)
         return io.BufferedReader(_Lines(line.encode() for line in _rows(lines, dialect)))
     for _ in range(dialect.skip):
-        stream.readline()
+        if not stream.readline(_LONGEST):
+            break
     return stream
 
 
@@ -244,6 +249,25 @@ def _rows(lines: Iterable[str], dialect: Dialect, *, blank: bool = False) -> Ite
             continue
         if dialect.comment and dialect.quotes:
             quotes.read(line, number)
+        yield line
+
+
+def _bounded(text: io.TextIOBase, file: Path) -> Iterator[str]:
+    """The lines of a text.
+
+    Raises:
+        BadInput: one does not end.
+    """
+    number = 0
+    while line := text.readline(_LONGEST):
+        number += 1
+        if len(line) == _LONGEST:
+            raise BadInput(
+                where=f"{file}, line {number:,}",
+                expected=f"lines of at most {_LONGEST:,} letters",
+                got="one that is longer",
+                do="Check that this is a table; if its lines end otherwise, write it anew.",
+            )
         yield line
 
 

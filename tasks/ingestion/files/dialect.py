@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
+from tasks.core.errors import BadInput
 from tasks.ingestion.files.compression import inner_name, open_bytes
 
 _DELIMITERS = (",", ";", "\t", "|")
@@ -20,7 +21,9 @@ _NAMES = {"\t": "a tab", ",": "a comma", ";": "a semicolon", "|": "a bar"}
 _TABS = (".tsv", ".tab")
 _BOMS = ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"),
          (codecs.BOM_UTF16_BE, "utf-16"))  # fmt: skip
-_SEPARATOR_LINE = re.compile(r'\ufeff?"?sep=(.)"?\s*', re.IGNORECASE)
+_SEPARATOR_LINE = re.compile(r'\ufeff?"?sep=([\t !#-~])"?\s*', re.IGNORECASE)
+
+_TEXT = "the name of an encoding of text: utf8, latin-1, cp1252 …"
 
 # Bytes and rows that are looked at.
 _HEAD, _LARGEST_HEAD = 1 << 16, 1 << 24
@@ -81,7 +84,11 @@ def dialect_of(file: Path, options: DialectOptions) -> Dialect:
     Args:
         file: it may be compressed.
         options: of the reader.
+
+    Raises:
+        BadInput: no file can be read by the options.
     """
+    check_options(options)
     head, ended = _head(file)
     encoding = options.encoding or next((name for bom, name in _BOMS if head.startswith(bom)), "utf8")
     lines = _lines(head, encoding, ended=ended)
@@ -121,6 +128,31 @@ def dialect_of(file: Path, options: DialectOptions) -> Dialect:
         preamble=_preamble(rows) if options.header else 0,
         notes=tuple(notes),
     )
+
+
+def check_options(options: DialectOptions) -> None:
+    """Refuse options by which no file can be read.
+
+    Raises:
+        BadInput: a mark is none that may stand between cells, or the encoding is none of text.
+    """
+    for name, mark in (("delimiter", options.delimiter), ("escape", options.escape)):
+        if mark is not None and (not mark.isascii() or mark in '\0\r\n"'):
+            raise _refusal(name, "one ASCII letter that is neither a quote nor a line break", repr(mark))
+    if options.delimiter is not None and options.delimiter == options.escape:
+        raise _refusal("escape", "another letter than the delimiter", f"{options.escape!r} for both")
+    if options.encoding is not None:
+        try:
+            # What turns text into text or bytes into bytes (rot13, base64) has a name among the encodings too.
+            io.TextIOWrapper(io.BytesIO(), encoding=options.encoding)
+        except (LookupError, ValueError) as error:
+            raise _refusal("encoding", _TEXT, str(error)) from error
+        if codecs.lookup(options.encoding).name in ("idna", "punycode"):
+            raise _refusal("encoding", _TEXT, f"{options.encoding}, of names of domains")
+
+
+def _refusal(option: str, expected: str, got: str) -> BadInput:
+    return BadInput(where=f"option reader.{option}", expected=expected, got=got, do=f"Correct --reader.{option}.")
 
 
 def delimiter_of(

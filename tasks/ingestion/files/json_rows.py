@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, AnyStr
 
 from tasks.core.errors import BadInput
 from tasks.ingestion.files.compression import open_bytes
@@ -65,9 +65,28 @@ def _is_whole(line: bytes) -> bool:
 def _lines(file: Path, encoding: str) -> Iterator[bytes]:
     with open_bytes(file) as stream:
         if encoding == "utf-8-sig":
-            yield from stream
+            yield from _bounded(stream, file)
         else:
-            yield from (line.encode() for line in io.TextIOWrapper(stream, encoding=encoding))
+            yield from (line.encode() for line in _bounded(io.TextIOWrapper(stream, encoding=encoding), file))
+
+
+def _bounded(stream: IO[AnyStr], file: Path) -> Iterator[AnyStr]:
+    """Lines of a stream.
+
+    Raises:
+        BadInput: one does not end.
+    """
+    number = 0
+    while line := stream.readline(_LARGEST):
+        number += 1
+        if len(line) == _LARGEST:
+            raise BadInput(
+                where=f"{file}, line {number:,}",
+                expected=f"lines of at most {_LARGEST >> 20} MiB",
+                got="one that is longer",
+                do="Write one object a line; of an array of objects: jq -c '.[]'.",
+            )
+        yield line
 
 
 def _from_lines(lines: Iterator[bytes]) -> Iterator[Row]:

@@ -17,6 +17,7 @@ from typing import IO
 
 from tasks.core.errors import BadInput
 from tasks.ingestion.files.compression import UNPACKING_ERRORS
+from tasks.ingestion.files.plain_files import NO_FILE, check_names
 
 PICTURES = (
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp"),
@@ -75,7 +76,7 @@ class ZippedPictures(PictureFiles):
             raise OSError(f"more than {_LARGEST_MEMBER:,} bytes unpacked")
         try:
             return io.BytesIO(self.archive.read(self.members[name]))
-        except (*UNPACKING_ERRORS, NotImplementedError) as error:
+        except UNPACKING_ERRORS as error:
             raise OSError(str(error)) from error
 
     def size_of(self, name: str) -> int:
@@ -91,8 +92,11 @@ def pictures_of(root: Path) -> PictureFiles:
     """
     if root.is_dir():
         twice: list[str] = []
-        names = [*_walk(root, twice)]
-        return PictureFiles(root, *_sorted_out(names, LINKED_TWICE, twice))
+        odd: list[str] = []
+        names = [*_walk(root, twice, odd)]
+        check_names(names, str(root))
+        pictures, left_out = _sorted_out(names, LINKED_TWICE, twice)
+        return PictureFiles(root, pictures, left_out | {NO_FILE: tuple(odd)})
     members, earlier = _members(root)
     return ZippedPictures(root, *_sorted_out(members, NAMED_TWICE, earlier), members)
 
@@ -137,8 +141,8 @@ def _sorted_out(
     return pictures, left_out
 
 
-def _walk(root: Path, twice: list[str]) -> Iterator[str]:
-    """Every file below a folder; the names of folders that are met once more go into ``twice``."""
+def _walk(root: Path, twice: list[str], odd: list[str]) -> Iterator[str]:
+    """Every file below a folder; folders that are met once more go into ``twice``, what is no file into ``odd``."""
     start = os.path.realpath(root)
     folders, links, seen = [""], [], set()
     while folders or links:
@@ -156,6 +160,8 @@ def _walk(root: Path, twice: list[str]) -> Iterator[str]:
                     (links if entry.is_symlink() else folders).append(name)
                 elif entry.is_file():
                     yield name
+                else:
+                    odd.append(name)
 
 
 def _members(archive: Path) -> tuple[dict[str, zipfile.ZipInfo], list[str]]:

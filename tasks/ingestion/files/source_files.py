@@ -15,6 +15,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from tasks.ingestion.files.compression import inner_name
+from tasks.ingestion.files.plain_files import NO_FILE, check_names, is_dir, is_file
 from tasks.pipeline.schemas import SPLIT_NAMES
 
 _PARTITION = re.compile(r"([^=]+)=(.*)")
@@ -76,13 +77,14 @@ def source_of(path: Path, kind: FileKind, *, splits: bool = False, but: Iterable
         but: what is read elsewhere, and therefore not here.
     """
     path = path.expanduser()
-    if not path.is_dir():
+    if not is_dir(path):
         return Source((SourceFile(path, path.name),))
     elsewhere = [other.expanduser().resolve() for other in but]
-    visible, hidden = _visible(path, elsewhere)
+    visible, hidden, odd_files = _visible(path, elsewhere)
+    check_names((_name(file, path) for file in visible), str(path))
     taken = [file for file in visible if kind.takes(file)] or visible
     others = sorted({*visible} - {*taken, *(file for file in visible if file.suffix.lower() in kind.beside)})
-    left_out = {HIDDEN: hidden, f"no {' or '.join(kind.suffixes)} file": others}
+    left_out = {HIDDEN: hidden, f"no {' or '.join(kind.suffixes)} file": others, NO_FILE: odd_files}
     forms = [file for file in taken if _SUBMISSION.search(file.stem.lower())]
     if len(forms) < len(taken):
         left_out[SUBMISSION] = forms
@@ -107,13 +109,14 @@ def split_of(name: PurePath) -> str | None:
     return None
 
 
-def _visible(root: Path, elsewhere: list[Path]) -> tuple[list[Path], list[Path]]:
-    """The files below a folder in a fixed order, and those that are not meant to be read."""
-    files = sorted(p for p in root.rglob("*") if p.is_file())
+def _visible(root: Path, elsewhere: list[Path]) -> tuple[list[Path], list[Path], list[Path]]:
+    """The files below a folder in a fixed order, those that are not meant to be read, and what is no file."""
+    entries = sorted(p for p in root.rglob("*") if not is_dir(p))
+    files = [p for p in entries if is_file(p)]
     if elsewhere:
         files = [p for p in files if not any(p.resolve().is_relative_to(other) for other in elsewhere)]
     hidden = {p for p in files if any(part.startswith(UNSEEN) for part in p.relative_to(root).parts)}
-    return [p for p in files if p not in hidden], sorted(hidden)
+    return [p for p in files if p not in hidden], sorted(hidden), [p for p in entries if not is_file(p)]
 
 
 def _by_split(files: list[SourceFile], root: Path) -> tuple[list[SourceFile], list[Path], list[str]]:

@@ -9,6 +9,7 @@ from typing import NoReturn
 from tasks.core.errors import BadConfig
 from tasks.ingestion.files.compression import PACKED_SUFFIXES, inner_name
 from tasks.ingestion.files.picture_files import PICTURES, holds_pictures, suffix_of
+from tasks.ingestion.files.plain_files import is_dir, is_file
 from tasks.ingestion.files.source_files import UNSEEN
 from tasks.ingestion.readers import READERS
 from tasks.pipeline.schemas import SPLIT_NAMES
@@ -32,7 +33,7 @@ def kind_of_source(path: Path) -> str:
         BadConfig: nothing tells, or several readers have an equal claim.
     """
     path = path.expanduser()
-    if not path.is_dir():
+    if not is_dir(path):
         return _kind_of_file(path) or _refuse(path, _suffix(path) or "none")
     if any((path / name).is_file() for name in _SAVED):
         return "huggingface"
@@ -83,7 +84,7 @@ def _visible_files(root: Path) -> list[Path]:
 
 def _kind_of_file(path: Path) -> str | None:
     """The reader that claims a file's suffix, and unpacks it where it is packed."""
-    if path.suffix.lower() == ".zip" and path.is_file() and holds_pictures(path):
+    if path.suffix.lower() == ".zip" and is_file(path) and holds_pictures(path):
         return "image_folder"
     is_packed = path.suffix.lower() in PACKED_SUFFIXES
     suffix = _suffix(path)

@@ -17,12 +17,15 @@ from tasks.core.errors import BadInput
 from tasks.core.plugins import Choice, Component, Registry
 from tasks.dataset.payload import Payload
 from tasks.dataset.targets import TargetKind
+from tasks.ingestion.files.plain_files import check_plain, is_dir, is_file
 from tasks.ingestion.label_forms import NO_LABEL
 from tasks.ingestion.tables.table_options import TableOptions
 from tasks.pipeline.durable_files import sha256_of
 
-CHUNK_ROWS = 4096
-"""Rows a reader yields at a time; what it holds in memory is a few chunks."""
+CHUNK_ROWS, CHUNK_BYTES = 4096, 1 << 24
+"""Rows a reader yields at a time, and fewer where so many weigh more than so many bytes: it holds a few chunks."""
+LARGEST_ROW = 1 << 28
+"""Bytes of one row; what is larger is no sample, and a file that says so is damaged as a rule."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +175,7 @@ class Reader(Component):
         """Digest of the source files' names and bytes; a missing file is left for ``open`` to report."""
         digest = hashlib.sha256()
         for path in self.files():
-            if path.is_file():
+            if is_file(path):
                 about = path.stat()
                 digest.update(f"{self.file_name(path)}:{_sha256_of(path, about.st_size, about.st_mtime_ns)}\n".encode())
         return digest.hexdigest()
@@ -182,6 +185,22 @@ class Reader(Component):
 def _sha256_of(path: Path, _size: int, _changed: int) -> str:
     """A run asks twice: to know what it has read already, and to say what it has published."""
     return sha256_of(path)
+
+
+def chunk_rows(where: str, row_bytes: float) -> int:
+    """How many rows of so many bytes make a chunk.
+
+    Raises:
+        BadInput: a single one is more than any chunk may be.
+    """
+    if row_bytes > LARGEST_ROW:
+        raise BadInput(
+            where=where,
+            expected=f"rows of at most {LARGEST_ROW >> 20} MiB",
+            got=f"rows of {row_bytes / 2**20:,.0f} MiB",
+            do="Check the file: it may be damaged, or its rows may stand along another axis.",
+        )
+    return max(1, min(CHUNK_ROWS, int(CHUNK_BYTES // max(row_bytes, 1))))
 
 
 READERS: Registry[Reader] = Registry(__name__, Reader)
@@ -199,21 +218,13 @@ class ReaderChoice(Choice[Reader], registry=READERS):
 
 
 def existing_path(path: Path, what: str) -> Path:
-    """``path`` itself when it exists.
+    """``path`` itself when it is a file or a folder.
 
     Raises:
-        BadInput: it does not.
+        BadInput: it does not exist, or is neither.
     """
     path = path.expanduser()
-    if not path.exists():
-        near = path.parent if path.parent.is_dir() else None
-        inside = ", ".join(sorted(p.name for p in near.iterdir())[:8]) if near else ""
-        raise BadInput(
-            where=str(path),
-            expected=what,
-            got="no such file or folder" + (f" (its folder holds: {inside})" if inside else ""),
-            do="Check the path; relative paths are taken from the working directory.",
-        )
+    check_plain(path, what)
     return path
 
 
@@ -251,6 +262,6 @@ def files_below(path: Path | None) -> list[Path]:
     if path is None:
         return []
     path = path.expanduser()
-    if path.is_dir():
+    if is_dir(path):
         return sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
     return [path]

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pyarrow as pa
 
+from tasks.core.errors import BadInput
 from tasks.ingestion.files.hub_features import class_names_of, names_note, with_names
-from tasks.ingestion.readers import CHUNK_ROWS
+from tasks.ingestion.readers import chunk_rows
 from tasks.ingestion.tables.table_rows import Batch
 
 
@@ -21,17 +22,40 @@ def in_chunks(source: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch])
         batches: as they are read.
 
     Raises:
+        BadInput: a column's type leaves no room for a value.
         pyarrow.ArrowInvalid: one is damaged, or its text is not UTF-8.
     """
+    _check_types(source, schema)
     first, names = 0, class_names_of(schema)
     notes = names_note(source, names)
     for batch in batches:
         # A damaged file's offsets and indices lead anywhere in memory; nothing reads them before they are looked at.
         batch.validate(full=True)
-        for start in range(0, batch.num_rows, CHUNK_ROWS):
-            part = batch.slice(start, CHUNK_ROWS)
+        size = chunk_rows(source, batch.nbytes / max(1, batch.num_rows))
+        for start in range(0, batch.num_rows, size):
+            part = batch.slice(start, size)
             rows = np.arange(first, first + part.num_rows)
             yield Batch(source, with_names(part, names), rows, notes=notes)
             first += part.num_rows
     if first == 0:
         yield Batch(source, with_names(pa.RecordBatch.from_pylist([], schema=schema), names), np.zeros(0, np.int64))
+
+
+def _check_types(source: str, schema: pa.Schema) -> None:
+    empty = [field.name for field in schema if _holds_nothing(field.type)]
+    if empty:
+        raise BadInput(
+            where=f"{source}, column {empty[0]!r}",
+            expected="lists of at least one value",
+            got=f"{schema.field(empty[0]).type}, of length 0",
+            do="Drop the column, or write it as lists without a fixed length.",
+        )
+
+
+def _holds_nothing(kind: pa.DataType) -> bool:
+    """Whether a type has fixed lists of length 0 in it, which Parquet does not give back."""
+    if pa.types.is_fixed_size_list(kind) and kind.list_size == 0:
+        return True
+    if pa.types.is_dictionary(kind):
+        return _holds_nothing(kind.value_type)
+    return any(_holds_nothing(kind.field(i).type) for i in range(kind.num_fields))

@@ -66,7 +66,7 @@ class Csv(Tabular, kind="csv"):
                 check_quotes(file, dialect)
                 check_header(file, dialect, self.label)
                 yield from read_rows(file, dialect, self._no_numbers())
-            except (*UNPACKING_ERRORS, LookupError, UnicodeError) as error:
+            except (*UNPACKING_ERRORS, LookupError, ValueError) as error:
                 if "Empty CSV file" in str(error) or file.stat().st_size == 0:
                     raise BadInput(
                         where=str(file), expected="a header line and rows", got="an empty file", do="Check the path."

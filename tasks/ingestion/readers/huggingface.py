@@ -14,6 +14,7 @@ from pydantic import Field
 from tasks.core.errors import BadInput, require_package
 from tasks.dataset.payload import Payload
 from tasks.ingestion.files.hub_features import with_names
+from tasks.ingestion.files.plain_files import is_dir
 from tasks.ingestion.readers import CHUNK_ROWS, Chunk, files_below
 from tasks.ingestion.readers.picture_tables import found_note, parts_of, with_note
 from tasks.ingestion.readers.tabular import Tabular
@@ -72,7 +73,7 @@ class HuggingFace(Tabular, kind="huggingface"):
         return [
             file
             for path in (self.path, self.test_path, self.reference_path)
-            if path and path.expanduser().is_dir()
+            if path and is_dir(path.expanduser())
             for file in files_below(path)
         ]
 

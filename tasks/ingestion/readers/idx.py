@@ -19,7 +19,7 @@ from pydantic import Field
 
 from tasks.core.errors import BadInput
 from tasks.dataset.payload import Payload
-from tasks.ingestion.readers import CHUNK_ROWS, Chunk, Reader, array_chunk, existing_file
+from tasks.ingestion.readers import Chunk, Reader, array_chunk, chunk_rows, existing_file
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
@@ -78,7 +78,8 @@ class Idx(Reader, kind="idx"):
 
     def _chunks(self, sources: list[tuple[Path, Path, str | None]], dtype: str) -> Iterator[Chunk]:
         for images, labels, split in sources:
-            values, classes = _values(images), _values(labels)
+            size = chunk_rows(str(images), max(map(_width, map(_header, (images, labels)))))
+            values, classes = _values(images, size), _values(labels, size)
             first = 0
             for x, y in zip(values, classes, strict=True):
                 yield array_chunk(images.name, first, x, [str(label) for label in y.tolist()], split, dtype)
@@ -117,12 +118,18 @@ def _read_header(path: Path, file: BinaryIO) -> tuple[str, tuple[int, ...]]:
     return _TYPES[magic[2]], struct.unpack(f">{magic[3]}I", axes)
 
 
-def _values(path: Path) -> Iterator[np.ndarray]:
+def _width(header: tuple[str, tuple[int, ...]]) -> int:
+    """Bytes of one row of a file with such a header."""
+    kind, (_, *axes) = header
+    return math.prod(axes) * np.dtype(kind).itemsize
+
+
+def _values(path: Path, size: int) -> Iterator[np.ndarray]:
     with _open(path) as file:
-        kind, (n, *axes) = _read_header(path, file)
-        width = math.prod(axes) * np.dtype(kind).itemsize
-        for first in range(0, n, CHUNK_ROWS):
-            rows = min(CHUNK_ROWS, n - first)
+        kind, (n, *axes) = header = _read_header(path, file)
+        width = _width(header)
+        for first in range(0, n, size):
+            rows = min(size, n - first)
             data = _read(path, file, rows * width)
             if len(data) < rows * width:
                 raise _short_file(path, f"{first + len(data) // max(width, 1):,} of the {n:,} rows its header declares")

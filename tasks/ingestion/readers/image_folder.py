@@ -18,6 +18,7 @@ from tasks.dataset.payload import Payload, picture_payload
 from tasks.ingestion.files.annotations import refuse_annotations
 from tasks.ingestion.files.picture_files import NO_PICTURE, PictureFiles, pictures_of, suffix_of
 from tasks.ingestion.files.picture_layout import Layout, Picture, layout_of
+from tasks.ingestion.files.plain_files import is_dir
 from tasks.ingestion.files.source_files import left_out_notes
 from tasks.ingestion.readers import Chunk, Reader, Reject, existing_path
 from tasks.ingestion.readers.picture_options import Channels, ImageSize
@@ -107,7 +108,7 @@ class ImageFolder(Reader, kind="image_folder"):
     def files(self) -> list[Path]:
         """The pictures, or the archive."""
         path = self.path.expanduser()
-        return [path / name for name in pictures_of(path).names] if path.is_dir() else [path]
+        return [path / name for name in pictures_of(path).names] if is_dir(path) else [path]
 
     def file_name(self, path: Path) -> str:
         """Within the root: the folder is the label."""

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,16 +18,18 @@ import pyarrow as pa
 from tasks.core.errors import BadInput
 from tasks.ingestion.files.annotations import is_coco, refuse_coco
 from tasks.ingestion.files.compression import UNPACKING_ERRORS
-from tasks.ingestion.files.json_rows import rows_of
+from tasks.ingestion.files.json_rows import Row, rows_of
 from tasks.ingestion.files.nested_fields import Steps, parse, paths_of, value_at
 from tasks.ingestion.files.source_files import SourceFile
-from tasks.ingestion.readers import CHUNK_ROWS, Reject, files_below
+from tasks.ingestion.readers import CHUNK_BYTES, CHUNK_ROWS, Reject, files_below
 from tasks.ingestion.readers.tabular import Tabular
 from tasks.ingestion.tables.table_rows import Batch
 
 # Paths of an object's fields that are remembered, to be told.
 _PATHS = 40
 _ENOUGH = 1000
+# Bytes of a number, as Python holds it in a list.
+_NUMBER = 32
 
 
 @dataclass
@@ -152,8 +153,7 @@ class Jsonl(Tabular, kind="jsonl"):
         objects = keys.objects()
         as_json = set(objects).difference(name for _, name in self.named)
         with _readable(file):
-            rows = rows_of(file)
-            while block := list(islice(rows, CHUNK_ROWS)):
+            for block in _blocks(rows_of(file)):
                 items = [(number, item) for number, item in block if not isinstance(item, Reject)]
                 values = keys.values([item for _, item in items])
                 columns = {
@@ -168,6 +168,31 @@ class Jsonl(Tabular, kind="jsonl"):
                     objects=objects,
                     nested=frozenset(name for name in values if _is_json(values[name], columns[name])),
                 )
+
+
+def _blocks(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    """Consecutive rows, as many as one chunk takes."""
+    block: list[Row] = []
+    weight = 0
+    for number, item in rows:
+        block.append((number, item))
+        weight += 0 if isinstance(item, Reject) else sum(map(_weight, item.values()))
+        if len(block) == CHUNK_ROWS or weight >= CHUNK_BYTES:
+            yield block
+            block, weight = [], 0
+    if block:
+        yield block
+
+
+def _weight(value: Any, depth: int = 8) -> int:
+    """Bytes of a value, about: the first one of a list stands for all, and so deep within others none counts."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, dict) and depth:
+        return sum(_weight(part, depth - 1) for part in value.values())
+    if isinstance(value, list) and value and depth:
+        return len(value) * _weight(value[0], depth - 1)
+    return _NUMBER
 
 
 def _is_json(values: list[Any], column: pa.Array) -> bool:

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from tasks.core.errors import BadInput
 from tasks.dataset.payload import Payload
-from tasks.ingestion.readers import CHUNK_ROWS, Chunk, Reader, array_chunk, existing_file
+from tasks.ingestion.readers import Chunk, Reader, array_chunk, chunk_rows, existing_file
 
 # What a damaged archive can do to zipfile and to NumPy's header parser.
 _BROKEN = (
@@ -78,7 +78,7 @@ class Npz(Reader, kind="npz"):
         for inputs, label, _ in pairs:
             with _member(path, inputs) as (axes, x_type, _), _member(path, label) as (label_axes, label_type, _):
                 fit = len(axes) > 0 and min(axes[1:], default=1) > 0 and label_axes == axes[:1]
-                if not fit or label_type.kind not in "iubU" or x_type.kind not in "iubf":
+                if not fit or label_type.kind not in "iubU" or not label_type.itemsize or x_type.kind not in "iubf":
                     raise BadInput(
                         where=f"{path}, arrays {inputs} and {label}",
                         expected=f"numbers, and {axes[0] if axes else 0:,} labels that are integers or text",
@@ -101,9 +101,11 @@ class Npz(Reader, kind="npz"):
     def _chunks(self, path: Path, pairs: list[tuple[str, str, str | None]], dtype: str) -> Iterator[Chunk]:
         for inputs, label, split in pairs:
             first = 0
-            for x, y in zip(_rows(path, inputs), _rows(path, label), strict=True):
+            size = chunk_rows(f"{path}/{inputs}", max(_width(path, name) for name in (inputs, label)))
+            for x, y in zip(_rows(path, inputs, size), _rows(path, label, size), strict=True):
                 if x.ndim == 4 and self.channels_last:
                     x = x.transpose(0, 3, 1, 2)
+                _check_text(y, f"{path}/{label}", first)
                 labels = [str(value) for value in y.tolist()]
                 yield array_chunk(f"{path.name}/{inputs}", first, x, labels, split, dtype)
                 first += len(x)
@@ -111,6 +113,26 @@ class Npz(Reader, kind="npz"):
     def files(self) -> list[Path]:
         """The archive."""
         return [self.path.expanduser()]
+
+
+def _check_text(labels: np.ndarray, where: str, first: int) -> None:
+    """Refuse labels that are no Unicode: NumPy keeps any number as a letter.
+
+    Raises:
+        BadInput: one is none.
+    """
+    if labels.dtype.kind != "U":
+        return
+    letters = labels.astype(labels.dtype.newbyteorder("=")).view(np.uint32).reshape(len(labels), -1)
+    wrong = ((letters >= 0xD800) & (letters < 0xE000)) | (letters > 0x10FFFF)
+    if wrong.any():
+        row, place = map(int, np.argwhere(wrong)[0])
+        raise BadInput(
+            where=f"{where}, row {first + row:,}",
+            expected="labels of Unicode",
+            got=f"the letter {letters[row, place]:#x}, which is none",
+            do="Write the labels again as text.",
+        )
 
 
 @contextmanager
@@ -144,11 +166,17 @@ def _member(path: Path, name: str) -> Iterator[tuple[tuple[int, ...], np.dtype, 
         yield axes, dtype, file
 
 
-def _rows(path: Path, name: str) -> Iterator[np.ndarray]:
+def _width(path: Path, name: str) -> int:
+    """Bytes of one row of an array."""
+    with _member(path, name) as (axes, dtype, _):
+        return math.prod(axes[1:]) * dtype.itemsize
+
+
+def _rows(path: Path, name: str, size: int) -> Iterator[np.ndarray]:
     with _member(path, name) as (axes, dtype, file):
         width = math.prod(axes[1:]) * dtype.itemsize
-        for first in range(0, axes[0], CHUNK_ROWS):
-            rows = min(CHUNK_ROWS, axes[0] - first)
+        for first in range(0, axes[0], size):
+            rows = min(size, axes[0] - first)
             try:
                 data = file.read(rows * width)
             except _BROKEN as error:

@@ -10,10 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.core.errors import BadInput
-from tasks.ingestion.readers import CHUNK_ROWS, files_below
+from tasks.ingestion.readers import chunk_rows, files_below
 from tasks.ingestion.readers.arrow_batches import in_chunks
 from tasks.ingestion.readers.tabular import Tabular
 from tasks.ingestion.tables.table_rows import Batch
+
+# Of each column.
+_BUFFER = 1 << 16
 
 
 class Parquet(Tabular, kind="parquet"):
@@ -25,9 +28,9 @@ class Parquet(Tabular, kind="parquet"):
         """Batches in file order."""
         for file in files_below(path):
             try:
-                with pq.ParquetFile(file) as table:
-                    batches = table.iter_batches(batch_size=CHUNK_ROWS)
-                    yield from in_chunks(file.name, table.schema_arrow, batches)
+                # With a buffer a column is read piece by piece; without, all that it has in a row group.
+                with pq.ParquetFile(file, buffer_size=_BUFFER) as table:
+                    yield from in_chunks(file.name, table.schema_arrow, _batches(file, table))
             except (pa.ArrowInvalid, OSError) as error:
                 raise BadInput(
                     where=str(file),
@@ -35,3 +38,10 @@ class Parquet(Tabular, kind="parquet"):
                     got=str(error).partition("\n")[0],
                     do="Fetch or write the file again; a Parquet file cut short has lost its footer.",
                 ) from error
+
+
+def _batches(file: Path, table: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
+    for number in range(table.num_row_groups):
+        group = table.metadata.row_group(number)
+        rows = chunk_rows(str(file), group.total_byte_size / max(1, group.num_rows))
+        yield from table.iter_batches(batch_size=rows, row_groups=[number])

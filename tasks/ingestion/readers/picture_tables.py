@@ -15,6 +15,7 @@ from tasks.core.errors import BadInput, GradsieveError
 from tasks.dataset import images
 from tasks.dataset.payload import Payload, picture_payload
 from tasks.ingestion.files.picture_files import PICTURES, suffix_of
+from tasks.ingestion.files.plain_files import is_file
 from tasks.ingestion.files.source_files import FileKind, SourceFile
 from tasks.ingestion.readers import Chunk
 from tasks.ingestion.readers.picture_options import Channels, ImageSize
@@ -143,7 +144,7 @@ def _paths_in(cells: Sequence[Any], beside: Beside) -> Iterator[Path]:
 
 def _lies_beside_pictures(table: Path) -> bool:
     """Whether the folder of a file, or one of those in it, holds a picture, as far as a short look tells."""
-    if not table.is_file():
+    if not is_file(table):
         return False
     entries = [*islice(table.parent.iterdir(), _LOOKED_AT)]
     inner = (islice(entry.iterdir(), _LOOKED_AT) for entry in entries if entry.is_dir())

@@ -16,6 +16,9 @@ from tasks.ingestion.tables.column_names import check_named, distinct_names, ren
 from tasks.ingestion.tables.table_columns import TableColumns, renamed
 from tasks.ingestion.tables.table_rows import RESERVED_NAMES, Batch
 
+# Each column is counted, described and shown by itself.
+_MOST_COLUMNS = 1 << 16
+
 
 class OpenTable(NamedTuple):
     """A table whose files are open."""
@@ -110,6 +113,13 @@ class TableFiles(Reader):
         if first is None:
             raise BadInput(where=str(path), expected="rows", got="none", do="The source is empty; check the path.")
         names = first.table.schema.names
+        if len(names) > _MOST_COLUMNS:
+            raise BadInput(
+                where=str(path),
+                expected=f"at most {_MOST_COLUMNS:,} columns",
+                got=f"{len(names):,}",
+                do="Write numbers that belong together as one column of lists, in Parquet, Arrow or JSON.",
+            )
         objects = {name: fields for name, fields in first.objects.items() if not self.may_be_objects(name)}
         check_named(self.named_in(names), names, objects, str(path))
         renames = distinct_names(names, columns.named, RESERVED_NAMES, str(path))
@@ -136,9 +146,14 @@ class TableFiles(Reader):
         """The path itself.
 
         Raises:
-            BadInput: there is nothing.
+            BadInput: there is nothing, or nothing in it.
         """
-        return existing_path(path, f"a file or folder of kind {self.kind}")
+        what = f"a file or folder of kind {self.kind}"
+        path = existing_path(path, what)
+        # Of the system's own files that are waited for without end it says the same.
+        if path.is_file() and not path.stat().st_size:
+            raise BadInput(where=str(path), expected=what, got="an empty file", do="Check the path.")
+        return path
 
     def source(self, path: Path, *, splits: bool = False, but: Iterable[Path] = ()) -> Source:
         """The files of a path; whether their names say splits, and what is read elsewhere."""

@@ -10,7 +10,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from tasks.core.sql import literal, string
+from tasks.core.sql import connect, literal, string
 from tasks.ingestion.tables.profile import Profile, spellings
 from tasks.ingestion.tables.raw_spool import RawSpool
 
@@ -54,7 +54,7 @@ def statistics_of(spool: RawSpool, profiles: dict[str, Profile], markers: tuple[
 @contextmanager
 def _view(spool: RawSpool) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection with the view ``raw``: columns by position, those that change their type as text."""
-    with duckdb.connect() as db:
+    with connect(spool.folder) as db:
         parts = []
         for file in spool.files:
             columns = [
@@ -73,7 +73,7 @@ def distinct_of(spool: RawSpool, array: str) -> int:
     parts = [f'SELECT "{array}" FROM read_parquet({literal(file.path)})' for file in spool.files if file.row_groups]
     if not parts:
         return 0
-    with duckdb.connect() as db:
+    with connect(spool.folder) as db:
         return _ask(db, f'SELECT count(DISTINCT "{array}") FROM ({" UNION ALL ".join(parts)})')[0]
 
 

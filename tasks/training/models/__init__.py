@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tasks.core.errors import BadModel
+from tasks.core.foreign_code import objection
 from tasks.core.plugins import Choice, Component, Registry
 from tasks.dataset.payload import Payload
 
@@ -45,6 +46,11 @@ class Model(Component):
         return "data"
 
     @property
+    def own_code(self) -> str | None:
+        """The factory of somebody's own that it imports; None of most."""
+        return None
+
+    @property
     def is_frozen(self) -> bool:
         """Whether networks receive the vectors of its frozen encoder in place of the inputs."""
         return False
@@ -77,6 +83,13 @@ class ModelChoice(Choice[Model], registry=MODELS):
     """The network that is trained and whose gradients are taken."""
 
     kind: str = Field(default="auto", description="Architecture.")
+
+    @model_validator(mode="after")
+    def _own_code_may_run(self) -> ModelChoice:
+        """It is refused here, before anything is imported (tasks/core/foreign_code.py)."""
+        if problem := objection(self.component.own_code):
+            raise ValueError(problem)
+        return self
 
 
 def need_images(payload: Payload, model: str) -> int:

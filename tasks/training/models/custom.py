@@ -53,6 +53,11 @@ class Custom(Model, kind="custom"):
             raise ValueError("expected package.module:factory, for example mypackage.nets:small")
         return value
 
+    @property
+    def own_code(self) -> str:
+        """The factory."""
+        return self.factory
+
     def scale(self, payload: Payload) -> Scale:
         """As told."""
         return self.normalisation

@@ -67,6 +67,11 @@ class Encoder(Model, kind="encoder"):
         return self
 
     @property
+    def own_code(self) -> str | None:
+        """The factory, where there is one."""
+        return self.encoder_factory
+
+    @property
     def is_frozen(self) -> bool:
         """Whether networks receive the encoder's vectors in place of the inputs."""
         return self.tuning == "frozen"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.core.errors import BadConfig
+from tasks.core.errors import BadConfig, NoDisk
 from tasks.pipeline import file_system
 from tasks.pipeline.artefacts import Run
 from tasks.pipeline.file_system import check_file_system
@@ -68,5 +68,5 @@ def test_one_that_lets_everybody_create_rename_and_lock_is_refused_for_each_of_i
 
 def test_a_disk_that_is_full_is_not_blamed_on_its_file_system(monkeypatch, tmp_path):
     monkeypatch.setattr(Path, "write_text", refuse(errno.ENOSPC))
-    with pytest.raises(BadConfig, match="no space left"):
+    with pytest.raises(NoDisk, match="no space left"):
         check_lake(tmp_path / "lake")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from histories import alter, facts, forge, wrong
+from histories import alter, facts, forge, without_log, wrong
 
 from tasks.catalogue.database import build
 from tasks.core.errors import BadArtefact, BadConfig
@@ -26,14 +26,14 @@ KEY = "0123456789abcdef0123456789abcdef"
 VERDICT = {"word": "helps", "promote": True, "because": ["so"]}
 
 
-def written(folder: Path) -> History:
+def written(where: Path | str) -> History:
     """Four versions of which current pointed at each, the first cleared away."""
-    history = History(Objects(folder), "pets")
+    history = History(Objects(where), "pets")
     for number, content in enumerate("abcd", 1):
         parent = f"v{number - 1:04d}" if number > 1 else None
         made = history.commit(facts(content, parent=parent, verdict=VERDICT))
         history.move("current", made.version, "run", "because")
-    clear(history, folder, Clearance([history.manifest(1)]))
+    clear(history, Path("none"), Clearance([history.manifest(1)]))
     history.move("golden", "v0002", "ann", "for the paper")
     return history
 
@@ -109,6 +109,16 @@ def test_what_was_taken_away_is_missed(history, name, named_by):
     assert f"is gone, and {named_by} names it" in wrong(history)[name]
 
 
+def test_a_bucket_has_the_same_chain(bucket):
+    history = written(bucket)
+    assert wrong(history) == {}
+    document = json.loads(history.data(3))
+    history.objects.delete(["pets/v0003.json"])
+    assert "v0003.json" in wrong(history)
+    history.put("v0003", json.dumps(document | {"rows": 2}).encode())
+    assert "was altered" in wrong(history)["v0003.json"]
+
+
 def test_a_tag_to_which_no_move_leads_is_found_whoever_mends_the_digest(history):
     last = history.objects.folder / f"pets/log/{history.log.numbers()[-1]:06d}.json"
     forge(last, tags={"current": "v0002", "golden": "v0002"})
@@ -148,13 +158,13 @@ def test_nothing_is_built_upon_what_is_not_signed_until_somebody_signs_it(histor
     ):
         with pytest.raises(BadArtefact, match=r"log/\d+.json and v0004.json, which are not.*gradsieve versions sign"):
             written_to()
-    history.sign("ann", "looked at")
+    history.log.sign(history.newest_name(), "ann", "looked at")
     history.check_signed()
     assert history.commit(facts("e")).number == 5
     assert wrong(history) == {}
     monkeypatch.setenv(SIGNING_KEY, KEY[::-1])
     assert wrong(history)
-    history.sign("ann", "another key from now on")
+    history.log.sign(history.newest_name(), "ann", "another key from now on")
     assert wrong(history) == {}
 
 
@@ -185,17 +195,8 @@ def test_of_a_version_that_was_cleared_away_digest_and_signature_stay_and_the_ch
 
 @pytest.fixture
 def early(history) -> History:
-    """A store as it was before there was a log: manifests without seals, and a file for each move."""
-    home = history.objects.folder / "pets"
-    for path in home.glob("v*.json"):
-        path.write_text(json.dumps({n: v for n, v in json.loads(path.read_text()).items() if n != "seal"}))
-    for tag in ("current", "golden"):
-        for number, move in enumerate(history.moves(tag), 1):
-            target = home / f"tags/{tag}/{number:06d}.json"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(move.model_dump_json())
-    shutil.rmtree(home / "log")
-    return history
+    """The same as it was before there was a log."""
+    return without_log(history)
 
 
 def test_a_lake_from_before_is_read_as_it_is_and_adopted_by_one_link(early):

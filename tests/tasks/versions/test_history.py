@@ -236,6 +236,34 @@ def test_a_tag_that_comes_too_late_is_refused_and_points_where_it_did(old, tmp_p
     assert history.numbers() == [2, 3]
 
 
+def test_who_asks_for_a_tag_that_moves_on_while_its_version_goes_is_given_the_next_one(old, tmp_path):
+    history, clearing = old
+    history.move("mine", "v0001", "me", "why")
+
+    def moved_then_cleared() -> None:
+        history.move("mine", "v0002", "me", "why")
+        clear(history, tmp_path, clearing)
+
+    store = Interrupted(
+        tmp_path / "versions", lambda what, name: (what, name) == ("read", "pets/v0001.json"), moved_then_cleared
+    )
+    assert History(store, "pets").resolve("mine").version == "v0002"
+    with pytest.raises(BadConfig, match="version"):
+        history.resolve("v0001")
+
+
+def test_of_two_that_clear_away_at_once_one_notes_what_goes(old, tmp_path):
+    history, clearing = old
+    store = Interrupted(
+        tmp_path / "versions",
+        lambda what, name: (what, name) == ("read", "pets/v0001.json"),
+        lambda: clear(history, tmp_path, clearing),
+    )
+    assert clear(History(store, "pets"), tmp_path, clearing).versions == []
+    assert [len(link.removed) for link in map(history.log.link, history.log.numbers())] == [0, 1]
+    assert wrong(history) == {}
+
+
 def test_who_lists_while_somebody_clears_away_sees_what_is_left(old, tmp_path, monkeypatch):
     history, clearing = old
     numbers = history.numbers

@@ -198,7 +198,7 @@ def test_a_full_disk_is_said_and_leaves_nothing_under_the_name(tmp_path):
     assert signal.SIGXFSZ is not None
     done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.stdout.startswith("said"), done.stderr
-    assert "Check the room on the disk" in done.stdout
+    assert "Make room there" in done.stdout
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
