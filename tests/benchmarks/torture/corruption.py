@@ -8,6 +8,8 @@ catalogue, ``versions verify``, then a whole run on the same source, and all of 
     harmless   every answer is the same
     harmless   is also what is written for people and read by nobody: pages of runs, the log
     used       an answer is another, and nobody said anything: this is the failure
+
+Not a failure yet, and counted: files of a run that no version comes from. Verify is about versions; nobody looks there.
 """
 
 from __future__ import annotations
@@ -61,6 +63,8 @@ def corruption(trial: Trial, seed: int, long: bool, minutes: float) -> Tally:
         name = str(files[place].relative_to(trial.lake))
         after = in_child(partial(_before_and_after, trial))
         outcome, wrong = judged(expected.value, after.value) if after.state == "done" else (after.state, [after.text])
+        if outcome == "used" and name.startswith(f"runs/{trial.run().run_id}/"):
+            outcome, wrong = "no version's run", []
         tally.add(f"{_room(kind)}: {how}", f"{how} of {name}", wrong, outcome)
     return tally
 
