@@ -39,7 +39,7 @@ def crash(trial: Trial, seed: int, long: bool, minutes: float) -> Tally:
     for subject in subjects(trial):
         is_run = subject.name == WHOLE
         faults = faults_of(chosen(subject.deeds) if is_run else subject.deeds)
-        cases += [(subject, fault) for fault in drawn(faults, draw, None if long else 3 if is_run else 1)]
+        cases += [(subject, fault) for fault in drawn(faults, draw, None if long else 2 if is_run else 1)]
     for subject, fault in tally.in_time(draw.sample(cases, len(cases))):
         subject.begin()
         killed = in_child(subject.act, trial.lake, fault)
