@@ -36,6 +36,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 # Files that take a minute and more, the longest first: begun last, one of them would run when all else is done.
 LONG = (
+    "test_torture.py",
     "flows/test_operate.py", "flows/test_serve.py", "flows/test_browser.py", "flows/test_postgres.py",
     "flows/test_resume.py", "flows/test_runners.py", "flows/test_clean.py", "test_readme.py",
     "flows/test_main.py", "flows/test_secrets.py", "flows/test_review.py", "flows/test_gate.py",

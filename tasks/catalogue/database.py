@@ -36,8 +36,14 @@ def build(lake: Path) -> bool:
         return False
     # Again while runs are being recorded: of two that build at once, the later must not leave the older text.
     while True:
-        _write(lake, statements)
+        refusal = None
+        try:
+            _write(lake, statements)
+        except duckdb.IOException as error:  # a file that a view names was cleared away since it was looked for
+            refusal = error
         newer = definition(lake)
+        if newer == statements and refusal:
+            raise refusal
         if newer == statements:
             return True
         statements = newer
@@ -45,6 +51,17 @@ def build(lake: Path) -> bool:
 
 def _write(lake: Path, statements: str) -> None:
     aside = lake / f"{PARTIAL}{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}-{NAME}"
+    try:
+        _write_aside(aside, statements)
+        fsync(aside)
+        aside.replace(lake / NAME)
+        fsync(lake)
+    finally:
+        for path in (aside, aside.with_name(f"{aside.name}.wal")):
+            path.unlink(missing_ok=True)
+
+
+def _write_aside(aside: Path, statements: str) -> None:
     with duckdb.connect(str(aside), config={"storage_compatibility_version": "v1.2.0"}) as db:
         # At once: each view on its own would be flushed to the disk.
         db.execute(f"BEGIN;\n{statements}COMMIT;\n")
@@ -52,9 +69,6 @@ def _write(lake: Path, statements: str) -> None:
         db.execute("COMMENT ON TABLE about IS 'What the views were written from.'")
         comment_on(db)
         db.execute("CHECKPOINT")
-    fsync(aside)
-    aside.replace(lake / NAME)
-    fsync(lake)
 
 
 def connect(

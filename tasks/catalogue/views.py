@@ -193,7 +193,9 @@ def _of_versions(lake: Path) -> Iterable[str]:
         tags = history.tags()
         versions = {f"v{number:04d}" for number in history.numbers()[-_MOST_VERSIONS:]} | set(tags.values())
         for version in sorted(versions):
-            manifest = history.manifest(int(version[1:]))
+            # Cleared away since it was listed: then it has no view.
+            if (manifest := history.still(int(version[1:]))) is None:
+                continue
             rows = _rows(lake / "versions" / dataset, manifest)
             names = [version, *sorted(tag for tag, there in tags.items() if there == version)] if rows else []
             yield from (f"CREATE VIEW data.{quote_name(f'{dataset}@{name}')} AS {rows};\n" for name in names)

@@ -15,7 +15,8 @@ import pytest
 
 from tasks.pipeline.durable_files import sha256_of
 
-KILLS = 20
+# Of the whole flow, with Prefect's store of results; hundreds of others: tests/benchmarks/torture.
+KILLS = 4
 # A process that has everything imported and forks one child for each run: a life then begins at once.
 NURSERY = """
 import gc, os, sys
@@ -26,7 +27,7 @@ from tasks.config import CleanConfig
 from tasks.pipeline.cache_keys import code_digest
 from flows.command_line.foreground import prepare_prefect
 config = CleanConfig.model_validate({
-    "reader": {"kind": "digits", "limit": 1797}, "ingestion": {"shard_rows": 16}, "folds": 2,
+    "reader": {"kind": "digits", "limit": 900}, "ingestion": {"shard_rows": 16}, "folds": 2,
     "training": {"epochs": 1}, "gradient": {"kind": "functional", "batch_size": 16}, "detectors": ["l2"],
     "verification": {"seeds": 1},
 })
@@ -116,8 +117,7 @@ def lake(server, tmp_path):
     nursery.process.kill()
 
 
-@pytest.mark.timeout(600)
-def test_twenty_kills_at_random_moments_lose_no_finished_shard_and_change_no_byte(lake):
+def test_four_kills_at_random_moments_lose_no_finished_shard_and_change_no_byte(lake):
     moments = random.Random(0)
     broken = lake("broken")
     torn = 0
@@ -155,4 +155,4 @@ def test_twenty_kills_at_random_moments_lose_no_finished_shard_and_change_no_byt
         for home in (broken.home, whole.home)
     ]
     assert files[0] == files[1]
-    assert len(files[0]) > 150
+    assert len(files[0]) > 75
