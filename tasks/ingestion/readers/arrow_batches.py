@@ -63,15 +63,19 @@ def _check_types(source: str, schema: pa.Schema) -> None:
     if empty:
         raise BadInput(
             where=f"{source}, column {empty[0]!r}",
-            expected="lists of at least one value",
-            got=f"{schema.field(empty[0]).type}, of length 0",
-            do="Drop the column, or write it as lists without a fixed length.",
+            expected="a type with room for a value",
+            got=f"{schema.field(empty[0]).type}",
+            do="Drop the column, or write it without a fixed length of 0.",
         )
 
 
 def _holds_nothing(kind: pa.DataType) -> bool:
-    """Whether a type has fixed lists of length 0 in it, which Parquet does not give back."""
+    """Whether a type has something of length 0 in it, or of no fields: Parquet does not give it back."""
     if pa.types.is_fixed_size_list(kind) and kind.list_size == 0:
+        return True
+    if (pa.types.is_fixed_size_binary(kind) and kind.byte_width == 0) or (
+        pa.types.is_struct(kind) and not kind.num_fields
+    ):
         return True
     if pa.types.is_dictionary(kind):
         return _holds_nothing(kind.value_type)
