@@ -22,7 +22,8 @@ KNOWN = (
     "npz of labels that are not Unicode", "npz of labels beyond Unicode", "npz of labels of no width",
     "Arrow of labels that are not Unicode", "Parquet of labels that are not Unicode",
     "Arrow of words that are not Unicode", "Arrow of only fixed lists of length 0",
-    "JSON of deep lists", "JSON of a number of ten thousand digits", "JSON of lone surrogates",
+    "JSON of deep lists", "JSON of texts among objects", "Arrow of text that says it is JSON",
+    "JSON of a number of ten thousand digits", "JSON of lone surrogates",
     "CSV of numbers of ten thousand digits",
     "a config of deep lists",
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tasks.ingestion.files.plain_files import is_file
+from tasks.ingestion.files.refused_values import refused_values
 from tasks.ingestion.readers import Reader
 from tasks.pipeline.lake_check import check_lake
 from tasks.training.base_run import AUTO, recorded_base
@@ -42,7 +43,8 @@ def check_early(config: Any) -> None:
 def _look_at(reader: Reader) -> None:
     """Open the source, and close it again."""
     if sum(path.stat().st_size for path in reader.files() if is_file(path)) < _LARGE:
-        _, chunks = reader.open()
+        with refused_values(str(getattr(reader, "path", f"reader {reader.kind}"))):
+            _, chunks = reader.open()
         close = getattr(chunks, "close", None)
         if close is not None:
             close()

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 
 from tasks.dataset.payload import Payload
 from tasks.ingestion.copies import contradictions_of, copies_of
+from tasks.ingestion.files.refused_values import refused_values
 from tasks.ingestion.label_forms import label_facts
 from tasks.ingestion.label_noise import label_noise_of
 from tasks.ingestion.readers import Reader
@@ -53,8 +54,10 @@ def ingest(run: Run, reader: Reader, options: Ingestion, known: Payload | None =
         elsewhere), label_forms, case_variants, doubtful_labels, untested_classes, untrained_classes, repeats (different
         inputs of a table of few), planted flips, cut (texts longer than networks read, of text).
     """
-    inputs, came = reader.open()
-    with run.draft("samples") as draft:
+    source = str(getattr(reader, "path", f"reader {reader.kind}"))
+    with refused_values(source):
+        inputs, came = reader.open()
+    with refused_values(source), run.draft("samples") as draft:
         notes: list[str] = []
         chunks = limit_rows(with_notes(came, notes), reader.limit, more=reader.has_held_out_files)
         table = settle(inputs, chunks, draft.folder)

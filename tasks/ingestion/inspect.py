@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tasks.core.errors import BadInput
 from tasks.dataset.payload import Payload
 from tasks.ingestion.files.plain_files import is_file
+from tasks.ingestion.files.refused_values import refused_values
 from tasks.ingestion.label_forms import LabelForms, label_facts
 from tasks.ingestion.readers import Chunk, Reader, ReaderChoice
 from tasks.ingestion.rejects import NO_LABEL_REASON, UNHEARD
@@ -68,6 +69,19 @@ class Inspection:
 
 
 def inspect(reader: Reader) -> Inspection:
+    """Look at a source; what libraries refuse in it is told in words.
+
+    Args:
+        reader: of the source, with its options.
+
+    Raises:
+        BadInput: the source is missing or unreadable, or lacks a column that an option names.
+    """
+    with refused_values(str(getattr(reader, "path", f"reader {reader.kind}"))):
+        return _inspected(reader)
+
+
+def _inspected(reader: Reader) -> Inspection:
     """Look at a source.
 
     Args:

@@ -15,6 +15,7 @@ from typing import IO
 
 from tasks.core.errors import BadInput
 from tasks.ingestion.files.compression import inner_name, open_bytes
+from tasks.ingestion.files.plain_files import check_width
 
 _DELIMITERS = (",", ";", "\t", "|")
 _NAMES = {"\t": "a tab", ",": "a comma", ";": "a semicolon", "|": "a bar"}
@@ -107,6 +108,7 @@ def dialect_of(file: Path, options: DialectOptions) -> Dialect:
             f"{file.name}: {_NAMES.get(delimiter, repr(delimiter))} separates the cells (--reader.delimiter {typed!r})"
         )
     rows = _cells(lines, delimiter, options)
+    check_width(max(map(len, rows), default=0), str(file))
     rows = rows if ended or len(rows) == _ROWS else rows[:-1]  # the last one may be cut
     first, last = _unnamed(rows) if options.header else (False, 0)
     cells = rows[1 if options.header else 0 :]

@@ -59,6 +59,17 @@ def _is_whole(line: bytes) -> bool:
     return True
 
 
+def is_json(text: str) -> bool:
+    """Whether a text is one JSON value, as DuckDB reads it: of Unicode, and no deeper than Python follows."""
+    try:
+        value = json.loads(text)
+        if "\\ud" in text.lower():
+            json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 # ---- lines -------------------------------------------------------------------------------------------------------
 
 

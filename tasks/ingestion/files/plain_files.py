@@ -1,4 +1,4 @@
-"""What a path leads to before anything of it is opened: a file or a folder, with a name that is text.
+"""What a source is before anything of it is read: a file or a folder, with a name that is text, of so many columns.
 
 A pipe or a socket would be waited for without end, a device gives bytes without end, and a name that is no Unicode can
 stand in no table.
@@ -16,6 +16,7 @@ from tasks.core.errors import BadInput
 NO_FILE = "a link that leads nowhere, a pipe, a socket or a device"
 """Why an entry of a folder is not read."""
 
+_MOST_COLUMNS = 1 << 16
 _KINDS = {
     stat.S_IFIFO: "a pipe, which is read once",
     stat.S_IFSOCK: "a socket",
@@ -60,6 +61,21 @@ def check_plain(path: Path, what: str) -> None:
             expected=what,
             got=kind,
             do="Write what it gives into a file, and name that: --reader.path FILE.",
+        )
+
+
+def check_width(columns: int, where: str) -> None:
+    """Refuse a table with more columns than can be counted, described and shown one by one.
+
+    Raises:
+        BadInput: it has.
+    """
+    if columns > _MOST_COLUMNS:
+        raise BadInput(
+            where=where,
+            expected=f"at most {_MOST_COLUMNS:,} columns",
+            got=f"{columns:,}",
+            do="Write numbers that belong together as one column of lists, in Parquet, Arrow or JSON.",
         )
 
 

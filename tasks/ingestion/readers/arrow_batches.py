@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from tasks.core.errors import BadInput
 from tasks.ingestion.files.hub_features import class_names_of, names_note, with_names
+from tasks.ingestion.files.json_rows import is_json
 from tasks.ingestion.readers import chunk_rows
 from tasks.ingestion.tables.table_rows import Batch
 
@@ -22,7 +23,7 @@ def in_chunks(source: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch])
         batches: as they are read.
 
     Raises:
-        BadInput: a column's type leaves no room for a value.
+        BadInput: a column's type leaves no room for a value, or what it calls JSON is none.
         pyarrow.ArrowInvalid: one is damaged, or its text is not UTF-8.
     """
     _check_types(source, schema)
@@ -31,6 +32,7 @@ def in_chunks(source: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch])
     for batch in batches:
         # A damaged file's offsets and indices lead anywhere in memory; nothing reads them before they are looked at.
         batch.validate(full=True)
+        _check_json(source, batch, first)
         size = chunk_rows(source, batch.nbytes / max(1, batch.num_rows))
         for start in range(0, batch.num_rows, size):
             part = batch.slice(start, size)
@@ -41,20 +43,39 @@ def in_chunks(source: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch])
         yield Batch(source, with_names(pa.RecordBatch.from_pylist([], schema=schema), names), np.zeros(0, np.int64))
 
 
+def _check_json(source: str, batch: pa.RecordBatch, first: int) -> None:
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if not isinstance(column.type, pa.JsonType):
+            continue
+        texts = column.storage.to_pylist()
+        wrong = next((row for row, text in enumerate(texts) if text is not None and not is_json(text)), None)
+        if wrong is not None:
+            raise BadInput(
+                where=f"{source}, column {name!r}, row {first + wrong:,}",
+                expected="JSON, as the column's type says",
+                got=repr(texts[wrong][:80]),
+                do="Correct it there, or write the column as plain text.",
+            )
+
+
 def _check_types(source: str, schema: pa.Schema) -> None:
     empty = [field.name for field in schema if _holds_nothing(field.type)]
     if empty:
         raise BadInput(
             where=f"{source}, column {empty[0]!r}",
-            expected="lists of at least one value",
-            got=f"{schema.field(empty[0]).type}, of length 0",
-            do="Drop the column, or write it as lists without a fixed length.",
+            expected="a type with room for a value",
+            got=f"{schema.field(empty[0]).type}",
+            do="Drop the column, or write it without a fixed length of 0.",
         )
 
 
 def _holds_nothing(kind: pa.DataType) -> bool:
-    """Whether a type has fixed lists of length 0 in it, which Parquet does not give back."""
+    """Whether a type has something of length 0 in it, or of no fields: Parquet does not give it back."""
     if pa.types.is_fixed_size_list(kind) and kind.list_size == 0:
+        return True
+    if (pa.types.is_fixed_size_binary(kind) and kind.byte_width == 0) or (
+        pa.types.is_struct(kind) and not kind.num_fields
+    ):
         return True
     if pa.types.is_dictionary(kind):
         return _holds_nothing(kind.value_type)

@@ -18,7 +18,7 @@ import pyarrow as pa
 from tasks.core.errors import BadInput
 from tasks.ingestion.files.annotations import is_coco, refuse_coco
 from tasks.ingestion.files.compression import UNPACKING_ERRORS
-from tasks.ingestion.files.json_rows import Row, rows_of
+from tasks.ingestion.files.json_rows import Row, is_json, rows_of
 from tasks.ingestion.files.nested_fields import Steps, parse, paths_of, value_at
 from tasks.ingestion.files.source_files import SourceFile
 from tasks.ingestion.readers import CHUNK_BYTES, CHUNK_ROWS, Reject, files_below
@@ -246,8 +246,12 @@ def _column(values: list[Any]) -> pa.Array:
 
 def _objects(values: list[Any]) -> pa.Array:
     """Objects as JSON, and of a type that says so: their text is no category."""
-    text = [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
+    text = [value if value is None or _is_text_of_json(value) else json.dumps(value) for value in values]
     return pa.ExtensionArray.from_storage(pa.json_(), pa.array(text, pa.string()))
+
+
+def _is_text_of_json(value: Any) -> bool:
+    return isinstance(value, str) and is_json(value)
 
 
 def _sets(separator: str, values: list[Any]) -> pa.Array:

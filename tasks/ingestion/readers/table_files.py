@@ -10,14 +10,12 @@ from typing import Any, NamedTuple
 from pydantic import Field
 
 from tasks.core.errors import BadInput
+from tasks.ingestion.files.plain_files import check_width
 from tasks.ingestion.files.source_files import FileKind, Source, SourceFile, source_of
 from tasks.ingestion.readers import Reader, existing_path
 from tasks.ingestion.tables.column_names import check_named, distinct_names, renames_note
 from tasks.ingestion.tables.table_columns import TableColumns, renamed
 from tasks.ingestion.tables.table_rows import RESERVED_NAMES, Batch
-
-# Each column is counted, described and shown by itself.
-_MOST_COLUMNS = 1 << 16
 
 
 class OpenTable(NamedTuple):
@@ -113,13 +111,7 @@ class TableFiles(Reader):
         if first is None:
             raise BadInput(where=str(path), expected="rows", got="none", do="The source is empty; check the path.")
         names = first.table.schema.names
-        if len(names) > _MOST_COLUMNS:
-            raise BadInput(
-                where=str(path),
-                expected=f"at most {_MOST_COLUMNS:,} columns",
-                got=f"{len(names):,}",
-                do="Write numbers that belong together as one column of lists, in Parquet, Arrow or JSON.",
-            )
+        check_width(len(names), str(path))
         objects = {name: fields for name, fields in first.objects.items() if not self.may_be_objects(name)}
         check_named(self.named_in(names), names, objects, str(path))
         renames = distinct_names(names, columns.named, RESERVED_NAMES, str(path))

@@ -79,7 +79,10 @@ class TableSnapshots(Tabular):
         """What a library says, in our own words."""
         try:
             yield
-        except (OSError, ValueError, TypeError, KeyError, pa.ArrowException) as error:
+        except Exception as error:
+            ours = (OSError, ValueError, TypeError, KeyError, pa.ArrowException)
+            if not isinstance(error, ours) and not type(error).__module__.startswith(("pyiceberg.", "deltalake.")):
+                raise
             raise BadInput(
                 where=f"{address(path)}, version {self.revision or 'newest'}",
                 expected=f"a table of kind {self.kind}",

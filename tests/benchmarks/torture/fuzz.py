@@ -182,7 +182,8 @@ def _leave_prefect_away() -> None:
         run = Run.start(config.lake, "fuzzed", config.memory_gib)
         return str(ingest.fn(run, config.reader.component, config.ingestion).facts["rows_read"])
 
-    vars(application).update(application=cache(application.application), with_values=cache(application.with_values))
+    for name in ("application", "with_values"):
+        setattr(application, name, cache(getattr(application, name)))
     setattr(Clean, "flow", lambda _: until_ingest)  # noqa: B010
     server = ModuleType("flows.command_line.own_server")
     vars(server)["with_server"] = lambda run: run()

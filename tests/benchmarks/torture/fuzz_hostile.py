@@ -270,10 +270,11 @@ def tables_in_a_folder_within_itself(folder: Path) -> Sequence[str]:
 
 @hostile
 def one_idx_chunk_of_two_gb(folder: Path) -> Sequence[str]:
+    rows = 4
     with (folder / "x").open("wb") as file:
-        file.write(struct.pack(">HBBIII", 0, 8, 3, N, 7000, 7000))
-        file.truncate(16 + N * 7000 * 7000)
-    labels = _file(folder, "y", struct.pack(">HBBI", 0, 8, 1, N) + bytes([0, 1] * (N // 2)))
+        file.write(struct.pack(">HBBIII", 0, 8, 3, rows, 22_000, 22_000))
+        file.truncate(16 + rows * 22_000 * 22_000)
+    labels = _file(folder, "y", struct.pack(">HBBI", 0, 8, 1, rows) + bytes([0, 1] * (rows // 2)))
     return ["--reader.kind=idx", f"--reader.images={folder / 'x'}", f"--reader.labels={labels}"]
 
 
@@ -282,10 +283,7 @@ def one_npz_chunk_of_two_gb(folder: Path) -> Sequence[str]:
     with zipfile.ZipFile(folder / "a.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         head = io.BytesIO()
         np.lib.format.write_array_header_1_0(head, {"descr": "|u1", "fortran_order": False, "shape": (4, 500_000_000)})
-        with archive.open("x.npy", "w", force_zip64=True) as file:
-            file.write(head.getvalue())
-            for _ in range(200):
-                file.write(bytes(10_000_000))
+        archive.writestr("x.npy", head.getvalue() + bytes(10_000_000))
         labels = io.BytesIO()
         np.save(labels, np.arange(4) % 2)
         archive.writestr("y.npy", labels.getvalue())
@@ -389,6 +387,11 @@ _json("surrogates in keys", b'{"\\ud800": 1, "b": 4, "label": "x"}\n{"\\ud800": 
 _json(
     "labels of every kind",
     b'{"a": 1, "label": [1]}\n{"a": 2, "label": {"b": 1}}\n{"a": 3, "label": true}\n{"a":4,"label":1.5}\n' * 10,
+)
+_json(
+    "texts among objects",
+    b'{"a": {"k": 1}, "b": 3, "label": "x"}\n{"a": "{", "b": 4, "label": "y"}\n{"a": {"k": 2}, "b": 5, "label": "y"}\n'
+    * 10,
 )
 _json("an empty key", b'{"": 1, "b": 2, "label": "x"}\n{"": 2, "b": 5, "label": "y"}\n' * 20)
 _json("NUL in keys", b'{"\\u0000": 1, "b": 2, "label": "x"}\n{"\\u0000": 2, "b": 5, "label": "y\\u0000"}\n' * 20)

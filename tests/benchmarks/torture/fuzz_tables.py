@@ -83,6 +83,9 @@ def _tables() -> dict[str, Callable[[], pa.Table]]:
         "views of bytes": of(v=pa.array([b"\xff"] * N, pa.binary_view())),
         "dictionaries of lists": of(d=lambda: pa.DictionaryArray.from_arrays(pa.array([0] * N), pa.array([[1.0]]))),
         "columns with names of ours": of(sample_id=a, split=label, row=a, source=label),
+        "text that says it is JSON": of(
+            j=lambda: pa.ExtensionArray.from_storage(pa.json_(), pa.array(["{", '{"a": 1}'] * (N // 2)))
+        ),
         "a column whose name is empty": of(**{"": a}),
         "names with NUL and quotes": of(**{'"; DROP TABLE x; --\0': a, "\n|": a, "<b>": a}),
         "decimals as labels": of(label=pa.array([1, 2] * (N // 2), pa.decimal128(5, 2))),
