@@ -22,7 +22,7 @@ from torch import nn
 from tasks.kernels.axes import Float, Int, Shaped
 
 # How far what a stack says may be from what its networks say alone, when one tries whether they can be stacked.
-_TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
+_RELATIVE, _ABSOLUTE = 1e-4, 1e-5
 
 
 class Stack:
@@ -152,7 +152,7 @@ def _is_alone(networks: list[nn.Module], x: torch.Tensor) -> bool:
     for index, network in enumerate(networks):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(index)
-            if not torch.allclose(network.train()(x), together[index], **_TOLERANCE):
+            if not torch.allclose(network.train()(x), together[index], rtol=_RELATIVE, atol=_ABSOLUTE):
                 return False
     return True
 
@@ -167,7 +167,7 @@ def _is_separate(networks: list[nn.Module], x: torch.Tensor) -> bool:
     outputs.sum().backward()
     others = _stack(networks)(torch.stack([other, other]))
     return (
-        torch.allclose(outputs[:, :half], others[:, :half], **_TOLERANCE)
+        torch.allclose(outputs[:, :half], others[:, :half], rtol=_RELATIVE, atol=_ABSOLUTE)
         and all(torch.equal(value, buffers[name]) for name, value in stack.buffers.items())
         and all(value.grad is not None for value in stack.parameters.values() if value.requires_grad)
     )
