@@ -169,7 +169,8 @@ def ask_for_review(
 def _ask(run: Run, samples: Artefact, flags: Artefact, options: Review) -> Answer:
     import pyarrow.parquet as pq
 
-    if not get_current_settings().api.url:
+    # The temporary server of a run has an address too, but no UI, and it is known to nobody.
+    if not get_current_settings().ui_url:
         raise BadConfig(
             where="option review.required",
             expected="a Prefect server, so that somebody can answer",
