@@ -25,6 +25,7 @@ from typing import Any, NamedTuple, Protocol
 from tasks.core.plugins import Choice, Component
 from tasks.pipeline.artefacts import Artefact, Bundle, Run
 from tasks.pipeline.durable_files import sha256_of
+from tasks.pipeline.result_records import Store, is_of_artefacts, record_bytes
 
 # Import names that are not the names of their distributions.
 _DISTRIBUTIONS = {"sklearn": "scikit-learn", "PIL": "pillow", "yaml": "pyyaml"}
@@ -46,11 +47,6 @@ _PARSE_LOCK = Lock()
 _ATTEMPTS, _PAUSE_SECONDS = 100, 0.01
 
 
-class _Store(Protocol):
-    def exists(self, key: str) -> bool: ...
-    def read(self, key: str) -> Any: ...
-
-
 class _Task(Protocol):
     name: str
     fn: Any
@@ -62,14 +58,14 @@ class TaskContext(Protocol):
     @property
     def task(self) -> _Task: ...
     @property
-    def result_store(self) -> _Store: ...
+    def result_store(self) -> Store: ...
 
 
 def content_key(context: TaskContext, parameters: dict[str, Any]) -> str:
     """The cache key of one task call.
 
-    A reference whose files have been deleted does not count: the key then moves on to its next generation, so the
-    stage is recomputed instead of failing later.
+    A reference whose files have been deleted does not count, nor does a record that no step of ours has left: the key
+    then moves on to its next generation, so the stage is recomputed instead of failing later.
     """
     run = next(value for value in parameters.values() if isinstance(value, Run))
     content = {
@@ -82,7 +78,8 @@ def content_key(context: TaskContext, parameters: dict[str, Any]) -> str:
     while True:
         candidate = f"{context.task.name}-{key}-{generation}"
         store = context.result_store
-        if not store.exists(candidate) or run.intact(store.read(candidate).result):
+        record = record_bytes(store, candidate)
+        if record is None or (is_of_artefacts(record) and run.intact(store.read(candidate).result)):
             return candidate
         generation += 1
 

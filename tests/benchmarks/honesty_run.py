@@ -23,12 +23,14 @@ from tasks.config import CleanConfig
 from tasks.dataset.samples import observed_shards, split_of, table_of
 from tasks.decision.budgets import BudgetChoice
 from tasks.kernels.ranking import average_precision, precision_at
-from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.artefacts import Artefact, Run, artefact_list
 from tasks.pipeline.cache_keys import content_key
 from tasks.pipeline.recorded_run import reference
+from tasks.pipeline.result_records import SERIALIZER
 from tasks.planning.plan import Plan
 from tasks.scoring.crossfit import CrossFit
 from tasks.scoring.detectors import DetectorChoice
+from tasks.training.fit_together import stacks_of
 
 CLEANLAB = ("self_confidence", "normalized_margin", "confidence_weighted_entropy")
 
@@ -44,15 +46,29 @@ class Steps:
     spent: list[float] = field(default_factory=list)
     """CPU seconds of each step, whether it ran now or before."""
 
-    def __call__(self, step: Any, *arguments: Any) -> Artefact:
-        """What the step makes of these, made now or before."""
+    def __call__(self, step: Any, *arguments: Any) -> Any:
+        """What the step makes of these, made now or before: an artefact, or a list of them."""
         parameters = dict(inspect.signature(step.fn).bind(self.run, *arguments).arguments)
         key = content_key(cast("Any", SimpleNamespace(task=step, result_store=self)), parameters)
         if not self.exists(key):
             self._keep(key, step.fn, parameters)
-        kept = json.loads(self._path(key).read_bytes())
-        self.spent.append(kept["cpu"])
-        return Artefact.model_validate(kept["artefact"])
+        self.spent.append(json.loads(self._path(key).read_bytes())["cpu"])
+        return self.read(key).result
+
+    @property
+    def result_storage(self) -> Any:
+        """Where records lie: here."""
+        return self
+
+    def read_path(self, key: str, *, _sync: bool) -> bytes:
+        """A record that holds nothing, in place of Prefect's.
+
+        Raises:
+            FileNotFoundError: such a result is not kept.
+        """
+        if not self.exists(key):
+            raise FileNotFoundError(key)
+        return json.dumps({"metadata": {"serializer": SERIALIZER}, "result": "[]"}).encode()
 
     def exists(self, key: str) -> bool:
         """Whether such a result is kept."""
@@ -61,13 +77,15 @@ class Steps:
     def read(self, key: str) -> Any:
         """The one kept, as a store of Prefect's gives it."""
         kept = json.loads(self._path(key).read_bytes())
-        return SimpleNamespace(result=Artefact.model_validate(kept["artefact"]))
+        artefacts = [Artefact.model_validate(artefact) for artefact in kept["artefacts"]]
+        return SimpleNamespace(result=artefacts if kept["several"] else artefacts[0])
 
-    def _keep(self, key: str, function: Callable[..., Artefact], parameters: dict[str, Any]) -> None:
+    def _keep(self, key: str, function: Callable[..., Any], parameters: dict[str, Any]) -> None:
         begun = time.process_time()
-        artefact = function(**parameters)
+        made = function(**parameters)
         path = self._path(key)
-        kept = {"cpu": round(time.process_time() - begun, 2), "artefact": artefact.model_dump(mode="json")}
+        artefacts = [artefact.model_dump(mode="json") for artefact in (made if isinstance(made, list) else [made])]
+        kept = {"cpu": round(time.process_time() - begun, 2), "several": isinstance(made, list), "artefacts": artefacts}
         _write(path, lambda partial: partial.write_text(json.dumps(kept)))
 
     def _path(self, key: str) -> Path:
@@ -133,10 +151,12 @@ def _cross_fitted(call: Steps, config: CleanConfig) -> CrossFit:
     """As flows/cross_fitting.py has it."""
     samples = split_of(call(steps.ingest, config.reader.component, config.ingestion), "train")
     recipe, gradient, base = config.recipe, config.gradient.component, reference(call.run, None)
+    network = call(steps.probe, split_of(samples), recipe, gradient)
     folds = call(steps.make_folds, samples, config.folds, base)
     votes = call(steps.vote, samples, config.neighbours, config.training.device, folds)
     plan = Plan(folds=folds, canaries=call(steps.plant, samples, folds, votes, config.effective_canaries, base))
-    checkpoints = [call(steps.train, samples, plan, fold, recipe, base) for fold in range(plan.count)]
+    stacks = stacks_of(list(range(plan.count)), network.facts["together"])
+    checkpoints = artefact_list(*(call(steps.train, samples, plan, stack, recipe, base) for stack in stacks))
     gradients = [
         call(steps.extract, shard, plan, checkpoints, recipe, gradient, base) for shard in observed_shards(samples)
     ]

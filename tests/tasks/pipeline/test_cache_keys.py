@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import gc
+import json
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ import pytest
 from tasks.ingestion.readers.csv import Csv
 from tasks.pipeline.artefacts import Run
 from tasks.pipeline.cache_keys import code_digest, content_key
+from tasks.pipeline.result_records import SERIALIZER
 from tasks.scoring.detectors import DetectorChoice
 from tasks.scoring.detectors.iforest import IForest
 from tasks.scoring.detectors.l2 import L2
@@ -114,14 +116,23 @@ def test_threads_that_ask_at_once_for_code_that_nobody_has_read_get_the_same_dig
     assert answers == [code_digest(names)] * 12
 
 
+def record_of(artefact, **serializer) -> bytes:
+    """A record as Prefect writes it."""
+    result = json.dumps({"__class__": "tasks.pipeline.artefacts.Artefact", "data": artefact.model_dump(mode="json")})
+    return json.dumps({"metadata": {"serializer": SERIALIZER | serializer}, "result": result}).encode()
+
+
 class Results:
     """What is used of Prefect's result store."""
 
     def __init__(self, kept: dict | None = None) -> None:
         self.kept = kept or {}
+        self.result_storage = self
 
-    def exists(self, key: str) -> bool:
-        return key in self.kept
+    def read_path(self, key: str, *, _sync: bool) -> bytes:
+        if key not in self.kept:
+            raise ValueError(f"Path {key} does not exist.")
+        return record_of(self.kept[key])
 
     def read(self, key: str) -> SimpleNamespace:
         return SimpleNamespace(result=self.kept[key])
