@@ -428,7 +428,7 @@ def test_the_table_of_deployments_is_their_file():
 def test_the_table_of_stages_is_the_flow():
     table = README.partition("| stage | does |")[2].partition("\n\n")[0]
     stages = re.findall(r"^\| (\w+) \|", table, flags=re.MULTILINE)
-    names = ("clean", "cross_fitting", "reviewing")
+    names = ("clean", "cross_fitting", "reviewing", "retraining")
     flow, *parts = ((REPOSITORY / "flows" / f"{name}.py").read_text() for name in names)
     flow = flow.partition("Run.start(")[2]
     for part in (function for text in parts for function in re.split(r"\ndef ", text)[1:]):

@@ -10,6 +10,7 @@ import yaml
 from flows.command_line.foreground import foreground, prepare_prefect
 from flows.command_line.random_review import run_called
 from tasks.core.errors import BadConfig, BadInput
+from tasks.core.foreign_code import named_by_a_lake
 from tasks.pipeline.recorded_run import RecordedRun
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ def _configuration(lake: Path, recorded: RecordedRun, digest: str) -> CleanConfi
     from tasks.decision.review_sheet import Review
 
     path = lake / "runs" / recorded.run_id / "config.yaml"
-    config = CleanConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    with named_by_a_lake():
+        config = CleanConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     review = Review(required=True, hours=config.review.hours, decided=digest)
     # Its dataset's name may come from the source's; that the lake was moved does not matter.
     changes = {

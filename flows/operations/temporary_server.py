@@ -43,11 +43,12 @@ class TemporaryServer:
         self.answers = False
         """Whether it has answered."""
         with listener:
+            # -P: whatever lies where the command is given shadows neither our modules nor a library's.
             self._process = subprocess.Popen(  # noqa: S603  our own module
-                [sys.executable, "-m", "flows.operations.temporary_server", str(listener.fileno())],
+                [sys.executable, "-P", "-m", "flows.operations.temporary_server", str(listener.fileno())],
                 stdin=subprocess.PIPE,
                 pass_fds=[listener.fileno()],
-                env={**os.environ, **_ENVIRONMENT, "PYTHONPATH": _paths()},
+                env={**_without_address(), **_ENVIRONMENT, "PYTHONPATH": _paths()},
                 # An interrupt is for the run: the server is told how the run ended, and ends after it.
                 start_new_session=True,
             )
@@ -86,6 +87,11 @@ class TemporaryServer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def _without_address() -> dict[str, str]:
+    """The environment, but for the server that it may name: of one that has gone, when a run is begun again."""
+    return {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
 
 
 def _paths() -> str:

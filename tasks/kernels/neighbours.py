@@ -31,7 +31,7 @@ def nearest(
     Yields:
         (which queries, positions of their neighbours, the distances).
     """
-    group = max(1, round((len(references) / count) ** 0.5))
+    group = max(1, round((len(references) / max(count, 1)) ** 0.5))
     lengths = references.square().sum(1)
     # References that are infinitely far fill the last group up.
     fill = -len(references) % group

@@ -7,7 +7,7 @@ network's own:
     θ : s × …        x : s × b × …        z_i = f(x_i; θ_i)        ∂(Σ_i ℓ_i)/∂θ_i = ∂ℓ_i/∂θ_i
 
 Sums run in another order than in a network alone, so that the last bits differ, and nothing else: dropout draws for
-each network what it would draw alone.
+each network what it would draw alone on a CPU, where masks are drawn.
 """
 
 from __future__ import annotations
@@ -136,6 +136,9 @@ def can_stack(network: nn.Module, x: Shaped[torch.Tensor, "b *shape"]) -> bool:
     another's (BatchNorm: rows that fill a batch up would count), changes buffers, or draws random numbers but by
     ``nn.Dropout``. The network stays as it is.
     """
+    named = {name for name, _ in (*network.named_parameters(), *network.named_buffers())}
+    if not set(network.state_dict()) <= named:  # weights that are tied have two names there, and one among these
+        return False
     networks = [copy.deepcopy(network) for _ in range(2)]
     with torch.no_grad():
         for parameter in networks[1].parameters():

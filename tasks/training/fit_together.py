@@ -79,7 +79,7 @@ def fit_together(
 ) -> list[nn.Module]:
     """What ``fit`` gives for each of the networks, in evaluation mode and on the CPU.
 
-    Each has its own seed, rows, order, labels and dropout, as alone but for the last bits.
+    Each has its own seed, rows, order, labels and dropout, on a CPU as alone but for the last bits.
 
     Args:
         networks: no more than ``stack_size`` says. All of them keep states and dynamics, or none; of those, one stack
@@ -136,7 +136,6 @@ def _fit_stack(
 def _optimise(
     stack: Stack, networks: list[Trained], training: Training, objective: Loss, device: torch.device, steps: int | None
 ) -> None:
-
     from tasks.kernels.stacked import weighted_means
     from tasks.training.optimizer import learning_rate, optimizer_of
 

@@ -313,7 +313,7 @@ def test_a_full_disk_is_told_before_anything_is_started_and_the_command_ends(tmp
 
     command = [sys.executable, "-m", "flows", "clean", "--lake", str(tmp_path / "lake")]
     done = subprocess.run(command, preexec_fn=full, capture_output=True, text=True, timeout=30, check=False)
-    assert (done.returncode, "make room" in done.stderr, "Traceback" in done.stderr) == (2, True, False), done.stderr
+    assert (done.returncode, "make room" in done.stderr, "Traceback" in done.stderr) == (7, True, False), done.stderr
     assert not (tmp_path / "lake").exists()
 
 

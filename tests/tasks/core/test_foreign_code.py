@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from flows.command_line.serve import check_deployments
 from tasks.config import CleanConfig
 from tasks.core.errors import BadConfig
-from tasks.core.foreign_code import ALLOW
+from tasks.core.foreign_code import ALLOW, named_by_a_lake
 from tasks.dataset.own_network import frozen_network
 
 MODELS = {
@@ -70,3 +70,13 @@ def test_a_server_refuses_deployments_that_name_it_unless_it_may_run_it(trap, tm
         check_deployments(file)
     check_deployments(file, allow_code=True)
     assert not trap.exists()
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_what_a_run_in_a_lake_names_is_run_only_for_who_says_so(trap, monkeypatch, kind):
+    with named_by_a_lake(), pytest.raises(ValidationError, match=rf"trap:network is code from outside.*{ALLOW}=true"):
+        CleanConfig.model_validate({"model": MODELS[kind]})
+    assert not trap.exists()
+    monkeypatch.setenv(ALLOW, "true")
+    with named_by_a_lake():
+        CleanConfig.model_validate({"model": MODELS[kind]})

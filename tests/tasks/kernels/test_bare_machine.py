@@ -44,6 +44,7 @@ from tasks.kernels.ranking import average_precision, precision_at, roc_auc
 from tasks.kernels.rarity import confirmed_neighbours, far_from_class
 from tasks.kernels.rules import UnfitLayer, refuse_unknown
 from tasks.kernels.sites import Sites
+from tasks.kernels.stacked import Stack, can_stack
 from tasks.kernels.suggestion import suggest_labels
 from tasks.kernels.survey_sampling import hajek_share, systematic_sample
 from tasks.kernels.tokens import bag, rarity

@@ -116,3 +116,19 @@ def test_a_perceptron_can_be_stacked_and_stays_as_it_is(p):
 def test_a_network_that_would_not_say_the_same_alone_cannot_be_stacked(middle):
     network = nn.Sequential(nn.Linear(WIDTH, 8), middle, nn.Linear(8, CLASSES))
     assert not can_stack(network, torch.randn(4, WIDTH))
+
+
+class Tied(nn.Module):
+    """Two layers with one weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.head = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, CLASSES)
+        self.second.weight = self.first.weight
+
+    def forward(self, x):
+        return self.head(self.second(torch.relu(self.first(x))))
+
+
+def test_a_network_with_tied_weights_is_trained_alone():
+    assert not can_stack(Tied(), torch.randn(4, WIDTH))

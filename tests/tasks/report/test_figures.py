@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
+from tasks.core.markdown import escape
 from tasks.report.figures import expected_precision, figures
 
 
@@ -80,7 +81,7 @@ def test_the_tables_under_them_count_every_sample(drawn, facts):
     assert sum(int(row[1]) for row in classes.rows) == facts["flags"]["flagged"]
     for figure in drawn:
         head, _, table = figure.markdown().partition("\n\n")
-        assert head == figure.alt
+        assert head == escape(figure.alt)
         assert len(table.splitlines()) == len(figure.rows) + 2
 
 

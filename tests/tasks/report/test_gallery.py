@@ -202,7 +202,7 @@ def opened(uri):
 
 def test_nothing_of_a_cell_of_a_markdown_table_is_markup():
     (_, _, row) = as_table(["a", "b"], [["x | y\n# z", "<b>*!*</b> [l](http://x)"]]).splitlines()
-    assert row == r"| x \| y \# z | &lt;b&gt;\*!\*&lt;/b&gt; \[l\](http://x) |"
+    assert row == r"| x \| y \# z | &lt;b&gt;\*!\*&lt;/b&gt; \[l\](http\://x) |"
 
 
 def _pair(word):
