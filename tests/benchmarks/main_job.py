@@ -43,7 +43,7 @@ def cost(command: list[str], home: Path) -> Cost:
     environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
     environment |= {"PYTHONPATH": str(home), "DO_NOT_TRACK": "1"}
     before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    subprocess.run(command, check=True, env=environment, capture_output=True)
+    subprocess.run(command, check=True, cwd=home, env=environment, capture_output=True)
     wall, after = time.monotonic() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
     return Cost(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall)
 
