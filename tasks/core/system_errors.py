@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
+from traceback import walk_tb
 
 from tasks.core.errors import GradsieveError, NoDisk, cause_of
 from tasks.core.memory import no_memory
@@ -24,15 +25,20 @@ _DISK = {
     errno.ESTALE: ("a disk that reads and writes", _REPAIR),
     errno.ENXIO: ("a disk that reads and writes", _REPAIR),
 }
-# Libraries that are no Python pass on what the system said as a text of their own (obstore, DuckDB, SQLite, torch).
-_TEXTS = {os.strerror(number).lower(): number for number in _DISK} | {"database or disk is full": errno.ENOSPC}
+# Libraries that are no Python pass on what the system said as a text of their own.
+_TEXTS = {os.strerror(number).lower(): number for number in _DISK} | {
+    "database or disk is full": errno.ENOSPC,
+    "fsync failed": errno.EIO,
+}
+# Those that read and write the files of a run. What others call "permission denied" is a server's word as a rule.
+_FOREIGN = ("obstore", "_duckdb", "duckdb", "sqlite3", "pyarrow", "torch", "safetensors")
 
 
 def in_words(error: BaseException, where: str = "this command") -> GradsieveError | None:
     """An error of the machine as one that a person can act on; None of any other.
 
     Args:
-        error: as it was raised; what led to it is looked at too.
+        error: as it was raised; what it was raised from is looked at too.
         where: it was, for a message that names no file.
     """
     for cause in _causes(error):
@@ -48,13 +54,16 @@ def in_words(error: BaseException, where: str = "this command") -> GradsieveErro
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, and what it came from, nearest first."""
+    """The error, and what it was raised from, nearest first.
+
+    What was merely being handled is no cause: a bug in an ``except`` block is told as a bug.
+    """
     seen: set[int] = set()
     at: BaseException | None = error
     while at is not None and id(at) not in seen:
         seen.add(id(at))
         yield at
-        at = at.__cause__ or (None if at.__suppress_context__ else at.__context__)
+        at = at.__cause__
 
 
 def _number_of(error: BaseException) -> int | None:
@@ -66,8 +75,18 @@ def _number_of(error: BaseException) -> int | None:
 
 
 def _is_foreign(error: BaseException) -> bool:
-    """Whether it comes from a library that passes on the system's words; Python's own errors have a number."""
-    return isinstance(error, OSError | RuntimeError) or not type(error).__module__.startswith(("builtins", "tasks"))
+    """Whether it comes from a library that passes on the system's words; Python's own errors have a number.
+
+    Arrow raises Python's OSError, at times without one, and torch its RuntimeError.
+    """
+    if type(error) is RuntimeError:
+        frames = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
+        return bool(frames) and _package(frames[-1]) == "torch"
+    return type(error) is OSError or _package(type(error).__module__) in _FOREIGN
+
+
+def _package(module: str) -> str:
+    return module.partition(".")[0]
 
 
 def _where(error: BaseException) -> str:

@@ -82,14 +82,7 @@ def inspect(reader: Reader) -> Inspection:
 
 
 def _inspected(reader: Reader) -> Inspection:
-    """Look at a source.
-
-    Args:
-        reader: of the source, with its options.
-
-    Raises:
-        BadInput: the source is missing or unreadable, or lacks a column that an option names.
-    """
+    """Look at a source, with errors as libraries raise them."""
     seen = Inspection()
     size = sum(path.stat().st_size for path in reader.files() if is_file(path))
     is_large = size > MOST_BYTES

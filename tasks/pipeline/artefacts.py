@@ -217,7 +217,8 @@ class Run(BaseModel):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if error is None:
             return
-        told = in_words(error, f"run {self.run_id}")
+        # Whoever interrupts a run hears of no disk.
+        told = in_words(error, f"run {self.run_id}") if isinstance(error, Exception) else None
         with suppress(OSError):  # where the disk is full, nor does the log take a line
             self.log({"run_id": self.run_id, "state": "failed", "error": f"{type(error).__name__}: {told or error}"})
         if told is not None:

@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tasks.core.errors import printable
 from tasks.pipeline.stored_names import inside
 from tasks.report.pictures import pictures, texts
 from tasks.report.templates import page
@@ -41,7 +42,7 @@ def version_list(manifests: list[Manifest], tags: dict[str, str]) -> Table:
     ):
         table.add_column(name, justify="right" if name in ("rows", "removed", "relabelled") else "left")
     for m in reversed(manifests):
-        table.add_row(
+        cells = (
             m.dataset,
             m.version,
             ", ".join(sorted(tag for tag, version in tags.items() if version == m.version)),
@@ -53,6 +54,7 @@ def version_list(manifests: list[Manifest], tags: dict[str, str]) -> Table:
             _word(m),
             m.published[:19],
         )
+        table.add_row(*map(_cell, cells))
     return table
 
 
@@ -84,8 +86,13 @@ def version_facts(m: Manifest, tags: dict[str, str], history: History) -> Table:
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, value in facts.items():
-        table.add_row(name, Text(str(value)))
+        table.add_row(name, _cell(str(value)))
     return table
+
+
+def _cell(text: str, style: str = "") -> Text:
+    """A text of somebody else's for a terminal: as it is, without what a terminal would obey."""
+    return Text(printable(text), style=style)
 
 
 def _figure(name: str, value: Any) -> str:
@@ -135,10 +142,10 @@ def difference_view(difference: Difference, rows: int) -> RenderableType:
         if shown_rows[change] < rows:
             shown_rows[change] += 1
             where = f"{row['source']}, row {row['row']}" if row["source"] else ""
-            label = Text(_label(row))
-            table.add_row(change, row["sample_id"][:12], where, label, Text(row["reason"]))
+            cells = (change, row["sample_id"][:12], where, _label(row), row["reason"])
+            table.add_row(*map(_cell, cells))
     more = [f"{counts[c] - shown_rows[c]:,} more {c}" for c in counts if counts[c] > shown_rows[c]]
-    parts: list[RenderableType] = [Text(difference.title, style="bold")]
+    parts: list[RenderableType] = [_cell(difference.title, "bold")]
     if difference.counts:
         parts += [Text(""), table]
     if more:

@@ -73,7 +73,9 @@ def _same(history: History, mirror: History) -> bool:
     """Whether one is a copy of the other, also of a time whose versions have all been cleared away since."""
     common = set(history.numbers()) & set(mirror.numbers())
     if common:
-        return history.manifest(max(common)) == mirror.manifest(max(common))
+        version, shown = history.manifest(max(common)), mirror.manifest(max(common))
+        # A copy that has lost its seal is a damaged one of the same version, and is copied again.
+        return shown in (version, version.model_copy(update={"seal": None}))
     first = history.moves(CURRENT)[:1]
     return bool(first) and first == mirror.moves(CURRENT)[:1]
 
@@ -84,9 +86,12 @@ def mirror_now(history: History, lake: Path) -> int:
     if mirror is None:
         return 0
     _drop_damaged(mirror)
-    theirs = {entry.name for entry in history.objects.list(history.dataset)}
-    ours = {entry.name for entry in mirror.objects.list(history.dataset)}
-    missing = [name for name in _matches(theirs, history, _PATTERNS) if name not in ours]
+    theirs = {entry.name: entry.size for entry in history.objects.list(history.dataset)}
+    sizes = {entry.name: entry.size for entry in mirror.objects.list(history.dataset)}
+    other = [name for name in _matches(set(sizes), history, _PATTERNS) if theirs.get(name, sizes[name]) != sizes[name]]
+    _drop(mirror, other)
+    ours = sizes.keys() - set(other)
+    missing = [name for name in _matches(set(theirs), history, _PATTERNS) if name not in ours]
     obsolete = [name for name in _matches(ours, history, (*reversed(_PATTERNS), _PART)) if name not in theirs]
     with tempfile.TemporaryDirectory(prefix="gradsieve-") as scratch:
         for name in missing:
@@ -112,10 +117,18 @@ def _drop_damaged(mirror: History) -> None:
     documents = _matches(set(names), mirror, _PATTERNS)
     damaged = [name for name in documents if not is_unbroken(mirror.objects.read(name))]
     for number in (number for number in mirror.numbers() if f"{home}v{number:04d}.json" not in damaged):
-        content = mirror.manifest(number).rows_of
+        try:
+            content = mirror.manifest(number).rows_of
+        except BadArtefact:
+            damaged.append(f"{home}v{number:04d}.json")
+            continue
         name = f"{home}{content.decided}"
         if mirror.objects.size(name) is not None and not mirror.objects.has(name, content.decisions.sha256):
             damaged.append(name)
+    _drop(mirror, damaged)
+
+
+def _drop(mirror: History, damaged: list[str]) -> None:
     for name in damaged:
         LOGGER.warning("damaged, and therefore copied again: %s/%s", mirror.objects.where, name)
     mirror.objects.delete(damaged)

@@ -33,7 +33,7 @@ def in_chunks(source: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch])
         # A damaged file's offsets and indices lead anywhere in memory; nothing reads them before they are looked at.
         batch.validate(full=True)
         _check_json(source, batch, first)
-        size = chunk_rows(source, batch.nbytes / max(1, batch.num_rows))
+        size = chunk_rows(source, sum(map(_row_bytes, batch.columns)))
         for start in range(0, batch.num_rows, size):
             part = batch.slice(start, size)
             rows = np.arange(first, first + part.num_rows)
@@ -41,6 +41,13 @@ def in_chunks(source: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch])
             first += part.num_rows
     if first == 0:
         yield Batch(source, with_names(pa.RecordBatch.from_pylist([], schema=schema), names), np.zeros(0, np.int64))
+
+
+def _row_bytes(column: pa.Array) -> float:
+    """Bytes of one row on average. Of a dictionary, which all rows share, a row has one value."""
+    if isinstance(column, pa.DictionaryArray):
+        return _row_bytes(column.indices) + _row_bytes(column.dictionary)
+    return column.nbytes / max(1, len(column))
 
 
 def _check_json(source: str, batch: pa.RecordBatch, first: int) -> None:

@@ -14,6 +14,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from tasks.core.errors import BadInput, require_package
+from tasks.ingestion.files.sheet_size import check_sheets
 from tasks.ingestion.readers import CHUNK_ROWS, files_below
 from tasks.ingestion.readers.tabular import Tabular
 from tasks.ingestion.tables.table_rows import Batch
@@ -40,6 +41,7 @@ class Excel(Tabular, kind="excel"):
         with require_package("python-calamine", "reader excel", "pip install -e '.[excel]', or save the sheet as CSV."):
             from python_calamine import CalamineError, CalamineWorkbook
         for file in files_below(path):
+            check_sheets(file)
             try:
                 with CalamineWorkbook.from_path(file) as workbook:
                     yield from _read(file, self._sheet_of(workbook, file), self.skip_rows, has_header=self.header)

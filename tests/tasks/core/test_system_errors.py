@@ -41,6 +41,9 @@ def test_libraries_that_pass_on_the_systems_words_are_understood():
 
     assert isinstance(in_words(ForeignError("Generic: No space left on device (os error 28)")), NoDisk)
     assert isinstance(in_words(duckdb.IOException("Could not write: Read-only file system")), NoDisk)
+    assert isinstance(in_words(duckdb.TransactionException("Failed to commit: No space left on device")), NoDisk)
+    assert isinstance(in_words(duckdb.FatalException("FATAL Error: fsync failed!")), NoDisk)
+    assert isinstance(in_words(OSError("Error writing bytes to file: No space left on device")), NoDisk)
     assert isinstance(in_words(RuntimeError("DefaultCPUAllocator: can't allocate memory")), NoMemory)
     assert isinstance(in_words(MemoryError()), NoMemory)
 
@@ -49,6 +52,38 @@ def test_the_disk_is_found_behind_what_it_led_to():
     error = RuntimeError("the stage failed")
     error.__cause__ = OSError(errno.ENOSPC, "No space left on device")
     assert isinstance(in_words(error), NoDisk)
+
+
+def test_a_bug_beside_a_disk_that_refuses_stays_a_bug():
+    def stumble() -> None:
+        try:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        except PermissionError:
+            {}["x"]
+
+    with pytest.raises(KeyError) as caught:
+        stumble()
+    assert isinstance(caught.value.__context__, PermissionError)
+    assert in_words(caught.value) is None
+
+
+def test_what_a_server_or_the_code_of_a_run_denies_is_no_disk():
+    class HTTPStatusError(Exception):
+        __module__ = "httpx"
+
+    class InsufficientPrivilegeError(OSError):
+        __module__ = "psycopg.errors"
+
+    assert in_words(HTTPStatusError("403 permission denied")) is None
+    assert in_words(InsufficientPrivilegeError("permission denied for table flow_run")) is None
+    assert in_words(RuntimeError("permission denied")) is None
+
+
+def test_an_interruption_while_a_disk_refuses_stays_one(tmp_path):
+    run = Run.start(tmp_path, "fruit")
+    with pytest.raises(KeyboardInterrupt), run:
+        raise KeyboardInterrupt from OSError(errno.ENOSPC, "No space left on device")
+    assert json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])["error"].startswith("KeyboardInterrupt")
 
 
 def test_other_errors_stay_what_they_are():

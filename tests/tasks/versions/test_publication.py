@@ -477,6 +477,24 @@ def test_a_damaged_copy_in_the_lake_is_dropped_and_copied_again(prepare, bucket)
     assert mirror.tags() == {"current": "v0002"}
 
 
+@pytest.mark.parametrize("damage", ["empty", "unsealed"])
+def test_a_document_of_the_copy_that_is_json_and_no_longer_what_it_was_is_copied_again(prepare, bucket, damage):
+    ready = prepare(store=bucket)
+    ready.promote(ready.publish())
+    mirror = History(Objects(ready.run.lake / "versions"), "tiny")
+    names = ["tiny/v0001.json", "tiny/v0002.json", "tiny/log/000002.json", "tiny/log/000003.json"]
+    for name in names:
+        path = mirror.objects.folder / name
+        document = json.loads(path.read_bytes())
+        path.unlink()
+        path.write_text(json.dumps({} if damage == "empty" else document | {"seal": None}))
+    publication.history_of(ready.run, bucket, "tiny")
+    mirror_now(ready.history, ready.run.lake)
+    for name in names:
+        assert mirror.objects.read(name) == ready.history.objects.read(name)
+    assert mirror.tags() == {"current": "v0002"}
+
+
 def test_another_history_of_the_same_name_is_refused_before_anything_is_trained(prepare, bucket, tmp_path):
     from tasks.versions.publication import history_of
 

@@ -236,3 +236,31 @@ def test_without_the_extra_the_error_says_how_to_get_it(monkeypatch, tmp_path):
     with pytest.raises(BadConfig) as caught:
         Excel(path=tmp_path / "a.xlsx").open()
     assert "pip install -e '.[excel]'" in caught.value.do
+
+
+@pytest.mark.parametrize(
+    "far", ['<row r="1048576"><c r="XFD1048576"><v>1</v></c></row>', '<row r="1048576"><c/><c><v>1</v></c></row>']
+)
+def test_a_cell_far_away_is_refused_before_memory_is_asked_for_all_between(save, far):
+    wide = [f"column {i}" for i in range(200)]
+    path = _with_rows(save({"a": [wide, [1] * 200]}), far)
+    assert "Delete what stands far away" in _refused(path).do
+
+
+def test_a_sheet_of_which_nobody_can_say_how_far_it_reaches_is_refused(save):
+    path = _with_rows(save({"a": [HEADER, *ROWS]}), '<a></b><row r="1048576"><c r="XFD1048576"><v>1</v></c></row>')
+    assert _refused(path).expected == "a sheet of well-formed XML"
+
+
+def test_cells_far_away_that_hold_nothing_are_none(save):
+    path = _with_rows(save({"a": [HEADER, *ROWS]}), '<row r="1048576"><c r="XFD1048576" s="0"/></row>')
+    assert len(_cells(path)["species"]) == len(ROWS)
+
+
+def _with_rows(path: Path, rows: str) -> Path:
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data.replace(b"</sheetData>", f"{rows}</sheetData>".encode()))
+    return path

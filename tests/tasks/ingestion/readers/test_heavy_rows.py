@@ -11,10 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.core.errors import BadInput
-from tasks.ingestion import two_passes
+from tasks.ingestion import readers, two_passes
 from tasks.ingestion.files import json_rows
 from tasks.ingestion.ingest import ingest
 from tasks.ingestion.readers import CHUNK_BYTES, LARGEST_ROW, READERS, Reader, chunk_rows
+from tasks.ingestion.readers.arrow_batches import in_chunks
 from tasks.ingestion.two_passes import Ingestion
 from tasks.pipeline.artefacts import Run
 
@@ -49,6 +50,17 @@ def test_heavy_rows_make_small_chunks(kind, tmp_path):
     rows = [chunk.rows.to_pylist() for chunk in chunks]
     assert max(map(len, rows)) <= CHUNK_BYTES // LETTERS + 1
     assert [row for chunk in rows for row in chunk] == list(range(ROWS))
+
+
+def test_a_row_beside_a_large_dictionary_is_as_heavy_as_its_own_value(monkeypatch):
+    monkeypatch.setattr(readers, "LARGEST_ROW", 1 << 16)
+    labels = pa.DictionaryArray.from_arrays(pa.array([7], pa.int32()), pa.array([f"{i:>1000}" for i in range(1000)]))
+    batch = pa.record_batch({"label": labels})
+    [part] = in_chunks("a.arrow", batch.schema, [batch])
+    assert part.table["label"].to_pylist() == [f"{7:>1000}"]
+    heavy = pa.record_batch({"label": pa.array(["x" * (1 << 17)]).dictionary_encode()})
+    with pytest.raises(BadInput, match="rows of at most"):
+        list(in_chunks("a.arrow", heavy.schema, [heavy]))
 
 
 def test_files_of_heavy_samples_have_small_row_groups_and_the_same_rows(tmp_path, monkeypatch):
