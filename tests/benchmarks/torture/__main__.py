@@ -59,11 +59,15 @@ def _with_shim() -> int:
 def _tortured(home: Path, options: argparse.Namespace) -> list[Tally]:
     import tasks
 
-    for module in pkgutil.walk_packages(tasks.__path__, "tasks."):
-        importlib.import_module(module.name)
+    modules = [module.name for module in pkgutil.walk_packages(tasks.__path__, "tasks.")]
+    for name in modules:
+        importlib.import_module(name)
+    from tasks.pipeline.cache_keys import code_digest
     from tests.benchmarks.torture.children import in_child
     from tests.benchmarks.torture.operations import Trial
 
+    # What keys ask of the code is read once here, and not by each child.
+    code_digest(modules)
     # Whoever forks must be alone, so a child makes the lake. What it has imported the next ones need not import.
     trial, tallies = Trial(home), []
     made = in_child(partial(Trial.prepare, trial))

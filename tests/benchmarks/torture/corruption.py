@@ -54,7 +54,7 @@ def corruption(trial: Trial, seed: int, long: bool, minutes: float) -> Tally:
         raise RuntimeError(f"two lakes without damage answer differently: {expected}, {once_more}")
     kinds = {kind: len(files) for kind, files in kinds_of(trial.template).items()}
     cells: list[tuple[str, Damage]] = [(kind, how) for kind in kinds for how in DAMAGES]
-    for kind, how in tally.in_time(draw.sample(cells, len(cells) if long else 4)):
+    for kind, how in tally.in_time(draw.sample(cells, len(cells) if long else 3)):
         trial.renew()
         files = kinds_of(trial.lake)[kind]
         place = len(files) - 1 if how == "older" else draw.randrange(len(files))

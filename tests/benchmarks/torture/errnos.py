@@ -25,14 +25,14 @@ _WORDS = ("No space left", "Read-only file system", "Permission denied", "Input/
 
 
 def errnos(trial: Trial, seed: int, long: bool, minutes: float) -> Tally:
-    """Each error at every deed of every operation, and of a whole run at each kind of deed in each stage."""
+    """Each error at every deed of every operation, and of a whole run at each kind of deed; in short a draw of them."""
     tally, draw = Tally("errors of the disk", minutes), random.Random(seed)
     cases: list[tuple[Subject, Fault]] = []
     for subject in subjects(trial):
         is_run = subject.name == WHOLE
         faults = _faults_of(chosen(subject.deeds) if is_run else subject.deeds)
         cases += [(subject, fault) for fault in drawn(faults, draw, None if long else 1)]
-    for subject, fault in tally.in_time(draw.sample(cases, len(cases))):
+    for subject, fault in tally.in_time(draw.sample(cases, len(cases) if long else 6)):
         subject.begin()
         outcome = in_child(subject.act, trial.lake, fault)
         wrong = _said(outcome, fault)

@@ -168,6 +168,14 @@ def _told(case: Case, folder: Path) -> tuple[list[int], str]:
     return codes, said
 
 
+class _NoServer:
+    """In place of the Prefect server of a run."""
+
+    def call(self, run: Callable[[], str]) -> str:
+        """What it returns."""
+        return run()
+
+
 def _leave_prefect_away() -> None:
     """Let clean end where ingest does, without a server; and let all commands be put together once, not each time."""
     from functools import cache
@@ -182,11 +190,12 @@ def _leave_prefect_away() -> None:
         run = Run.start(config.lake, "fuzzed", config.memory_gib)
         return str(ingest.fn(run, config.reader.component, config.ingestion).facts["rows_read"])
 
-    for name in ("application", "with_values"):
-        setattr(application, name, cache(getattr(application, name)))
+    everything = application.application()
+    setattr(application, "application", lambda _: everything)  # noqa: B010
+    setattr(application, "with_values", cache(application.with_values))  # noqa: B010
     setattr(Clean, "flow", lambda _: until_ingest)  # noqa: B010
     server = ModuleType("flows.command_line.own_server")
-    vars(server)["with_server"] = lambda run: run()
+    vars(server)["ServerOfRun"] = _NoServer
     sys.modules["flows.command_line.own_server"] = server
 
 

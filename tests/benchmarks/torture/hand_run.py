@@ -19,11 +19,15 @@ from tasks.pipeline.durable_files import write_durably
 from tasks.pipeline.recorded_run import reference
 from tasks.pipeline.schemas import SPLITS
 from tasks.planning.plan import Plan
+from tasks.proof.trials import Trials, trials_of
 from tasks.report.run_page import put_down
 from tasks.scoring.crossfit import CrossFit
+from tasks.training.fit_together import stacks_of
 from tasks.versions.publication import history_of
 
 Mark = Callable[[str], None]
+Made = Artefact | list[Artefact]
+"""What a stage gives: one result, or one of each network that is trained together."""
 
 
 def config_of(lake: Path, source: Path, **more: Any) -> CleanConfig:
@@ -57,7 +61,7 @@ def write_source(path: Path, rows: int, seed: int = 0) -> Path:
 class _Kept(NamedTuple):
     """What the keys look at: a result as Prefect's store gives it."""
 
-    result: Artefact
+    result: Made
 
 
 class Results(NamedTuple):
@@ -71,9 +75,9 @@ class Results(NamedTuple):
 
     def read(self, key: str) -> _Kept:
         """What came of it."""
-        return _Kept(Artefact.model_validate_json((self.folder / key).read_bytes()))
+        return _Kept(_artefact(json.loads((self.folder / key).read_bytes())))
 
-    def of(self, task: Any, run: Run, *arguments: Any) -> Artefact:
+    def of(self, task: Any, run: Run, *arguments: Any) -> Any:
         """A stage's result: as it was kept, where it is intact, else made anew."""
         context = cast("TaskContext", SimpleNamespace(task=task, result_store=self))
         key = content_key(context, inspect.signature(task.fn).bind(run, *arguments).arguments)
@@ -81,14 +85,14 @@ class Results(NamedTuple):
             return self.read(key).result
         made = task.fn(run, *arguments)
         self.folder.mkdir(exist_ok=True)
-        write_durably(self.folder / key, made.model_dump_json())
+        write_durably(self.folder / key, json.dumps(_plain(made)))
         return made
 
 
 def prepared(config: CleanConfig, results: Path, mark: Mark = lambda _: None) -> tuple[Run, dict[str, Any]]:
     """A run up to its record, and what publish takes beside the run and the history."""
 
-    def stage(name: str, *arguments: Any) -> Artefact:
+    def stage(name: str, *arguments: Any) -> Any:
         mark(name)
         return Results(results).of(getattr(steps, name), run, *arguments)
 
@@ -102,11 +106,13 @@ def prepared(config: CleanConfig, results: Path, mark: Mark = lambda _: None) ->
     left_out = copies.subset(("left_out",))
     samples = stage("leave_out_copies", ingested, left_out) if left_out.rows else ingested
     inputs, known = split_of(samples, *SPLITS), split_of(samples, "train")
-    network = stage("probe", known, config.model.component, config.gradient.component)
+    network = stage("probe", split_of(inputs), recipe, config.gradient.component)
+    together = network.facts["together"]
     folds = stage("make_folds", known, config.folds, base, copies.subset(("near_contents",)))
     votes = stage("vote", known, config.neighbours, "cpu", folds)
     plan = Plan(folds=folds, canaries=None)
-    models = [stage("train", known, plan, fold, recipe, base) for fold in range(plan.count)]
+    stacks = stacks_of(list(range(plan.count)), together)
+    models = artefact_list(*(stage("train", known, plan, stack, recipe, base) for stack in stacks))
     given = (plan, models, recipe, config.gradient.component, base)
     gradients = [stage("extract", shard, *given) for shard in observed_shards(inputs)]
     crossfit = CrossFit(samples=known, plan=plan, votes=votes, checkpoints=models, gradients=gradients)
@@ -115,7 +121,8 @@ def prepared(config: CleanConfig, results: Path, mark: Mark = lambda _: None) ->
     flags = stage("flag", crossfit, scores, config.budget_components[0], config.flagging)
     proof, verification = split_of(inputs, "train", "test"), config.verification
     arms, seeds = verification.pairs(flags.facts["flagged"])
-    trials = [stage("retrain", proof, flags, *pair, recipe) for pair in zip(arms, seeds, strict=True)]
+    stacks = [Trials(members=members) for members in stacks_of(trials_of(flags, arms, seeds), together)]
+    trials = artefact_list(*(stage("retrain", proof, stack, recipe) for stack in stacks))
     metrics = stage("verify", samples, scores, flags, audit, trials, verification, copies)
     stages = artefact_list(samples, copies, network, crossfit.stages, audit, scores, flags, trials, metrics)
     record = stage("record", name, config.yaml(), stages)
@@ -161,7 +168,7 @@ def kept(path: Path) -> dict[str, Any]:
     return {name: _artefact(value) for name, value in json.loads(path.read_text()).items()}
 
 
-def _plain(value: Artefact | list[Artefact]) -> Any:
+def _plain(value: Made) -> Any:
     return [_plain(one) for one in value] if isinstance(value, list) else value.model_dump(mode="json")
 
 
