@@ -17,6 +17,7 @@ from tasks.pipeline.artefacts import Artefact, Run, artefact_list
 from tasks.pipeline.cache_keys import TaskContext, content_key
 from tasks.pipeline.durable_files import write_durably
 from tasks.pipeline.recorded_run import reference
+from tasks.pipeline.result_records import SERIALIZER
 from tasks.pipeline.schemas import SPLITS
 from tasks.planning.plan import Plan
 from tasks.proof.trials import Trials, trials_of
@@ -68,6 +69,21 @@ class Results(NamedTuple):
     """Prefect's store of results, as much of it as the product's own keys ask for."""
 
     folder: Path
+
+    @property
+    def result_storage(self) -> Any:
+        """Where records lie: here."""
+        return self
+
+    def read_path(self, key: str, *, _sync: bool) -> bytes:
+        """A record that holds nothing, in place of Prefect's.
+
+        Raises:
+            FileNotFoundError: no stage of this key was finished.
+        """
+        if not self.exists(key):
+            raise FileNotFoundError(key)
+        return json.dumps({"metadata": {"serializer": SERIALIZER}, "result": "[]"}).encode()
 
     def exists(self, key: str) -> bool:
         """Whether a stage of this key was finished."""
