@@ -197,7 +197,8 @@ class Run(BaseModel):
         """
         artefacts = result if isinstance(result, list) else [result]
         # All are looked at, so that one run makes everything again that is damaged.
-        return min([self._is_intact(artefact) for artefact in artefacts], default=True)
+        damaged = [artefact for artefact in artefacts if not self._is_intact(artefact)]
+        return not damaged
 
     def _is_intact(self, artefact: Artefact) -> bool:
         try:

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from tasks.core.errors import BadInput
+from tasks.ingestion.files.bounded_lines import bounded_lines
 from tasks.ingestion.files.compression import open_bytes
 from tasks.ingestion.files.dialect import COMMA_NUMBER, THOUSANDS, Dialect
 from tasks.ingestion.files.quotes import Quotes, open_quote
@@ -252,23 +253,10 @@ def _rows(lines: Iterable[str], dialect: Dialect, *, blank: bool = False) -> Ite
         yield line
 
 
-def _bounded(text: io.TextIOBase, file: Path) -> Iterator[str]:
-    """The lines of a text.
-
-    Raises:
-        BadInput: one does not end.
-    """
-    number = 0
-    while line := text.readline(_LONGEST):
-        number += 1
-        if len(line) == _LONGEST:
-            raise BadInput(
-                where=f"{file}, line {number:,}",
-                expected=f"lines of at most {_LONGEST:,} letters",
-                got="one that is longer",
-                do="Check that this is a table; if its lines end otherwise, write it anew.",
-            )
-        yield line
+def _bounded(text: IO[str], file: Path) -> Iterator[str]:
+    expected = f"lines of at most {_LONGEST:,} letters"
+    do = "Check that this is a table; if its lines end otherwise, write it anew."
+    return bounded_lines(text, file, _LONGEST, expected, do)
 
 
 class _Lines(io.RawIOBase):

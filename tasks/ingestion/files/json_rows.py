@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any, AnyStr
 
 from tasks.core.errors import BadInput
+from tasks.ingestion.files.bounded_lines import bounded_lines
 from tasks.ingestion.files.compression import open_bytes
 from tasks.ingestion.readers import Reject
 
@@ -82,22 +83,10 @@ def _lines(file: Path, encoding: str) -> Iterator[bytes]:
 
 
 def _bounded(stream: IO[AnyStr], file: Path) -> Iterator[AnyStr]:
-    """Lines of a stream.
-
-    Raises:
-        BadInput: one does not end.
-    """
-    number = 0
-    while line := stream.readline(_LARGEST):
-        number += 1
-        if len(line) == _LARGEST:
-            raise BadInput(
-                where=f"{file}, line {number:,}",
-                expected=f"lines of at most {_LARGEST >> 20} MiB",
-                got="one that is longer",
-                do="Write one object a line; of an array of objects: jq -c '.[]'.",
-            )
-        yield line
+    expected = f"lines of at most {_LARGEST >> 20} MiB"
+    return bounded_lines(
+        stream, file, _LARGEST, expected, "Write one object a line; of an array of objects: jq -c '.[]'."
+    )
 
 
 def _from_lines(lines: Iterator[bytes]) -> Iterator[Row]:
