@@ -221,7 +221,7 @@ def increment(lake: Path) -> tuple[str, str, str, float]:
 
 
 def workers_of(kind: Runners) -> list[Row]:
-    """Shards of 12,000 images, some three seconds each, on two workers of one thread against one worker of one thread.
+    """Shards of 12,000 images, some seconds each, on two workers of one thread against one worker of one thread.
 
     Six while the workers start and import torch, then six more.
     """
