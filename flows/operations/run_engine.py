@@ -13,12 +13,10 @@ from __future__ import annotations
 
 import os
 import runpy
-import signal
-import threading
-import time
 from pathlib import Path
 
 from flows.operations import run_lease
+from flows.operations.child import end_with_parent
 
 
 def main() -> None:
@@ -28,15 +26,9 @@ def main() -> None:
     if lease is None:
         print(f"gradsieve: flow run {run} has a process already; this one leaves it to that.", flush=True)
         return
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    end_with_parent()
     with lease:
         runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
-
-
-def _end_with(worker: int) -> None:
-    while os.getppid() == worker:
-        time.sleep(1)
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":

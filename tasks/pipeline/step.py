@@ -24,11 +24,11 @@ R = TypeVar("R")
 _TRANSIENT = (TimeoutError, ConnectionError, BlockingIOError, InterruptedError)
 
 
-def _give_back(_task: Any, _task_run: Any, _state: Any) -> None:
+def _release_memory(_task: Any, _task_run: Any, _state: Any) -> None:
     give_back()
 
 
-_COMMON: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [1, 10], "on_completion": [_give_back]}
+_COMMON: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [1, 10], "on_completion": [_release_memory]}
 
 
 def _transient(_task: Any, _task_run: Any, state: Any) -> bool:
