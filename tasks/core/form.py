@@ -87,7 +87,7 @@ class Form(BaseModel):
     def _group_words(cls) -> str:
         """What may stand in the box, as Markdown."""
         lines = [
-            f"**{name}**{_value_words(cls.model_fields[name])}: {cls.model_fields[name].description}"
+            f"{name}{_value_words(cls.model_fields[name])}: {cls.model_fields[name].description}"
             for name in cls.later()
         ]
         return f"What there is, with its default or its options:{bullets(lines)}"

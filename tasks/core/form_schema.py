@@ -20,7 +20,10 @@ _MANY = 8
 
 
 def bullets(lines: Iterable[str]) -> str:
-    """A list in Markdown; an empty line before each point keeps the points apart in the form."""
+    """A list in Markdown; an empty line before each point keeps the points apart in the form.
+
+    Nothing is bold: Prefect's second UI shows descriptions as they are written.
+    """
     return "".join(f"\n\n- {line}" for line in lines)
 
 
@@ -80,10 +83,10 @@ def option_words(components: Mapping[str, type[BaseModel]], shown: tuple[str, ..
     shared = [name for name in next(iter(rich.values()), []) if all(name in names for names in rich.values())]
     lines = []
     if len(rich) > 1 and len(shared) > 1:
-        lines.append(f"**{', '.join(rich)}**: {', '.join(shared)}")
+        lines.append(f"{', '.join(rich)}: {', '.join(shared)}")
         options |= {kind: [name for name in names if name not in shared] for kind, names in rich.items()}
     lines += [
-        f"**{kind}**{' also' if kind in rich and lines else ''}: {', '.join(names)}"
+        f"{kind}{' also' if kind in rich and lines else ''}: {', '.join(names)}"
         for kind, names in options.items()
         if names
     ]

@@ -110,6 +110,7 @@ class Choice(BaseModel, Generic[P]):
             properties |= fields | {"options": properties.pop("options")}
             words = option_words(components, tuple(cls.beside))
             cast("JsonDict", properties["options"]).update(default={}, description=words)
+            schema["title"] = cls.__name__.removesuffix("Choice")  # which Prefect's second UI shows for the field's
             schema.update(by_kind(components, default if isinstance(default, str) else None, tuple(cls.beside)))
 
         if registry is not None:

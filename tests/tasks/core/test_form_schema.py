@@ -110,7 +110,7 @@ def test_path_and_label_beside_the_kind_are_options_and_said_once():
 
 def test_each_point_of_a_list_stands_on_a_line_of_its_own_though_the_form_joins_lines():
     words = ReaderChoice.model_json_schema()["properties"]["options"]["description"]
-    assert "\n\n- **csv** also: delimiter, " in words
+    assert "\n\n- csv also: delimiter, " in words
     assert "\n" not in words.replace("\n\n- ", "")
     assert words.count("clean_label") == 1
 
