@@ -129,3 +129,18 @@ def cross_fit(
         gradients=gradients,
         opinions=opinions,
     )
+
+
+def with_gradients_of(run: Run, config: EvidenceConfig, samples: Artefact, split: str, crossfit: CrossFit) -> CrossFit:
+    """With gradients of another split, each sample by every fold's network: of a recorded run, as it was configured."""
+    encoder = config.model.component.frozen_encoder(payload_of(samples))
+    inputs = samples
+    if encoder is not None and config.model.component.is_frozen:
+        features = encode(run, samples, encoder, config.training.device)
+        inputs = samples.with_facts(payload=features.facts["payload"])
+    base = reference(run, None)
+    gradients = [
+        extract(run, shard, crossfit.plan, crossfit.checkpoints, config.recipe, config.gradient.component, base)
+        for shard in observed_shards(inputs, (split,))
+    ]
+    return crossfit.model_copy(update={"gradients": [*crossfit.gradients, *gradients]})

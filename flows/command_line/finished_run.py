@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
-
 from flows.command_line.foreground import foreground, prepare_prefect
 from flows.command_line.random_review import run_called
+from flows.recorded_config import recorded_config
 from tasks.core.errors import BadConfig, BadInput
-from tasks.core.foreign_code import named_by_a_lake
 from tasks.pipeline.recorded_run import RecordedRun
 
 if TYPE_CHECKING:
@@ -75,12 +73,9 @@ def _flags_by_rule(recorded: RecordedRun) -> str:
 
 def _configuration(lake: Path, recorded: RecordedRun, digest: str) -> CleanConfig:
     """That of the run, upon what it was built upon, with the decision in place of a question."""
-    from tasks.config import CleanConfig
     from tasks.decision.review_sheet import Review
 
-    path = lake / "runs" / recorded.run_id / "config.yaml"
-    with named_by_a_lake():
-        config = CleanConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    config = recorded_config(lake, recorded.run_id)
     review = Review(required=True, hours=config.review.hours, decided=digest)
     # Its dataset's name may come from the source's; that the lake was moved does not matter.
     changes = {

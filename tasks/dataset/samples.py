@@ -104,9 +104,8 @@ def split_of(samples: Artefact, *splits: str) -> Artefact:
     return samples.subset(tuple(f"samples/{split}-" for split in splits), *_OF_EVERY_SPLIT)
 
 
-def observed_shards(samples: Artefact) -> list[Artefact]:
+def observed_shards(samples: Artefact, splits: tuple[str, ...] = ("train", "validation")) -> list[Artefact]:
     """Shards that gradients are taken of, with what these depend on: the training ones, then the validation ones."""
-    splits = ("train", "validation")
     return [shard for split in splits for shard in samples.shards(f"samples/{split}-", *_OF_EVERY_SPLIT)]
 
 

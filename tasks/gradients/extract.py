@@ -29,7 +29,7 @@ def extract(
 
     Of a training shard, ``gradients/<shard>.arrow`` (scalars and gradients, written batch by batch) and
     ``gradients/<shard>.parquet`` (scalars): each sample by the network that never saw it, under its given label; and
-    ``canaries/<shard>.arrow`` the same of the canaries under their planted labels. Of a validation shard,
+    ``canaries/<shard>.arrow`` the same of the canaries under their planted labels. Of a shard of another split,
     ``reference/<shard>.arrow``: every sample by every fold's network, to compare with. What a base has of the same
     samples, labels and networks is taken over, only the rest is computed.
     """
@@ -43,8 +43,9 @@ def extract(
     name, target = PurePath(samples.files[0].name).stem, target_of(samples)
     shard = Shard(run, samples, checkpoints, recipe, gradient, plan.folds.facts["samples"])
     with run.draft("gradients") as draft, claim(recipe.training.device) as device:
-        if not name.startswith("train"):
-            inputs = load(run, samples, "validation")
+        split = name.partition("-")[0]
+        if split != "train":
+            inputs = load(run, samples, split)
             with ShardWriter(draft, name, "reference") as writer:
                 for fold in sorted(shard.by_fold):
                     shard.take(writer, inputs, np.arange(len(inputs.ids)), fold, device)

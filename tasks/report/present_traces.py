@@ -44,6 +44,11 @@ def summary(facts: dict[str, Any], rows: int) -> list[str]:
     lines = [
         f"run {facts['run_id']}: the {rows // queries:,} samples that shaped the answer to each of {queries:,} queries"
     ]
+    if facts.get("split") == "test":
+        lines.append(
+            "the queries are the test samples, for the run has no validation split: what is changed by these traces "
+            "can no longer be measured on them"
+        )
     if facts["roc_auc"] is None:
         lines.append("nothing says how well: no group names the samples of a query's own kind (reader.group)")
     else:

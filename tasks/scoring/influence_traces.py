@@ -1,4 +1,4 @@
-"""Which training samples shaped the answers to a set of queries: the samples of the validation split."""
+"""Which training samples shaped the answers to a set of queries: the validation split, or else the test split."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ LONGEST = 8192
 
 
 class Tracing(Component):
-    """For each query of the validation split (the reader's reference_path), the training samples that shaped it most.
+    """For each query, the training samples that shaped the answer most.
+
+    Queries are the validation split (the reader's reference_path), or else the test split.
 
     Query and sample are compared by the network of the sample's fold, which saw neither; with folds 1, by the one that
     was trained on all samples, as TracIn and DataInf have it; at epoch 0, by the one that training begins with.
@@ -60,7 +62,7 @@ class Tracing(Component):
         if split is None or not len(split):
             raise BadConfig(
                 where="the run to be traced",
-                expected="queries: a validation split",
+                expected="queries: a validation or a test split",
                 got="none",
                 do="Name queries with --reader.reference-path (or a split column, or --reader.validation-share), run "
                 "gradsieve clean again, and trace that run.",

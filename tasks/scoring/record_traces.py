@@ -25,6 +25,7 @@ def record_traces(run: Run, run_id: str, dataset: str, options: Tracing, traces:
         "dataset": dataset,
         "recorded": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "queries": traces.facts["queries"],
+        "split": traces.facts["split"],
         "roc_auc": alike.get("roc_auc"),
         "recall": alike.get("recall"),
         "options": options.model_dump(mode="json"),

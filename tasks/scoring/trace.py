@@ -1,10 +1,11 @@
-"""trace: evidence → traced.parquet: which training samples shaped the answer to each query of the validation split."""
+"""trace: evidence → traced.parquet: which training samples shaped the answer to each query."""
 
 # pyright: reportAttributeAccessIssue=false
 # pyarrow.compute makes its functions at import time; pyright cannot see them.
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from tasks.pipeline.artefacts import Artefact, Run
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 def trace(run: Run, samples: Artefact, crossfit: CrossFit, options: Tracing) -> Artefact:
     """Name the ``top`` samples of each query → ``traced.parquet``, by query and rank.
 
-    Facts: ``queries``, and ``alike``: where samples have groups, how well traces tell those of the query's own group
-    from the others (mean ROC AUC, and the share of its own among as many on top). Groups are looked at for that alone.
+    Facts: ``queries`` and their ``split``, and ``alike``: where samples have groups, how well traces tell those of the
+    query's own group from the others (mean ROC AUC, and the share of its own among as many on top). Groups are looked
+    at for that alone.
     """
     import numpy as np
     import pyarrow as pa
@@ -45,7 +47,8 @@ def trace(run: Run, samples: Artefact, crossfit: CrossFit, options: Tracing) -> 
     alike = _alike(run, samples, queries, evidence.ids, traces)
     with run.draft("traced") as draft:
         pq.write_table(table, draft.path("traced.parquet", table.num_rows), compression="zstd")
-        return draft.commit(queries=len(queries), alike=alike)
+        (split,) = {PurePath(file.name).name.partition("-")[0] for file in samples.files} - {"train"}
+        return draft.commit(queries=len(queries), split=split, alike=alike)
 
 
 def _alike(run: Run, samples: Artefact, queries: pa.Array, ids: pa.Array, traces: np.ndarray) -> dict[str, Any] | None:

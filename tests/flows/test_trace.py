@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -86,12 +88,30 @@ def test_maintenance_leaves_traces_alone(gradsieve, lake, first):
     assert sorted((lake / "traces").rglob("*")) == before
 
 
-def test_a_run_without_queries_is_refused_with_the_option_that_names_some(gradsieve, tmp_path):
-    path = written(tmp_path / "kinds.parquet", "train", "test")
-    lake = str(tmp_path / "lake")
-    assert gradsieve("clean", f"--reader.path={path}", *SMALL, "--lake", lake).returncode == 0
-    done = gradsieve("trace", "--lake", lake)
-    assert done.returncode == 2
-    assert "--reader.reference-path" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not (tmp_path / "lake" / "traces").exists()
+def traced(lake) -> list[dict[str, Any]]:
+    """Of the trace that compares each query with each sample alone."""
+    homes = Path(lake, "traces").iterdir()
+    (home,) = [home for home in homes if not json.loads((home / "trace.json").read_text())["options"]["neighbours"]]
+    return pq.read_table(home / "traced.parquet").to_pylist()
+
+
+def test_the_test_samples_are_the_queries_of_a_run_without_a_validation_split(gradsieve, lake, first, tmp_path):
+    """The same samples under another split: their gradients are the same, taken by the run or by the trace."""
+    path = written(tmp_path / "kinds.parquet", "train", "test", "test")
+    other = str(tmp_path / "lake")
+    assert gradsieve("clean", f"--reader.path={path}", *SMALL, "--lake", other).returncode == 0
+    done = gradsieve("trace", "--top", "4", "--cosine", "false", "--lake", other)
+    assert done.returncode == 0, done.stderr
+    assert "the queries are the test samples, for the run has no validation split" in done.stdout
+    assert "60 queries" in done.stdout
+    rows, reference = traced(other), traced(lake)
+    asked = {row["query_id"] for row in reference}
+    assert [row for row in rows if row["query_id"] in asked] == reference
+
+
+def test_a_run_without_queries_is_refused_with_the_option_that_names_some():
+    from tasks.core.errors import BadConfig
+    from tasks.scoring.influence_traces import Tracing
+
+    with pytest.raises(BadConfig, match=r"--reader\.reference-path"):
+        Tracing().traces(cast("Any", SimpleNamespace(reference=None)))
