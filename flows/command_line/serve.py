@@ -116,7 +116,7 @@ def _watch_over(services: Services, stop_event: threading.Event) -> None:
     ends: dict[str, list[float]] = {}
     last_look = time.monotonic()
     while not stop_event.wait(1):
-        if services.alone and time.monotonic() - last_look > _LOOK_SECONDS:
+        if time.monotonic() - last_look > _LOOK_SECONDS:
             last_look = time.monotonic()
             _look(services, settled=_SETTLED_SECONDS)
         name = services.first_ended()

@@ -24,13 +24,18 @@ from flows.operations import run_lease
 def main() -> None:
     """Work on the run, or leave it to who does."""
     run = os.environ["PREFECT__FLOW_RUN_ID"]
-    lease = run_lease.take(Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect"), run)
+    home = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect")
+    lease = run_lease.take(home, run)
     if lease is None:
         print(f"gradsieve: flow run {run} has a process already; this one leaves it to that.", flush=True)
         return
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    with lease:
-        runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
+    note = run_lease.note_begin(home, run)
+    try:
+        with lease:
+            runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
+    finally:
+        note.unlink(missing_ok=True)
 
 
 def _end_with(worker: int) -> None:
