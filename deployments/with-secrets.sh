@@ -3,7 +3,15 @@
 set -eu
 
 folder=${SECRETS_FOLDER:-/run/secrets}
-secret() { [ -r "$folder/$1" ] && cat "$folder/$1"; }
+# A secret that is there and cannot be read would leave a server open.
+for name in auth database store; do
+    if [ -e "$folder/$name" ] && ! { [ -r "$folder/$name" ] && [ -s "$folder/$name" ]; }; then
+        echo "with-secrets: $folder/$name is empty, or user $(id -u) may not read it." >&2
+        echo "Make it as the head of deployments/compose.yaml says: chmod 644, in a folder of mode 700." >&2
+        exit 1
+    fi
+done
+secret() { [ -e "$folder/$1" ] && cat "$folder/$1"; }
 
 if value=$(secret auth); then
     export PREFECT_API_AUTH_STRING="gradsieve:$value" PREFECT_SERVER_API_AUTH_STRING="gradsieve:$value"

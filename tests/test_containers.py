@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,12 @@ def test_the_build_argument_chooses_torch_and_refuses_what_it_does_not_know(torc
     assert "pip install -c deployments/requirements.lock -e ." in done.stdout
 
 
+def test_the_image_runs_whatever_command_a_worker_gives_it():
+    assert not re.search(r"^ENTRYPOINT", DOCKERFILE, flags=re.M)
+    (command,) = re.findall(r"^CMD (.+)$", DOCKERFILE, flags=re.M)
+    assert yaml.safe_load(command)[:2] == ["gradsieve", "clean"]
+
+
 def test_services_are_the_ones_that_are_needed_with_fixed_tags_and_health():
     assert set(SERVICES) == {"database", "server", "deploy", "worker", "worker-gpu", "store", "bucket"}
     for name, service in SERVICES.items():
@@ -111,3 +118,42 @@ def test_secrets_reach_a_command_through_its_environment_and_only_those_that_are
     assert {"PREFECT_API_AUTH_STRING=gradsieve:one", "PREFECT_SERVER_API_AUTH_STRING=gradsieve:one"} <= set(done)
     assert {"AWS_ACCESS_KEY_ID=gradsieve", "AWS_SECRET_ACCESS_KEY=two"} <= set(done)
     assert not [line for line in done if line.startswith("PGPASSWORD")]
+
+
+@pytest.mark.parametrize("problem", ["empty", "somebody else's"])
+def test_a_secret_that_is_there_and_cannot_be_read_ends_the_container(problem):
+    with tempfile.TemporaryDirectory() as name:
+        secret = Path(name) / "auth"
+        secret.write_text("" if problem == "empty" else "one")
+        Path(name).chmod(0o755)
+        # Root reads whatever there is.
+        user = 10001 if problem != "empty" and os.geteuid() == 0 else None
+        if problem != "empty":
+            secret.chmod(0o600 if user else 0)
+        done = subprocess.run(
+            ["sh", "-c", (FOLDER / "with-secrets.sh").read_text(), "sh", "env"],
+            cwd="/", env={"PATH": "/usr/bin:/bin", "SECRETS_FOLDER": name}, user=user,
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stdout, f"{secret} is empty" in done.stderr) == (1, "", True)
+
+
+def test_secrets_are_made_so_that_containers_may_read_them_and_other_users_of_the_machine_may_not(tmp_path):
+    (line,) = re.findall(r"^# +(mkdir .+)$", (FOLDER / "compose.yaml").read_text(), flags=re.M)
+    (tmp_path / "deployments").mkdir()
+    subprocess.run(["sh", "-ec", f"umask 077; {line}"], cwd=tmp_path, check=True)
+    made = tmp_path / "deployments" / "secrets"
+    assert made.stat().st_mode & 0o777 == 0o700
+    assert {file.name: file.stat().st_mode & 0o777 for file in made.iterdir()} == dict.fromkeys(
+        COMPOSE["secrets"], 0o644
+    )
+    assert all(file.stat().st_size > 40 for file in made.iterdir())
+
+
+def test_who_writes_to_a_new_volume_may():
+    """It is root's, unless the image has made the folder for the user it runs as."""
+    made = re.findall(r"install -d -o gradsieve -g gradsieve (.+)$", DOCKERFILE, flags=re.M)[0].split()
+    for name, service in SERVICES.items():
+        ours = service["image"].startswith("gradsieve:")
+        folders = {volume.split(":")[1] for volume in service.get("volumes", [])}
+        assert folders <= set(made) if ours else "user" not in service or not folders, name

@@ -76,3 +76,24 @@ def test_the_pairs_job_variables_are_such_as_their_pool_knows(deployment):
 
 def test_the_pair_has_parameters_that_its_flow_takes():
     check_deployments(FOLDER / "staging-production.yaml")
+
+
+def test_the_cluster_has_a_worker_with_its_secret_in_each_namespace_of_the_pair_and_a_server_all_can_reach():
+    server, worker = ((FOLDER / "helm" / f"{name}.yaml").read_text() for name in ("server", "worker"))
+    values, connection = yaml.safe_load(server), "prefect-server-postgresql-connection"
+    # The chart would make the database's secret of values that are not here.
+    assert (values["postgresql"]["enabled"], values["secret"]) == (False, {"create": False, "name": connection})
+    api = yaml.safe_load(worker)["worker"]["selfHostedServerApiConfig"]
+    assert api["apiUrl"] == "http://prefect-server.prefect.svc.cluster.local:4200/api"
+    for text, namespace in ((server, "prefect"), (worker, "gradsieve-$stage")):
+        commands = [line for line in text.splitlines() if re.match(r"# +(kubectl|helm) ", line)]
+        assert all(
+            f" {'namespace ' if ' create namespace' in line else '--namespace '}{namespace}" in line
+            for line in commands
+        )
+        assert any("create secret generic gradsieve-auth" in line for line in commands)
+    (stages,) = re.findall(r"for stage in (.+); do", worker)
+    pair = yaml.safe_load((FOLDER / "staging-production.yaml").read_text())["deployments"]
+    for deployment, stage in zip(pair, stages.split(), strict=True):
+        pool = deployment["work_pool"]
+        assert {pool["name"], pool["job_variables"]["namespace"]} == {f"gradsieve-{stage}"}

@@ -116,7 +116,7 @@ def _watch_over(services: Services, stop_event: threading.Event) -> None:
     ends: dict[str, list[float]] = {}
     last_look = time.monotonic()
     while not stop_event.wait(1):
-        if services.alone and time.monotonic() - last_look > _LOOK_SECONDS:
+        if time.monotonic() - last_look > _LOOK_SECONDS:
             last_look = time.monotonic()
             _look(services, settled=_SETTLED_SECONDS)
         name = services.first_ended()
@@ -158,12 +158,10 @@ def check_deployments(path: Path, *, allow_code: bool = False) -> None:
     try:
         entries = yaml.safe_load(path.read_text(encoding="utf-8"))["deployments"]
         deployments = [
-            (each["entrypoint"].rpartition(":")[2], each["name"], each.get("parameters") or {}) for each in entries
+            (each["entrypoint"].rpartition(":")[2], each["name"], dict(each.get("parameters") or {}))
+            for each in entries
         ]
-        configs = [
-            (f"{flow}/{name}", CONFIGURATIONS[flow], parameters.get("config", {}))
-            for flow, name, parameters in deployments
-        ]
+        kinds = [CONFIGURATIONS[flow] for flow, _, _ in deployments]
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise BadConfig(
             where=f"{path}",
@@ -171,23 +169,35 @@ def check_deployments(path: Path, *, allow_code: bool = False) -> None:
             got=f"{type(error).__name__}: {error}",
             do="Begin with a copy of deployments/prefect.yaml.",
         ) from error
-    for name, kind, config in configs:
-        try:
-            model = getattr(kind.model_validate(config), "model", None)
-        except ValidationError as error:
-            problem = error.errors()[0]
-            raise BadConfig(
-                where=f"{path}, deployment {name}",
-                expected="parameters as the form takes them",
-                got=f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}",
-                do="Correct the file.",
-            ) from error
-        code = None if model is None else model.component.own_code
-        if code is not None and not allow_code:
-            raise BadConfig(
-                where=f"{path}, deployment {name}",
-                expected="no code from outside",
-                got=f"the factory {code}",
-                do="Start it by gradsieve serve --allow-code: whoever may fill in a form can then make a worker import "
-                "any module that it finds.",
-            )
+    for (flow, name, parameters), kind in zip(deployments, kinds, strict=True):
+        _check_parameters(f"{path}, deployment {flow}/{name}", kind, parameters, allow_code)
+
+
+def _check_parameters(where: str, kind: type[BaseModel], parameters: dict[str, Any], allow_code: bool) -> None:
+    # The server would take them, and each run fail.
+    if others := sorted(map(str, parameters.keys() - {"config"})):
+        raise BadConfig(
+            where=where,
+            expected="one parameter, config",
+            got=", ".join(others),
+            do="Put all options under parameters: config.",
+        )
+    try:
+        model = getattr(kind.model_validate(parameters.get("config", {})), "model", None)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise BadConfig(
+            where=where,
+            expected="parameters as the form takes them",
+            got=f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}",
+            do="Correct the file.",
+        ) from error
+    code = None if model is None else model.component.own_code
+    if code is not None and not allow_code:
+        raise BadConfig(
+            where=where,
+            expected="no code from outside",
+            got=f"the factory {code}",
+            do="Start it by gradsieve serve --allow-code: whoever may fill in a form can then make a worker import any "
+            "module that it finds.",
+        )

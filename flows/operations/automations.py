@@ -35,7 +35,7 @@ WEBHOOK, NOTIFY = "GRADSIEVE_WEBHOOK", "GRADSIEVE_NOTIFY"
 
 
 async def automate(addresses: Mapping[str, str]) -> list[str]:
-    """Make the automations, or make them anew; their names.
+    """Make the automations, or make them anew, and take away the alarm of a schedule that is off; their names.
 
     Args:
         addresses: those of ``GRADSIEVE_WEBHOOK`` and ``GRADSIEVE_NOTIFY`` that there are.
@@ -49,6 +49,10 @@ async def automate(addresses: Mapping[str, str]) -> list[str]:
     async with get_client() as client:
         if await freshness.is_scheduled(client):
             definitions[freshness.NAME] = freshness.definition()
+        else:
+            # It would ring for as long as nobody has a reason to run.
+            for alarm in await client.read_automations_by_name(freshness.NAME):
+                await client.delete_automation(alarm.id)
     for name, (trigger, text) in definitions.items():
         actions = []
         if webhook:

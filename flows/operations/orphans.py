@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from flows.operations import run_lease
+from flows.operations.processes import is_process
 from flows.operations.server_api import ServerApi
 
 # A run that took its machine down with it so often is not begun again.
 _TRIES = 3
 _AGAIN = "Its process was gone; in line again"
+# What is no failure of the run is not counted.
+_STOPPED = "Stopped with gradsieve serve; in line again."
+_WAITED = "Its process was gone while it waited for a person; in line again."
 # How a worker reports a run whose process did not end by itself, in Prefect's words. A run's own process, which tells
 # why it ends, says it otherwise.
 _GONE = (
@@ -24,6 +27,11 @@ _GONE = (
 )
 # Who crashed before has been seen by a person.
 _CRASHED_HOURS = 24
+# A worker reports one end twice, the second time after a moment.
+_REPORT_SECONDS = 5
+# How long after its run is pending, and after it is at work, a process may have begun: clocks count whole seconds.
+_BEGIN_SECONDS = {"PENDING": 120}
+_SLACK_SECONDS = 2
 
 
 @dataclass(frozen=True)
@@ -35,34 +43,37 @@ class Orphanage:
     pool: str
     home: Path
     """Where their processes take their leases."""
+    alone: bool = True
+    """Nobody else starts runs of this pool; else only those that began on this machine are looked after."""
 
     def alive(self) -> set[str]:
-        """Ids of the runs at work."""
-        return {run["id"] for run in self._at_work() if self._lives(run)}
+        """Ids of the runs at work, and of those that wait for a person with a process."""
+        return {run["id"] for run in self._at_work() if self._is_ours(run) and self._lives(run)}
 
-    def resume_later(self, runs: set[str] | None = None, settled: float = 0) -> None:
+    def resume_later(self, runs: set[str] | None = None, settled: float = 0, *, stopped: bool = False) -> None:
         """Put runs whose process is gone in line again: what their stages had finished is not computed again.
 
         Args:
             runs: only of these, by id; default: of all, which is right where nobody else works on this database.
             settled: only of those that have been in their state for so many seconds. One that begins, or goes on after
                 a pause, has not said yet which process it is.
+            stopped: they were stopped on purpose, which counts for none of their tries.
         """
-        begun = datetime.now(UTC) - timedelta(seconds=settled)
-        gone = [run for run in self._at_work() if not self._lives(run)]
-        if settled:
-            gone = [run for run in gone if datetime.fromisoformat(run["state"]["timestamp"]) <= begun]
-        for run in gone + self._crashed():
+        gone = [run for run in self._at_work() if not self._lives(run) and _age(run) >= settled]
+        gone = [run for run in gone if runs is not None or self._is_ours(run)]
+        # Any worker's: it has said itself that the process is gone.
+        for run in gone + [run for run in self._crashed() if _age(run) >= min(settled, _REPORT_SECONDS)]:
             if runs is None or run["id"] in runs:
-                self._resume(run)
+                self._resume(run, stopped)
 
-    def _resume(self, run: dict[str, Any]) -> None:
-        states = self.api.ask(f"flow_run_states/?flow_run_id={run['id']}", "GET")
-        tries = sum((state["message"] or "").startswith(_AGAIN) for state in states)
+    def _resume(self, run: dict[str, Any], stopped: bool) -> None:
+        tries = self._tries(run)
+        uncounted = _STOPPED if stopped else _WAITED if run["state_type"] == "PAUSED" else None
         if run["state_type"] == "CANCELLING":
             state: dict[str, Any] = {"type": "CANCELLED", "message": "Its process is gone."}
-        elif tries < _TRIES:
-            state = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": f"{_AGAIN}, {tries + 1} of {_TRIES}."}
+        elif uncounted or tries < _TRIES:
+            message = uncounted or f"{_AGAIN}, {tries + 1} of {_TRIES}."
+            state = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": message}
             state |= {"state_details": {"scheduled_time": datetime.now(UTC).isoformat()}}
         elif run["state_type"] == "CRASHED":
             return
@@ -70,8 +81,24 @@ class Orphanage:
             state = {"type": "CRASHED", "message": f"Its process was gone {_TRIES + 1} times."}
         self.api.ask(f"flow_runs/{run['id']}/set_state", state=state, force=True)
 
+    def _tries(self, run: dict[str, Any]) -> int:
+        """How often a run has begun again: one that is put in line twice before it begins has been once."""
+        tries, waits = 0, False
+        for state in self._states(run):
+            if (state["message"] or "").startswith(_AGAIN):
+                waits = True
+            elif waits and state["type"] in ("PENDING", "RUNNING"):
+                tries, waits = tries + 1, False
+        return tries
+
+    def _states(self, run: dict[str, Any]) -> list[dict[str, Any]]:
+        """All that it has been in, the oldest first."""
+        return sorted(self.api.ask(f"flow_run_states/?flow_run_id={run['id']}", "GET"), key=_time)
+
     def _at_work(self) -> list[dict[str, Any]]:
-        return self._runs(state={"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}})
+        """Those that have a process, or should: one that was suspended has none."""
+        runs = self._runs(state={"type": {"any_": ["PENDING", "RUNNING", "CANCELLING", "PAUSED"]}})
+        return [run for run in runs if run["state_name"] != "Suspended"]
 
     def _crashed(self) -> list[dict[str, Any]]:
         """Those that a worker has reported, lately."""
@@ -85,17 +112,25 @@ class Orphanage:
         # A run within a run goes with the one above it.
         return [run for run in runs if run["parent_task_run_id"] is None]
 
+    def _is_ours(self, run: dict[str, Any]) -> bool:
+        """Whether nobody but this machine has begun the run since it was last handed out."""
+        if self.alone:
+            return True
+        begun = run_lease.begun_at(self.home, run["id"])
+        pending = [_time(state) for state in self._states(run) if state["type"] == "PENDING"] if begun else []
+        return begun is not None and all(handed_out <= begun for handed_out in pending)
+
     def _lives(self, run: dict[str, Any]) -> bool:
         """Whether a run's process is there; one that has no lease, of another command, by its id."""
-        return run_lease.is_held(self.home, run["id"]) or _is_process(run["infrastructure_pid"])
+        latest = _time(run["state"])
+        latest += timedelta(seconds=_BEGIN_SECONDS.get(run["state_type"], _SLACK_SECONDS))
+        return run_lease.is_held(self.home, run["id"]) or is_process(run["infrastructure_pid"], latest)
 
 
-def _is_process(identifier: str | None) -> bool:
-    """Whether there is such a process: Prefect may write the machine's name before its id."""
-    try:
-        os.kill(int((identifier or "").rpartition(":")[2]), 0)
-    except (ValueError, ProcessLookupError):
-        return False
-    except PermissionError:
-        pass  # somebody else's by now, and perhaps not it; it is looked at again
-    return True
+def _age(run: dict[str, Any]) -> float:
+    """Seconds that a run has been in its state."""
+    return (datetime.now(UTC) - _time(run["state"])).total_seconds()
+
+
+def _time(state: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(state["timestamp"])

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import ClassVar
 from urllib.parse import unquote, urlsplit
 
+from tasks.pipeline.page_link import ADDRESS
+
 PASSWORD = "PREFECT_SERVER_API_AUTH_STRING"  # noqa: S105  its name
 # A page runs its own scripts, which its own policy names by their hashes; both policies hold.
 _HEADERS = {
@@ -118,7 +120,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
 
-def page_server(lake: Path, host: str, port: int, login: str | None) -> ThreadingHTTPServer:
+def page_server(lake: Path, host: str, port: int, login: str | None, address: str | None = None) -> ThreadingHTTPServer:
     """A server of the lake's pages, ready to serve.
 
     Args:
@@ -126,8 +128,10 @@ def page_server(lake: Path, host: str, port: int, login: str | None) -> Threadin
         host: to listen on.
         port: to listen on; 0 for any.
         login: ``user:password``; None or nothing for no password.
+        address: by which links name it, a proxy's for example, which may pass that name on.
     """
-    names = LOOPBACK if host in LOOPBACK else None
+    proxy = urlsplit(address or "").hostname
+    names = (*LOOPBACK, *([proxy] if proxy else ())) if host in LOOPBACK else None
     handler = type("LakeHandler", (Handler,), {"folder": lake / "reports", "login": login or None, "names": names})
     kind = type("PageServer", (ThreadingHTTPServer,), {"address_family": family_of(host), "daemon_threads": True})
     return kind((host, port), handler)
@@ -141,7 +145,8 @@ def family_of(host: str) -> socket.AddressFamily:
 def main(arguments: list[str]) -> None:
     """Serve until a signal ends it."""
     lake, host, port = arguments
-    page_server(Path(lake), host, int(port), os.environ.get(PASSWORD)).serve_forever()
+    login, address = os.environ.get(PASSWORD), os.environ.get(ADDRESS)
+    page_server(Path(lake), host, int(port), login, address).serve_forever()
 
 
 if __name__ == "__main__":

@@ -22,13 +22,18 @@ from flows.operations.child import end_with_parent
 def main() -> None:
     """Work on the run, or leave it to who does."""
     run = os.environ["PREFECT__FLOW_RUN_ID"]
-    lease = run_lease.take(Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect"), run)
+    home = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect")
+    lease = run_lease.take(home, run)
     if lease is None:
         print(f"gradsieve: flow run {run} has a process already; this one leaves it to that.", flush=True)
         return
     end_with_parent()
-    with lease:
-        runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
+    note = run_lease.note_begin(home, run)
+    try:
+        with lease:
+            runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
+    finally:
+        note.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

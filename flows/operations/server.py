@@ -129,7 +129,7 @@ class Services:
     @property
     def orphanage(self) -> Orphanage:
         """Its runs, with a process and without."""
-        return Orphanage(self.api, POOL, self.home)
+        return Orphanage(self.api, POOL, self.home, self.alone)
 
     def until_it_answers(self) -> None:
         """Wait for the server.
@@ -154,9 +154,9 @@ class Services:
         _make_pool(self.api)
         self.prefect("--no-prompt", "deploy", "--all", "--prefect-file", str(deployments))
 
-    def resume_later(self, runs: set[str] | None = None, settled: float = 0) -> None:
+    def resume_later(self, settled: float = 0) -> None:
         """See ``Orphanage.resume_later``."""
-        self.orphanage.resume_later(runs, settled)
+        self.orphanage.resume_later(settled=settled)
 
     def first_ended(self) -> str | None:
         """The name of a child that is over, though it should not be."""
@@ -168,7 +168,7 @@ class Services:
         names = sorted(self.children, reverse=True)
         _end([self.children[name] for name in names if name != "server"])
         if busy_runs and self.api.answers():
-            self.resume_later(busy_runs)
+            self.orphanage.resume_later(busy_runs, stopped=True)
         _end([self.children[name] for name in names if name == "server"])
 
 
@@ -280,8 +280,7 @@ def serve(
         services.deploy(deployments)
         if any(os.environ.get(name) for name in ("GRADSIEVE_WEBHOOK", "GRADSIEVE_NOTIFY")):
             services.module("flows.operations.automations")
-        if services.alone:
-            services.resume_later()
+        services.resume_later()
         for number in range(1, workers + 1):
             services.start_worker(f"worker-{number}")
         yield services

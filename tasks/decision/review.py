@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from uuid import uuid4
 
 import anyio
 from prefect.client.orchestration import get_client
-from prefect.context import FlowRunContext
 from prefect.flow_runs import apause_flow_run
 from prefect.input import RunInput
+from prefect.input.actions import aread_flow_run_input, ensure_flow_run_id
+from prefect.input.run_input import keyset_from_base_key
 from prefect.settings import get_current_settings
 from prefect.states import Running
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -28,6 +30,7 @@ from tasks.decision.review_sheet import (
     Decision,
     Review,
     earlier_answer,
+    earlier_question,
     keep_answer,
     note_question,
     now,
@@ -178,19 +181,17 @@ def _ask(run: Run, samples: Artefact, flags: Artefact, options: Review) -> Answe
             do="Start one with gradsieve serve, and set PREFECT_API_URL to its address.",
         )
     sheet = write_sheet(run, flags)
-    context = FlowRunContext.get()
-    if context is not None and context.flow_run is not None:
-        note_question(run, flags, str(context.flow_run.id))
     table = pq.read_table(run.path(flags))
     page, problem = link_to(page_path(run.lake, run.run_id)), ""
+    form = asyncio.run(_earlier_form(run, flags))
     while True:
-        form = asyncio.run(_pause(_question(table, sheet, page, options, problem), sheet, options))
+        form = form or asyncio.run(_pause(run, flags, _question(table, sheet, page, options, problem), sheet, options))
         if form is None:
             return Answer(decision="nobody", hours=options.hours)
         try:
             rows = read_sheet(Path(form.sheet or sheet), table, target_of(samples)) if form.decision == "rows" else None
         except BadInput as error:
-            problem = f"**That did not work:** {escape(str(error))}\n\n"
+            problem, form = f"**That did not work:** {escape(str(error))}\n\n", None
             continue
         answer = Answer(
             decision=form.decision,
@@ -202,22 +203,34 @@ def _ask(run: Run, samples: Artefact, flags: Artefact, options: Review) -> Answe
         return keep_answer(run.lake, flags.digest, answer, rows)
 
 
-async def _pause(question: str, sheet: Path, options: Review) -> ReviewForm | None:
-    """Wait for an answer; None if there is none in time."""
+async def _earlier_form(run: Run, flags: Artefact) -> ReviewForm | None:
+    """What somebody has answered while this run had no process; None if it has not asked, or nobody has."""
+    key = earlier_question(run.lake, flags.digest, str(ensure_flow_run_id()))
+    return None if key is None else await _form_of(key)
+
+
+async def _form_of(key: str) -> ReviewForm | None:
+    """The answer; Prefect's own ``aload`` takes one that is not there for a form with nothing changed, an approval."""
+    values = await aread_flow_run_input(keyset_from_base_key(f"paused-{key}")["response"])
+    return None if values is None else ReviewForm(**values)
+
+
+async def _pause(run: Run, flags: Artefact, question: str, sheet: Path, options: Review) -> ReviewForm | None:
+    """Wait for an answer; None if there is none in time.
+
+    Each pause has a key of its own: one that Prefect has seen before, as after a restart, it refuses without a word.
+    """
     form = ReviewForm.filled_in(question, sheet=str(sheet))
-    seconds = int(options.hours * 3600)
+    flow_run, key, seconds = ensure_flow_run_id(), uuid4().hex, int(options.hours * 3600)
+    note_question(run, flags, str(flow_run), key)
     with anyio.move_on_after(seconds):
-        response = apause_flow_run(
-            wait_for_input=form, timeout=seconds + _LONGER_SECONDS, poll_interval=_LOOK_SECONDS, key=None
-        )
-        return cast("ReviewForm", await response)
-    context = FlowRunContext.get()
-    if context is not None and context.flow_run is not None:
-        async with get_client() as client:
-            await client.set_flow_run_state(
-                context.flow_run.id, Running(message="Nobody reviewed it in time."), force=True
-            )
-    return None
+        timeout = seconds + _LONGER_SECONDS
+        await apause_flow_run(wait_for_input=form, timeout=timeout, poll_interval=_LOOK_SECONDS, key=key)
+        return await _form_of(key)
+    async with get_client() as client:
+        await client.set_flow_run_state(flow_run, Running(message="Nobody reviewed it in time."), force=True)
+    # Somebody may have, since the last look.
+    return await _form_of(key)
 
 
 def _question(table: pa.Table, sheet: Path, page: str, options: Review, problem: str) -> str:

@@ -2,7 +2,7 @@
 
     <lake>/reviews/<digest of the flags>/flagged.csv, flagged.parquet    the sheet, to be edited and handed in
     <lake>/reviews/<digest of the flags>/label_studio.json               the same as tasks for Label Studio
-    <lake>/reviews/<digest of the flags>/question.json                   which run of Prefect's waits
+    <lake>/reviews/<digest of the flags>/question-<flow run>.json       which run of Prefect's waits, and how it asked
     <lake>/reviews/<digest of the flags>/rows.parquet, answer.json       what was decided, by whom and when
 
 The folder is named by the digest of the flags and not of the run: the same question is asked once.
@@ -219,19 +219,37 @@ def bad_sheet(path: Path, expected: str, got: str) -> BadInput:
     return BadInput(where=str(path), expected=expected, got=got, do="Correct the sheet and hand it in again.")
 
 
-def note_question(run: Run, flags: Artefact, flow_run: str) -> None:
-    """Note which of Prefect's runs waits with these flags: a page knows the run by our name for it."""
-    path = home_of(run.lake, flags.digest) / "question.json"
-    write_durably(path, json.dumps({"run": run.run_id, "flow_run": flow_run}))
+def note_question(run: Run, flags: Artefact, flow_run: str, key: str) -> None:
+    """Note which of Prefect's runs waits with these flags: a page knows the run by our name for it.
+
+    Args:
+        run: that asks.
+        flags: it asks about.
+        flow_run: Prefect's id of it.
+        key: by which Prefect knows this question, and its answer.
+    """
+    path = _question(run.lake, flags.digest, flow_run)
+    write_durably(path, json.dumps({"run": run.run_id, "flow_run": flow_run, "key": key}))
+
+
+def earlier_question(lake: Path, flags: str, flow_run: str) -> str | None:
+    """The key of what a run has asked about the flags of this digest last; None where it has asked nothing."""
+    path = _question(lake, flags, flow_run)
+    return json.loads(path.read_bytes())["key"] if path.is_file() else None
 
 
 def waiting_flow_run(lake: Path, run_id: str) -> str | None:
     """Prefect's id of the run that asked as ``run_id``; None where none did."""
-    for path in (lake / "reviews").glob("*/question.json"):
+    for path in (lake / "reviews").glob("*/question*.json"):  # 0.6 wrote question.json
         question = json.loads(path.read_bytes())
         if question["run"] == run_id:
             return question["flow_run"]
     return None
+
+
+def _question(lake: Path, flags: str, flow_run: str) -> Path:
+    # Two nights may come to the same flags, and ask about them at once.
+    return home_of(lake, flags) / f"question-{flow_run}.json"
 
 
 def earlier_answer(lake: Path, flags: str) -> Answer | None:

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -18,6 +19,7 @@ from flows.operations.server import Services
 from flows.operations.server_api import ServerApi
 
 POOL = "of-orphans"
+KILLED = "Process exited with status code: -9. It was killed."
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +91,7 @@ def test_one_that_is_to_be_cancelled_is_and_one_whose_process_is_gone_too_often_
 @pytest.mark.parametrize(
     ("message", "state"),
     [
-        ("Process exited with status code: -9. It was killed.", "AwaitingRetry"),
+        (KILLED, "AwaitingRetry"),
         ("Flow run infrastructure exited with non-zero status code -9.", "AwaitingRetry"),
         ("Execution was cancelled by the runtime environment.", "Crashed"),
     ],
@@ -99,9 +101,62 @@ def test_one_that_a_worker_reports_as_crashed_is_taken_up_a_few_times_and_one_th
 ):
     run = begin()
     for number in range(4):
-        api.ask(f"flow_runs/{run}/set_state", state={"type": "CRASHED", "message": message}, force=True)
+        crash(api, run, message)
         orphanage.resume_later()
         assert states(api, run) == [state if number < 3 else "Crashed"]
+        api.ask(f"flow_runs/{run}/set_state", state={"type": "RUNNING"}, force=True)
+
+
+def test_an_end_that_a_worker_reports_twice_counts_once_and_what_is_stopped_or_waits_for_a_person_not_at_all(
+    api, orphanage, begin
+):
+    run = begin()
+    crash(api, run, KILLED)
+    orphanage.resume_later({run}, settled=20)
+    assert states(api, run) == ["Crashed"]  # the worker may say more
+    for message in (KILLED, "Flow run infrastructure exited with non-zero status code -9."):
+        crash(api, run, message)
+        orphanage.resume_later({run})
+        assert "1 of 3" in api.ask(f"flow_runs/{run}", "GET")["state"]["message"]
+    for kind, stopped in (("RUNNING", True), ("CRASHED", True), ("PAUSED", False)) * 2:
+        state = {"type": kind, "message": KILLED if kind == "CRASHED" else None}
+        api.ask(f"flow_runs/{run}/set_state", state={"type": "RUNNING"}, force=True)
+        api.ask(f"flow_runs/{run}/set_state", state=state, force=True)
+        orphanage.resume_later({run}, stopped=stopped)
+        found = api.ask(f"flow_runs/{run}", "GET")["state"]
+        assert (found["name"], "of 3" in found["message"]) == ("AwaitingRetry", False)
+    crash(api, run, KILLED)
+    orphanage.resume_later({run})
+    assert "2 of 3" in api.ask(f"flow_runs/{run}", "GET")["state"]["message"]
+
+
+def test_one_that_a_person_has_suspended_waits_without_a_process(api, orphanage, begin):
+    run = begin()
+    api.ask(f"flow_runs/{run}/set_state", state={"type": "PAUSED", "name": "Suspended"}, force=True)
+    orphanage.resume_later({run})
+    assert states(api, run) == ["Suspended"]
+
+
+def test_on_a_database_of_several_only_what_this_machine_has_begun_last_and_what_any_worker_reports_is_taken_up(
+    api, orphanage, begin
+):
+    ours, handed_on, foreign, reported = (begin() for _ in range(4))
+    for run in (ours, handed_on):
+        run_lease.note_begin(orphanage.home, run)
+    for state in ("PENDING", "RUNNING"):  # on another machine, where it was in line again
+        api.ask(f"flow_runs/{handed_on}/set_state", state={"type": state}, force=True)
+    crash(api, reported, KILLED)
+    several = replace(orphanage, alone=False)
+    several.resume_later()
+    expected = ["AwaitingRetry", "Running", "Running", "AwaitingRetry"]
+    assert states(api, ours, handed_on, foreign, reported) == expected
+    # By name, as when it is stopped: the note of one that ended by itself is gone.
+    several.resume_later({foreign}, stopped=True)
+    assert states(api, foreign) == ["AwaitingRetry"]
+
+
+def crash(api: ServerApi, run: str, message: str) -> None:
+    api.ask(f"flow_runs/{run}/set_state", state={"type": "CRASHED", "message": message}, force=True)
 
 
 def test_one_whose_process_holds_its_lease_is_left_alone_whatever_prefect_knows_of_it(api, orphanage, begin):
@@ -120,20 +175,19 @@ def test_one_whose_process_holds_its_lease_is_left_alone_whatever_prefect_knows_
     assert (states(api, run), orphanage.alive()) == (["AwaitingRetry"], set())
 
 
-@pytest.mark.parametrize(("alone", "looks"), [(True, [serve._SETTLED_SECONDS]), (False, [])])
-def test_who_serves_alone_looks_for_them_now_and_then(alone, looks, monkeypatch, tmp_path):
+@pytest.mark.parametrize("alone", [True, False])
+def test_who_serves_looks_for_them_now_and_then(alone, monkeypatch, tmp_path):
     seen: list[float] = []
 
     class Looked(Services):
-        def resume_later(self, runs: set[str] | None = None, settled: float = 0) -> None:
+        def resume_later(self, settled: float = 0) -> None:
             seen.append(settled)
             self.stop_event.set()
 
         def first_ended(self) -> None:
-            """Of nobody that there is; asked after each look."""
-            self.stop_event.set()
+            """Of nobody that there is."""
 
     monkeypatch.setattr(serve, "_LOOK_SECONDS", 0)
     stop_event = threading.Event()
     serve._watch_over(Looked("", tmp_path, {}, stop_event, alone), stop_event)
-    assert seen == looks
+    assert seen == [serve._SETTLED_SECONDS]

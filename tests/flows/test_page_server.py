@@ -41,8 +41,9 @@ def ask(lake):
         password: str | None = None,
         host: str = "",
         scheme: str = "Basic",
+        address: str | None = None,
     ):
-        server = page_server(lake, "127.0.0.1", 0, password)
+        server = page_server(lake, "127.0.0.1", 0, password, address)
         servers.append(server)
         Thread(target=server.serve_forever, daemon=True).start()
         connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
@@ -116,6 +117,13 @@ def test_an_empty_password_by_which_nobody_would_be_let_in_is_refused_at_the_sta
 )
 def test_on_this_machine_a_foreign_name_is_refused(ask, host, status):
     assert ask("/pets-1.html", host=host)[0] == status
+
+
+@pytest.mark.parametrize(
+    ("host", "status"), [("pages.example.org", 200), ("Pages.Example.Org:443", 200), ("localhost", 200), ("evil", 421)]
+)
+def test_behind_a_proxy_the_name_that_links_have_is_ours_too(ask, host, status):
+    assert ask("/pets-1.html", host=host, address="https://pages.example.org/lake")[0] == status
 
 
 def test_the_link_leads_to_the_server_of_just_this_lake(lake, monkeypatch):

@@ -151,6 +151,45 @@ def test_what_is_rejected_changes_nothing(asking, gradsieve, server, tmp_path):
     assert history.manifest(2).rows == history.manifest(1).rows
 
 
+def test_a_run_that_lost_its_process_is_asked_about_again_and_an_answer_given_meanwhile_counts(
+    computed, gradsieve, server, tmp_path
+):
+    api, lake = ServerApi(server), tmp_path / "lake"
+    shutil.copytree(computed, lake / "cache")
+    config = {
+        "lake": str(lake), "reader": {"kind": "digits", "options": {"limit": 400}}, "review": {"required": True},
+        "training": {"epochs": 2}, "folds": 2, "detectors": [{"kind": "l2"}, {"kind": "l1"}],
+        "budget": {"kind": "share", "share": 0.05}, "canaries": {"share": 0.0}, "verification": {"seeds": 1},
+    }  # fmt: skip
+    flow = api.ask("flows/", name="clean")["id"]
+    run = api.ask("flow_runs/", flow_id=flow, parameters={"config": config})["id"]
+
+    def begin() -> subprocess.Popen[bytes]:
+        """As a worker does with a run that was put in line again."""
+        state = {"type": "SCHEDULED", "name": "AwaitingRetry"}
+        api.ask(f"flow_runs/{run}/set_state", state=state, force=True)
+        about = {"PREFECT__FLOW_RUN_ID": run, "PREFECT__FLOW_ENTRYPOINT": "flows/clean.py:clean"}
+        about |= {"PREFECT_API_URL": server, "PREFECT_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
+        return subprocess.Popen([sys.executable, "-m", "flows.operations.run_engine"], env=os.environ | about)
+
+    for _ in range(2):
+        with begin() as process:
+            deadline = time.monotonic() + 2 * END
+            while run not in waiting(server):
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.3)
+            process.kill()
+    done = gradsieve("review", run, "approve", "--at-most", "3", "--by", "ann")
+    assert done.returncode == 0, done.stderr
+    with begin() as process:
+        assert process.wait(2 * END) == 0
+    assert api.ask(f"flow_runs/{run}", "GET")["state_name"] == "Completed"
+    assert sum(row["flag"] for row in flags_of(lake).values()) == 3
+    (answer,) = (lake / "reviews").glob("*/answer.json")
+    assert json.loads(answer.read_bytes())["reviewer"] == "ann"
+
+
 def test_without_a_server_nobody_could_answer_and_it_is_said(computed, small, tmp_path):
     shutil.copytree(computed, tmp_path / "lake" / "cache")
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}

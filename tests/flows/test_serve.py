@@ -264,6 +264,14 @@ def test_what_would_hang_lie_open_or_be_read_is_refused(gradsieve, tmp_path, opt
             "clean/nightly: .* got folds: .*greater than or equal to 1",
         ),
         (
+            "deployments:\n- {name: nightly, entrypoint: 'flows/clean.py:clean', parameters: {cfg: {}}}\n",
+            "clean/nightly: expected one parameter, config.* got cfg",
+        ),
+        (
+            "deployments:\n- {name: a, entrypoint: 'flows/trace.py:trace', parameters: {config: {}, extra: 1}}\n",
+            "trace/a: expected one parameter, config.* got extra",
+        ),
+        (
             "deployments:\n- {name: nightly, entrypoint: 'flows/other.py:other'}\n",
             "one of clean, compare, trace, maintain",
         ),

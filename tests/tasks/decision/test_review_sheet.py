@@ -14,6 +14,7 @@ from tasks.dataset.targets import Target
 from tasks.decision.review_sheet import (
     ROWS,
     Answer,
+    earlier_question,
     home_of,
     keep_answer,
     note_question,
@@ -92,9 +93,18 @@ def test_a_row_may_be_removed_or_relabelled_whatever_the_run_does_with_the_flagg
 def test_a_question_is_found_by_our_name_for_the_run(flags):
     run, artefact, _ = flags
     write_sheet(run, artefact)
-    note_question(run, artefact, "0123-prefect")
+    note_question(run, artefact, "0123-prefect", "key")
     assert waiting_flow_run(run.lake, run.run_id) == "0123-prefect"
     assert waiting_flow_run(run.lake, "another") is None
+
+
+def test_each_run_that_asks_about_the_same_flags_keeps_the_key_of_its_own_last_question(flags):
+    run, artefact, _ = flags
+    write_sheet(run, artefact)
+    assert earlier_question(run.lake, artefact.digest, "first") is None
+    for flow_run, key in (("first", "a"), ("second", "b"), ("first", "c")):
+        note_question(run, artefact, flow_run, key)
+    assert [earlier_question(run.lake, artefact.digest, name) for name in ("first", "second")] == ["c", "b"]
 
 
 def test_label_studio_gives_back_what_it_was_given_and_what_was_chosen(flags):
