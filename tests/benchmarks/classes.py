@@ -36,6 +36,7 @@ from tasks.planning.neighbours import Neighbours
 from tasks.planning.plan import Plan
 from tasks.planning.plant import plant
 from tasks.planning.vote import vote
+from tasks.scoring.canary_evidence import canaries_of
 from tasks.scoring.crossfit import CrossFit
 from tasks.scoring.detectors import DetectorChoice
 from tasks.scoring.evidence import Evidence
@@ -87,7 +88,8 @@ def one(lake: Path) -> None:
         detector, began = DetectorChoice(kind=kind).component, time.process_time()
         scores = [evidence.score(detector)]
         if "canaries" in detector.sees:
-            scores.append(evidence.with_planted_labels.score(detector)[evidence.canary_ranks])
+            planted = canaries_of(evidence)
+            scores.append(planted.score(detector)[planted.canary_ranks])
         took[kind] = time.process_time() - began
         np.savez(lake / f"{kind}.npz", *scores)
     print(json.dumps(took), flush=True)
