@@ -107,6 +107,8 @@ COLUMNS = {
     "residual": "Factor of the gradient: predicted probabilities less label.",
     "features": "Factor of the gradient: what goes into the last layer.",
     "logits": "What the network puts out.",
+    "earlier_logits": "What its earlier checkpoints put out.",
+    "target": "What the loss compares the outputs with: a class's number, a number, or ones and zeros.",
     "opinion": "Name of the opinion: of its file, unless it was given one.",
     "opinions.predicted": "Class that it thinks likeliest.",
     "opinions.p_predicted": "Probability that it gives this class.",

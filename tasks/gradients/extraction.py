@@ -16,6 +16,7 @@ from tasks.dataset.samples import Inputs
 from tasks.dataset.targets import Target, target_of
 from tasks.gradients.kinds import Gradient, Taker
 from tasks.gradients.kinds.projected import layer_name
+from tasks.gradients.residuals import SOURCES, sources_of
 from tasks.gradients.shard_metadata import ShardMetadata
 from tasks.gradients.shards import ShardWriter
 from tasks.pipeline.artefacts import Artefact, Run
@@ -144,6 +145,8 @@ def take_batches(
             outcome = target.outcome(each[-1].logits, y, loss)
             columns = outcome._asdict() | combination.columns | {"l1": combination.l1, "l2": combination.l2}
             columns["logits"] = each[-1].logits.float()
+            if columns.pop("residual", None) is not None:
+                columns |= sources_of([one.logits for one in each], y, loss)
             if combination.layer_norms is not None:
                 columns["layer_norms"] = combination.layer_norms
             transfer = HostCopy(columns)
@@ -185,16 +188,17 @@ def record_batch(
             got="NaN or infinity",
             do="If precision is fp16 use bf16 or fp32; else the sample's inputs or the network's weights overflow.",
         )
-    vectors = {name: values[name] for name in ("gradient", "residual", "features", "logits") if name in values}
-    store = metadata.gradient["store"]
-    schema = metadata.on(gradient_shard({n: v.shape[1] for n, v in vectors.items()}, len(metadata.layers), store))
+    vectors = {name: values[name] for name in ("gradient", "features", *SOURCES) if name in values}
+    store, kind = metadata.gradient["store"], values.get("target", np.empty(0, np.int32)).dtype.name
+    widths = {name: column.shape[1] for name, column in vectors.items()}
+    schema = metadata.on(gradient_shard(widths, len(metadata.layers), store, kind))
     arrays: dict[str, pa.Array] = {
         "sample_id": pa.array(inputs.ids[rows], pa.string()),
         "fold": pa.array(np.full(len(rows), fold, np.int16)),
         "predicted": target.words(values["predicted"]),
     }
     for name in schema.names:
-        if name in ("layer_norms", "logits"):
+        if name in ("layer_norms", *SOURCES):
             arrays[name] = _fixed_size_lists(values[name])
         elif name in vectors:
             arrays[name] = _fixed_size_lists(_cast_to_store(vectors[name], store, inputs.ids[rows]))

@@ -65,8 +65,8 @@ class BaseShard:
         return None
 
     def _alike(self, schema: pa.Schema) -> bool:
-        """Whether a shard holds what would be written now."""
-        return ShardMetadata.of(schema) == self.metadata
+        """Whether a shard holds what would be written now: those of before 0.7 hold residuals."""
+        return ShardMetadata.of(schema) == self.metadata and "residual" not in schema.names
 
     def rows(self) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
         """(positions in the shard, their gradients as they were stored)."""

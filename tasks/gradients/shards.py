@@ -1,9 +1,10 @@
 """Gradient shards: written batch by batch, read without a copy.
 
 One shard is an uncompressed Arrow IPC file with the scalars of ``schemas.GRADIENTS``, the norms by layer, and either
-the gradients (``gradient``) or their factors (``residual``, ``features``) as fixed-size lists; beside it stand the
-scalars as Parquet, which bare DuckDB can read. What the gradients are is told in the file's own metadata, so that
-shards of different models or projections are never mixed.
+the gradients (``gradient``) or one of their factors (``features``) as fixed-size lists, with what the other
+(``residual``) is made from while it is read (tasks/gradients/residuals.py); shards of before 0.7 hold it itself. Beside
+it stand the scalars as Parquet, which bare DuckDB can read. What the gradients are is told in the file's own metadata,
+so that shards of different models or projections are never mixed.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -20,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.core.errors import BadArtefact, BadConfig
+from tasks.gradients.residuals import SOURCES, residuals_of
 from tasks.gradients.shard_metadata import ShardMetadata as ShardMetadata
 from tasks.gradients.shard_metadata import difference
 from tasks.gradients.shard_writer import ShardWriter as ShardWriter
@@ -28,15 +30,13 @@ from tasks.pipeline.arrow_files import map_table as map_table
 from tasks.pipeline.artefacts import Artefact, Run
 
 # The columns that hold a vector for each sample, as far as a run has them.
-_VECTORS = ("gradient", "residual", "features", "logits")
-# Those of them that are the gradient.
-_GRADIENTS = _VECTORS[:3]
+_VECTORS = ("gradient", "residual", "features", *SOURCES)
 # Dense rows are built in pieces of so many values, so that the temporary product stays small beside the matrix.
 _DENSE_VALUES = 1 << 22
 
 
 class Factors(NamedTuple):
-    """Both factors of consecutive samples, as views into a mapped file."""
+    """Both factors of consecutive samples; the features as views into a mapped file."""
 
     rank: np.ndarray
     """Where each of them stands in ``GradientShards`` order."""
@@ -77,8 +77,8 @@ class GradientShards:
                 expected, got = difference(self.metadata, metadata)
                 raise BadArtefact(
                     where=str(path),
-                    expected=f"gradients as in {paths[0][0].name}: {expected or _gradient_widths(first)}",
-                    got=got or str(_gradient_widths(file.schema)),
+                    expected=f"gradients as in {paths[0][0].name}: {expected or _widths(first)}",
+                    got=got or str(_widths(file.schema)),
                     do=f"It is of another model or projection; delete {artefact.folder} in the lake and run again.",
                 )
         self.widths = _widths(first)
@@ -138,13 +138,19 @@ class GradientShards:
         return self._column(name).to_numpy(zero_copy_only=False)[self._order]
 
     def _views(self, batch: pa.RecordBatch, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-        """Column → n × width views."""
+        """Stored column → n × width views: of those that are asked for, or that they are made from."""
+        if "residual" in names and "target" in self.widths:
+            names = (*(name for name in names if name != "residual"), *(n for n in SOURCES if n in self.widths))
         # flatten(), not .values: .values ignores the offset of a sliced array.
         flat = {name: batch[name].flatten().to_numpy(zero_copy_only=True) for name in names}
         return {name: values.reshape(batch.num_rows, self.widths[name]) for name, values in flat.items()}
 
+    def _made(self, views: dict[str, np.ndarray], names: tuple[str, ...]) -> dict[str, np.ndarray]:
+        """Just the columns that are asked for."""
+        return {name: views[name] if name in views else residuals_of(views, self.metadata) for name in names}
+
     def vectors(self, *names: str) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-        """(rank, column → n × width views) of vector columns, record batch by record batch, zero-copy."""
+        """(rank, column → n × width views) of vector columns, batch by batch, zero-copy but for made residuals."""
         rank = np.full(int(self._starts[-1]), -1, np.int64)
         rank[self._order] = np.arange(len(self))
         first = 0
@@ -156,7 +162,7 @@ class GradientShards:
                     mask = ranks >= 0
                     ranks, views = ranks[mask], {name: view[mask] for name, view in views.items()}
                 if len(ranks):
-                    yield ranks, views
+                    yield ranks, self._made(views, names)
 
     def rows(self, ranks: np.ndarray, *names: str) -> dict[str, np.ndarray]:
         """Column → len(ranks) × width copies: the vectors of just these samples, which may repeat, in this order.
@@ -166,15 +172,18 @@ class GradientShards:
         indices = self._order[ranks]
         by_index = np.argsort(indices, kind="stable")
         cuts = np.searchsorted(indices[by_index], self._starts)
-        types = {name: self._files[0].schema.field(name).type.value_type.to_pandas_dtype() for name in names}
-        columns = {name: np.empty((len(ranks), self.widths[name]), kind) for name, kind in types.items()}
+        schema = self._files[0].schema
+        types = {name: schema.field(name).type.value_type.to_pandas_dtype() for name in names if name in schema.names}
+        columns = {name: np.empty((len(ranks), self.widths[name]), types.get(name, np.float32)) for name in names}
         before = 0
         for file in self._files:
             only = [i for i in range(len(file.rows)) if cuts[before + i] < cuts[before + i + 1]]
             for i, batch in zip(only, file.batches(only), strict=True):
                 some = by_index[cuts[before + i] : cuts[before + i + 1]]
-                for name, view in self._views(batch, names).items():
-                    columns[name][some] = view[indices[some] - self._starts[before + i]]
+                rows = indices[some] - self._starts[before + i]
+                views = {name: view[rows] for name, view in self._views(batch, names).items()}
+                for name, values in self._made(views, names).items():
+                    columns[name][some] = values
             before += len(file.rows)
         return columns
 
@@ -186,7 +195,7 @@ class GradientShards:
         return matrix
 
     def factors(self) -> Iterator[Factors]:
-        """Both factors, record batch by record batch, zero-copy.
+        """Both factors, record batch by record batch; features zero-copy.
 
         Raises:
             BadConfig: these gradients are stored whole or projected, not as factors.
@@ -271,10 +280,9 @@ def _sort_order(ids: pa.Array) -> np.ndarray:
     return order
 
 
-def _gradient_widths(schema: pa.Schema) -> dict[str, int]:
-    return {name: width for name, width in _widths(schema).items() if name in _GRADIENTS}
-
-
 def _widths(schema: pa.Schema) -> dict[str, int]:
     names = [name for name in _VECTORS if name in schema.names]
-    return {name: schema.field(name).type.list_size for name in names}
+    widths = {name: schema.field(name).type.list_size for name in names}
+    if "target" in widths:
+        widths["residual"] = widths.get("earlier_logits", 0) + widths["logits"]
+    return widths

@@ -19,6 +19,9 @@ import torch
 from tasks.kernels.axes import Float, Int
 from tasks.kernels.gradients import Gradients, pieces
 
+# Values of a temporary that is passed over four times.
+_IN_CACHE = 1 << 17
+
 
 @runtime_checkable
 class Curvature(Protocol):
@@ -134,11 +137,10 @@ class SoftmaxHessian:
         (_, k), h1, m = self.probabilities.shape, self.features.shape[1], len(v)
         right = v.view(m * k, h1)
         out = torch.zeros_like(right)
-        for s in pieces(self.samples, m * k + h1):
-            p, features = self.probabilities[s].to(v.dtype), self.features[s].to(v.dtype)
-            change = (features @ right.T).unflatten(1, (m, k))
-            mean = torch.einsum("qmk,qk->qm", change, p)
-            change.sub_(mean.unsqueeze(2)).mul_(p.unsqueeze(1))
+        for s in pieces(self.samples, m * k + h1, _IN_CACHE):
+            p, features = self.probabilities[s].to(v.dtype).unsqueeze(1), self.features[s].to(v.dtype)
+            change = (features @ right.T).unflatten(1, (m, k)).mul_(p)
+            change.addcmul_(p, change.sum(2, keepdim=True), value=-1)
             out.addmm_(change.flatten(1).T, features)
         return out.div_(self.samples).view(m, k * h1)
 

@@ -82,12 +82,12 @@ class Dense(NamedTuple):
         return self.delta.transpose(1, 2) @ self.inputs
 
     def squares(self) -> torch.Tensor:
-        """Ghost norm where 2t² < o·i."""
+        """Ghost norm where that is the cheaper way."""
         _, t, o = self.delta.shape
         i = self.inputs.shape[2]
         if t == 1:
             return self.delta.square().sum((1, 2)) * self.inputs.square().sum((1, 2))
-        if 2 * t * t < o * i:
+        if ghost_is_cheaper(t, o, i):
             gram = self.delta @ self.delta.transpose(1, 2)
             return (gram * (self.inputs @ self.inputs.transpose(1, 2))).sum((1, 2)).clamp_min(0)
         slices = _slices(len(self.delta), o * i)
@@ -160,13 +160,13 @@ class Convolutional(NamedTuple):
         return out
 
     def squares(self) -> torch.Tensor:
-        """Ghost norm where 2t² < o·i, group by group."""
+        """Ghost norm where that is the cheaper way, group by group."""
         squares = []
         t = self.delta.shape[2] * self.delta.shape[3]
         o = self.delta.shape[1] // self.how.groups
         for s in self._slices():
             delta, patches = self._unfold(s)
-            if 2 * t * t < o * patches.shape[2]:
+            if ghost_is_cheaper(t, o, patches.shape[2]):
                 gram = (delta.transpose(2, 3) @ delta) * (patches.transpose(2, 3) @ patches)
                 squares.append(gram.sum((1, 2, 3)).clamp_min(0))
             else:
@@ -190,6 +190,11 @@ class Convolutional(NamedTuple):
     def _slices(self) -> list[slice]:
         t = self.delta.shape[2] * self.delta.shape[3]
         return _slices(len(self.delta), self.inputs.shape[1] * math.prod(self.how.kernel) * t)
+
+
+def ghost_is_cheaper(t: int, o: int, i: int) -> bool:
+    """t (o + i) < o·i: t² (o + i) multiplications for two Gram matrices, t·o·i for G itself."""
+    return t * (o + i) < o * i
 
 
 def inverse_length(squares: Float[torch.Tensor, "n"]) -> Float[torch.Tensor, "n"]:

@@ -209,7 +209,7 @@ class FactorGradients:
         return FactorGradients(self.residual[index], self.features[index], self.joined)
 
 
-def pieces(n: int, values: int) -> Iterator[slice]:
-    """Slices of n samples of ``values`` values each that hold a few million together."""
-    size = max(1, _AT_A_TIME // max(1, values))
+def pieces(n: int, values: int, most: int = _AT_A_TIME) -> Iterator[slice]:
+    """Slices of n samples of ``values`` values each that hold no more than ``most`` together: a few million."""
+    size = max(1, most // max(1, values))
     return (slice(first, min(first + size, n)) for first in range(0, n, size))

@@ -24,6 +24,8 @@ _MOST_NOISE = 0.9
 _LEAST_SINGULAR = 0.01
 # Standard deviations beyond which noise is told from chance.
 _CLEAR = 2
+# Values that are gathered at a time.
+_AT_A_TIME = 1 << 17
 
 
 class Pairs(NamedTuple):
@@ -86,23 +88,45 @@ def concentration(pairs: Pairs) -> float:
     return max(0.0, 1 - float(excess[there].sum()) ** 2 / squares / len(excess))
 
 
+def inverse_of(noise: Float[np.ndarray, "k k"]) -> Float[np.ndarray, "k k"]:
+    """T⁻¹, the pseudo-inverse: classes that the network never predicts have equal rows."""
+    return np.linalg.pinv(noise, rcond=_LEAST_SINGULAR)
+
+
 def label_flow(
-    thought: Float[np.ndarray, "n k"], noise: Float[np.ndarray, "k k"], labels: Int[np.ndarray, "n"]
+    thought: Float[np.ndarray, "n k"],
+    noise: Float[np.ndarray, "k k"],
+    labels: Int[np.ndarray, "n"],
+    inverse: Float[np.ndarray, "k k"] | None = None,
 ) -> Float[np.ndarray, "n"]:
     """log P(wrong, y | x) − log P(right, y | x), in nats, of each sample's label y under the transitions T.
 
     What observers that learnt from noisy labels think is q = η T; η = q T⁻¹ (Patrini et al., CVPR 2017), at least
-    10⁻³, is what is true, and the label y came from another class with Σ_{j≠y} η_j T_jy against η_y T_yy. T⁻¹ is the
-    pseudo-inverse: classes that the network never predicts have equal rows.
+    10⁻³, is what is true, and the label y came from another class with Σ_{j≠y} η_j T_jy against η_y T_yy.
 
     Args:
         thought: q, rows sum to one.
         noise: T.
         labels: y.
+        inverse: ``inverse_of`` T, where it is known.
     """
-    true = np.clip(thought.astype(np.float64) @ np.linalg.pinv(noise, rcond=_LEAST_SINGULAR), _LEAST, None)
+    true = thought.astype(np.float64) @ (inverse_of(noise) if inverse is None else inverse)
+    np.maximum(true, _LEAST, out=true)
     true /= true.sum(1, keepdims=True)
     rows = np.arange(len(labels))
     right = true[rows, labels] * noise[labels, labels]
-    every = (true @ noise)[rows, labels]
+    every = _products(true, noise, labels)
     return np.log(np.maximum(every - right, 1e-12)) - np.log(right)
+
+
+def _products(
+    true: Float[np.ndarray, "n k"], noise: Float[np.ndarray, "k k"], labels: Int[np.ndarray, "n"]
+) -> Float[np.ndarray, "n"]:
+    """Σ_j η_j T_jy of each sample's own y."""
+    products = np.empty(len(labels))
+    size = max(1, _AT_A_TIME // len(noise))
+    columns = np.ascontiguousarray(noise.T)
+    for at in range(0, len(labels), size):
+        some = slice(at, at + size)
+        products[some] = np.einsum("nk,nk->n", true[some], columns[labels[some]])
+    return products

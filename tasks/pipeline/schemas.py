@@ -277,20 +277,19 @@ def canaries(folds: int) -> pa.Schema:
     )
 
 
-def gradient_shard(widths: dict[str, int], layers: int = 0, store: str = "float32") -> pa.Schema:
+def gradient_shard(widths: dict[str, int], layers: int = 0, store: str = "float32", target: str = "int32") -> pa.Schema:
     """Schema of one Arrow shard: the scalars, and the gradients or their factors.
 
     Args:
-        widths: column → its length: ``gradient``, or ``residual`` and ``features``; and the network's ``logits``.
+        widths: column → its length: ``gradient``, or ``features`` and what residuals are made from; and ``logits``.
         layers: length of ``layer_norms``, the L2 norm of each chosen layer's gradient; 0 leaves the column out.
         store: ``float32`` or ``float16``, of the gradients alone.
+        target: type of ``target``.
     """
     half = pa.float16() if store == "float16" else pa.float32()
+    exact = {"earlier_logits": pa.float32(), "logits": pa.float32(), "target": pa.type_for_alias(target)}
     norms = [pa.field("layer_norms", pa.list_(pa.float32(), layers), nullable=False)] if layers else []
-    vectors = [
-        pa.field(name, pa.list_(pa.float32() if name == "logits" else half, width), nullable=False)
-        for name, width in widths.items()
-    ]
+    vectors = [pa.field(name, pa.list_(exact.get(name, half), width), nullable=False) for name, width in widths.items()]
     return pa.schema([*GRADIENTS, *norms, *vectors])
 
 

@@ -85,13 +85,13 @@ class Evidence:
     @cached_property
     def gradients(self) -> GradientShards:
         """Held-out gradients."""
-        own = [shard for shard in self.crossfit.gradients if not _is_reference(shard)]
+        own = [shard for shard in self.crossfit.gradients if not is_reference(shard)]
         return GradientShards(self.run, own, instead="canaries" if self.is_planted else None)
 
     @cached_property
     def reference(self) -> GradientShards | None:
         """Gradients of the validation split, each sample by every fold's network; None where there is none."""
-        shards = [shard for shard in self.crossfit.gradients if _is_reference(shard)]
+        shards = [shard for shard in self.crossfit.gradients if is_reference(shard)]
         return GradientShards(self.run, shards, "reference") if shards else None
 
     @cached_property
@@ -277,5 +277,6 @@ class Evidence:
         return self._scores[key]
 
 
-def _is_reference(shard: Artefact) -> bool:
+def is_reference(shard: Artefact) -> bool:
+    """Whether a shard's samples are those of the validation split."""
     return shard.files[0].name.startswith("reference/")

@@ -37,6 +37,7 @@ def score(
 
     from tasks.core.progress import Progress
     from tasks.pipeline.schemas import scores
+    from tasks.scoring.canary_evidence import canaries_of
     from tasks.scoring.evidence import Evidence
 
     names = [detector.name for detector in detectors]
@@ -53,7 +54,8 @@ def score(
             columns.append(pa.array(suspicion, pa.float64()))
             # What learns from canaries has scored them under their planted labels anyway.
             if "canaries" in detector.sees:
-                canaries[detector.name] = evidence.with_planted_labels.score(detector)[evidence.canary_ranks]
+                planted = canaries_of(evidence)
+                canaries[detector.name] = planted.score(detector)[planted.canary_ranks]
             facts[detector.name] = detector.facts(evidence)
             progress.step(f"{detector.name} {time.monotonic() - began:.1f} s")
     with run.draft("scores") as draft:

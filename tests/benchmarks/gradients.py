@@ -17,6 +17,7 @@ much longer the slowest took. Before they are timed, their outputs are compared.
     peer / ours           a peer's time over ours for the same output. Where a peer gives whole gradients, they are
                           projected with our matrices the cheapest way. Ours always includes exact norms.
     error against float64 of norms and projected gradients in each precision
+    taken / faster route  of exact norms: ghost norms or built gradients
     shard / raw write     bytes/s
 """
 
@@ -251,6 +252,10 @@ class Bench:
         for s in self.subjects.values():
             yield from checks.accuracy(s, 4)
 
+    def routes(self) -> Iterator[Row]:
+        """Of exact norms."""
+        return checks.routes(self.device, 3 if self.quick else 7)
+
     def shards(self) -> Iterator[Row]:
         """Writing."""
         return checks.shards(checks.write_ipc, 64 if self.quick else 256, 3 if self.quick else 5)
@@ -314,7 +319,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file that the rows are also written to")
     parser.add_argument("--threads", type=int, default=1)
     sections = ("head", "layers", "head_peers", "projected_peers", "norm_peers", "whole_peers", "text_peers")
-    sections += ("accuracy", "shards")
+    sections += ("accuracy", "routes", "shards")
     parser.add_argument("--only", default=",".join(sections), help="sections, comma-separated")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -119,7 +119,8 @@ def test_canaries_of_the_base_are_kept_and_taken_by_its_networks(recorded, tmp_p
     assert rows.keys() == set(old.ids)
     earlier = later.rows(stages_of(later.run, later.base, "gradients"), "canaries")
     for name, row in rows.items():
-        assert row["residual"] == pytest.approx(earlier[name]["residual"], rel=1e-4, abs=1e-6)
+        assert row["logits"] == pytest.approx(earlier[name]["logits"], rel=1e-4, abs=1e-6)
+        assert row["target"] == earlier[name]["target"]
 
 
 def test_a_base_without_canaries_gets_such_that_its_networks_have_not_learned(recorded, tmp_path, counted):

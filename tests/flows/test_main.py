@@ -167,8 +167,8 @@ def test_sql_answers_in_every_format(gradsieve, cleaned, tmp_path):
 
 def test_sql_reads_the_gradient_shards(gradsieve, cleaned):
     query = """SELECT count(*) FROM shards s JOIN flags f USING (sample_id)
-               WHERE flag AND abs(sqrt(list_inner_product(s.residual, s.residual)) *
-                                  sqrt(list_inner_product(s.features, s.features)) - s.l2) < 1e-3 * s.l2"""
+               WHERE flag AND abs(list_max(s.logits) - ln(list_sum(list_transform(s.logits, lambda z: exp(z))))
+                                  - ln(s.p_predicted)) < 1e-3"""
     done = gradsieve("sql", query, "--lake", str(cleaned.lake), "--format=csv")
     flags = pq.read_table(cleaned.run_folder / "flags.parquet")["flag"].to_pylist()
     assert int(done.stdout.split()[-1]) == sum(flags) > 100, done.stderr

@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from tasks.core.plugins import Choice, Component, Registry
+from tasks.scoring.canary_evidence import CanaryEvidence
 from tasks.scoring.evidence import Evidence
 
 
@@ -29,6 +30,9 @@ class Detector(Component):
     pointwise: ClassVar[bool] = False
     """Whether a sample's score depends on no other sample's gradient or planted label."""
 
+    apart: ClassVar[bool] = False
+    """Whether ``score`` scores canaries under planted labels in the absence of all other samples."""
+
     @property
     def relative(self) -> bool:
         """Whether a score depends on the labels that other samples were given, of which planted ones are none."""
@@ -42,6 +46,15 @@ class Detector(Component):
     def score(self, evidence: Evidence) -> np.ndarray:
         """Suspicion of each sample, float64, in the order of ``evidence`` (sorted sample_id)."""
         raise TypeError(f"{type(self).__name__} must define score()")
+
+    def score_canaries(self, canaries: CanaryEvidence) -> np.ndarray:
+        """Suspicion of the canaries under their planted labels, in the order of ``canaries``.
+
+        As in ``with_planted_labels``, where all other samples are scored as well; unless it can do without them.
+        """
+        if self.apart:
+            return self.score(canaries)
+        return canaries.with_planted_labels.score(self)[canaries.ranks]
 
     def why_not(self, evidence: Evidence) -> str | None:
         """Why it has nothing to say of such data; None where it has. A fusion leaves it out then."""

@@ -9,6 +9,7 @@ import numpy as np
 from tasks.core.errors import BadConfig
 from tasks.dataset.payload import payload_of
 from tasks.dataset.samples import load_cached
+from tasks.scoring.canary_evidence import CanaryEvidence
 from tasks.scoring.detectors import Detector
 from tasks.scoring.evidence import Evidence
 
@@ -66,9 +67,17 @@ class BoostedTrees(Detector, kind="boosted_trees"):
                 got=reason,
                 do="Choose another detector with --detectors.",
             )
+        return margin(np.log(self._probabilities(evidence) + _LEAST), evidence.labels)
+
+    def score_canaries(self, canaries: CanaryEvidence) -> np.ndarray:
+        """By the trees of the labels that were given."""
+        from tasks.kernels.margins import margin
+
+        return margin(np.log(self._probabilities(canaries)[canaries.ranks] + _LEAST), canaries.labels)
+
+    def _probabilities(self, evidence: Evidence) -> np.ndarray:
         original = evidence.with_given_labels
-        p = evidence.once(str(self.kind), lambda: _held_out_probabilities(original))
-        return margin(np.log(p + _LEAST), evidence.labels)
+        return evidence.once(str(self.kind), lambda: _held_out_probabilities(original))
 
 
 def _held_out_probabilities(evidence: Evidence) -> np.ndarray:

@@ -16,6 +16,7 @@ class Dynamics(Detector):
     kind: Any = None
     sees: ClassVar[tuple[str, ...]] = ("dynamics",)
     pointwise: ClassVar[bool] = True
+    apart: ClassVar[bool] = True
     sign: ClassVar[float] = 1.0
 
     def score(self, evidence: Evidence) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from tasks.core.errors import BadConfig
+from tasks.scoring.canary_evidence import canaries_of
 from tasks.scoring.detectors import DETECTORS, Detector, DetectorChoice
 from tasks.scoring.evidence import Evidence
 from tasks.scoring.fusion_weights import OpinionWeights, weigh, weigh_opinions
@@ -53,6 +54,7 @@ class Fusion(Detector, kind="fusion"):
     """
 
     sees: ClassVar[tuple[str, ...]] = ("gradients", "probabilities", "votes", "inputs", "dynamics", "canaries")
+    apart: ClassVar[bool] = True
     signals: list[str] = Field(
         default=["lissa", "margin", "aum", "neighbours", "label_flow", "boosted_trees"],
         min_length=1,
@@ -128,10 +130,10 @@ class Fusion(Detector, kind="fusion"):
         from tasks.scoring.wrongness import belief_of, observations_of
 
         evidence.need_canaries(f"detector {self.name}")
-        original, twin, indices = evidence.with_given_labels, evidence.with_planted_labels, evidence.canary_ranks
+        original, planted = evidence.with_given_labels, canaries_of(evidence)
         reasons = {kind: _detector(kind).why_not(original) for kind in self.signals}
         candidates = [kind for kind, reason in reasons.items() if reason is None]
-        columns = {kind: (_signal(kind, original), _signal(kind, twin)[indices]) for kind in candidates}
+        columns = {kind: (_signal(kind, original), _signal(kind, planted)) for kind in candidates}
         # What new samples of a run with a base, or canaries of two folds, do not have.
         signals = [kind for kind, both in columns.items() if all(np.isfinite(column).all() for column in both)]
         if not signals:
@@ -144,7 +146,7 @@ class Fusion(Detector, kind="fusion"):
         own, canaries = (np.stack([columns[kind][side] for kind in signals], 1) for side in (0, 1))
         mean, spread = own[original.in_base].mean(0), np.maximum(own[original.in_base].std(0), 1e-9)
         rest = original.in_base.copy()
-        rest[indices] = False
+        rest[original.canary_ranks] = False
         weights, bias = weigh(
             (own[rest] - mean) / spread,
             belief_of(observations_of(original))[rest],
@@ -154,7 +156,7 @@ class Fusion(Detector, kind="fusion"):
         )
         dropped = {kind: reason or "some samples lack it" for kind, reason in reasons.items() if kind not in signals}
         concentration = 0.0 if evidence.target.ordered else observations_of(original).concentration
-        opinions = weigh_opinions(opinion_margins(original)[rest], opinion_margins(twin)[indices])
+        opinions = weigh_opinions(opinion_margins(original)[rest], opinion_margins(planted))
         return Fit(signals, dropped, mean, spread, weights, bias, concentration, opinions)
 
 

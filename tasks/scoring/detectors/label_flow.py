@@ -17,6 +17,7 @@ class LabelFlow(Detector, kind="label_flow"):
     """
 
     sees: ClassVar[tuple[str, ...]] = ("probabilities", "votes")
+    apart: ClassVar[bool] = True
 
     @property
     def relative(self) -> bool:
@@ -29,8 +30,9 @@ class LabelFlow(Detector, kind="label_flow"):
 
     def score(self, evidence: Evidence) -> np.ndarray:
         """In nats; above 0 where the label is more likely wrong than right."""
-        from tasks.kernels.transitions import label_flow, transitions
+        from tasks.kernels.transitions import inverse_of, label_flow, transitions
         from tasks.scoring.wrongness import observations_of
 
-        noise = transitions(observations_of(evidence).pairs)
-        return label_flow((evidence.probabilities + evidence.votes) / 2, noise, evidence.labels)
+        noise = evidence.once("transitions", lambda: transitions(observations_of(evidence).pairs))
+        inverse = evidence.once("inverse transitions", lambda: inverse_of(noise))
+        return label_flow((evidence.probabilities + evidence.votes) / 2, noise, evidence.labels, inverse)

@@ -15,6 +15,7 @@ class Margin(Detector, kind="margin"):
 
     sees: ClassVar[tuple[str, ...]] = ("probabilities",)
     pointwise: ClassVar[bool] = True
+    apart: ClassVar[bool] = True
 
     def score(self, evidence: Evidence) -> np.ndarray:
         """In nats."""

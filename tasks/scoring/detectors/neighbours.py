@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from tasks.core.errors import BadConfig
+from tasks.scoring.canary_evidence import CanaryEvidence
 from tasks.scoring.detectors import Detector
 from tasks.scoring.evidence import Evidence
 
@@ -23,6 +24,10 @@ class Neighbours(Detector, kind="neighbours"):
         "fold, by the cosine of the network's last hidden layer; needs gradients of the kind head.",
     )
     neighbours: int = Field(default=30, ge=1, description="How many are asked, in the space of features.")
+
+    def score_canaries(self, canaries: CanaryEvidence) -> np.ndarray:
+        """In the space of the inputs votes are those that were given, whoever asks."""
+        return self.score(canaries) if self.space == "inputs" else super().score_canaries(canaries)
 
     @property
     def name(self) -> str:

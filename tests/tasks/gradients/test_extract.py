@@ -22,7 +22,7 @@ from tasks.gradients.kinds.functional import Functional
 from tasks.gradients.kinds.head import Head
 from tasks.gradients.kinds.layers import Layers
 from tasks.gradients.shard_metadata import difference
-from tasks.gradients.shards import ShardMetadata
+from tasks.gradients.shards import GradientShards, ShardMetadata
 from tasks.ingestion.ingest import ingest
 from tasks.ingestion.readers.digits import Digits
 from tasks.ingestion.two_passes import Ingestion
@@ -96,6 +96,11 @@ class Chain:
         paths = [path for artefact in self.extract(gradient) for path in self.run.paths(artefact, ".arrow", folder)]
         return {row["sample_id"]: row for path in paths for row in pa.ipc.open_file(path).read_all().to_pylist()}
 
+    def residuals(self, gradient=None, folder="gradients"):
+        """sample_id → its residual, as it is made while shards are read."""
+        shards = GradientShards(self.run, self.extract(gradient), folder)
+        return dict(zip(shards.ids().to_pylist(), shards.matrix("residual"), strict=True))
+
     def expected(self, modules=lambda network: [network], labels=None):
         """sample_id → its whole gradient at each epoch, by backward passes of one sample (of these, if given)."""
         inputs, fold_of, found = load(self.run, self.samples, "train"), self.fold_of(), {}
@@ -130,9 +135,10 @@ def test_every_gradient_is_that_of_the_network_its_fold_was_held_out_of(chain):
     for artefact in chain.extract():
         (path,) = chain.run.paths(artefact, ".arrow", "gradients")
         table = pa.ipc.open_file(path).read_all()
-        assert table.schema.equals(gradient_shard({"residual": 10, "features": 7, "logits": 10}))
+        assert table.schema.equals(gradient_shard({"features": 7, "logits": 10, "target": 1}))
         rows |= {row["sample_id"]: row for row in table.to_pylist()}
     assert rows.keys() == set(inputs.ids)
+    residuals = chain.residuals()
     for i, name in enumerate(inputs.ids):
         row, network = rows[name], networks[fold_of[name]]
         assert row["fold"] == fold_of[name]
@@ -142,7 +148,7 @@ def test_every_gradient_is_that_of_the_network_its_fold_was_held_out_of(chain):
         loss.backward()
         head = network[1][-1]
         expected = torch.cat([head.weight.grad, head.bias.grad[:, None]], 1).numpy()
-        gradient = np.outer(row["residual"], row["features"])
+        gradient = np.outer(residuals[name], row["features"])
         np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(row["logits"], logits[0].detach().numpy(), rtol=1e-4, atol=1e-5)
         p = logits.softmax(1)[0]
@@ -243,12 +249,12 @@ def test_shards_of_normalized_gradients_are_others_than_those_without_and_older_
 
 @pytest.mark.parametrize("how", ["average", "stack"])
 def test_head_gradients_of_several_checkpoints_stay_factored(epochs, how):
-    rows = epochs.rows(Head(checkpoints=how))
+    rows, residuals = epochs.rows(Head(checkpoints=how)), epochs.residuals(Head(checkpoints=how))
     heads = epochs.expected(lambda network: [network[1][-1]])
     for name, each in heads.items():
         # Whole: weights row by row, then biases; factored: each row ends with its bias.
         matrices = [np.concatenate([g[:60].reshape(10, 6), g[60:, None]], 1) for g in each]
-        residual = np.array(rows[name]["residual"]).reshape(2, 10)
+        residual = residuals[name].reshape(2, 10)
         features = np.array(rows[name]["features"]).reshape(2, 7)
         terms = residual[:, :, None] * features[:, None, :]
         expected = np.mean(matrices, 0) if how == "average" else np.array(matrices) / np.sqrt(2)
@@ -339,12 +345,14 @@ def test_a_canary_has_a_second_gradient_under_its_planted_label_by_the_network_t
     inputs = load(chain.run, chain.samples, "train")
     own = dict(zip(inputs.ids, inputs.labels.tolist(), strict=True))
     modules = (lambda network: [network[1][-1]]) if kind.kind == "head" else (lambda network: [network])
-    for side, of in ((rows, labels), (given, {name: own[name] for name in labels})):
+    sides = (("canaries", rows, labels), ("gradients", given, {name: own[name] for name in labels}))
+    for folder, side, of in sides:
+        residuals = chain.residuals(folder=folder) if kind.kind == "head" else {}
         for name, (expected,) in chain.expected(modules, of).items():
             row = side[name]
             if kind.kind == "head":
                 expected = np.concatenate([expected[:60].reshape(10, 6), expected[60:, None]], 1)
-                found = np.outer(row["residual"], row["features"])
+                found = np.outer(residuals[name], row["features"])
             else:
                 found = row["gradient"]
             np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
@@ -416,7 +424,7 @@ def test_a_batch_is_halved_when_memory_runs_out_and_grows_back(chain, monkeypatc
     expected = chain.rows(Head(batch_size=64))
     assert tried.keys() == expected.keys()
     for name, row in expected.items():
-        np.testing.assert_allclose(tried[name]["residual"], row["residual"], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(tried[name]["logits"], row["logits"], rtol=1e-4, atol=1e-6)
 
 
 def test_no_memory_for_one_sample_is_an_error_that_says_so(chain, monkeypatch):

@@ -4,11 +4,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.core.errors import BadArtefact, BadConfig
 from tasks.gradients.shards import GradientShards, ShardMetadata, ShardWriter, _sort_order
+from tasks.kernels.losses import Loss
 from tasks.pipeline.artefacts import Run
 from tasks.pipeline.schemas import GRADIENTS, gradient_shard
 
@@ -388,3 +390,87 @@ def test_outputs_are_read_whole_and_are_no_part_of_the_gradient(run):
 def test_ids_are_sorted_as_python_sorts_strings_however_they_begin(ids, dropped):
     array = pa.array(["zz"] * dropped + ids, pa.string()).slice(dropped)
     assert [ids[place] for place in _sort_order(array)] == sorted(ids)
+
+
+# ---- residuals that are made while they are read ---------------------------------------------------------------------
+
+
+def made_of(ids, loss, target, c=1, joined="sum", store="float32", k=3, h1=5, seed=0):
+    """A shard's table that holds outputs and targets in the place of residuals."""
+    metadata = ABOUT.model_copy(update={"loss": loss, "epochs": tuple(range(1, c + 1)), "joined": joined})
+    table, generator = table_of(ids, k, c * h1, seed), np.random.default_rng(seed)
+    logits = generator.normal(scale=4, size=(len(ids), c, k)).astype(np.float32)
+    vectors = {"features": np.array(table["features"].to_pylist(), store)}
+    vectors |= {"earlier_logits": logits[:, :-1].reshape(len(ids), -1)} if c > 1 else {}
+    vectors |= {"logits": logits[:, -1], "target": target}
+    schema = gradient_shard({n: v.shape[1] for n, v in vectors.items()}, 0, store, target.dtype.name)
+    columns = [pa.FixedSizeListArray.from_arrays(pa.array(v.ravel()), v.shape[1]) for v in vectors.values()]
+    scalars = table.select(GRADIENTS.names).columns
+    return pa.table([*scalars, *columns], schema=metadata.on(schema)), logits
+
+
+def residual_of(loss, z, target):
+    """∂ℓ/∂z in float64, by autograd."""
+    z = torch.from_numpy(z).double().requires_grad_()
+    labels = torch.from_numpy(target)
+    labels = labels[:, 0].long() if target.dtype == np.int32 else labels.double()
+    Loss(*loss).losses(z, labels).sum().backward()
+    assert z.grad is not None
+    return z.grad.numpy()
+
+
+LOSSES = {
+    "classes": (("cross_entropy", 0.0), np.arange(40, dtype=np.int32)[:, None] % 3),
+    "smoothed classes": (("cross_entropy", 0.1), np.arange(40, dtype=np.int32)[:, None] % 3),
+    "classes, squared error": (("squared_error", 0.1), np.arange(40, dtype=np.int32)[:, None] % 3),
+    "numbers": (("squared_error", 0.0), np.linspace(-2, 2, 120, dtype=np.float32).reshape(40, 3)),
+    "sets": (("binary_cross_entropy", 0.1), (np.arange(120).reshape(40, 3) % 5 < 2).astype(np.uint8)),
+}
+
+
+@pytest.mark.parametrize("kind", LOSSES)
+@pytest.mark.parametrize(("c", "joined"), [(1, "sum"), (2, "sum"), (3, "stack")])
+def test_residuals_are_made_from_outputs_and_targets_as_autograd_has_them(run, batches, kind, c, joined):
+    loss, target = LOSSES[kind]
+    table, logits = made_of(IDS, loss, target, c, joined)
+    shards = GradientShards(run, [stored(run, chunked(table, 7, 20))])
+    assert (shards.widths["residual"], shards.terms, shards.factored) == (3 * c, c, True)
+    scale = c if joined == "sum" else np.sqrt(c)
+    expected = np.stack([residual_of(loss, logits[:, i], target) / scale for i in range(c)], 1)[np.argsort(IDS)]
+    found = shards.matrix("residual")
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected.reshape(40, -1), rtol=1e-5, atol=1e-6)
+    # Samples that are read apart have the same bits.
+    some = np.array([39, 0, 17, 17, 5])
+    np.testing.assert_array_equal(shards.rows(some, "residual", "features")["residual"], found[some])
+    np.testing.assert_array_equal(shards.matrix("logits"), logits[np.argsort(IDS), -1])
+    (parts,) = (dict(zip(f.rank, f.residual, strict=True)) for f in [next(shards.factors())])
+    for rank, residual in parts.items():
+        np.testing.assert_array_equal(residual.ravel(), found[rank])
+
+
+def test_a_sample_in_anothers_place_has_the_residual_of_its_own_target(run):
+    loss, target = LOSSES["classes"]
+    table, _ = made_of(IDS, loss, target)
+    planted, _ = made_of(IDS[:4], loss, (target[:4] + 1) % 3)
+    artefact = stored(run, table, canaries=planted)
+    given, seen = GradientShards(run, [artefact]), GradientShards(run, [artefact], instead="canaries")
+    differs = (given.matrix("residual") != seen.matrix("residual")).any(1)
+    assert {sorted(IDS)[rank] for rank in np.flatnonzero(differs)} == set(IDS[:4])
+
+
+def test_shards_that_hold_residuals_are_read_but_never_beside_such_that_make_them(run):
+    loss, target = LOSSES["classes"]
+    old, new = table_of(IDS[:20]), made_of(IDS[20:], loss, target[20:])[0]
+    assert GradientShards(run, [stored(run, old, "0")]).widths == {"residual": 3, "features": 5}
+    with pytest.raises(BadArtefact, match=r"'residual': 3.*'target': 1"):
+        GradientShards(run, [stored(run, old, "1"), stored(run, new, "2")])
+
+
+def test_a_thousand_classes_take_four_bytes_each(run):
+    n = 300
+    ids = [f"{i:032d}" for i in range(n)]
+    target = np.zeros((n, 1), np.int32)
+    artefact = stored(run, made_of(ids, ("cross_entropy", 0.0), target, k=1000, h1=33)[0])
+    size = next(file.size for file in artefact.files if file.name.endswith(".arrow"))
+    assert size / n < 4300

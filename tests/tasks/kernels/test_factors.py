@@ -32,7 +32,7 @@ def agrees(found, expected):
     torch.testing.assert_close(of_unit_length(found, found.squares()).gradient(), unit, **EXACT)
 
 
-# One position; few (ghost norm, 2t² < o·i); many (built).
+# One position; few (ghost norm); many (built).
 @pytest.mark.parametrize(("n", "t", "o", "i"), [(1, 1, 2, 3), (6, 1, 5, 4), (6, 2, 7, 6), (6, 9, 3, 4), (1, 9, 3, 4)])
 def test_a_linear_map_adds_an_outer_product_for_each_position(device, at_a_time, n, t, o, i):
     delta, inputs = normal(device, n, t, o), normal(device, n, t, i)
@@ -95,3 +95,12 @@ def test_both_ways_to_the_norm_are_taken_and_agree(device, monkeypatch):
     many = Dense(*padded).squares()
     assert built
     torch.testing.assert_close(few, many, **EXACT)
+
+
+# Beside each shape the way that took less CPU time, by tests/benchmarks/gradients.py --only routes.
+@pytest.mark.parametrize(
+    ("t", "o", "i", "ghost"),
+    [(32, 8, 384, False), (96, 8, 4096, False), (128, 3072, 768, True), (512, 3072, 768, True), (512, 768, 768, False)],
+)
+def test_the_norm_is_taken_the_way_that_was_measured_to_be_cheaper(t, o, i, ghost):
+    assert factors.ghost_is_cheaper(t, o, i) == ghost

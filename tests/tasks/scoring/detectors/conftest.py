@@ -203,8 +203,9 @@ class Builder:
         said = self.world.outputs(rows, labels, networks)
         features = self.world.features[rows]
         gradient = np.einsum("nk,nh->nkh", said.residual, features).reshape(len(rows), -1)
-        kept = {"gradient": gradient} if whole else {"residual": said.residual, "features": features}
-        vectors = kept | {"logits": said.logits}
+        kept = {"gradient": gradient} if whole else {"features": features}
+        target = {} if whole else {"target": labels[:, None].astype(np.int32)}
+        vectors = kept | {"logits": said.logits} | target
         columns = {"sample_id": ids(rows), "fold": networks, "predicted": [CLASSES[c] for c in said.p.argmax(1)]}
         columns |= {"loss": said.loss, "p_label": said.p_label, "p_predicted": said.p.max(1)}
         columns |= {"l1": np.abs(gradient).sum(1), "l2": np.linalg.norm(gradient, axis=1)}

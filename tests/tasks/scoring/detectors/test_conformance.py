@@ -4,6 +4,7 @@ canary no more than of any other sample."""
 import numpy as np
 import pytest
 
+from tasks.scoring.canary_evidence import canaries_of
 from tasks.scoring.detectors import DETECTORS, DetectorChoice
 
 N, OUTLIER = 180, 37
@@ -162,3 +163,24 @@ def test_the_norms_are_those_of_the_dense_matrix(shuffled):
     dense = shuffled.gradients.dense(1 << 20).astype(np.float64)
     np.testing.assert_allclose(detector_of("l1").score(shuffled), np.abs(dense).sum(1), rtol=1e-5)
     np.testing.assert_allclose(detector_of("l2").score(shuffled), np.linalg.norm(dense, axis=1), rtol=1e-5)
+
+
+# ---- the canaries alone ----------------------------------------------------------------------------------------------
+
+ALONE = [n for n in CASES if detector_of(n).apart or "score_canaries" in vars(type(detector_of(n)))]
+
+
+def test_the_signals_of_a_fusion_look_at_the_canaries_alone():
+    assert {*detector_of("fusion").signals, "fusion", "sei", "el2n"} <= {*ALONE}
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_canaries_alone_are_as_suspect_as_among_all_others(shuffled, name):
+    """To the bit where nothing is summed; LiSSA's reference has a few canaries more under given labels."""
+    canaries, detector = canaries_of(shuffled), detector_of(name)
+    alone, among = canaries.score(detector), detector.score(shuffled.with_planted_labels)
+    assert canaries.ids.equals(shuffled.ids.take(canaries.ranks))
+    if name in ("lissa", "fusion"):
+        assert np.abs(alone - among[canaries.ranks]).max() < 0.1 * np.ptp(among)
+    else:
+        np.testing.assert_allclose(alone, among[canaries.ranks], rtol=1e-9, atol=1e-12)
