@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tasks.dataset.payload import Payload
     from tasks.dataset.samples import Inputs
     from tasks.dataset.tokenizer import Tokens
+    from tasks.kernels.bins import Bins
 
 # From so many dimensions on directions tell more than places.
 _DIRECTIONS_FROM = 16
@@ -29,7 +30,7 @@ _QUERIES = 1 << 14
 # Buckets that the tokens of a text are counted in, before the projection to ``_WIDTH``.
 _BUCKETS = 2048
 # Samples that are asked at most, drawn by id: votes of a hundred neighbours among so many are as sure as among more,
-# and every query costs one product with each.
+# and every query costs one product with each. Of more than 30,000 a few neighbours are missed (tasks/kernels/bins.py).
 _REFERENCES = 100_000
 # Values that wider inputs are projected to by random signs: inner products are kept within 1/√512 of the lengths.
 _WIDTH = 512
@@ -103,6 +104,8 @@ class Electorate:
     space: Callable[[torch.Tensor], torch.Tensor]
     references: torch.Tensor
     labels: torch.Tensor
+    bins: Bins | None
+    """Where the references are looked for; None: they are compared one by one."""
 
     @classmethod
     def of(
@@ -118,6 +121,7 @@ class Electorate:
         import torch
 
         from tasks.dataset.sample_ids import uniforms
+        from tasks.kernels.bins import bins_of
 
         order = np.argsort(inputs.ids, kind="stable")
         # Which samples vote where there are too many: by id, so that one row more changes few of them.
@@ -133,7 +137,13 @@ class Electorate:
         )
         indices = torch.from_numpy(order[ranks])
         references, labels = space(inputs.x[indices]).to(device), inputs.labels[indices].to(device)
-        return cls(ranks, neighbours.among(len(ranks)), classes, space, references, labels)
+        count = neighbours.among(len(ranks))
+        return cls(ranks, count, classes, space, references, labels, bins_of(references, count))
+
+    @property
+    def recall(self) -> dict[str, float]:
+        """Share of the nearest that are found, as a fact of an artefact; none where all are."""
+        return {"recall": self.bins.recall} if self.bins else {}
 
     def votes(
         self, x: torch.Tensor, rows: np.ndarray, themselves: np.ndarray, width: int
@@ -153,11 +163,13 @@ class Electorate:
 
         from tasks.kernels.neighbours import nearest, votes
 
+        references, count = self.references, self.count
         for first in range(0, len(rows), _QUERIES):
             part = slice(first, first + _QUERIES)
-            queries = self.space(x[torch.from_numpy(rows[part])]).to(self.references.device)
+            queries = self.space(x[torch.from_numpy(rows[part])]).to(references.device)
             own = torch.from_numpy(themselves[part]).to(queries.device)
-            for block, near, _ in nearest(queries, self.references, own, self.count):
+            blocks = self.bins.nearest(queries, own) if self.bins else nearest(queries, references, own, count)
+            for block, near, _ in blocks:
                 at = slice(first + block.start, first + min(block.stop, len(queries)))
                 shares = votes(near, self.labels, self.classes)
                 yield at, shares.cpu().numpy(), self.ranks[near[:, :width].cpu().numpy()]

@@ -49,15 +49,14 @@ def audit_heldout_labels(
 
     target = target_of(samples)
     splits = [split for split in ("test", "validation") if sample_paths(run, samples, split)]
-    tables = []
     # Who is never told how likely another label is has no opinion of the given one.
-    for split in splits if target.has_class_probabilities else []:
+    audited = splits if target.has_class_probabilities else []
+    votes, tables = _votes(run, compared, audited, neighbours, recipe), []
+    for split in audited:
         inputs = load_cached(run, samples, split)
         probabilities = _predict(run, samples, checkpoints, recipe, inputs)
-        votes = _votes(run, compared, split, neighbours, recipe)
-        tables.append(
-            examine_labels(inputs.ids, split, inputs.labels.numpy(), probabilities, votes, list(target.classes))
-        )
+        labels = inputs.labels.numpy()
+        tables.append(examine_labels(inputs.ids, split, labels, probabilities, votes[split], list(target.classes)))
     table = pa.concat_tables([EXAMINATION.empty_table(), *tables])
     suspect = table.filter(table["suspect"])["split"].to_pylist()
     with run.draft("examination") as draft:
@@ -84,18 +83,24 @@ def _predict(run: Run, samples: Artefact, checkpoints: list[Artefact], recipe: R
     return (probabilities / len(checkpoints)).astype(np.float32)
 
 
-def _votes(run: Run, compared: Artefact, split: str, neighbours: Neighbours, recipe: Recipe) -> np.ndarray:
-    """Shares of the labels of the nearest training samples, n × k."""
+def _votes(
+    run: Run, compared: Artefact, splits: list[str], neighbours: Neighbours, recipe: Recipe
+) -> dict[str, np.ndarray]:
+    """Of each split the shares of the labels of the nearest training samples, n × k."""
     import numpy as np
 
     from tasks.core.devices import claim
     from tasks.planning.neighbours import Electorate
 
-    inputs, train = load_cached(run, compared, split), load_cached(run, compared, "train")
-    n, k = len(inputs.ids), len(target_of(compared).classes)
-    shares = np.empty((n, k), np.float32)
+    if not splits:
+        return {}
+    train, classes, votes = load_cached(run, compared, "train"), len(target_of(compared).classes), {}
     with claim(recipe.training.device) as device:
-        electorate = Electorate.of(neighbours, train, k, device, payload_of(compared))
-        for at, of_block, _ in electorate.votes(inputs.x, np.arange(n), np.full(n, -1), 1):
-            shares[at] = of_block
-    return shares
+        electorate = Electorate.of(neighbours, train, classes, device, payload_of(compared))
+        for split in splits:
+            inputs = load_cached(run, compared, split)
+            n = len(inputs.ids)
+            votes[split] = np.empty((n, classes), np.float32)
+            for at, shares, _ in electorate.votes(inputs.x, np.arange(n), np.full(n, -1), 1):
+                votes[split][at] = shares
+    return votes

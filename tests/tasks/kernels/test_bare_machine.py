@@ -14,6 +14,7 @@ import numpy as np, torch
 from torch import nn
 from tasks.kernels.attention import attend, input_weights
 from tasks.kernels.augment import crop_flip
+from tasks.kernels.bins import Bins, bins_of
 from tasks.kernels.calibration import calibration_error
 from tasks.kernels.canaries import class_confusion, planted_labels, planting_networks
 from tasks.kernels.checkpoints import combine
@@ -106,6 +107,7 @@ line = torch.tensor([[0.0], [1.0], [2.0]])
 line = comparable(line, scale=True, unit=False, width=8, seed=0)(line)
 (_, near, _), = nearest(line, line, torch.arange(3), 1)
 assert near[0] == 1 and near[2] == 1 and votes(near, torch.tensor([0, 1, 0]), 2)[0].tolist() == [0.0, 1.0]
+assert bins_of(line, 1) is None and next(Bins(line, 1).nearest(line, torch.arange(3)))[1].shape == (3, 1)
 z, c = np.array([[2.0, 1.0], [0.5, 3.0]]), np.array([0, 0])
 assert margin(z, c).tolist() == [-1.0, 2.5] and self_confidence(z / 10, c).tolist() == [0.8, 0.95]
 assert planted_labels(c, z, class_confusion(c, z, 2), np.array([0, 2]), np.zeros(2)).tolist() == [1, 1]

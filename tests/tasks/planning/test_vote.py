@@ -172,6 +172,21 @@ def test_more_queries_than_are_taken_at_a_time_are_all_answered(run, monkeypatch
     agree(voted(run, stored(run, x, labels))[1], by_loop(x, labels, names(60), range(60), 8), 8)
 
 
+def test_of_very_many_a_few_neighbours_are_missed_and_it_is_said_how_many(run, monkeypatch):
+    generator = np.random.default_rng(3)
+    x, labels = generator.normal(size=(2000, 20)).astype(np.float32), generator.integers(0, 3, 2000).tolist()
+    samples = stored(run, x, labels)
+    exact, expected = voted(run, samples, count=10)
+    assert exact.facts == {"neighbours": 10, "among": 2000}
+    monkeypatch.setattr("tasks.kernels.bins.EXACT_UP_TO", 1000)
+    artefact, found = voted(run, samples, count=10)
+    assert 0.99 <= artefact.facts["recall"] <= 1
+    moved = [np.abs(np.subtract(found[name][0], expected[name][0])).sum() / 2 for name in found]
+    assert np.mean(moved) <= 0.01
+    named = [len(set(found[name][1]) & set(expected[name][1])) / 10 for name in found]
+    assert np.mean(named) >= 0.99
+
+
 @pytest.mark.parametrize(("n", "options", "count"), [(2, {}, 1), (3, {"count": 100}, 2), (5, {}, 4)])
 def test_fewer_samples_than_neighbours_are_all_asked(run, n, options, count):
     x, labels = table_data(n, k=2)
