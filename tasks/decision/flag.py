@@ -77,4 +77,3 @@ def _judge(
     evidence = Evidence(run, crossfit)
     ranking = ranking_of(evidence, suspicion, canary_suspicions(run, scores, detector))
     return ranking, advise(evidence, ranking.wrongness), evidence.ids
-

@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import duckdb
 import numpy as np
@@ -18,12 +17,15 @@ from pydantic import Field
 
 from tasks.core.errors import BadConfig
 from tasks.core.plugins import Component
-from tasks.core.sql import connect, literal, query
+from tasks.core.sql import connect, query, register
 from tasks.decision.budgets import BudgetEstimate
 from tasks.pipeline.artefacts import Draft
 from tasks.pipeline.row_groups import GROUP_ROWS, write_groups
 from tasks.pipeline.schemas import AUDIT, FLAGS, SUSPECTS
 from tasks.scoring.diagnosis import DIAGNOSES
+
+if TYPE_CHECKING:
+    from tasks.core.sql import Source
 
 # Classes that are named in the facts: those that lose most beyond their share.
 _MOST_FLAGGED = 3
@@ -63,10 +65,6 @@ class Flagging(Component):
         return detector
 
 
-Source = pa.Table | Sequence[Path]
-"""A table, or the Parquet files it stands in, of which a query holds no more than it needs at a time."""
-
-
 def decide(
     scores: Source,
     samples: pa.Table,
@@ -98,7 +96,7 @@ def decide(
         Schema ``FLAGS``, by rank. Its length and order do not depend on the order of any input's rows.
     """
     with duckdb.connect() as db:
-        _register(db, scores=scores, samples=_with_class(samples), gradients=gradients, advice=advice)
+        register(db, scores=scores, samples=_with_class(samples), gradients=gradients, advice=advice)
         bound = _bound(db, options, count, model, suggests=suggests)
         return db.sql(query("decision/flag"), params=bound).to_arrow_table().cast(FLAGS)
 
@@ -125,7 +123,7 @@ def write_flags(
         room: a scratch folder, and how many bytes the query may hold.
     """
     with connect(*room) as db:
-        _register(db, scores=scores, samples=_with_class(samples), gradients=gradients, advice=advice)
+        register(db, scores=scores, samples=_with_class(samples), gradients=gradients, advice=advice)
         bound = _bound(db, options, count, model, suggests=suggests)
         decided = db.sql(
             f"""SELECT decided.*, samples.label, source, "row", "group", source_id
@@ -133,13 +131,6 @@ def write_flags(
             params=bound,
         )
         write_groups(path, decided.to_arrow_reader(GROUP_ROWS), SUSPECTS)
-
-
-def _register(db: duckdb.DuckDBPyConnection, **sources: Source) -> None:
-    for name, source in sources.items():
-        db.register(name, source) if isinstance(source, pa.Table) else db.execute(
-            f"CREATE VIEW {name} AS FROM read_parquet([{', '.join(map(literal, source))}])"
-        )
 
 
 def _bound(
@@ -163,7 +154,7 @@ def audit(flags: pa.Table, samples: pa.Table, room: tuple[Path, int] | None = No
         Schema ``AUDIT``, by class or group, then by name. Counts of the classes sum to those of ``flags``.
     """
     with duckdb.connect() if room is None else connect(*room) as db:
-        _register(db, flags=flags, samples=_with_class(samples))
+        register(db, flags=flags, samples=_with_class(samples))
         return db.sql(query("decision/audit")).to_arrow_table().cast(AUDIT)
 
 
