@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import duckdb
+    import pyarrow as pa
+
+    Source = pa.Table | Sequence[Path]
+    """A table, or the Parquet files it stands in, of which a query holds no more than it needs at a time."""
 
 SQL_MEMORY = 1 << 28
 """Bytes that a query holds unless a run's memory_gib says otherwise."""
@@ -37,6 +43,22 @@ def connect(scratch: Path, memory: int = SQL_MEMORY) -> duckdb.DuckDBPyConnectio
     limit = max(memory, threads * _THREAD_MEMORY) >> 20
     settings = {"memory_limit": f"{limit}MiB", "threads": threads, "temp_directory": str(scratch / ".sql")}
     return duckdb.connect(config=settings)
+
+
+def register(db: duckdb.DuckDBPyConnection, **sources: Source) -> None:
+    """Give a query the tables that it names."""
+    import pyarrow as pa
+
+    for name, source in sources.items():
+        if isinstance(source, pa.Table):
+            db.register(name, source)
+        else:
+            db.execute(f"CREATE VIEW {name} AS FROM read_parquet([{', '.join(map(literal, source))}])")
+
+
+def identifier(name: str) -> str:
+    """A name of SQL."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def string(value: str) -> str:

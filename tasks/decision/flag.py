@@ -9,16 +9,15 @@ from tasks.dataset.samples import table_of, with_class
 from tasks.dataset.targets import target_of
 from tasks.decision.budgets import Budget, Ranking
 from tasks.decision.flagging import (
+    THIN_FLAGS,
     Flagging,
     audit,
     count_flags,
-    decide,
     flagged_of,
-    with_identifiers,
     write_diagnoses,
+    write_flags,
 )
 from tasks.pipeline.artefacts import Artefact, Run
-from tasks.pipeline.schemas import GRADIENTS
 from tasks.pipeline.step import step
 from tasks.scoring.crossfit import CrossFit
 
@@ -39,29 +38,23 @@ def flag(
     import pyarrow.parquet as pq
 
     detector = options.deciding_detector(scores.facts["detectors"])
-    table = pq.read_table(run.path(scores))
-    ranking, advice, ids = _judge(run, crossfit, scores, table[detector].to_numpy(), detector)
+    suspicion = pq.read_table(run.path(scores), columns=[detector])[detector].to_numpy()
+    ranking, advice, ids = _judge(run, crossfit, scores, suspicion, detector)
     estimate = budget.find(ranking)
     # One checkpoint is one fold: trained on the very samples it is asked about.
     model = "in-sample" if crossfit.plan.count == 1 else "held-out"
     samples = crossfit.samples
     thin = with_class(samples, table_of(run, samples, ["sample_id", "label", "group", "source", "row", "source_id"]))
-    flags = decide(
-        table,
-        thin,
-        _scalars(run, crossfit),
-        advice,
-        estimate.count,
-        options,
-        model,
-        suggests=target_of(samples).has_class_probabilities,
-        room=(run.lake / "cache", run.memory // 8),
-    )
-    # Guards keep some of those the budget was found for: it is stated of those that are flagged in the end.
-    estimate = budget.restate(estimate, ranking, flagged_of(flags, ids))
-    audit_table, diagnoses = audit(flags, thin), [asdict(each) for each in ranking.diagnoses]
+    gradients = [path for shard in crossfit.gradients for path in run.paths(shard, ".parquet", "gradients")]
+    about = [run.path(scores)], thin, gradients, advice
+    suggests, room = target_of(samples).has_class_probabilities, (run.lake / "cache", run.memory // 8)
     with run.draft("flags") as draft:
-        pq.write_table(with_identifiers(flags, thin), draft.path("flags.parquet", flags.num_rows), compression="zstd")
+        path = draft.path("flags.parquet", len(ids))
+        write_flags(path, *about, estimate.count, options, model, suggests=suggests, room=room)
+        flags = pq.read_table(path, columns=THIN_FLAGS)
+        # Guards keep some of those the budget was found for: it is stated of those that are flagged in the end.
+        estimate = budget.restate(estimate, ranking, flagged_of(flags, ids))
+        audit_table, diagnoses = audit(flags, thin, room), [asdict(each) for each in ranking.diagnoses]
         pq.write_table(audit_table, draft.path("audit.parquet", audit_table.num_rows), compression="zstd")
         write_diagnoses(draft, diagnoses)
         return draft.commit(
@@ -84,12 +77,3 @@ def _judge(
     evidence = Evidence(run, crossfit)
     ranking = ranking_of(evidence, suspicion, canary_suspicions(run, scores, detector))
     return ranking, advise(evidence, ranking.wrongness), evidence.ids
-
-
-def _scalars(run: Run, crossfit: CrossFit) -> pa.Table:
-    """Schema ``GRADIENTS``: norms and predictions of every training sample."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    paths = (path for shard in crossfit.gradients for path in run.paths(shard, ".parquet", "gradients"))
-    return pa.concat_tables([pq.read_table(path, schema=GRADIENTS) for path in paths])

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import duckdb
 import numpy as np
@@ -17,14 +17,21 @@ from pydantic import Field
 
 from tasks.core.errors import BadConfig
 from tasks.core.plugins import Component
-from tasks.core.sql import connect, query
+from tasks.core.sql import connect, query, register
 from tasks.decision.budgets import BudgetEstimate
 from tasks.pipeline.artefacts import Draft
+from tasks.pipeline.row_groups import GROUP_ROWS, write_groups
 from tasks.pipeline.schemas import AUDIT, FLAGS, SUSPECTS
 from tasks.scoring.diagnosis import DIAGNOSES
 
+if TYPE_CHECKING:
+    from tasks.core.sql import Source
+
 # Classes that are named in the facts: those that lose most beyond their share.
 _MOST_FLAGGED = 3
+
+THIN_FLAGS = ["sample_id", "flag", "rank", "guard", "p_wrong", "suggested_label"]
+"""Columns of ``FLAGS`` that are counted."""
 
 
 class Flagging(Component):
@@ -59,16 +66,15 @@ class Flagging(Component):
 
 
 def decide(
-    scores: pa.Table,
+    scores: Source,
     samples: pa.Table,
-    gradients: pa.Table,
+    gradients: Source,
     advice: pa.Table,
     count: int,
     options: Flagging,
     model: str = "held-out",
     *,
     suggests: bool = True,
-    room: tuple[Path, int] | None = None,
 ) -> pa.Table:
     """Rank by the deciding detector, flag of the first ``count`` whom no guard keeps, and give every row its reason.
 
@@ -85,55 +91,75 @@ def decide(
         options: who decides, and the guards.
         model: what the reasons call the model whose gradients these are: held-out or in-sample.
         suggests: whether it says which label it would give.
-        room: a scratch folder, and how many bytes the query may hold; by default as much as DuckDB takes.
 
     Returns:
         Schema ``FLAGS``, by rank. Its length and order do not depend on the order of any input's rows.
     """
-    detector = options.deciding_detector(scores.column_names[1:])
-    guards = options.model_dump(include={"class_cap", "group_cap", "rare"})
-    bound = {"detector": detector, "budget": count, "model": model, "suggests": suggests} | guards
-    tables = {"scores": scores, "samples": _with_class(samples), "gradients": gradients, "advice": advice}
-    with duckdb.connect() if room is None else connect(*room) as db:
-        for name, table in tables.items():
-            db.register(name, table)
+    with duckdb.connect() as db:
+        register(db, scores=scores, samples=_with_class(samples), gradients=gradients, advice=advice)
+        bound = _bound(db, options, count, model, suggests=suggests)
         return db.sql(query("decision/flag"), params=bound).to_arrow_table().cast(FLAGS)
 
 
-def audit(flags: pa.Table, samples: pa.Table) -> pa.Table:
+def write_flags(
+    path: Path,
+    scores: Source,
+    samples: pa.Table,
+    gradients: Source,
+    advice: pa.Table,
+    count: int,
+    options: Flagging,
+    model: str,
+    *,
+    suggests: bool,
+    room: tuple[Path, int],
+) -> None:
+    """What ``decide`` decides, beside what identifies each sample to a person, piece by piece into a Parquet file.
+
+    Args:
+        path: of the file, schema ``SUSPECTS``, by rank.
+        scores: as of ``decide``, like what is not named here.
+        samples: source, row and source_id as well.
+        room: a scratch folder, and how many bytes the query may hold.
+    """
+    with connect(*room) as db:
+        register(db, scores=scores, samples=_with_class(samples), gradients=gradients, advice=advice)
+        bound = _bound(db, options, count, model, suggests=suggests)
+        decided = db.sql(
+            f"""SELECT decided.*, samples.label, source, "row", "group", source_id
+                FROM ({query("decision/flag")}) AS decided JOIN samples USING (sample_id) ORDER BY rank""",
+            params=bound,
+        )
+        write_groups(path, decided.to_arrow_reader(GROUP_ROWS), SUSPECTS)
+
+
+def _bound(
+    db: duckdb.DuckDBPyConnection, options: Flagging, count: int, model: str, *, suggests: bool
+) -> dict[str, Any]:
+    """What stands for the parameters of the query."""
+    detector = options.deciding_detector(db.table("scores").columns[1:])
+    guards = options.model_dump(include={"class_cap", "group_cap", "rare"})
+    return {"detector": detector, "budget": count, "model": model, "suggests": suggests} | guards
+
+
+def audit(flags: pa.Table, samples: pa.Table, room: tuple[Path, int] | None = None) -> pa.Table:
     """What flagging does to each class, and to each group where there are any.
 
     Args:
-        flags: schema ``FLAGS``.
+        flags: of schema ``FLAGS`` what ``THIN_FLAGS`` names.
         samples: sample_id, label, group and class (where that is not the label), at least of those samples.
+        room: a scratch folder, and how many bytes the query may hold; by default as much as DuckDB takes.
 
     Returns:
         Schema ``AUDIT``, by class or group, then by name. Counts of the classes sum to those of ``flags``.
     """
-    with duckdb.connect() as db:
-        db.register("flags", flags)
-        db.register("samples", _with_class(samples))
+    with duckdb.connect() if room is None else connect(*room) as db:
+        register(db, flags=flags, samples=_with_class(samples))
         return db.sql(query("decision/audit")).to_arrow_table().cast(AUDIT)
 
 
 def _with_class(samples: pa.Table) -> pa.Table:
     return samples if "class" in samples.column_names else samples.append_column("class", samples["label"])
-
-
-def with_identifiers(flags: pa.Table, samples: pa.Table) -> pa.Table:
-    """Flags beside what identifies each sample to a person.
-
-    Args:
-        flags: schema ``FLAGS``, by rank.
-        samples: sample_id, label, source, row, group and source_id, at least of those samples.
-
-    Returns:
-        Schema ``SUSPECTS``, by rank.
-    """
-    index = pc.index_in(flags["sample_id"], value_set=samples["sample_id"].combine_chunks())
-    for name in SUSPECTS.names[len(FLAGS) :]:
-        flags = flags.append_column(name, samples[name].take(index))
-    return flags.cast(SUSPECTS)
 
 
 def count_flags(flags: pa.Table, audit_table: pa.Table) -> dict[str, Any]:

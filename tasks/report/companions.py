@@ -19,6 +19,8 @@ from tasks.report.exhibits import Exhibits, Face
 _SURE, _NEAREST = 3, 5
 # Longer side of a picture, and what it takes, encoded.
 _LONGEST, _BYTES = 112, 4_000
+# Rows of a table that are looked at, of all that it has.
+_ROWS = 1 << 14
 
 Names = dict[str, tuple[str, ...]]
 
@@ -54,29 +56,51 @@ def _sure(exhibits: Exhibits, labels: set[str]) -> Names:
     if not exhibits.labels:
         return {}
     columns = ["sample_id", "label", "rank", "p_wrong", "flag"]
-    table = pq.read_table(exhibits.flags, columns=columns)
-    table = table.filter(pc.invert(table["flag"]))
+    wanted = pa.array(sorted(labels), pa.string())
+    sure: pa.Table | None = None
+    with pq.ParquetFile(exhibits.flags) as file:
+        for batch in file.iter_batches(_ROWS, columns=columns):
+            some = batch.filter(pc.and_(pc.invert(batch["flag"]), pc.is_in(batch["label"], value_set=wanted)))
+            part = pa.Table.from_batches([some])
+            sure = _least_suspect(part if sure is None else pa.concat_tables([sure, part]))
+    rows = [] if sure is None else sure.select(["label", "sample_id"]).to_pylist()
+    return {
+        label: tuple(row["sample_id"] for row in rows if row["label"] == label)
+        for label in dict.fromkeys(row["label"] for row in rows)
+    }
+
+
+def _least_suspect(table: pa.Table) -> pa.Table:
+    """Of each label the least suspect rows, the least first."""
     order: list[tuple[str, Any]] = [("p_wrong", "ascending"), ("rank", "descending")]
     table = table.sort_by(order)
-    names, given = table["sample_id"], table["label"].combine_chunks().dictionary_encode()
-    codes = given.indices.to_numpy(zero_copy_only=False)
-    sure = {}
-    for code, label in enumerate(given.dictionary.to_pylist()):
-        if label in labels:
-            sure[label] = tuple(names.take(np.flatnonzero(codes == code)[:_SURE]).to_pylist())
-    return sure
+    codes = table["label"].combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
+    firsts = (np.flatnonzero(codes == code)[:_SURE] for code in np.unique(codes))
+    return table.take(pa.array(np.sort(np.concatenate([np.zeros(0, np.int64), *firsts]))))
 
 
 def _nearest(votes: Path | None, ids: list[str]) -> Names:
     """sample_id → its nearest neighbours, by the ranks among the sorted ids that the votes name."""
     if votes is None:
         return dict.fromkeys(ids, ())
-    table = pq.read_table(votes, columns=["sample_id", "neighbours"])
-    every = table["sample_id"].combine_chunks()
-    index = pc.index_in(pa.array(ids, pa.string()), value_set=every)
-    rows = table["neighbours"].combine_chunks().take(index).to_pylist()
-    wanted = [[] if ranks is None else ranks[:_NEAREST] for ranks in rows]
-    return {
-        name: tuple(every.take(pa.array(ranks, pa.int64())).to_pylist())
-        for name, ranks in zip(ids, wanted, strict=True)
-    }
+    ranks_of: dict[str, list[int]] = {name: [] for name in ids}
+    names = pa.array(ids, pa.string())
+    with pq.ParquetFile(votes) as file:
+        for batch in file.iter_batches(_ROWS, columns=["sample_id", "neighbours"]):
+            batch = batch.filter(pc.is_in(batch["sample_id"], value_set=names))
+            ranks_of |= zip(batch["sample_id"].to_pylist(), batch["neighbours"].to_pylist(), strict=True)
+    nearest = {name: ranks[:_NEAREST] for name, ranks in ranks_of.items()}
+    name_of = _names_at(votes, np.unique([rank for ranks in nearest.values() for rank in ranks]).astype(np.int64))
+    return {name: tuple(name_of[rank] for rank in ranks) for name, ranks in nearest.items()}
+
+
+def _names_at(votes: Path, ranks: np.ndarray) -> dict[int, str]:
+    """The names that stand at these places of a sorted table."""
+    names: dict[int, str] = {}
+    first = 0
+    with pq.ParquetFile(votes) as file:
+        for batch in file.iter_batches(_ROWS, columns=["sample_id"]):
+            some = ranks[slice(*np.searchsorted(ranks, [first, first + batch.num_rows]))]
+            names |= zip(some.tolist(), batch["sample_id"].take(pa.array(some - first)).to_pylist(), strict=True)
+            first += batch.num_rows
+    return names

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from tasks.core.markdown import as_table, escape
+from tasks.pipeline.row_groups import first_rows
 from tasks.report.companions import companions_of
 from tasks.report.exhibits import Exhibits, Face
 
@@ -162,9 +163,9 @@ def gallery(folder: Path, facts: dict[str, Any], most: int) -> Gallery:
 
 def gallery_of(exhibits: Exhibits, run_id: str, most: int, *, compare: bool = False) -> Gallery:
     """The gallery of some flags, with companions and larger pictures where it is to ``compare``."""
-    flags = pq.read_table(exhibits.flags)
-    flagged = np.flatnonzero(flags["flag"].to_numpy())
-    head = flags.slice(0, min(most, max(LEAST_SHOWN, int(flagged[-1]) + 1 if len(flagged) else 0))).to_pylist()
+    flagged = np.flatnonzero(pq.read_table(exhibits.flags, columns=["flag"])["flag"].to_numpy())
+    shown = min(most, max(LEAST_SHOWN, int(flagged[-1]) + 1 if len(flagged) else 0))
+    head = first_rows(exhibits.flags, shown).to_pylist()
     faces = exhibits.faces([flag["sample_id"] for flag in head], _CARD, unusual=True)
     suspects = [
         Suspect(

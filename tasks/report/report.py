@@ -127,8 +127,10 @@ def _suspects(run: Run, record: Artefact) -> list[dict[str, Any]]:
     """The head of flags.parquet, beside the samples' own columns."""
     import pyarrow.parquet as pq
 
+    from tasks.pipeline.row_groups import first_rows
+
     folder = in_lake(run.lake, record.folder)
-    flags = pq.read_table(folder / "flags.parquet").slice(0, SUSPECTS)
+    flags = first_rows(folder / "flags.parquet", SUSPECTS)
     samples = {}
     ids = set(flags["sample_id"].to_pylist())
     for path in sorted((folder / "samples").glob("*.parquet")):

@@ -3,11 +3,17 @@
 The page is drawn twice: for a run that waits for a person, without a verdict, and at the end.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
 from __future__ import annotations
 
 import shlex
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from tasks.pipeline.artefacts import Run
 from tasks.pipeline.durable_files import write_durably
@@ -37,14 +43,16 @@ def run_page(lake: Path, run_id: str, history: History, version: str, charts: li
     parent = history.resolve(manifest.parent) if manifest.parent is not None else manifest
     changes = difference(history, parent, manifest)
     shown = gallery_of(Exhibits.of_run(folder, summary.facts["samples"]), run_id, MOST, compare=True)
-    change_of = dict(zip(changes.rows["sample_id"].to_pylist(), changes.rows["change"].to_pylist(), strict=True))
+    names = pa.array([suspect.sample_id for suspect in shown.suspects], pa.string())
+    of_shown = changes.rows.filter(pc.is_in(changes.rows["sample_id"], value_set=names))
+    change_of = dict(zip(of_shown["sample_id"].to_pylist(), of_shown["change"].to_pylist(), strict=True))
     about = f"--dataset {shlex.quote(history.dataset)}{summary.lake_option}"
     verdict = summary.facts["metrics"]["verdict"]
     return as_page(
         changes,
         history,
         "report",
-        elsewhere={suspect.sample_id for suspect in shown.suspects},
+        elsewhere=names.to_pylist(),
         verdict=verdict,
         remedy="removed" if verdict["arm"] == "cleaned" else "relabelled",
         summary=[(title, lines) for title, lines in summary.sections if title not in _SECTIONS_ELSEWHERE],

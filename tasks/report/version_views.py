@@ -1,11 +1,16 @@
 """Versions and their differences as a person reads them: on a terminal, and as a page."""
 
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
 from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -136,15 +141,12 @@ def difference_view(difference: Difference, rows: int) -> RenderableType:
     for name in ("change", "sample", "source", "label", "reason"):
         table.add_column(name, overflow="fold")
     counts = dict(difference.counts)
-    shown_rows = dict.fromkeys(counts, 0)
-    for row in difference.rows.to_pylist():
-        change = row["change"]
-        if shown_rows[change] < rows:
-            shown_rows[change] += 1
+    for change in counts:
+        for row in difference.rows_of(change).slice(0, rows).to_pylist():
             where = f"{row['source']}, row {row['row']}" if row["source"] else ""
             cells = (change, row["sample_id"][:12], where, _label(row), row["reason"])
             table.add_row(*map(_cell, cells))
-    more = [f"{counts[c] - shown_rows[c]:,} more {c}" for c in counts if counts[c] > shown_rows[c]]
+    more = [f"{count - rows:,} more {change}" for change, count in counts.items() if count > rows]
     parts: list[RenderableType] = [_cell(difference.title, "bold")]
     if difference.counts:
         parts += [Text(""), table]
@@ -187,14 +189,13 @@ def as_page(
         elsewhere: samples which that one shows itself.
         more: what that one shows besides.
     """
-    sections, ids = [], []
-    rows = difference.rows.to_pylist()
+    sections, ids, there = [], [], pa.array(list(elsewhere), pa.string())
     for change, number in difference.counts.items():
-        of_it = [row for row in rows if row["change"] == change]
-        cards = [row for row in of_it if row["sample_id"] not in elsewhere][:_CARDS]
+        of_it = difference.rows_of(change)
+        is_there = pc.is_in(of_it["sample_id"], value_set=there)
+        cards = of_it.filter(pc.invert(is_there)).slice(0, _CARDS).to_pylist()
         ids += [row["sample_id"] for row in cards]
-        shown_there = [row["sample_id"] for row in of_it if row["sample_id"] in elsewhere]
-        sections.append(Section(change, number, cards, shown_there))
+        sections.append(Section(change, number, cards, of_it["sample_id"].filter(is_there).to_pylist()))
     images: dict[str, str] = {}
     read: dict[str, list[str]] = {}
     for manifest in (difference.a, difference.b):

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import duckdb
 import pyarrow as pa
@@ -18,13 +18,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tasks.core.errors import BadArtefact
-from tasks.core.sql import query
+from tasks.core.sql import connect, identifier, query, register
 from tasks.pipeline.artefacts import File
 from tasks.pipeline.durable_files import sha256_of
-from tasks.pipeline.schemas import DECISIONS
+from tasks.pipeline.schemas import DECISIONS, FLAGS
 from tasks.pipeline.verified_files import has_content
 from tasks.versions.history import History
 from tasks.versions.manifest import Content, Part
+
+if TYPE_CHECKING:
+    from tasks.core.sql import Source
 
 Remedy = Literal["remove", "relabel"]
 
@@ -34,26 +37,31 @@ THIN = ["sample_id", "label", "source", "row", "source_id", "split"]
 """What ``decide`` needs of the samples."""
 COPIES_RULE = "copies.remove"
 """The rule by which copies are left out."""
-# Rows in memory at a time.
-_ROWS = 4096
+# Rows in memory at a time, and names of them as Python has them.
+_ROWS, _DIGESTED = 4096, 1 << 14
 
 
-def decide(flags: pa.Table, samples: pa.Table, scores: pa.Table, remedy: Remedy, rule: str) -> pa.Table:
+def decide(
+    flags: Source, samples: Source, scores: Source, remedy: Remedy, rule: str, scratch: Path | None = None
+) -> pa.Table:
     """Flags to decisions (tasks/versions/decisions.sql).
 
     Args:
-        flags: schema ``FLAGS``.
+        flags: schema ``FLAGS``; more columns do no harm.
         samples: sample_id, label, source, row, source_id and split, at least of those samples.
         scores: one suspicion column a detector.
         remedy: whether a flagged sample with another label suggested is given that label, or removed like the others.
         rule: what decided, in words.
+        scratch: a folder for what the query does not hold in memory; without one it holds all.
 
     Returns:
         Schema ``DECISIONS``, by rank: every flagged sample, and every one a guard kept.
     """
-    with duckdb.connect() as db:
-        for name, table in {"flags": flags, "samples": samples, "scores": scores}.items():
-            db.register(name, table)
+    with duckdb.connect() if scratch is None else connect(scratch) as db:
+        register(db, all_flags=flags, all_samples=samples, scores=scores)
+        # Both may name the label and the source, which are the samples'.
+        for name, columns in {"flags": FLAGS.names, "samples": THIN}.items():
+            db.execute(f"CREATE VIEW {name} AS SELECT {', '.join(map(identifier, columns))} FROM all_{name}")
         decisions = db.sql(query("versions/decisions"), params={"remedy": remedy, "rule": rule}).to_arrow_table()
     return decisions.cast(DECISIONS)
 
@@ -161,8 +169,8 @@ def members_digest(members: pa.Table) -> str:
     for name in MEMBERS:
         column = members[name].cast(pa.large_string()).combine_chunks()
         digest.update(pc.binary_length(column).cast(pa.int64()).to_numpy(zero_copy_only=False).tobytes())
-        for start in range(0, len(column), 1 << 20):
-            digest.update("".join(column.slice(start, 1 << 20).to_pylist()).encode())
+        for start in range(0, len(column), _DIGESTED):
+            digest.update("".join(column.slice(start, _DIGESTED).to_pylist()).encode())
     return digest.hexdigest()
 
 

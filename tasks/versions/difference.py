@@ -1,14 +1,16 @@
 """What changed between two versions, row by row, each with its reason."""
 
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
-import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from tasks.core.sql import query
+from tasks.core.sql import connect, query
 from tasks.versions.contents import rows_of
 from tasks.versions.history import History
 from tasks.versions.manifest import Manifest
@@ -31,8 +33,12 @@ class Difference:
     @property
     def counts(self) -> dict[str, int]:
         """How many rows of each kind of change there are."""
-        counter = Counter(self.rows["change"].to_pylist())
-        return {change: counter[change] for change in CHANGES if counter[change]}
+        counts = {row["values"]: row["counts"] for row in pc.value_counts(self.rows["change"]).to_pylist()}
+        return {change: counts[change] for change in CHANGES if change in counts}
+
+    def rows_of(self, change: str) -> pa.Table:
+        """Those of one kind of change."""
+        return self.rows.filter(pc.equal(self.rows["change"], change))
 
     @property
     def title(self) -> str:
@@ -43,7 +49,8 @@ class Difference:
 
 def difference(history: History, a: Manifest, b: Manifest) -> Difference:
     """Compare two versions' members and decisions (tasks/versions/difference.sql)."""
-    with rows_of(history, a.rows_of) as before, rows_of(history, b.rows_of) as after, duckdb.connect() as db:
+    contents = rows_of(history, a.rows_of), rows_of(history, b.rows_of)
+    with contents[0] as before, contents[1] as after, connect(after.scratch) as db:
         tables = {
             "a": before.members(),
             "b": after.members(),

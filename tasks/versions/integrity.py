@@ -20,12 +20,11 @@ from tasks.dataset.sample_ids import content_hashes
 from tasks.ingestion.readers import ReaderChoice
 from tasks.pipeline.durable_files import sha256_of
 from tasks.pipeline.recorded_run import RUN_FILE, RecordedRun
-from tasks.pipeline.schemas import FLAGS
 from tasks.pipeline.stored_names import inside, is_name
 from tasks.versions.chain import Chain
 from tasks.versions.check import Check
 from tasks.versions.claims import claims
-from tasks.versions.contents import COPIES_RULE, THIN, Rows, decide, decide_left_out, members_digest, rows_of
+from tasks.versions.contents import COPIES_RULE, Rows, decide, decide_left_out, members_digest, rows_of
 from tasks.versions.history import History
 from tasks.versions.manifest import Manifest
 
@@ -188,11 +187,8 @@ def _decisions(rows: Rows, manifest: Manifest, lake: Path) -> Iterator[Check]:
     if not there.num_rows or not all(path.is_file() for path in paths):
         return
     flags, scores, *samples = paths
-    thin = pa.concat_tables([pq.read_table(path, columns=THIN) for path in samples])
     rule = there["rule"][0].as_py()
-    again = decide(
-        pq.read_table(flags, columns=FLAGS.names), thin, pq.read_table(scores), manifest.remedy or "remove", rule
-    )
+    again = decide([flags], samples, [scores], manifest.remedy or "remove", rule, rows.scratch)
     same = again.select(_DECIDED).equals(there.select(_DECIDED))
     says = "follow" if same else "do not follow"
     yield Check("decisions", "ok" if same else "wrong", f"{there.num_rows:,} by rule {says} from the run's flags")

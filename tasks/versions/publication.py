@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tasks.dataset.samples import sample_paths
@@ -83,8 +84,7 @@ class Publication:
         # What was just put there is not fetched again from an object store.
         with rows_of(self.history, content, self._here(content)) as rows:
             members = rows.members()
-        counts = Counter(decisions["decision"].to_pylist())
-        by_split = Counter(members["split"].to_pylist())
+        counts, by_split = (_counts(table[name]) for table, name in ((decisions, "decision"), (members, "split")))
         manifest = self.history.commit(
             {
                 "kind": kind,
@@ -156,6 +156,10 @@ class Publication:
             with partial_folder(self.run.lake / "cache") as aside:
                 self._write(aside, content.parts, decisions)
                 self._put(content, aside)
+
+
+def _counts(column: pa.ChunkedArray) -> Counter[str]:
+    return Counter({row["values"]: row["counts"] for row in pc.value_counts(column).to_pylist()})
 
 
 def models_digest(checkpoints: list[Artefact]) -> str:

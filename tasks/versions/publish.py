@@ -35,10 +35,9 @@ def publish(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from tasks.dataset.samples import table_of
+    from tasks.dataset.samples import sample_paths
     from tasks.pipeline.provenance import code_version
-    from tasks.pipeline.schemas import FLAGS
-    from tasks.versions.contents import THIN, decide, decide_left_out
+    from tasks.versions.contents import decide, decide_left_out
     from tasks.versions.publication import Publication, models_digest
 
     remedy = "relabel" if metrics.facts["verdict"]["arm"] == "relabelled" else "remove"
@@ -55,11 +54,12 @@ def publish(
     facts = flags.facts
     rule = f"{facts['detector']}, {facts['flagged']:,} flagged of a budget of {facts['budget']:,}; {remedy}"
     decisions = decide(
-        pq.read_table(run.path(flags), columns=FLAGS.names),
-        table_of(run, samples, THIN),
-        pq.read_table(run.path(scores)),
+        run.paths(flags, "flags.parquet"),
+        sample_paths(run, samples),
+        [run.path(scores)],
         remedy,
         rule,
+        run.lake / "cache",
     )
     if copies:
         left_out = pq.read_table(run.paths(copies, "left_out.parquet")[0])

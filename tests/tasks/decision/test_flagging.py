@@ -7,15 +7,24 @@ import math
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.core.errors import BadConfig
 from tasks.decision.budgets import BudgetEstimate
-from tasks.decision.flagging import Flagging, audit, count_flags, decide, flagged_of, reviewed_estimate
+from tasks.decision.flagging import (
+    Flagging,
+    audit,
+    count_flags,
+    decide,
+    flagged_of,
+    reviewed_estimate,
+    write_flags,
+)
 from tasks.decision.guards import ADVICE
-from tasks.pipeline.schemas import AUDIT, FLAGS, GRADIENTS, scores
+from tasks.pipeline.schemas import AUDIT, FLAGS, GRADIENTS, SUSPECTS, scores
 
 
 def tables(suspicions, labels, predicted=None, ids=None, order=None, extra=0, groups=None, **advice):
@@ -389,3 +398,26 @@ def test_after_a_review_nothing_is_stated_of_flags_that_a_person_has_changed():
     stated = reviewed_estimate(said, before, after)
     assert (stated["wrong"], stated["precision"], stated["recall"]) == (estimate, None, None)
     assert stated["note"] == "no precision is stated of the flagged: a person decided otherwise about 1"
+
+
+def test_what_is_written_piece_by_piece_is_what_is_decided_beside_whose_it_is(tmp_path):
+    n = 500
+    suspicion = np.random.default_rng(0).normal(size=n)
+    scored, samples, gradients, advice = tables({"l2": suspicion}, [f"c{i % 3}" for i in range(n)], extra=5)
+    names = samples["sample_id"].to_pylist()
+    about = {"source": [f"{name}.csv" for name in names], "row": range(len(names)), "source_id": names}
+    for name, values in about.items():
+        samples = samples.append_column(name, pa.array(values))
+    for name, table in {"scores": scored, "gradients": gradients}.items():
+        pq.write_table(table, tmp_path / name)
+    files = {name: [tmp_path / name] for name in ("scores", "gradients")}
+    given = files["scores"], samples, files["gradients"], advice, 50, Flagging(), "held-out"
+    write_flags(tmp_path / "flags", *given, suggests=True, room=(tmp_path, 1 << 27))
+    written = pq.read_table(tmp_path / "flags")
+    assert written.schema == SUSPECTS
+    assert written.select(FLAGS.names).equals(decide(scored, samples, gradients, advice, 50, Flagging()))
+    ids = written["sample_id"].to_pylist()
+    assert written["source"].to_pylist() == [f"{name}.csv" for name in ids]
+    assert written["source_id"].to_pylist() == ids
+    assert written["row"].to_pylist() == [names.index(name) for name in ids]
+    assert written["label"].to_pylist() == [f"c{int(name) % 3}" for name in ids]
