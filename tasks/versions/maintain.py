@@ -16,15 +16,17 @@ def tidy(run: Run, history: History, config: MaintainConfig) -> list[str]:
 
     Raises:
         BadArtefact: a digest of the current version is not as it was recorded.
+        BadConfig: the store holds another history than the lake shows.
     """
-    from tasks.versions.mirror import mirror_now
+    from tasks.versions.mirror import check, mirror_now
     from tasks.versions.vacuum import clear, clearance
 
+    check(history, run.lake)
     lines = _verify(run, history) if config.verify else []
     removal = clearance(history, run.lake, config.keep, config.grace_hours)
     if not config.dry_run:
         removal = clear(history, run.lake, removal)
-    mirror_now(history, run.lake)
+        mirror_now(history, run.lake)
     names = ", ".join(manifest.version for manifest in removal.versions) or "no version"
     says = "would go" if config.dry_run else "are gone"
     partial = f", {len(removal.unfinished):,} unfinished files" if removal.unfinished else ""

@@ -16,7 +16,7 @@ from tasks.core.progress import LOGGER
 from tasks.pipeline.recorded_run import RUN_FILE, RecordedRun
 from tasks.pipeline.stored_names import inside, is_name
 from tasks.pipeline.verified_files import has_content
-from tasks.versions.address import follow, remember
+from tasks.versions.address import follow, remember, remembered
 from tasks.versions.contents import checked
 from tasks.versions.history import CURRENT, History, datasets
 from tasks.versions.manifest import Manifest
@@ -44,21 +44,24 @@ def mirror_of(history: History, lake: Path) -> History | None:
 
 
 def check(history: History, lake: Path) -> None:
-    """Refuse to mix two histories under one name.
+    """Refuse to mix two histories under one name, and to take the lake's own versions for an old copy; deletes nothing.
 
     Raises:
-        BadConfig: the lake shows a version of this dataset that is another one where it is published now.
+        BadConfig: the lake shows a version of this dataset that is another one where it is published now, or is not
+            there.
     """
     mirror = mirror_of(history, lake)
-    if mirror is not None:
-        _drop_damaged(mirror)
-    if mirror is not None and mirror.numbers() and not _same(history, mirror):
-        raise BadConfig(
-            where=f"store {history.objects.where}",
-            expected=f"the versions of {history.dataset} that the lake shows",
-            got="others" if history.numbers() else "none",
-            do="Name the store they were published in, or another dataset with --dataset, or another lake with --lake.",
-        )
+    if mirror is None or not mirror.numbers() or _is_copy(mirror, history, lake):
+        return
+    folder = mirror.objects.folder / mirror.dataset
+    names = "Name the store they were published in, or another dataset with --dataset, or another lake with --lake."
+    copies = f" If what is there is right, delete {folder}, the lake's copy." if _is_remembered(mirror, lake) else ""
+    raise BadConfig(
+        where=f"store {history.objects.where}",
+        expected=f"the versions of {history.dataset} that the lake shows",
+        got="others, or not all of them" if history.numbers() else "none",
+        do=names + copies,
+    )
 
 
 def shows(history: History, lake: Path) -> bool:
@@ -66,12 +69,44 @@ def shows(history: History, lake: Path) -> bool:
     if not (lake / "versions" / history.dataset).is_dir():
         return False
     mirror = mirror_of(history, lake)
-    return mirror is None or (bool(mirror.numbers()) and _same(history, mirror))
+    return mirror is None or (bool(mirror.numbers()) and _is_copy(mirror, history, lake))
 
 
-def _same(history: History, mirror: History) -> bool:
+def _is_remembered(mirror: History, lake: Path) -> bool:
+    """Whether the lake's versions are a copy for sure; those of 0.6 may be one as well."""
+    return remembered(lake, mirror.dataset) is not None
+
+
+def _is_copy(mirror: History, history: History, lake: Path) -> bool:
+    """Whether a history goes on from what the lake shows: all that it lacks has been cleared away there.
+
+    Neither the newest version nor the log is ever cleared away. Of a copy for sure the log does not count: what a
+    person mended in the store holds.
+    """
+    damaged = _damaged(mirror)
+    is_remembered = _is_remembered(mirror, lake)
+    # The copy first, for what is published a moment later is not lacking.
+    numbers, links = mirror.numbers(), mirror.log.numbers()
+    shown = [number for number in numbers if f"{mirror.dataset}/v{number:04d}.json" not in damaged]
+    theirs = history.numbers()
+    if numbers[-1] > max(theirs, default=0) or not (is_remembered or _has_link(history, mirror, links[-1:])):
+        return False
+    # A copy of which nothing is whole is copied again; what may be the lake's own is not.
+    return _same(history, mirror, set(theirs) & set(shown)) if shown else is_remembered
+
+
+def _has_link(history: History, mirror: History, last: list[int]) -> bool:
+    """Whether a history has the last link of the log that the lake shows; without a log there is nothing to have."""
+    if not last:
+        return True
+    if last[0] not in history.log.numbers():
+        return False
+    link = history.log.link(last[0])
+    return mirror.log.link(last[0]) in (link, link.model_copy(update={"seal": None}))
+
+
+def _same(history: History, mirror: History, common: set[int]) -> bool:
     """Whether one is a copy of the other, also of a time whose versions have all been cleared away since."""
-    common = set(history.numbers()) & set(mirror.numbers())
     if common:
         version, shown = history.manifest(max(common)), mirror.manifest(max(common))
         # A copy that has lost its seal is a damaged one of the same version, and is copied again.
@@ -81,13 +116,18 @@ def _same(history: History, mirror: History) -> bool:
 
 
 def mirror_now(history: History, lake: Path) -> int:
-    """Bring the lake's copy up to date, and remember of what it is one; how many objects were copied or are gone."""
+    """Bring the lake's copy up to date, and remember of what it is one; how many objects were copied or are gone.
+
+    Raises:
+        BadConfig: what the lake has is no copy of this history.
+    """
     mirror = mirror_of(history, lake)
     if mirror is None:
         return 0
-    _drop_damaged(mirror)
-    theirs = {entry.name: entry.size for entry in history.objects.list(history.dataset)}
+    check(history, lake)
+    _drop(mirror, _damaged(mirror))
     sizes = {entry.name: entry.size for entry in mirror.objects.list(history.dataset)}
+    theirs = {entry.name: entry.size for entry in history.objects.list(history.dataset)}
     other = [name for name in _matches(set(sizes), history, _PATTERNS) if theirs.get(name, sizes[name]) != sizes[name]]
     _drop(mirror, other)
     ours = sizes.keys() - set(other)
@@ -110,8 +150,8 @@ def mirror_now(history: History, lake: Path) -> int:
     return len(missing) + len(obsolete)
 
 
-def _drop_damaged(mirror: History) -> None:
-    """Delete what is not as it was written of a lake's copy: it is copied again."""
+def _damaged(mirror: History) -> list[str]:
+    """What is not as it was written of a lake's copy."""
     home = f"{mirror.dataset}/"
     names = [entry.name for entry in mirror.objects.list(mirror.dataset) if entry.name.endswith(".json")]
     documents = _matches(set(names), mirror, _PATTERNS)
@@ -125,7 +165,7 @@ def _drop_damaged(mirror: History) -> None:
         name = f"{home}{content.decided}"
         if mirror.objects.size(name) is not None and not mirror.objects.has(name, content.decisions.sha256):
             damaged.append(name)
-    _drop(mirror, damaged)
+    return damaged
 
 
 def _drop(mirror: History, damaged: list[str]) -> None:
@@ -141,10 +181,8 @@ def refresh(lake: Path) -> Refreshed:
         folder = Objects(lake / "versions")
         for dataset in datasets(folder):
             try:
-                history = History(follow(folder, dataset), dataset)
                 # Another place that answers to the same address takes nothing away.
-                check(history, lake)
-                changes += mirror_now(history, lake)
+                changes += mirror_now(History(follow(folder, dataset), dataset), lake)
             except (GradsieveError, OSError) as error:
                 silent.append(f"{dataset}: its store cannot be asked, this is what the lake last saw of it. {error}")
     return Refreshed(changes, silent)

@@ -8,6 +8,7 @@ from tasks.core.errors import BadConfig
 from tasks.versions.contents import rows_of
 from tasks.versions.history import History
 from tasks.versions.manifest import Manifest
+from tasks.versions.seal import sha256
 from tasks.versions.table_formats import TABLE_FORMATS, Published, Receipt
 
 
@@ -24,7 +25,7 @@ def publish_to(history: History, manifest: Manifest, kind: str, at: str) -> Rece
         at: where they are.
 
     Raises:
-        BadConfig: the place cannot be used.
+        BadConfig: the place cannot be used, or holds what is of somebody else.
         BadInput: a column cannot be written without loss.
         BadArtefact: files of the version are missing.
     """
@@ -34,10 +35,11 @@ def publish_to(history: History, manifest: Manifest, kind: str, at: str) -> Rece
     table_format = TABLE_FORMATS.components[kind](at=at)
     own = re.compile(rf"{kind}-v\d+")
     tags = {tag: version for tag, version in history.tags().items() if not own.fullmatch(tag)}
+
+    def hold() -> None:
+        reason = f"tables at {table_format.place} name its files"
+        history.move(f"{kind}-{manifest.version}", manifest.version, "gradsieve", reason)
+
+    history.begin()
     with rows_of(history, manifest.rows_of) as rows:
-        receipt = table_format.publish(Published(manifest, rows, tags))
-    if receipt.refers:
-        history.move(
-            f"{kind}-{manifest.version}", manifest.version, "gradsieve", f"tables at {receipt.place} name its files"
-        )
-    return receipt
+        return table_format.publish(Published(manifest, rows, tags, sha256(history.log.data(1)), hold))

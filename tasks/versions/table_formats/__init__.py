@@ -6,7 +6,7 @@ no snapshot. DuckLake is left out: of the versions of DuckDB that this applicati
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -25,6 +25,8 @@ from tasks.versions.manifest import Manifest
 IDENTITY = "gradsieve.identity"
 """The property by which a version is known again."""
 VERSION = "gradsieve.version"
+HISTORY = "gradsieve.history"
+"""The property by which a table is known to be of a dataset's history, whichever version it holds."""
 
 
 def identity_of(manifest: Manifest) -> str:
@@ -70,11 +72,15 @@ class Published:
         manifest: of the version.
         rows: of it.
         tags: the dataset's tags, each with the version that it points at.
+        history: digest of the first link of the history's log, which no two have in common.
+        hold: keeps the version's files from being cleared away; called before anything names them.
     """
 
     manifest: Manifest
     rows: Rows
     tags: dict[str, str]
+    history: str
+    hold: Callable[[], object]
 
     @cached_property
     def properties(self) -> dict[str, str]:
@@ -90,6 +96,7 @@ class Published:
             "members": manifest.members,
             "published": manifest.published,
             "identity": identity_of(manifest),
+            "history": self.history,
         }
         return {f"gradsieve.{name}": value for name, value in facts.items() if value is not None}
 
@@ -140,6 +147,23 @@ class Published:
                 do="Name another place with --at.",
             )
         return True
+
+    def check_last(self, where: str, last: dict[str, Any]) -> None:
+        """Refuse a table that somebody else has written, by the properties of the last snapshot that changed rows.
+
+        Raises:
+            BadConfig: it holds no version of this dataset's history.
+        """
+        names = ("gradsieve.dataset", HISTORY)
+        if all(last.get(name) == self.properties[name] for name in names):
+            return
+        dataset = last.get("gradsieve.dataset")
+        raise BadConfig(
+            where=where,
+            expected=f"no table yet, or one that was last written with a version of this {self.manifest.dataset}",
+            got=f"{dataset} {last.get(VERSION)} of another history" if dataset else "one that gradsieve did not write",
+            do="Name another place with --at. Nothing was written.",
+        )
 
 
 class TableFormat(Component):

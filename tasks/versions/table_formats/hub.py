@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,11 +19,13 @@ from tasks.versions.manifest import Manifest
 from tasks.versions.table_formats import IDENTITY, VERSION, Published, Receipt, Snapshot, TableFormat, identity_of
 
 _MANIFEST = "version.json"
+# What a snapshot of another format says of itself.
+_SNAPSHOT = "snapshot.json"
 _LIBRARIES = ("huggingface_hub", "httpx", "httpx2")
 
 
 class Hub(TableFormat, kind="hub"):
-    """A dataset repository with ``data/``, ``decisions/``, the manifest as ``version.json``, and a card."""
+    """A dataset repository: ``data/``, ``decisions/``, a card, the manifest as ``version.json``, ``snapshot.json``."""
 
     at: str = Field(description="The dataset's name, owner/name, or its address.")
 
@@ -58,13 +61,9 @@ class Hub(TableFormat, kind="hub"):
                 got=f"one with {', '.join(sorted(files)[:3])}, and no {_MANIFEST}",
                 do="Name another with --at.",
             )
-        if files and (there := _manifest(api, name, "main")).dataset != version.manifest.dataset:
-            raise BadConfig(
-                where=f"option at {self.at}",
-                expected=f"versions of {version.manifest.dataset}",
-                got=f"those of {there.dataset}",
-                do="Name another with --at.",
-            )
+        if files:
+            facts = Path(_file(api, name, _SNAPSHOT, "main")).read_bytes() if _SNAPSHOT in files else b"{}"
+            version.check_last(f"option at {self.at}", json.loads(facts))
 
 
 def _parts(at: str) -> tuple[str | None, str]:
@@ -94,8 +93,11 @@ def _refusals(at: str) -> Iterator[None]:
 
 
 def _manifest(api: Any, name: str, revision: str) -> Manifest:
-    path = api.hf_hub_download(name, _MANIFEST, repo_type="dataset", revision=revision)
-    return Manifest.model_validate_json(Path(path).read_bytes())
+    return Manifest.model_validate_json(Path(_file(api, name, _MANIFEST, revision)).read_bytes())
+
+
+def _file(api: Any, name: str, path: str, revision: str) -> str:
+    return api.hf_hub_download(name, path, repo_type="dataset", revision=revision)
 
 
 def _properties(api: Any, name: str, revision: str) -> dict[str, str]:
@@ -138,6 +140,7 @@ def _write(version: Published, folder: Path) -> None:
         (folder / "decisions").mkdir()
         link_or_copy(rows.file(rows.content.decided), folder / "decisions" / "decisions.parquet")
     (folder / _MANIFEST).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
+    (folder / _SNAPSHOT).write_text(json.dumps(version.properties, indent=1), encoding="utf-8")
     (folder / "README.md").write_text(card(manifest), encoding="utf-8")
 
 

@@ -15,12 +15,14 @@ from pydantic import Field
 from tasks.core.errors import BadConfig, BadInput, cause_of, require_package
 from tasks.versions.contents import DecisionFilter, write_plain
 from tasks.versions.signed_types import holds, signed, widened
-from tasks.versions.table_formats import VERSION, Published, Receipt, Snapshot, TableFormat
+from tasks.versions.table_formats import HISTORY, VERSION, Published, Receipt, Snapshot, TableFormat
 
 _NAMESPACE = "gradsieve"
 _CONFIGURED = "catalog:"
 # Files that are written for a table, where a version has none of its own.
 _ROWS = 4096
+# Snapshots that leave the rows as they are: compactions.
+_UPKEEP = "replace"
 
 
 class Iceberg(TableFormat, kind="iceberg"):
@@ -41,6 +43,9 @@ class Iceberg(TableFormat, kind="iceberg"):
             catalog = self._catalog()
             catalog.create_namespace_if_not_exists(_NAMESPACE)
             files = _Files(version, signed(schema, "option to iceberg") if _loses(schema) else schema)
+            # Both are looked at before either is written, and nothing names a file that may be cleared away.
+            _check_owner(catalog, version)
+            version.hold()
             results = [
                 _snapshot(catalog, rows, version, files.schema, files.of_rows),
                 _snapshot(catalog, decisions, version, decided, files.of_decisions),
@@ -163,12 +168,27 @@ def _refusals(place: str) -> Iterator[None]:
         ) from error
 
 
+def _identifier(name: str) -> tuple[str, str]:
+    # A point parts names in most engines.
+    return _NAMESPACE, name.replace(".", "_")
+
+
+def _check_owner(catalog: Any, version: Published) -> None:
+    """Refuse tables that are there and of somebody else; one without a snapshot says whose it is by itself."""
+    for identifier in map(_identifier, version.names):
+        if catalog.table_exists(identifier):
+            table = catalog.load_table(identifier)
+            changes = [s for s in table.snapshots() if not s.summary or s.summary.operation.value != _UPKEEP]
+            last = max(changes, key=lambda snapshot: snapshot.sequence_number or 0, default=None)
+            version.check_last(".".join(identifier), table.properties if last is None else _properties(last))
+
+
 def _snapshot(catalog: Any, name: str, version: Published, schema: pa.Schema, files_of: Any) -> Snapshot:
     """The version's snapshot of one table, made unless it is there."""
-    # A point parts names in most engines.
-    identifier = (_NAMESPACE, name.replace(".", "_"))
+    identifier = _identifier(name)
+    whose = {name: version.properties[name] for name in ("gradsieve.dataset", HISTORY)}
     try:
-        table = catalog.create_table_if_not_exists(identifier, schema=schema)
+        table = catalog.create_table_if_not_exists(identifier, schema=schema, properties=whose)
         shown = ".".join(identifier)
         there = next((s for s in table.snapshots() if version.check(shown, _properties(s))), None)
         if there is None:

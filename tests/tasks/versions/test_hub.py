@@ -85,6 +85,8 @@ def test_what_is_of_somebody_else_is_not_written_over(two, hub, prepare, archive
     publish(two, hub, "v0001")
     with pytest.raises(BadConfig, match="v0001 of another one"):
         publish(other, hub, "v0001")
+    with pytest.raises(BadConfig, match="got tiny v0001 of another history"):
+        publish(other, hub, "v0002")
     hub.repositories["me/tiny"] = foreign = Repository(private=True)
     foreign.commit({"train.csv": b"a"}, "theirs")
     with pytest.raises(BadConfig, match=r"train\.csv"):

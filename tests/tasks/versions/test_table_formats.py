@@ -17,6 +17,7 @@ from tasks.core.errors import BadConfig, BadInput
 from tasks.versions.contents import rows_of
 from tasks.versions.history import History
 from tasks.versions.object_store import Objects
+from tasks.versions.rollback import roll_back
 from tasks.versions.signed_types import signed
 from tasks.versions.table_formats import TABLE_FORMATS
 from tasks.versions.table_publication import publish_to
@@ -50,6 +51,26 @@ def table(kind: str, at: Path, name: str, version: str | int | None = None) -> p
     loaded = catalog.load_table(("gradsieve", name))
     snapshot = loaded.snapshot_by_name(version).snapshot_id if isinstance(version, str) else version
     return loaded.scan(snapshot_id=snapshot).to_arrow()
+
+
+def write(kind: str, at: Path, name: str, rows: pa.Table) -> None:
+    """Add rows to a table, by the format's own library, as somebody else does; make it where there is none."""
+    at.mkdir(exist_ok=True)
+    if kind == "lance":
+        import lance
+
+        path = at / f"{name}.lance"
+        lance.write_dataset(rows, str(path), mode="append" if path.exists() else "create")
+    elif kind == "delta":
+        from deltalake import write_deltalake
+
+        write_deltalake(str(at / name), rows, mode="append")
+    else:
+        from pyiceberg.catalog import load_catalog
+
+        catalog = load_catalog("gradsieve", type="sql", uri=f"sqlite:///{at}/catalog.db", warehouse=f"file://{at}")
+        catalog.create_namespace_if_not_exists("gradsieve")
+        catalog.create_table_if_not_exists(("gradsieve", name), schema=rows.schema).append(rows)
 
 
 def by_id(rows: pa.Table) -> dict[str, dict[str, Any]]:
@@ -103,8 +124,81 @@ def test_a_version_of_another_history_is_refused(prepare, tmp_path, kind, archiv
         ready.publish()
     at = str(tmp_path / "tables")
     publish_to(one.history, one.history.resolve("v0001"), kind, at)
-    with pytest.raises(BadConfig, match="v0001 of another one"):
-        publish_to(other.history, other.history.resolve("v0001"), kind, at)
+    for version in ("v0001", "v0002"):
+        with pytest.raises(BadConfig, match="tiny v0001 of another history"):
+            publish_to(other.history, other.history.resolve(version), kind, at)
+    assert by_id(table(kind, Path(at), "tiny")) == ours(one.history, "v0001")
+    assert other.history.tags() == {"current": "v0001"}
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny_decisions"])
+def test_a_table_that_somebody_else_has_written_is_not_written_over(prepare, tmp_path, kind, name):
+    ready = prepare()
+    ready.publish()
+    at, theirs = tmp_path / "tables", pa.table({"customer": ["a", "b"]})
+    write(kind, at, name, theirs)
+    with pytest.raises(BadConfig, match=r"got one that gradsieve did not write\. Name another place"):
+        publish_to(ready.history, ready.history.resolve("v0002"), kind, str(at))
+    assert table(kind, at, name) == theirs
+    assert ready.history.tags() == {"current": "v0001"}
+
+
+def test_rows_that_somebody_else_has_added_are_not_written_over(prepare, tmp_path, kind):
+    ready = prepare()
+    ready.publish()
+    at = tmp_path / "tables"
+    publish_to(ready.history, ready.history.resolve("v0001"), kind, str(at))
+    theirs = table(kind, at, "tiny").slice(0, 1)
+    write(kind, at, "tiny", theirs)
+    with pytest.raises(BadConfig, match="that gradsieve did not write"):
+        publish_to(ready.history, ready.history.resolve("v0002"), kind, str(at))
+
+
+def test_two_datasets_whose_tables_have_one_name_do_not_meet(prepare, tmp_path, kind):
+    one, other = prepare(), prepare(lake=tmp_path / "other", dataset="tiny_decisions")
+    for ready in (one, other):
+        ready.publish()
+    publish_to(one.history, one.history.resolve("v0002"), kind, str(tmp_path / "tables"))
+    with pytest.raises(BadConfig, match="got tiny v0002 of another history"):
+        publish_to(other.history, other.history.resolve("v0002"), kind, str(tmp_path / "tables"))
+
+
+def test_a_table_that_was_made_compact_takes_the_next_version(prepare, tmp_path):
+    pytest.importorskip("deltalake")
+    from deltalake import DeltaTable
+
+    ready = prepare()
+    ready.publish()
+    at = tmp_path / "tables"
+    for version in ("v0001", "v0002"):
+        publish_to(ready.history, ready.history.resolve(version), "delta", str(at))
+    DeltaTable(str(at / "tiny")).vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False)
+    assert DeltaTable(str(at / "tiny")).history()[0]["operation"].startswith("VACUUM")
+    manifest = roll_back(ready.history, ready.history.resolve("v0001"), "me", "so")
+    receipt = publish_to(ready.history, manifest, "delta", str(at))
+    assert [snapshot.is_new for snapshot in receipt.snapshots] == [True, True]
+
+
+def test_a_publication_that_is_killed_has_its_files_kept_from_the_moment_they_are_named(prepare, tmp_path, monkeypatch):
+    pytest.importorskip("pyiceberg")
+    from tasks.versions.table_formats import iceberg
+
+    ready = prepare()
+    ready.publish()
+    held: list[dict[str, str]] = []
+
+    def killed(*_: Any) -> None:
+        held.append(ready.history.tags())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(iceberg, "_commit", killed)
+    with pytest.raises(KeyboardInterrupt):
+        publish_to(ready.history, ready.history.resolve("v0002"), "iceberg", str(tmp_path / "tables"))
+    assert held == [{"current": "v0001", "iceberg-v0002": "v0002"}]
+    monkeypatch.undo()
+    # The table without a snapshot that it left is its own, and the next attempt goes on.
+    receipt = publish_to(ready.history, ready.history.resolve("v0002"), "iceberg", str(tmp_path / "tables"))
+    assert [snapshot.is_new for snapshot in receipt.snapshots] == [True, True]
 
 
 def test_iceberg_names_the_files_of_the_version_and_keeps_it_from_vacuum(prepare, tmp_path):
