@@ -1,4 +1,4 @@
-"""What several test files share: one Prefect server, and one finished run of the main job on the embedded dataset."""
+"""What test files share: one Prefect server, one nursery, and one finished run of the main job on the embedded data."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory, TemporaryFile
+from tempfile import TemporaryFile, mkdtemp
 
 import pytest
 from filelock import FileLock
@@ -32,6 +32,8 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 REPOSITORY = Path(__file__).resolve().parents[1]
+# How the files end that name what is started once for all workers: a process, and where it is asked.
+PROCESS = ".process"
 
 
 # Files that take a minute and more, the longest first: begun last, one of them would run when all else is done.
@@ -108,25 +110,63 @@ def empty_database(of_all: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[str]:
-    """The API address of a Prefect server with a database of its own."""
-    home = tmp_path_factory.mktemp("prefect")
-    with FileLock(empty_database.with_suffix(".lock")):
-        made = empty_database.exists()
-        if made:
-            shutil.copy(empty_database, home / "prefect.db")
-        address, stop = _start_server(home)
-        if not made:
-            part = empty_database.with_suffix(".part")
-            with closing(sqlite3.connect(home / "prefect.db")) as ours, closing(sqlite3.connect(part)) as copy:
-                ours.backup(copy)
-            part.rename(empty_database)
-    yield address
-    stop()
+def server(of_all: Path, empty_database: Path) -> str:
+    """The API address of the Prefect server of all workers, with a database of its own.
+
+    Its first run makes the database; a copy is laid aside before it is told anything.
+    """
+
+    def start() -> tuple[str, int]:
+        home = of_all / "prefect"
+        home.mkdir(exist_ok=True)
+        address, process = _start_server(home)
+        part = empty_database.with_suffix(".part")
+        with closing(sqlite3.connect(home / "prefect.db")) as ours, closing(sqlite3.connect(part)) as copy:
+            ours.backup(copy)
+        part.rename(empty_database)
+        return address, process
+
+    return _started_once(of_all / "server", start)
 
 
-def _start_server(home: Path) -> tuple[str, Callable[[], None]]:
-    """The address of a Prefect server that answers, and what stops it."""
+def _started_once(place: Path, start: Callable[[], tuple[str, int]]) -> str:
+    """The address of what is started by the first worker that needs it, and stopped when all workers are done."""
+    noted = place.with_suffix(PROCESS)
+    with FileLock(place.with_suffix(".lock")):
+        if not noted.exists():
+            address, process = start()
+            noted.write_text(f"{process} {address}")
+    return noted.read_text().partition(" ")[2]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Stop what was started once for all workers, when the last of them is done."""
+    if hasattr(session.config, "workerinput"):
+        return
+    # The folder of all workers; its fixture is none that a hook could ask for.
+    for noted in session.config._tmp_path_factory.getbasetemp().glob(f"*{PROCESS}"):  # type: ignore[attr-defined]
+        process, _, place = noted.read_text().partition(" ")
+        _stop(int(process))
+        if noted.stem == "nursery":
+            shutil.rmtree(place)
+
+
+def _stop(group: int) -> None:
+    """End the processes of a group, at first with a word of warning."""
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGTERM)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            with suppress(ChildProcessError):
+                os.waitpid(-group, os.WNOHANG)
+            os.killpg(group, 0)
+            time.sleep(0.05)
+        os.killpg(group, signal.SIGKILL)
+
+
+def _start_server(home: Path) -> tuple[str, int]:
+    """(address of a Prefect server that answers, its process)."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -148,6 +188,8 @@ def _start_server(home: Path) -> tuple[str, Callable[[], None]]:
         env=_environment(**settings),
         stdout=log,
         stderr=log,
+        # Not ended with the worker that starts it, nor by Ctrl-C before the runs that tell it how they end.
+        start_new_session=True,
         # SIGINT is ignored in the background of a non-interactive shell, and Prefect stops itself by it.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
@@ -161,32 +203,29 @@ def _start_server(home: Path) -> tuple[str, Callable[[], None]]:
             if process.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"no Prefect server:\n{(home / 'server.log').read_text()}")
             time.sleep(0.5)
-
-    def stop() -> None:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-        log.close()
-
-    return address, stop
+    log.close()
+    return address, process.pid
 
 
 class Nursery:
     """A process that has everything imported and forks a child for each command: see ``nursery.py``."""
 
-    def __init__(self, home: Path, **variables: str) -> None:
-        self.home, self.variables = home, _environment(**variables)
-        self.process = subprocess.Popen(
+    def __init__(self, home: Path) -> None:
+        self.home, self.variables = home, _environment()
+
+    @staticmethod
+    def start(home: Path) -> int:
+        """Begin one that listens in a folder; its process."""
+        process = subprocess.Popen(
             [sys.executable, str(REPOSITORY / "tests" / "nursery.py"), str(home)],
-            env=self.variables,
+            env=_environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             start_new_session=True,
         )
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline() == b"ready\n"
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        return process.pid
 
     def run(
         self, arguments: tuple[str, ...], cwd: Path | None, folder: Path | None, **more: str
@@ -213,20 +252,17 @@ class Nursery:
             [sys.executable, "-S", str(REPOSITORY / "tests" / "nursery_call.py"), str(self.home), "prefect.engine"]
         )
 
-    def stop(self) -> None:
-        """It and all that came from it."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
 
 @pytest.fixture(scope="session")
-def nursery() -> Iterator[Nursery]:
-    """Where processes come from that have everything imported."""
-    # The name of a socket is short; that of a test's folder may not be.
-    with TemporaryDirectory(prefix="gradsieve-") as home:
-        nursery = Nursery(Path(home))
-        yield nursery
-        nursery.stop()
+def nursery(of_all: Path) -> Nursery:
+    """Where the processes of all workers come from that have everything imported."""
+
+    def start() -> tuple[str, int]:
+        # The name of a socket is short; that of a test's folder may not be.
+        home = mkdtemp(prefix="gradsieve-")
+        return home, Nursery.start(Path(home))
+
+    return Nursery(Path(_started_once(of_all / "nursery", start)))
 
 
 @pytest.fixture(scope="session")

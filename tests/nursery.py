@@ -20,7 +20,6 @@ import json
 import os
 import pkgutil
 import runpy
-import signal
 import socket
 import sys
 import threading
@@ -115,20 +114,28 @@ def end(code: int) -> None:
     os._exit(code)
 
 
+def _is_reaped() -> bool:
+    """Whether a child that has ended was there to be waited for."""
+    try:
+        return os.waitpid(-1, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        return False
+
+
 def serve(listening: socket.socket, main: Main | None) -> None:
     """Fork for whoever connects, for ever."""
     assert threading.active_count() == 1, threading.enumerate()  # who forks must be alone
     # A child's first collection would look at all that was imported, and so copy its pages.
     gc.freeze()
-    # Nobody waits for those who wait for the commands.
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
         connection, _ = listening.accept()
+        # Those who waited for earlier commands: what they took is counted as ours then, and can be measured.
+        while _is_reaped():
+            pass
         if os.fork():
             connection.close()
             continue
         listening.close()
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         line, streams, _, _ = socket.recv_fds(connection, 1 << 20, 2)
         while not line.endswith(b"\n"):
             line += connection.recv(1 << 20)
