@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.ingestion.spool import Spool
 from tasks.ingestion.splits import Drawn
+from tasks.ingestion.spool import Spool
 from tasks.pipeline.schemas import SPLITS
 
 
