@@ -239,8 +239,10 @@ class Vacuum(Versions):
         from tasks.versions.vacuum import clear, clearance
 
         lake = self.lake.expanduser().resolve()
+        told: set[Path] = set()
         for history in self.histories():
-            removal = clearance(history, lake, self.keep, self.grace_hours)
+            removal = clearance(history, lake, self.keep, self.grace_hours, told)
+            told |= set(removal.unfinished)
             if not self.dry_run:
                 removal = clear(history, lake, removal)
                 self.refresh_lake(history)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -36,7 +37,7 @@ class Clearance:
     """Bytes that are freed; a file that lies in a run folder and in the cache counts once."""
 
 
-def clearance(history: History, lake: Path, keep: int, grace_hours: float) -> Clearance:
+def clearance(history: History, lake: Path, keep: int, grace_hours: float, told: Collection[Path] = ()) -> Clearance:
     """What to clear away of one dataset, if the newest ``keep`` versions stay.
 
     What stays besides: versions a tag points at, and the versions they and the newest come from (their parents, and
@@ -47,6 +48,7 @@ def clearance(history: History, lake: Path, keep: int, grace_hours: float) -> Cl
         lake: with the runs.
         keep: at least 1.
         grace_hours: of objects that no version names.
+        told: what of the lake was said of another dataset already: what is half-written there is every dataset's.
 
     Raises:
         BadArtefact: a manifest or a run.json names what lies elsewhere; nothing is cleared away then.
@@ -56,7 +58,7 @@ def clearance(history: History, lake: Path, keep: int, grace_hours: float) -> Cl
     obsolete = [m for m in manifests if m.version not in names]
     remaining = [m for m in manifests if m.version in names]
     objects, files = _objects_without_version(history, remaining, grace_hours), _of_runs(lake, obsolete, remaining)
-    partial = _unfinished(history, lake, grace_hours)
+    partial = [path for path in _unfinished(history, lake, grace_hours) if path not in told]
     return Clearance(obsolete, objects, files, partial, _size(objects, [*files, *partial]))
 
 

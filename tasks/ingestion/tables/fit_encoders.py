@@ -21,7 +21,7 @@ from tasks.dataset.encoders.hashed_text import HashedText
 from tasks.dataset.encoders.number import Number
 from tasks.dataset.encoders.numbers import Numbers
 from tasks.dataset.payload import Payload
-from tasks.ingestion.spool import Spool
+from tasks.ingestion.spool import Cells, Spool
 from tasks.ingestion.tables.settled_rows import StoredColumn
 
 # A value of fewer training rows, or of a smaller share of them, is among the others: standardised, a column that is one
@@ -50,7 +50,8 @@ def with_encoders(
     is_plain = all(one.is_plain for one in used)
     if is_plain and (known is None or not known.encoders):
         return payload
-    encoders = tuple(_fitted(one, spool) for one in used)
+    with spool.training_cells() as cells_of:
+        encoders = tuple(_fitted(one, cells_of) for one in used)
     if known is not None:
         reason = _why_anew(payload, known, encoders)
         if reason is None:
@@ -70,19 +71,19 @@ def with_encoders(
     return payload.model_copy(update={"encoders": encoders, "shape": shape, "dtype": "float32"})
 
 
-def _fitted(stored: StoredColumn, spool: Spool) -> ColumnEncoder:
+def _fitted(stored: StoredColumn, cells_of: Cells) -> ColumnEncoder:
     column, name = stored.column, stored.column.name
     if column.kind == "numbers":
         return Numbers(length=stored.length)
     if column.kind in ("number", "written number") or (column.kind == "boolean" and pa.types.is_integer(stored.kind)):
-        return _number(name, column.form, spool)
+        return _number(name, column.form, cells_of)
     if column.kind == "boolean":
-        return _boolean(name, spool)
+        return _boolean(name, cells_of)
     if column.kind == "category":
-        return _category(name, spool)
+        return _category(name, cells_of)
     if column.kind == "date":
-        return _date_parts(name, column.form, spool)
-    return HashedText(indicator=any(part.null_count for part in spool.training_cells(name)))
+        return _date_parts(name, column.form, cells_of)
+    return HashedText(indicator=any(part.null_count for part in cells_of(name)))
 
 
 def _why_anew(payload: Payload, known: Payload, encoders: tuple[ColumnEncoder, ...]) -> str | None:
@@ -100,25 +101,25 @@ def _why_anew(payload: Payload, known: Payload, encoders: tuple[ColumnEncoder, .
     return None
 
 
-def _number(name: str, form: str | None, spool: Spool) -> Number:
+def _number(name: str, form: str | None, cells_of: Cells) -> Number:
     reader = Number.model_validate({"median": 0.0, "form": form or "plain"})
-    parts = [reader.numbers(cells_) for cells_ in spool.training_cells(name)]
+    parts = [reader.numbers(cells_) for cells_ in cells_of(name)]
     values = np.concatenate([part.drop_null().to_numpy(zero_copy_only=False) for part in parts] or [np.zeros(0)])
     median = float(np.median(values)) if len(values) else 0.0
     return reader.model_copy(update={"median": median, "indicator": len(values) < sum(map(len, parts))})
 
 
-def _boolean(name: str, spool: Spool) -> Boolean:
+def _boolean(name: str, cells_of: Cells) -> Boolean:
     counts: Counter[bool | None] = Counter()
-    for part in spool.training_cells(name):
+    for part in cells_of(name):
         values = part if pa.types.is_boolean(part.type) else cells.is_yes(cells.trimmed(part))
         counts.update(_counted(values))
     return Boolean(usual=counts[True] > counts[False], indicator=counts[None] > 0)
 
 
-def _category(name: str, spool: Spool) -> Category:
+def _category(name: str, cells_of: Cells) -> Category:
     counts: Counter[str | None] = Counter()
-    for part in spool.training_cells(name):
+    for part in cells_of(name):
         counts.update(_counted(cells.trimmed(part)))
     missing = counts.pop(None, 0)
     least = max(_RARE_ROWS, (counts.total() + missing) * _RARE_SHARE)
@@ -132,8 +133,8 @@ def _counted(values: pa.Array) -> dict:
     return dict(zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True))
 
 
-def _date_parts(name: str, form: str | None, spool: Spool) -> DateParts:
-    parts = [seconds_of(part, form) for part in spool.training_cells(name)]
+def _date_parts(name: str, form: str | None, cells_of: Cells) -> DateParts:
+    parts = [seconds_of(part, form) for part in cells_of(name)]
     seconds = pa.concat_arrays([part.drop_null() for part in parts]) if parts else pa.array([], pa.int64())
     if not len(seconds):
         return DateParts(parts=(), first=0, median=0, form=form)

@@ -432,6 +432,8 @@ def test_what_was_left_half_written_goes_after_its_time_whoever_wrote_it_and_wha
         os.utime(path, (0, 0))
     removal = clearance(history, lake, keep=9, grace_hours=24)
     assert (removal.unfinished, removal.size) == (paths, 2000)
+    again = clearance(history, lake, keep=9, grace_hours=24, told=removal.unfinished)
+    assert (again.unfinished, again.size) == ([], 0)
     assert clear(history, lake, removal).unfinished == paths
     assert [path.exists() for path in [*paths, mine]] == [False, False, True]
 
