@@ -50,7 +50,7 @@ class Mixture(Budget, kind="mixture"):
 
 
 def _quantiles(rising: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """What ``np.quantile`` gives, to the last bit, of values that rise: it would part them anew around each quantile."""
+    """What ``np.quantile`` gives, to the last bit, of values that rise: it would part them anew around each."""
     index = at * (len(rising) - 1)
     below = index.astype(np.int64)
     share, low, high = index - below, rising[below], rising[np.minimum(below + 1, len(rising) - 1)]
