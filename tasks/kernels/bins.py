@@ -115,7 +115,7 @@ def bins_of(references: Float[torch.Tensor, "m d"], count: int) -> Bins | None:
     if m <= EXACT_UP_TO or count > m // 64 or not _multiplies_bytes(references.device):
         return None
     lengths = references.norm(dim=1)
-    if d < 2 or float(lengths.max() - lengths.min()) > 1e-3 * float(lengths.max()):
+    if d < 2 or float(lengths.max() - lengths.min()) > 1e-5 * float(lengths.max()):
         return None
     bins = Bins(references, count)
     bins.recall = _recall(bins, references)
