@@ -38,7 +38,7 @@ class Mixture(Budget, kind="mixture"):
         from sklearn.mixture import GaussianMixture
 
         n = len(suspicion)
-        points = suspicion if n <= _POINTS else np.quantile(suspicion, (np.arange(_POINTS) + 0.5) / _POINTS)
+        points = suspicion if n <= _POINTS else _quantiles(suspicion, (np.arange(_POINTS) + 0.5) / _POINTS)
         if n < 4 or np.ptp(points) == 0:
             return None
         spread = points.std()
@@ -47,6 +47,15 @@ class Mixture(Budget, kind="mixture"):
         chance = fit.predict_proba((suspicion[:, None] - points.mean()) / spread)[:, upper]
         # A wide lower Gaussian may claim the far end as well: nobody above a suspect is less so.
         return np.maximum.accumulate(chance)
+
+
+def _quantiles(rising: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """What ``np.quantile`` gives, to the last bit, of values that rise: it would part them anew around each."""
+    index = at * (len(rising) - 1)
+    below = index.astype(np.int64)
+    share, low, high = index - below, rising[below], rising[np.minimum(below + 1, len(rising) - 1)]
+    # From the nearer end, as numpy does.
+    return np.where(share < 0.5, low + (high - low) * share, high - (high - low) * (1 - share))
 
 
 def _mean(chance: np.ndarray) -> Estimate | None:
