@@ -184,8 +184,8 @@ def _draw_series(
 
 
 def _largest(curvature: Curvature, generator: torch.Generator) -> float:
-    """The largest eigenvalue by power iteration from a random start, above it by float32's rounding at most."""
-    v = torch.randn(1, curvature.parameters, generator=generator, dtype=torch.float64).float().to(curvature.device)
+    """The largest eigenvalue by power iteration from a random start, never above it."""
+    v = torch.randn(1, curvature.parameters, generator=generator, dtype=torch.float64).to(curvature.device)
     value = 0.0
     for _ in range(_POWERS):
         v = curvature.product(torch.nn.functional.normalize(v))
