@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import PurePath
 
 from tasks.core.devices import claim
-from tasks.dataset.samples import fold_of, load
+from tasks.dataset.samples import load
 from tasks.dataset.targets import target_of
 from tasks.gradients.kinds import Gradient
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.step import step
-from tasks.planning.canaries import indices_among
 from tasks.planning.plan import Plan
 from tasks.training.recipe import Recipe
 
@@ -34,9 +33,9 @@ def extract(
     samples, labels and networks is taken over, only the rest is computed.
     """
     import numpy as np
-    import pyarrow as pa
 
     from tasks.gradients.extraction import Shard
+    from tasks.gradients.planned_samples import planned_samples
     from tasks.gradients.reuse import BaseShard
     from tasks.gradients.shards import ShardWriter
 
@@ -51,9 +50,8 @@ def extract(
                     shard.take(writer, inputs, np.arange(len(inputs.ids)), fold, device)
             return draft.commit(**shard.facts)
         inputs = load(run, samples, "train")
-        fold, canary_labels = fold_of(run, plan.folds, inputs.ids), plan.canary_labels(run, target)
-        rows, canary = indices_among(inputs.ids, canary_labels.ids)
-        base_shard = BaseShard(run, base, shard.metadata, inputs, samples.facts["classes"])
+        fold, rows, planted = planned_samples(run, plan, inputs.ids)
+        base_shard = BaseShard(run, base, shard.metadata, inputs, samples)
         whole = base_shard.shard(name)
         if whole is not None:
             for file in whole.files:
@@ -68,7 +66,7 @@ def extract(
                 for one in np.unique(fold[todo]).tolist():
                     shard.take(writer, inputs, np.flatnonzero(todo & (fold == one)), one, device)
         if len(rows):
-            inputs.relabel(rows, canary_labels.text.take(pa.array(canary)), target)
+            inputs.relabel(rows, planted, target)
             with ShardWriter(draft, name, "canaries") as writer:
                 for one in np.unique(fold[rows]).tolist():
                     shard.take(writer, inputs, rows[fold[rows] == one], one, device)

@@ -30,17 +30,24 @@ class BaseShard:
         base: the reference to it; to none.
         metadata: what the gradients have to be.
         inputs: the shard's samples.
-        classes: names of their labels.
+        samples: where they stand.
     """
 
-    def __init__(self, run: Run, base: Artefact, metadata: ShardMetadata, inputs: Inputs, classes: list[str]) -> None:
+    def __init__(self, run: Run, base: Artefact, metadata: ShardMetadata, inputs: Inputs, samples: Artefact) -> None:
         self.run, self.metadata = run, metadata
         self.shards = stages_of(run, base, "gradients")
         self.ids = pa.array(inputs.ids, pa.string())
-        labels = inputs.text(classes)
-        self.same = np.zeros(len(inputs.ids), bool)
-        for before in stages_of(run, base, "samples"):
-            for path in sample_paths(run, before, "train"):
+        known = stages_of(run, base, "samples")
+        # A shard of the base with the same bytes has the same samples and labels: nothing of the base need be read.
+        unchanged = {file.sha256 for before in known for file in before.files} >= {f.sha256 for f in samples.files}
+        self.same = np.full(len(inputs.ids), unchanged)
+        if not unchanged:
+            self._compare(known, inputs.text(samples.facts["classes"]))
+
+    def _compare(self, known: list[Artefact], labels: pa.Array) -> None:
+        """Note which samples the base has under the same label, by reading all of its own."""
+        for before in known:
+            for path in sample_paths(self.run, before, "train"):
                 with pq.ParquetFile(path) as file:
                     for batch in file.iter_batches(columns=["sample_id", "label"]):
                         rows, indices = self._match(batch)
@@ -55,9 +62,8 @@ class BaseShard:
     def shard(self, name: str) -> Artefact | None:
         """The base's shard of this name, if it holds just these samples."""
         for artefact in self.shards if self.same.all() else []:
-            paths = self.run.paths(artefact, ".arrow", "gradients")
-            if paths and paths[0].name == f"{name}.arrow":
-                tables = [map_table(path) for path in paths]
+            if any(file.name == f"gradients/{name}.arrow" for file in artefact.files):
+                tables = [map_table(path) for path in self.run.paths(artefact, ".arrow", "gradients")]
                 ids = pa.concat_arrays([c for table in tables for c in table["sample_id"].chunks])
                 same = len(ids) == len(self.ids) and pc.all(pc.is_in(ids, value_set=self.ids)).as_py()
                 if same and self._alike(tables[0].schema):

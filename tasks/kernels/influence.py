@@ -112,24 +112,12 @@ def lissa(
     Raises:
         DivergentSeries: ``series.scale`` is too small.
     """
-    return -gradients.dots(lissa_direction(reference or gradients, curvature, damping, series, generator, repeats))[0]
-
-
-def lissa_direction(
-    reference: Gradients,
-    curvature: Curvature,
-    damping: float,
-    series: Series,
-    generator: torch.Generator,
-    repeats: int = 1,
-) -> Float[torch.Tensor, "one p"]:
-    """x ≈ (C + λI)⁻¹ v of ``lissa``, float64."""
-    v = _mean(reference)
+    v = _mean(reference or gradients)
     # In the gradients' precision: every step contracts, so that the rounding of d steps in float32 is d · 6e-8 at most.
-    start, total = v.to(reference.dtype), torch.zeros_like(v)
+    start, total = v.to(gradients.dtype), torch.zeros_like(v)
     for _ in range(repeats):
         total += _inverse(curvature, start, damping, *_draw_series(curvature, damping, series, generator))
-    return total / repeats
+    return -gradients.dots(total / repeats)[0]
 
 
 def self_influence(gradients: Gradients, curvature: Curvature, damping: float) -> Float[torch.Tensor, "n"]:
@@ -196,8 +184,8 @@ def _draw_series(
 
 
 def _largest(curvature: Curvature, generator: torch.Generator) -> float:
-    """The largest eigenvalue by power iteration from a random start, above it by float32's rounding at most."""
-    v = torch.randn(1, curvature.parameters, generator=generator, dtype=torch.float64).float().to(curvature.device)
+    """The largest eigenvalue by power iteration from a random start, never above it."""
+    v = torch.randn(1, curvature.parameters, generator=generator, dtype=torch.float64).to(curvature.device)
     value = 0.0
     for _ in range(_POWERS):
         v = curvature.product(torch.nn.functional.normalize(v))

@@ -150,6 +150,13 @@ def test_one_percent_more_samples_cost_one_percent(recorded, tmp_path, counted):
     assert [c.digest for c in checkpoints] == [c.digest for c in stages_of(later.run, later.base, "checkpoints")]
 
 
+def test_shards_that_the_base_has_byte_for_byte_are_not_compared_with_all_of_it(recorded, tmp_path, monkeypatch):
+    later = Later(recorded, tmp_path, OLD)
+    monkeypatch.setattr("tasks.gradients.reuse.BaseShard._compare", lambda *_: pytest.fail("all of the base was read"))
+    _, shards = later.extract()
+    assert later.rows(shards) == later.rows(stages_of(later.run, later.base, "gradients"))
+
+
 def test_old_samples_keep_their_folds_and_new_ones_get_one(recorded, tmp_path):
     later = Later(recorded, tmp_path, OLD + 60)
     folds = pq.read_table(later.run.path(later.plan())).to_pydict()

@@ -49,8 +49,8 @@ class Fusion(Detector, kind="fusion"):
             is silent (tasks/scoring/fusion_weights.py)
 
     Systematic noise misleads whatever learns from it, margins and neighbours alike, and shows in the pairs; scattered
-    noise does neither. Of a number c is 0 and there is no flow. An opinion has learned from no label of the run, so
-    that c takes nothing from it. No true label has a part in it.
+    noise does neither. Of a number, or of thousands of classes, c is 0 and there is no flow. An opinion has learned
+    from no label of the run, so that c takes nothing from it. No true label has a part in it.
     """
 
     sees: ClassVar[tuple[str, ...]] = ("gradients", "probabilities", "votes", "inputs", "dynamics", "canaries")
@@ -155,7 +155,9 @@ class Fusion(Detector, kind="fusion"):
             _EVENNESS,
         )
         dropped = {kind: reason or "some samples lack it" for kind, reason in reasons.items() if kind not in signals}
-        concentration = 0.0 if evidence.target.ordered else observations_of(original).concentration
+        # Without the flow there is nothing that q could weigh.
+        silent = _detector("label_flow").why_not(original) is not None
+        concentration = 0.0 if silent else observations_of(original).concentration
         opinions = weigh_opinions(opinion_margins(original)[rest], opinion_margins(planted))
         return Fit(signals, dropped, mean, spread, weights, bias, concentration, opinions)
 

@@ -9,6 +9,9 @@ import numpy as np
 from tasks.scoring.detectors import Detector
 from tasks.scoring.evidence import Evidence
 
+# The transitions' inverse takes k³ operations: of so many classes seconds, of five times as many a quarter of an hour.
+_MOST_CLASSES = 2000
+
 
 class LabelFlow(Detector, kind="label_flow"):
     """log P(wrong, y | x)/P(right, y | x) under noise transitions told from confusion (tasks/kernels/transitions.py).
@@ -26,7 +29,11 @@ class LabelFlow(Detector, kind="label_flow"):
 
     def why_not(self, evidence: Evidence) -> str | None:
         """Ranges of a number are taken for those they border on, whatever the noise: the pairs say nothing of it."""
-        return "strata that border on one another" if evidence.target.ordered else None
+        if evidence.target.ordered:
+            return "strata that border on one another"
+        if len(evidence.classes) > _MOST_CLASSES:
+            return f"{len(evidence.classes):,} classes, more than {_MOST_CLASSES:,}"
+        return None
 
     def score(self, evidence: Evidence) -> np.ndarray:
         """In nats; above 0 where the label is more likely wrong than right."""

@@ -117,3 +117,10 @@ def test_the_order_of_rows_and_of_classes_changes_nothing(referred, shuffled, re
     expected = fusion().score(referred)
     np.testing.assert_array_equal(fusion().score(shuffled), expected)
     np.testing.assert_allclose(fusion().score(reordered), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_beyond_so_many_classes_there_is_no_flow(evidence_of, monkeypatch):
+    monkeypatch.setattr("tasks.scoring.detectors.label_flow._MOST_CLASSES", 2)
+    facts = fusion().facts(evidence_of())
+    assert facts["dropped"]["label_flow"] == "3 classes, more than 2"
+    assert facts["concentration"] == 0
