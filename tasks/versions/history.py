@@ -19,7 +19,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tasks.core.errors import BadArtefact, BadConfig
-from tasks.versions.address import follow
 from tasks.versions.log import Log, now
 from tasks.versions.manifest import FILE_NAME, Content, Manifest, Move
 from tasks.versions.object_store import Objects
@@ -32,12 +31,6 @@ _NOT_YET = f" Where nothing is {CURRENT} yet, gradsieve versions tag {CURRENT} -
 def datasets(objects: Objects) -> list[str]:
     """Names of the datasets a store holds."""
     return [name for name in objects.children()[1] if not name.startswith(".")]
-
-
-def histories(objects: Objects, dataset: str | None = None) -> list[History]:
-    """Of every dataset that has versions, or of the one that is named; where a lake remembers them to lie."""
-    all_histories = [History(follow(objects, name), name) for name in datasets(objects) if dataset in (None, name)]
-    return [history for history in all_histories if history.numbers()]
 
 
 class History:
