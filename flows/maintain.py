@@ -8,7 +8,7 @@ from flows.operations.old_runs import clear_runs
 from tasks.catalogue.index import index
 from tasks.pipeline.artefacts import Run
 from tasks.versions.clear_features import clear_features
-from tasks.versions.history import histories
+from tasks.versions.histories import histories
 from tasks.versions.maintain import tidy
 from tasks.versions.maintenance import MaintainConfig
 from tasks.versions.store import objects_of
@@ -27,7 +27,10 @@ def maintain(config: MaintainConfig = MaintainConfig()) -> str:  # noqa: B008  f
     here = Run(lake=config.lake.expanduser().resolve(), run_id="maintain")
     store = objects_of(config.store, here.lake)
     # Of every dataset before any of them is let fail the run: what is wrong with one keeps the others from nothing.
-    states = [tidy(here, history, config, return_state=True) for history in histories(store, config.dataset)]
+    asked = histories(store, config.dataset)
+    states = [tidy(here, history, config, return_state=True) for history in asked.found]
     cleared = clear_features(here, config) + clear_runs(config.runs_days, config.dry_run)
     index(here, len(states))
-    return "\n".join([line for state in states for line in state.result()] + cleared) or "no version yet"
+    lines = [line for state in states for line in state.result()] + cleared
+    asked.check()
+    return "\n".join(lines) or "no version yet"

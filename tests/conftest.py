@@ -90,6 +90,8 @@ def small() -> list[str]:
         "--training.epochs=2",
         "--detectors=l2,l1",
         "--verification.seeds=1",
+        # The first of its dataset would be a trial.
+        "--promotion=gate",
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +13,8 @@ from pydantic_settings import CliPositionalArg
 from rich.console import Console
 
 from tasks.core.errors import BadConfig, BadInput, printable
-from tasks.versions.history import CURRENT, History, histories
+from tasks.versions.histories import Histories, histories
+from tasks.versions.history import CURRENT, History
 from tasks.versions.store import Store, objects_of
 
 if TYPE_CHECKING:
@@ -27,12 +29,18 @@ class Versions(BaseModel):
     store: Store = None
     dataset: str | None = Field(default=None, description="Whose versions; default: the only one's there are.")
 
-    def histories(self) -> list[History]:
-        """Of every dataset that was asked for.
+    def histories(self) -> Iterator[History]:
+        """Of every dataset that was asked for; what is wrong with where one lies is raised after the last.
 
         Raises:
             BadInput: there is none.
+            BadConfig: a store does not answer.
         """
+        asked = self._histories()
+        yield from asked.found
+        asked.check()
+
+    def _histories(self) -> Histories:
         lake = self.lake.expanduser().resolve()
         where = str(lake / "versions") if self.store is None else self.store
         # To look for versions makes no folder.
@@ -40,7 +48,7 @@ class Versions(BaseModel):
             raise _nothing(where)
         objects = objects_of(self.store, lake)
         matches = histories(objects, self.dataset)
-        if not matches:
+        if not matches.found and not matches.refusals:
             raise _nothing(objects.where if self.dataset is None else f"{objects.where}, dataset {self.dataset}")
         return matches
 
@@ -51,15 +59,17 @@ class Versions(BaseModel):
         Raises:
             BadConfig: there are several.
         """
-        matches = self.histories()
-        if len(matches) > 1:
+        asked = self._histories()
+        names = sorted({history.dataset for history in asked.found} | asked.refusals.keys())
+        if len(names) > 1:
             raise BadConfig(
                 where="option dataset",
-                expected=f"one of {', '.join(history.dataset for history in matches)}",
+                expected=f"one of {', '.join(names)}",
                 got="none",
                 do="Say whose versions are meant with --dataset.",
             )
-        return matches[0]
+        asked.check()
+        return asked.found[0]
 
     def refresh_lake(self, history: History) -> None:
         """Bring up to date what the lake shows of the dataset: its copy of what lies elsewhere, and the catalogue."""

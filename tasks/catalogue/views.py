@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.catalogue.relations import SHOWN_AS, columns_of, has, json, parquet, quote_name
+from tasks.core.progress import LOGGER
 from tasks.core.sql import literal, query
 from tasks.decision.review_answers import REVIEW_ESTIMATES, REVIEW_SAMPLES
 from tasks.ingestion.copies import COPIES
@@ -176,7 +177,8 @@ def _of_datasets(lake: Path) -> Iterable[str]:
     newest: dict[str, tuple[str, str]] = {}
     for record in RecordedRun.all_of(lake):
         newest[record.dataset] = max(newest.get(record.dataset, ("", "")), (record.recorded, record.run_id))
-    for dataset, (_, run_id) in sorted(newest.items()):
+    for dataset in _distinct(newest, "dataset"):
+        _, run_id = newest[dataset]
         folder = inside(lake / "runs", run_id, single=True)
         selection = f"* {_renaming(sorted((folder / 'samples').glob('*.parquet')))}"
         files = literal(folder, "samples/*.parquet")
@@ -188,17 +190,29 @@ def _of_versions(lake: Path) -> Iterable[str]:
     if not has(lake, f"versions/{WHOLE}/v*.json"):
         return
     objects = Objects(lake / "versions")
-    for dataset in datasets(objects):
+    for dataset in _distinct(datasets(objects), "dataset"):
         history = History(objects, dataset)
         tags = history.tags()
+        shown = _distinct(tags, f"tag of {dataset}")
         versions = {f"v{number:04d}" for number in history.numbers()[-_MOST_VERSIONS:]} | set(tags.values())
         for version in sorted(versions):
             # Cleared away since it was listed: then it has no view.
             if (manifest := history.still(int(version[1:]))) is None:
                 continue
             rows = _rows(lake / "versions" / dataset, manifest)
-            names = [version, *sorted(tag for tag, there in tags.items() if there == version)] if rows else []
+            names = [version, *(tag for tag in shown if tags[tag] == version)] if rows else []
             yield from (f"CREATE VIEW data.{quote_name(f'{dataset}@{name}')} AS {rows};\n" for name in names)
+
+
+def _distinct(names: Iterable[str], what: str) -> list[str]:
+    """Names that SQL tells apart, sorted; of those that differ in case alone the one in small letters, the others are
+    told."""
+    ordered = sorted(names)
+    shown = {name.lower(): name for name in ordered}
+    for name in ordered:
+        if shown[name.lower()] != name:
+            LOGGER.warning("%s %s has no view: SQL does not tell it from %s", what, name, shown[name.lower()])
+    return list(shown.values())
 
 
 def _rows(home: Path, manifest: Manifest) -> str | None:

@@ -14,15 +14,14 @@ class Extent(NamedTuple):
 
     limit: int | None
     noise: Noise
-    is_own: tuple[bool, bool]
-    """Whether limit and noise are the reader's own, which belong to its source."""
+    own: tuple[int | None, Noise]
+    """The reader's own limit and noise, which belong to its source."""
 
     @classmethod
     def of(cls, reader: Reader) -> Extent:
         """Of a run with this reader."""
         fields = type(reader).model_fields
-        own = reader.limit == fields["limit"].default, reader.noise == fields["noise"].default
-        return cls(reader.limit, reader.noise if reader.noise.share else Noise(), own)
+        return cls(reader.limit, _plain(reader.noise), (fields["limit"].default, _plain(fields["noise"].default)))
 
     @classmethod
     def of_config(cls, text: str | None) -> Extent | None:
@@ -36,17 +35,23 @@ class Extent(NamedTuple):
         """Whether both read as much and plant the same."""
         return self[:2] == other[:2]
 
-    def as_trial_of(self, other: Extent) -> list[str]:
+    def as_trial_of(self, other: Extent | None) -> list[str]:
         """What makes a trial of this beside another, in words; empty where nothing does.
 
-        What is the reader's own is none, whatever the other was.
+        What is the reader's own is none, whatever the other was. Beside nothing (None) all that is not is one.
         """
+        limit, noise = self.own if other is None else other[:2]
         reasons = []
-        if self.limit != other.limit and not self.is_own[0]:
-            reasons.append(f"reader.limit is {_rows(self.limit)} and not {_rows(other.limit)}")
-        if self.noise != other.noise and not self.is_own[1]:
-            reasons.append(f"reader.noise is {_noise(self.noise)} and not {_noise(other.noise)}")
+        if self.limit not in (limit, self.own[0]):
+            reasons.append(f"reader.limit is {_rows(self.limit)} and not {_rows(limit)}")
+        if self.noise not in (noise, self.own[1]):
+            reasons.append(f"reader.noise is {_noise(self.noise)} and not {_noise(noise)}")
         return reasons
+
+
+def _plain(noise: Noise) -> Noise:
+    """Noise of which nothing is planted is one, whatever its seed."""
+    return noise if noise.share else Noise()
 
 
 def _rows(limit: int | None) -> str:

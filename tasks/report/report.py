@@ -24,7 +24,7 @@ from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.assets import describe_asset, makes
 from tasks.pipeline.stored_names import in_lake
 from tasks.report.summary import Summary, work_summary
-from tasks.versions.history import History
+from tasks.versions.history import CURRENT, History
 
 if TYPE_CHECKING:
     from tasks.report.gallery import Gallery
@@ -70,7 +70,8 @@ def report(
         key="held-out-suspects",
         description="Test and validation labels that are suspect",
     )
-    _announce(summary, version, [stage for stage in stages if stage.made_by == run.run_id], link_to(page))
+    is_current = history.version_of(CURRENT) == version.facts["version"]
+    _announce(summary, version, is_current, [stage for stage in stages if stage.made_by == run.run_id], link_to(page))
     outcome = {"version": version.facts["version"], "promotion": promotion, "work": work}
     if record.made_by == run.run_id:
         # Of a run that recorded nothing new, whoever recorded it has drawn everything, and the page holds it.
@@ -86,10 +87,11 @@ def report(
     return f"{summary.text()}{restraint}\n\n{work}"
 
 
-def _announce(summary: Summary, version: Artefact, fresh: list[Artefact], page: str) -> None:
+def _announce(summary: Summary, version: Artefact, is_current: bool, fresh: list[Artefact], page: str) -> None:
     """Tell automations of the verdict: ``gradsieve.verdict.helps``, ``.harms`` or ``.no-evidence``; and of a drift.
 
-    A drift is announced once, by the run that found it. Either leads to the run in the UI and to its page.
+    A drift is announced once, by the run that found it. Either leads to the run in the UI and to its page. Promoted is
+    what ``current`` names now, whatever the verdict would have had.
     """
     verdict = summary.facts["metrics"]["verdict"]
     payload = {"dataset": summary.dataset, "version": version.facts["version"], "run_id": summary.run_id}
@@ -100,7 +102,7 @@ def _announce(summary: Summary, version: Artefact, fresh: list[Artefact], page: 
     emit_event(
         f"{VERDICT}.{verdict['word'].replace(' ', '-')}",
         resource=resource,
-        payload=payload | {"sentence": verdict["sentence"], "promoted": verdict["promote"]},
+        payload=payload | {"sentence": verdict["sentence"], "promoted": is_current},
     )
     for stage in fresh:
         if stage.stage == "drift" and stage.facts["alarm"]:

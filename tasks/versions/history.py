@@ -19,27 +19,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tasks.core.errors import BadArtefact, BadConfig
-from tasks.versions.address import follow
 from tasks.versions.log import Log, now
 from tasks.versions.manifest import FILE_NAME, Content, Manifest, Move
 from tasks.versions.object_store import Objects
 from tasks.versions.seal import Named, Seal, sealed
+from tasks.versions.tag_names import CURRENT, check_tag_name, is_tag_name
 
-CURRENT, CANDIDATE = "current", "candidate"
-_TAG = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
-# Words that mean something else where a version is asked for.
-_RESERVED = re.compile(r"v?\d+|latest", re.IGNORECASE)
+_NOT_YET = f" Where nothing is {CURRENT} yet, gradsieve versions tag {CURRENT} --version V makes it so."
 
 
 def datasets(objects: Objects) -> list[str]:
     """Names of the datasets a store holds."""
     return [name for name in objects.children()[1] if not name.startswith(".")]
-
-
-def histories(objects: Objects, dataset: str | None = None) -> list[History]:
-    """Of every dataset that has versions, or of the one that is named; where a lake remembers them to lie."""
-    all_histories = [History(follow(objects, name), name) for name in datasets(objects) if dataset in (None, name)]
-    return [history for history in all_histories if history.numbers()]
 
 
 class History:
@@ -176,7 +167,7 @@ class History:
 
     def moves(self, tag: str) -> list[Move]:
         """All moves of a tag, oldest first."""
-        return self.log.moves(tag) if _TAG.fullmatch(tag) else []
+        return self.log.moves(tag) if is_tag_name(tag) else []
 
     def version_of(self, tag: str) -> str | None:
         """The version a tag points at."""
@@ -199,18 +190,12 @@ class History:
             unless: asked again, of where the tag points, whenever another writer was faster.
 
         Raises:
-            BadConfig: that is no name for a tag.
+            BadConfig: that is no name for a tag, or one that differs from another in case alone.
         """
-        if not _TAG.fullmatch(tag) or _RESERVED.fullmatch(tag):
-            raise BadConfig(
-                where=f"tag {tag!r}",
-                expected="a letter, then letters, digits, '.', '_' or '-'; no version's name",
-                got=tag,
-                do="Choose another name.",
-            )
         before: list[str | None] = []
 
         def entry(tags: dict[str, str | None]) -> dict[str, Any] | None:
+            check_tag_name(tag, tags)
             there = tags.get(tag)
             if there == version or (unless is not None and unless(there)):
                 return None
@@ -218,6 +203,7 @@ class History:
             fields = {"kind": "move", "by": by, "reason": reason, "tag": tag, "was": there, "version": version}
             return fields | {"tags": tags | {tag: version}}
 
+        check_tag_name(tag, self.log.tags())
         self.begin()
         has_moved = self.log.append(self.newest_name(), entry)
         if has_moved:
@@ -263,7 +249,7 @@ class History:
                 return int(word.removeprefix("v"))
         elif word == "latest" and not at and numbers:
             return numbers[-1]
-        elif at or not _TAG.fullmatch(word):
+        elif at or not is_tag_name(word):
             if (version := self._at(word if at else None, _moment(moment if at else word, name))) is not None:
                 return int(version[1:])
         elif (version := self.version_of(word)) is not None:
@@ -273,7 +259,7 @@ class History:
             where=f"version {name!r} of {self.dataset}",
             expected=f"one of {', '.join(names) or 'none yet'}, or a time",
             got=name,
-            do="See gradsieve versions list.",
+            do=f"See gradsieve versions list.{_NOT_YET if word == CURRENT else ''}",
         )
 
     def _at(self, tag: str | None, moment: datetime) -> str | None:

@@ -29,6 +29,7 @@ from tasks.core.system_errors import in_words
 from tasks.pipeline.durable_files import PARTIAL, fsync, link_or_copy, sha256_of
 from tasks.pipeline.stored_names import inside, key
 from tasks.pipeline.verified_files import has_content, reads_content
+from tasks.versions.store import check_no_credentials
 
 # How long a store may say nothing, and how long it is asked again: busy ones answer within seconds. An upload or a
 # download of any length goes on as long as something moves.
@@ -87,6 +88,7 @@ class Objects:
         # Of other clouds the environment knows them under names of their own.
         is_s3 = self.where.startswith(("s3://", "s3a://"))
         self.endpoint = (_environment(*_ENDPOINT) or endpoint) if is_s3 else None
+        check_no_credentials(self.endpoint or "", "variable AWS_ENDPOINT_URL")
         self.region = (_environment(*_REGION) or region) if is_s3 else None
         try:
             self.store = (

@@ -7,14 +7,15 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from tasks.ingestion.extent import Extent
-from tasks.versions.history import CANDIDATE, CURRENT, History
-from tasks.versions.manifest import Manifest
+from tasks.versions.history import History
+from tasks.versions.tag_names import CANDIDATE, CURRENT
 
 Promotion = Annotated[
     Literal["auto", "gate", "candidate", "none"],
     Field(
         description="gate: the version is current if its verdict says so, else candidate. auto: the same, but a trial, "
-        "whose reader.limit or reader.noise are others than those of the version that current names, is a candidate. "
+        "whose reader.limit or reader.noise are others than those of the version that current names, or than the "
+        "reader's own where nothing is current yet, is a candidate. "
         "candidate: never current. none: no tag is moved."
     ),
 ]
@@ -26,7 +27,7 @@ def move_tags(history: History, version: str, verdict: dict[str, Any], by: str, 
     ``current`` never goes back to an older version by itself: only a person does that, by a rollback.
     """
     number = int(version[1:])
-    restraint = _restraint(history, history.manifest(number), promotion)
+    restraint = restraint_of(history, history.manifest(number).config, promotion)
     reason = " ".join([*verdict["because"], *restraint])
 
     def newer(there: str | None) -> bool:
@@ -51,15 +52,22 @@ def _current(history: History) -> str:
     return history.version_of(CURRENT) or "nothing yet"
 
 
-def _restraint(history: History, manifest: Manifest, promotion: Promotion) -> list[str]:
-    """Why a version is not promoted whatever its verdict, as sentences; empty where the verdict decides."""
-    current = history.version_of(CURRENT)
+def restraint_of(history: History, config: str | None, promotion: Promotion) -> list[str]:
+    """Why a version of a run is not promoted whatever its verdict, as sentences; empty where the verdict decides.
+
+    Args:
+        history: of the dataset.
+        config: of the run, as its manifest holds it; one that does not tell what it read is no trial.
+        promotion: of the run.
+    """
     if promotion == "candidate":
         return ["By --promotion candidate nothing is promoted."]
-    if promotion != "auto" or current is None:
+    extent, current = Extent.of_config(config), history.version_of(CURRENT)
+    if promotion != "auto" or extent is None:
         return []
-    extents = Extent.of_config(manifest.config), Extent.of_config(history.manifest(int(current[1:])).config)
-    reasons = extents[0].as_trial_of(extents[1]) if extents[0] and extents[1] else []
+    beside = None if current is None else Extent.of_config(history.manifest(int(current[1:])).config)
+    reasons = [] if current is not None and beside is None else extent.as_trial_of(beside)
     if not reasons:
         return []
-    return [f"It is a trial beside {current}: {'; '.join(reasons)}. --promotion gate promotes it by its verdict."]
+    which = "a trial" if current is None else f"a trial beside {current}"
+    return [f"It is {which}: {'; '.join(reasons)}. --promotion gate promotes it by its verdict."]

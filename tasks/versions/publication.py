@@ -23,7 +23,7 @@ from tasks.versions.contents import DecisionFilter, file_of, members_digest, row
 from tasks.versions.history import CURRENT, History
 from tasks.versions.manifest import Content, Manifest, Part
 from tasks.versions.mirror import check
-from tasks.versions.promotion import Promotion
+from tasks.versions.promotion import Promotion, restraint_of
 from tasks.versions.store import objects_of
 
 # Versions up to this size also hold their rows as plain Parquet, for readers without gradsieve: what is read on one
@@ -70,8 +70,10 @@ class Publication:
             self._content(DECISIONS.empty_table())
         # From its first version on the lake knows where they lie, also if the run is killed now.
         remember(self.run.lake, self.history.dataset, self.history.objects)
-        # Until a cleaning has proven itself, the dataset is what came in. Later moves are the gate's, or a person's.
-        if promotion != "none" and CURRENT not in self.history.log.tags():
+        # Until a cleaning has proven itself, the dataset is what came in, if all of it came in as it is: a trial's part
+        # of it is nobody's dataset. Later moves are the gate's, or a person's.
+        is_restrained = promotion == "none" or bool(restraint_of(self.history, facts["config"], promotion))
+        if not is_restrained and CURRENT not in self.history.log.tags():
             self.history.move(CURRENT, manifest.version, facts["by"], "as ingested: nothing has proven itself yet")
         return manifest
 

@@ -5,14 +5,39 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
+
+from tasks.core.errors import BadConfig
 
 if TYPE_CHECKING:
     from tasks.versions.object_store import Objects
 
 # Credentials have no place in it: it stands in configurations and manifests.
 _URL = re.compile(r"((s3a?|gs|az)://[^/\s@]+|abfss?://[^/\s:]+)(/\S*)?")
+
+
+def check_no_credentials(address: str, where: str) -> None:
+    """Refuse an address with a user's name or password in it: it is kept in files that are never deleted.
+
+    Args:
+        address: of a store or a catalogue.
+        where: the option or variable it stands in.
+
+    Raises:
+        BadConfig: there are some; they are not repeated.
+    """
+    url = urlsplit(address)
+    # A container of Azure's stands where others have a user.
+    is_user = url.username is not None and not url.scheme.startswith("abfs")
+    if is_user or url.password is not None:
+        raise BadConfig(
+            where=where,
+            expected="an address without a name or a password before an @",
+            got=f"one with them, at {url.hostname}",
+            do="Leave them out: credentials stand in the environment (AWS_ACCESS_KEY_ID …), or in .pyiceberg.yaml.",
+        )
 
 
 def _check_store(value: str | None) -> str | None:

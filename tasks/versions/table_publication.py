@@ -9,6 +9,7 @@ from tasks.versions.contents import rows_of
 from tasks.versions.history import History
 from tasks.versions.manifest import Manifest
 from tasks.versions.seal import sha256
+from tasks.versions.store import check_no_credentials
 from tasks.versions.table_formats import TABLE_FORMATS, Published, Receipt
 
 
@@ -32,6 +33,7 @@ def publish_to(history: History, manifest: Manifest, kind: str, at: str) -> Rece
     history.check_whole(manifest)
     if not at.strip():
         raise BadConfig(where="option at", expected="a place", got="nothing", do="Name one with --at.")
+    check_no_credentials(at, "option at")
     table_format = TABLE_FORMATS.components[kind](at=at)
     own = re.compile(rf"{kind}-v\d+")
     tags = {tag: version for tag, version in history.tags().items() if not own.fullmatch(tag)}

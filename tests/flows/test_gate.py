@@ -15,6 +15,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 OPTIONS = [
     "--reader.kind=digits",
     "--reader.limit=900",
+    "--promotion=gate",
     "--model.kind=mlp",
     "--training.epochs=8",
     "--folds=3",

@@ -31,7 +31,7 @@ from tasks.catalogue.database import NAME, connect
 from tasks.pipeline.durable_files import PARTIAL
 from tasks.pipeline.recorded_run import RecordedRun
 from tasks.versions.chain import Chain
-from tasks.versions.history import histories
+from tasks.versions.histories import histories
 from tasks.versions.object_store import Objects
 
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?([+-]\d\d:\d\d|Z)?")
@@ -127,7 +127,7 @@ def unreadable(lake: Path) -> list[str]:
                 for f in s.files
                 if _lacks(folder / f.name, f.size)
             ]
-        for history in histories(Objects(lake / "versions")) if (lake / "versions").is_dir() else []:
+        for history in histories(Objects(lake / "versions")).found if (lake / "versions").is_dir() else []:
             for manifest in history.manifests():
                 wrong += [f"{manifest.version} lacks {name}" for name in history.missing(manifest.rows_of)]
             wrong += [f"chain: {check.detail}" for check in Chain(history).of_all() if check.state == "wrong"]

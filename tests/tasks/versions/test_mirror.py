@@ -9,7 +9,8 @@ import pytest
 
 from tasks.core.errors import BadConfig
 from tasks.versions.address import Address, remembered
-from tasks.versions.history import History, histories
+from tasks.versions.histories import histories
+from tasks.versions.history import History
 from tasks.versions.maintain import tidy
 from tasks.versions.maintenance import MaintainConfig
 from tasks.versions.mirror import check, mirror_now, shows
@@ -37,7 +38,7 @@ def test_to_maintain_another_store_leaves_the_lakes_own_versions_alone(own, prep
     other.publish()
     before = files(own.run.lake)
     config = MaintainConfig(lake=own.run.lake, dry_run=dry_run, keep=1, grace_hours=0)
-    for history in histories(Objects(other.run.lake / "versions")):
+    for history in histories(Objects(other.run.lake / "versions")).found:
         with pytest.raises(BadConfig, match="that the lake shows"):
             tidy.fn(own.run, history, config)
         with pytest.raises(BadConfig, match="that the lake shows"):

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import duckdb
 import pytest
 
+from flows.__main__ import main
+from tasks.catalogue.database import build
 from tasks.config import CleanConfig
+from tasks.core.errors import BadConfig
 from tasks.pipeline.artefacts import File
 from tasks.versions.history import History
+from tasks.versions.live import LiveDataset
+from tasks.versions.maintain import tidy
+from tasks.versions.maintenance import MaintainConfig
 from tasks.versions.object_store import Objects
 from tasks.versions.promotion import Promotion, move_tags
+from tasks.versions.publication import Publication
 
 HELPS = {"promote": True, "because": ["It helps."]}
 
@@ -64,10 +72,69 @@ def test_the_next_night_is_promoted_after_a_trial_and_also_where_a_trial_is_curr
     assert publish(history, "after it", {"kind": "digits"}) == "v0005 is current"
 
 
-def test_the_same_trial_again_is_none_and_the_first_version_of_a_dataset_is_none(tmp_path):
+def test_the_same_trial_again_is_none_once_it_was_promoted_by_name(tmp_path):
     history, trial = History(Objects(tmp_path), "digits"), {"kind": "digits", "options": {"limit": 900}}
-    assert publish(history, "first", trial) == "v0001 is current"
+    assert publish(history, "first", trial, promotion="gate") == "v0001 is current"
     assert publish(history, "again", trial) == "v0002 is current"
+
+
+@pytest.mark.parametrize("options", [{"limit": 900}, {"noise": {"share": 0.5}}])
+def test_the_first_version_of_a_dataset_is_not_current_if_it_is_a_trials_and_the_first_that_is_none_becomes_it(
+    tmp_path, options
+):
+    history = History(Objects(tmp_path), "digits")
+    text = publish(history, "first", {"kind": "digits", "options": options})
+    assert text.startswith("v0001 stays a candidate; current is nothing yet. It is a trial: reader.")
+    assert text.endswith("--promotion gate promotes it by its verdict.")
+    assert publish(history, "nightly", {"kind": "digits", "options": {"noise": {"share": 0.1}}}) == "v0002 is current"
+    assert history.tags() == {"current": "v0002"}
+
+
+@pytest.mark.parametrize(
+    ("options", "promotion", "is_current"),
+    [
+        ({}, "auto", True),
+        ({"limit": 100}, "auto", False),
+        ({"noise": {"share": 0.3}}, "auto", False),
+        ({"noise": {"seed": 7}}, "auto", True),
+        ({"limit": 100}, "gate", True),
+        ({}, "candidate", False),
+        ({}, "none", False),
+    ],
+)
+def test_the_dataset_as_it_came_is_current_unless_a_trial_read_it_or_nothing_is_to_be_promoted(
+    prepare, options, promotion, is_current
+):
+    ready = prepare()
+    publication = Publication(ready.run, ready.history, ready.samples)
+    reader = {"kind": "npz", "path": "source.npz", "options": options}
+    about = {"by": "run", "run_id": "r", "code": "c", "source": None, "model": None, "flags": None, "metrics": None}
+    trial = about | {"config": CleanConfig.model_validate({"reader": reader}).yaml()}
+    assert publication.commit_ingested(trial, promotion).version == "v0001"
+    assert ready.history.tags() == ({"current": "v0001"} if is_current else {})
+    # The next ordinary run of the same rows makes them current, unless somebody has taken the tag away.
+    ordinary = about | {"config": CleanConfig.model_validate({"reader": reader | {"options": {}}}).yaml()}
+    publication.commit_ingested(ordinary, "auto")
+    assert ready.history.tags() == {"current": "v0001"}
+
+
+def test_without_a_current_version_whoever_asks_for_it_is_told_which_there_are(prepare, capsys):
+    ready = prepare()
+    ready.given["promotion"] = "candidate"
+    ready.promote(ready.publish(), "candidate")
+    lake = ready.run.lake
+    with pytest.raises(BadConfig, match="expected one of v0001, v0002, candidate, or a time, got current"):
+        LiveDataset(lake / "versions", "tiny")
+    assert main(["versions", "list", "--lake", str(lake)]) == 0
+    assert "candidate" in capsys.readouterr().out
+    assert tidy.fn(ready.run, ready.history, MaintainConfig(lake=lake))[0].startswith("tiny: no version")
+    build(lake)
+    with duckdb.connect(str(lake / "catalogue.duckdb"), read_only=True) as db:
+        assert db.execute('SELECT count(*) FROM data."tiny@candidate"').fetchall() == [(234,)]
+        with pytest.raises(duckdb.CatalogException, match="tiny@current does not exist"):
+            db.execute('SELECT * FROM data."tiny@current"')
+    assert main(["versions", "export", "--lake", str(lake), "--to", str(lake / "out")]) == 2
+    assert "versions tag current --version V makes it so" in capsys.readouterr().err
 
 
 def test_a_version_whose_configuration_does_not_tell_is_judged_by_its_verdict(history):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, get_args
+from types import SimpleNamespace
+from typing import Any, cast, get_args
 
 import pyarrow as pa
 import pytest
@@ -18,7 +20,7 @@ from tasks.versions.contents import rows_of
 from tasks.versions.history import History
 from tasks.versions.object_store import Objects
 from tasks.versions.rollback import roll_back
-from tasks.versions.signed_types import signed
+from tasks.versions.signed_types import signed, widened
 from tasks.versions.table_formats import TABLE_FORMATS
 from tasks.versions.table_publication import publish_to
 
@@ -230,6 +232,50 @@ def test_no_integer_is_lost_for_want_of_a_sign_and_what_would_be_is_refused(kind
     assert signed(wide, kind) == narrow
     with pytest.raises(BadInput, match="column e"):
         signed(pa.schema({"e": pa.list_(pa.uint64())}), kind)
+
+
+def written(at: Path, column: pa.Array | pa.ChunkedArray) -> tuple[pa.Table, tuple[str, ...]]:
+    """A column as Delta has it, and what is told of its type."""
+    from tasks.versions.table_formats import delta
+
+    before = pa.schema({"a": column.type})
+    after = signed(before, "option to delta", delta._plain)
+    rows = pa.table({"a": column}).to_reader()
+    version = SimpleNamespace(properties={}, check=lambda *_: False)
+    with delta._refusals(str(at)):
+        delta._write(cast("Any", version), str(at / "tiny"), [], after, lambda: rows)
+    return table("delta", at, "tiny"), widened(before, after)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "becomes"),
+    [
+        ([200, None], pa.dictionary(pa.int32(), pa.uint8()), "int16"),
+        (["a", "b"], pa.dictionary(pa.int8(), pa.string()), "string"),
+        ([[(200, 201)], None], pa.map_(pa.uint8(), pa.uint8()), "map<int16, int16>"),
+        ([[["a"]], None], pa.list_(pa.list_(pa.dictionary(pa.int32(), pa.string()))), "list<item: list<item: string>>"),
+        ([datetime(2026, 11, 29, tzinfo=UTC)], pa.timestamp("us", "Europe/Berlin"), "timestamp[us, tz=UTC]"),
+        ([datetime(2026, 11, 29, 1, 2, 3, 4)], pa.timestamp("ns"), "timestamp[us]"),
+        ([datetime(2026, 11, 29)], pa.date64(), "date32[day]"),
+        ([b"\xff\x80", None], pa.binary(2), "binary"),
+    ],
+)
+def test_delta_has_every_value_of_a_type_that_it_does_not_have_and_the_change_is_told(tmp_path, values, kind, becomes):
+    pytest.importorskip("deltalake")
+    column = pa.array(values, kind)
+    there, notes = written(tmp_path, column)
+    assert notes == (f"column a: {kind} is written as {becomes}",)
+    assert there["a"].to_pylist() == column.to_pylist()
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.time64("us"), pa.duration("us"), pa.decimal256(50, 2), pa.timestamp("ns"), pa.uint64()]
+)
+def test_what_delta_cannot_hold_is_refused_in_words_and_nothing_is_written(tmp_path, kind):
+    pytest.importorskip("deltalake")
+    with pytest.raises(BadInput, match="publish --to lance"):
+        written(tmp_path, pa.array([1], pa.int64()).cast(kind) if "decimal" not in str(kind) else pa.nulls(1, kind))
+    assert not list(tmp_path.rglob("*.json"))
 
 
 def test_a_version_in_a_bucket_goes_into_tables_there_or_here(prepare, bucket, kind, tmp_path):
