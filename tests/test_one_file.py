@@ -107,7 +107,7 @@ def copy(tmp_path_factory):
     """A copy of the code with three files more, and nothing else changed."""
     home = tmp_path_factory.mktemp("copy")
     for name in ("flows", "tasks", "tests"):
-        shutil.copytree(REPOSITORY / name, home / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(REPOSITORY / name, home / name)
     shutil.copy(REPOSITORY / "pyproject.toml", home)
     for name, text in FILES.items():
         (home / name).write_text(text)
