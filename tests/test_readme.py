@@ -193,7 +193,7 @@ def test_there_are_commands_and_queries_to_test():
 
 @pytest.mark.parametrize("line", commands())
 def test_a_command_runs(line, home, gradsieve):
-    done = gradsieve(*shlex.split(line)[1:], cwd=home)
+    done = gradsieve(*shlex.split(line)[1:], folder=home)
     assert done.returncode == 0, done.stderr
     assert done.stdout or "--output" in line
 
