@@ -7,8 +7,8 @@ Started as ``nursery.py FOLDER``, it listens there on two sockets: ``ours`` has 
 of ``other`` a child imports its code itself, from the folder it is to run in. A command is a connection: arguments,
 folder and environment in one line of JSON, beside it the two streams' descriptors; the answer is the exit code.
 
-A worker that is told ``python nursery_call.py FOLDER MODULE`` as the command of its runs has them here too: with a
-``module`` in that line the child is ``python -m MODULE``.
+With a ``module`` in that line the child is ``python -m MODULE``, with a ``script`` it is ``python -c SCRIPT``. A worker
+that is told ``python nursery_call.py FOLDER MODULE`` as the command of its runs has them here too.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import runpy
 import socket
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -82,22 +83,26 @@ def work(main: Main | None, asked: dict, streams: list[int]) -> int:
 
     # Imported with the nursery's own settings; a command may be given others, another server's address above all.
     refresh_global_settings_context()
+    # As python -m and -c have it; ours has the repository's code imported all the same.
+    sys.path.insert(0, asked["folder"])
     if module := asked.get("module"):
-        return work_as(module)
+        return work_as(module, asked["arguments"])
+    if script := asked.get("script"):
+        exec(script, {"__name__": "__main__"})  # noqa: S102  a test's own
+        return 0
     sys.argv = ["gradsieve", *asked["arguments"]]
     if main is None:
-        sys.path.insert(0, asked["folder"])
         main = command()
     return main(asked["arguments"])
 
 
-def work_as(module: str) -> int:
-    """Be ``python -m module``, one of Prefect's; its exit code."""
+def work_as(module: str, arguments: list[str]) -> int:
+    """Be ``python -m module``, Prefect or one that ends in it; its exit code."""
     from prefect.logging.configuration import setup_logging
 
     # The nursery's own is as quiet as a command; a worker's runs say what they do.
     setup_logging(incremental=False)
-    sys.argv = [module]
+    sys.argv = [module, *arguments]
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as ended:
@@ -164,6 +169,10 @@ if __name__ == "__main__":
     del sys.path[0]
     for name in LIBRARIES:
         importlib.import_module(name)
+    # At its end a process of PyTorch's takes its operators back one by one.
+    for each in weakref.finalize._registry:  # type: ignore[attr-defined]
+        if (alive := each.peek()) and alive[1].__module__ == "torch.library":
+            each.atexit = False
     other, ours = listen(home / "other"), listen(home / "ours")
     if os.fork() == 0:
         assert not {"flows", "tasks"} & sys.modules.keys()  # it is to be the other code's

@@ -10,7 +10,7 @@ from pathlib import Path
 
 if __name__ == "__main__":
     home, module = sys.argv[1:]
-    asked = {"module": module, "folder": str(Path.cwd()), "environment": dict(os.environ)}
+    asked = {"module": module, "arguments": [], "folder": str(Path.cwd()), "environment": dict(os.environ)}
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(f"{home}/ours")
         line = json.dumps(asked).encode() + b"\n"

@@ -107,7 +107,7 @@ def copy(tmp_path_factory):
     """A copy of the code with three files more, and nothing else changed."""
     home = tmp_path_factory.mktemp("copy")
     for name in ("flows", "tasks", "tests"):
-        shutil.copytree(REPOSITORY / name, home / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(REPOSITORY / name, home / name)
     shutil.copy(REPOSITORY / "pyproject.toml", home)
     for name, text in FILES.items():
         (home / name).write_text(text)
@@ -126,13 +126,13 @@ def run(copy, *arguments):
     return done.stdout
 
 
-def test_the_command_line_offers_all_three_with_their_options(copy):
-    said = run(copy, "-m", "flows", "clean", "--help")
+def test_the_command_line_offers_all_three_with_their_options(copy, nursery):
+    said = nursery.run(("clean", "--help"), copy, None, COLUMNS="200").stdout
     for word in ("lone", "semicolons", "bottleneck", "--model.narrow"):
         assert word in said
 
 
-def test_the_form_and_the_suffix_know_them(copy):
+def test_the_form_and_the_suffix_know_them(copy, nursery):
     code = (
         "import json, sys\n"
         "from tasks.config import CleanConfig\n"
@@ -140,7 +140,7 @@ def test_the_form_and_the_suffix_know_them(copy):
         "from pathlib import Path\n"
         "print(json.dumps([CleanConfig.model_json_schema(), kind_of_source(Path('a.scsv'))]))\n"
     )
-    schema, kind = json.loads(run(copy, "-c", code))
+    schema, kind = json.loads(nursery.script(code, copy).stdout)
     assert kind == "semicolons"
     offered = {name: schema["$defs"][name]["properties"]["kind"]["enum"] for name in ("DetectorChoice", "ModelChoice")}
     assert "lone" in offered["DetectorChoice"]

@@ -193,7 +193,7 @@ def test_there_are_commands_and_queries_to_test():
 
 @pytest.mark.parametrize("line", commands())
 def test_a_command_runs(line, home, gradsieve):
-    done = gradsieve(*shlex.split(line)[1:], cwd=home)
+    done = gradsieve(*shlex.split(line)[1:], folder=home)
     assert done.returncode == 0, done.stderr
     assert done.stdout or "--output" in line
 
@@ -287,15 +287,16 @@ def test_no_answer_mixes_datasets(cleaned, tmp_path):
         path.write_text(text.replace('"dataset":"digits"', '"dataset":"other"'))
     for path in (lake / "versions" / "other").glob("v*.json"):
         forge(path)
-    for query in (query for query in blocks("sql") if "shards" not in query):
-        answers = []
-        for place in (cleaned.lake, lake):
-            with connect(place) as db:
+    # A lake is opened once for all queries, not for each.
+    with connect(cleaned.lake) as alone, connect(lake) as beside:
+        for query in (query for query in blocks("sql") if "shards" not in query):
+            answers = []
+            for db in (alone, beside):
                 relation = db.sql(query)
                 rows = relation.fetchall()
                 at = relation.columns.index("dataset") if "dataset" in relation.columns else None
-            answers.append([row for row in rows if at is None or row[at] == "digits"])
-        assert sorted(map(str, answers[0])) == sorted(map(str, answers[1])), query
+                answers.append([row for row in rows if at is None or row[at] == "digits"])
+            assert sorted(map(str, answers[0])) == sorted(map(str, answers[1])), query
 
 
 def test_the_table_of_views_names_every_view_and_its_columns(cleaned):

@@ -15,8 +15,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.conftest import Nursery
 
 END = 90
 
@@ -42,8 +46,8 @@ def environment(**more: str) -> dict[str, str]:
 class Serving:
     """``gradsieve serve`` in the background."""
 
-    def __init__(self, lake: Path, port: int, *options: str, **variables: str) -> None:
-        self.lake, self.port, self.address = lake, port, f"http://127.0.0.1:{port}"
+    def __init__(self, nursery: Nursery, lake: Path, port: int, *options: str, **variables: str) -> None:
+        self.nursery, self.lake, self.port, self.address = nursery, lake, port, f"http://127.0.0.1:{port}"
         self.password = variables.get("PREFECT_SERVER_API_AUTH_STRING")
         self.told: list[str] = []
         """The lines it printed until it was ready."""
@@ -65,10 +69,12 @@ class Serving:
         """Their ids by their names."""
         return {found["name"]: found["id"] for found in self.ask("deployments/filter")}
 
-    def start_runs_by(self, command: str) -> None:
-        """Have the worker start a run's process by this command."""
-        for deployment in self.deployments.values():
-            self.ask(f"deployments/{deployment}", "PATCH", job_variables={"command": command})
+    def take_runs_from_the_nursery(self, *deployments: str) -> None:
+        """Have the worker start a run's process by a command that has it in the nursery: of some, or of all."""
+        for name, deployment in self.deployments.items():
+            if name in (deployments or self.deployments):
+                variables = {"command": self.nursery.command_of_runs()}
+                self.ask(f"deployments/{deployment}", "PATCH", job_variables=variables)
 
     def run(self, deployment: str, **parameters: object) -> str:
         """Ask for a run of it; its id."""
@@ -118,12 +124,8 @@ class Serving:
             time.sleep(0.2)
         return result
 
-    def command(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "flows", *arguments],
-            env=environment(PREFECT_API_URL=f"{self.address}/api", **variables),
-            capture_output=True, text=True, timeout=END, check=False,
-        )  # fmt: skip
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self.nursery.run(arguments, None, None, PREFECT_API_URL=f"{self.address}/api")
 
     def stop(self) -> int:
         if self.process.poll() is None:
@@ -138,7 +140,7 @@ def unused_port() -> Callable[[], int]:
 
 
 @pytest.fixture(scope="module")
-def serve(empty_database: Path) -> Iterator[Callable[..., Serving]]:
+def serve(nursery: Nursery, empty_database: Path) -> Iterator[Callable[..., Serving]]:
     """Start one and wait for it: ``serve(lake, *options, **variables of its environment)``. Stopped with the file.
 
     Its database is copied where there is one to copy, unless it is to be made ``anew``.
@@ -150,7 +152,7 @@ def serve(empty_database: Path) -> Iterator[Callable[..., Serving]]:
         if empty_database.exists() and not home.exists() and not anew:
             home.mkdir(parents=True)
             shutil.copy(empty_database, home / "prefect.db")
-        started.append(Serving(lake, port or free_port(), *options, **variables))
+        started.append(Serving(nursery, lake, port or free_port(), *options, **variables))
         return started[-1].ready()
 
     yield start

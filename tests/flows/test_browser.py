@@ -174,11 +174,11 @@ def make_small(serving: Serving) -> None:
 
 
 @pytest.fixture(scope="module")
-def serving(serve, nursery, tmp_path_factory) -> Serving:
+def serving(serve, tmp_path_factory) -> Serving:
     """With runs by clean/small that take seconds."""
     serving = serve(tmp_path_factory.mktemp("browsed") / "lake")
     make_small(serving)
-    serving.start_runs_by(nursery.command_of_runs())
+    serving.take_runs_from_the_nursery()
     return serving
 
 

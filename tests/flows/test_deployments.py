@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import re
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +22,15 @@ RECIPES = {path.stem: path for path in sorted((FOLDER / "recipes").glob("*.yaml"
 POOLS = sorted((FOLDER / "work-pools").glob("*.json"))
 
 
-def prefect(server: str, *command: str) -> subprocess.CompletedProcess[str]:
-    variables = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")} | {"PREFECT_API_URL": server}
-    return subprocess.run(
-        [sys.executable, "-m", "prefect", "--no-prompt", *command],
-        env=variables | {"GRADSIEVE_LAKE": "/lake"}, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+@pytest.fixture
+def prefect(nursery, server) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Prefect's own command line, from the root of the repository."""
+
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
+        variables = {"PREFECT_API_URL": server, "GRADSIEVE_LAKE": "/lake"}
+        return nursery.module("prefect", "--no-prompt", *command, folder=ROOT, **variables)
+
+    return run
 
 
 def test_every_deployment_has_parameters_its_flow_takes_and_no_cleaning_has_a_limit_that_a_pause_would_break():
@@ -123,14 +125,14 @@ def test_what_a_pool_fills_in_is_declared_and_its_defaults_are_of_their_own_kind
 
 
 @pytest.mark.parametrize("path", POOLS, ids=lambda path: path.stem)
-def test_a_server_takes_the_pool_and_deploys_to_it(server, path, tmp_path):
+def test_a_server_takes_the_pool_and_deploys_to_it(prefect, path, tmp_path):
     """process is run in test_serve.py; of docker and kubernetes there is no engine here, so no job."""
-    made = prefect(server, "work-pool", "create", path.stem, "--type", path.stem, "--base-job-template", str(path))
+    made = prefect("work-pool", "create", path.stem, "--type", path.stem, "--base-job-template", str(path))
     assert made.returncode == 0, made.stdout + made.stderr
     file = tmp_path / "prefect.yaml"
     file.write_text((FOLDER / "prefect.yaml").read_text().replace("name: gradsieve\n  #", f"name: {path.stem}\n  #"))
     assert f"name: {path.stem}\n" in file.read_text()
-    done = prefect(server, "deploy", "--name", "maintain/weekly", "--prefect-file", str(file))
+    done = prefect("deploy", "--name", "maintain/weekly", "--prefect-file", str(file))
     assert done.returncode == 0, done.stdout + done.stderr
 
 

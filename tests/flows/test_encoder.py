@@ -40,7 +40,7 @@ def clean(home, gradsieve):
 
     def run(*more: str):
         done = gradsieve(
-            "clean", f"--reader.path={home}/pictures.parquet", f"--lake={home}/lake", *OPTIONS, *more, cwd=home
+            "clean", f"--reader.path={home}/pictures.parquet", f"--lake={home}/lake", *OPTIONS, *more, folder=home
         )
         assert done.returncode == 0, done.stderr
         return done

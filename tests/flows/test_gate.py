@@ -52,7 +52,7 @@ def clean(tmp_path_factory, gradsieve):
     """A run with one detector, in a copy of the code that has an inverted one besides: the history and the text."""
     home = tmp_path_factory.mktemp("gate")
     for package in ("flows", "tasks"):
-        shutil.copytree(REPOSITORY / package, home / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(REPOSITORY / package, home / package)
     (home / "tasks" / "scoring" / "detectors" / "inverted.py").write_text(INVERTED)
 
     def run(lake: Path, detector: str, *options: str) -> tuple[History, str]:

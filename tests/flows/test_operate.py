@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -25,8 +22,8 @@ MINUTE = 60
 class Terminal:
     """A second terminal, in the folder where ``gradsieve serve`` was started."""
 
-    def __init__(self, serving, gradsieve, folder: Path) -> None:
-        self.serving, self.gradsieve, self.folder = serving, gradsieve, folder
+    def __init__(self, serving, nursery, folder: Path) -> None:
+        self.serving, self.nursery, self.folder = serving, nursery, folder
         self.variables: dict[str, str] = {}
 
     def type(self, line: str) -> str:
@@ -40,24 +37,11 @@ class Terminal:
             return ""
         program, *words = shlex.split(line)
         if program == "gradsieve":
-            done = self.gradsieve(*words, folder=self.folder, **self.variables)
+            done = self.nursery.run(words, None, self.folder, **self.variables)
         else:
-            done = self.run(program, *words)
+            done = self.nursery.module(program, *words, folder=self.folder, **self.variables)
         assert done.returncode == 0, (line, done.stdout, done.stderr)
         return done.stdout
-
-    def run(self, program: str, *words: str) -> subprocess.CompletedProcess[str]:
-        """One that is not ours."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-        return subprocess.run(
-            [sys.executable, "-m", program, *words],
-            cwd=self.folder,
-            env=kept | {"OMP_NUM_THREADS": "1"} | self.variables,
-            capture_output=True,
-            text=True,
-            timeout=4 * MINUTE,
-            check=False,
-        )
 
     def runs(self, deployment: str) -> list[dict]:
         """Of a deployment that were started by us and not by its own schedule."""
@@ -76,7 +60,7 @@ class Terminal:
 
 
 @pytest.fixture(scope="module")
-def terminal(gradsieve, nursery, serve, cleaned, tmp_path_factory) -> Terminal:
+def terminal(nursery, serve, cleaned, tmp_path_factory) -> Terminal:
     """With the main job done already, as the README has it by then, and data in a folder.
 
     The worker's runs come from the nursery; that it starts them by itself is seen in test_serve.py. Those by clean's
@@ -87,12 +71,12 @@ def terminal(gradsieve, nursery, serve, cleaned, tmp_path_factory) -> Terminal:
     (folder / "incoming").mkdir()
     (folder / "incoming" / "a.csv").write_text("x,label\n1,a\n")
     serving = serve(folder / "data")
-    serving.start_runs_by(nursery.command_of_runs())
+    serving.take_runs_from_the_nursery()
     for name in ("nightly", "on-new-data"):
         home = f"deployments/{serving.deployments[name]}"
         shipped = serving.ask(home, "GET")["parameters"]["config"]
         serving.ask(home, "PATCH", parameters={"config": shipped | {"verification": {"seeds": 1}}})
-    return Terminal(serving, gradsieve, folder)
+    return Terminal(serving, nursery, folder)
 
 
 @pytest.mark.timeout(1200)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,29 +11,31 @@ FLOWS = Path(__file__).resolve().parents[2] / "flows"
 ENTRYPOINT = f"{FLOWS / 'clean.py'}:clean"
 
 
-def inside(script: str, server: str, cwd: Path) -> str:
-    """Run a script in its own process against the test server, and return what it prints."""
-    variables = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")} | {"PREFECT_API_URL": server}
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=variables, cwd=cwd, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@pytest.fixture
+def inside(nursery, server) -> Callable[[str, Path], str]:
+    """Run a script in a folder, in its own process and against the test server; what it prints."""
+
+    def run(script: str, cwd: Path) -> str:
+        done = nursery.script(script, cwd, PREFECT_API_URL=server)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
 
 
 @pytest.mark.parametrize("flow", ["clean", "compare"])
-def test_a_flow_is_loaded_from_its_file_in_a_foreign_folder(server, tmp_path, flow):
+def test_a_flow_is_loaded_from_its_file_in_a_foreign_folder(inside, tmp_path, flow):
     entrypoint = f"{FLOWS / flow}.py:{flow}"
     script = f"""
 from prefect.flows import load_flow_from_entrypoint
 flow = load_flow_from_entrypoint({entrypoint!r}, use_placeholder_flow=False)
 print(flow.name)
 """
-    assert inside(script, server, tmp_path).strip().endswith(flow)
+    assert inside(script, tmp_path).strip().endswith(flow)
 
 
 @pytest.mark.parametrize("flow", ["clean", "compare"])
-def test_the_run_form_has_drop_downs_and_a_description_for_every_field(server, tmp_path, flow):
+def test_the_run_form_has_drop_downs_and_a_description_for_every_field(inside, tmp_path, flow):
     import json
 
     script = f"""
@@ -44,7 +44,7 @@ from prefect.utilities.callables import parameter_schema
 from flows.{flow} import {flow}
 print(json.dumps(parameter_schema({flow}).model_dump_for_openapi()))
 """
-    schema = json.loads(inside(script, server, tmp_path).strip().splitlines()[-1])
+    schema = json.loads(inside(script, tmp_path).strip().splitlines()[-1])
     definitions = schema["definitions"]
     assert definitions["ReaderChoice"]["properties"]["kind"]["enum"][:3] == ["arrow", "csv", "delta"]
     assert "l2" in definitions["DetectorChoice"]["properties"]["kind"]["enum"]
@@ -97,8 +97,8 @@ with get_client(sync_client=True) as client:
 """
 
 
-def test_the_form_takes_a_field_where_it_shows_it_or_flat_and_refuses_a_wrong_value_in_words(server, tmp_path):
-    nested, flat, low, unknown, typo, misplaced, option = inside(FORM, server, tmp_path).strip().splitlines()
+def test_the_form_takes_a_field_where_it_shows_it_or_flat_and_refuses_a_wrong_value_in_words(inside, tmp_path):
+    nested, flat, low, unknown, typo, misplaced, option = inside(FORM, tmp_path).strip().splitlines()
     assert (nested, flat) == ("made", "made")
     assert "0 is less than the minimum of 1" in low
     assert "config.advanced.folds" in low
@@ -109,7 +109,7 @@ def test_the_form_takes_a_field_where_it_shows_it_or_flat_and_refuses_a_wrong_va
     assert "'limt' is not one of ['noise', 'limit'" in option
 
 
-def test_a_cron_schedule_really_creates_runs(server, tmp_path):
+def test_a_cron_schedule_really_creates_runs(inside, tmp_path):
     """With SQLAlchemy 2.1 the server starts, manual runs work, and scheduled runs silently never appear."""
     script = f"""
 import asyncio
@@ -139,10 +139,10 @@ async def main():
 
 asyncio.run(main())
 """
-    assert "scheduled" in inside(script, server, tmp_path)
+    assert "scheduled" in inside(script, tmp_path)
 
 
-def test_a_comparison_leaves_its_tables_its_plot_and_its_progress(gradsieve, server, tmp_path):
+def test_a_comparison_leaves_its_tables_its_plot_and_its_progress(gradsieve, inside, tmp_path):
     import base64
     import json
 
@@ -162,7 +162,7 @@ async def main():
         print(json.dumps({a.key or a.type: a.data for a in artifacts}))
 asyncio.run(main())
 """
-    artifacts = json.loads(inside(script, server, tmp_path).strip().splitlines()[-1])
+    artifacts = json.loads(inside(script, tmp_path).strip().splitlines()[-1])
     assert "# seen" in artifacts["comparison"]
     assert {row["detector"] for row in json.loads(artifacts["detectors"])} == {"l2", "margin"}
     assert len(json.loads(artifacts["budgets"])) == 4
@@ -173,7 +173,7 @@ asyncio.run(main())
     assert base64.b64decode(image) == (folder / "plot.png").read_bytes()
 
 
-def test_a_run_leaves_a_summary_a_table_of_suspects_and_its_progress(gradsieve, small, server, tmp_path):
+def test_a_run_leaves_a_summary_a_table_of_suspects_and_its_progress(gradsieve, small, inside, tmp_path):
     done = gradsieve("clean", "--lake", str(tmp_path), "--dataset=looked-at", *small)
     assert done.returncode == 0, done.stderr
     script = """
@@ -191,7 +191,7 @@ asyncio.run(main())
 """
     import json
 
-    artifacts = json.loads(inside(script, server, tmp_path).strip().splitlines()[-1])
+    artifacts = json.loads(inside(script, tmp_path).strip().splitlines()[-1])
     assert "# looked-at" in artifacts["summary"]
     assert len(json.loads(artifacts["suspects"])) == 50
     # Two networks of two epochs carry no p_wrong, and so no expected precision.
@@ -200,7 +200,7 @@ asyncio.run(main())
         assert artifacts[name].startswith("data:image/svg+xml;base64,")
     assert artifacts["gallery"].startswith("data:image/png;base64,")
     assert artifacts["progress"] == 100.0
-    _has_assets(server, tmp_path)
+    _has_assets(inside, tmp_path)
 
 
 ASSETS = """
@@ -223,11 +223,11 @@ print(json.dumps(found))
 """
 
 
-def _has_assets(server: str, lake: Path) -> None:
+def _has_assets(inside: Callable[[str, Path], str], lake: Path) -> None:
     """Prefect knows what the run made of its dataset, of what, and what is known of it."""
     import json
 
-    assets = json.loads(inside(ASSETS, server, lake).strip().splitlines()[-1])
+    assets = json.loads(inside(ASSETS, lake).strip().splitlines()[-1])
     names = [f"gradsieve://looked-at/{kind}" for kind in ("samples", "version", "report")]
     assert sorted(assets) == sorted(names)
     assert {outcome for outcome, _, _ in assets.values()} == {"succeeded"}

@@ -68,7 +68,10 @@ def serving(receiver, mails, serve, tmp_path_factory):
     lake = tmp_path_factory.mktemp("served") / "lake"
     # An alarm after ten seconds without success, the shortest that Prefect knows.
     notices = {"GRADSIEVE_WEBHOOK": receiver[0], "GRADSIEVE_NOTIFY": mails[0], "GRADSIEVE_STALE_HOURS": str(10 / 3600)}
-    return serve(lake, anew=True, **notices)
+    serving = serve(lake, anew=True, **notices)
+    # Those of the others begin as they are shipped.
+    serving.take_runs_from_the_nursery("nightly", "on-new-data")
+    return serving
 
 
 def test_its_deployments_are_there_scheduled_with_parameters_that_the_form_takes(serving):
