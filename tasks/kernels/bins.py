@@ -124,7 +124,11 @@ def bins_of(references: Float[torch.Tensor, "m d"], count: int) -> Bins | None:
 
 def _multiplies_bytes(device: torch.device) -> bool:
     """Whether there is a fast product of bytes; elsewhere PyTorch may take a loop."""
-    return hasattr(torch, "_int_mm") and device.type == "cpu" and torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+    return (
+        hasattr(torch, "_int_mm")
+        and device.type == "cpu"
+        and torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+    )
 
 
 def _recall(bins: Bins, references: Float[torch.Tensor, "m d"]) -> float:
