@@ -54,7 +54,10 @@ def report(
     charts = figures(in_lake(run.lake, record.folder), summary.facts)
     page = put_down(run.lake, record.made_by, history, version.facts["version"], charts)
     work = work_summary([(stage.stage, stage.made_by) for stage in stages], run.run_id)
-    create_markdown_artifact(f"{summary.markdown()}\n\n_{work}_", key="summary", description="What the run found")
+    # A browser does not follow a link to a file.
+    link = f"[The page of this run]({link_to(page)})\n\n" if link_to(page).startswith("http") else ""
+    text = f"{summary.markdown()}\n\n{link}_{work}_"
+    create_markdown_artifact(text, key="summary", description="What the run found")
     create_table_artifact(
         as_cells(_suspects(run, record)),
         key="suspects",

@@ -452,6 +452,7 @@ def test_a_run_shows_what_it_found_as_text_and_figures(page, serving, asked):
     page.the("//h1[normalize-space()='by-the-form']")
     for heading in ("Ingested", "Flagged", "Published"):
         page.the(f"//h2[normalize-space()='{heading}']")
+    page.the("//a[normalize-space()='The page of this run'][starts-with(@href, 'http://127')]")
     page.shot("artifacts-2-summary")
     for name in ("worth", "suspicion"):
         page.open(f"/runs/flow-run/{run}")
