@@ -132,7 +132,7 @@ def mirror_now(history: History, lake: Path) -> int:
     _drop(mirror, other)
     ours = sizes.keys() - set(other)
     missing = [name for name in _matches(set(theirs), history, _PATTERNS) if name not in ours]
-    obsolete = [name for name in _matches(ours, history, (*reversed(_PATTERNS), _PART)) if name not in theirs]
+    obsolete = [name for name in _matches(ours, history, tuple(reversed(_PATTERNS))) if name not in theirs]
     with tempfile.TemporaryDirectory(prefix="gradsieve-") as scratch:
         for name in missing:
             try:
@@ -145,9 +145,13 @@ def mirror_now(history: History, lake: Path) -> int:
                 if history.objects.size(name) is not None:
                     raise
     mirror.objects.delete(obsolete)
+    # A part that a version needs is kept, also where its store has lost it: it may be the last one.
+    needed = {f"{mirror.dataset}/{part.path}" for manifest in mirror.manifests() for part in manifest.parts}
+    spare = [name for name in _matches(ours - needed, history, (_PART,)) if name not in theirs]
+    mirror.objects.delete(spare)
     remember(lake, history.dataset, history.objects)
     _link_parts(mirror, lake, ours)
-    return len(missing) + len(obsolete)
+    return len(missing) + len(obsolete) + len(spare)
 
 
 def _damaged(mirror: History) -> list[str]:

@@ -86,6 +86,14 @@ def test_versions_that_were_copied_to_another_place_go_on_there(own, tmp_path):
     assert History(Objects(own.run.lake / "versions"), "tiny").tags() == {"current": "v0003"}
 
 
+def test_a_backup_that_lacks_rows_takes_none_of_those_that_a_version_needs(own, tmp_path):
+    backup = tmp_path / "backup"
+    shutil.copytree(own.run.lake / "versions", backup, ignore=shutil.ignore_patterns("parts"))
+    before = {name for name in files(own.run.lake) if "/parts/" in name}
+    mirror_now(History(Objects(backup), "tiny"), own.run.lake)
+    assert {name for name in files(own.run.lake) if "/parts/" in name} == before != set()
+
+
 def test_a_store_that_has_lost_its_newest_version_takes_no_copy_of_it(prepare, tmp_path):
     ready = prepare(store=str(tmp_path / "elsewhere"))
     ready.promote(ready.publish())
