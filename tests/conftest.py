@@ -189,7 +189,8 @@ def _start_server(home: Path) -> tuple[str, int]:
     }
     log = (home / "server.log").open("w")
     process = subprocess.Popen(
-        [sys.executable, "-m", "prefect", "server", "start"],
+        # As it is served: all workers write into its one file at once.
+        [sys.executable, "-m", "flows.operations.prefect_server"],
         env=_environment(**settings),
         stdout=log,
         stderr=log,

@@ -104,7 +104,6 @@ COLUMNS = {
     "l2": "L2 norm of the gradient.",
     "layer_norms": "L2 norm of the gradient, layer by layer.",
     "gradient": "The gradient.",
-    "residual": "Factor of the gradient: predicted probabilities less label.",
     "features": "Factor of the gradient: what goes into the last layer.",
     "logits": "What the network puts out.",
     "earlier_logits": "What its earlier checkpoints put out.",

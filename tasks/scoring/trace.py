@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from tasks.dataset.samples import observed_shards
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.step import step
 from tasks.scoring.crossfit import CrossFit
@@ -47,7 +47,7 @@ def trace(run: Run, samples: Artefact, crossfit: CrossFit, options: Tracing) -> 
     alike = _alike(run, samples, queries, evidence.ids, traces)
     with run.draft("traced") as draft:
         pq.write_table(table, draft.path("traced.parquet", table.num_rows), compression="zstd")
-        (split,) = {PurePath(file.name).name.partition("-")[0] for file in samples.files} - {"train"}
+        split = next(split for split in ("validation", "test") if observed_shards(samples, (split,)))
         return draft.commit(queries=len(queries), split=split, alike=alike)
 
 

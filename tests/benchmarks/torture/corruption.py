@@ -30,8 +30,9 @@ from tasks.training.base_run import WantedBase
 from tasks.versions.chain import Chain
 from tasks.versions.check import Check
 from tasks.versions.contents import members_digest, rows_of
-from tasks.versions.history import CANDIDATE, CURRENT, History
+from tasks.versions.history import CURRENT, History
 from tasks.versions.integrity import version_checks
+from tasks.versions.tag_names import CANDIDATE
 from tests.benchmarks.torture import hand_run, lake_state
 from tests.benchmarks.torture.children import in_child
 from tests.benchmarks.torture.damage import DAMAGES, Damage, damage, kinds_of

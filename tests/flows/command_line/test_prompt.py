@@ -45,7 +45,7 @@ def offered(names: Names, before: str, after: str = "") -> list[str]:
         ("SELECT flags.ra", " FROM flags", "rank"),
         ("SELECT s.label FROM flags AS f JOIN samples AS s USING (sample_id) WHERE f.p_w", "", "p_wrong"),
         ("SEL", "", "SELECT"),
-        ("SELECT resid", " FROM shards", "residual"),
+        ("SELECT logi", " FROM shards", "logits"),
     ],
 )
 def test_what_can_stand_there_is_offered(names, before, after, expected):
