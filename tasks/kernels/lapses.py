@@ -30,8 +30,9 @@ _LEAST, _LEAST_SHARE = 1e-3, 1e-2
 _CELLS = 300
 # Rates at which the profile is taken, first over all, then where it is within 6 of its best.
 _RATES, _NEAR = 40, 6.0
-# log-likelihood that a 95 % interval of one parameter gives away: half of χ²₁'s 95 % quantile.
-_CUT = 1.92
+# log-likelihood that a 95 % interval of one parameter gives away, and one whose lower end alone is asked for: half of
+# χ²₁'s 95 % and 90 % quantiles.
+_CUT, _ONE_SIDED = 1.92, 1.353
 # Newton steps of a profile, the largest slope of standardised log-odds, and slopes and offset to begin with.
 _STEPS, _MOST = 80, 60.0
 _STARTS = ((0.7, 1.0), (2.0, 3.0), (0.2, 0.0))
@@ -48,10 +49,12 @@ class Lapses(NamedTuple):
     """r"""
     low: float
     high: float
+    sure: float
+    """What the rate exceeds with a certainty of 95 %; 0 where ``low`` is."""
     gain: float
     """Log-likelihood of the fit less that of the best one with r = 0."""
-    curves: Float[np.ndarray, "three g"]
-    """(α, β) that fit best with ``low``, ``rate`` and ``high``."""
+    curves: Float[np.ndarray, "four g"]
+    """(α, β) that fit best with ``low``, ``rate``, ``high`` and ``sure``."""
 
 
 def consensus(p: Float[np.ndarray, "n k"], votes: Float[np.ndarray, "n k"]) -> tuple[np.ndarray, np.ndarray]:
@@ -70,7 +73,7 @@ def consensus(p: Float[np.ndarray, "n k"], votes: Float[np.ndarray, "n k"]) -> t
 
 
 def fit_lapses(odds: Float[np.ndarray, "n f"], dissent: Bool[np.ndarray, "n"]) -> Lapses:
-    """Maximise the binomial likelihood over (r, α, β); the interval of r is where its profile gives away ≤ 1.92.
+    """Maximise the binomial likelihood over (r, α, β); the interval of r is where its profile gives away < 1.92.
 
     Args:
         odds: x, of samples whose label no observer saw.
@@ -82,10 +85,13 @@ def fit_lapses(odds: Float[np.ndarray, "n f"], dissent: Bool[np.ndarray, "n"]) -
     apart = _fit(means, misses, sizes)
     loss, rates, curves = apart if apart[0].min() < together[0].min() - _CLEAR else together
     best, inside = int(loss.argmin()), np.flatnonzero(loss - loss.min() < _CUT)
-    ends = [inside[0], best, inside[-1]]
-    low, rate, high = rates[ends].tolist()
-    slopes = np.broadcast_to(curves[ends, :-1], (3, odds.shape[1]))
-    return Lapses(rate, low, high, float(loss[0] - loss.min()), np.column_stack([slopes, curves[ends, -1]]))
+    # Whether there are wrong labels at all is asked both ways.
+    surely = np.flatnonzero(loss - loss.min() < _ONE_SIDED)[0] if rates[inside[0]] else inside[0]
+    ends = [inside[0], best, inside[-1], surely]
+    slopes = np.broadcast_to(curves[ends, :-1], (len(ends), odds.shape[1]))
+    low, rate, high, sure = rates[ends].tolist()
+    gain = float(loss[0] - loss.min())
+    return Lapses(rate, low, high, sure, gain, np.column_stack([slopes, curves[ends, -1]]))
 
 
 def _fit(odds: np.ndarray, misses: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -87,20 +87,24 @@ class Share:
     high: float
     value: float | None = None
     fit: tuple[float, float] = (0.0, 1.0)
-    """The range by the curve as it fits: what a budget counts on, together with the chances by that curve."""
+    """The range by the curve as it fits: what rates are stated by, together with the chances by that curve."""
+    sure: float = 0.0
+    """What it exceeds with a certainty of 95 %, by the curve as it fits: what a budget counts on."""
 
 
 @dataclass(frozen=True)
 class Wrongness:
-    """P(wrong) of each of n samples by three readings of their dissent, and the share that they come to.
+    """P(wrong) of each of n samples by four readings of their dissent, and the share that they come to.
 
     Dissent that fades as the observers become sure is unpredictability, dissent that does not is wrong labels
-    (tasks/kernels/lapses.py). ``low`` and ``high`` read the interval of that rate at its two ends.
+    (tasks/kernels/lapses.py). ``low`` and ``high`` read the 95 % interval of that rate at its two ends; ``sure`` is the
+    lower end where no upper one is asked for.
     """
 
     low: np.ndarray
     probability: np.ndarray
     high: np.ndarray
+    sure: np.ndarray
     recognised: np.ndarray
     """Whether the observers know the class that each sample bears, n bool."""
     share: Share | None
@@ -127,19 +131,19 @@ def wrongness_of(observations: Observations, names: list[str] | None = None) -> 
     if not network.passed:
         nothing = np.zeros(len(labels))
         every = np.ones(len(labels), bool)  # of no class more is known than of another
-        return Wrongness(nothing, nothing, nothing, every, None, (network,))
+        return Wrongness(nothing, nothing, nothing, nothing, every, None, (network,))
     dissent = choice != labels
     lapses = fit_lapses(odds, dissent)
     share = _share(observations, lapses)
     # Dissent of a class that neither observer knows is evidence of nothing.
     counted = dissent & known[labels]
-    rates = (lapses.low, lapses.rate if share.value is not None else 0.0, lapses.high)
-    low, middle, high = (
+    rates = (lapses.low, lapses.rate if share.value is not None else 0.0, lapses.high, lapses.sure)
+    low, middle, high, sure = (
         np.where(counted, lapse_chance(rate, curve, odds), 0.0)
         for rate, curve in zip(rates, lapses.curves, strict=True)
     )
     mixed = diagnose_unpredictability(lapses, share.low, share.high, point=share.value is not None)
-    return Wrongness(low, middle, high, known[labels], share, (network, mixed, diagnose_classes(known, names)))
+    return Wrongness(low, middle, high, sure, known[labels], share, (network, mixed, diagnose_classes(known, names)))
 
 
 def _share(observations: Observations, lapses: Lapses) -> Share:
@@ -153,7 +157,7 @@ def _share(observations: Observations, lapses: Lapses) -> Share:
     replicates = noise_share(resample(counts, both, REPLICATES, np.random.default_rng(0)))
     high = max(lapses.high, float(np.quantile(replicates, 0.975)))
     value = lapses.rate if is_point(lapses.low, high) else None
-    return Share((1 - _MISFIT) * lapses.low, min(1.0, (1 + _MISFIT) * high), value, (lapses.low, high))
+    return Share((1 - _MISFIT) * lapses.low, min(1.0, (1 + _MISFIT) * high), value, (lapses.low, high), lapses.sure)
 
 
 def belief_of(observations: Observations) -> np.ndarray:

@@ -13,17 +13,18 @@ _DEFAULT = 0.8
 
 
 class Canary(Budget, kind="canary"):
-    """As many as are surely wrong: the longest prefix with the wished-for precision at its lower end.
+    """As many as are surely wrong: the longest prefix that has the wished-for precision with a certainty of 95 %.
 
     Of the first m samples in the order of suspicion at least H_m labels are wrong, the larger of what two readings of
-    the same evidence allow, and at most m and n π_low:
+    the same evidence allow, and at most m and n π:
 
-        Σ_{i≤m} P_i       P_i the chance that label i is wrong by the lower reading of tasks/scoring/wrongness.py
-        n π_low F_m       F_m the share of canaries that are as suspect as the m-th, less one standard error
+        Σ_{i≤m} P_i       P_i the chance that label i is wrong by the sure reading of tasks/scoring/wrongness.py
+        n π F_m           F_m the share of canaries that are as suspect as the m-th, less one standard error
 
     and precision is at least H_m / m. No more are flagged than are thought wrong, n π. Where wrong labels cannot be
     told from unpredictable ones nothing is flagged, and where the observers are no better than chance nothing is stated
-    either. Precision and recall are stated of those that no guard keeps, as a figure within a range:
+    either. Precision and recall are stated of those that no guard keeps, as a figure within a 95 % range, whose lower
+    end counts H by the lower reading and may lie below the precision wished for:
 
         precision   from H / m to min(1, n π_high / m)
         recall      from the lower of H / (n π_low) and Σ P^high / (n π_high) to the most that the ranges allow
@@ -33,7 +34,7 @@ class Canary(Budget, kind="canary"):
         default=_DEFAULT,
         gt=0,
         lt=1,
-        description="Flag as many as have at least this precision at the lower end of its interval.",
+        description="Flag as many as have at least this precision with a certainty of 95 %.",
     )
 
     @property
@@ -66,9 +67,9 @@ class Canary(Budget, kind="canary"):
                 count=0, note="nothing is known of any label: the observers are no better than chance"
             )
         order = np.argsort(-ranking.suspicion, kind="stable")
-        # Without a figure for the share the lower end of its range is the most that is surely wrong.
-        most = min(n, round((share.fit[0] if share.value is None else share.value) * n))
-        least = _least_hits(ranking, wrongness.low[order[:most]], share.fit[0] * n)
+        # Without a figure for the share what it surely exceeds is the most that is wrong.
+        most = min(n, round((share.sure if share.value is None else share.value) * n))
+        least = _least_hits(ranking, wrongness.sure[order[:most]], share.sure * n)
         enough = np.flatnonzero(least >= self.precision * np.arange(1, most + 1))
         estimate = BudgetEstimate(
             count=int(enough[-1]) + 1 if len(enough) else 0,

@@ -78,8 +78,10 @@ def test_whatever_is_counted_rates_are_shares_in_order(n, share, seed):
     generator = np.random.default_rng(seed)
     odds, dissent = generator.normal(size=(n, 2)), generator.random(n) < share
     fit = fit_lapses(odds, dissent)
-    assert 0 <= fit.low <= fit.rate <= fit.high <= 1
-    for rate, curve in zip((fit.low, fit.rate, fit.high), fit.curves, strict=True):
+    assert 0 <= fit.low <= fit.sure <= fit.rate <= fit.high <= 1
+    # Whether any label is wrong is no other question by the one end than by both.
+    assert (fit.sure == 0) == (fit.low == 0)
+    for rate, curve in zip((fit.low, fit.rate, fit.high, fit.sure), fit.curves, strict=True):
         chance, surer = (lapse_chance(rate, curve, odds + more) for more in (0, 1))
         assert ((chance >= 0) & (chance <= 1)).all()
         assert (surer >= chance - 1e-12).all()  # surer, so more likely wrong
