@@ -124,6 +124,8 @@ class Chain:
             return Check("seal", "wrong", f"{name} {'; '.join(self._problems[name])}")
         if seal is None and not self.links:
             return Check("seal", "unknown", "from before there was a log, which begins when the next version is made")
+        if seal is None and name not in self.documents:
+            return Check("seal", "unknown", "made since all documents were read; ask again")
         if seal is None:
             began = next(link.at for link in self.links.values() if name in link.adopted)
             return Check("seal", "attested", f"from before there was a log; as it was when that began, {began[:19]}")

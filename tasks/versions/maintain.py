@@ -38,11 +38,14 @@ def _verify(run: Run, history: History) -> list[str]:
     from tasks.versions.chain import Chain
     from tasks.versions.integrity import version_checks
 
-    current = history.version_of(CURRENT)
+    current, before = history.version_of(CURRENT), None
     if current is None:
         return []
     chain = Chain(history)
-    results = [*version_checks(history, history.number_of(CURRENT), run.lake, chain), *chain.of_all()]
+    # Another run may publish and promote, or clear away, while the chain is read.
+    while f"{current}.json" not in chain.versions and current != before:
+        chain, before, current = Chain(history), current, history.version_of(CURRENT) or current
+    results = [*version_checks(history, int(current[1:]), run.lake, chain), *chain.of_all()]
     # A source that has changed since is no damage: it is what the next cleaning is for.
     source_changes = [check for check in results if check.what == "source" and check.state == "wrong"]
     wrong = [

@@ -294,3 +294,10 @@ def test_a_manifest_that_cannot_be_read_is_said_and_the_others_are_looked_at_all
     found = {number: list(version_checks(history, number, tmp_path, chain)) for number in (3, 4)}
     assert [(check.what, check.state) for check in found[3]] == [("manifest", "wrong")]
     assert {check.what: check.detail for check in found[4]}["parent"] == "v0003 is damaged"
+
+
+def test_a_version_made_since_the_chain_was_read_is_no_damage(history):
+    chain = Chain(history)
+    newer = roll_back(history, history.resolve("v0002"), "me", "while somebody looks")
+    assert chain.of_version(newer.file).state == "unknown"
+    assert Chain(history).of_version(newer.file).state == "ok"
