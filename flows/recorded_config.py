@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
-
-from tasks.core.errors import BadArtefact
 from tasks.core.foreign_code import named_by_a_lake
+from tasks.pipeline.recorded_run import recorded_options
 
 if TYPE_CHECKING:
     from tasks.config import CleanConfig
@@ -22,14 +20,5 @@ def recorded_config(lake: Path, run_id: str) -> CleanConfig:
     """
     from tasks.config import CleanConfig
 
-    path = lake / "runs" / run_id / "config.yaml"
-    try:
-        with named_by_a_lake():
-            return CleanConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise BadArtefact(
-            where=str(path),
-            expected="the configuration of a recorded run",
-            got=f"{type(error).__name__}: {error}",
-            do="Choose another run, or run again.",
-        ) from error
+    with recorded_options(lake, run_id) as options, named_by_a_lake():
+        return CleanConfig.model_validate(options)

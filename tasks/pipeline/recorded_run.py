@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from tasks.core.errors import BadArtefact, BadInput
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.stored_names import inside, is_name
 
-RUN_FILE = "run.json"
+RUN_FILE, CONFIG_FILE = "run.json", "config.yaml"
 
 
 class RecordedRun(BaseModel):
@@ -75,6 +76,27 @@ class RecordedRun(BaseModel):
         """The artefacts of one stage, their files in the run's own folder."""
         folder = f"runs/{self.run_id}"
         return [artefact.model_copy(update={"folder": folder}) for artefact in self.stages if artefact.stage == stage]
+
+
+@contextmanager
+def recorded_options(lake: Path, run_id: str) -> Iterator[Any]:
+    """The options that a recorded run was made with, for whoever makes something of them.
+
+    Raises:
+        BadArtefact: they cannot be read, or nothing can be made of them; or the id leads out of the lake.
+    """
+    import yaml
+
+    path = inside(lake / "runs", run_id, single=True) / CONFIG_FILE
+    try:
+        yield yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise BadArtefact(
+            where=str(path),
+            expected="the configuration of a recorded run",
+            got=f"{type(error).__name__}: {error}",
+            do="Choose another run, or run again without --base.",
+        ) from error
 
 
 def reference(run: Run, run_id: str | None) -> Artefact:

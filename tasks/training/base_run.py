@@ -6,15 +6,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
-
 from tasks.core.errors import BadArtefact, BadConfig
 from tasks.core.progress import LOGGER
 from tasks.dataset.payload import Payload, payload_of
 from tasks.ingestion.extent import Extent
 from tasks.ingestion.readers import Reader
 from tasks.pipeline.artefacts import Artefact, Run
-from tasks.pipeline.recorded_run import RecordedRun, reference, stages_of
+from tasks.pipeline.recorded_run import CONFIG_FILE, RecordedRun, recorded_options, reference, stages_of
 from tasks.pipeline.stored_names import inside
 from tasks.training.drift_policy import DriftPolicy
 from tasks.training.models import ModelChoice
@@ -55,7 +53,7 @@ class WantedBase(NamedTuple):
 
 
 def _extent(run: Run, run_id: str) -> Extent | None:
-    path = inside(run.lake / "runs", run_id, single=True) / "config.yaml"
+    path = inside(run.lake / "runs", run_id, single=True) / CONFIG_FILE
     return Extent.of_config(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
@@ -195,17 +193,8 @@ def _check_tokens(run: Run, base: Artefact, samples: Artefact) -> None:
 
 
 def _check_recipe(run: Run, base: Artefact, recipe: Recipe) -> None:
-    path = inside(run.lake / "runs", base.facts["run"], single=True) / "config.yaml"
-    try:
-        options = yaml.safe_load(path.read_text(encoding="utf-8"))
+    with recorded_options(run.lake, base.facts["run"]) as options:
         theirs = ModelChoice.model_validate(options["model"]).component, Training.model_validate(options["training"])
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise BadArtefact(
-            where=str(path),
-            expected="the configuration of a recorded run",
-            got=f"{type(error).__name__}: {error}",
-            do="Choose another base, or run without one.",
-        ) from error
     for network in stages_of(run, base, "network"):
         if network.facts.get("weights", "") != recipe.model.weights_digest():
             raise BadConfig(

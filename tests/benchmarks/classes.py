@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from extraction import anonymous_peak
+from extraction import anonymous_peak, peak_of
 
 from tasks.dataset.samples import observed_shards, split_of
 from tasks.gradients.extract import extract
@@ -100,13 +100,8 @@ def measured(lake: Path) -> tuple[dict[str, float], float]:
     command = [sys.executable, __file__, "--one", str(lake)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
-        before, peak = int(child.stdout.readline().split()[1]), 0
-        while child.poll() is None:
-            try:
-                peak = max(peak, anonymous_peak(str(child.pid)))
-            except (StopIteration, OSError):  # it is just ending
-                break
-            time.sleep(0.01)
+        before = int(child.stdout.readline().split()[1])
+        peak = peak_of(child, 0.01)
         return json.loads(child.stdout.read()), (peak - before) / 2**20
 
 

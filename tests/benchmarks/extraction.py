@@ -132,6 +132,18 @@ def anonymous_peak(pid: str = "self") -> int:
     return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("RssAnon"))
 
 
+def peak_of(child: subprocess.Popen[str], seconds: float) -> int:
+    """The largest ``anonymous_peak`` of a child until it ends, looked at every so many seconds."""
+    peak = 0
+    while child.poll() is None:
+        try:
+            peak = max(peak, anonymous_peak(str(child.pid)))
+        except (StopIteration, OSError):  # it is just ending
+            break
+        time.sleep(seconds)
+    return peak
+
+
 def memory_of(n: int) -> None:
     """In a process of its own: extract n samples, print the largest anonymous resident set seen between shards."""
     with tempfile.TemporaryDirectory() as lake:

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from extraction import anonymous_peak
+from extraction import anonymous_peak, peak_of
 from timing import machine
 
 from tasks.gradients.shards import GradientShards, ShardMetadata, ShardWriter
@@ -129,13 +129,7 @@ def measured(what: str, lake: Path, threads: int, some: int = 1 << 30) -> Found:
     with subprocess.Popen([*command, "--some", str(some)], stdout=subprocess.PIPE, text=True, env=environment) as child:
         assert child.stdout is not None
         child.stdout.readline()
-        peak = 0
-        while child.poll() is None:
-            try:
-                peak = max(peak, anonymous_peak(str(child.pid)))
-            except (StopIteration, OSError):  # it is just ending
-                break
-            time.sleep(0.005)
+        peak = peak_of(child, 0.005)
         told = json.loads(child.stdout.read())
     return told | {"anonymous": peak - told["before"]}
 
