@@ -82,7 +82,7 @@ def fit_lapses(odds: Float[np.ndarray, "n f"], dissent: Bool[np.ndarray, "n"]) -
     means, misses, sizes = _cells(odds, dissent)
     # The product of two observers' odds has the sum of their logarithms.
     together = _fit(means.sum(1, keepdims=True), misses, sizes)
-    apart = _fit(means, misses, sizes)
+    apart = _fit(means, misses, sizes) if means.shape[1] > 1 else together
     loss, rates, curves = apart if apart[0].min() < together[0].min() - _CLEAR else together
     best, inside = int(loss.argmin()), np.flatnonzero(loss - loss.min() < _CUT)
     # Whether there are wrong labels at all is asked both ways.
