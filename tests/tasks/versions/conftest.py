@@ -235,9 +235,10 @@ def store(request: pytest.FixtureRequest) -> str | None:
 @pytest.fixture(scope="module", params=["lake", "bucket"])
 def many_once(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Prepared]:
     """Six cleaned versions of six runs, in each kind of store; v0003 is tagged, current is the last."""
-    store = (
-        f"{request.getfixturevalue('s3') and 's3://bucket'}/{uuid.uuid4().hex}" if request.param == "bucket" else None
-    )
+    store = None
+    if request.param == "bucket":
+        request.getfixturevalue("s3")
+        store = f"s3://bucket/{uuid.uuid4().hex}"
     folder, ready = tmp_path_factory.mktemp("many"), []
     for first in range(6):
         ready.append(prepared(folder, first=10 * first, store=store, promote=first == 5))
