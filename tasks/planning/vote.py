@@ -17,7 +17,7 @@ def vote(run: Run, samples: Artefact, neighbours: Neighbours, where: Device, fol
     Leaves ``votes.parquet``, sorted by sample_id: ``votes``, the share of each class among the neighbours' given labels
     (its own label has no vote), and ``neighbours``, the ranks of the nearest among the sorted ids. Samples that
     ``folds`` calls new are voted on, but have no vote. Of more than 30,000 samples some of the nearest are missed; the
-    fact ``recall`` is the share that is found.
+    fact ``recall`` is the share that is found, by a sample of the samples.
     """
     import numpy as np
     import pyarrow as pa
@@ -36,6 +36,7 @@ def vote(run: Run, samples: Artefact, neighbours: Neighbours, where: Device, fol
         width = min(MOST_NAMED, count)
         themselves = np.full(n, -1, np.int64)
         themselves[ranks] = np.arange(len(ranks))
+        electorate = electorate.asked_by(inputs.x, order, themselves)
         ballots, near = np.empty((n, classes), np.float32), np.empty((n, width), np.int32)
         for at, shares, indices in electorate.votes(inputs.x, order, themselves, width):
             ballots[at], near[at] = shares, indices
@@ -48,4 +49,5 @@ def vote(run: Run, samples: Artefact, neighbours: Neighbours, where: Device, fol
         ]
         table = pa.table(columns, schema=schema(classes, width))
         pq.write_table(table, draft.path("votes.parquet", n), compression="zstd")
-        return draft.commit(neighbours=count, among=len(ranks), **electorate.recall)
+        recall = {} if electorate.recall is None else {"recall": electorate.recall}
+        return draft.commit(neighbours=count, among=len(ranks), **recall)
