@@ -106,7 +106,7 @@ class Fusion(Detector, kind="fusion"):
             return regression + outside
         flow = _signal("label_flow", evidence)
         pairs = observations_of(evidence).pairs
-        pair = logit(pair_chances(pairs)[evidence.probabilities.argmax(1), evidence.labels])
+        pair = logit(pair_chances(pairs, evidence.probabilities.argmax(1), evidence.labels))
         c = fit.concentration**5
         return (1 - c) * regression + c * (flow + pair) + outside
 
