@@ -70,9 +70,7 @@ def pairs_of(a: Int[np.ndarray, "n"], b: Int[np.ndarray, "n"], labels: Int[np.nd
     return Pairs(classes, keys[there], joint[there].astype(np.float64), ((between + back) / 2)[there])
 
 
-def pair_chances(
-    pairs: Pairs, a: Int[np.ndarray, "n"], labels: Int[np.ndarray, "n"]
-) -> Float[np.ndarray, "n"]:
+def pair_chances(pairs: Pairs, a: Int[np.ndarray, "n"], labels: Int[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
     """P(wrong | a = j, y = c) = (J − E)/(J + 1) within [0, 1]; a hundredth where the network confirms the label.
 
     Args:
