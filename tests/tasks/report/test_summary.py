@@ -152,3 +152,8 @@ def test_where_neighbours_may_be_missed_the_recall_is_said(tmp_path):
         "the 100 nearest of 40,000 training samples are looked for by an index, which finds 99.98% (train), 99.42% "
         "(test) of them, by a sample"
     ) in lines
+
+
+def test_a_run_records_how_its_neighbours_were_found(cleaned_small):
+    facts = json.loads((cleaned_small.run_folder / "run.json").read_text())["facts"]
+    assert facts["votes"]["neighbours"] < facts["votes"]["among"]
