@@ -72,6 +72,7 @@ def _predict(run: Run, samples: Artefact, checkpoints: list[Artefact], recipe: R
     import numpy as np
 
     from tasks.core.devices import claim
+    from tasks.kernels.pieces import pieces
     from tasks.training.fit import load_networks, outputs_of
 
     payload, target, objective = payload_of(samples), target_of(samples), recipe.training.objective(target_of(samples))
@@ -82,8 +83,10 @@ def _predict(run: Run, samples: Artefact, checkpoints: list[Artefact], recipe: R
             networks = load_networks(run, checkpoint, recipe.model, payload, target.outputs)
             outputs = outputs_of(networks[-1], inputs, device)
             spread = target.spread(outputs, inputs.values)
-            probabilities += target.probabilities(outputs, spread, objective).numpy()
-    return (probabilities / len(checkpoints)).astype(np.float32)
+            for some in pieces(*probabilities.shape):
+                probabilities[some] += target.probabilities(outputs[some], spread, objective).numpy()
+    probabilities /= len(checkpoints)
+    return probabilities.astype(np.float32)
 
 
 def _votes(
