@@ -17,12 +17,14 @@ def wide_rows(values: int) -> int:
     return max(1, min(1 << 20, (1 << 24) // values))
 
 
-def write_groups(path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema, group_rows: int = GROUP_ROWS) -> int:
-    """Write batches, however large each is, in row groups of ``group_rows``; how many rows there are.
+def write_groups(
+    path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema, group_rows: int | None = None
+) -> int:
+    """Write batches, however large each is, in row groups of ``group_rows``, by default ``GROUP_ROWS``; how many rows.
 
     The file does not depend on how the rows are parted, and is that of one table where there are no more than these.
     """
-    rows = 0
+    rows, group_rows = 0, group_rows or GROUP_ROWS
     with pq.ParquetWriter(path, schema, compression="zstd") as sink:
         for group in _groups(batches, group_rows):
             sink.write_table(group.cast(schema), group_rows)
