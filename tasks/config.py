@@ -79,8 +79,8 @@ class EvidenceConfig(Form):
         default=MEMORY_GIB,
         gt=0,
         description="Refuse a matrix of gradients that takes more memory; inputs of a split that do are read from a "
-        "mapped file; a batch of samples and the query that flags take an eighth of it each, on a CUDA device a batch "
-        "a quarter of the device's.",
+        "mapped file, as are outputs, probabilities and votes of more than an eighth of it; a batch of samples and the "
+        "query that flags take an eighth each, on a CUDA device a batch a quarter of the device's.",
     )
 
     @model_validator(mode="before")

@@ -105,7 +105,7 @@ class Services:
     def _begin(self, log: Path, command: tuple[str, ...]) -> subprocess.Popen[bytes]:
         with log.open("ab") as output:
             return subprocess.Popen(  # noqa: S603  our own commands
-                [sys.executable, "-m", "flows.operations.child", *command],
+                [sys.executable, "-m", "flows.operations.child", str(os.getpid()), *command],
                 cwd=ROOT,
                 env=os.environ | self.environment,
                 stdin=subprocess.DEVNULL,

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from tasks.dataset.feature_store import FeatureStore
 from tasks.dataset.payload import Payload, payload_of, to_array
 from tasks.dataset.targets import Target, target_of
 from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.scratch_arrays import allocate
 
 if TYPE_CHECKING:
     import torch
@@ -126,7 +126,7 @@ def load(run: Run, samples: Artefact, split: str) -> Inputs:
     thin = [pq.read_table(path, columns=["sample_id", "label"]) for path in paths]
     ids = [name for table in thin for name in table["sample_id"].to_pylist()]
     labels = pa.chunked_array([chunk for table in thin for chunk in table["label"].chunks], pa.string())
-    x = _allocate((len(ids), *payload.shape), np.dtype(payload.dtype), run)
+    x = allocate(run, (len(ids), *payload.shape), np.dtype(payload.dtype))
     if payload.kind == "features":
         FeatureStore(run.lake, payload.encoder).fill(ids, x)
     else:
@@ -175,17 +175,6 @@ def load_cached(run: Run, samples: Artefact, split: str) -> Inputs:
         while size > run.memory // 2 and len(_CACHE) > _CACHE_SPLITS:
             size -= _CACHE.popitem(last=False)[1].x.nbytes
     return inputs.with_own_labels()
-
-
-def _allocate(shape: tuple[int, ...], dtype: np.dtype, run: Run) -> np.ndarray:
-    size = int(np.prod(shape)) * dtype.itemsize
-    # What is larger than the run's memory lies in a scratch file that the operating system pages in and out.
-    if size <= run.memory:
-        return np.empty(shape, dtype)
-    # Unlinked at once: the space is freed when the array is dropped, even by a kill.
-    with tempfile.TemporaryFile(dir=run.lake / "cache") as scratch:
-        scratch.truncate(size)
-        return np.memmap(scratch, dtype=dtype, mode="r+", shape=shape)
 
 
 def table_of(run: Run, samples: Artefact, columns: list[str]) -> pa.Table:

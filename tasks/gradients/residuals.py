@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 SOURCES = ("earlier_logits", "logits", "target")
 """The columns that residuals are made of: outputs of all checkpoints but the last, of the last, and targets."""
 
+# Values that are made at a time: a batch of a shard may hold 4,096 samples of ten thousand classes.
+_AT_A_TIME = 1 << 20
+
 
 def sources_of(logits: list[torch.Tensor], values: torch.Tensor, loss: Loss) -> dict[str, torch.Tensor]:
     """What a shard holds in the place of residuals, beside the last checkpoint's outputs.
@@ -41,12 +44,21 @@ def sources_of(logits: list[torch.Tensor], values: torch.Tensor, loss: Loss) -> 
 
 
 def residuals_of(columns: dict[str, np.ndarray], metadata: ShardMetadata) -> np.ndarray:
-    """∂ℓ/∂z of n samples, n × c·k float32, joined as tasks/kernels/checkpoints.py does it.
+    """∂ℓ/∂z of n samples, n × c·k float32, joined as tasks/kernels/checkpoints.py does it; beside them little is held.
 
     Args:
         columns: ``SOURCES``, as far as the shard has them.
         metadata: the shard's.
     """
+    n, width = len(columns["target"]), sum(columns[name].shape[1] for name in SOURCES[:2] if name in columns)
+    result, size = np.empty((n, width), np.float32), max(1, _AT_A_TIME // width)
+    for at in range(0, n, size):
+        some = slice(at, at + size)
+        result[some] = _residuals({name: values[some] for name, values in columns.items()}, metadata)
+    return result
+
+
+def _residuals(columns: dict[str, np.ndarray], metadata: ShardMetadata) -> np.ndarray:
     import torch
 
     from tasks.kernels.losses import Loss

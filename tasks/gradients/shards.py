@@ -187,9 +187,9 @@ class GradientShards:
             before += len(file.rows)
         return columns
 
-    def matrix(self, name: str) -> np.ndarray:
-        """One vector column whole, n × width float32, by sorted sample_id."""
-        matrix = np.empty((len(self), self.widths[name]), np.float32)
+    def matrix(self, name: str, into: np.ndarray | None = None) -> np.ndarray:
+        """One vector column whole, n × width float32, by sorted sample_id; in an array of the caller's where given."""
+        matrix = np.empty((len(self), self.widths[name]), np.float32) if into is None else into
         for rank, columns in self.vectors(name):
             matrix[rank] = columns[name]
         return matrix

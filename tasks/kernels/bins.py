@@ -7,7 +7,8 @@
 The c nearest lie in c bins at most, so but for rounding the c largest m_q find them all; a quarter more are looked
 into. Three things keep rounding small. The rotation spreads a value that stands out over all coordinates. Neighbours
 share bins, so that in data of few real dimensions, where all are nearly as near, many more than c are compared.
-And a sample of the references is looked for both ways: where the recall is not high, no index is made.
+And a sample of the references, and of the queries, is looked for both ways: where the recall is not high, no index is
+made or asked.
 
 A product of bytes takes a third of the time of one of floats, and its sums are exact: which bins are looked into does
 not depend on the number of threads. Seven bits, because without VNNI a processor adds two products in 16 bits. Of
@@ -17,6 +18,7 @@ of the exact search; codes (faiss's PQ) take longer there.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 
 import torch
@@ -27,7 +29,7 @@ from tasks.kernels.neighbours import nearest
 EXACT_UP_TO = 30_000
 """References that are compared one by one."""
 RECALL = 0.99
-"""Share of the nearest that an index must find, on average over a sample of its own references."""
+"""Share of the nearest that an index must find, on average over a sample: of its own references, and of queries."""
 
 # References of a piece of the tree, which is split in halves down to bins, and of one product.
 _PIECE, _PRODUCT = 1024, 2048
@@ -37,8 +39,8 @@ _QUERIES, _COMPARED = 256, 64
 _VALUES = 256
 # Coordinates that the tree is made by, and the largest byte.
 _SPLIT_BY, _BYTE = 16, 63
-# Queries of the sample.
-_SAMPLE = 256
+# Queries of the sample, and by how much two squared distances differ that float32 does not tell apart.
+_SAMPLE, _ROUNDING = 256, 2e-6
 # Values of a group of which the largest is taken; rows of so many times what is wanted are sorted.
 _GROUP, _TIMES = 4, 8
 
@@ -77,6 +79,29 @@ class Bins:
             for at in range(0, len(x), _COMPARED):
                 part = slice(first + at, first + min(at + _COMPARED, len(x)))
                 yield part, *self._compared(queries[part], bins[at : at + _COMPARED], themselves[part])
+
+    def for_queries(
+        self,
+        queries: Float[torch.Tensor, "n d"],
+        references: Float[torch.Tensor, "m d"],
+        themselves: Int[torch.Tensor, "n"],
+    ) -> Bins | None:
+        """The same index, with its recall of a sample of these queries; None where that is less than ``RECALL``.
+
+        Queries unlike all references are nearly as near to many of them, and rounding parts such least well.
+
+        Args:
+            queries: n × d; where there are many, every one in so many.
+            references: of which the index was made.
+            themselves: which of them each query is, −1 for none.
+        """
+        some = sample_of(len(queries))
+        recall = _recall(self, queries[some], references, themselves[some])
+        if not recall >= RECALL:
+            return None
+        known = copy.copy(self)
+        known.recall = recall
+        return known
 
     def _maxima(self, queries: Float[torch.Tensor, "b d"]) -> Int[torch.Tensor, "b bins"]:
         """m_q of each query, whose scale does not matter: products are only compared with its own."""
@@ -117,9 +142,13 @@ def bins_of(references: Float[torch.Tensor, "m d"], count: int) -> Bins | None:
     lengths = references.norm(dim=1)
     if d < 2 or float(lengths.max() - lengths.min()) > 1e-5 * float(lengths.max()):
         return None
-    bins = Bins(references, count)
-    bins.recall = _recall(bins, references)
-    return bins if bins.recall >= RECALL else None
+    some = sample_of(m)
+    return Bins(references, count).for_queries(references[some], references, some)
+
+
+def sample_of(n: int) -> Int[torch.Tensor, "s"]:
+    """Positions of the sample that a recall is measured on."""
+    return torch.arange(0, n, max(1, -(-n // _SAMPLE)))
 
 
 def _multiplies_bytes(device: torch.device) -> bool:
@@ -131,14 +160,16 @@ def _multiplies_bytes(device: torch.device) -> bool:
     )
 
 
-def _recall(bins: Bins, references: Float[torch.Tensor, "m d"]) -> float:
-    """Share of the nearest of some references that are found: what is as near as the last of the exact counts."""
-    themselves = torch.arange(0, len(references), -(-len(references) // _SAMPLE))
-    queries = references[themselves]
-    last = torch.cat([far[:, -1] for *_, far in nearest(queries, references, themselves, bins.count)])
+def _recall(
+    bins: Bins,
+    queries: Float[torch.Tensor, "n d"],
+    references: Float[torch.Tensor, "m d"],
+    themselves: Int[torch.Tensor, "n"],
+) -> float:
+    """Share of the nearest of these queries that is found: what is as near as the last of the exact ones counts."""
+    last = torch.cat([far[:, -1:] for *_, far in nearest(queries, references, themselves, bins.count)])
     distances = torch.cat([far for *_, far in bins.nearest(queries, themselves)])
-    # The exact distance is one of differing squares, which cancel.
-    return float((distances <= last.unsqueeze(1) * (1 + 1e-4) + 1e-4).float().mean())
+    return float((distances.square() <= last.square() + _ROUNDING).float().mean())
 
 
 def _largest(values: Int[torch.Tensor, "b m"], count: int) -> Int[torch.Tensor, "b count"]:

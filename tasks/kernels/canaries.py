@@ -13,14 +13,14 @@ _LEAST = 1e-3
 def planted_labels(
     labels: Int[np.ndarray, "m"],
     votes: Float[np.ndarray, "m k"],
-    confusion: Float[np.ndarray, "k k"],
+    confusion: Float[np.ndarray, "m k"],
     kinds: Int[np.ndarray, "m"],
     draw: Float[np.ndarray, "m"],
 ) -> Int[np.ndarray, "m"]:
     """Another label for each canary, drawn with probability proportional to
 
         kind 0   1                    any other class: a slip
-        kind 1   confusion[y, ·]      what its class is often taken for
+        kind 1   confusion_i + 10⁻³   what its class is often taken for
         kind 2   votes_i + 10⁻³       what its own neighbours are: an ambiguous sample
 
     and 0 for the given label y itself.
@@ -28,12 +28,12 @@ def planted_labels(
     Args:
         labels: y, given classes.
         votes: shares of the neighbours' labels.
-        confusion: mean votes by given class.
+        confusion: mean votes of each canary's given class.
         kinds: 0, 1 or 2.
         draw: uniform in [0, 1), a function of the sample.
     """
     weights = np.ones(votes.shape, np.float64)
-    weights[kinds == 1] = confusion[labels[kinds == 1]] + _LEAST
+    weights[kinds == 1] = confusion[kinds == 1] + _LEAST
     weights[kinds == 2] = votes[kinds == 2] + _LEAST
     weights[np.arange(len(labels)), labels] = 0
     cumulative = np.cumsum(weights, axis=1)
@@ -60,14 +60,31 @@ def drawn_within(
     return order[starts + np.minimum((draw * counts).astype(np.int64), counts - 1)]
 
 
-def class_confusion(
-    labels: Int[np.ndarray, "n"], votes: Float[np.ndarray, "n k"], classes: int
-) -> Float[np.ndarray, "k k"]:
-    """Mean votes of each given class's samples, k × k; a class without samples votes for itself."""
-    sums = np.zeros((classes, classes))
-    np.add.at(sums, labels, votes)
-    counts = np.bincount(labels, minlength=classes)
-    return np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], np.eye(classes))
+class ClassVotes:
+    """Mean votes of the samples of some classes; of the others nothing is held.
+
+    Args:
+        wanted: the classes.
+        classes: k.
+    """
+
+    def __init__(self, wanted: Int[np.ndarray, "m"], classes: int) -> None:
+        self.wanted, self.rows = np.unique(wanted, return_inverse=True)
+        self.sums, self.counts = np.zeros((len(self.wanted), classes)), np.zeros(len(self.wanted), np.int64)
+
+    def add(self, labels: Int[np.ndarray, "n"], votes: Float[np.ndarray, "n k"]) -> None:
+        """More samples, under their given labels."""
+        at = np.searchsorted(self.wanted, labels)
+        ours = np.append(self.wanted, -1)[at] == labels
+        np.add.at(self.sums, at[ours], votes[ours])
+        self.counts += np.bincount(at[ours], minlength=len(self.wanted))
+
+    def means(self) -> Float[np.ndarray, "m k"]:
+        """The mean votes of each of the classes, in their order; a class without samples votes for itself."""
+        means = self.sums / np.maximum(self.counts, 1)[:, None]
+        empty = np.flatnonzero(self.counts == 0)
+        means[empty, self.wanted[empty]] = 1
+        return means[self.rows]
 
 
 def planting_networks(fold: Int[np.ndarray, "m"], draws: Float[np.ndarray, "m f"]) -> Bool[np.ndarray, "m f"]:

@@ -17,7 +17,8 @@ from typing import Protocol, runtime_checkable
 import torch
 
 from tasks.kernels.axes import Float, Int
-from tasks.kernels.gradients import Gradients, pieces
+from tasks.kernels.gradients import Gradients
+from tasks.kernels.pieces import pieces
 
 # Values of a temporary that is passed over four times.
 _IN_CACHE = 1 << 17

@@ -21,9 +21,7 @@ import torch
 from tasks.kernels.axes import Float, Int
 from tasks.kernels.factors import Dense
 from tasks.kernels.outer import joined_outer
-
-# Values of a temporary that are made at a time: large enough for the matrix product, small beside the factors.
-_AT_A_TIME = 1 << 21
+from tasks.kernels.pieces import pieces
 
 
 @runtime_checkable
@@ -207,9 +205,3 @@ class FactorGradients:
     def at(self, index: Int[torch.Tensor, "r"]) -> FactorGradients:
         """Some of them."""
         return FactorGradients(self.residual[index], self.features[index], self.joined)
-
-
-def pieces(n: int, values: int, most: int = _AT_A_TIME) -> Iterator[slice]:
-    """Slices of n samples of ``values`` values each that hold no more than ``most`` together: a few million."""
-    size = max(1, most // max(1, values))
-    return (slice(first, min(first + size, n)) for first in range(0, n, size))

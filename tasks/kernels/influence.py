@@ -28,7 +28,8 @@ import torch
 
 from tasks.kernels.axes import Float
 from tasks.kernels.curvature import Curvature
-from tasks.kernels.gradients import Gradients, pieces
+from tasks.kernels.gradients import Gradients
+from tasks.kernels.pieces import pieces
 
 # Products with C that the largest eigenvalue is estimated by. After q of them the Rayleigh quotient is short of it by
 # a share of about ln(p) / 2q (Kuczyński & Woźniakowski, SIAM J. Matrix Anal. Appl. 1992), and half of it is enough.

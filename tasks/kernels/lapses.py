@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tasks.kernels.axes import Bool, Float, Int
+from tasks.kernels.pieces import pieces
 from tasks.kernels.wrongness import expit
 
 # Added to a probability, and to a share of a few dozen votes, before its logarithm: none of them is a proof.
@@ -62,13 +63,12 @@ def consensus(p: Float[np.ndarray, "n k"], votes: Float[np.ndarray, "n k"]) -> t
 
     c = argmax_j (p_j + 10⁻³) (v_j + 10⁻³),  x = (log (p_c + 10⁻³)/(1 − p_c + 10⁻³), log (v_c + .01)/(1 − v_c + .01))
     """
-    p, votes = p.astype(np.float64), votes.astype(np.float64)
-    choice = ((p + _LEAST) * (votes + _LEAST)).argmax(1)
+    choice = np.empty(len(p), np.int64)
+    for some in pieces(*p.shape):
+        choice[some] = ((p[some].astype(np.float64) + _LEAST) * (votes[some].astype(np.float64) + _LEAST)).argmax(1)
     rows = np.arange(len(p))
-    odds = [
-        np.log(np.maximum(q[rows, choice], 0) + least) - np.log(np.maximum(1 - q[rows, choice], 0) + least)
-        for q, least in ((p, _LEAST), (votes, _LEAST_SHARE))
-    ]
+    own = [(q[rows, choice].astype(np.float64), least) for q, least in ((p, _LEAST), (votes, _LEAST_SHARE))]
+    odds = [np.log(np.maximum(q, 0) + least) - np.log(np.maximum(1 - q, 0) + least) for q, least in own]
     return choice, np.stack(odds, 1)
 
 

@@ -58,6 +58,8 @@ class Loss:
         """∂ℓ/∂z of each sample, n × k, in the precision of ``logits`` also where the network is sure of its answer."""
         if self.kind == "likelihood":
             return -torch.ones_like(logits)
+        if self.kind == "cross_entropy" and labels.dim() == 1:
+            return self._of_classes(logits, labels)
         target = _targets(labels, logits)
         if self.kind == "squared_error":
             return logits - self._smooth(target)
@@ -66,14 +68,17 @@ class Loss:
             sign = 1 - 2 * target.round()
             hard = sign * torch.sigmoid(sign * logits)
             return hard + (target.round() - self._smooth(target))
-        p = torch.softmax(logits, dim=1)
-        if labels.dim() == 2:
-            return p - self._smooth(target)
-        # p_y − 1 as the negative sum of the others, for the same reason.
+        return torch.softmax(logits, dim=1) - self._smooth(target)
+
+    def _of_classes(self, logits: Float[torch.Tensor, "n k"], labels: Int[torch.Tensor, "n"]) -> torch.Tensor:
+        """p_y − 1 as the negative sum of the others: the difference itself cancels where p_y is nearly one."""
         index = labels.unsqueeze(1)
-        others = p.scatter(1, index, 0.0)
+        others = torch.softmax(logits, dim=1).scatter(1, index, 0.0)
         hard = others.scatter(1, index, -others.sum(1, keepdim=True))
-        return hard + (target - self._smooth(target)) if self.smoothing else hard
+        if not self.smoothing:
+            return hard
+        target = _targets(labels, logits)
+        return hard + (target - self._smooth(target))
 
     def probabilities(self, logits: Float[torch.Tensor, "n k"]) -> Float[torch.Tensor, "n k"]:
         """What the outputs say of each class: softmax, sigmoid, or the output itself within [0, 1]."""

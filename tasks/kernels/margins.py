@@ -16,6 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from tasks.kernels.axes import Float, Int
+from tasks.kernels.pieces import pieces
 
 # cleanlab's constant against division by zero.
 _LEAST = 1e-6
@@ -23,10 +24,13 @@ _LEAST = 1e-6
 
 def margin(outputs: Float[np.ndarray, "n k"], labels: Int[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
     """max_{j≠y} z_j − z_y, in the units of ``outputs`` (log-odds for logits, a share for votes), float64."""
-    own = np.take_along_axis(outputs, labels[:, None], 1)
-    others = outputs.copy()
-    np.put_along_axis(others, labels[:, None], -np.inf, 1)
-    return (others.max(1) - own[:, 0]).astype(np.float64)
+    own = np.take_along_axis(outputs, labels[:, None], 1)[:, 0]
+    others = np.empty_like(own)
+    for some in pieces(*outputs.shape):
+        part = np.array(outputs[some])
+        np.put_along_axis(part, labels[some, None], -np.inf, 1)
+        others[some] = part.max(1)
+    return (others - own).astype(np.float64)
 
 
 def self_confidence(p: Float[np.ndarray, "n k"], labels: Int[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tasks.kernels.axes import Float, Int
+from tasks.kernels.pieces import pieces
 
 
 def suggest_labels(
@@ -20,6 +21,13 @@ def suggest_labels(
     Returns:
         (j, −1 where no other class is liked better than the given one; the probability, of any j).
     """
+    other, chance = np.empty(len(labels), np.int64), np.empty(len(labels))
+    for some in pieces(*p.shape):
+        other[some], chance[some] = _suggest(p[some], votes[some], labels[some])
+    return other, chance
+
+
+def _suggest(p: np.ndarray, votes: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     rows = np.arange(len(labels))
     thought = (p.astype(np.float64) + votes) / 2
     own = thought[rows, labels].copy()

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tasks.kernels.axes import Float, Int
+from tasks.kernels.axes import Bool, Float, Int
 
 # Least share of a class in what is thought of a sample: the inverse of a transition can make negative ones.
 _LEAST = 1e-3
@@ -29,37 +29,68 @@ _AT_A_TIME = 1 << 17
 
 
 class Pairs(NamedTuple):
-    """Counts by pair of classes, k × k; rows are what the network says."""
+    """Counts by pair of classes, of u pairs: all that have any, of the k² that there may be."""
 
-    joint: Float[np.ndarray, "k k"]
-    """J"""
-    confusion: Float[np.ndarray, "k k"]
-    """E"""
+    classes: int
+    """k"""
+    keys: Int[np.ndarray, "u"]
+    """k·j + c of each pair, rising; j is what the network says"""
+    joint: Float[np.ndarray, "u"]
+    """J_jc"""
+    confusion: Float[np.ndarray, "u"]
+    """E_jc"""
+
+    @property
+    def off(self) -> Bool[np.ndarray, "u"]:
+        """Whether the two classes are different."""
+        return self.keys // self.classes != self.keys % self.classes
+
+    @property
+    def samples(self) -> Float[np.ndarray, "k"]:
+        """How many samples the network calls each class."""
+        return np.bincount(self.keys // self.classes, self.joint, self.classes)
+
+    def matrix(self, values: Float[np.ndarray, "u"]) -> Float[np.ndarray, "k k"]:
+        """The values of the pairs, 0 elsewhere."""
+        matrix = np.zeros(self.classes**2)
+        matrix[self.keys] = values
+        return matrix.reshape(self.classes, self.classes)
 
 
 def pairs_of(a: Int[np.ndarray, "n"], b: Int[np.ndarray, "n"], labels: Int[np.ndarray, "n"], classes: int) -> Pairs:
-    """Count J and E."""
+    """Count J and E: of n samples no more than 3n pairs have any, and no more is held."""
+    given, one_way, other_way = a * classes + labels, a * classes + b, b * classes + a
+    if classes**2 <= max(len(a), _AT_A_TIME):
+        keys = np.arange(classes**2)
+    else:
+        keys = np.unique(np.concatenate([given, one_way, other_way]))
+        given, one_way, other_way = (np.searchsorted(keys, each) for each in (given, one_way, other_way))
+    joint, between, back = (np.bincount(each, minlength=len(keys)) for each in (given, one_way, other_way))
+    there = (joint > 0) | (between > 0) | (back > 0)
+    return Pairs(classes, keys[there], joint[there].astype(np.float64), ((between + back) / 2)[there])
 
-    def count(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        flat = np.bincount(rows * classes + columns, minlength=classes**2)
-        return flat.reshape(classes, classes).astype(np.float64)
 
-    between = count(a, b)
-    return Pairs(count(a, labels), (between + between.T) / 2)
+def pair_chances(pairs: Pairs, a: Int[np.ndarray, "n"], labels: Int[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
+    """P(wrong | a = j, y = c) = (J − E)/(J + 1) within [0, 1]; a hundredth where the network confirms the label.
 
-
-def pair_chances(pairs: Pairs) -> Float[np.ndarray, "k k"]:
-    """P(wrong | a = j, y = c) = (J − E)/(J + 1) within [0, 1]; a hundredth where the network confirms the label."""
+    Args:
+        pairs: as counted.
+        a: j of each sample.
+        labels: c.
+    """
     excess = np.clip((pairs.joint - pairs.confusion) / (pairs.joint + 1), 0, 1)
-    np.fill_diagonal(excess, 0.01)
-    return excess
+    wanted = a * pairs.classes + labels
+    at = np.searchsorted(pairs.keys, wanted)
+    # Behind the last pair stands one that there is not.
+    is_there = np.append(pairs.keys, -1)[at] == wanted
+    return np.where(a == labels, 0.01, np.where(is_there, np.append(excess, 0)[at], 0.0))
 
 
 def transitions(pairs: Pairs) -> Float[np.ndarray, "k k"]:
     """T_jc = P(labelled c | truly j): the excess plus one, over the row's count plus k; rows sum to one."""
-    excess = np.maximum(pairs.joint - pairs.confusion, 0) + 1
+    excess = pairs.matrix(np.maximum(pairs.joint - pairs.confusion, 0)) + 1
     np.fill_diagonal(excess, 0)
-    rate = excess / (pairs.joint.sum(1, keepdims=True) + len(excess))
+    rate = excess / (pairs.samples[:, None] + len(excess))
     rate *= np.minimum(1, _MOST_NOISE / np.maximum(rate.sum(1, keepdims=True), 1e-12))
     return rate + np.diag(1 - rate.sum(1))
 
@@ -77,15 +108,14 @@ def concentration(pairs: Pairs) -> float:
     two standard deviations, 2√(Σ 2v²): nothing can be told. Every pair with an excess stays in the sums. If only those
     were counted that stand out one by one, symmetric noise of few samples would look like noise of few pairs.
     """
-    off = ~np.eye(len(pairs.joint), dtype=bool)
-    counts = np.maximum(pairs.joint.sum(1, keepdims=True), 1)
-    excess = ((pairs.joint - pairs.confusion) / counts)[off]
-    chance = ((pairs.joint + pairs.confusion) / counts**2)[off]
-    there = excess > 0
-    squares = float((excess[there] ** 2 - chance[there]).sum())
-    if squares <= _CLEAR * np.sqrt(2 * (chance[there] ** 2).sum()):
+    counts = np.maximum(pairs.samples, 1)[pairs.keys // pairs.classes]
+    there = pairs.off & (pairs.joint > pairs.confusion)
+    excess = ((pairs.joint - pairs.confusion) / counts)[there]
+    chance = ((pairs.joint + pairs.confusion) / counts**2)[there]
+    squares = float((excess**2 - chance).sum())
+    if squares <= _CLEAR * np.sqrt(2 * (chance**2).sum()):
         return 0.0
-    return max(0.0, 1 - float(excess[there].sum()) ** 2 / squares / len(excess))
+    return max(0.0, 1 - float(excess.sum()) ** 2 / squares / (pairs.classes * (pairs.classes - 1)))
 
 
 def inverse_of(noise: Float[np.ndarray, "k k"]) -> Float[np.ndarray, "k k"]:

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tasks.kernels.axes import Bool, Float, Int
+from tasks.kernels.pieces import pieces
 
 _LEAST = 1e-3
 # Weight, in canaries, of the overall detection rate in a stratum's own.
@@ -50,7 +51,10 @@ class Chances(NamedTuple):
 
 def difficulty(p: Float[np.ndarray, "n k"], votes: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n"]:
     """−max_j [log(p_j + 10⁻³) + log(v_j + 10⁻³)]: low where both observers are sure of the same class, whichever."""
-    return -(np.log(p + _LEAST) + np.log(votes + _LEAST)).max(1).astype(np.float64)
+    hardness = np.empty(len(p))
+    for some in pieces(*p.shape):
+        hardness[some] = -(np.log(p[some] + _LEAST) + np.log(votes[some] + _LEAST)).max(1)
+    return hardness
 
 
 def strata_of(hardness: Float[np.ndarray, "n"], count: int) -> Int[np.ndarray, "n"]:

@@ -15,7 +15,7 @@ from tasks.pipeline.stored_names import inside
 
 # Stages a run has one of; their facts make its summary.
 _SUMMARY_STAGES = (
-    "samples", "copies", "network", "folds", "opinions", "scores", "examination", "search", "flags", "drift",
+    "samples", "copies", "network", "folds", "votes", "opinions", "scores", "examination", "search", "flags", "drift",
     "metrics",
 )  # fmt: skip
 

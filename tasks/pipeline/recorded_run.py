@@ -95,7 +95,7 @@ def recorded_options(lake: Path, run_id: str) -> Iterator[Any]:
             where=str(path),
             expected="the configuration of a recorded run",
             got=f"{type(error).__name__}: {error}",
-            do="Choose another run, or run again without --base.",
+            do="Choose another run; where it is a base, run without --base.",
         ) from error
 
 

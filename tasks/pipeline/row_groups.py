@@ -12,31 +12,38 @@ GROUP_ROWS = 1 << 16
 """Rows of a row group: whoever wants the first of a table reads no more than these."""
 
 
-def write_groups(path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> int:
-    """Write batches, however large each is, in row groups of ``GROUP_ROWS``; how many rows there are.
+def wide_rows(values: int) -> int:
+    """Rows of a row group of which each has so many values: as many as a table has, or as 64 MiB hold."""
+    return max(1, min(1 << 20, (1 << 24) // values))
+
+
+def write_groups(
+    path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema, group_rows: int | None = None
+) -> int:
+    """Write batches, however large each is, in row groups of ``group_rows``, by default ``GROUP_ROWS``; how many rows.
 
     The file does not depend on how the rows are parted, and is that of one table where there are no more than these.
     """
-    rows = 0
+    rows, group_rows = 0, group_rows or GROUP_ROWS
     with pq.ParquetWriter(path, schema, compression="zstd") as sink:
-        for group in _groups(batches):
-            sink.write_table(group.cast(schema), GROUP_ROWS)
+        for group in _groups(batches, group_rows):
+            sink.write_table(group.cast(schema), group_rows)
             rows += group.num_rows
         if not rows:
             sink.write_table(schema.empty_table())
     return rows
 
 
-def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """The same rows in tables of ``GROUP_ROWS``; the last one has the rest."""
+def _groups(batches: Iterable[pa.RecordBatch], group_rows: int) -> Iterator[pa.Table]:
+    """The same rows in tables of ``group_rows``; the last one has the rest."""
     parts: list[pa.RecordBatch] = []
     count = 0
     for batch in batches:
         while batch.num_rows:
-            part = batch.slice(0, GROUP_ROWS - count)
+            part = batch.slice(0, group_rows - count)
             parts.append(part)
             batch, count = batch.slice(part.num_rows), count + part.num_rows
-            if count == GROUP_ROWS:
+            if count == group_rows:
                 yield pa.Table.from_batches(parts).combine_chunks()
                 parts, count = [], 0
     if parts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -140,10 +140,26 @@ class Electorate:
         count = neighbours.among(len(ranks))
         return cls(ranks, count, classes, space, references, labels, bins_of(references, count))
 
+    def asked_by(self, x: torch.Tensor, rows: np.ndarray, themselves: np.ndarray) -> Electorate:
+        """The same for the samples that will ask, as ``votes`` has them: the recall is that of a sample of these.
+
+        Where an index would miss too many of their neighbours they are compared one by one.
+        """
+        import torch
+
+        from tasks.kernels.bins import sample_of
+
+        if self.bins is None or not len(rows):
+            return self
+        some = sample_of(len(rows)).numpy()
+        queries = self.space(x[torch.from_numpy(rows[some])]).to(self.references.device)
+        bins = self.bins.for_queries(queries, self.references, torch.from_numpy(themselves[some]))
+        return replace(self, bins=bins)
+
     @property
-    def recall(self) -> dict[str, float]:
-        """Share of the nearest that are found, as a fact of an artefact; none where all are."""
-        return {"recall": self.bins.recall} if self.bins else {}
+    def recall(self) -> float | None:
+        """Share of the nearest that are found, by a sample; None where all are."""
+        return self.bins.recall if self.bins else None
 
     def votes(
         self, x: torch.Tensor, rows: np.ndarray, themselves: np.ndarray, width: int

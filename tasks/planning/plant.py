@@ -15,6 +15,7 @@ from tasks.pipeline.step import step
 from tasks.planning.canaries import KINDS, Canaries
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
 
 
@@ -32,26 +33,24 @@ def plant(
     import pyarrow.parquet as pq
 
     from tasks.dataset.sample_ids import uniforms
-    from tasks.kernels.canaries import class_confusion, drawn_within, planted_labels, planting_networks
+    from tasks.kernels.canaries import drawn_within, planted_labels, planting_networks
     from tasks.pipeline.schemas import canaries as schema
 
     target, classes, count = target_of(samples), samples.facts["classes"], folds.facts["folds"]
-    table = pq.read_table(run.path(votes))
-    ids = table["sample_id"].to_pylist()
-    texts = given_texts(run, samples, table["sample_id"].combine_chunks())
+    every = pq.read_table(run.path(votes), columns=["sample_id"])["sample_id"].combine_chunks()
+    ids = every.to_pylist()
+    texts = given_texts(run, samples, every)
     labels = target.strata(texts)
     base_canaries = _of_base(run, base, ids, texts)
     if base_canaries is not None:
         return _commit(run, base_canaries)
-    ballots = table["votes"].combine_chunks().flatten().to_numpy().reshape(len(ids), len(classes))
     which, kind_draw = uniforms(ids, canaries.seed, b"canary")
     rows = np.flatnonzero(canaries.draw(which))
     names = [ids[row] for row in rows]
     kinds = np.floor(kind_draw[rows] * len(KINDS)).astype(np.int64)
     label_draw, _ = uniforms(names, canaries.seed, b"canary label")
-    new_strata = planted_labels(
-        labels[rows], ballots[rows], class_confusion(labels, ballots, len(classes)), kinds, label_draw
-    )
+    own, usual = _votes(run, votes, labels, rows, len(classes))
+    new_strata = planted_labels(labels[rows], own, usual, kinds, label_draw)
     # A stratum is drawn, then one of the labels that its samples bear.
     within, _ = uniforms(names, canaries.seed, b"canary value")
     if target.kind == "class":
@@ -70,6 +69,27 @@ def plant(
         pa.FixedSizeListArray.from_arrays(pa.array(networks.ravel()), count),
     ]
     return _commit(run, pa.table(columns, schema=schema(count)))
+
+
+def _votes(
+    run: Run, votes: Artefact, labels: np.ndarray, rows: np.ndarray, classes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """(the votes on the samples ``rows``, the mean votes on the samples of the class of each); m × k each."""
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    from tasks.kernels.canaries import ClassVotes
+    from tasks.pipeline.row_groups import wide_rows
+
+    own, usual, first = np.empty((len(rows), classes), np.float32), ClassVotes(labels[rows], classes), 0
+    with pq.ParquetFile(run.path(votes)) as file:
+        for batch in file.iter_batches(wide_rows(classes), columns=["votes"]):
+            ballots = batch["votes"].flatten().to_numpy().reshape(batch.num_rows, classes)
+            usual.add(labels[first : first + batch.num_rows], ballots)
+            some = slice(*np.searchsorted(rows, [first, first + batch.num_rows]))
+            own[some] = ballots[rows[some] - first]
+            first += batch.num_rows
+    return own, usual.means()
 
 
 def _of_base(run: Run, base: Artefact, ids: list[str], texts: pa.Array) -> pa.Table | None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 from tasks.core.devices import Device, claim
 from tasks.dataset.payload import payload_of
 from tasks.dataset.samples import in_base_of, load_cached
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.step import step
 from tasks.planning.neighbours import MOST_NAMED, Electorate, Neighbours
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @step("vote")
@@ -17,13 +23,13 @@ def vote(run: Run, samples: Artefact, neighbours: Neighbours, where: Device, fol
     Leaves ``votes.parquet``, sorted by sample_id: ``votes``, the share of each class among the neighbours' given labels
     (its own label has no vote), and ``neighbours``, the ranks of the nearest among the sorted ids. Samples that
     ``folds`` calls new are voted on, but have no vote. Of more than 30,000 samples some of the nearest are missed; the
-    fact ``recall`` is the share that is found.
+    fact ``recall`` is the share that is found, by a sample of the samples.
     """
     import numpy as np
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     from tasks.core.progress import Progress
+    from tasks.pipeline.row_groups import wide_rows, write_groups
     from tasks.pipeline.schemas import votes as schema
 
     inputs = load_cached(run, samples, "train")
@@ -36,16 +42,22 @@ def vote(run: Run, samples: Artefact, neighbours: Neighbours, where: Device, fol
         width = min(MOST_NAMED, count)
         themselves = np.full(n, -1, np.int64)
         themselves[ranks] = np.arange(len(ranks))
-        ballots, near = np.empty((n, classes), np.float32), np.empty((n, width), np.int32)
-        for at, shares, indices in electorate.votes(inputs.x, order, themselves, width):
-            ballots[at], near[at] = shares, indices
-            progress.step(steps=len(shares))
-    with run.draft("votes") as draft:
-        columns = [
-            pa.array(inputs.ids[order], pa.string()),
-            pa.FixedSizeListArray.from_arrays(pa.array(ballots.ravel()), classes),
-            pa.FixedSizeListArray.from_arrays(pa.array(near.ravel()), width),
-        ]
-        table = pa.table(columns, schema=schema(classes, width))
-        pq.write_table(table, draft.path("votes.parquet", n), compression="zstd")
-        return draft.commit(neighbours=count, among=len(ranks), **electorate.recall)
+        electorate = electorate.asked_by(inputs.x, order, themselves)
+        names = inputs.ids[order]
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            """The votes as they are counted: of many classes all of them would be the largest matrix of a run."""
+            for at, shares, indices in electorate.votes(inputs.x, order, themselves, width):
+                columns = [
+                    pa.array(names[at], pa.string()),
+                    pa.FixedSizeListArray.from_arrays(pa.array(shares.ravel()), classes),
+                    pa.FixedSizeListArray.from_arrays(pa.array(indices.astype(np.int32).ravel()), width),
+                ]
+                yield pa.record_batch(columns, schema=schema(classes, width))
+                progress.step(steps=len(shares))
+
+        with run.draft("votes") as draft:
+            path = draft.path("votes.parquet", n)
+            write_groups(path, batches(), schema(classes, width), wide_rows(classes))
+            recall = {} if electorate.recall is None else {"recall": electorate.recall}
+            return draft.commit(neighbours=count, among=len(ranks), **recall)

@@ -40,6 +40,8 @@ def audit_heldout_labels(
     The observers are the folds' networks (the mean of their probabilities) and the nearest training samples (their
     labels' shares); neither was told a held-out label. The networks are those trained on the untouched data, so no arm
     chooses its own examiners; if anything the untouched arm is favoured, whose mistakes resemble theirs.
+
+    Facts: ``suspects`` of each split; where neighbours may be missed, ``recall``, the share of them that is found.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -51,7 +53,7 @@ def audit_heldout_labels(
     splits = [split for split in ("test", "validation") if sample_paths(run, samples, split)]
     # Who is never told how likely another label is has no opinion of the given one.
     audited = splits if target.has_class_probabilities else []
-    votes, tables = _votes(run, compared, audited, neighbours, recipe), []
+    (votes, recall), tables = _votes(run, compared, audited, neighbours, recipe), []
     for split in audited:
         inputs = load_cached(run, samples, split)
         probabilities = _predict(run, samples, checkpoints, recipe, inputs)
@@ -61,7 +63,8 @@ def audit_heldout_labels(
     suspect = table.filter(table["suspect"])["split"].to_pylist()
     with run.draft("examination") as draft:
         pq.write_table(table, draft.path("examination.parquet", table.num_rows), compression="zstd")
-        return draft.commit(suspects={split: suspect.count(split) for split in splits})
+        facts = {"recall": recall} if recall else {}
+        return draft.commit(suspects={split: suspect.count(split) for split in splits}, **facts)
 
 
 def _predict(run: Run, samples: Artefact, checkpoints: list[Artefact], recipe: Recipe, inputs: Inputs) -> np.ndarray:
@@ -69,6 +72,7 @@ def _predict(run: Run, samples: Artefact, checkpoints: list[Artefact], recipe: R
     import numpy as np
 
     from tasks.core.devices import claim
+    from tasks.kernels.pieces import pieces
     from tasks.training.fit import load_networks, outputs_of
 
     payload, target, objective = payload_of(samples), target_of(samples), recipe.training.objective(target_of(samples))
@@ -79,28 +83,36 @@ def _predict(run: Run, samples: Artefact, checkpoints: list[Artefact], recipe: R
             networks = load_networks(run, checkpoint, recipe.model, payload, target.outputs)
             outputs = outputs_of(networks[-1], inputs, device)
             spread = target.spread(outputs, inputs.values)
-            probabilities += target.probabilities(outputs, spread, objective).numpy()
-    return (probabilities / len(checkpoints)).astype(np.float32)
+            for some in pieces(*probabilities.shape):
+                probabilities[some] += target.probabilities(outputs[some], spread, objective).numpy()
+    probabilities /= len(checkpoints)
+    return probabilities.astype(np.float32)
 
 
 def _votes(
     run: Run, compared: Artefact, splits: list[str], neighbours: Neighbours, recipe: Recipe
-) -> dict[str, np.ndarray]:
-    """Of each split the shares of the labels of the nearest training samples, n × k."""
+) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """(of each split the shares of the labels of the nearest training samples, n × k; the recall where it is not 1)."""
     import numpy as np
 
     from tasks.core.devices import claim
     from tasks.planning.neighbours import Electorate
 
+    votes: dict[str, np.ndarray] = {}
+    recall: dict[str, float] = {}
     if not splits:
-        return {}
-    train, classes, votes = load_cached(run, compared, "train"), len(target_of(compared).classes), {}
+        return votes, recall
+    train, classes = load_cached(run, compared, "train"), len(target_of(compared).classes)
     with claim(recipe.training.device) as device:
         electorate = Electorate.of(neighbours, train, classes, device, payload_of(compared))
         for split in splits:
             inputs = load_cached(run, compared, split)
-            n = len(inputs.ids)
-            votes[split] = np.empty((n, classes), np.float32)
-            for at, shares, _ in electorate.votes(inputs.x, np.arange(n), np.full(n, -1), 1):
+            rows = np.arange(len(inputs.ids))
+            nobody = np.full(len(rows), -1)
+            asked = electorate.asked_by(inputs.x, rows, nobody)
+            votes[split] = np.empty((len(rows), classes), np.float32)
+            for at, shares, _ in asked.votes(inputs.x, rows, nobody, 1):
                 votes[split][at] = shares
-    return votes
+            if asked.recall is not None:
+                recall[split] = asked.recall
+    return votes, recall

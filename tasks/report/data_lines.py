@@ -1,4 +1,4 @@
-"""What a summary says of the samples beside their number: copies, contradictions, and how labels are spelt."""
+"""What a summary says of the samples beside their number: copies, contradictions, neighbours, how labels are spelt."""
 
 from __future__ import annotations
 
@@ -86,6 +86,23 @@ def label_lines(facts: dict[str, Any]) -> list[str]:
     if untrained := facts.get("untrained_classes"):
         lines.append(f"left out for want of training samples of their class: {_some(untrained)}")
     return lines
+
+
+def neighbour_lines(votes: dict[str, Any] | None, examination: dict[str, Any] | None) -> list[str]:
+    """How many of the nearest neighbours are found, where some may be missed; nothing where all are.
+
+    Args:
+        votes: facts of the training samples' votes.
+        examination: facts of the held-out labels' audit.
+    """
+    recall = {"train": (votes or {}).get("recall")} | ((examination or {}).get("recall") or {})
+    told = ", ".join(f"{share:.2%} ({split})" for split, share in recall.items() if share is not None)
+    if not votes or not told:
+        return []
+    return [
+        f"the {votes['neighbours']:,} nearest of {votes['among']:,} training samples are looked for by an index, which "
+        f"finds {told} of them, by a sample"
+    ]
 
 
 def _given(form: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from tasks.core.markdown import escape
 from tasks.ingestion.tables.unused_columns import columns_by_reason, display_name
 from tasks.pipeline.recorded_run import RecordedRun
-from tasks.report.data_lines import copy_lines, label_lines
+from tasks.report.data_lines import copy_lines, label_lines, neighbour_lines
 from tasks.report.network_lines import network_lines
 from tasks.report.text_lines import reading_lines, serving_lines
 
@@ -114,6 +114,7 @@ class Summary:
             lines.append(f"{cut} (reader.tokens.max-length)")
         lines += copy_lines(facts, self.facts.get("copies"), self.facts.get("folds", {}).get("apart", 0))
         lines += label_lines(facts)
+        lines += neighbour_lines(self.facts.get("votes"), self.facts.get("examination"))
         if facts["planted"]:
             lines.append(f"{facts['planted']:,} training labels flipped on purpose, to measure detection")
         lines += network_lines(self.facts.get("network"), payload)

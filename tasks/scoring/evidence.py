@@ -25,7 +25,10 @@ from tasks.core.errors import BadConfig
 from tasks.dataset.samples import given_texts, in_base_of
 from tasks.dataset.targets import target_of
 from tasks.gradients.shards import GradientShards
+from tasks.kernels.pieces import pieces
 from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.row_groups import wide_rows
+from tasks.pipeline.scratch_arrays import allocate
 from tasks.planning.canaries import CanaryLabels
 from tasks.scoring.crossfit import CrossFit
 
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
     from tasks.kernels.losses import Loss
 
 T = TypeVar("T")
+
+# What a matrix of a row a sample may take of the run's memory: there are several. And values that are made at a time.
+_SHARE, _AT_A_TIME = 1 / 8, 1 << 25
 
 
 class Scoring(Protocol):
@@ -128,7 +134,8 @@ class Evidence:
         """Of the network that never saw the sample, n × outputs float32."""
         import torch
 
-        return torch.from_numpy(self.gradients.matrix("logits"))
+        matrix = self._allocate(self.gradients.widths["logits"])
+        return torch.from_numpy(self.gradients.matrix("logits", matrix))
 
     @cached_property
     def spread(self) -> float:
@@ -136,7 +143,8 @@ class Evidence:
         if self.is_planted:
             return self.with_given_labels.spread
         rows = np.flatnonzero(self.in_base)
-        return self.target.spread(self.outputs[rows], self.target.values(self.texts.take(pa.array(rows))))
+        values = self.target.values(self.texts.take(pa.array(rows)))
+        return self.target.spread(self.outputs if self.in_base.all() else self.outputs[rows], values)
 
     @cached_property
     def logits(self) -> np.ndarray:
@@ -154,7 +162,13 @@ class Evidence:
     @cached_property
     def probabilities(self) -> np.ndarray:
         """What they say of each class, n × k float32; rows sum to one (of a cross entropy)."""
-        return self.target.probabilities(self.outputs, self.spread, self.objective).numpy()
+        outputs, k = self.outputs, len(self.classes)
+        if len(outputs) * k <= _AT_A_TIME:
+            return self.target.probabilities(outputs, self.spread, self.objective).numpy()
+        matrix = self._allocate(k)
+        for some in pieces(len(outputs), k):
+            matrix[some] = self.target.probabilities(outputs[some], self.spread, self.objective).numpy()
+        return matrix
 
     @cached_property
     def votes(self) -> np.ndarray:
@@ -170,12 +184,16 @@ class Evidence:
         """A column of fixed-size lists, read in pieces: of the file nothing is held beside it."""
         with pq.ParquetFile(self.run.path(self.crossfit.votes)) as file:
             kind, first = file.schema_arrow.field(name).type, 0
-            matrix = np.empty((len(self), kind.list_size), kind.value_type.to_pandas_dtype())
-            for batch in file.iter_batches(columns=[name]):
+            matrix = self._allocate(kind.list_size, kind.value_type.to_pandas_dtype())
+            for batch in file.iter_batches(wide_rows(kind.list_size), columns=[name]):
                 values = batch[name].flatten().to_numpy(zero_copy_only=False)
                 matrix[first : first + batch.num_rows] = values.reshape(batch.num_rows, kind.list_size)
                 first += batch.num_rows
         return matrix
+
+    def _allocate(self, width: int, dtype: type = np.float32) -> np.ndarray:
+        """A row for each sample; of many classes in a file, for there are several of them."""
+        return allocate(self.run, (len(self), width), dtype, _SHARE)
 
     @property
     def opinion_names(self) -> list[str]:

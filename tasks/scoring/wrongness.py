@@ -167,7 +167,7 @@ def belief_of(observations: Observations) -> np.ndarray:
     predict for wrong and is stated of no label.
     """
     stratum, contradicted, counts, _ = _strata(observations)
-    by_pair = pair_chances(observations.pairs)[observations.predicted, observations.labels][contradicted]
+    by_pair = pair_chances(observations.pairs, observations.predicted, observations.labels)[contradicted]
     usual = float(by_pair.mean()) if contradicted.any() else 0.0
     of_stratum = chances(counts)
     belief = np.where(contradicted, of_stratum.contradicted[stratum], of_stratum.confirmed[stratum])

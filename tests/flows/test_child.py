@@ -9,8 +9,9 @@ import sys
 import time
 
 PARENT = """
-import subprocess, sys
-child = subprocess.Popen([sys.executable, "-um", "flows.operations.child", "http.server", "0", "--bind", "127.0.0.1"])
+import os, subprocess, sys
+command = [sys.executable, "-um", "flows.operations.child", str(os.getpid()), "http.server", "0", "--bind", "127.0.0.1"]
+child = subprocess.Popen(command)
 print(child.pid, flush=True)
 child.wait()
 """
@@ -24,10 +25,23 @@ def test_a_child_keeps_its_arguments_and_ends_with_a_parent_that_is_killed():
     assert "Serving HTTP on 127.0.0.1 port" in parent.stdout.readline()
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
+    assert ends(child)
+
+
+def test_a_child_whose_parent_has_gone_before_it_begins_ends_too():
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT.replace("child.wait()", "")], stdout=subprocess.PIPE, text=True
+    )
+    # It ends within a millisecond of the child's start, which takes a hundred to look for it.
+    told, _ = parent.communicate(timeout=30)
+    assert ends(int(told.splitlines()[0]))
+
+
+def ends(process: int) -> bool:
     until = time.monotonic() + 30
-    while is_alive(child) and time.monotonic() < until:
+    while is_alive(process) and time.monotonic() < until:
         time.sleep(0.1)
-    assert not is_alive(child)
+    return not is_alive(process)
 
 
 def is_alive(process: int) -> bool:

@@ -49,7 +49,7 @@ class Fusion(Detector, kind="fusion"):
             is silent (tasks/scoring/fusion_weights.py)
 
     Systematic noise misleads whatever learns from it, margins and neighbours alike, and shows in the pairs; scattered
-    noise does neither. Of a number, or of thousands of classes, c is 0 and there is no flow. An opinion has learned
+    noise does neither. Of a number, or of more than 2,000 classes, c is 0 and there is no flow. An opinion has learned
     from no label of the run, so that c takes nothing from it. No true label has a part in it.
     """
 
@@ -59,7 +59,7 @@ class Fusion(Detector, kind="fusion"):
         default=["lissa", "margin", "aum", "neighbours", "label_flow", "boosted_trees"],
         min_length=1,
         description="Kinds of detectors to combine, each with its default options. One that has nothing to say of such "
-        "data is left out: boosted_trees of pictures and texts, label_flow of numbers.",
+        "data is left out: boosted_trees of pictures and texts, label_flow of numbers and of more than 2,000 classes.",
     )
 
     @field_validator("signals")
@@ -106,7 +106,7 @@ class Fusion(Detector, kind="fusion"):
             return regression + outside
         flow = _signal("label_flow", evidence)
         pairs = observations_of(evidence).pairs
-        pair = logit(pair_chances(pairs)[evidence.probabilities.argmax(1), evidence.labels])
+        pair = logit(pair_chances(pairs, evidence.probabilities.argmax(1), evidence.labels))
         c = fit.concentration**5
         return (1 - c) * regression + c * (flow + pair) + outside
 

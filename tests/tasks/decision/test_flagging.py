@@ -400,7 +400,10 @@ def test_after_a_review_nothing_is_stated_of_flags_that_a_person_has_changed():
     assert stated["note"] == "no precision is stated of the flagged: a person decided otherwise about 1"
 
 
-def test_what_is_written_piece_by_piece_is_what_is_decided_beside_whose_it_is(tmp_path):
+@pytest.mark.parametrize("group_rows", [1 << 16, 64])
+def test_what_is_written_piece_by_piece_is_what_is_decided_beside_whose_it_is(tmp_path, monkeypatch, group_rows):
+    for module in ("tasks.pipeline.row_groups", "tasks.decision.flagging"):
+        monkeypatch.setattr(f"{module}.GROUP_ROWS", group_rows)
     n = 500
     suspicion = np.random.default_rng(0).normal(size=n)
     scored, samples, gradients, advice = tables({"l2": suspicion}, [f"c{i % 3}" for i in range(n)], extra=5)
@@ -414,6 +417,7 @@ def test_what_is_written_piece_by_piece_is_what_is_decided_beside_whose_it_is(tm
     given = files["scores"], samples, files["gradients"], advice, 50, Flagging(), "held-out"
     write_flags(tmp_path / "flags", *given, suggests=True, room=(tmp_path, 1 << 27))
     written = pq.read_table(tmp_path / "flags")
+    assert pq.ParquetFile(tmp_path / "flags").num_row_groups == -(-n // group_rows)
     assert written.schema == SUSPECTS
     assert written.select(FLAGS.names).equals(decide(scored, samples, gradients, advice, 50, Flagging()))
     ids = written["sample_id"].to_pylist()

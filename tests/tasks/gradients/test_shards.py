@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.core.errors import BadArtefact, BadConfig
+from tasks.gradients.residuals import residuals_of
 from tasks.gradients.shards import GradientShards, ShardMetadata, ShardWriter, _sort_order
 from tasks.kernels.losses import Loss
 from tasks.pipeline.artefacts import Run
@@ -474,3 +475,23 @@ def test_a_thousand_classes_take_four_bytes_each(run):
     artefact = stored(run, made_of(ids, ("cross_entropy", 0.0), target, k=1000, h1=33)[0])
     size = next(file.size for file in artefact.files if file.name.endswith(".arrow"))
     assert size / n < 4300
+
+
+def test_of_many_classes_residuals_are_made_in_pieces_of_the_same_bits(monkeypatch):
+    sizes, whole = [], Loss.residuals
+
+    def counted(self, logits, labels):
+        sizes.append(logits.numel())
+        return whole(self, logits, labels)
+
+    generator = np.random.default_rng(0)
+    logits = generator.normal(size=(400, 2 * 4000)).astype(np.float32)
+    target = generator.integers(0, 4000, (400, 1), np.int32)
+    columns = {"earlier_logits": logits[:, :4000], "logits": logits[:, 4000:], "target": target}
+    about = ABOUT.model_copy(update={"loss": ("cross_entropy", 0.1), "epochs": (1, 2), "joined": "sum"})
+    monkeypatch.setattr(Loss, "residuals", counted)
+    made = residuals_of(columns, about)
+    assert max(sizes) <= 1 << 20
+    z, y = torch.from_numpy(logits).unflatten(1, (2, 4000)), torch.from_numpy(target)[:, 0].long()
+    expected = torch.cat([whole(Loss("cross_entropy", 0.1), z[:, i].contiguous(), y) * 0.5 for i in range(2)], 1)
+    np.testing.assert_array_equal(made, expected.numpy())

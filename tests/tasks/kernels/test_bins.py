@@ -114,6 +114,22 @@ def test_the_index_is_refused_where_it_misses_much(few, monkeypatch):
     assert bins_of(vectors(noise), COUNT) is None
 
 
+def test_the_index_is_not_asked_about_queries_of_which_it_would_miss_many(few):
+    """They stand out in a coordinate that no reference has: what else they are is less than a byte tells."""
+    x = vectors(noise)[:, :31]
+    references = torch.nn.functional.normalize(torch.nn.functional.pad(x[:4000], (0, 1)), dim=1)
+    unlike = torch.nn.functional.normalize(torch.nn.functional.pad(0.01 * x[4000:], (0, 1), value=1.0), dim=1)
+    index, own = bins_of(references, COUNT), torch.arange(4000)
+    assert index is not None
+    assert index.for_queries(unlike, references, torch.full((500,), -1)) is None
+    like = index.for_queries(references[:700], references, own[:700])
+    assert like is not None
+    assert like.recall >= RECALL
+    assert torch.equal(
+        together(like.nearest(references[:9], own[:9]))[0], together(index.nearest(references[:9], own[:9]))[0]
+    )
+
+
 def test_few_references_and_many_neighbours_are_compared_one_by_one(few):
     x = vectors(noise)
     assert bins_of(x[:1000], 5) is None

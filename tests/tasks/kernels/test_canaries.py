@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 
-from tasks.kernels.canaries import class_confusion, planted_labels, planting_networks
+from tasks.kernels.canaries import ClassVotes, planted_labels, planting_networks
 
 
 @st.composite
@@ -15,15 +15,15 @@ def planted(draw):
     generator = np.random.default_rng(draw(st.integers(0, 10_000)))
     labels, kinds = generator.integers(0, k, m), generator.integers(0, 3, m)
     votes = generator.dirichlet(np.full(k, 0.3), m).astype(np.float32)
-    confusion = generator.dirichlet(np.full(k, 0.3), k)
+    confusion = generator.dirichlet(np.full(k, 0.3), k)[labels]
     edge = draw(st.sampled_from([None, 0.0, 1 - 2**-53]))
     return labels, votes, confusion, kinds, generator.random(m) if edge is None else np.full(m, edge)
 
 
 def by_loop(labels, votes, confusion, kinds, draw):
     found = []
-    for y, vote, kind, u in zip(labels, votes, kinds, draw, strict=True):
-        weights = [[1.0, confusion[y, c] + 1e-3, float(vote[c]) + 1e-3][kind] for c in range(votes.shape[1])]
+    for y, vote, usual, kind, u in zip(labels, votes, confusion, kinds, draw, strict=True):
+        weights = [[1.0, usual[c] + 1e-3, float(vote[c]) + 1e-3][kind] for c in range(votes.shape[1])]
         weights[y] = 0.0
         passed = [c for c in range(len(weights)) if sum(weights[: c + 1]) > u * sum(weights)]
         found.append(passed[0])
@@ -45,10 +45,10 @@ def test_a_planted_label_is_another_class_drawn_by_weight(drawn):
 @pytest.mark.parametrize("kind", [0, 1, 2])
 def test_each_kind_of_canary_takes_its_labels_in_its_own_proportions(kind):
     m, given_class = 20_000, 1
-    confusion = np.array([[0.9, 0.1, 0.0, 0.0], [0.3, 0.5, 0.2, 0.0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+    confusion = np.tile(np.array([0.3, 0.5, 0.2, 0.0]), (m, 1))
     votes = np.tile(np.array([0.1, 0.2, 0.2, 0.5], np.float32), (m, 1))
     found = planted_labels(np.full(m, given_class), votes, confusion, np.full(m, kind), (np.arange(m) + 0.5) / m)
-    weights = [np.ones(4), confusion[given_class] + 1e-3, votes[0] + 1e-3][kind].astype(float)
+    weights = [np.ones(4), confusion[0] + 1e-3, votes[0] + 1e-3][kind].astype(float)
     weights[given_class] = 0
     np.testing.assert_allclose(np.bincount(found, minlength=4) / m, weights / weights.sum(), atol=1e-3)
 
@@ -57,7 +57,11 @@ def test_two_classes_leave_no_choice():
     labels = np.array([0, 1, 0])
     votes = np.array([[1, 0], [0, 1], [0.5, 0.5]], np.float32)
     for kind in range(3):
-        assert planted_labels(labels, votes, np.eye(2), np.full(3, kind), np.full(3, 0.99)).tolist() == [1, 0, 1]
+        assert planted_labels(labels, votes, np.eye(2)[labels], np.full(3, kind), np.full(3, 0.99)).tolist() == [
+            1,
+            0,
+            1,
+        ]
 
 
 @settings(deadline=None)
@@ -65,10 +69,20 @@ def test_two_classes_leave_no_choice():
 def test_confusion_is_the_mean_of_a_class_votes_and_a_class_without_samples_is_itself(n, k, seed):
     generator = np.random.default_rng(seed)
     labels, votes = generator.integers(0, k, n), generator.random((n, k)).astype(np.float32)
-    found = class_confusion(labels, votes, k)
-    for c in range(k):
+    wanted = generator.integers(0, k, 7)
+    means = ClassVotes(wanted, k)
+    for first in range(0, n, 9):  # piece by piece
+        means.add(labels[first : first + 9], votes[first : first + 9])
+    for c, found in zip(wanted, means.means(), strict=True):
         mine = votes[labels == c].astype(float)
-        np.testing.assert_allclose(found[c], mine.mean(0) if len(mine) else np.eye(k)[c], rtol=1e-5)
+        np.testing.assert_allclose(found, mine.mean(0) if len(mine) else np.eye(k)[c], rtol=1e-5)
+
+
+def test_of_many_classes_no_more_votes_are_held_than_are_wanted():
+    means = ClassVotes(np.array([7, 7, 9_999]), 10_000)
+    means.add(np.array([7, 3]), np.ones((2, 10_000), np.float32))
+    assert means.sums.shape == (2, 10_000)
+    assert means.means().sum(1).tolist() == [10_000, 10_000, 1]
 
 
 @settings(deadline=None)
@@ -94,4 +108,4 @@ def test_rows_of_another_kind_are_refused():
     with pytest.raises(TypeCheckError):
         planting_networks(np.zeros(3, np.int64), np.zeros((2, 3)))
     with pytest.raises(TypeCheckError):
-        class_confusion(np.zeros(3), np.zeros((3, 2)), 2)
+        ClassVotes(np.zeros(3, np.int64), 2).add(np.zeros(3), np.zeros((3, 2)))

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from tasks.kernels import gradients as gradients_module
 from tasks.kernels.curvature import Fisher, SoftmaxHessian
 from tasks.kernels.gradients import FactorGradients, Whole
 from tasks.kernels.influence import damping_of
@@ -65,7 +64,7 @@ def explicit(curvature):
 
 @pytest.mark.parametrize("name", CURVATURES)
 def test_a_curvature_is_the_mean_of_its_samples_matrices(monkeypatch, name):
-    monkeypatch.setattr(gradients_module, "_AT_A_TIME", 100)
+    monkeypatch.setattr("tasks.kernels.pieces._AT_A_TIME", 100)
     curvature = CURVATURES[name]()
     twin = explicit(curvature)
     v = torch.randn(3, len(twin), generator=seeded(5), dtype=torch.float64)

@@ -4,7 +4,6 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
-from tasks.kernels import gradients as gradients_module
 from tasks.kernels.gradients import FactorGradients, Whole
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-11}
@@ -36,7 +35,7 @@ SHAPES = [(1, 1, 2, 1), (17, 1, 3, 5), (9, 3, 2, 4)]
 @pytest.mark.parametrize("joined", ["sum", "stack"])
 @pytest.mark.parametrize(("n", "c", "k", "h1"), SHAPES)
 def test_products_with_the_factors_are_those_of_the_explicit_matrix(monkeypatch, n, c, k, h1, joined, m):
-    monkeypatch.setattr(gradients_module, "_AT_A_TIME", 40)  # several pieces
+    monkeypatch.setattr("tasks.kernels.pieces._AT_A_TIME", 40)  # several pieces
     gradients = factored(n, c, k, h1, joined)
     matrix = dense(gradients)
     assert (gradients.samples, gradients.parameters) == matrix.shape

@@ -6,7 +6,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.kernels import gradients as gradients_module
 from tasks.kernels.curvature import Fisher, SoftmaxHessian
 from tasks.kernels.gradients import FactorGradients, Whole
 from tasks.kernels.influence import (
@@ -141,7 +140,7 @@ def test_gradient_tracing_is_the_change_that_one_small_step_on_the_sample_makes(
 
 @pytest.mark.parametrize("form", ["factors", "rows"])
 def test_exact_and_self_influence_are_those_of_the_explicit_inverse(monkeypatch, form):
-    monkeypatch.setattr(gradients_module, "_AT_A_TIME", 64)
+    monkeypatch.setattr("tasks.kernels.pieces._AT_A_TIME", 64)
     *_, gradients = fitted()
     rows = dense(gradients)
     gradients = gradients if form == "factors" else Whole(rows)
@@ -208,7 +207,7 @@ def test_each_sample_s_series_is_that_of_the_sample_alone(monkeypatch):
     _, features, _, p, gradients = fitted()
     curvature, series = SoftmaxHessian(p, features), Series(12, batch=7)
     together = self_lissa(gradients, curvature, 0.01, series, seeded())
-    monkeypatch.setattr(gradients_module, "_AT_A_TIME", 50)
+    monkeypatch.setattr("tasks.kernels.pieces._AT_A_TIME", 50)
     torch.testing.assert_close(self_lissa(gradients, curvature, 0.01, series, seeded()), together, **CLOSE)
     for j in (0, 31):
         v = dense(gradients)[j]

@@ -1,5 +1,7 @@
 """Noise is what the labels say over and above how two observers confuse the classes; transitions are always usable."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -43,15 +45,55 @@ def test_counts_are_those_of_a_loop(drawn):
         confused[i, j] += 0.5
         confused[j, i] += 0.5
     found = pairs_of(a, b, y, k)
-    np.testing.assert_array_equal(found.joint, labelled)
-    np.testing.assert_array_equal(found.confusion, confused)
+    np.testing.assert_array_equal(found.matrix(found.joint), labelled)
+    np.testing.assert_array_equal(found.matrix(found.confusion), confused)
+    assert (np.diff(found.keys) > 0).all()
+    assert (found.joint + found.confusion > 0).all()
+
+
+def every_chance(pairs):
+    """Of each pair of classes, k × k."""
+    j, c = np.divmod(np.arange(pairs.classes**2), pairs.classes)
+    return pair_chances(pairs, j, c).reshape(pairs.classes, pairs.classes)
+
+
+@given(observed())
+def test_pairs_of_many_classes_are_counted_without_a_matrix_and_alike(drawn):
+    """As of so many classes that their square is far more than the samples."""
+    a, b, y, k = drawn
+    few = pairs_of(a, b, y, k)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tasks.kernels.transitions._AT_A_TIME", 0)
+        many = pairs_of(a[:3], b[:3], y[:3], k)
+    again = pairs_of(a[:3], b[:3], y[:3], k)
+    for one, other in zip(many, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+    excess = np.clip((few.matrix(few.joint) - few.matrix(few.confusion)) / (few.matrix(few.joint) + 1), 0, 1)
+    np.fill_diagonal(excess, 0.01)
+    np.testing.assert_array_equal(every_chance(few), excess)
+    np.testing.assert_array_equal(pair_chances(few, a, y), excess[a, y])
+
+
+def test_pairs_of_ten_thousand_classes_take_no_more_than_their_samples():
+    generator = np.random.default_rng(0)
+    a, b, y = generator.integers(0, 10_000, (3, 30_000))
+    tracemalloc.start()
+    pairs = pairs_of(a, b, y, 10_000)
+    chance, few = pair_chances(pairs, a, y), concentration(pairs)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20e6
+    assert len(pairs.keys) <= 90_000
+    assert pairs.joint.sum() == pairs.confusion.sum() == 30_000
+    assert chance.shape == (30_000,)
+    assert 0 <= few <= 1
 
 
 @given(observed())
 def test_chances_and_transitions_are_probabilities_whatever_was_seen(drawn):
     *_, k = drawn
     pairs = pairs_of(*drawn)
-    chance, noise = pair_chances(pairs), transitions(pairs)
+    chance, noise = every_chance(pairs), transitions(pairs)
     assert chance.min() >= 0
     assert chance.max() < 1
     assert (np.diag(chance) == 0.01).all()
@@ -98,7 +140,7 @@ def test_nearly_equal_rows_do_not_blow_up_what_is_thought():
 
 def test_the_excess_over_confusion_is_the_noise():
     a, b, y, wrong = world()
-    chance, noise = pair_chances(pairs_of(a, b, y, 5)), transitions(pairs_of(a, b, y, 5))
+    chance, noise = every_chance(pairs_of(a, b, y, 5)), transitions(pairs_of(a, b, y, 5))
     # Classes 2, 3, 4 are never confused: their noise is read off.
     for j in (2, 3, 4):
         assert noise[j, (j + 1) % 5] == pytest.approx(0.2, abs=0.03)
@@ -115,18 +157,20 @@ def test_concentration_tells_noise_of_one_pair_from_noise_of_all():
     assert concentration(pairs_of(*world(kind="symmetric")[:3], 5)) < 0.3
     assert concentration(pairs_of(*world(noise=0.0, error=0.0)[:3], 5)) == 0
     # One pair of two: x = 4/13, v = 4/13², N = x²/(x² − v) = 4/3.
-    assert concentration(Pairs(np.array([[9.0, 4.0], [0.0, 9.0]]), np.eye(2))) == pytest.approx(1 - 4 / 3 / 2)
+    pairs = Pairs(2, np.array([0, 1, 3]), np.array([9.0, 4.0, 9.0]), np.array([1.0, 0.0, 1.0]))
+    assert concentration(pairs) == pytest.approx(1 - 4 / 3 / 2)
 
 
 @given(observed(most=400))
 def test_the_concentration_is_that_of_a_loop(drawn):
     pairs, k = pairs_of(*drawn), drawn[-1]
+    joint, confusion = pairs.matrix(pairs.joint), pairs.matrix(pairs.confusion)
     total = squares = spread = 0.0
     for j in range(k):
-        n = max(pairs.joint[j].sum(), 1)
+        n = max(joint[j].sum(), 1)
         for c in range(k):
-            excess = (pairs.joint[j, c] - pairs.confusion[j, c]) / n
-            chance = (pairs.joint[j, c] + pairs.confusion[j, c]) / n**2
+            excess = (joint[j, c] - confusion[j, c]) / n
+            chance = (joint[j, c] + confusion[j, c]) / n**2
             if j != c and excess > 0:
                 total += excess
                 squares += excess**2 - chance

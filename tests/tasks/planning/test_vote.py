@@ -1,5 +1,7 @@
 """The vote is that of the nearest other samples, found by a loop over all pairs, whatever the order of the rows."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,10 +11,11 @@ from pydantic import ValidationError
 
 from tasks.dataset.payload import Payload
 from tasks.dataset.sample_ids import uniforms
+from tasks.kernels.bins import bins_of
 from tasks.pipeline.artefacts import Run
 from tasks.pipeline.schemas import SAMPLES
 from tasks.pipeline.schemas import votes as votes_schema
-from tasks.planning.neighbours import Neighbours
+from tasks.planning.neighbours import Electorate, Neighbours
 from tasks.planning.vote import vote
 
 CPU = "cpu"
@@ -185,6 +188,26 @@ def test_of_very_many_a_few_neighbours_are_missed_and_it_is_said_how_many(run, m
     assert np.mean(moved) <= 0.01
     named = [len(set(found[name][1]) & set(expected[name][1])) / 10 for name in found]
     assert np.mean(named) >= 0.99
+
+
+def test_samples_that_an_index_misses_much_of_are_compared_one_by_one(monkeypatch):
+    """As held-out ones may be, which differ from all training samples in what these have in common."""
+    monkeypatch.setattr("tasks.kernels.bins.EXACT_UP_TO", 1000)
+    generator, unit = torch.Generator().manual_seed(0), torch.nn.functional.normalize
+    references = unit(torch.cat([torch.randn(2000, 20, generator=generator), torch.zeros(2000, 1)], 1), dim=1)
+    unlike = unit(torch.cat([0.01 * torch.randn(300, 20, generator=generator), torch.ones(300, 1)], 1), dim=1)
+    labels, rows, nobody = torch.arange(2000) % 7, np.arange(300), np.full(300, -1)
+    index = bins_of(references, 10)
+    assert index is not None
+    voters = Electorate(np.arange(2000), 10, 7, lambda x: x, references, labels, index)
+    own = np.arange(300)
+    assert (voters.asked_by(references, own, own).recall or 0) >= 0.99
+    asked = voters.asked_by(unlike, rows, nobody)
+    assert asked.recall is None
+    ((_, shares, near),) = asked.votes(unlike, rows, nobody, 5)
+    ((_, expected, nearest),) = replace(voters, bins=None).votes(unlike, rows, nobody, 5)
+    np.testing.assert_array_equal(shares, expected)
+    np.testing.assert_array_equal(near, nearest)
 
 
 @pytest.mark.parametrize(("n", "options", "count"), [(2, {}, 1), (3, {"count": 100}, 2), (5, {}, 4)])

@@ -103,3 +103,13 @@ def test_the_order_of_the_folds_changes_nothing_and_a_second_look_says_the_same(
     run, samples, _, checkpoints = world
     first = audit_heldout_labels.fn(run, samples, samples, checkpoints(3), *PARTS)
     assert audit_heldout_labels.fn(run, samples, samples, checkpoints(3)[::-1], *PARTS).digest == first.digest
+
+
+def test_where_neighbours_may_be_missed_the_recall_of_each_split_is_a_fact(world, monkeypatch):
+    run, samples, _, checkpoints = world
+    exact = audit_heldout_labels.fn(run, samples, samples, checkpoints(3), *PARTS)
+    assert "recall" not in exact.facts
+    monkeypatch.setattr("tasks.kernels.bins.EXACT_UP_TO", 100)
+    found = audit_heldout_labels.fn(run, samples, samples, checkpoints(3), Neighbours(count=5), RECIPE)
+    assert found.facts["recall"].keys() == {"test", "validation"}
+    assert all(0.99 <= share <= 1 for share in found.facts["recall"].values())

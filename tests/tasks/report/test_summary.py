@@ -36,17 +36,17 @@ def figure(value):
     return {"value": value, "low": value - 0.1, "high": value + 0.1}
 
 
-def shown(lake, flags=None, about=None):
-    """The lines under Flagged of a recorded run."""
-    facts = json.loads(json.dumps(PLAIN))
+def shown(lake, flags=None, about=None, section="Flagged", **stages):
+    """The lines of one section of a recorded run, by default those under Flagged."""
+    facts = json.loads(json.dumps(PLAIN)) | stages
     facts["flags"] |= flags or {}
     facts["scores"] |= {"about": about} if about else {}
     (lake / "runs" / "r").mkdir(parents=True)
     told = {"run_id": "r", "dataset": "pets", "recorded": "2026-01-01T00:00:00", "facts": facts, "stages": []}
     (lake / "runs" / "r" / "run.json").write_text(json.dumps(told))
     summary = Summary.read(lake, "r")
-    assert "\n  ".join(dict(summary.sections)["Flagged"]) in summary.text()
-    return dict(summary.sections)["Flagged"]
+    assert "\n  ".join(dict(summary.sections)[section]) in summary.text()
+    return dict(summary.sections)[section]
 
 
 def test_what_a_budget_did_not_state_is_not_shown(tmp_path):
@@ -136,3 +136,24 @@ def test_names_from_the_data_are_no_markup_in_the_prefect_ui(tmp_path):
     text = summary.markdown()
     assert "<img" not in text
     assert "](https" not in text.replace("\\]", "")
+
+
+def test_where_neighbours_may_be_missed_the_recall_is_said(tmp_path):
+    votes, examination = {"neighbours": 100, "among": 40_000}, {"suspects": {"test": 0}}
+    exact = shown(tmp_path / "exact", section="Ingested", votes=votes, examination=examination)
+    assert not any("nearest" in line for line in exact)
+    lines = shown(
+        tmp_path / "index",
+        section="Ingested",
+        votes=votes | {"recall": 0.99984},
+        examination=examination | {"recall": {"test": 0.9942}},
+    )
+    assert (
+        "the 100 nearest of 40,000 training samples are looked for by an index, which finds 99.98% (train), 99.42% "
+        "(test) of them, by a sample"
+    ) in lines
+
+
+def test_a_run_records_how_its_neighbours_were_found(cleaned_small):
+    facts = json.loads((cleaned_small.run_folder / "run.json").read_text())["facts"]
+    assert facts["votes"]["neighbours"] < facts["votes"]["among"]

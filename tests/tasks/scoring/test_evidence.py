@@ -275,3 +275,20 @@ def test_a_standing_is_of_the_given_labels(world):
     again = ranking_of(world.evidence(), suspicion).wrongness
     np.testing.assert_array_equal(standing.wrongness.probability, again.probability)
     world.evidence().need_canaries("nobody")
+
+
+def test_of_many_classes_matrices_are_made_in_pieces_and_lie_in_a_file_with_the_same_values(world, monkeypatch):
+    whole = world.evidence()
+    names = ("probabilities", "votes", "neighbours", "logits")
+    expected = {name: getattr(whole, name) for name in names} | {"outputs": whole.outputs.numpy()}
+    assert not any(isinstance(values, np.memmap) for values in expected.values())
+    monkeypatch.setattr("tasks.scoring.evidence._SHARE", 0)
+    monkeypatch.setattr("tasks.scoring.evidence._AT_A_TIME", 100)
+    monkeypatch.setattr("tasks.kernels.pieces._AT_A_TIME", 70)
+    evidence = world.evidence()
+    found = {name: getattr(evidence, name) for name in names} | {"outputs": evidence.outputs.numpy()}
+    assert isinstance(found["probabilities"], np.memmap)
+    assert isinstance(found["votes"], np.memmap)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values)
+    assert not list((world.run.lake / "cache").glob("tmp*"))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tasks.kernels.canaries import class_confusion, planted_labels
+from tasks.kernels.canaries import ClassVotes, planted_labels
 from tasks.scoring.wrongness import Observations, belief_of, wrongness_of
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
@@ -30,7 +30,9 @@ def world(seed, n=2000, k=5, noise=0.1, kind="symmetric", error=0.15, other_erro
     p, v = (outputs(said, k, 0.55 + 0.4 * (1 - hard), generator) for said in (a, b))
     places = np.flatnonzero(generator.random(n) < max(canaries, min(0.2, 50 / n)))
     kinds = generator.integers(0, 3 if mixed else 1, len(places))
-    planted = planted_labels(y[places], v[places], class_confusion(y, v, k), kinds, generator.random(len(places)))
+    usual = ClassVotes(y[places], k)
+    usual.add(y, v)
+    planted = planted_labels(y[places], v[places], usual.means(), kinds, generator.random(len(places)))
     return Observations(p, v, y, places, planted), y != truth
 
 
