@@ -237,8 +237,6 @@ def test_a_run_that_lost_its_process_is_asked_about_again_and_an_answer_given_me
     assert sum(row["flag"] for row in flags_of(lake).values()) == 3
     (answer,) = (lake / "reviews").glob("*/answer.json")
     assert json.loads(answer.read_bytes())["reviewer"] == "ann"
-    # Who ends by itself leaves no note of having begun.
-    assert list((tmp_path / "home" / "begun").iterdir()) == []
 
 
 def test_without_a_server_nobody_could_answer_and_it_is_said(computed, small, tmp_path):
