@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _WAITS_SECONDS = (1, 5, 30)
 _LIVED_SECONDS = 600
 # How often it is looked for runs whose process is gone.
-_LOOK_SECONDS = 10
+_LOOK_SECONDS = 5
 # A process that begins says which it is a few seconds after its run is at work.
 _SETTLED_SECONDS = 20
 

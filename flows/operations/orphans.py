@@ -25,6 +25,8 @@ _GONE = (
     "Flow run infrastructure exited with non-zero status code",
     "Flow run could not start",
     "Failed to submit flow run to infrastructure",
+    # Rich exits so, from within the run, when nobody is left to read what is logged: its worker was killed.
+    "Execution was aborted by Python system exit call",
 )
 # Who crashed before has been seen by a person.
 _CRASHED_HOURS = 24

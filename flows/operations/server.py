@@ -153,9 +153,12 @@ class Services:
                 )
             self._wait(0.3)
 
-    def deploy(self, deployments: Path) -> None:
-        """Create the pool and all deployments of a file."""
+    def make_pool(self) -> None:
+        """Create the pool, or give the one that is there our template."""
         _make_pool(self.api)
+
+    def deploy(self, deployments: Path) -> None:
+        """Create all deployments of a file."""
         self.prefect("--no-prompt", "deploy", "--all", "--prefect-file", str(deployments))
 
     def resume_later(self, settled: float = 0) -> None:
@@ -281,12 +284,14 @@ def serve(
             shrink(home / "prefect.db")
         services.start_pages(lake, host, pages_port)
         services.start_server()
+        services.make_pool()
+        services.resume_later()
+        # They begin while others make the deployments: either takes seconds.
+        for number in range(1, workers + 1):
+            services.start_worker(f"worker-{number}")
         services.deploy(deployments)
         if any(os.environ.get(name) for name in ("GRADSIEVE_WEBHOOK", "GRADSIEVE_NOTIFY")):
             services.module("flows.operations.automations")
-        services.resume_later()
-        for number in range(1, workers + 1):
-            services.start_worker(f"worker-{number}")
         yield services
     finally:
         services.stop()
