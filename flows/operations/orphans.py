@@ -27,6 +27,9 @@ _GONE = (
     "Failed to submit flow run to infrastructure",
     # Rich exits so, from within the run, when nobody is left to read what is logged: its worker was killed.
     "Execution was aborted by Python system exit call",
+    # The server was away for longer than Prefect's clients have patience for, a minute.
+    "Request to ",
+    "Request failed while attempting to contact the server",
 )
 # Who crashed before has been seen by a person.
 _CRASHED_HOURS = 24

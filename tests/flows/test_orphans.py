@@ -96,6 +96,7 @@ def test_one_that_is_to_be_cancelled_is_and_one_whose_process_is_gone_too_often_
         (KILLED, "AwaitingRetry"),
         ("Flow run infrastructure exited with non-zero status code -9.", "AwaitingRetry"),
         ("Execution was aborted by Python system exit call.", "AwaitingRetry"),
+        ("Request to http://127.0.0.1:1/api/flow_runs/filter failed: ConnectError", "AwaitingRetry"),
         ("Execution was cancelled by the runtime environment.", "Crashed"),
     ],
 )
