@@ -97,7 +97,12 @@ class Peers:
         return self._seconds(self.worker_name(name)) > END_SECONDS
 
     def guard(self, children: Mapping[str, subprocess.Popen[bytes]], stop_event: threading.Event) -> None:
-        """End workers that are cut off, from a thread: who asks a server that has lost its database may wait long."""
+        """End workers that are cut off, from a thread: who asks a server that has lost its database may wait long.
+
+        It begins with a start that may have taken minutes, in which nobody looked.
+        """
+        now = self.clock()
+        self._since |= {worker: (self._since[worker][0], now) for worker in self._own}
 
         def watch() -> None:
             while not stop_event.wait(1):
