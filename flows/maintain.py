@@ -28,9 +28,12 @@ def maintain(config: MaintainConfig = MaintainConfig()) -> str:  # noqa: B008  f
     store = objects_of(config.store, here.lake)
     # Of every dataset before any of them is let fail the run: what is wrong with one keeps the others from nothing.
     asked = histories(store, config.dataset)
-    states = [tidy(here, history, config, return_state=True) for history in asked.found]
+    states, told = [], set()
+    for history in asked.found:
+        states.append(state := tidy(here, history, config, told, return_state=True))
+        told |= set(state.result().unfinished) if state.is_completed() else set()
     cleared = clear_features(here, config) + clear_runs(config.runs_days, config.dry_run)
     index(here, len(states))
-    lines = [line for state in states for line in state.result()] + cleared
+    lines = [line for state in states for line in state.result().lines] + cleared
     asked.check()
     return "\n".join(lines) or "no version yet"

@@ -8,7 +8,8 @@ of ``other`` a child imports its code itself, from the folder it is to run in. A
 folder and environment in one line of JSON, beside it the two streams' descriptors; the answer is the exit code.
 
 With a ``module`` in that line the child is ``python -m MODULE``, with a ``script`` it is ``python -c SCRIPT``. A worker
-that is told ``python nursery_call.py FOLDER MODULE`` as the command of its runs has them here too.
+that is told ``python nursery_call.py FOLDER MODULE`` as the command of its runs has them here too. A command ends with
+whoever waits for it, as a run does with its worker.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ import json
 import os
 import pkgutil
 import runpy
+import select
+import signal
 import socket
 import sys
 import threading
 import weakref
 from collections.abc import Callable
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 
 Main = Callable[[list[str]], int]
@@ -150,9 +153,19 @@ def serve(listening: socket.socket, main: Main | None) -> None:
             end(work(main, json.loads(line), streams))
         for descriptor in streams:
             os.close(descriptor)
+        end_with(connection, child)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        connection.sendall(str(code).encode())
+        with suppress(OSError):
+            connection.sendall(str(code).encode())
         os._exit(0)
+
+
+def end_with(connection: socket.socket, child: int) -> None:
+    """Wait for the end of a child, and bring it about should whoever waits for it go first."""
+    if hasattr(os, "pidfd_open"):
+        ended = os.pidfd_open(child)
+        if ended not in select.select([ended, connection], [], [])[0]:
+            os.kill(child, signal.SIGKILL)
 
 
 def listen(path: Path) -> socket.socket:

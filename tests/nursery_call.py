@@ -1,4 +1,7 @@
-"""``python nursery_call.py FOLDER MODULE``: be ``python -m MODULE`` with a process of the nursery in FOLDER."""
+"""``python nursery_call.py FOLDER MODULE``: be ``python -m MODULE`` with a process of the nursery in FOLDER.
+
+That process ends with this one, and this one with whoever started it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import json
 import os
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -16,5 +20,9 @@ if __name__ == "__main__":
         line = json.dumps(asked).encode() + b"\n"
         sent = socket.send_fds(connection, [line], [1, 2])
         connection.sendall(line[sent:])
-        code = connection.recv(16)
+        connection.settimeout(0.5)
+        parent, code = os.getppid(), None
+        while code is None and os.getppid() == parent:
+            with suppress(TimeoutError):
+                code = connection.recv(16)
     sys.exit(int(code or 1))

@@ -7,8 +7,9 @@ random samples of them in flows/command_line/random_review.
 from __future__ import annotations
 
 import getpass
+import time
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import CliPositionalArg
@@ -17,6 +18,20 @@ from rich.table import Table
 
 from flows.command_line.random_review import draw, hand_in, is_recorded, show
 from tasks.core.errors import BadConfig, BadInput
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from prefect.client.orchestration import SyncPrefectClient
+
+# What the server says between a run's pause and its question, a moment on a machine at rest.
+_PREFECTS_NO_QUESTION = "Run input schema not found"
+_QUESTION_SECONDS, _LOOK_SECONDS = 20.0, 0.5
+_NO_QUESTION = "one that has not written down its question yet"
+_LATER = (
+    "Its machine may be busy: say the same again in a minute. If its process was killed just then, gradsieve serve "
+    "puts it in line again, and it asks anew; without gradsieve serve cancel it in the Prefect UI, and start it again."
+)
 
 
 class ReviewCommand(BaseModel):
@@ -126,12 +141,27 @@ class ReviewCommand(BaseModel):
                 raise BadConfig(where="the decision", expected="approve, reject or rows", got="none", do="Name one.")
             sheet = "" if self.sheet is None else str(self.sheet.expanduser().resolve())
             answer = {"decision": self.decision, "reviewer": self.by, "note": self.note, "at_most": self.at_most}
-            result = client.resume_flow_run(matches[0].id, run_input=answer | ({"sheet": sheet} if sheet else {}))
-            if result.status.value != "ACCEPT":
+            reason = _resume(client, matches[0].id, answer | ({"sheet": sheet} if sheet else {}))
+            if reason is not None:
                 raise BadConfig(
                     where=f"run {self.run!r}",
                     expected="a run that can be resumed",
-                    got=str(getattr(result.details, "reason", result.status.value)),
-                    do="Look at it in the Prefect UI.",
+                    got=reason,
+                    do=_LATER if reason == _NO_QUESTION else "Look at it in the Prefect UI.",
                 )
         print(f"{self.run}: {self.decision} by {self.by}")
+
+
+def _resume(client: SyncPrefectClient, run: UUID, answer: dict[str, Any]) -> str | None:
+    """Hand an answer in; None if it is taken, else why not. Prefect pauses a run before it writes the question down."""
+    deadline = time.monotonic() + _QUESTION_SECONDS
+    while True:
+        result = client.resume_flow_run(run, run_input=answer)
+        if result.status.value == "ACCEPT":
+            return None
+        reason = str(getattr(result.details, "reason", result.status.value))
+        if reason.strip(".") != _PREFECTS_NO_QUESTION:
+            return reason
+        if time.monotonic() > deadline:
+            return _NO_QUESTION
+        time.sleep(_LOOK_SECONDS)

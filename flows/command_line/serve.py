@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _WAITS_SECONDS = (1, 5, 30)
 _LIVED_SECONDS = 600
 # How often it is looked for runs whose process is gone.
-_LOOK_SECONDS = 10
+_LOOK_SECONDS = 5
 # A process that begins says which it is a few seconds after its run is at work.
 _SETTLED_SECONDS = 20
 
@@ -113,6 +113,8 @@ def _watch_over(services: Services, stop_event: threading.Event) -> None:
         BadArtefact: one of them has ended too often.
         StopRequest: by a signal, while the server begins again.
     """
+    if services.peers is not None:
+        services.peers.guard(services.children, stop_event)
     ends: dict[str, list[float]] = {}
     last_look = time.monotonic()
     while not stop_event.wait(1):
@@ -121,6 +123,9 @@ def _watch_over(services: Services, stop_event: threading.Event) -> None:
             _look(services, settled=_SETTLED_SECONDS)
         name = services.first_ended()
         if name is None:
+            continue
+        if name.startswith("worker") and services.peers is not None and services.peers.is_cut_off(name):
+            _rejoin(services, name, stop_event)
             continue
         ends[name] = [at for at in ends.get(name, []) if time.monotonic() - at < _LIVED_SECONDS] + [time.monotonic()]
         if len(ends[name]) > len(_WAITS_SECONDS):
@@ -134,9 +139,21 @@ def _watch_over(services: Services, stop_event: threading.Event) -> None:
         print(f"gradsieve: {name} ended with {services.children[name].returncode}, again in {wait} s", flush=True)
         if not stop_event.wait(wait):
             # Where no other worker is at the database, who has no process now was this one's, and need not settle.
-            if name.startswith("worker") and services.alone:
+            if name.startswith("worker") and services.peers is None:
                 _look(services, settled=_SETTLED_SECONDS if "worker-2" in services.children else 0)
             services.start_again(name)
+
+
+def _rejoin(services: Services, name: str, stop_event: threading.Event) -> None:
+    """Begin a worker again that was cut off from the database, as soon as that answers."""
+    import httpx
+
+    print(f"gradsieve: {name} is cut off from the database: its runs have ended, others may begin them", flush=True)
+    while not stop_event.wait(1):
+        with suppress(httpx.HTTPError):
+            services.resume_later(settled=_SETTLED_SECONDS)
+            services.start_again(name)
+            return
 
 
 def _look(services: Services, settled: float) -> None:

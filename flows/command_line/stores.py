@@ -46,10 +46,10 @@ def _bring(lake: Path, dataset: str, name: str) -> int:
     from tasks.versions.history import History
     from tasks.versions.mirror import bring
 
-    address = remembered(lake, dataset)
-    if address is None:
-        return 0
     try:
+        address = remembered(lake, dataset)
+        if address is None:
+            return 0
         history = History(address.open(), dataset)
         manifest = history.resolve(name)
         size = bring(history, lake, manifest)

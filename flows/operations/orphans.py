@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.operations import run_lease
+from flows.operations.peers import Peers
 from flows.operations.processes import is_process
 from flows.operations.server_api import ServerApi
 
@@ -24,6 +25,11 @@ _GONE = (
     "Flow run infrastructure exited with non-zero status code",
     "Flow run could not start",
     "Failed to submit flow run to infrastructure",
+    # Rich exits so, from within the run, when nobody is left to read what is logged: its worker was killed.
+    "Execution was aborted by Python system exit call",
+    # The server was away for longer than Prefect's clients have patience for, a minute.
+    "Request to ",
+    "Request failed while attempting to contact the server",
 )
 # Who crashed before has been seen by a person.
 _CRASHED_HOURS = 24
@@ -43,8 +49,8 @@ class Orphanage:
     pool: str
     home: Path
     """Where their processes take their leases."""
-    alone: bool = True
-    """Nobody else starts runs of this pool; else only those that began on this machine are looked after."""
+    peers: Peers | None = None
+    """Who else starts runs of this pool; None: nobody. Of theirs only those are looked after whose machine is gone."""
 
     def alive(self) -> set[str]:
         """Ids of the runs at work, and of those that wait for a person with a process."""
@@ -59,8 +65,11 @@ class Orphanage:
                 a pause, has not said yet which process it is.
             stopped: they were stopped on purpose, which counts for none of their tries.
         """
-        gone = [run for run in self._at_work() if not self._lives(run) and _age(run) >= settled]
-        gone = [run for run in gone if runs is not None or self._is_ours(run)]
+        at_work = self._at_work()
+        if self.peers is not None:
+            self.peers.look(self.api, self.pool, at_work)
+        gone = [run for run in at_work if (runs is not None or self._is_ours(run)) and _age(run) >= settled]
+        gone = [run for run in gone if not self._lives(run)] + [run for run in at_work if self._is_abandoned(run)]
         # Any worker's: it has said itself that the process is gone.
         for run in gone + [run for run in self._crashed() if _age(run) >= min(settled, _REPORT_SECONDS)]:
             if runs is None or run["id"] in runs:
@@ -79,6 +88,9 @@ class Orphanage:
             return
         else:
             state = {"type": "CRASHED", "message": f"Its process was gone {_TRIES + 1} times."}
+        # Another machine may have been faster, and the run have begun.
+        if self.peers is not None and self.api.ask(f"flow_runs/{run['id']}", "GET")["state_id"] != run["state_id"]:
+            return
         self.api.ask(f"flow_runs/{run['id']}/set_state", state=state, force=True)
 
     def _tries(self, run: dict[str, Any]) -> int:
@@ -113,12 +125,12 @@ class Orphanage:
         return [run for run in runs if run["parent_task_run_id"] is None]
 
     def _is_ours(self, run: dict[str, Any]) -> bool:
-        """Whether nobody but this machine has begun the run since it was last handed out."""
-        if self.alone:
-            return True
-        begun = run_lease.begun_at(self.home, run["id"])
-        pending = [_time(state) for state in self._states(run) if state["type"] == "PENDING"] if begun else []
-        return begun is not None and all(handed_out <= begun for handed_out in pending)
+        """Whether nobody but this machine may have begun the run since it was last handed out."""
+        return self.peers is None or self.peers.is_ours(run)
+
+    def _is_abandoned(self, run: dict[str, Any]) -> bool:
+        """Whether the run is another machine's that is gone; its process ids say nothing here."""
+        return self.peers is not None and self.peers.is_abandoned(run) and not run_lease.is_held(self.home, run["id"])
 
     def _lives(self, run: dict[str, Any]) -> bool:
         """Whether a run's process is there; one that has no lease, of another command, by its id."""

@@ -3,7 +3,8 @@
     python -m flows.operations.run_engine       with PREFECT__FLOW_RUN_ID and PREFECT_HOME, as a worker sets them
 
 On a busy machine a run may be handed out twice: it is put in line again while the worker is still about to start it.
-The second process leaves at once, before it has told Prefect anything, so that no artifact is there twice.
+The second process leaves at once, before it has told Prefect anything, so that no artifact is there twice. So does
+one that begins so late that its run has been handed to another machine.
 
 A process whose worker was killed ends too. Left alone it stands still, *Running* for ever, where nobody can cancel it;
 once it is gone, its run is put in line again.
@@ -17,23 +18,23 @@ from pathlib import Path
 
 from flows.operations import run_lease
 from flows.operations.child import end_with_parent
+from flows.operations.peers import is_handed_on
 
 
 def main() -> None:
     """Work on the run, or leave it to who does."""
     run = os.environ["PREFECT__FLOW_RUN_ID"]
     home = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect")
+    if is_handed_on(run, os.environ):
+        print(f"gradsieve: flow run {run} has been handed to another machine; this one leaves it to that.", flush=True)
+        return
     lease = run_lease.take(home, run)
     if lease is None:
         print(f"gradsieve: flow run {run} has a process already; this one leaves it to that.", flush=True)
         return
     end_with_parent()
-    note = run_lease.note_begin(home, run)
-    try:
-        with lease:
-            runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
-    finally:
-        note.unlink(missing_ok=True)
+    with lease:
+        runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

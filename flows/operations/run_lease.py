@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 from uuid import UUID
@@ -38,22 +37,6 @@ def is_held(home: Path, run: str) -> bool:
         return True
     lease.close()
     return False
-
-
-def note_begin(home: Path, run: str) -> Path:
-    """Note that a process of this machine has begun a run; the file, to be deleted when that process ends by itself."""
-    note = home / "begun" / str(UUID(run))
-    note.parent.mkdir(parents=True, exist_ok=True)
-    note.touch(mode=0o600)
-    return note
-
-
-def begun_at(home: Path, run: str) -> datetime | None:
-    """When a process of this machine has begun a run, unless it has ended by itself."""
-    try:
-        return datetime.fromtimestamp((home / "begun" / str(UUID(run))).stat().st_mtime, UTC)
-    except FileNotFoundError:
-        return None
 
 
 def _lock(home: Path, run: str) -> IO[bytes] | None:

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from flows.operations.listening import DATABASE, PASSWORD, check, free_port
 from flows.operations.orphans import Orphanage
+from flows.operations.peers import SETTINGS, Peers
 from flows.operations.retention import server_variables, shrink
 from flows.operations.server_api import ServerApi
 from tasks.core.errors import BadArtefact, BadConfig
@@ -46,8 +47,8 @@ class Services:
     home: Path
     environment: dict[str, str]
     stop_event: threading.Event
-    alone: bool = True
-    """Nobody else starts runs from this database: it lies in the lake."""
+    peers: Peers | None = None
+    """Who else starts runs from this database; None: nobody, for it lies in the lake."""
     children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     again: dict[str, Callable[[], None]] = field(default_factory=dict)
     """How those are begun that may end."""
@@ -65,7 +66,10 @@ class Services:
     def start_worker(self, name: str) -> None:
         """Begin a worker. It brings no pool into being: a pool of another kind under this name is an error."""
         self.again[name] = lambda: self.start_worker(name)
-        command = ("worker", "start", "--pool", POOL, "--type", "process", "--no-create-pool-if-not-found")
+        command = ["worker", "start", "--pool", POOL, "--type", "process", "--no-create-pool-if-not-found"]
+        if self.peers is not None:
+            self.peers.expect(name)
+            command += ["--name", self.peers.worker_name(name)]
         self.start(name, "prefect", *command)
 
     def start_pages(self, lake: Path, host: str, port: int) -> None:
@@ -129,7 +133,7 @@ class Services:
     @property
     def orphanage(self) -> Orphanage:
         """Its runs, with a process and without."""
-        return Orphanage(self.api, POOL, self.home, self.alone)
+        return Orphanage(self.api, POOL, self.home, self.peers)
 
     def until_it_answers(self) -> None:
         """Wait for the server.
@@ -149,9 +153,12 @@ class Services:
                 )
             self._wait(0.3)
 
-    def deploy(self, deployments: Path) -> None:
-        """Create the pool and all deployments of a file."""
+    def make_pool(self) -> None:
+        """Create the pool, or give the one that is there our template."""
         _make_pool(self.api)
+
+    def deploy(self, deployments: Path) -> None:
+        """Create all deployments of a file."""
         self.prefect("--no-prompt", "deploy", "--all", "--prefect-file", str(deployments))
 
     def resume_later(self, settled: float = 0) -> None:
@@ -269,20 +276,22 @@ def serve(
             where=f"lake {lake}", expected="one gradsieve serve", got="another at work", do="Stop that one first."
         ) from error
     environment = settings(lake, host, port, pages_port, database) | server_variables(keep_runs_days)
-    services = Services(
-        environment["PREFECT_API_URL"].removesuffix("/api"), home, environment, stop_event, database_url is None
-    )
+    peers = None if database_url is None else Peers.of(home)
+    environment |= {} if peers is None else SETTINGS
+    services = Services(environment["PREFECT_API_URL"].removesuffix("/api"), home, environment, stop_event, peers)
     try:
-        if services.alone:
+        if peers is None:
             shrink(home / "prefect.db")
         services.start_pages(lake, host, pages_port)
         services.start_server()
+        services.make_pool()
+        services.resume_later()
+        # They begin while others make the deployments: either takes seconds.
+        for number in range(1, workers + 1):
+            services.start_worker(f"worker-{number}")
         services.deploy(deployments)
         if any(os.environ.get(name) for name in ("GRADSIEVE_WEBHOOK", "GRADSIEVE_NOTIFY")):
             services.module("flows.operations.automations")
-        services.resume_later()
-        for number in range(1, workers + 1):
-            services.start_worker(f"worker-{number}")
         yield services
     finally:
         services.stop()

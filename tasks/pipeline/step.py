@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
+import httpx
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 
@@ -20,15 +21,16 @@ from tasks.pipeline.cache_keys import content_key
 A = ParamSpec("A")
 R = TypeVar("R")
 
-# Errors of a busy or remote disk that pass by themselves. A full disk or a missing file does not.
-_TRANSIENT = (TimeoutError, ConnectionError, BlockingIOError, InterruptedError)
+# Errors of a busy or remote disk that pass by themselves, and of a Prefect server that is begun again: whoever makes an
+# artifact asks it for the first time, for which Prefect has no patience. A full disk or a missing file does not pass.
+_TRANSIENT = (TimeoutError, ConnectionError, BlockingIOError, InterruptedError, httpx.TransportError)
 
 
 def _release_memory(_task: Any, _task_run: Any, _state: Any) -> None:
     give_back()
 
 
-_COMMON: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [1, 10], "on_completion": [_release_memory]}
+_COMMON: dict[str, Any] = {"retries": 3, "retry_delay_seconds": [1, 10, 30], "on_completion": [_release_memory]}
 
 
 def _transient(_task: Any, _task_run: Any, state: Any) -> bool:

@@ -15,7 +15,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tasks.core.errors import printable
+from tasks.core.errors import BadArtefact, printable
 from tasks.pipeline.stored_names import inside
 from tasks.report.pictures import pictures, texts
 from tasks.report.templates import page
@@ -128,8 +128,12 @@ def publication_lines(lake: Path, dataset: str, run_id: str) -> list[str]:
         f"{dataset} {manifest.version}: {manifest.rows:,} samples, {changes}, parent {manifest.parent}",
         tags or "no tags",
     ]
-    address = remembered(lake, dataset)
-    lines += [f"in {address}, folder {dataset}"] if address else []
+    try:
+        address = remembered(lake, dataset)
+        lines += [f"in {address}, folder {dataset}"] if address else []
+    except BadArtefact as error:
+        # What the lake shows of them is there all the same.
+        lines.append(str(error))
     rows = Path(history.objects.where) / dataset / manifest.rows_of.folder / "data"
     page = inside(lake / "reports", f"{run_id}.html", single=True)
     return [*lines, *(str(path) for path in (rows, page) if path.exists())]

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from pathlib import Path
+from typing import NamedTuple
+
 from tasks.pipeline.artefacts import Run
 from tasks.pipeline.step import act
 from tasks.versions.history import CURRENT, History
 from tasks.versions.maintenance import MaintainConfig
 
 
+class Tidied(NamedTuple):
+    """What was done, or would be."""
+
+    lines: list[str]
+    unfinished: list[Path]
+    """What of it was half-written, in this dataset or in the lake."""
+
+
 @act("tidy {history.dataset}")
-def tidy(run: Run, history: History, config: MaintainConfig) -> list[str]:
-    """Verify and clear away as configured; lines that say what was done.
+def tidy(run: Run, history: History, config: MaintainConfig, told: Collection[Path] = ()) -> Tidied:
+    """Verify and clear away as configured.
 
     In this order: of a dataset whose current version is damaged nothing goes, for an older version may be its cure.
+
+    Args:
+        run: whose lake it is.
+        history: of the dataset.
+        config: what stays.
+        told: half-written files of the lake that were told with another dataset.
 
     Raises:
         BadArtefact: a digest of the current version is not as it was recorded.
@@ -23,14 +41,15 @@ def tidy(run: Run, history: History, config: MaintainConfig) -> list[str]:
 
     check(history, run.lake)
     lines = _verify(run, history) if config.verify else []
-    removal = clearance(history, run.lake, config.keep, config.grace_hours)
+    removal = clearance(history, run.lake, config.keep, config.grace_hours, told)
     if not config.dry_run:
         removal = clear(history, run.lake, removal)
         mirror_now(history, run.lake)
     names = ", ".join(manifest.version for manifest in removal.versions) or "no version"
     says = "would go" if config.dry_run else "are gone"
     partial = f", {len(removal.unfinished):,} unfinished files" if removal.unfinished else ""
-    return [*lines, f"{history.dataset}: {names}{partial}, {removal.size / 1e6:,.1f} MB {says}"]
+    lines.append(f"{history.dataset}: {names}{partial}, {removal.size / 1e6:,.1f} MB {says}")
+    return Tidied(lines, removal.unfinished)
 
 
 def _verify(run: Run, history: History) -> list[str]:

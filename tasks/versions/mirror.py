@@ -16,7 +16,7 @@ from tasks.core.progress import LOGGER
 from tasks.pipeline.recorded_run import RUN_FILE, RecordedRun
 from tasks.pipeline.stored_names import inside, is_name
 from tasks.pipeline.verified_files import has_content
-from tasks.versions.address import follow, remember, remembered
+from tasks.versions.address import follow, is_remembered, remember
 from tasks.versions.contents import checked
 from tasks.versions.history import CURRENT, History, datasets
 from tasks.versions.manifest import Manifest
@@ -55,12 +55,12 @@ def check(history: History, lake: Path) -> None:
         return
     folder = mirror.objects.folder / mirror.dataset
     names = "Name the store they were published in, or another dataset with --dataset, or another lake with --lake."
-    copies = f" If what is there is right, delete {folder}, the lake's copy." if _is_remembered(mirror, lake) else ""
+    copies = f" If what is there is right, delete {folder}, the lake's copy."
     raise BadConfig(
         where=f"store {history.objects.where}",
         expected=f"the versions of {history.dataset} that the lake shows",
         got="others, or not all of them" if history.numbers() else "none",
-        do=names + copies,
+        do=names + copies if is_remembered(lake, mirror.dataset) else names,
     )
 
 
@@ -72,27 +72,23 @@ def shows(history: History, lake: Path) -> bool:
     return mirror is None or (bool(mirror.numbers()) and _is_copy(mirror, history, lake))
 
 
-def _is_remembered(mirror: History, lake: Path) -> bool:
-    """Whether the lake's versions are a copy for sure; those of 0.6 may be one as well."""
-    return remembered(lake, mirror.dataset) is not None
-
-
 def _is_copy(mirror: History, history: History, lake: Path) -> bool:
     """Whether a history goes on from what the lake shows: all that it lacks has been cleared away there.
 
-    Neither the newest version nor the log is ever cleared away. Of a copy for sure the log does not count: what a
-    person mended in the store holds.
+    Neither the newest version nor the log is ever cleared away. Of a copy for sure, which is one that the lake
+    remembers the store of, the log does not count: what a person mended in the store holds. Versions of 0.6 may be a
+    copy as well.
     """
     damaged = _damaged(mirror)
-    is_remembered = _is_remembered(mirror, lake)
+    is_copy_for_sure = is_remembered(lake, mirror.dataset)
     # The copy first, for what is published a moment later is not lacking.
     numbers, links = mirror.numbers(), mirror.log.numbers()
     shown = [number for number in numbers if f"{mirror.dataset}/v{number:04d}.json" not in damaged]
     theirs = history.numbers()
-    if numbers[-1] > max(theirs, default=0) or not (is_remembered or _has_link(history, mirror, links[-1:])):
+    if numbers[-1] > max(theirs, default=0) or not (is_copy_for_sure or _has_link(history, mirror, links[-1:])):
         return False
     # A copy of which nothing is whole is copied again; what may be the lake's own is not.
-    return _same(history, mirror, set(theirs) & set(shown)) if shown else is_remembered
+    return _same(history, mirror, set(theirs) & set(shown)) if shown else is_copy_for_sure
 
 
 def _has_link(history: History, mirror: History, last: list[int]) -> bool:

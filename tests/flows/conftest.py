@@ -76,6 +76,10 @@ class Serving:
                 variables = {"command": self.nursery.command_of_runs()}
                 self.ask(f"deployments/{deployment}", "PATCH", job_variables=variables)
 
+    def start_runs_by_itself(self, deployment: str) -> None:
+        """Have the worker start them as it does for a user: a process that imports everything."""
+        self.ask(f"deployments/{self.deployments[deployment]}", "PATCH", job_variables={})
+
     def run(self, deployment: str, **parameters: object) -> str:
         """Ask for a run of it; its id."""
         given = {"parameters": {"config": {"lake": str(self.lake)} | parameters}} if parameters else {}
@@ -87,7 +91,9 @@ class Serving:
 
     def until_it_is(self, run: str, *states: str) -> str:
         """Wait for a run; its state."""
-        return self.until(lambda: (now := self.state(run)) in states and now, f"{states}, not {self.state(run)}")
+        return self.until(
+            lambda: (now := self.state(run)) in states and now, lambda: f"{states}, not {self.state(run)}"
+        )
 
     def log(self, name: str = "worker-1") -> str:
         return (self.lake / ".prefect" / f"{name}.log").read_text(errors="replace")
@@ -116,11 +122,11 @@ class Serving:
     def runs(self, **fields: object) -> list[dict]:
         return self.ask("flow_runs/filter", **fields)
 
-    def until(self, found, what: str, seconds: float = END):
+    def until(self, found, what: str | Callable[[], str], seconds: float = END):
         deadline = time.monotonic() + seconds
         while not (result := found()):
             assert self.process.poll() is None, self.process.communicate()
-            assert time.monotonic() < deadline, what
+            assert time.monotonic() < deadline, what if isinstance(what, str) else what()
             time.sleep(0.2)
         return result
 

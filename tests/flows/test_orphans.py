@@ -6,15 +6,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import httpx
 import pytest
 
 from flows.command_line import serve
 from flows.operations import run_lease
 from flows.operations.orphans import Orphanage
+from flows.operations.peers import END_SECONDS, GONE_SECONDS, Peers, is_handed_on
 from flows.operations.server import Services
 from flows.operations.server_api import ServerApi
 
@@ -93,6 +95,8 @@ def test_one_that_is_to_be_cancelled_is_and_one_whose_process_is_gone_too_often_
     [
         (KILLED, "AwaitingRetry"),
         ("Flow run infrastructure exited with non-zero status code -9.", "AwaitingRetry"),
+        ("Execution was aborted by Python system exit call.", "AwaitingRetry"),
+        ("Request to http://127.0.0.1:1/api/flow_runs/filter failed: ConnectError", "AwaitingRetry"),
         ("Execution was cancelled by the runtime environment.", "Crashed"),
     ],
 )
@@ -137,22 +141,108 @@ def test_one_that_a_person_has_suspended_waits_without_a_process(api, orphanage,
     assert states(api, run) == ["Suspended"]
 
 
-def test_on_a_database_of_several_only_what_this_machine_has_begun_last_and_what_any_worker_reports_is_taken_up(
-    api, orphanage, begin
+@pytest.fixture
+def several(api, orphanage) -> Iterator[tuple[Orphanage, list[float]]]:
+    """On a database of several machines; and what time it is here."""
+    now = [0.0]
+    yield replace(orphanage, peers=Peers(f"{MARK}here (1)", lambda: now[0])), now
+    for run in api.ask("flow_runs/filter", work_pools={"name": {"any_": [POOL]}}, limit=200):
+        api.ask(f"flow_runs/{run['id']}", "DELETE")
+
+
+MARK = "gradsieve serve on "
+HERE, THERE = f"{MARK}here (1), worker-1", f"{MARK}there (2), worker-1"
+
+
+def hand_to(api: ServerApi, run: str, worker: str) -> None:
+    """As a worker does with a run that it starts."""
+    api.ask(f"flow_runs/{run}/labels", "PATCH", **{"prefect.worker.name": worker})
+
+
+def beat(api: ServerApi, worker: str) -> None:
+    api.ask(f"work_pools/{POOL}/workers/heartbeat", name=worker)
+
+
+def test_on_a_database_of_several_only_what_was_handed_to_this_machine_last_and_what_any_worker_reports_is_taken_up(
+    api, several, begin
 ):
-    ours, handed_on, foreign, reported = (begin() for _ in range(4))
-    for run in (ours, handed_on):
-        run_lease.note_begin(orphanage.home, run)
-    for state in ("PENDING", "RUNNING"):  # on another machine, where it was in line again
-        api.ask(f"flow_runs/{handed_on}/set_state", state={"type": state}, force=True)
+    orphanage, _ = several
+    ours, pending, handed_on, foreign, reported = runs = [begin() for _ in range(5)]
+    for run, worker in zip(runs, (HERE, HERE, THERE, THERE, THERE), strict=True):
+        hand_to(api, run, worker)
+    # Its worker died before it had a process.
+    api.ask(f"flow_runs/{pending}/set_state", state={"type": "PENDING"}, force=True)
     crash(api, reported, KILLED)
-    several = replace(orphanage, alone=False)
-    several.resume_later()
-    expected = ["AwaitingRetry", "Running", "Running", "AwaitingRetry"]
-    assert states(api, ours, handed_on, foreign, reported) == expected
-    # By name, as when it is stopped: the note of one that ended by itself is gone.
-    several.resume_later({foreign}, stopped=True)
+    orphanage.resume_later()
+    expected = ["AwaitingRetry", "AwaitingRetry", "Running", "Running", "AwaitingRetry"]
+    assert states(api, ours, pending, handed_on, foreign, reported) == expected
+    # By name, as when it is stopped.
+    orphanage.resume_later({foreign}, stopped=True)
     assert states(api, foreign) == ["AwaitingRetry"]
+
+
+def test_runs_of_a_machine_that_is_not_heard_of_for_five_minutes_are_taken_up(api, several, begin):
+    orphanage, now = several
+    running, pending, paused, _by_hand = runs = [begin() for _ in range(4)]
+    for run, worker in zip(runs, (THERE, THERE, THERE, "a worker that somebody started"), strict=True):
+        hand_to(api, run, worker)
+    api.ask(f"flow_runs/{pending}/set_state", state={"type": "PENDING"}, force=True)
+    api.ask(f"flow_runs/{paused}/set_state", state={"type": "PAUSED"}, force=True)
+    before = ["Running", "Pending", "Paused", "Running"]
+    for seconds in (0, GONE_SECONDS - 1):
+        now[0] = seconds
+        beat(api, THERE)
+        orphanage.resume_later(settled=20)
+        assert states(api, *runs) == before
+    now[0] += GONE_SECONDS - 1
+    orphanage.resume_later(settled=20)
+    assert states(api, *runs) == before
+    now[0] += 1
+    orphanage.resume_later(settled=20)
+    assert states(api, *runs) == ["AwaitingRetry", "AwaitingRetry", "AwaitingRetry", "Running"]
+    assert "1 of 3" in api.ask(f"flow_runs/{running}", "GET")["state"]["message"]
+
+
+def test_one_that_is_pending_for_five_minutes_and_was_handed_to_nobody_is_taken_up(api, several, begin):
+    orphanage, now = several
+    pending, running = begin(), begin()
+    api.ask(f"flow_runs/{pending}/set_state", state={"type": "PENDING"}, force=True)
+    for seconds, expected in ((0, "Pending"), (GONE_SECONDS - 1, "Pending"), (GONE_SECONDS, "AwaitingRetry")):
+        now[0] = seconds
+        orphanage.resume_later()
+        assert states(api, pending, running) == [expected, "Running"]
+
+
+def test_one_that_another_machine_has_put_in_line_meanwhile_is_left_to_it(api, several, begin, monkeypatch):
+    orphanage, _ = several
+    run = begin()
+    hand_to(api, run, HERE)
+
+    def meanwhile(_self: Orphanage, _run: dict) -> int:
+        api.ask(f"flow_runs/{run}/set_state", state={"type": "PENDING"}, force=True)
+        return 0
+
+    monkeypatch.setattr(Orphanage, "_tries", meanwhile)
+    orphanage.resume_later()
+    assert states(api, run) == ["Pending"]
+
+
+@pytest.mark.parametrize(
+    ("worker", "handed_to", "state", "expected"),
+    [
+        (HERE, HERE, "PENDING", False),
+        (HERE, THERE, "PENDING", True),
+        (HERE, HERE, "RUNNING", True),
+        ("ProcessWorker 1", THERE, "RUNNING", False),
+    ],
+)
+def test_a_process_that_begins_late_leaves_its_run_to_whom_it_was_handed_since(
+    api, begin, worker, handed_to, state, expected
+):
+    run = begin()
+    hand_to(api, run, handed_to)
+    api.ask(f"flow_runs/{run}/set_state", state={"type": state}, force=True)
+    assert is_handed_on(run, {"PREFECT__WORKER_NAME": worker, "PREFECT_API_URL": api.url}) == expected
 
 
 def crash(api: ServerApi, run: str, message: str) -> None:
@@ -189,5 +279,59 @@ def test_who_serves_looks_for_them_now_and_then(alone, monkeypatch, tmp_path):
 
     monkeypatch.setattr(serve, "_LOOK_SECONDS", 0)
     stop_event = threading.Event()
-    serve._watch_over(Looked("", tmp_path, {}, stop_event, alone), stop_event)
+    serve._watch_over(Looked("", tmp_path, {}, stop_event, None if alone else Peers("")), stop_event)
     assert seen == [serve._SETTLED_SECONDS]
+
+
+@pytest.fixture
+def worker() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as process:
+        yield process
+        process.kill()
+
+
+def test_a_worker_whose_heartbeats_do_not_arrive_is_ended_before_others_begin_its_runs(api, worker):
+    now = [0.0]
+    peers = Peers(f"{MARK}here (1)", lambda: now[0])
+    peers.expect("worker-1")
+    for seconds in (0, END_SECONDS, 2 * END_SECONDS):
+        now[0] = seconds
+        beat(api, HERE)
+        peers.look(api, POOL, [])
+        assert not peers.is_cut_off("worker-1")
+    now[0] += END_SECONDS + 1
+    # Heard again, as after a sleep of the machine: others may have begun its runs.
+    beat(api, HERE)
+    peers.look(api, POOL, [])
+    assert peers.is_cut_off("worker-1")
+    stop_event = threading.Event()
+    # The first seconds of a machine are not counted.
+    peers.guard({"worker-1": worker}, stop_event)
+    assert not peers.is_cut_off("worker-1")
+    now[0] += END_SECONDS + 1
+    assert worker.wait(10) == -9
+    stop_event.set()
+    assert END_SECONDS < GONE_SECONDS / 3
+
+
+def test_a_worker_that_was_cut_off_begins_again_when_the_database_answers(monkeypatch, tmp_path, capsys):
+    asked: list[str] = []
+    stop_event, peers = threading.Event(), Peers("")
+    monkeypatch.setattr(Peers, "is_cut_off", lambda _self, name: name not in asked)
+
+    class CutOff(Services):
+        def resume_later(self, settled: float = 0) -> None:
+            asked.append("database")
+            if asked.count("database") < 2:
+                raise httpx.ConnectError("nobody")
+
+        def first_ended(self) -> str | None:
+            return "worker-1"
+
+        def start_again(self, name: str) -> None:
+            asked.append(name)
+            stop_event.set()
+
+    serve._watch_over(CutOff("", tmp_path, {}, stop_event, peers), stop_event)
+    assert asked == ["database", "database", "worker-1"]
+    assert "worker-1 is cut off from the database" in capsys.readouterr().out

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 
 FLOWS = Path(__file__).resolve().parents[2] / "flows"
@@ -259,5 +260,6 @@ def test_retries_are_for_errors_that_pass():
             raise self.error
 
     assert _transient(None, None, State(TimeoutError()))
+    assert _transient(None, None, State(httpx.ConnectError("All connection attempts failed")))
     assert not _transient(None, None, State(FileNotFoundError()))
     assert not _transient(None, None, State(OSError(28, "No space left on device")))

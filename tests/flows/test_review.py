@@ -10,13 +10,19 @@ import subprocess
 import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Timer
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from flows.command_line import review
+from flows.command_line.review import ReviewCommand
 from flows.operations.server_api import ServerApi
+from tasks.core.errors import BadConfig
 from tasks.versions.history import History
 from tasks.versions.object_store import Objects
 
@@ -151,6 +157,44 @@ def test_what_is_rejected_changes_nothing(asking, gradsieve, server, tmp_path):
     assert history.manifest(2).rows == history.manifest(1).rows
 
 
+@pytest.fixture
+def without_question(server) -> tuple[ServerApi, str]:
+    """A run that Prefect has paused and whose question it has not written down yet; its id."""
+    api = ServerApi(server)
+    run = api.ask("flow_runs/", flow_id=api.ask("flows/", name="asks")["id"], state={"type": "RUNNING"})["id"]
+    keys = {name: f"paused-1-{name}" for name in ("description", "response", "schema")}
+    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    details = {"pause_timeout": later, "pause_key": "1", "run_input_keyset": keys}
+    state = {"type": "PAUSED", "name": "Paused", "state_details": details}
+    api.ask(f"flow_runs/{run}/set_state", state=state, force=True)
+    return api, run
+
+
+def test_an_answer_waits_for_the_question_to_be_written_down(without_question, server):
+    api, run = without_question
+    schema = {"key": "paused-1-schema", "value": json.dumps({"type": "object"})}
+    writer = Timer(0.3, lambda: api.ask(f"flow_runs/{run}/input", **schema))
+    writer.start()
+    with temporary_settings({PREFECT_API_URL: server}):
+        ReviewCommand(run=run, decision="approve", by="ann").cli_cmd()
+    writer.join()
+    assert api.ask(f"flow_runs/{run}", "GET")["state_name"] == "Running"
+    answers = api.ask(f"flow_runs/{run}/input/filter", prefix="paused-1-response", limit=5)
+    assert [json.loads(answer["value"])["reviewer"] for answer in answers] == ["ann"]
+
+
+def test_where_no_question_comes_it_is_said_what_to_do(without_question, server, monkeypatch):
+    monkeypatch.setattr(review, "_QUESTION_SECONDS", 0.1)
+    answer = ReviewCommand(run=without_question[1], decision="approve", by="ann")
+    with (
+        temporary_settings({PREFECT_API_URL: server}),
+        pytest.raises(BadConfig, match="say the same again in a minute"),
+    ):
+        answer.cli_cmd()
+    api, run = without_question
+    api.ask(f"flow_runs/{run}/set_state", state={"type": "CANCELLED"}, force=True)
+
+
 def test_a_run_that_lost_its_process_is_asked_about_again_and_an_answer_given_meanwhile_counts(
     computed, gradsieve, server, tmp_path
 ):
@@ -193,8 +237,6 @@ def test_a_run_that_lost_its_process_is_asked_about_again_and_an_answer_given_me
     assert sum(row["flag"] for row in flags_of(lake).values()) == 3
     (answer,) = (lake / "reviews").glob("*/answer.json")
     assert json.loads(answer.read_bytes())["reviewer"] == "ann"
-    # Who ends by itself leaves no note of having begun.
-    assert list((tmp_path / "home" / "begun").iterdir()) == []
 
 
 def test_without_a_server_nobody_could_answer_and_it_is_said(computed, small, tmp_path):

@@ -69,8 +69,8 @@ def serving(receiver, mails, serve, tmp_path_factory):
     # An alarm after ten seconds without success, the shortest that Prefect knows.
     notices = {"GRADSIEVE_WEBHOOK": receiver[0], "GRADSIEVE_NOTIFY": mails[0], "GRADSIEVE_STALE_HOURS": str(10 / 3600)}
     serving = serve(lake, anew=True, **notices)
-    # Those of the others begin as they are shipped.
-    serving.take_runs_from_the_nursery("nightly", "on-new-data")
+    # Where a test does not say otherwise: what it is about begins as it is shipped.
+    serving.take_runs_from_the_nursery()
     return serving
 
 
@@ -125,13 +125,10 @@ def test_of_many_clicks_at_once_none_is_refused(serving):
 
 
 def test_a_run_that_is_triggered_is_done_by_the_worker(serving):
-    found = {d["name"]: d["id"] for d in serving.ask("deployments/filter")}
-    made = serving.ask(f"deployments/{found['weekly']}/create_flow_run")
-    named = {"flow_runs": {"id": {"any_": [made["id"]]}}}  # type: ignore[call-overload]
-    done = serving.until(
-        lambda: [r for r in serving.runs(**named) if r["state_name"] in ("Completed", "Failed", "Crashed")], "an end"
-    )
-    assert done[0]["state_name"] == "Completed", (serving.lake / ".prefect" / "worker-1.log").read_text()[-3000:]
+    serving.start_runs_by_itself("weekly")
+    run = serving.run("weekly")
+    assert serving.until_it_is(run, "Completed", "Failed", "Crashed") == "Completed", serving.log()[-3000:]
+    serving.take_runs_from_the_nursery("weekly")
 
 
 def test_changed_data_start_a_run_once(serving, tmp_path):
@@ -193,8 +190,12 @@ def test_somebody_is_told_when_a_run_fails_a_cleaning_harms_and_new_samples_drif
     ],
 )
 def test_what_is_killed_is_begun_again_and_so_is_the_run(serving, killed, tries):
+    # Whose process is killed has begun as it is shipped; the one that goes on need not.
+    if "prefect_server" not in killed:
+        serving.start_runs_by_itself("by-hand")
     run = serving.run("by-hand", **SMALL_COMPARISON | {"seeds": 2})
     serving.until_it_is(run, "Running")
+    serving.take_runs_from_the_nursery("by-hand")
     there = {pid: command_of(pid) for pid in children(serving.process.pid)}
     gone = [pid for word in killed for pid, command in there.items() if word in command]
     assert len(gone) >= len(killed), there
@@ -254,8 +255,8 @@ def test_a_second_one_on_the_same_lake_or_port_is_refused(serving, tmp_path):
         (["--database=postgresql+asyncpg://me:a-secret@127.0.0.1/db"], "PGPASSWORD"),
     ],
 )
-def test_what_would_hang_lie_open_or_be_read_is_refused(gradsieve, tmp_path, options, words):
-    done = gradsieve("serve", "--lake", str(tmp_path), *options)
+def test_what_would_hang_lie_open_or_be_read_is_refused(nursery, tmp_path, options, words):
+    done = nursery.run(("serve", "--lake", str(tmp_path), *options), None, None)
     assert (done.returncode, words in done.stderr, "a-secret" in done.stderr) == (2, True, False), done.stderr
 
 
@@ -307,6 +308,7 @@ def command_of(process: int) -> str:
 
 def test_it_stops_within_seconds_and_what_it_was_about_goes_on_after_a_restart(serving, serve):
     """The last but those with a server of their own."""
+    serving.start_runs_by_itself("by-hand")
     run = serving.run("by-hand", **SMALL_COMPARISON | {"seeds": 2})
     serving.until_it_is(run, "Running")
     below = children(serving.process.pid)

@@ -127,7 +127,7 @@ def test_without_a_current_version_whoever_asks_for_it_is_told_which_there_are(p
         LiveDataset(lake / "versions", "tiny")
     assert main(["versions", "list", "--lake", str(lake)]) == 0
     assert "candidate" in capsys.readouterr().out
-    assert tidy.fn(ready.run, ready.history, MaintainConfig(lake=lake))[0].startswith("tiny: no version")
+    assert tidy.fn(ready.run, ready.history, MaintainConfig(lake=lake)).lines[0].startswith("tiny: no version")
     build(lake)
     with duckdb.connect(str(lake / "catalogue.duckdb"), read_only=True) as db:
         assert db.execute('SELECT count(*) FROM data."tiny@candidate"').fetchall() == [(234,)]

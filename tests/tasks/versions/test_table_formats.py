@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -18,7 +19,6 @@ from flows.command_line.publish_version import Publish
 from tasks.core.errors import BadConfig, BadInput
 from tasks.versions.contents import rows_of
 from tasks.versions.history import History
-from tasks.versions.object_store import Objects
 from tasks.versions.rollback import roll_back
 from tasks.versions.signed_types import signed, widened
 from tasks.versions.table_formats import TABLE_FORMATS
@@ -290,8 +290,34 @@ def test_a_version_in_a_bucket_goes_into_tables_there_or_here(prepare, bucket, k
     assert [text.count("new") for text in told] == [2, 0]
     if kind == "iceberg":
         assert by_id(table(kind, tmp_path / "tables", "tiny")) == ours(history, "v0002")
-    else:
-        assert any(entry.size > 0 for entry in Objects(at).list())
+        return
+    for name, expected in (("tiny", ours(history, "v0002")), ("tiny_decisions", None)):
+        address = f"{at}/{name}{'.lance' if kind == 'lance' else ''}"
+        command = [sys.executable, "-c", READ, kind, address, "v0002"]
+        read = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True).stdout
+        rows = {row["sample_id"]: row for row in map(json.loads, read.splitlines())}
+        assert (len(rows) == 7) if expected is None else (rows == json.loads(json.dumps(expected)))
+
+
+# By our own reader, as a source of another run is.
+READ = """
+import json, sys
+from pathlib import Path
+from tasks.ingestion.readers import READERS
+kind, address, revision = sys.argv[1:]
+reader = READERS.components[kind](path=Path(address), revision=revision)
+for batch in reader.snapshot(reader.path).batches:
+    for row in batch.to_pylist():
+        print(json.dumps(row, default=str))
+"""
+
+
+def test_iceberg_whose_tables_are_in_a_catalogue_takes_no_bucket_and_says_so(prepare):
+    pytest.importorskip("pyiceberg")
+    ready = prepare()
+    ready.publish()
+    with pytest.raises(BadConfig, match="name the folder or the address of one"):
+        publish_to(ready.history, ready.history.resolve("v0002"), "iceberg", "s3://bucket/tables")
 
 
 def test_the_command_says_what_is_where_and_the_formats_are_those_there_are(prepare, tmp_path, capsys):
