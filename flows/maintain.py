@@ -12,6 +12,7 @@ from tasks.versions.histories import histories
 from tasks.versions.maintain import tidy
 from tasks.versions.maintenance import MaintainConfig
 from tasks.versions.store import objects_of
+from tasks.versions.verify_runs import verify_runs
 
 
 @flow(name="maintain", flow_run_name="maintain {config.lake}")
@@ -29,6 +30,7 @@ def maintain(config: MaintainConfig = MaintainConfig()) -> str:  # noqa: B008  f
     # Of every dataset before any of them is let fail the run: what is wrong with one keeps the others from nothing.
     asked = histories(store, config.dataset)
     states = [tidy(here, history, config, return_state=True) for history in asked.found]
+    states.append(verify_runs(here, config, return_state=True))
     cleared = clear_features(here, config) + clear_runs(config.runs_days, config.dry_run)
     index(here, len(states))
     lines = [line for state in states for line in state.result()] + cleared

@@ -32,6 +32,7 @@ from tasks.versions.check import Check
 from tasks.versions.contents import members_digest, rows_of
 from tasks.versions.history import CURRENT, History
 from tasks.versions.integrity import version_checks
+from tasks.versions.run_checks import run_checks
 from tasks.versions.tag_names import CANDIDATE
 from tests.benchmarks.torture import hand_run, lake_state
 from tests.benchmarks.torture.children import in_child
@@ -117,6 +118,7 @@ def answers(trial: Trial, known: set[str]) -> Answers:
         "versions": lambda: [_fields(manifest) for manifest in history.manifests()],
         "tags": lambda: [history.tags(), [len(history.moves(tag)) for tag in (CURRENT, CANDIDATE)]],
         "verify log": lambda: _told(Chain(history).of_all()),
+        "verify runs": lambda: _told(run_checks(trial.lake)),
         "put aside": lambda: len(list((trial.lake / "cache").glob("*.damaged-*"))),
         "base": lambda: _base(trial),
     }

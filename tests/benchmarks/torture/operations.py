@@ -142,6 +142,7 @@ def maintain(trial: Trial) -> None:
     """Verify what is current, clear away, mirror, index."""
     config = MaintainConfig(lake=trial.lake, keep=1, grace_hours=0, features_days=0)
     steps.tidy.fn(trial.run(), trial.history(), config)
+    steps.verify_runs.fn(trial.run(), config)
     steps.clear_features.fn(trial.run(), config)
     build(trial.lake)
 
