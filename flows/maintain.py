@@ -12,6 +12,7 @@ from tasks.versions.histories import histories
 from tasks.versions.maintain import tidy
 from tasks.versions.maintenance import MaintainConfig
 from tasks.versions.store import objects_of
+from tasks.versions.verify_runs import verify_runs
 
 
 @flow(name="maintain", flow_run_name="maintain {config.lake}")
@@ -32,8 +33,9 @@ def maintain(config: MaintainConfig = MaintainConfig()) -> str:  # noqa: B008  f
     for history in asked.found:
         states.append(state := tidy(here, history, config, told, return_state=True))
         told |= set(state.result().unfinished) if state.is_completed() else set()
+    runs = verify_runs(here, config, return_state=True)
     cleared = clear_features(here, config) + clear_runs(config.runs_days, config.dry_run)
     index(here, len(states))
-    lines = [line for state in states for line in state.result().lines] + cleared
+    lines = [line for state in states for line in state.result().lines] + runs.result() + cleared
     asked.check()
     return "\n".join(lines) or "no version yet"

@@ -48,6 +48,7 @@ from tasks.versions.clear_features import clear_features
 from tasks.versions.maintain import tidy
 from tasks.versions.promote import promote
 from tasks.versions.publish import publish
+from tasks.versions.verify_runs import verify_runs
 
 __all__ = [
     "ask_for_review",
@@ -83,5 +84,6 @@ __all__ = [
     "trace",
     "train",
     "verify",
+    "verify_runs",
     "vote",
 ]  # fmt: skip

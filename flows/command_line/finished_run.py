@@ -35,6 +35,7 @@ def decide(lake: Path, name: str, answer: Answer, sheet: Path | None) -> str:
 
     from tasks.dataset.targets import target_of
     from tasks.decision.review_sheet import keep_answer, read_sheet
+    from tasks.pipeline.artefacts import Run
 
     if (answer.decision == "rows") != (sheet is not None):
         raise BadConfig(
@@ -47,7 +48,9 @@ def decide(lake: Path, name: str, answer: Answer, sheet: Path | None) -> str:
     digest = _flags_by_rule(recorded)
     rows = None
     if sheet is not None:
-        flags = pq.read_table(lake / "runs" / recorded.run_id / "flags.parquet")
+        (made,) = recorded.of("flags")
+        file = next(file for file in made.files if file.name == "flags.parquet")
+        flags = pq.read_table(Run(lake=lake, run_id=recorded.run_id).path(made, file))
         rows = read_sheet(sheet, flags, target_of(recorded.of("samples")[0]))
     keep_answer(lake, digest, answer, rows)
     return _run_again(_configuration(lake, recorded, digest))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -15,10 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tasks.versions.check import Check
+    from tasks.versions.history import History
 
 
 class Verify(Versions):
-    """Recompute every digest of a version, from raw data to published rows."""
+    """Recompute every digest of a version, from raw data to published rows; of all of them those of other runs too."""
 
     version: CliPositionalArg[str] = Field(default="all", description="v0002, a tag, a time; default: all of them.")
 
@@ -26,8 +28,9 @@ class Verify(Versions):
         """Recompute; exit code 6 if something is wrong."""
         from tasks.versions.chain import Chain
         from tasks.versions.integrity import version_checks
+        from tasks.versions.run_checks import run_checks
 
-        wrong = 0
+        wrong, seen = 0, set[str | None]()
         lake = self.lake.expanduser().resolve()
         for history in self.histories() if self.version == "all" else [self.history]:
             numbers = history.numbers() if self.version == "all" else [history.number_of(self.version)]
@@ -36,6 +39,10 @@ class Verify(Versions):
             for number in numbers:
                 checks = version_checks(history, number, lake, chain)
                 wrong += _say_checks(f"{history.dataset} v{number:04d}", checks)
+            seen |= _runs_of(history, numbers)
+        if self.version == "all":
+            others = list(run_checks(lake, self.dataset, seen))
+            wrong += _say_checks("runs that no version comes from, and what is made of runs", others) if others else 0
         if wrong:
             raise BadArtefact(
                 where="versions",
@@ -43,6 +50,15 @@ class Verify(Versions):
                 got=f"{wrong:,} that differ",
                 do="Restore what is named above from a copy, or go back to a version that is whole.",
             )
+
+
+def _runs_of(history: History, numbers: list[int]) -> set[str | None]:
+    """The runs that versions come from, as far as their manifests can be read; of the others it was said."""
+    runs = set[str | None]()
+    for number in numbers:
+        with suppress(BadArtefact):
+            runs.add(history.altered(number).run_id)
+    return runs
 
 
 def _say_checks(title: str, checks: Iterable[Check]) -> int:

@@ -42,6 +42,7 @@ from tasks.pipeline.durable_files import (
     write_durably,
 )
 from tasks.pipeline.lake_check import make_lake
+from tasks.pipeline.run_documents import altered_documents
 from tasks.pipeline.stored_names import in_lake, inside, is_name
 from tasks.pipeline.verified_files import has_content, put_aside, remember
 
@@ -202,7 +203,8 @@ class Run(BaseModel):
 
     def _is_intact(self, artefact: Artefact) -> bool:
         try:
-            if not (in_lake(self.lake, artefact.folder) / MANIFEST).is_file():
+            manifest = in_lake(self.lake, artefact.folder) / MANIFEST
+            if not manifest.is_file() or altered_documents(manifest):
                 return False
             self.paths(artefact)
         except BadArtefact as error:

@@ -23,7 +23,7 @@ from threading import Lock
 from typing import Any, NamedTuple, Protocol
 
 from tasks.core.plugins import Choice, Component
-from tasks.pipeline.artefacts import Artefact, Bundle, Run
+from tasks.pipeline.artefacts import Artefact, Bundle, Run, artefact_list
 from tasks.pipeline.durable_files import sha256_of
 from tasks.pipeline.result_records import Store, is_of_artefacts, record_bytes
 
@@ -64,8 +64,8 @@ class TaskContext(Protocol):
 def content_key(context: TaskContext, parameters: dict[str, Any]) -> str:
     """The cache key of one task call.
 
-    A reference whose files have been deleted does not count, nor does a record that no step of ours has left: the key
-    then moves on to its next generation, so the stage is recomputed instead of failing later.
+    A reference whose files have been deleted does not count, nor does a record that no step of ours has left so: the
+    key then moves on to its next generation, so the stage is recomputed instead of failing later.
     """
     run = next(value for value in parameters.values() if isinstance(value, Run))
     content = {
@@ -79,9 +79,18 @@ def content_key(context: TaskContext, parameters: dict[str, Any]) -> str:
         candidate = f"{context.task.name}-{key}-{generation}"
         store = context.result_store
         record = record_bytes(store, candidate)
-        if record is None or (is_of_artefacts(record) and run.intact(store.read(candidate).result)):
+        if record is None or (is_of_artefacts(record) and _is_whole(run, store.read(candidate).result)):
             return candidate
         generation += 1
+
+
+def _is_whole(run: Run, result: Artefact | list[Artefact]) -> bool:
+    """Whether a result that was kept is the one that was made: what it says of itself, and its files.
+
+    What is made in the cache has a digest that covers its facts; a recorded run is called by its id.
+    """
+    made = [artefact for artefact in artefact_list(result) if artefact.folder.startswith("cache/")]
+    return all(artefact.is_consistent for artefact in made) and run.intact(result)
 
 
 def _content(value: Any) -> Any:

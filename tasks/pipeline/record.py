@@ -9,7 +9,8 @@ from prefect.runtime import flow_run
 
 from tasks.pipeline.artefacts import MANIFEST, Artefact, Run
 from tasks.pipeline.durable_files import link_or_copy, whole_folder, write_durably
-from tasks.pipeline.recorded_run import RUN_FILE
+from tasks.pipeline.recorded_run import CONFIG_FILE, RUN_FILE
+from tasks.pipeline.run_documents import with_documents
 from tasks.pipeline.step import step
 from tasks.pipeline.stored_names import inside
 
@@ -23,6 +24,8 @@ _SUMMARY_STAGES = (
 @step("record")
 def record(run: Run, dataset: str, config: str, stages: list[Artefact]) -> Artefact:
     """Link every stage's files into ``runs/<run_id>/``, and write config.yaml and, last, run.json.
+
+    The manifest keeps the digests of both, for nothing else would say that they were altered.
 
     Hard links where the file system has them: stages shared between runs take space once, and no run depends on
     another's folder or on the cache.
@@ -60,7 +63,8 @@ def record(run: Run, dataset: str, config: str, stages: list[Artefact]) -> Artef
         for stage in stages:
             for file in stage.files:
                 link_or_copy(run.path(stage, file), inside(aside, file.name))
-        write_durably(aside / "config.yaml", config)
-        write_durably(aside / MANIFEST, artefact.model_dump_json(indent=1))
-        write_durably(aside / RUN_FILE, json.dumps(summary, indent=1))
+        documents = {CONFIG_FILE: config, RUN_FILE: json.dumps(summary, indent=1)}
+        write_durably(aside / CONFIG_FILE, config)
+        write_durably(aside / MANIFEST, with_documents(artefact, documents))
+        write_durably(aside / RUN_FILE, documents[RUN_FILE])
     return artefact

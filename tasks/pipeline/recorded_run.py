@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from tasks.core.errors import BadArtefact, BadInput
-from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.artefacts import MANIFEST, Artefact, Run
+from tasks.pipeline.run_documents import check_document
 from tasks.pipeline.stored_names import inside, is_name
 
 RUN_FILE, CONFIG_FILE = "run.json", "config.yaml"
@@ -49,7 +50,12 @@ class RecordedRun(BaseModel):
 
     @classmethod
     def of_file(cls, path: Path) -> RecordedRun:
-        """The run whose run.json this is."""
+        """The run whose run.json this is.
+
+        Raises:
+            BadArtefact: it is damaged, or was written by a version that cannot be read.
+        """
+        check_document(path, path.with_name(MANIFEST))
         try:
             return cls.model_validate_json(path.read_bytes())
         except (OSError, ValueError) as error:
@@ -88,6 +94,7 @@ def recorded_options(lake: Path, run_id: str) -> Iterator[Any]:
     import yaml
 
     path = inside(lake / "runs", run_id, single=True) / CONFIG_FILE
+    check_document(path, path.with_name(MANIFEST))
     try:
         yield yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:

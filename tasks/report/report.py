@@ -1,8 +1,12 @@
 """report: a recorded run → the summary, and its artifacts in the Prefect UI."""
 
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
@@ -27,6 +31,8 @@ from tasks.report.summary import Summary, work_summary
 from tasks.versions.history import CURRENT, History
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from tasks.report.gallery import Gallery
 
 # Rows of the table of suspects, and of the audit.
@@ -130,17 +136,11 @@ def _show(most: Gallery) -> None:
 
 def _suspects(run: Run, record: Artefact) -> list[dict[str, Any]]:
     """The head of flags.parquet, beside the samples' own columns."""
-    import pyarrow.parquet as pq
-
     from tasks.pipeline.row_groups import first_rows
 
     folder = in_lake(run.lake, record.folder)
     flags = first_rows(folder / "flags.parquet", SUSPECTS)
-    samples = {}
-    ids = set(flags["sample_id"].to_pylist())
-    for path in sorted((folder / "samples").glob("*.parquet")):
-        thin = pq.read_table(path, columns=["sample_id", "source", "row", "label"])
-        samples |= {row["sample_id"]: row for row in thin.to_pylist() if row["sample_id"] in ids}
+    samples = _samples(sorted((folder / "samples").glob("*.parquet")), flags["sample_id"].combine_chunks())
     return [
         {
             "rank": flag["rank"],
@@ -154,6 +154,20 @@ def _suspects(run: Run, record: Artefact) -> list[dict[str, Any]]:
         }
         for flag in flags.to_pylist()
     ]
+
+
+def _samples(paths: list[Path], ids: pa.Array) -> dict[str, dict[str, Any]]:
+    """Where a few samples come from, and their labels; of the others no object is made."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    samples = {}
+    for path in paths:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(columns=["sample_id", "source", "row", "label"]):
+                few = batch.filter(pc.is_in(batch["sample_id"], ids))
+                samples |= {row["sample_id"]: row for row in few.to_pylist()}
+    return samples
 
 
 def _held_out(run: Run, record: Artefact) -> list[dict[str, Any]]:

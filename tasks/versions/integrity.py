@@ -19,7 +19,7 @@ from tasks.dataset.payload import Payload
 from tasks.dataset.sample_ids import content_hashes
 from tasks.ingestion.readers import ReaderChoice
 from tasks.pipeline.durable_files import sha256_of
-from tasks.pipeline.recorded_run import RUN_FILE, RecordedRun
+from tasks.pipeline.recorded_run import RUN_FILE
 from tasks.pipeline.stored_names import inside, is_name
 from tasks.versions.chain import Chain
 from tasks.versions.check import Check
@@ -27,6 +27,7 @@ from tasks.versions.claims import claims
 from tasks.versions.contents import COPIES_RULE, Rows, decide, decide_left_out, members_digest, rows_of
 from tasks.versions.history import History
 from tasks.versions.manifest import Manifest
+from tasks.versions.run_checks import files_of_run
 
 # What of a decision follows from flags and copies.
 _DECIDED = ["sample_id", "decision", "new_label"]
@@ -105,20 +106,12 @@ def _files_of_run(manifest: Manifest, lake: Path) -> Check:
     path = None if manifest.run_id is None else inside(lake / "runs", manifest.run_id, single=True) / RUN_FILE
     if path is None or not path.is_file():
         return Check("run", "unknown", f"{manifest.run_id} is not in this lake")
-    stages = RecordedRun.of_file(path).stages
-    wrong, absent, count = [], [], 0
-    for file in (file for stage in stages for file in stage.files):
-        there = inside(path.parent, file.name)
-        count += 1
-        if not there.is_file():
-            absent.append(file.name)
-        elif sha256_of(there) != file.sha256:
-            wrong.append(file.name)
-    if wrong:
-        return Check("run", "wrong", f"altered: {', '.join(wrong[:5])}")
+    total, altered, absent = files_of_run(path.parent)
+    if altered:
+        return Check("run", "wrong", f"altered: {', '.join(altered[:5])}")
     if absent:
-        return Check("run", "unknown", f"{len(absent)} of {count} files are cleared away: {', '.join(absent[:3])}")
-    return Check("run", "ok", f"{count} files as they were written")
+        return Check("run", "unknown", f"{len(absent)} of {total} files are cleared away: {', '.join(absent[:3])}")
+    return Check("run", "ok", f"{total} files as they were written")
 
 
 def _object(rows: Rows, name: str, digest: str) -> Check:

@@ -29,4 +29,4 @@ class MaintainConfig(BaseModel):
         "and gradsieve serve lets them go after --keep-runs-days.",
     )
     dry_run: bool = Field(default=False, description="Only say what would go.")
-    verify: bool = Field(default=True, description="Recompute every digest of what current points at.")
+    verify: bool = Field(default=True, description="Recompute every digest of what current points at, and of runs.")

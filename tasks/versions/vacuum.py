@@ -18,7 +18,7 @@ from tasks.versions.manifest import Manifest
 from tasks.versions.object_store import StoredObject
 
 # Of a run whose versions are all gone: what is large. Scores, flags and metrics stay, for SQL.
-_LARGE = ("checkpoints/*", "gradients/*.arrow", "canaries/*")
+LARGE = ("checkpoints/*", "gradients/*.arrow", "canaries/*")
 _LEAST_HOURS = 1.0
 
 
@@ -108,7 +108,7 @@ def _of_runs(lake: Path, obsolete: list[Manifest], remaining: list[Manifest]) ->
 
 def _large(folder: Path) -> list[Path]:
     """Large files of a folder, none that a link leads to."""
-    paths = [path for pattern in _LARGE for path in sorted(folder.glob(pattern))]
+    paths = [path for pattern in LARGE for path in sorted(folder.glob(pattern))]
     return [inside(folder, str(path.relative_to(folder))) for path in paths]
 
 

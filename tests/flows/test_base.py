@@ -129,6 +129,7 @@ def test_a_base_without_canaries_gets_such_that_its_networks_have_not_learned(re
     about = json.loads((run / "run.json").read_text())
     about["stages"] = [stage for stage in about["stages"] if stage["stage"] != "canaries"]
     (run / "run.json").write_text(json.dumps(about))
+    (run / "manifest.json").unlink()  # it knows the digest
     planted = later.planted(later.plant(later.plan(), share=0.2))
     assert len(planted) > 50
     assert not planted.networks.any()
@@ -268,6 +269,9 @@ def test_a_base_that_is_not_there_or_damaged_is_refused(recorded, tmp_path):
         base_of(later.run, "digits-nothing", "digits")
     (about,) = (later.run.lake / "runs").glob("digits-*/run.json")
     about.write_text('{"stages": 1}')
+    with pytest.raises(BadArtefact, match="the document whose digest the run's manifest keeps"):
+        stages_of(later.run, later.base, "folds")
+    about.with_name("manifest.json").unlink()
     with pytest.raises(BadArtefact, match="a recorded run with its stages"):
         stages_of(later.run, later.base, "folds")
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from tasks.core.errors import BadInput
 from tasks.ingestion.files.hub_features import class_names_of, names_note, with_names
@@ -41,6 +42,14 @@ def in_chunks(source: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch])
             first += part.num_rows
     if first == 0:
         yield Batch(source, with_names(pa.RecordBatch.from_pylist([], schema=schema), names), np.zeros(0, np.int64))
+
+
+def of_parquet(where: str, file: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
+    """A Parquet file's rows, as many at a time as make a chunk: each row group says what a row of it weighs."""
+    for number in range(file.num_row_groups):
+        group = file.metadata.row_group(number)
+        rows = chunk_rows(where, group.total_byte_size / max(1, group.num_rows))
+        yield from file.iter_batches(batch_size=rows, row_groups=[number])
 
 
 def _row_bytes(column: pa.Array) -> float:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import difflib
 import shlex
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,7 +14,7 @@ from pydantic import Field
 
 from tasks.core.errors import BadInput, require_package
 from tasks.ingestion.files.sheet_size import check_sheets
-from tasks.ingestion.readers import CHUNK_ROWS, files_below
+from tasks.ingestion.readers import CHUNK_BYTES, CHUNK_ROWS, files_below
 from tasks.ingestion.readers.tabular import Tabular
 from tasks.ingestion.tables.table_rows import Batch
 
@@ -97,12 +96,24 @@ def _read(file: Path, sheet: CalamineSheet, skip: int, *, has_header: bool) -> I
         header, names = skip - 1, [f"column_{position}" for position in range(width)]
     columns = _columns(sheet, header, names, f"{file}, sheet {sheet.name!r}", skip)
     own = [names[column] for column in columns]
-    first = True
-    while (block := list(islice(rows, CHUNK_ROWS))) or first:
+    for block in _blocks(rows):
         arrays = [pa.array([cells[column] for _, cells in block], pa.string()) for column in columns]
         numbers = np.array([number for number, _ in block], np.int64) - header - 1
         yield Batch(file.name, pa.RecordBatch.from_arrays(arrays, names=own), numbers)
-        first = False
+
+
+def _blocks(rows: Iterable[tuple[int, list[str]]]) -> Iterator[list[tuple[int, list[str]]]]:
+    """Consecutive rows, as many as one chunk takes; an empty one where there are none."""
+    block: list[tuple[int, list[str]]] = []
+    is_first, weight = True, 0
+    for row in rows:
+        block.append(row)
+        weight += sum(map(len, row[1]))
+        if len(block) == CHUNK_ROWS or weight >= CHUNK_BYTES:
+            yield block
+            block, is_first, weight = [], False, 0
+    if block or is_first:
+        yield block
 
 
 def _rows_with_content(sheet: CalamineSheet, skip: int = 0) -> Iterator[tuple[int, list[str]]]:

@@ -15,7 +15,7 @@ from tasks.core.errors import BadInput, require_package
 from tasks.dataset.payload import Payload
 from tasks.ingestion.files.hub_features import with_names
 from tasks.ingestion.files.plain_files import is_dir
-from tasks.ingestion.readers import CHUNK_ROWS, Chunk, files_below
+from tasks.ingestion.readers import CHUNK_BYTES, Chunk, chunk_rows, files_below
 from tasks.ingestion.readers.picture_tables import found_note, parts_of, with_note
 from tasks.ingestion.readers.tabular import Tabular
 from tasks.ingestion.tables.table_options import TableOptions
@@ -105,13 +105,31 @@ class HuggingFace(Tabular, kind="huggingface"):
             if type(feature).__name__ == "ClassLabel"
         }
         path, first = self.path.expanduser(), 0
-        for table in dataset.with_format("arrow").iter(batch_size=CHUNK_ROWS):
-            if not table.num_rows:
-                continue
+        for table in _tables(name, dataset):
             batch = with_names(table.combine_chunks().to_batches()[0], names)
             rows = np.arange(first, first + batch.num_rows)
             yield Batch(name, batch, rows, path=path / name if path.is_dir() else None)
             first += batch.num_rows
+
+
+def _tables(name: str, dataset: Any) -> Iterator[pa.Table]:
+    """A split's rows, as many as one chunk takes, never none.
+
+    As many are asked for as would fit if all were alike, for a split that was shuffled copies what it is asked for;
+    where these are heavier than most, they are halved until they fit.
+    """
+    alike = chunk_rows(name, dataset.data.nbytes / max(1, dataset.data.num_rows))
+    for table in dataset.with_format("arrow").iter(batch_size=alike):
+        yield from _light(name, table)
+
+
+def _light(name: str, table: pa.Table) -> Iterator[pa.Table]:
+    rows = table.num_rows
+    if table.nbytes > CHUNK_BYTES and rows > 1:
+        yield from _light(name, table.slice(0, rows // 2))
+        yield from _light(name, table.slice(rows // 2))
+    elif rows and chunk_rows(name, table.nbytes / rows):
+        yield table
 
 
 def _chosen(

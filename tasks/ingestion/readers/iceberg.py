@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from pydantic import Field
 
 from tasks.core.errors import BadInput, require_package
@@ -27,12 +29,12 @@ class Iceberg(TableSnapshots, kind="iceberg"):
     def snapshot(self, path: Path) -> SnapshotRows:
         """By the table's metadata."""
         with require_package("pyiceberg", "reader iceberg", "pip install -e '.[iceberg]'"):
-            import pyiceberg.table  # noqa: F401
+            from pyiceberg.io.pyarrow import schema_to_pyarrow
         table = self._table(path)
         snapshot = _snapshot(table, self.revision)
         scan = table.scan(snapshot_id=snapshot)
-        reader = scan.to_arrow_batch_reader()
-        return SnapshotRows(f"{table.metadata.table_uuid} {snapshot}", reader.schema, reader)
+        schema = schema_to_pyarrow(scan.projection())
+        return SnapshotRows(f"{table.metadata.table_uuid} {snapshot}", schema, _batches(scan, schema))
 
     def _table(self, path: Path) -> Any:
         from pyiceberg.catalog import load_catalog
@@ -53,6 +55,19 @@ class Iceberg(TableSnapshots, kind="iceberg"):
         return load_catalog("gradsieve", type="sql", uri=uri, warehouse=f"file://{place}", **options).load_table(
             self.name
         )
+
+
+def _batches(scan: Any, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """The rows of a scan, one data file at a time, for the library decodes a file whole, with what is deleted of it.
+
+    Asked for all files at once, it decodes those behind while the first is read, and holds the whole table in the end.
+    """
+    from pyiceberg.io.pyarrow import ArrowScan
+
+    files = ArrowScan(scan.table_metadata, scan.io, scan.projection(), scan.row_filter, scan.case_sensitive)
+    for file in scan.plan_files():
+        for batch in files.to_record_batches([file]):
+            yield batch.cast(schema)
 
 
 def _metadata(place: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tasks.core.errors import require_package
-from tasks.ingestion.readers import CHUNK_ROWS
+from tasks.ingestion.readers import CHUNK_BYTES, CHUNK_ROWS
 from tasks.ingestion.readers.table_snapshots import SnapshotRows, TableSnapshots, address, moment_of, storage_options
 
 
@@ -26,7 +26,11 @@ class Lance(TableSnapshots, kind="lance"):
         table: Any = lance.dataset(where, storage_options=storage_options(where), **_version(self.revision))
         # Numbers begin anew in a table that was made anew; when it was made tells them apart.
         made = table.versions()[0]["timestamp"].isoformat()
-        return SnapshotRows(f"{made} {table.version}", table.schema, table.to_batches(batch_size=CHUNK_ROWS))
+        # The limit that is reached first holds. Batches that are decoded beside this one are held besides.
+        batches = table.to_batches(
+            batch_size=CHUNK_ROWS, batch_size_bytes=CHUNK_BYTES, batch_readahead=1, fragment_readahead=1
+        )
+        return SnapshotRows(f"{made} {table.version}", table.schema, batches)
 
 
 def _version(revision: str | None) -> dict[str, Any]:

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.core.errors import BadInput
-from tasks.ingestion.readers import chunk_rows, files_below
-from tasks.ingestion.readers.arrow_batches import in_chunks
+from tasks.ingestion.readers import files_below
+from tasks.ingestion.readers.arrow_batches import in_chunks, of_parquet
 from tasks.ingestion.readers.tabular import Tabular
 from tasks.ingestion.tables.table_rows import Batch
 
@@ -30,7 +30,7 @@ class Parquet(Tabular, kind="parquet"):
             try:
                 # A column is read piece by piece, not all that it has in a row group.
                 with pq.ParquetFile(file, buffer_size=_BUFFER, pre_buffer=False) as table:
-                    yield from in_chunks(file.name, table.schema_arrow, _batches(file, table))
+                    yield from in_chunks(file.name, table.schema_arrow, of_parquet(str(file), table))
             except (pa.ArrowInvalid, OSError) as error:
                 raise BadInput(
                     where=str(file),
@@ -38,10 +38,3 @@ class Parquet(Tabular, kind="parquet"):
                     got=str(error).partition("\n")[0],
                     do="Fetch or write the file again; a Parquet file cut short has lost its footer.",
                 ) from error
-
-
-def _batches(file: Path, table: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
-    for number in range(table.num_row_groups):
-        group = table.metadata.row_group(number)
-        rows = chunk_rows(str(file), group.total_byte_size / max(1, group.num_rows))
-        yield from table.iter_batches(batch_size=rows, row_groups=[number])

@@ -63,25 +63,33 @@ def _tortured(home: Path, options: argparse.Namespace) -> list[Tally]:
     for name in modules:
         importlib.import_module(name)
     from tasks.pipeline.cache_keys import code_digest
+    from tasks.pipeline.provenance import code_version
+    from tests.benchmarks.torture import lake_state
     from tests.benchmarks.torture.children import in_child
+    from tests.benchmarks.torture.hand_run import Digests
     from tests.benchmarks.torture.operations import Trial
 
     # What keys ask of the code is read once here, and not by each child.
     code_digest(modules)
     # Whoever forks must be alone, so a child makes the lake. What it has imported the next ones need not import.
     trial, tallies = Trial(home), []
+    Digests.keep()
     made = in_child(partial(Trial.prepare, trial))
     if made.state != "done":
         raise RuntimeError(f"{made.text}\n{made.trace}")
-    for name in made.value:
+    names, Digests.known = made.value
+    code_version()
+    for name in names:
         with suppress(ImportError):
             importlib.import_module(name)
     assert threading.active_count() == 1, threading.enumerate()
     gc.freeze()
+    whole = lake_state.content(trial.template)
     for part in options.only:
         name = "errnos" if part == "errno" else part
         torture = getattr(importlib.import_module(f"tests.benchmarks.torture.{name}"), name)
         tallies.append(torture(trial, options.seed, options.long, options.minutes))
+    assert lake_state.content(trial.template) == whole, "a trial wrote into a file of the template"
     return tallies
 
 

@@ -8,6 +8,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Literal
 
+from tests.benchmarks.torture.lake_state import separate
+
 Damage = Literal["flip", "rot", "truncate", "delete", "swap", "older"]
 DAMAGES: tuple[Damage, ...] = ("flip", "rot", "truncate", "delete", "swap", "older")
 """flip: one bit of this file. rot: the same of the blocks, so of all names that they have. truncate: its second half.
@@ -39,7 +41,7 @@ def kinds_of(lake: Path) -> dict[str, list[Path]]:
     return dict(kinds)
 
 
-def damage(how: Damage, files: list[Path], place: int) -> bool:
+def damage(how: Damage, files: list[Path], place: int, lake: Path) -> bool:
     """Do it to one of the files of a kind; False where there is nothing to do it with. Sizes and times stay as far as
     the damage allows: who looks at these alone is not to find it by them."""
     path = files[place]
@@ -50,6 +52,8 @@ def damage(how: Damage, files: list[Path], place: int) -> bool:
         case "flip" | "rot" if data:
             harmed = bytearray(data)
             harmed[len(data) // 2] ^= 1
+            if how == "rot":
+                separate(path, lake)
             _write(path, bytes(harmed), in_place=how == "rot")
         case "truncate" if data:
             _write(path, data[: len(data) // 2])

@@ -8,11 +8,12 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 from tasks import steps
 from tasks.config import CleanConfig
 from tasks.dataset.samples import observed_shards, split_of
+from tasks.pipeline import cache_keys
 from tasks.pipeline.artefacts import Artefact, Run, artefact_list
 from tasks.pipeline.cache_keys import TaskContext, content_key
 from tasks.pipeline.durable_files import write_durably
@@ -57,6 +58,28 @@ def write_source(path: Path, rows: int, seed: int = 0) -> Path:
     path.parent.mkdir(exist_ok=True)
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+class Digests:
+    """Of the code, which stays as it is while a trial goes on: what cache keys ask for again and again.
+
+    A child says which there were, and those that are forked later have them.
+    """
+
+    known: ClassVar[dict[str, str]] = {}
+
+    @classmethod
+    def keep(cls) -> None:
+        """Let keys ask here from now on."""
+        compute = cache_keys.code_digest
+
+        def code_digest(modules: list[str]) -> str:
+            name = " ".join(modules)
+            if name not in cls.known:
+                cls.known[name] = compute(modules)
+            return cls.known[name]
+
+        cache_keys.code_digest = code_digest
 
 
 class _Kept(NamedTuple):

@@ -20,6 +20,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections import defaultdict
 from collections.abc import Set
 from pathlib import Path
@@ -158,18 +159,34 @@ def _lacks(path: Path, size: int) -> bool:
 
 
 def copy(source: Path, target: Path) -> None:
-    """A lake again, times and hard links included."""
-    names: dict[tuple[int, int], Path] = {}
+    """A lake again, by links to files that are written once: nobody writes into one, but gives its name to another.
+
+    What lies in the lake itself is copied, the log above all, and so are the locks. What has several names has as many
+    in the copy.
+    """
     for home, _, files in os.walk(source):
         there = target / Path(home).relative_to(source)
         there.mkdir(parents=True, exist_ok=True)
+        is_final = there.relative_to(target).parts[:1] not in ((), ("locks",))
         for name in files:
-            path = Path(home) / name
-            status = path.stat()
-            key = status.st_dev, status.st_ino
-            if key in names:
-                os.link(names[key], there / name)
-                continue
-            (there / name).write_bytes(path.read_bytes())
-            os.utime(there / name, ns=(status.st_atime_ns, status.st_mtime_ns))
-            names[key] = there / name
+            (os.link if is_final else shutil.copy2)(Path(home) / name, there / name)
+
+
+def content(folder: Path) -> dict[str, str]:
+    """Every file and what is in it: to see that what is linked to was left alone."""
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def separate(path: Path, root: Path) -> None:
+    """Give all of a file's names below ``root`` a file of their own, so that to write into it harms no other copy."""
+    status = path.stat()
+    names = [
+        name for name in root.rglob("*") if name.is_file() and os.path.samestat(name.stat(), status) and name != path
+    ]
+    aside = path.with_name(f"{path.name}.aside")
+    shutil.copy2(path, aside)
+    aside.replace(path)
+    for name in names:
+        name.unlink()
+        os.link(path, name)

@@ -38,6 +38,11 @@ class Trial(NamedTuple):
         return self.home / "template"
 
     @property
+    def indexed(self) -> Path:
+        """The same with a catalogue that knows all of it."""
+        return self.home / "indexed"
+
+    @property
     def lake(self) -> Path:
         """Made anew for each trial."""
         return self.home / "lake"
@@ -73,8 +78,9 @@ class Trial(NamedTuple):
         """Of the lake's one dataset."""
         return History(Objects(objects or self.lake / "versions"), DATASET)
 
-    def prepare(self) -> list[str]:
-        """Make the template: two runs that are published, one that is recorded; all modules that it took."""
+    def prepare(self) -> tuple[list[str], dict[str, str]]:
+        """Make the template: two runs that are published, one that is recorded; all modules that it took, and what keys
+        asked of the code."""
         results = self.home / "results"
         for rows in ROWS[:2]:
             hand_run.clean(hand_run.config_of(self.lake, hand_run.write_source(self.source, rows)), results)
@@ -85,7 +91,7 @@ class Trial(NamedTuple):
             raise RuntimeError(f"the lake is not whole to begin with: {problems}")
         self.lake.rename(self.template)
         results.rename(self.home / "results of the template")
-        return sorted(sys.modules)
+        return sorted(sys.modules), hand_run.Digests.known
 
 
 def tag(trial: Trial) -> None:
@@ -142,6 +148,7 @@ def maintain(trial: Trial) -> None:
     """Verify what is current, clear away, mirror, index."""
     config = MaintainConfig(lake=trial.lake, keep=1, grace_hours=0, features_days=0)
     steps.tidy.fn(trial.run(), trial.history(), config)
+    steps.verify_runs.fn(trial.run(), config)
     steps.clear_features.fn(trial.run(), config)
     build(trial.lake)
 

@@ -56,6 +56,14 @@ def test_what_a_step_has_left_is_taken_up(run, store, artefact, several):
     assert store.read(begun).result == ([artefact, artefact] if several else artefact)
 
 
+def test_a_record_of_other_facts_than_its_digest_covers_is_taken_for_absent(run, store, artefact):
+    begun = key(run, store)
+    store.write(artefact, key=begun)
+    assert key(run, store) == begun
+    store.write(artefact.model_copy(update={"facts": {"detectors": ["l1"]}}), key=begun)
+    assert key(run, store) == f"{begun.removesuffix('0')}1"
+
+
 def test_a_planted_pickle_is_taken_for_absent_and_never_opened(run, store, artefact, tmp_path):
     begun = key(run, store)
     store.write(artefact, key=begun)

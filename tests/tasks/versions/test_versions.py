@@ -496,6 +496,7 @@ def test_vacuum_deletes_nothing_outside_the_lake_and_says_so(old, where):
         stages = json.loads((home / "run.json").read_text())["stages"]
         named = "cache/../../victim" if where == "folder" else others
         alter(home / "run.json", stages=[stage | {"folder": named} for stage in stages])
+        (home / "manifest.json").unlink()
     before = (tree(lake), tree(victim))
     with pytest.raises(
         BadArtefact, match=r"expected the name of something below it, got .*Nothing was read or deleted"

@@ -14,8 +14,9 @@ from tasks.core.errors import BadInput
 from tasks.ingestion import readers, two_passes
 from tasks.ingestion.files import json_rows
 from tasks.ingestion.ingest import ingest
-from tasks.ingestion.readers import CHUNK_BYTES, LARGEST_ROW, READERS, Reader, chunk_rows
+from tasks.ingestion.readers import CHUNK_BYTES, LARGEST_ROW, READERS, Reader, chunk_rows, excel
 from tasks.ingestion.readers.arrow_batches import in_chunks
+from tasks.ingestion.tables.table_rows import Batch
 from tasks.ingestion.two_passes import Ingestion
 from tasks.pipeline.artefacts import Run
 
@@ -36,6 +37,14 @@ def _source(kind: str, folder: Path) -> Reader:
     elif kind == "arrow":
         with pa.ipc.new_file(str(path), table.schema) as writer:
             writer.write_table(table)
+    elif kind == "huggingface":
+        pytest.importorskip("datasets").Dataset(table).save_to_disk(path)
+    elif kind == "delta":
+        pytest.importorskip("deltalake").write_deltalake(path, table)
+    elif kind == "lance":
+        pytest.importorskip("lance").write_dataset(table, path)
+    elif kind == "iceberg":
+        return _iceberg(folder, [table.slice(first, ROWS // 4) for first in range(0, ROWS, ROWS // 4)])
     else:
         x = np.zeros((ROWS, LETTERS // 4), np.float32)
         x[:, 0] = np.arange(ROWS)
@@ -44,12 +53,54 @@ def _source(kind: str, folder: Path) -> Reader:
     return READERS.components[kind](path=path, text="text")
 
 
-@pytest.mark.parametrize("kind", ["jsonl", "parquet", "arrow", "npz"])
+def _iceberg(folder: Path, parts: list[pa.Table]) -> Reader:
+    catalog = pytest.importorskip("pyiceberg.catalog").load_catalog(
+        "gradsieve", type="sql", uri=f"sqlite:///{folder}/catalog.db", warehouse=f"file://{folder}"
+    )
+    catalog.create_namespace("a")
+    table = catalog.create_table("a.b", schema=parts[0].schema)
+    for part in reversed(parts):  # what was written last is read first
+        table.append(part)
+    return READERS.components["iceberg"](path=folder, name="a.b", text="text")
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet", "arrow", "npz", "huggingface", "delta", "lance", "iceberg"])
 def test_heavy_rows_make_small_chunks(kind, tmp_path):
     _, chunks = _source(kind, tmp_path).open()
     rows = [chunk.rows.to_pylist() for chunk in chunks]
     assert max(map(len, rows)) <= CHUNK_BYTES // LETTERS + 1
     assert [row for chunk in rows for row in chunk] == list(range(ROWS))
+
+
+@pytest.mark.parametrize("kind", ["delta", "iceberg"])
+def test_a_format_s_own_library_is_not_asked_for_more_than_one_chunk_or_file(kind, tmp_path, monkeypatch):
+    """A piece of a batch keeps all of it in memory."""
+    sizes, make = list[int](), Batch.__init__
+
+    def seen(batch: Batch, source: str, table: pa.RecordBatch, *rest: object, **others: object) -> None:
+        sizes.append(sum(buffer.size for column in table.columns for buffer in column.buffers() if buffer))
+        make(batch, source, table, *rest, **others)
+
+    monkeypatch.setattr(Batch, "__init__", seen)
+    assert sum(len(chunk.rows) for chunk in _source(kind, tmp_path).open()[1]) == ROWS
+    assert max(sizes) <= CHUNK_BYTES + 2 * LETTERS
+
+
+def test_a_sheet_s_heavy_rows_make_small_chunks(monkeypatch):
+    rows = [(number, ["x" * LETTERS, "a"]) for number in range(ROWS)]
+    blocks = list(excel._blocks(rows))
+    assert max(map(len, blocks)) <= CHUNK_BYTES // LETTERS + 1
+    assert [row for block in blocks for row in block] == rows
+    assert list(excel._blocks([])) == [[]]
+    assert [*map(len, excel._blocks([(0, ["a"])] * 9000))] == [4096, 4096, 808]
+
+
+def test_heavy_rows_of_the_hub_s_among_light_ones_make_small_chunks(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    texts = ["a"] * 9000 + ["x" * LETTERS] * ROWS
+    datasets.Dataset.from_dict({"text": texts, "label": ["a", "b"] * (len(texts) // 2)}).save_to_disk(tmp_path / "a")
+    _, chunks = READERS.components["huggingface"](path=tmp_path / "a", text="text").open()
+    assert max(sum(map(len, chunk.payload["text"].to_pylist())) for chunk in chunks) <= CHUNK_BYTES + LETTERS
 
 
 def test_a_row_beside_a_large_dictionary_is_as_heavy_as_its_own_value(monkeypatch):

@@ -105,3 +105,17 @@ def test_what_was_published_is_read_under_the_version_s_name(tmp_path):
         deltalake.write_deltalake(tmp_path / "t", rows(first), mode="overwrite", commit_properties=properties)
     named, numbered = (reader("delta", tmp_path / "t", revision=name).fingerprint() for name in ("v0002", "1"))
     assert named == numbered
+
+
+def test_what_a_delta_table_s_files_leave_out_is_read_too(tmp_path):
+    deltalake = pytest.importorskip("deltalake")
+    table = rows(0).append_column("year", pa.array([2019, 2020, 2020] * 10))
+    deltalake.write_deltalake(tmp_path / "t", table, partition_by=["year", "b"])
+    later = table.append_column("c", pa.array([1.5] * 30))
+    deltalake.write_deltalake(tmp_path / "t", later, mode="append", schema_mode="merge")
+    whole = deltalake.DeltaTable(tmp_path / "t").to_pyarrow_dataset()
+    source = reader("delta", tmp_path / "t")
+    made = pa.Table.from_batches([batch.table for batch in source.batches(tmp_path / "t")])
+    assert made.equals(whole.to_table().select(made.schema.names))
+    assert (made.num_rows, made["c"].null_count) == (60, 30)
+    assert set(made["year"].to_pylist()) == {2019, 2020}
