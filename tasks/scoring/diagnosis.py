@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from tasks.kernels.lapses import Lapses, better_than_majority
+from tasks.kernels.lapses import Lapses, label_evidence
 
 # A class that the observers confirm less often than this, in samples and as a share of those that bear it, is unknown
 # to them: whether its other samples are wrong or merely never recognised is not to be told.
 _CONFIRMED, _CONFIRMED_SHARE = 5, 0.05
-# One side of a 95 % interval.
-_SIDE = 0.025
+# Standard errors: one side of a 95 % interval.
+_CERTAIN = 1.96
 # A share with an interval up to so many times its lower end, or below so much, is stated as a figure; else as a range.
 _FOLD, _NEGLIGIBLE = 2.5, 0.02
 # Classes named in a sentence.
@@ -41,17 +41,26 @@ class Diagnosis:
     """One sentence, with the figures it rests on."""
 
 
-def diagnose_network(choice: np.ndarray, labels: np.ndarray, classes: int) -> Diagnosis:
-    """Better than chance and than the most frequent label, by a sign test where the two differ."""
-    from scipy.stats import binomtest
+def diagnose_network(p: np.ndarray, votes: np.ndarray, choice: np.ndarray, labels: np.ndarray) -> Diagnosis:
+    """Whether the observers know more of the labels than how frequent each of them is.
 
-    better, worse = better_than_majority(choice, labels, classes)
-    chance = binomtest(better, better + worse, alternative="greater").pvalue if better + worse else 1.0
-    passed = bool(chance <= _SIDE)
+    Accuracy would not do: of a class that 2 % bear the most frequent label is right in 98 %, however well the observers
+    know it.
+
+    Args:
+        p: of the held-out network, n × k.
+        votes: of the neighbours, n × k.
+        choice: what both together predict, n classes.
+        labels: n given classes.
+    """
+    evidence = label_evidence(p, votes, labels)
+    passed = evidence >= _CERTAIN
     accuracy, common = float((choice == labels).mean()), float(np.bincount(labels).max() / len(labels))
+    more = "more" if evidence >= 0 else "less"
     text = (
         f"the held-out network and neighbours predict {accuracy:.1%} of the labels, the most frequent label alone "
-        f"{common:.1%}; where the two differ the observers are right {better:,} times and it is {worse:,} times"
+        f"{common:.1%}; to them the labels are {abs(evidence):.1f} standard errors {more} likely than the same labels "
+        "in random order"
     )
     why = "" if passed else ": no better than chance, so nothing is known of any label"
     return Diagnosis("network", passed, text + why)

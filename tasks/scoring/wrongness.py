@@ -126,7 +126,7 @@ def wrongness_of(observations: Observations, names: list[str] | None = None) -> 
     """
     labels, k = observations.labels, observations.classes
     choice, odds = consensus(observations.probabilities, observations.votes)
-    network = diagnose_network(choice, labels, k)
+    network = diagnose_network(observations.probabilities, observations.votes, choice, labels)
     known = recognised_classes(choice, labels, k)
     if not network.passed:
         nothing = np.zeros(len(labels))
