@@ -63,9 +63,8 @@ class Canary(Budget, kind="canary"):
             )
         share = wrongness.share
         if share is None:
-            return BudgetEstimate(
-                count=0, note="nothing is known of any label: the observers are no better than chance"
-            )
+            why = "are no better than chance" if wrongness.recognised.all() else "know the classes of too few"
+            return BudgetEstimate(count=0, note=f"nothing is known of any label: the observers {why}")
         order = np.argsort(-ranking.suspicion, kind="stable")
         # Without a figure for the share what it surely exceeds is the most that is wrong.
         most = min(n, round((share.sure if share.value is None else share.value) * n))
