@@ -7,6 +7,8 @@ import os
 # Two processes with two spinning threads each make two processors slower than one: before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import atexit
+import gc
 import json
 import shlex
 import shutil
@@ -60,6 +62,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Bring the long files to the front, in their order."""
     place = {REPOSITORY / "tests" / name: number for number, name in enumerate(LONG)}
     items.sort(key=lambda item: place.get(item.path, len(LONG)))
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was collected to itself: as it ends, pytest collects garbage five times."""
+    gc.freeze()
+    # Libraries complain of what is still there when Python ends.
+    atexit.register(gc.unfreeze)
 
 
 @dataclass(frozen=True)

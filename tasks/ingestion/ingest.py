@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pyarrow.parquet as pq
 
+from tasks.core.sql import connect
 from tasks.dataset.payload import Payload
 from tasks.ingestion.copies import contradictions_of, copies_of
 from tasks.ingestion.files.refused_values import refused_values
@@ -59,31 +60,33 @@ def ingest(run: Run, reader: Reader, options: Ingestion, known: Payload | None =
         inputs, came = reader.open()
     with refused_values(source), run.draft("samples") as draft:
         notes: list[str] = []
-        chunks = limit_rows(with_notes(came, notes), reader.limit, more=reader.has_held_out_files)
-        table = settle(inputs, chunks, draft.folder)
-        where, has_classes = f"reader {reader.kind}", reader.says[0] == "class"
-        path = draft.folder / "spool.parquet"
-        spooled = spool_rows(table.chunks, table.payload, reader.no_label if has_classes else None, path)
-        is_table = table.payload.kind == "array" and not table.payload.is_image
-        spool = Spool(path, draw_splits(path, reader.held_out, is_table=is_table, has_classes=has_classes))
-        survey = survey_of(spool, *reader.says, where=where)
-        rejects = spooled.rejects + survey.rejects
-        check_share(run, rejects, spooled.read, options.max_rejects)
-        check_classes(survey, spooled.read, where)
-        spool = replace(spool, dropped=frozenset(survey.dropped))
-        payload = with_encoders(table.payload, table.stored, spool, where, known)
-        label_noise = label_noise_of(spool, survey, reader.noise, payload)
-        facts = write_shards(spool, survey, payload, label_noise, draft.path, options.shard_rows)
-        write_rejects(rejects, draft.path("rejects.parquet", len(rejects)))
-        columns = table.columns or columns_beside(payload, spooled.unused)
-        if table.columns and has_classes:
-            columns = with_leaks(columns, table.stored_names, spool)
-        if columns:
-            write_columns(columns, draft.path("columns.parquet", len(columns)))
-        path.unlink()
-        samples = sorted((draft.folder / "samples").glob("*.parquet"))
-        copies = copies_of(samples, draft.folder, are_repeats=spool.drawn.are_repeats)
-        pq.write_table(copies, draft.path("copies.parquet", copies.num_rows), compression="zstd")
+        # One database for all that is asked between the passes.
+        with connect(draft.folder):
+            chunks = limit_rows(with_notes(came, notes), reader.limit, more=reader.has_held_out_files)
+            table = settle(inputs, chunks, draft.folder)
+            where, has_classes = f"reader {reader.kind}", reader.says[0] == "class"
+            path = draft.folder / "spool.parquet"
+            spooled = spool_rows(table.chunks, table.payload, reader.no_label if has_classes else None, path)
+            is_table = table.payload.kind == "array" and not table.payload.is_image
+            spool = Spool(path, draw_splits(path, reader.held_out, is_table=is_table, has_classes=has_classes))
+            survey = survey_of(spool, *reader.says, where=where)
+            rejects = spooled.rejects + survey.rejects
+            check_share(run, rejects, spooled.read, options.max_rejects)
+            check_classes(survey, spooled.read, where)
+            spool = replace(spool, dropped=frozenset(survey.dropped))
+            payload = with_encoders(table.payload, table.stored, spool, where, known)
+            label_noise = label_noise_of(spool, survey, reader.noise, payload)
+            facts = write_shards(spool, survey, payload, label_noise, draft.path, options.shard_rows)
+            write_rejects(rejects, draft.path("rejects.parquet", len(rejects)))
+            columns = table.columns or columns_beside(payload, spooled.unused)
+            if table.columns and has_classes:
+                columns = with_leaks(columns, table.stored_names, spool)
+            if columns:
+                write_columns(columns, draft.path("columns.parquet", len(columns)))
+            path.unlink()
+            samples = sorted((draft.folder / "samples").glob("*.parquet"))
+            copies = copies_of(samples, draft.folder, are_repeats=spool.drawn.are_repeats)
+            pq.write_table(copies, draft.path("copies.parquet", copies.num_rows), compression="zstd")
         artefact = draft.commit(
             payload=payload.model_dump(mode="json"),
             rows_read=spooled.read,

@@ -244,14 +244,16 @@ def copy_tables(
         names = "[" + ", ".join(literal(file) for file in files) + "]"
         db.register("pairs", pairs)
         db.execute(
-            f'CREATE VIEW rows AS SELECT sample_id, split, label, source, "row", source_id FROM read_parquet({names})'
+            f"""CREATE TEMP VIEW rows AS
+                SELECT sample_id, split, label, source, "row", source_id FROM read_parquet({names})"""
         )
         db.execute(
-            "CREATE TABLE samples AS SELECT sample_id, split_part(sample_id, '-', 1) AS content, split, label FROM rows"
+            """CREATE TEMP TABLE samples AS
+               SELECT sample_id, split_part(sample_id, '-', 1) AS content, split, label FROM rows"""
         )
         tolerance = _tolerance(db) if numbers else None
         same = "a = b" if tolerance is None else f"abs(a::DOUBLE - b::DOUBLE) <= {tolerance!r}::DOUBLE"
-        db.execute(f"CREATE MACRO same_label(a, b) AS {same}")
+        db.execute(f"CREATE TEMP MACRO same_label(a, b) AS {same}")
         yield CopyTables(db, exact=exact, tolerance=tolerance)
 
 

@@ -83,7 +83,7 @@ def draw_splits(spool: Path, held_out: dict[str, float], *, is_table: bool, has_
     """
     with connect(spool.parent) as db:
         db.execute(
-            f"""CREATE TABLE rows AS
+            f"""CREATE TEMP TABLE rows AS
                 SELECT file_row_number AS place, sample_id, source, "row", split, label, "group", "{DRAW}" AS draw
                 FROM read_parquet({literal(spool)}, file_row_number = true)"""
         )
@@ -114,7 +114,7 @@ def draw_splits(spool: Path, held_out: dict[str, float], *, is_table: bool, has_
 def _draw_each_copy(db: duckdb.DuckDBPyConnection) -> None:
     """Draws of (content, label, which copy): a row that comes later is a later copy, and moves none."""
     db.execute(
-        """CREATE OR REPLACE TABLE rows AS
+        """CREATE OR REPLACE TEMP TABLE rows AS
            SELECT * REPLACE (
                CASE WHEN draw IS NULL THEN NULL ELSE CAST('0x' || left(md5(concat_ws(' ', sample_id, label, row_number()
                    OVER (PARTITION BY sample_id, label ORDER BY source, "row"))), 8) AS UINTEGER) END AS draw)

@@ -72,7 +72,8 @@ class Spool:
             splits = pa.table({"place": places, "split": _named(self.drawn.codes)})
             db.register("splits", splits)
             db.execute(
-                f"""CREATE VIEW spool AS SELECT file_row_number AS place, sample_id, source, "row", splits.split, label
+                f"""CREATE TEMP VIEW spool AS
+                    SELECT file_row_number AS place, sample_id, source, "row", splits.split, label
                     FROM read_parquet({literal(self.path)}, file_row_number = true)
                     JOIN splits ON place = file_row_number"""
             )

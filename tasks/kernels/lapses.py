@@ -82,7 +82,7 @@ def fit_lapses(odds: Float[np.ndarray, "n f"], dissent: Bool[np.ndarray, "n"]) -
     means, misses, sizes = _cells(odds, dissent)
     # The product of two observers' odds has the sum of their logarithms.
     together = _fit(means.sum(1, keepdims=True), misses, sizes)
-    apart = _fit(means, misses, sizes)
+    apart = _fit(means, misses, sizes) if means.shape[1] > 1 else together
     loss, rates, curves = apart if apart[0].min() < together[0].min() - _CLEAR else together
     best, worse = int(loss.argmin()), loss - loss.min()
     low, high = _end(worse, _CUT, first=True), _end(worse, _CUT, first=False)
@@ -177,13 +177,15 @@ def _scoring(
 ) -> tuple[Float[np.ndarray, "r"], Float[np.ndarray, "r g"]]:
     """(loss, curve) from one start, for each rate."""
 
-    def at(curves: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def at(curves: np.ndarray, r: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         fade = expit(-(curves @ x.T))
         chance = np.clip(r + (1 - r) * fade, 1e-12, 1 - 1e-12)
         return -(misses * np.log(chance) + (sizes - misses) * np.log(1 - chance)).sum(1), fade, chance
 
-    curves, damping, eye = np.tile(start, (len(r), 1)), np.full((len(r), 1, 1), 1e-2), np.eye(len(start))
-    loss, fade, chance = at(curves)
+    ends, losses = np.tile(start, (len(r), 1)), np.empty(len(r))
+    curves, damping, eye = ends, np.full((len(r), 1, 1), 1e-2), np.eye(len(start))
+    moving = np.arange(len(r))
+    loss, fade, chance = at(curves, r)
     for _ in range(_STEPS):
         slope = (1 - r) * fade * (1 - fade)
         gradient = ((misses / chance - (sizes - misses) / (1 - chance)) * slope) @ x
@@ -192,14 +194,21 @@ def _scoring(
         fisher = fisher * (1 + damping * eye) + 1e-9 * eye
         new = curves - np.linalg.solve(fisher, gradient[..., None])[..., 0]
         new[:, :-1] = np.clip(new[:, :-1], 0, _MOST)
-        new_loss, new_fade, new_chance = at(new)
-        good, still = new_loss <= loss, np.abs(new_loss - loss) < _STILL
+        new_loss, new_fade, new_chance = at(new, r)
+        good = new_loss <= loss
+        still = good & (loss - new_loss < _STILL)
         curves, loss = np.where(good[:, None], new, curves), np.where(good, new_loss, loss)
         fade, chance = (np.where(good[:, None], *both) for both in ((new_fade, fade), (new_chance, chance)))
         damping = np.clip(np.where(good[:, None, None], damping * 0.3, damping * 10), 1e-6, 1e8)
-        if still.all():
+        ends[moving], losses[moving] = curves, loss
+        if still.any():
+            left = ~still
+            moving, curves, loss, fade, chance, damping, r = (
+                each[left] for each in (moving, curves, loss, fade, chance, damping, r)
+            )
+        if not len(moving):
             break
-    return loss, curves
+    return losses, ends
 
 
 def better_than_majority(choice: Int[np.ndarray, "n"], labels: Int[np.ndarray, "n"], classes: int) -> tuple[int, int]:

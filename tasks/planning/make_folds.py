@@ -42,7 +42,6 @@ def make_folds(run: Run, samples: Artefact, folds: int, base: Artefact, near: Ar
     """
     import numpy as np
     import pyarrow as pa
-    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     from tasks.dataset.sample_ids import inseparable, join_near, uniforms
@@ -66,14 +65,7 @@ def make_folds(run: Run, samples: Artefact, folds: int, base: Artefact, near: Ar
     if earlier:
         before = stages_of(run, base, "samples")[0]
         _check_base(samples, folds, before, earlier[0])
-        # Dealt beside what the base's models were trained on and has left the source since: a copy may have stayed.
-        removed_rows = table_of(run, before, ["sample_id", "split", "group"])
-        removed_rows = removed_rows.filter(pc.equal(removed_rows["split"], "train"))
-        removed_rows = removed_rows.filter(
-            pc.invert(pc.is_in(removed_rows["sample_id"], value_set=pa.array(ids, pa.string())))
-        )
-        every = ids + removed_rows["sample_id"].to_pylist()
-        groups = table["group"].to_pylist() + removed_rows["group"].to_pylist()
+        every, groups = _with_removed(run, before, ids, table["group"].to_pylist())
         units = inseparable(every, groups, are_repeats=are_repeats)
         base_folds = known_folds(run, earlier[0], np.array(every, dtype=object))
         _check_units(units, base_folds)
@@ -94,6 +86,20 @@ def make_folds(run: Run, samples: Artefact, folds: int, base: Artefact, near: Ar
             networks_of=networks_of(run, base),
             **({"apart": apart} if apart else {}),
         )
+
+
+def _with_removed(run: Run, before: Artefact, ids: list[str], groups: list[str | None]) -> tuple[list, list]:
+    """Ids and groups, followed by those that the base's models were trained on and the source has lost since.
+
+    New samples are dealt beside those too: a copy of one may have stayed.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    rows = table_of(run, before, ["sample_id", "split", "group"])
+    rows = rows.filter(pc.equal(rows["split"], "train"))
+    rows = rows.filter(pc.invert(pc.is_in(rows["sample_id"], value_set=pa.array(ids, pa.string()))))
+    return ids + rows["sample_id"].to_pylist(), groups + rows["group"].to_pylist()
 
 
 def _new(run: Run, base: Artefact, table: pa.Table) -> np.ndarray:

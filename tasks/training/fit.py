@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -98,8 +98,7 @@ def fit(
     ):
         torch.manual_seed(seed)
         network = initialised(recipe.model, payload, target, inputs, rows, device)
-        # Convolutions are 1.2 to 1.7 times faster on channels-last weights, also on a CPU. (Module.to's own annotation
-        # knows memory formats only beside a dtype.)
+        # Convolutions are 1.2 to 1.7 times faster on channels-last weights, also on a CPU.
         network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         _optimise(
             network, inputs, rows, training, training.objective(target), device, seed, label, steps, states, dynamics
@@ -188,17 +187,11 @@ def _optimise(
             x, y = inputs.batch(batch).to(device), inputs.y[batch].to(device)
             if augments:
                 x = crop_flip(x, pad=training.augment_pad, generator=generator)
-            with torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bf16"):
-                outputs = forward(x).float()
-                losses = objective.losses(outputs, y)
-                loss = losses.mean()
+            set_rate(optimizer, learning_rate(training, count, steps))
+            outputs, losses, loss = _step(forward, optimizer, objective, x, y, mixed=training.precision == "bf16")
             if recorder is not None:
                 recorder.note(batch.to(device), outputs, y, losses, objective)
-            set_rate(optimizer, learning_rate(training, count, steps))
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            total += loss.detach()
+            total += loss
             count += 1
             if count % per_epoch == 0 or count == last:
                 # The only synchronisation with the device here: once an epoch.
@@ -210,6 +203,28 @@ def _optimise(
     if recorder is not None and dynamics is not None:
         dynamics.update(recorder.means())
     check_weights(network, label)
+
+
+def _step(
+    forward: Callable[[torch.Tensor], torch.Tensor],
+    optimizer: torch.optim.Optimizer,
+    objective: Loss,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    *,
+    mixed: bool,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """One step down the mean loss of a batch; (outputs, losses, mean), detached, of before it."""
+    import torch
+
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=mixed):
+        outputs = forward(x).float()
+        losses = objective.losses(outputs, y)
+        loss = losses.mean()
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+    return outputs.detach(), losses.detach(), loss.detach()
 
 
 def set_rate(optimizer: Any, rate: float) -> None:
@@ -237,12 +252,9 @@ def check_weights(network: nn.Module, label: str) -> None:
 
 def state_of(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """A copy of a state, on the CPU and in the usual memory layout."""
-    import torch
+    from torch import contiguous_format as usual
 
-    return {
-        name: value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
-        for name, value in state.items()
-    }
+    return {name: value.detach().to("cpu", copy=True, memory_format=usual) for name, value in state.items()}
 
 
 def endless_batches(members: torch.Tensor, size: int, generator: torch.Generator) -> Iterator[torch.Tensor]:

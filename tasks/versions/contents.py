@@ -61,7 +61,7 @@ def decide(
         register(db, all_flags=flags, all_samples=samples, scores=scores)
         # Both may name the label and the source, which are the samples'.
         for name, columns in {"flags": FLAGS.names, "samples": THIN}.items():
-            db.execute(f"CREATE VIEW {name} AS SELECT {', '.join(map(identifier, columns))} FROM all_{name}")
+            db.execute(f"CREATE TEMP VIEW {name} AS SELECT {', '.join(map(identifier, columns))} FROM all_{name}")
         decisions = db.sql(query("versions/decisions"), params={"remedy": remedy, "rule": rule}).to_arrow_table()
     return decisions.cast(DECISIONS)
 

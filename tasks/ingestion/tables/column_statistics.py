@@ -64,7 +64,7 @@ def _view(spool: RawSpool) -> Iterator[duckdb.DuckDBPyConnection]:
             ]
             parts.append(f"SELECT {', '.join(['0 AS zero', *columns])} FROM read_parquet({literal(file.path)})")
         if parts and spool.rows:
-            db.execute(f"CREATE VIEW raw AS {' UNION ALL BY NAME '.join(parts)}")
+            db.execute(f"CREATE TEMP VIEW raw AS {' UNION ALL BY NAME '.join(parts)}")
         yield db
 
 

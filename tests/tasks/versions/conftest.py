@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -155,65 +157,67 @@ def large(run: Run, stage: str, *names: str) -> Artefact:
         return draft.commit()
 
 
+def prepared(
+    folder: Path,
+    flagged: int = 6,
+    relabelled: int = 0,
+    first: int = 0,
+    promote: bool = True,
+    store: str | None = None,
+    source: Source | None = None,
+    dataset: str = "tiny",
+    lake: Path | None = None,
+    shard_rows: int = 64,
+) -> Prepared:
+    """A run of an archive of images in a folder, up to its record."""
+    from tasks.config import CleanConfig
+    from tasks.ingestion.ingest import ingest
+    from tasks.pipeline.record import record
+
+    run = Run.start(lake or folder / "lake", dataset)
+    source = source or Source(folder / "source.npz")
+    if not source.path.exists():
+        source.write()
+    config = CleanConfig.model_validate(
+        {
+            "lake": run.lake,
+            "dataset": dataset,
+            "reader": {"kind": source.kind, "path": str(source.path)},
+            "ingestion": {"shard_rows": shard_rows},
+        }
+    )
+    samples = ingest.fn(run, config.reader.component, config.ingestion)
+    scored, flags = flags_of(run, samples, flagged, relabelled, first)
+    trained = large(run, "checkpoints", "checkpoints/fold-0.pt")
+    gradients = large(run, "gradients", "gradients/00000.arrow", "gradients/00000.parquet")
+    accuracy = dict.fromkeys(("untouched", "cleaned", "random", "relabelled"), 0.9)
+    verdict = {
+        "word": "helps" if promote else "no evidence",
+        "arm": "relabelled" if relabelled else "cleaned",
+        "sentence": "so",
+        "promote": promote,
+        "because": [f"because of {flagged} from {first}"],
+    }
+    with run.draft("metrics") as draft:
+        draft.path("metrics.json").write_text("{}")
+        metrics = draft.commit(verdict=verdict, gains={}, accuracy=accuracy, first=first, flagged=flagged)
+    stages = [samples, trained, gradients, scored, flags, metrics]
+    given = {
+        "record": record.fn(run, dataset, config.yaml(), stages),
+        "samples": samples,
+        "checkpoints": [trained],
+        "scores": scored,
+        "flags": flags,
+        "metrics": metrics,
+        "reader": config.reader.component,
+    }
+    return Prepared(run, store, dataset, given)
+
+
 @pytest.fixture
 def prepare(tmp_path: Path) -> Callable[..., Prepared]:
     """Make a run of an archive of images, up to its record."""
-
-    def made(
-        flagged: int = 6,
-        relabelled: int = 0,
-        first: int = 0,
-        promote: bool = True,
-        store: str | None = None,
-        source: Source | None = None,
-        dataset: str = "tiny",
-        lake: Path | None = None,
-        shard_rows: int = 64,
-    ) -> Prepared:
-        from tasks.config import CleanConfig
-        from tasks.ingestion.ingest import ingest
-        from tasks.pipeline.record import record
-
-        run = Run.start(lake or tmp_path / "lake", dataset)
-        source = source or Source(tmp_path / "source.npz")
-        if not source.path.exists():
-            source.write()
-        config = CleanConfig.model_validate(
-            {
-                "lake": run.lake,
-                "dataset": dataset,
-                "reader": {"kind": source.kind, "path": str(source.path)},
-                "ingestion": {"shard_rows": shard_rows},
-            }
-        )
-        samples = ingest.fn(run, config.reader.component, config.ingestion)
-        scored, flags = flags_of(run, samples, flagged, relabelled, first)
-        trained = large(run, "checkpoints", "checkpoints/fold-0.pt")
-        gradients = large(run, "gradients", "gradients/00000.arrow", "gradients/00000.parquet")
-        accuracy = dict.fromkeys(("untouched", "cleaned", "random", "relabelled"), 0.9)
-        verdict = {
-            "word": "helps" if promote else "no evidence",
-            "arm": "relabelled" if relabelled else "cleaned",
-            "sentence": "so",
-            "promote": promote,
-            "because": [f"because of {flagged} from {first}"],
-        }
-        with run.draft("metrics") as draft:
-            draft.path("metrics.json").write_text("{}")
-            metrics = draft.commit(verdict=verdict, gains={}, accuracy=accuracy, first=first, flagged=flagged)
-        stages = [samples, trained, gradients, scored, flags, metrics]
-        given = {
-            "record": record.fn(run, dataset, config.yaml(), stages),
-            "samples": samples,
-            "checkpoints": [trained],
-            "scores": scored,
-            "flags": flags,
-            "metrics": metrics,
-            "reader": config.reader.component,
-        }
-        return Prepared(run, store, dataset, given)
-
-    return made
+    return partial(prepared, tmp_path)
 
 
 @pytest.fixture
@@ -226,3 +230,33 @@ def archive(tmp_path: Path) -> Callable[..., Source]:
 def store(request: pytest.FixtureRequest) -> str | None:
     """Each kind of store in turn, empty."""
     return None if request.param == "lake" else request.getfixturevalue("bucket")
+
+
+@pytest.fixture(scope="module", params=["lake", "bucket"])
+def many_once(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Prepared]:
+    """Six cleaned versions of six runs, in each kind of store; v0003 is tagged, current is the last."""
+    store = None
+    if request.param == "bucket":
+        request.getfixturevalue("s3")
+        store = f"s3://bucket/{uuid.uuid4().hex}"
+    folder, ready = tmp_path_factory.mktemp("many"), []
+    for first in range(6):
+        ready.append(prepared(folder, first=10 * first, store=store, promote=first == 5))
+        ready[-1].promote(ready[-1].publish())
+    ready[-1].history.move("golden", "v0003", "ann", "for the paper")
+    return ready
+
+
+@pytest.fixture
+def many(many_once: list[Prepared], tmp_path: Path) -> Iterator[list[Prepared]]:
+    """``many_once``, put back as it was after the test."""
+    objects, lake = many_once[-1].history.objects, many_once[-1].run.lake
+    shutil.copytree(lake, tmp_path / "kept")
+    stored = {} if objects.local else {found.name: objects.read(found.name) for found in objects.list()}
+    yield many_once
+    shutil.rmtree(lake)
+    shutil.copytree(tmp_path / "kept", lake)
+    if not objects.local:
+        objects.delete([found.name for found in objects.list() if found.name not in stored])
+        for name in stored.keys() - {found.name for found in objects.list()}:
+            assert objects.create(name, stored[name])

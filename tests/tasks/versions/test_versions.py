@@ -371,17 +371,6 @@ def test_ids_that_are_not_those_of_their_inputs_are_found(prepare):
 # ---- clearing away ---------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def many(prepare, store):
-    """Six cleaned versions of six runs; v0003 is tagged, current is the last."""
-    ready = []
-    for first in range(6):
-        ready.append(prepare(first=10 * first, store=store, promote=first == 5))
-        ready[-1].promote(ready[-1].publish())
-    ready[-1].history.move("golden", "v0003", "ann", "for the paper")
-    return ready
-
-
 def tree(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
