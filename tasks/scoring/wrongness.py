@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 # Samples a stratum has at least, and strata there are at most.
 _STRATUM, _STRATA = 100, 20
+# Share of the labels whose class the observers know, below which nothing is said of all: where classes have a sample or
+# two no vote is sure of any, and dissent that cannot fade would be taken for wrong labels.
+_KNOWN = 0.5
 # How far the curve of the dissent may be off, of the share.
 _MISFIT = 0.1
 REPLICATES = 200
@@ -108,7 +111,7 @@ class Wrongness:
     recognised: np.ndarray
     """Whether the observers know the class that each sample bears, n bool."""
     share: Share | None
-    """None where the observers are no better than chance: nothing is known."""
+    """None where the observers are no better than chance, or know the classes of less than half: nothing is known."""
     diagnoses: tuple[Diagnosis, ...]
 
     @property
@@ -128,10 +131,13 @@ def wrongness_of(observations: Observations, names: list[str] | None = None) -> 
     choice, odds = consensus(observations.probabilities, observations.votes)
     network = diagnose_network(observations.probabilities, observations.votes, choice, labels)
     known = recognised_classes(choice, labels, k)
+    nothing = np.zeros(len(labels))
     if not network.passed:
-        nothing = np.zeros(len(labels))
         every = np.ones(len(labels), bool)  # of no class more is known than of another
         return Wrongness(nothing, nothing, nothing, nothing, every, None, (network,))
+    if known[labels].mean() < _KNOWN:
+        diagnoses = (network, diagnose_classes(known, names))
+        return Wrongness(nothing, nothing, nothing, nothing, known[labels], None, diagnoses)
     dissent = choice != labels
     lapses = fit_lapses(odds, dissent)
     share = _share(observations, lapses)

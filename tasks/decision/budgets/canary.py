@@ -22,9 +22,10 @@ class Canary(Budget, kind="canary"):
         n π F_m           F_m the share of canaries that are as suspect as the m-th, less one standard error
 
     and precision is at least H_m / m. No more are flagged than are thought wrong, n π. Where wrong labels cannot be
-    told from unpredictable ones nothing is flagged, and where the observers are no better than chance nothing is stated
-    either. Precision and recall are stated of those that no guard keeps, as a figure within a 95 % range, whose lower
-    end counts H by the lower reading and may lie below the precision wished for:
+    told from unpredictable ones nothing is flagged, and where the observers are no better than chance, or know the
+    classes of less than half, nothing is stated either. Precision and recall are stated of those that no guard keeps,
+    as a figure within a 95 % range, whose lower end counts H by the lower reading and may lie below the precision
+    wished for:
 
         precision   from H / m to min(1, n π_high / m)
         recall      from the lower of H / (n π_low) and Σ P^high / (n π_high) to the most that the ranges allow
@@ -63,9 +64,8 @@ class Canary(Budget, kind="canary"):
             )
         share = wrongness.share
         if share is None:
-            return BudgetEstimate(
-                count=0, note="nothing is known of any label: the observers are no better than chance"
-            )
+            why = "are no better than chance" if wrongness.recognised.all() else "know the classes of too few"
+            return BudgetEstimate(count=0, note=f"nothing is known of any label: the observers {why}")
         order = np.argsort(-ranking.suspicion, kind="stable")
         # Without a figure for the share what it surely exceeds is the most that is wrong.
         most = min(n, round((share.sure if share.value is None else share.value) * n))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from tasks.kernels.lapses import consensus, fit_lapses, label_evidence, lapse_chance
+from tasks.kernels.lapses import _cells, _profile, consensus, fit_lapses, label_evidence, lapse_chance
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 
@@ -140,3 +140,16 @@ def test_what_is_known_of_a_class_that_is_nowhere_the_first_choice_is_evidence()
     assert (consensus(p, p)[0] == 0).all()
     assert label_evidence(p, p, y) > 4
     assert abs(label_evidence(p, p, generator.permutation(y))) < 2
+
+
+@pytest.mark.parametrize("n", [1445, 30_000])
+def test_each_end_is_where_the_profile_gives_away_what_it_stands_for(n):
+    """Not the next point of a grid within: that would be surer than the data are."""
+    generator = np.random.default_rng(0)
+    odds = np.abs(generator.normal(4, 2, (n, 2)))
+    dissent = generator.random(n) < 0.1 + 0.9 / (1 + np.exp(0.8 * odds.sum(1) - 1))
+    fit = fit_lapses(odds, dissent)
+    means, misses, sizes = _cells(odds, dissent)
+    rates = np.array([fit.rate, fit.low, fit.high, fit.sure])
+    loss, _ = _profile(means.sum(1, keepdims=True), misses, sizes, rates)
+    np.testing.assert_allclose(loss[1:] - loss[0], [1.92, 1.92, 1.353], atol=0.06)

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from tasks.decision.budgets import Ranking
+from tasks.decision.budgets.canary import Canary
 from tasks.kernels.canaries import ClassVotes, planted_labels
 from tasks.scoring.wrongness import Observations, belief_of, wrongness_of
 
@@ -185,3 +187,18 @@ def test_what_is_said_repeats():
 
 def test_noise_of_one_pair_is_told_from_noise_of_all():
     assert world(0, kind="pair")[0].concentration > 0.6 > 0.4 > world(0)[0].concentration
+
+
+def test_of_classes_with_two_samples_nothing_is_stated():
+    """Ten thousand of three rows had 70 to 88 % of their labels called wrong, where a tenth were."""
+    observed, _ = world(0, n=600, k=300, noise=0.1)
+    wrongness = wrongness_of(observed)
+    assert wrongness.share is None
+    assert not wrongness.high.any()
+    assert wrongness.recognised.mean() < 0.5
+    assert [(each.subject, each.passed) for each in wrongness.diagnoses] == [("network", True), ("rare classes", False)]
+    ranking = Ranking(np.arange(600.0), observed.labels, observed.predicted, wrongness)
+    assert Canary().find(ranking).model_dump(exclude_none=True) == {
+        "count": 0,
+        "note": "nothing is known of any label: the observers know the classes of too few",
+    }
