@@ -89,11 +89,11 @@ class Serving:
         """Its name."""
         return self.runs(flow_runs={"id": {"any_": [run]}})[0]["state_name"]
 
-    def until_it_is(self, run: str, *states: str) -> str:
+    def until_it_is(self, run: str, *states: str, seconds: float = END) -> str:
         """Wait for a run; its state."""
-        return self.until(
-            lambda: (now := self.state(run)) in states and now, lambda: f"{states}, not {self.state(run)}"
-        )
+        find = {"flow_runs": {"id": {"any_": [run]}}}
+        told = lambda: f"{states}, not {self.runs(**find)[0]['state']}"  # noqa: E731
+        return self.until(lambda: (now := self.state(run)) in states and now, told, seconds)
 
     def log(self, name: str = "worker-1") -> str:
         return (self.lake / ".prefect" / f"{name}.log").read_text(errors="replace")
