@@ -57,7 +57,8 @@ def run_checks(lake: Path, dataset: str | None = None, but: Collection[str | Non
             continue
         yield _guarded(f"run {folder.name}", folder, files_of_run)
     for home in () if dataset else _OF_RUNS:
-        for folder in _folders(lake, home):
+        # What a person is asked about flagged samples, and answers, is for hands to edit, and has no manifest.
+        for folder in (path for path in _folders(lake, home) if home != "reviews" or (path / MANIFEST).exists()):
             yield _guarded(f"{home}/{folder.name}", folder, _by_manifest)
 
 

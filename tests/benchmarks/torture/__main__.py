@@ -66,6 +66,7 @@ def _tortured(home: Path, options: argparse.Namespace) -> list[Tally]:
     from tasks.pipeline.provenance import code_version
     from tests.benchmarks.torture import lake_state
     from tests.benchmarks.torture.children import in_child
+    from tests.benchmarks.torture.determinism import begin
     from tests.benchmarks.torture.hand_run import Digests
     from tests.benchmarks.torture.operations import Trial
 
@@ -85,6 +86,8 @@ def _tortured(home: Path, options: argparse.Namespace) -> list[Tally]:
     assert threading.active_count() == 1, threading.enumerate()
     gc.freeze()
     whole = lake_state.content(trial.template)
+    if "determinism" in options.only and not options.long:
+        begin(trial)
     for part in options.only:
         name = "errnos" if part == "errno" else part
         torture = getattr(importlib.import_module(f"tests.benchmarks.torture.{name}"), name)

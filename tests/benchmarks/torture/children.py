@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 from tasks.core.errors import GradsieveError
 from tests.benchmarks.torture.faults import Fault, Shim
 
-SECONDS = 120
+SECONDS = 300
 """What a child may take before it is said to hang."""
 
 

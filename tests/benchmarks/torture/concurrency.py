@@ -44,7 +44,7 @@ def concurrency(trial: Trial, seed: int, long: bool, minutes: float) -> Tally:
     tally = Tally("concurrency", minutes)
     for number in tally.in_time(range(6 if long else 1)):
         trial.renew()
-        seconds = 20.0 if long else 3.0
+        seconds = 20.0 if long else 2.0
         actors: dict[str, Callable[[], Any]] = {
             "tags 1": partial(_write_tags, trial, seed + 2 * number, seconds),
             "tags 2": partial(_write_tags, trial, seed + 2 * number + 1, seconds),

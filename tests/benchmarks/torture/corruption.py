@@ -43,7 +43,7 @@ _ERROR = "error: "
 
 
 def corruption(trial: Trial, seed: int, long: bool, minutes: float) -> Tally:
-    """The whole matrix; in short a draw of it."""
+    """The whole matrix; in short three of its cells."""
     tally, draw = Tally("corruption", minutes), random.Random(seed)
     hand_run.write_source(trial.source, ROWS[1])
     _index(trial)
@@ -54,7 +54,7 @@ def corruption(trial: Trial, seed: int, long: bool, minutes: float) -> Tally:
         raise RuntimeError(f"two lakes without damage answer differently: {expected}, {once_more}")
     kinds = {kind: len(files) for kind, files in kinds_of(trial.indexed).items()}
     cells: list[tuple[str, Damage]] = [(kind, how) for kind in kinds for how in DAMAGES]
-    for kind, how in tally.in_time(draw.sample(cells, len(cells) if long else 3)):
+    for kind, how in tally.in_time(draw.sample(cells, len(cells)) if long else _one_of_each_room(kinds, draw)):
         trial.renew(trial.indexed)
         files = kinds_of(trial.lake)[kind]
         place = len(files) - 1 if how == "older" else draw.randrange(len(files))
@@ -65,6 +65,13 @@ def corruption(trial: Trial, seed: int, long: bool, minutes: float) -> Tally:
         outcome, wrong = judged(expected.value, after.value) if after.state == "done" else (after.state, [after.text])
         tally.add(f"{_room(kind)}: {how}", f"{how} of {name}", wrong, outcome)
     return tally
+
+
+def _one_of_each_room(kinds: Iterable[str], draw: random.Random) -> list[tuple[str, Damage]]:
+    """Three damages that a file can always have, one where stages are kept, one of a run and one of a version."""
+    hows = draw.sample(("flip", "rot", "truncate", "delete"), 3)
+    rooms = [[kind for kind in kinds if kind.startswith(room)] for room in ("cache/", "runs/", "versions/")]
+    return [(draw.choice(room), how) for room, how in zip(rooms, hows, strict=True)]
 
 
 def _index(trial: Trial) -> None:

@@ -16,6 +16,7 @@ from tests.benchmarks.torture.tally import Tally
 
 WHOLE = "a whole run"
 _BY_MAINS: tuple[Harm, ...] = ("kill", "cut")
+_HARMS: tuple[Harm, ...] = (*_BY_MAINS, "torn")
 
 
 class Subject(NamedTuple):
@@ -34,12 +35,15 @@ class Subject(NamedTuple):
 
 
 def crash(trial: Trial, seed: int, long: bool, minutes: float) -> Tally:
-    """Every deed of every operation, and of a whole run each kind of deed in each stage; in short a draw of them."""
+    """Every deed of every operation, and of a whole run each kind of deed in each stage; in short one of each."""
     tally, draw, cases = Tally("crash", minutes), random.Random(seed), list[tuple[Subject, Fault]]()
-    for subject in subjects(trial):
-        is_run = subject.name == WHOLE
-        faults = faults_of(chosen(subject.deeds) if is_run else subject.deeds)
-        cases += [(subject, fault) for fault in drawn(faults, draw, None if long else 2 if is_run else 1)]
+    for number, subject in enumerate(subjects(trial)):
+        faults = faults_of(chosen(subject.deeds) if subject.name == WHOLE else subject.deeds)
+        if not long:
+            # Each kind of kill in its turn, and with another seed another one.
+            harm = _HARMS[(number + seed) % len(_HARMS)]
+            faults = [draw.choice([fault for fault in faults if fault.harm == harm] or faults)]
+        cases += [(subject, fault) for fault in faults]
     for subject, fault in tally.in_time(draw.sample(cases, len(cases))):
         subject.begin()
         killed = in_child(subject.act, trial.lake, fault)
@@ -60,11 +64,6 @@ def faults_of(deeds: Sequence[Deed]) -> list[Fault]:
     """A kill before and a cut at each deed; of a write also one in its middle."""
     faults = [Fault(deed.number, harm) for deed in deeds for harm in _BY_MAINS]
     return faults + [Fault(deed.number, "torn") for deed in deeds if deed.kind == "write"]
-
-
-def drawn(faults: list[Fault], draw: random.Random, count: int | None) -> list[Fault]:
-    """So many of them, in their order; all where no number is named."""
-    return faults if count is None or count >= len(faults) else sorted(draw.sample(faults, count))
 
 
 def _operation(trial: Trial, name: str) -> Subject:

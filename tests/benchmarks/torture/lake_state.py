@@ -6,8 +6,8 @@ Masked, for they cannot be the same twice:
 - the ids of runs that the compared trial made itself;
 - the digest of a page's own script, which names the run;
 - the catalogue's file, of which the views are compared: DuckDB's blocks differ between two writings;
-- in manifests and in the log what is a digest of text with moments in it: seals, and what a link says of manifests.
-  Whether they are a chain is asked in place of that;
+- in manifests and in the log what is a digest of text with moments in it: seals, what a link says of manifests, and
+  what a run's manifest says of its documents. Whether they are a chain, and those documents, is asked in place of that;
 - which commit of the code a manifest was made with: somebody may commit while this runs;
 - the numbers of links: vacuum writes down what will go before it goes, and once more after a kill between the two.
 
@@ -28,9 +28,13 @@ from typing import Any
 
 import duckdb
 
-from tasks.catalogue.database import NAME, connect
+from tasks.catalogue.database import NAME
+from tasks.catalogue.relations import has
+from tasks.catalogue.views import WHOLE, definition
+from tasks.pipeline.artefacts import MANIFEST
 from tasks.pipeline.durable_files import PARTIAL
 from tasks.pipeline.recorded_run import RecordedRun
+from tasks.pipeline.run_documents import altered_documents
 from tasks.versions.chain import Chain
 from tasks.versions.histories import histories
 from tasks.versions.object_store import Objects
@@ -40,10 +44,11 @@ _RUN = re.compile(r"\b[A-Za-z]\w*-\d{8}T\d{6}-[0-9a-f]{4}\b")
 _SCRIPT = re.compile(r"'sha256-[A-Za-z0-9+/]{43}='")
 _COMMIT = re.compile(r"\d+\.\d+\.\d+(\+g[0-9a-f]+)?(, with changes)?, content [0-9a-f]{16}")
 _TEXT = {".json", ".yaml", ".html", ".md", ".txt", ".csv"}
+VERSIONS = f"versions/{WHOLE}/v*.json"
 _LEFT_OUT = ("log.jsonl", "locks", "cache/results", ".prefect")
 # Digests of documents that have moments in them.
-_SEALS = ("seal", "adopted", "sha256", "code")
-_DOCUMENT = re.compile(r"(versions|store)/[^/]+/(v\d{4}|log/\d{6}|tags/.*)\.json")
+_SEALS = ("seal", "adopted", "sha256", "code", "documents")
+_DOCUMENT = re.compile(r"(versions|store)/[^/]+/(v\d{4}|log/\d{6}|tags/.*)\.json|runs/[^/]+/manifest\.json")
 _LINK = re.compile(r"/log/\d{6}\.json")
 
 State = dict[str, list[str]]
@@ -75,7 +80,8 @@ def _unsealed(value: Any, *, below: str = "") -> Any:
 
 
 def state(lake: Path, known: Set[str]) -> State:
-    """Everything in a lake; ``known`` are the runs that keep their names."""
+    """Everything in a lake; ``known`` are the runs that keep their names. Where it lies, and its source beside it, is
+    masked too."""
     digests: dict[str, set[str]] = defaultdict(set)
     for home, _, names in os.walk(lake):
         for name in names:
@@ -84,11 +90,11 @@ def state(lake: Path, known: Set[str]) -> State:
             if place.startswith(_LEFT_OUT) or (place.startswith("store/") and PARTIAL in place):
                 continue
             if place == NAME:
-                data = mask(_views(path), known).encode()
+                data = mask(_views(path).replace(str(lake.parent), "HOME"), known).encode()
             elif path.suffix in _TEXT:
                 text = path.read_text(encoding="utf-8", errors="surrogateescape")
                 text = json.dumps(_unsealed(json.loads(text))) if _DOCUMENT.fullmatch(place) else text
-                data = mask(text, known).encode(errors="surrogateescape")
+                data = mask(text.replace(str(lake.parent), "HOME"), known).encode(errors="surrogateescape")
             else:
                 data = path.read_bytes()
             digests[_LINK.sub("/log/LINK.json", mask(place, known))].add(hashlib.sha256(data).hexdigest()[:16])
@@ -128,6 +134,7 @@ def unreadable(lake: Path) -> list[str]:
                 for f in s.files
                 if _lacks(folder / f.name, f.size)
             ]
+            wrong += [f"{record.run_id}: another {name}" for name in altered_documents(folder / MANIFEST)]
         for history in histories(Objects(lake / "versions")).found if (lake / "versions").is_dir() else []:
             for manifest in history.manifests():
                 wrong += [f"{manifest.version} lacks {name}" for name in history.missing(manifest.rows_of)]
@@ -135,8 +142,11 @@ def unreadable(lake: Path) -> list[str]:
             numbers = history.numbers()
             for tag, version in history.tags().items():
                 wrong += [] if int(version[1:]) in numbers else [f"{tag} points at {version}, which is not there"]
-        if ids(lake) and (lake / NAME).exists():
-            with connect(lake) as db:
+        # What a reader's views would say, and the file as it lies there: to make the views takes a second of CPU.
+        definition(lake)
+        # Versions are away for a moment where they begin to lie elsewhere.
+        if ids(lake) and (lake / NAME).exists() and has(lake, VERSIONS):
+            with duckdb.connect(str(lake / NAME), read_only=True) as db:
                 db.execute("SELECT count(*) FROM runs").fetchall()
                 db.execute("SELECT count(*) FROM versions").fetchall()
         if (log := lake / "log.jsonl").exists():

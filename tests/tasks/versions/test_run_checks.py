@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
 
 from tasks.core.errors import BadArtefact
+from tasks.pipeline.artefacts import Artefact, File
+from tasks.pipeline.durable_files import sha256_of
 from tasks.pipeline.recorded_run import RecordedRun, recorded_options
 from tasks.versions.maintenance import MaintainConfig
 from tasks.versions.run_checks import run_checks
@@ -23,22 +24,22 @@ def flip(path: Path) -> None:
     path.write_bytes(data)
 
 
-def test_each_file_that_is_altered_or_missing_is_found(prepare, tmp_path):
+def test_each_file_that_is_altered_or_missing_is_found(prepare):
     ready = prepare()
     whole = ready.run.lake / "runs" / ready.run.run_id
     assert [check.state for check in run_checks(ready.run.lake)] == ["ok"]
-    names = [path.relative_to(whole) for path in sorted(whole.rglob("*")) if path.is_file()]
-    assert len(names) > 8
-    for name in names:
+    paths = [path for path in sorted(whole.rglob("*")) if path.is_file()]
+    assert len(paths) > 8
+    for path in paths:
         for harm in (flip, Path.unlink):
-            lake = tmp_path / "harmed"
-            shutil.copytree(ready.run.lake, lake)
-            harm(lake / "runs" / whole.name / name)
-            (check,) = run_checks(lake)
-            is_large = name.parts[0] == "checkpoints" or name.suffix == ".arrow"
-            assert check.state == ("unknown" if is_large and harm is Path.unlink else "wrong"), (name, harm)
-            assert name.name in check.detail
-            shutil.rmtree(lake)
+            data = path.read_bytes()
+            harm(path)
+            (check,) = run_checks(ready.run.lake)
+            is_large = path.parent.name == "checkpoints" or path.suffix == ".arrow"
+            assert check.state == ("unknown" if is_large and harm is Path.unlink else "wrong"), (path, harm)
+            assert path.name in check.detail
+            path.unlink(missing_ok=True)
+            path.write_bytes(data)
 
 
 def test_maintenance_says_which(prepare):
@@ -50,6 +51,24 @@ def test_maintenance_says_which(prepare):
         verify_runs.fn(ready.run, config)
     assert verify_runs.fn(ready.run, config.model_copy(update={"verify": False})) == []
     assert verify_runs.fn(ready.run, config.model_copy(update={"dataset": "other"})) == []
+
+
+def test_what_is_made_of_runs_is_looked_at_by_its_manifest_and_a_person_s_answers_are_not(tmp_path):
+    (tmp_path / "reviews" / "asked").mkdir(parents=True)
+    (tmp_path / "reviews" / "asked" / "answer.json").write_text("{}")
+    assert list(run_checks(tmp_path)) == []
+    for name in ("comparisons/a", "traces/b", "reviews/c", "review_answers/d"):
+        path = tmp_path / name / "table.parquet"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"rows and rows")
+        file = File(name=path.name, rows=1, size=13, sha256=sha256_of(path))
+        made = Artefact(stage="any", folder=name, files=(file,), facts={}, digest="any", made_by="any")
+        (path.parent / "manifest.json").write_text(made.model_dump_json())
+    assert [check.state for check in run_checks(tmp_path)] == ["ok"] * 4
+    flip(tmp_path / "traces" / "b" / "table.parquet")
+    (tmp_path / "comparisons" / "a" / "manifest.json").unlink()
+    states = {check.what: check.state for check in run_checks(tmp_path)}
+    assert states == {"comparisons/a": "wrong", "traces/b": "wrong", "reviews/c": "ok", "review_answers/d": "ok"}
 
 
 def test_a_document_that_was_altered_is_refused_by_its_readers_and_recorded_anew(prepare):

@@ -653,6 +653,11 @@ def test_all_are_verified_and_a_wrong_one_ends_with_its_code(versions, lake):
         True,
     )
     manifest.write_text(text)
+    run = next((lake / "runs").glob("tiny-*"))
+    shutil.copytree(run, run.with_name("tiny-and-another"))
+    code, out, _ = versions("verify")
+    assert (code, "wrong    run tiny-and-another: altered: manifest.json" in out) == (6, True)
+    shutil.rmtree(run.with_name("tiny-and-another"))
     flip(next((lake / "versions").glob("tiny/parts/*")))
     code, out, errors = versions("verify")
     assert code == 6
