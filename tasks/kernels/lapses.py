@@ -25,14 +25,14 @@ from tasks.kernels.axes import Bool, Float, Int
 from tasks.kernels.wrongness import expit
 
 # Added to a probability, and to a share of a few dozen votes, before its logarithm: none of them is a proof.
-_LEAST, _LEAST_SHARE = 1e-3, 1e-2
+LEAST, LEAST_SHARE = 1e-3, 1e-2
 # Cells that samples are gathered into, by quantiles of each log-odds: the likelihood hardly sees the difference.
 _CELLS = 300
 # Rates at which the profile is taken, first over all, then where it is within 6 of its best.
 _RATES, _NEAR = 40, 6.0
 # log-likelihood that a 95 % interval of one parameter gives away, and one whose lower end alone is asked for: half of
 # χ²₁'s 95 % and 90 % quantiles.
-_CUT, _ONE_SIDED = 1.92, 1.353
+CUT, ONE_SIDED = 1.92, 1.353
 # Newton steps of a profile, the largest slope of standardised log-odds, and slopes and offset to begin with.
 _STEPS, _MOST = 80, 60.0
 _STARTS = ((0.7, 1.0), (2.0, 3.0), (0.2, 0.0))
@@ -63,11 +63,11 @@ def consensus(p: Float[np.ndarray, "n k"], votes: Float[np.ndarray, "n k"]) -> t
     c = argmax_j (p_j + 10⁻³) (v_j + 10⁻³),  x = (log (p_c + 10⁻³)/(1 − p_c + 10⁻³), log (v_c + .01)/(1 − v_c + .01))
     """
     p, votes = p.astype(np.float64), votes.astype(np.float64)
-    choice = ((p + _LEAST) * (votes + _LEAST)).argmax(1)
+    choice = ((p + LEAST) * (votes + LEAST)).argmax(1)
     rows = np.arange(len(p))
     odds = [
         np.log(np.maximum(q[rows, choice], 0) + least) - np.log(np.maximum(1 - q[rows, choice], 0) + least)
-        for q, least in ((p, _LEAST), (votes, _LEAST_SHARE))
+        for q, least in ((p, LEAST), (votes, LEAST_SHARE))
     ]
     return choice, np.stack(odds, 1)
 
@@ -84,9 +84,9 @@ def fit_lapses(odds: Float[np.ndarray, "n f"], dissent: Bool[np.ndarray, "n"]) -
     together = _fit(means.sum(1, keepdims=True), misses, sizes)
     apart = _fit(means, misses, sizes)
     loss, rates, curves = apart if apart[0].min() < together[0].min() - _CLEAR else together
-    best, inside = int(loss.argmin()), np.flatnonzero(loss - loss.min() < _CUT)
+    best, inside = int(loss.argmin()), np.flatnonzero(loss - loss.min() < CUT)
     # Whether there are wrong labels at all is asked both ways.
-    surely = np.flatnonzero(loss - loss.min() < _ONE_SIDED)[0] if rates[inside[0]] else inside[0]
+    surely = np.flatnonzero(loss - loss.min() < ONE_SIDED)[0] if rates[inside[0]] else inside[0]
     ends = [inside[0], best, inside[-1], surely]
     slopes = np.broadcast_to(curves[ends, :-1], (len(ends), odds.shape[1]))
     low, rate, high, sure = rates[ends].tolist()
@@ -202,7 +202,7 @@ def label_evidence(p: Float[np.ndarray, "n k"], votes: Float[np.ndarray, "n k"],
     n, counts = len(labels), np.bincount(labels, minlength=p.shape[1])
 
     def column(j: int) -> np.ndarray:
-        own, other = (np.log(np.maximum(q[:, j].astype(np.float64), 0) + _LEAST) for q in (p, votes))
+        own, other = (np.log(np.maximum(q[:, j].astype(np.float64), 0) + LEAST) for q in (p, votes))
         return own + other
 
     borne: list[int] = np.flatnonzero(counts).tolist()
