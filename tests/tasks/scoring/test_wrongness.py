@@ -116,6 +116,21 @@ def test_the_lower_reading_of_the_most_suspect_is_not_overstated(kind, mixed):
             assert said.low[most].mean() < wrong[most].mean() + 0.03
 
 
+def test_labels_that_nobody_thinks_of_are_surely_wrong_unless_they_are_ranges_of_a_number():
+    """Of how this dissent fades alone nothing would be sure."""
+    generator = np.random.default_rng(0)
+    truth = generator.integers(0, 4, 800)
+    y = np.where(generator.random(800) < 0.1, (truth + generator.integers(1, 4, 800)) % 4, truth)
+    scores = generator.normal(0, 1, (800, 4)) + generator.normal(0, 0.3, (2, 800, 4)) + 4 * np.eye(4)[truth]
+    p, v = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
+    shares = [
+        wrongness_of(Observations(p, v, y, np.arange(40), (y[:40] + 1) % 4, ordered=ordered)).share
+        for ordered in (False, True)
+    ]
+    assert 0.05 < shares[0].sure < (y != truth).mean()
+    assert shares[1].sure == 0
+
+
 def test_the_three_readings_rise():
     said = wrongness_of(world(0)[0])
     assert (said.low <= said.probability + 1e-9).all()
