@@ -26,14 +26,14 @@ from tasks.kernels.pieces import pieces
 from tasks.kernels.wrongness import expit
 
 # Added to a probability, and to a share of a few dozen votes, before its logarithm: none of them is a proof.
-_LEAST, _LEAST_SHARE = 1e-3, 1e-2
+LEAST, LEAST_SHARE = 1e-3, 1e-2
 # Cells that samples are gathered into, by quantiles of each log-odds: the likelihood hardly sees the difference.
 _CELLS = 300
 # Rates at which the profile is taken, first over all, then where it is within 6 of its best.
 _RATES, _NEAR = 40, 6.0
 # log-likelihood that a 95 % interval of one parameter gives away, and one whose lower end alone is asked for: half of
 # χ²₁'s 95 % and 90 % quantiles.
-_CUT, _ONE_SIDED = 1.92, 1.353
+CUT, ONE_SIDED = 1.92, 1.353
 # Newton steps of a profile, the largest slope of standardised log-odds, and slopes and offset to begin with.
 _STEPS, _MOST = 80, 60.0
 _STARTS = ((0.7, 1.0), (2.0, 3.0), (0.2, 0.0))
@@ -65,9 +65,9 @@ def consensus(p: Float[np.ndarray, "n k"], votes: Float[np.ndarray, "n k"]) -> t
     """
     choice = np.empty(len(p), np.int64)
     for some in pieces(*p.shape):
-        choice[some] = ((p[some].astype(np.float64) + _LEAST) * (votes[some].astype(np.float64) + _LEAST)).argmax(1)
+        choice[some] = ((p[some].astype(np.float64) + LEAST) * (votes[some].astype(np.float64) + LEAST)).argmax(1)
     rows = np.arange(len(p))
-    own = [(q[rows, choice].astype(np.float64), least) for q, least in ((p, _LEAST), (votes, _LEAST_SHARE))]
+    own = [(q[rows, choice].astype(np.float64), least) for q, least in ((p, LEAST), (votes, LEAST_SHARE))]
     odds = [np.log(np.maximum(q, 0) + least) - np.log(np.maximum(1 - q, 0) + least) for q, least in own]
     return choice, np.stack(odds, 1)
 
@@ -85,9 +85,9 @@ def fit_lapses(odds: Float[np.ndarray, "n f"], dissent: Bool[np.ndarray, "n"]) -
     apart = _fit(means, misses, sizes) if means.shape[1] > 1 else together
     loss, rates, curves = apart if apart[0].min() < together[0].min() - _CLEAR else together
     best, worse = int(loss.argmin()), loss - loss.min()
-    low, high = _end(worse, _CUT, first=True), _end(worse, _CUT, first=False)
+    low, high = _end(worse, CUT, first=True), _end(worse, CUT, first=False)
     # Whether there are wrong labels at all is asked both ways.
-    surely = _end(worse, _ONE_SIDED, first=True) if low else low
+    surely = _end(worse, ONE_SIDED, first=True) if low else low
     at = np.array([low, best, high, surely])
     places = np.arange(len(rates))
     ends = np.stack([np.interp(at, places, column) for column in (rates, *curves.T)], 1)
@@ -226,7 +226,7 @@ def label_evidence(p: Float[np.ndarray, "n k"], votes: Float[np.ndarray, "n k"],
     n, counts = len(labels), np.bincount(labels, minlength=p.shape[1])
 
     def column(j: int) -> np.ndarray:
-        own, other = (np.log(np.maximum(q[:, j].astype(np.float64), 0) + _LEAST) for q in (p, votes))
+        own, other = (np.log(np.maximum(q[:, j].astype(np.float64), 0) + LEAST) for q in (p, votes))
         return own + other
 
     borne: list[int] = np.flatnonzero(counts).tolist()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tasks.kernels.label_pools import fit_pools, pool_chance
 from tasks.kernels.lapses import Lapses, consensus, fit_lapses, lapse_chance
 from tasks.kernels.transitions import Pairs, concentration, pair_chances, pairs_of
 from tasks.kernels.wrongness import (
@@ -38,6 +40,9 @@ _STRATUM, _STRATA = 100, 20
 _KNOWN = 0.5
 # How far the curve of the dissent may be off, of the share.
 _MISFIT = 0.1
+# Log-likelihood that wrong labels must add: of observers that know next to nothing χ² does not hold, for a pool that
+# knows nothing and one that is sure and wrong half the time say the same of two classes.
+_CLEAR = 5.0
 REPLICATES = 200
 """Bootstrap replicates behind the upper end of the share."""
 
@@ -58,6 +63,8 @@ class Observations:
     """Their planted classes, m."""
     in_base: np.ndarray | None = None
     """The samples whose pairs of classes measure the noise, n bool; all, by default."""
+    ordered: bool = False
+    """Whether the classes are ranges of a number: wrong ones fall into the right range as well, and beside it."""
 
     @property
     def predicted(self) -> np.ndarray:
@@ -128,7 +135,7 @@ def wrongness_of(observations: Observations, names: list[str] | None = None) -> 
         names: of the classes, for the sentences.
     """
     labels, k = observations.labels, observations.classes
-    choice, odds = consensus(observations.probabilities, observations.votes)
+    choice, _ = consensus(observations.probabilities, observations.votes)
     network = diagnose_network(observations.probabilities, observations.votes, choice, labels)
     known = recognised_classes(choice, labels, k)
     nothing = np.zeros(len(labels))
@@ -138,18 +145,31 @@ def wrongness_of(observations: Observations, names: list[str] | None = None) -> 
     if known[labels].mean() < _KNOWN:
         diagnoses = (network, diagnose_classes(known, names))
         return Wrongness(nothing, nothing, nothing, nothing, known[labels], None, diagnoses)
-    dissent = choice != labels
-    lapses = fit_lapses(odds, dissent)
+    lapses, chance_of = _read(observations)
     share = _share(observations, lapses)
     # Dissent of a class that neither observer knows is evidence of nothing.
-    counted = dissent & known[labels]
+    counted = (choice != labels) & known[labels]
     rates = (lapses.low, lapses.rate if share.value is not None else 0.0, lapses.high, lapses.sure)
     low, middle, high, sure = (
-        np.where(counted, lapse_chance(rate, curve, odds), 0.0)
-        for rate, curve in zip(rates, lapses.curves, strict=True)
+        np.where(counted, chance_of(rate, curve), 0.0) for rate, curve in zip(rates, lapses.curves, strict=True)
     )
     mixed = diagnose_unpredictability(lapses, share.low, share.high, point=share.value is not None)
     return Wrongness(low, middle, high, sure, known[labels], share, (network, mixed, diagnose_classes(known, names)))
+
+
+def _read(observations: Observations) -> tuple[Lapses, Callable[[float, np.ndarray], np.ndarray]]:
+    """(how many labels are surely wrong, P(wrong) of n labels by one of its rates and curves).
+
+    By how likely each label is, where that shows any clearly; else by how the dissent fades, which shows wrong labels
+    of the class that the observers think of next as well. Of ranges of a number that alone is asked: few wrong numbers
+    are far from all that is likely.
+    """
+    p, votes, labels = observations.probabilities, observations.votes, observations.labels
+    by_label = None if observations.ordered else fit_pools(p, votes, labels)
+    if by_label and by_label.low and by_label.gain >= _CLEAR:
+        return by_label, lambda rate, pool: pool_chance(rate, pool, p, votes, labels)
+    choice, odds = consensus(p, votes)
+    return fit_lapses(odds, choice != labels), lambda rate, curve: lapse_chance(rate, curve, odds)
 
 
 def _share(observations: Observations, lapses: Lapses) -> Share:
@@ -204,4 +224,5 @@ def observations_of(evidence: Evidence) -> Observations:
         original.canary_ranks,
         original.canaries.labels,
         original.in_base,
+        ordered=original.target.kind == "number",
     )

@@ -29,6 +29,7 @@ from tasks.kernels.functional import sample_gradients
 from tasks.kernels.gradients import FactorGradients
 from tasks.kernels.head import head_gradient
 from tasks.kernels.influence import exact, self_influence
+from tasks.kernels.label_pools import fit_pools, pool_chance
 from tasks.kernels.lapses import consensus, fit_lapses, label_evidence, lapse_chance
 from tasks.kernels.layers import LayerGradientTaker
 from tasks.kernels.losses import Loss
@@ -125,6 +126,8 @@ counts = tally(both, w[[0, 1, 0, 1]], w[[1, 1, 1, 1]], both[:0], w[:0], 2)
 assert chances(counts).contradicted.tolist() == [1.0, 1.0]
 assert consensus(np.eye(2), np.eye(2))[0].tolist() == [0, 1] and fit_lapses(z, c > 0).rate == 0.0
 assert lapse_chance(0.5, z[0], z[:, :1]).shape == (2,) and label_evidence(np.eye(2), np.eye(2), c) == 0.0
+assert fit_pools(np.eye(2), np.eye(2), c * 0).low == 0.0
+assert pool_chance(0.5, np.ones(3), np.eye(2), np.eye(2), c).shape == (2,)
 assert all(sys.modules[name] is None for name in blocked)
 print("ran")
 """

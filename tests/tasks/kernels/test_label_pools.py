@@ -1,0 +1,128 @@
+"""Labels that no doubt explains are told from those that are hard to predict, with an interval that holds."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+
+from tasks.kernels.label_pools import fit_pools, pool_chance
+from tasks.kernels.lapses import consensus, fit_lapses
+
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
+
+
+def softmax(scores):
+    powers = np.exp(scores - scores.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
+
+
+def drawn(seed, n=500, k=4, rate=0.1, sharpness=2.0, frequent=0.0):
+    """(p, votes, labels) of the model itself: labels drawn from √(p v), then so many wrong ones."""
+    generator = np.random.default_rng(seed)
+    scores = sharpness * generator.normal(size=(2, n, k))
+    scores[..., 0] += frequent
+    p, votes = softmax(scores.sum(0) + 0.5 * scores)
+    pool = softmax(0.5 * np.log(p + 1e-3) + 0.5 * np.log(votes + 1e-2))
+    y = (pool.cumsum(1) < generator.random(n)[:, None]).sum(1).clip(max=k - 1)
+    wrong, other = generator.random(n) < rate, (consensus(p, votes)[0] + generator.integers(1, k, n)) % k
+    return p, votes, np.where(wrong, other, y)
+
+
+@pytest.mark.parametrize(("k", "rate", "frequent"), [(2, 0.1, 0.0), (4, 0.3, 2.0)])
+def test_the_interval_holds_the_rate_that_the_labels_were_drawn_with(k, rate, frequent):
+    fits = [fit_pools(*drawn(seed, k=k, rate=rate, frequent=frequent)) for seed in range(3)]
+    assert np.mean([fit.low <= rate <= fit.high for fit in fits]) >= 0.6
+    assert np.mean([fit.rate for fit in fits]) == pytest.approx(rate, abs=0.01 + 0.1 * rate)
+
+
+@pytest.mark.parametrize(("k", "sharpness"), [(2, 1.0), (4, 0.5)])
+def test_labels_that_are_only_hard_to_predict_leave_no_rate(k, sharpness):
+    lows = [fit_pools(*drawn(seed, k=k, rate=0.0, sharpness=sharpness)).low for seed in range(3)]
+    assert np.mean(np.array(lows) == 0) >= 0.6
+
+
+@pytest.mark.parametrize("share", [0.5, 0.1])
+def test_labels_that_the_observers_know_nothing_of_are_no_evidence_of_a_rate(share):
+    gains = []
+    for seed in range(3):
+        generator = np.random.default_rng(seed)
+        p, votes = softmax(generator.normal(size=(2, 400, 2)))
+        gains.append(fit_pools(p, votes, (generator.random(400) < share).astype(int)).gain)
+    assert max(gains) < 5
+
+
+def test_where_dissent_goes_tells_more_than_how_it_fades():
+    """One label in ten is any other class; observers that are right have second thoughts of their own."""
+    generator = np.random.default_rng(0)
+    truth = generator.integers(0, 4, 800)
+    y = np.where(generator.random(800) < 0.1, (truth + generator.integers(1, 4, 800)) % 4, truth)
+    p, votes = softmax(generator.normal(0, 1, (800, 4)) + generator.normal(0, 0.3, (2, 800, 4)) + 4 * np.eye(4)[truth])
+    choice, odds = consensus(p, votes)
+    fit, by_fading = fit_pools(p, votes, y), fit_lapses(odds, choice != y)
+    assert fit.low < (y != truth).mean() < fit.high
+    assert fit.high - fit.low < 0.9 * (by_fading.high - by_fading.low)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_the_likelihood_is_as_high_as_a_general_optimiser_finds_it(seed):
+    p, votes, y = drawn(seed, n=400, k=3, rate=0.08 * seed, frequent=1.0)
+    shares = (np.bincount(y, minlength=3) + 0.5) / (len(y) + 1.5)
+    rows, choice = np.arange(len(y)), consensus(p, votes)[0]
+    dissents = (np.bincount(y[y != choice], minlength=3) + 0.5) / ((y != choice).sum() + 1.5)
+    lapse = np.where(y == choice, 0, dissents[y] / (1 - dissents[choice]))
+
+    def loss(parameters):
+        rate, *exponents = parameters
+        logs = np.log(p + 1e-3), np.log(votes + 1e-2), np.log(shares)
+        q = softmax(sum(exponent * log for exponent, log in zip(exponents, logs, strict=True)))
+        return -np.log(np.maximum(rate * lapse + (1 - rate) * q[rows, y], 1e-12)).sum()
+
+    bounds = [(0, 0.99), (0, 60), (0, 60), (-5, 5)]
+    best = min(minimize(loss, (r, a, a, 0), bounds=bounds, method="L-BFGS-B").fun for r, a in ((0.05, 1), (0.2, 0.3)))
+    fit = fit_pools(p, votes, y)
+    assert loss((fit.rate, *fit.curves[1])) == pytest.approx(best, abs=0.1)
+    nothing = minimize(lambda rest: loss((0, *rest)), (0.5, 0.5, 0), bounds=bounds[1:], method="L-BFGS-B").fun
+    assert fit.gain == pytest.approx(nothing - best, abs=0.1)
+
+
+def test_an_observer_that_is_sure_of_everything_does_not_hide_what_the_other_knows():
+    generator = np.random.default_rng(0)
+    blind, able = softmax(generator.normal(0, (6, 2), (2000, 2)).T[:, :, None] * np.array([0.5, -0.5]))
+    y = (generator.random(2000) > able[:, 0]).astype(int)
+    y = np.where(generator.random(2000) < 0.1, consensus(blind, able)[0] ^ 1, y)
+    fit = fit_pools(blind, able, y)
+    assert fit.curves[1, 0] < 0.1 < 0.7 < fit.curves[1, 1]
+
+
+@settings(deadline=None, max_examples=6)
+@given(st.integers(1, 40), st.integers(2, 3), st.integers(0, 99))
+def test_whatever_is_counted_rates_are_shares_in_order(n, k, seed):
+    generator = np.random.default_rng(seed)
+    p, votes = (generator.dirichlet(np.ones(k), n).astype(np.float32) for _ in range(2))
+    labels = generator.integers(0, k, n)
+    fit = fit_pools(p, votes, labels)
+    assert 0 <= fit.low <= fit.sure <= fit.rate <= fit.high <= 1
+    # Whether any label is wrong is no other question by the one end than by both.
+    assert (fit.sure == 0) == (fit.low == 0)
+    for rate, pool in zip((fit.low, fit.rate, fit.high, fit.sure), fit.curves, strict=True):
+        chance = pool_chance(rate, pool, p, votes, labels)
+        assert ((chance >= 0) & (chance <= 1)).all()
+        assert not chance[labels == consensus(p, votes)[0]].any()
+
+
+def test_the_chance_is_the_rate_against_all_that_explains_the_label():
+    p, votes, y = np.array([[0.7, 0.2, 0.1]]), np.array([[0.5, 0.5, 0.0]]), np.array([2])
+    shares = np.array([0.5, 0.5, 1.5]) / 2.5  # of this label, which is the only one, and the only dissent
+    pool = (p[0] + 1e-3) ** 2 * (votes[0] + 1e-2) * shares**0.5
+    right = 0.9 * pool[2] / pool.sum()
+    wrong = 0.1 * shares[2] / (1 - shares[0])
+    assert pool_chance(0.1, np.array([2.0, 1.0, 0.5]), p, votes, y)[0] == pytest.approx(wrong / (wrong + right))
+    assert pool_chance(0.0, np.zeros(3), p, votes, y).tolist() == [0]
+
+
+def test_a_label_that_nobody_thinks_of_is_likelier_wrong_than_the_second_choice():
+    p = np.tile([[0.6, 0.39, 0.01]], (3, 1))
+    of_first, of_second, of_last = pool_chance(0.1, np.array([0.5, 0.5, 0.0]), p, p, np.arange(3))
+    assert of_first == 0
+    assert of_second < 0.5 < of_last
