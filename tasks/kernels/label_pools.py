@@ -35,7 +35,7 @@ _BLOCK = 1 << 20
 _RATES, _NEAR = (10, 12, 24), 6.0
 # Pools to begin with, steps of a fit at most, and what no step moves the log-likelihood by at the end.
 _STARTS = (np.array([0.5, 0.5, 0.0]), np.array([0.1, 0.1, 0.0]))
-_STEPS, _STILL = 60, 1e-4
+_STEPS, _STILL = 60, 1e-3
 # Between which a pool's exponents lie.
 _LOWEST, _HIGHEST = np.array([0.0, 0.0, -5.0]), np.array([60.0, 60.0, 5.0])
 
@@ -63,12 +63,13 @@ def fit_pools(p: Float[np.ndarray, "n k"], votes: Float[np.ndarray, "n k"], labe
     said = _said(p[every], votes[every], labels[every], *_frequencies(p, votes, labels))
     dissent = float((said.lapse > 0).mean())
     rates = np.append(0.0, np.geomspace(1e-3, float(np.clip(1.6 * dissent, 4e-3, 0.95)), _RATES[0]))
-    loss, pools = _profile(said, rates, _STARTS)
+    loss, pools = _profile(said, rates, 0.0, _STARTS)
     for count in _RATES[1:]:
         near = np.flatnonzero(loss - loss.min() < _NEAR)
         edges = rates[max(near[0] - 1, 0)], rates[min(near[-1] + 1, len(rates) - 1)]
+        start = float(rates[loss.argmin()])
         rates = np.unique(np.append(0.0, np.linspace(*edges, count)))
-        loss, pools = _profile(said, rates, (pools[loss.argmin()],))
+        loss, pools = _profile(said, rates, start, (pools[loss.argmin()],))
     best, inside = int(loss.argmin()), np.flatnonzero(loss - loss.min() < CUT).tolist()
     surely = int(np.flatnonzero(loss - loss.min() < ONE_SIDED)[0])
 
@@ -134,19 +135,21 @@ def _pooled(said: _Said, pool: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _profile(
-    said: _Said, rates: Float[np.ndarray, "r"], starts: Sequence[np.ndarray]
+    said: _Said, rates: Float[np.ndarray, "r"], first: float, starts: Sequence[np.ndarray]
 ) -> tuple[Float[np.ndarray, "r"], Float[np.ndarray, "r three"]]:
-    """(−log-likelihood, pool) of the best pool for each rate, each begun from that of the rate before.
+    """(−log-likelihood, pool) of the best pool for each rate, from ``first`` outwards, each begun from the one before.
 
-    From each start, up and back: the likelihood of a pool with a floor has more than one hill.
+    From each start: the likelihood of a pool with a floor has more than one hill.
     """
     best, pools = np.full(len(rates), np.inf), np.zeros((len(rates), 3))
-    up = list(range(len(rates)))
-    for pool in starts:
-        for i in up + up[-2::-1]:
-            loss, pool = _ascend(said, float(rates[i]), pool)
-            if loss < best[i]:
-                best[i], pools[i] = loss, pool
+    middle = int(np.abs(rates - first).argmin())
+    for start in starts:
+        for order in (range(middle, len(rates)), range(middle - 1, -1, -1)):
+            pool = start
+            for i in order:
+                loss, pool = _ascend(said, float(rates[i]), pool)
+                if loss < best[i]:
+                    best[i], pools[i] = loss, pool
     return best, pools
 
 
