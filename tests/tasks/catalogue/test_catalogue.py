@@ -220,17 +220,17 @@ def test_the_rows_of_a_version_and_of_a_tag_are_a_view_with_and_without_plain_fi
 
 def test_a_moved_tag_shows_once_the_catalogue_is_up_to_date_and_its_moves_at_once(lake):
     history = History(Objects(lake / "versions"), "digits")
-    history.move("current", "v0002", "me", "because I say so")
+    history.move("current", "v0001", "me", "because I say so")
     with duckdb.connect(str(lake / NAME), read_only=True) as db:
-        assert db.execute("SELECT version, moved_by FROM tags WHERE tag = 'current'").fetchall() == [("v0002", "me")]
+        assert db.execute("SELECT version, moved_by FROM tags WHERE tag = 'current'").fetchall() == [("v0001", "me")]
         moves = db.execute("SELECT version FROM tag_moves WHERE tag = 'current' ORDER BY number").fetchall()
-        assert moves[-1] == ("v0002",)
+        assert moves[-1] == ("v0001",)
         assert db.execute("SELECT version FROM versions WHERE list_contains(tags, 'current')").fetchall() == [
-            ("v0002",)
+            ("v0001",)
         ]
     assert build(lake)
     with duckdb.connect(str(lake / NAME), read_only=True) as db:
-        assert db.execute('SELECT count(*) FROM data."digits@current"').fetchall() == [(history.manifest(2).rows,)]
+        assert db.execute('SELECT count(*) FROM data."digits@current"').fetchall() == [(history.manifest(1).rows,)]
 
 
 def test_the_datasets_own_columns_are_in_its_own_view(cleaned):

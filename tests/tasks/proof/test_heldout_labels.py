@@ -68,9 +68,10 @@ def test_the_most_suspect_come_first_whatever_the_order_of_the_rows():
 def test_a_reason_says_what_both_observers_say():
     ids, _, labels, p, votes = world(1000, 0.2)
     (first, *_, last) = examine_labels(ids, "test", labels, p, votes, CLASSES).to_pylist()
+    share = votes[list(ids).index(first["sample_id"]), CLASSES.index(first["label"])]
     assert first["reason"] == (
         f"given {first['label']} (p = {first['p_label']:.3f}), models that saw no held-out label say "
-        f"{first['predicted']} (p = {first['p_predicted']:.3f}), 0% of the nearest training samples bear "
+        f"{first['predicted']} (p = {first['p_predicted']:.3f}), {share:.0%} of the nearest training samples bear "
         f"{first['label']}; wrong with p = {first['p_wrong']:.3f}, {first['suggested_label']} suggested"
     )
     assert last["reason"] == f"believed: wrong with p = {last['p_wrong']:.3f}"
