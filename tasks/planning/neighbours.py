@@ -25,8 +25,8 @@ _DIRECTIONS_FROM = 16
 _BLOCK = 4096
 # Rows that mean and spread are taken of, at most, and values of them all (1 GB).
 _ROWS, _VALUES = 20_000, 1 << 28
-# Samples whose neighbours are looked for at a time.
-_QUERIES = 1 << 14
+# Samples whose neighbours are looked for at a time, and values of their votes.
+_QUERIES, _VOTES = 1 << 14, 1 << 24
 # Buckets that the tokens of a text are counted in, before the projection to ``_WIDTH``.
 _BUCKETS = 2048
 # Samples that are asked at most, drawn by id: votes of a hundred neighbours among so many are as sure as among more,
@@ -180,12 +180,17 @@ class Electorate:
         from tasks.kernels.neighbours import nearest, votes
 
         references, count = self.references, self.count
-        for first in range(0, len(rows), _QUERIES):
-            part = slice(first, first + _QUERIES)
+        size = max(1, min(_QUERIES, _VOTES // self.classes))
+        for first in range(0, len(rows), size):
+            part = slice(first, min(first + size, len(rows)))
             queries = self.space(x[torch.from_numpy(rows[part])]).to(references.device)
             own = torch.from_numpy(themselves[part]).to(queries.device)
             blocks = self.bins.nearest(queries, own) if self.bins else nearest(queries, references, own, count)
+            # What a block leaves must not be kept between the matrices of the next: the heap would grow by one each
+            # time, by 20 GB for a million samples.
+            shares = np.empty((len(queries), self.classes), np.float32)
+            ranks = np.empty((len(queries), width), self.ranks.dtype)
             for block, near, _ in blocks:
-                at = slice(first + block.start, first + min(block.stop, len(queries)))
-                shares = votes(near, self.labels, self.classes)
-                yield at, shares.cpu().numpy(), self.ranks[near[:, :width].cpu().numpy()]
+                shares[block] = votes(near, self.labels, self.classes).cpu().numpy()
+                ranks[block] = self.ranks[near[:, :width].cpu().numpy()]
+            yield part, shares, ranks

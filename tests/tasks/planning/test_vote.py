@@ -210,6 +210,20 @@ def test_samples_that_an_index_misses_much_of_are_compared_one_by_one(monkeypatc
     np.testing.assert_array_equal(near, nearest)
 
 
+def test_answers_are_written_in_pieces_as_large_as_are_asked_for_however_an_index_finds_them(monkeypatch):
+    """What is kept of each of its small blocks lies between their matrices, and the heap grows: 20 GB of a million."""
+    monkeypatch.setattr("tasks.kernels.bins.EXACT_UP_TO", 1000)
+    monkeypatch.setattr("tasks.planning.neighbours._QUERIES", 512)
+    monkeypatch.setattr("tasks.planning.neighbours._VOTES", 7 * 400)
+    x = torch.nn.functional.normalize(torch.randn(2000, 20, generator=torch.Generator().manual_seed(0)), dim=1)
+    for classes, size in ((5, 512), (7, 400)):
+        voters = Electorate(np.arange(2000), 10, classes, lambda x: x, x, torch.arange(2000) % classes, bins_of(x, 10))
+        parts = list(voters.votes(x, np.arange(2000), np.arange(2000), 3))
+        assert [at for at, *_ in parts] == [slice(i, min(i + size, 2000)) for i in range(0, 2000, size)]
+        assert all(shares.shape == (at.stop - at.start, classes) for at, shares, _ in parts)
+        assert all(shares.sum() == pytest.approx(len(shares)) for _, shares, _ in parts)
+
+
 @pytest.mark.parametrize(("n", "options", "count"), [(2, {}, 1), (3, {"count": 100}, 2), (5, {}, 4)])
 def test_fewer_samples_than_neighbours_are_all_asked(run, n, options, count):
     x, labels = table_data(n, k=2)
