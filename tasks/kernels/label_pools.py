@@ -26,11 +26,14 @@ import numpy as np
 
 from tasks.kernels.axes import Float, Int
 from tasks.kernels.lapses import CUT, LEAST, LEAST_SHARE, ONE_SIDED, Lapses, consensus
+from tasks.kernels.pieces import pieces
 
 # Probabilities that are fitted to, at most: of more samples times classes every so many-th sample is.
 _MOST_FITTED = 1 << 19
-# Probabilities that are looked at in one go.
-_BLOCK = 1 << 20
+# Odds that are made in one go: they stay in cache.
+_BLOCK = 1 << 15
+# Probabilities of samples whose chance is asked for in one go.
+_ASKED = 1 << 20
 # Rates at which the profile is taken, first over all, then twice where it is within 6 of its best.
 _RATES, _NEAR = (10, 12, 24), 6.0
 # Pools to begin with, steps of a fit at most, and what no step moves the log-likelihood by at the end.
@@ -41,13 +44,28 @@ _LOWEST, _HIGHEST = np.array([0.0, 0.0, -5.0]), np.array([60.0, 60.0, 5.0])
 
 
 class _Said(NamedTuple):
-    """What the likelihood of m labels is made of."""
+    """What the likelihood of m labels is made of, the d of them first that are not the first choice."""
 
-    logs: Float[np.ndarray, "three m k"]
-    """log p, log v and log π of each class less those of the first choice."""
-    labels: Int[np.ndarray, "m"]
-    lapse: Float[np.ndarray, "m"]
-    """u_y; 0 where the label is the first choice."""
+    logs: Sequence[Float[np.ndarray, "three others b"]]
+    """log p, log v and log π of each class but the first choice, less those of the first choice, of b labels a block.
+
+    Classes stand before labels, so that sums over few classes are sums of long rows.
+    """
+    own: Float[np.ndarray, "three d"]
+    """The same of y."""
+    lapse: Float[np.ndarray, "d"]
+    """u_y"""
+
+
+class _Pool(NamedTuple):
+    """The pool of some exponents, with what every rate needs of it."""
+
+    exponents: Float[np.ndarray, "three"]
+    """(α, β, γ)"""
+    q: Float[np.ndarray, "m"]
+    """q_y"""
+    slopes: Float[np.ndarray, "three m"]
+    """of log q_y by the exponents"""
 
 
 def fit_pools(p: Float[np.ndarray, "n k"], votes: Float[np.ndarray, "n k"], labels: Int[np.ndarray, "n"]) -> Lapses:
@@ -59,9 +77,11 @@ def fit_pools(p: Float[np.ndarray, "n k"], votes: Float[np.ndarray, "n k"], labe
         labels: y, which neither has seen.
     """
     n, k = p.shape
-    every = slice(None, None, -(-n * k // _MOST_FITTED))
-    said = _said(p[every], votes[every], labels[every], *_frequencies(p, votes, labels))
-    dissent = float((said.lapse > 0).mean())
+    choice = consensus(p, votes)[0]
+    rows = np.arange(0, n, -(-n * k // _MOST_FITTED))
+    rows = rows[np.argsort(labels[rows] == choice[rows], kind="stable")]
+    said = _said(p, votes, labels, choice, rows)
+    dissent = len(said.lapse) / len(rows)
     rates = np.append(0.0, np.geomspace(1e-3, float(np.clip(1.6 * dissent, 4e-3, 0.95)), _RATES[0]))
     loss, pools = _profile(said, rates, 0.0, _STARTS)
     for count in _RATES[1:]:
@@ -90,97 +110,127 @@ def pool_chance(
     votes: Float[np.ndarray, "n k"],
     labels: Int[np.ndarray, "n"],
 ) -> Float[np.ndarray, "n"]:
-    """P(wrong | y, x) = r u_y / (r u_y + (1 − r) q_y)."""
+    """P(wrong | y, x) = r u_y / (r u_y + (1 − r) q_y), 0 where the label is the first choice."""
     n, k = p.shape
     chance = np.zeros(n)
     if not rate:
         return chance
-    frequencies = _frequencies(p, votes, labels)
-    for start in range(0, n, max(1, _BLOCK // k)):
-        rows = slice(start, start + max(1, _BLOCK // k))
-        said = _said(p[rows], votes[rows], labels[rows], *frequencies)
-        wrong, right = rate * said.lapse, (1 - rate) * _pooled(said, pool)[0]
+    choice = consensus(p, votes)[0]
+    dissents = np.flatnonzero(labels != choice)
+    for some in pieces(len(dissents), k, _ASKED):
+        rows = dissents[some]
+        said = _said(p, votes, labels, choice, rows)
+        wrong, right = rate * said.lapse, (1 - rate) * _pooled(said, pool).q
         chance[rows] = wrong / np.maximum(wrong + right, 1e-300)
     return chance
 
 
-def _frequencies(p: np.ndarray, votes: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(π, δ) of all labels and of those that are not the first choice, with half a label more of each class."""
-    dissent = labels[labels != consensus(p, votes)[0]]
-    counts = [np.bincount(some, minlength=p.shape[1]) + 0.5 for some in (labels, dissent)]
-    return counts[0] / counts[0].sum(), counts[1] / counts[1].sum()
+def _said(p: np.ndarray, votes: np.ndarray, labels: np.ndarray, choice: np.ndarray, rows: np.ndarray) -> _Said:
+    """Of the labels in ``rows``, where those that are not the first choice stand before all others.
+
+    π and δ are frequencies among all n labels, with half a label more of each class.
+    """
+    k, missed = p.shape[1], labels != choice
+    counts = [np.bincount(some, minlength=k) + 0.5 for some in (labels, labels[missed])]
+    frequencies, dissents = (each / each.sum() for each in counts)
+    logs, own = [], []
+    for some in pieces(len(rows), k - 1, _BLOCK):
+        block, of = np.empty((3, k, len(rows[some]))), rows[some]
+        block[0] = np.log(np.maximum(p[of].T, 0).astype(np.float64) + LEAST)
+        block[1] = np.log(np.maximum(votes[of].T, 0).astype(np.float64) + LEAST_SHARE)
+        block[2] = np.log(frequencies)[:, None]
+        first, places = choice[of], np.arange(len(of))
+        block -= block[:, first, places][:, None]
+        own.append(block[:, labels[of], places])
+        # The last class takes the place of the first choice, of which nothing but zeros is left.
+        block[:, first, places] = block[:, -1]
+        logs.append(block[:, :-1].copy())
+    dissenting = rows[: np.count_nonzero(missed[rows])]
+    lapse = dissents[labels[dissenting]] / (1 - dissents[choice[dissenting]])
+    return _Said(logs, np.concatenate(own, 1)[:, : len(lapse)], lapse)
 
 
-def _said(p: np.ndarray, votes: np.ndarray, labels: np.ndarray, frequencies: np.ndarray, dissents: np.ndarray) -> _Said:
-    choice, rows = consensus(p, votes)[0], np.arange(len(p))
-    logs = np.empty((3, *p.shape))
-    logs[0] = np.log(np.maximum(p, 0).astype(np.float64) + LEAST)
-    logs[1] = np.log(np.maximum(votes, 0).astype(np.float64) + LEAST_SHARE)
-    logs[2] = np.log(frequencies)
-    logs -= logs[:, rows, choice][..., None]
-    lapse = np.where(labels == choice, 0.0, dissents[labels] / (1 - dissents[choice]))
-    return _Said(logs, labels, lapse)
+def _pooled(said: _Said, exponents: np.ndarray) -> _Pool:
+    """q_y = e^s_y / Σ_j e^s_j, s_j = (α, β, γ) · logs_j, s_c = 0; its logarithm's slopes are logs_y − Σ_j q_j logs_j.
 
-
-def _pooled(said: _Said, pool: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(q_y, the slopes of log q_y by the exponents), m and m × 3."""
-    scores = np.tensordot(pool, said.logs, 1)
-    q = np.exp(scores - scores.max(1, keepdims=True))
-    q /= q.sum(1, keepdims=True)
-    rows = np.arange(len(q))
-    slopes = [
-        own - np.einsum("mk,mk->m", q, log) for own, log in zip(said.logs[:, rows, said.labels], said.logs, strict=True)
-    ]
-    return q[rows, said.labels], np.stack(slopes, 1)
+    A float64 holds every e^s_j: to one observer at most is another class likelier than the first choice, so that
+    s_j < 60 log 1001 + 5 log(2n + 1), and that is below 709 for any n.
+    """
+    d, end = len(said.lapse), 0
+    m = sum(logs.shape[2] for logs in said.logs)
+    q, slopes = np.ones(m), np.zeros((3, m))
+    q[:d], slopes[:, :d] = np.exp(exponents @ said.own), said.own
+    for logs in said.logs:
+        block = slice(end, end := end + logs.shape[2])
+        odds = np.tensordot(exponents, logs, 1)
+        np.exp(odds, out=odds)
+        total = 1 + odds.sum(0)
+        q[block] /= total
+        slopes[:, block] -= np.einsum("akm,km->am", logs, odds) / total
+    return _Pool(exponents, q, slopes)
 
 
 def _profile(
     said: _Said, rates: Float[np.ndarray, "r"], first: float, starts: Sequence[np.ndarray]
 ) -> tuple[Float[np.ndarray, "r"], Float[np.ndarray, "r three"]]:
-    """(−log-likelihood, pool) of the best pool for each rate, from ``first`` outwards, each begun from the one before.
+    """(−log-likelihood, exponents) of the best pool for each rate, from ``first`` outwards, each begun from the last.
 
     From each start: the likelihood of a pool with a floor has more than one hill.
     """
     best, pools = np.full(len(rates), np.inf), np.zeros((len(rates), 3))
     middle = int(np.abs(rates - first).argmin())
     for start in starts:
+        begin = _pooled(said, start)
         for order in (range(middle, len(rates)), range(middle - 1, -1, -1)):
-            pool = start
+            pool = begin
             for i in order:
                 loss, pool = _ascend(said, float(rates[i]), pool)
                 if loss < best[i]:
-                    best[i], pools[i] = loss, pool
+                    best[i], pools[i] = loss, pool.exponents
     return best, pools
 
 
-def _ascend(said: _Said, rate: float, pool: np.ndarray) -> tuple[float, np.ndarray]:
+def _ascend(said: _Said, rate: float, pool: _Pool) -> tuple[float, _Pool]:
     """(−log-likelihood, pool) from one start, by scoring with the slopes' outer products and Levenberg's damping."""
+    wrong, d = rate * said.lapse, len(said.lapse)
 
-    def at(pool: np.ndarray) -> tuple[float, np.ndarray]:
-        q, slopes = _pooled(said, pool)
-        right = (1 - rate) * q
-        chance = np.maximum(rate * said.lapse + right, 1e-12)
-        return -float(np.log(chance).sum()), slopes * (right / chance)[:, None]
+    def at(pool: _Pool) -> tuple[float, np.ndarray]:
+        """(−Σ log P(y), P(right | y))"""
+        right = (1 - rate) * pool.q
+        chance = right.copy()
+        chance[:d] += wrong
+        np.maximum(chance, 1e-12, out=chance)
+        return -float(np.log(chance).sum()), right / chance
+
+    def derivatives(pool: _Pool, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return pool.slopes @ right, (pool.slopes * right**2) @ pool.slopes.T
 
     damping = 1e-2
-    loss, slopes = at(pool)
+    loss, right = at(pool)
+    gradient, curvature = derivatives(pool, right)
     for _ in range(_STEPS):
-        gradient, curvature = slopes.sum(0), slopes.T @ slopes
-        curvature += damping * np.diag(np.diag(curvature) + 1e-6)
-        new = pool + np.linalg.solve(curvature, gradient)
-        # An exponent that would leave its bound stays there, and the others step without it.
-        free = ~(((pool <= _LOWEST) & (new < _LOWEST)) | ((pool >= _HIGHEST) & (new > _HIGHEST)))
-        new = pool.copy()
-        new[free] += np.linalg.solve(curvature[np.ix_(free, free)], gradient[free])
-        new = np.clip(new, _LOWEST, _HIGHEST)
-        new_loss, new_slopes = at(new)
+        new = _pooled(said, _step(pool.exponents, gradient, curvature, damping))
+        new_loss, right = at(new)
         if new_loss > loss:
             damping *= 10
             if damping > 1e8:
                 break
             continue
         still = loss - new_loss < _STILL
-        loss, pool, slopes, damping = new_loss, new, new_slopes, max(damping * 0.3, 1e-7)
+        loss, pool, damping = new_loss, new, max(damping * 0.3, 1e-7)
         if still:
             break
+        gradient, curvature = derivatives(pool, right)
     return loss, pool
+
+
+def _step(exponents: np.ndarray, gradient: np.ndarray, curvature: np.ndarray, damping: float) -> np.ndarray:
+    """Where a damped step leads, within the bounds."""
+    curvature = curvature + damping * np.diag(np.diag(curvature) + 1e-6)
+    new = exponents + np.linalg.solve(curvature, gradient)
+    # An exponent that would leave its bound stays there, and the others step without it.
+    free = ~(((exponents <= _LOWEST) & (new < _LOWEST)) | ((exponents >= _HIGHEST) & (new > _HIGHEST)))
+    if not free.all():
+        new = exponents.copy()
+        new[free] += np.linalg.solve(curvature[np.ix_(free, free)], gradient[free])
+    return np.clip(new, _LOWEST, _HIGHEST)

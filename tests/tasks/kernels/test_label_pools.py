@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from tasks.kernels.label_pools import fit_pools, pool_chance
+from tasks.kernels import label_pools
+from tasks.kernels.label_pools import _pooled, _said, fit_pools, pool_chance
 from tasks.kernels.lapses import consensus, fit_lapses
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
@@ -84,6 +85,25 @@ def test_the_likelihood_is_as_high_as_a_general_optimiser_finds_it(seed):
     assert loss((fit.rate, *fit.curves[1])) == pytest.approx(best, abs=0.1)
     nothing = minimize(lambda rest: loss((0, *rest)), (0.5, 0.5, 0), bounds=bounds[1:], method="L-BFGS-B").fun
     assert fit.gain == pytest.approx(nothing - best, abs=0.1)
+
+
+@pytest.mark.parametrize("k", [1, 2, 5])
+@pytest.mark.parametrize("exponents", [(0.7, 1.5, -0.5), (60.0, 0.0, 5.0), (0.0, 60.0, -5.0)])
+def test_the_pool_and_its_slopes_are_the_same_in_blocks_as_class_by_class(monkeypatch, k, exponents):
+    p, votes, y = drawn(0, n=31, k=max(k, 2), sharpness=6.0)
+    p, votes, y = p[:, :k], votes[:, :k], np.minimum(y, k - 1)
+    choice = consensus(p, votes)[0]
+    rows = np.argsort(y == choice, kind="stable")
+    monkeypatch.setattr(label_pools, "_BLOCK", 5 * k)
+    said = _said(p, votes, y, choice, rows)
+    pool = _pooled(said, np.array(exponents))
+    assert len(said.logs) > 2
+    shares = (np.bincount(y, minlength=k) + 0.5) / (len(y) + 0.5 * k)
+    for place, i in enumerate(rows):
+        logs = np.stack([np.log(p[i] + 1e-3), np.log(votes[i] + 1e-2), np.log(shares)])
+        q = softmax(np.array(exponents) @ logs)
+        assert pool.q[place] == pytest.approx(q[y[i]], rel=1e-9)
+        assert pool.slopes[:, place] == pytest.approx(logs[:, y[i]] - logs @ q, rel=1e-9, abs=1e-9)
 
 
 def test_an_observer_that_is_sure_of_everything_does_not_hide_what_the_other_knows():
