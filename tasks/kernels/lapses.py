@@ -41,6 +41,8 @@ _STARTS = ((0.7, 1.0), (2.0, 3.0), (0.2, 0.0))
 _CLEAR = 3.0
 # Steps end where no log-likelihood moves by more.
 _STILL = 1e-5
+# Scores that differ by less are the same: what is left of sums of equal ones is their rounding.
+_ROUNDING = 1e-9
 
 
 class Lapses(NamedTuple):
@@ -221,7 +223,8 @@ def label_evidence(p: Float[np.ndarray, "n k"], votes: Float[np.ndarray, "n k"],
 
     The 2: of two samples alike each is a witness of the other, so that what their labels have in common by chance
     counts twice, and no more than twice. Where the observers know nothing z varies no more than a standard normal does,
-    however unlike in size the classes are. A class that is nowhere the first choice counts like any other.
+    however unlike in size the classes are. A class that is nowhere the first choice counts like any other. Observers
+    that say the same of every sample know nothing: z = 0.
     """
     n, counts = len(labels), np.bincount(labels, minlength=p.shape[1])
 
@@ -239,4 +242,4 @@ def label_evidence(p: Float[np.ndarray, "n k"], votes: Float[np.ndarray, "n k"],
         beyond -= beyond.mean()
         total += beyond[labels == j].sum()
         variance += counts[j] * (beyond @ beyond)
-    return float(total / np.sqrt(2 * variance / (n - 1))) if variance > 0 else 0.0
+    return float(total / np.sqrt(2 * variance / (n - 1))) if variance > (n * _ROUNDING) ** 2 else 0.0
