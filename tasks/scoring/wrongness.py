@@ -106,9 +106,10 @@ class Share:
 class Wrongness:
     """P(wrong) of each of n samples by four readings of their dissent, and the share that they come to.
 
-    Dissent that fades as the observers become sure is unpredictability, dissent that does not is wrong labels
-    (tasks/kernels/lapses.py). ``low`` and ``high`` read the 95 % interval of that rate at its two ends; ``sure`` is the
-    lower end where no upper one is asked for.
+    Dissent that fades as the observers become sure, and goes where their second thoughts go, is unpredictability;
+    dissent that does neither is wrong labels (tasks/kernels/lapses.py, tasks/kernels/label_pools.py). ``low`` and
+    ``high`` read the 95 % interval of that rate at its two ends; ``sure`` is the lower end where no upper one is asked
+    for.
     """
 
     low: np.ndarray

@@ -16,16 +16,16 @@ class Canary(Budget, kind="canary"):
     """As many as are surely wrong: the longest prefix that has the wished-for precision with a certainty of 95 %.
 
     Of the first m samples in the order of suspicion at least H_m labels are wrong, the larger of what two readings of
-    the same evidence allow, and at most m and n π:
+    the same evidence allow, and at most m and n π_sure, π_sure what the share π exceeds with a certainty of 95 %:
 
         Σ_{i≤m} P_i       P_i the chance that label i is wrong by the sure reading of tasks/scoring/wrongness.py
-        n π F_m           F_m the share of canaries that are as suspect as the m-th, less one standard error
+        n π_sure F_m      F_m the share of canaries that are as suspect as the m-th, less one standard error
 
-    and precision is at least H_m / m. No more are flagged than are thought wrong, n π. Where wrong labels cannot be
-    told from unpredictable ones nothing is flagged, and where the observers are no better than chance, or know the
-    classes of less than half, nothing is stated either. Precision and recall are stated of those that no guard keeps,
-    as a figure within a 95 % range, whose lower end counts H by the lower reading and may lie below the precision
-    wished for:
+    and precision is at least H_m / m. No more are flagged than are thought wrong, n π, or n π_sure where a range alone
+    is stated. Where wrong labels cannot be told from unpredictable ones nothing is flagged, and where the observers are
+    no better than chance, or know the classes of less than half, nothing is stated either. Precision and recall are
+    stated of those that no guard keeps, as a figure within a 95 % range, whose lower end counts H by the lower reading
+    and may lie below the precision wished for:
 
         precision   from H / m to min(1, n π_high / m)
         recall      from the lower of H / (n π_low) and Σ P^high / (n π_high) to the most that the ranges allow
