@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ _GONE = (
 )
 # Who crashed before has been seen by a person.
 _CRASHED_HOURS = 24
+# Prefect's API tells of no more than so many at a time.
+_AT_A_TIME = 200
 # A worker reports one end twice, the second time after a moment.
 _REPORT_SECONDS = 5
 # How long after its run is pending, and after it is at work, a process may have begun: clocks count whole seconds.
@@ -120,9 +123,15 @@ class Orphanage:
 
     def _runs(self, **about: Any) -> list[dict[str, Any]]:
         pools = {"name": {"any_": [self.pool]}}
-        runs = self.api.ask("flow_runs/filter", flow_runs=about, work_pools=pools, limit=200)
+        runs: dict[str, dict[str, Any]] = {}
+        for offset in count(step=_AT_A_TIME):
+            page = {"limit": _AT_A_TIME, "offset": offset, "sort": "ID_DESC"}
+            found = self.api.ask("flow_runs/filter", flow_runs=about, work_pools=pools, **page)
+            runs |= {run["id"]: run for run in found}
+            if len(found) < _AT_A_TIME:
+                break
         # A run within a run goes with the one above it.
-        return [run for run in runs if run["parent_task_run_id"] is None]
+        return [run for run in runs.values() if run["parent_task_run_id"] is None]
 
     def _is_ours(self, run: dict[str, Any]) -> bool:
         """Whether nobody but this machine may have begun the run since it was last handed out."""
