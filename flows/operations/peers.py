@@ -123,7 +123,15 @@ class Peers:
 
 
 def _worker_of(run: dict[str, Any]) -> str | None:
-    """Whom a run was handed to last."""
+    """Whom a run was handed to last; None if that is not known.
+
+    A worker takes a run, which is *Pending* then, writes its name upon it, and calls it *Submitting*. Between the first
+    two it has the name of whose it was before, who must not take it for its own.
+    """
+    return None if run["state_name"] == "Pending" else _label_of(run)
+
+
+def _label_of(run: dict[str, Any]) -> str | None:
     return (run["labels"] or {}).get(_LABEL)
 
 
@@ -139,4 +147,4 @@ def is_handed_on(run: str, environment: Mapping[str, str]) -> bool:
         return False
     api = ServerApi(environment["PREFECT_API_URL"], environment.get("PREFECT_API_AUTH_STRING"))
     found = api.ask(f"flow_runs/{run}", "GET")
-    return _worker_of(found) != worker or found["state_type"] in ("RUNNING", "PAUSED")
+    return _label_of(found) != worker or found["state_type"] in ("RUNNING", "PAUSED")

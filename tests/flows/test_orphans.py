@@ -200,15 +200,17 @@ def test_on_a_database_of_several_only_what_was_handed_to_this_machine_last_and_
     api, several, begin
 ):
     orphanage, _ = several
-    ours, pending, handed_on, foreign, reported = runs = [begin() for _ in range(5)]
-    for run, worker in zip(runs, (HERE, HERE, THERE, THERE, THERE), strict=True):
+    ours, submitted, taken, foreign, reported = runs = [begin() for _ in range(5)]
+    for run, worker in zip(runs, (HERE, HERE, HERE, THERE, THERE), strict=True):
         hand_to(api, run, worker)
     # Its worker died before it had a process.
-    api.ask(f"flow_runs/{pending}/set_state", state={"type": "PENDING"}, force=True)
+    api.ask(f"flow_runs/{submitted}/set_state", state={"type": "PENDING", "name": "Submitting"}, force=True)
+    # A worker, of whichever machine, has it now, and has not said so yet.
+    api.ask(f"flow_runs/{taken}/set_state", state={"type": "PENDING"}, force=True)
     crash(api, reported, KILLED)
     orphanage.resume_later()
-    expected = ["AwaitingRetry", "AwaitingRetry", "Running", "Running", "AwaitingRetry"]
-    assert states(api, ours, pending, handed_on, foreign, reported) == expected
+    expected = ["AwaitingRetry", "AwaitingRetry", "Pending", "Running", "AwaitingRetry"]
+    assert states(api, ours, submitted, taken, foreign, reported) == expected
     # By name, as when it is stopped.
     orphanage.resume_later({foreign}, stopped=True)
     assert states(api, foreign) == ["AwaitingRetry"]
@@ -216,12 +218,12 @@ def test_on_a_database_of_several_only_what_was_handed_to_this_machine_last_and_
 
 def test_runs_of_a_machine_that_is_not_heard_of_for_five_minutes_are_taken_up(api, several, begin):
     orphanage, now = several
-    running, pending, paused, _by_hand = runs = [begin() for _ in range(4)]
+    running, submitted, paused, _by_hand = runs = [begin() for _ in range(4)]
     for run, worker in zip(runs, (THERE, THERE, THERE, "a worker that somebody started"), strict=True):
         hand_to(api, run, worker)
-    api.ask(f"flow_runs/{pending}/set_state", state={"type": "PENDING"}, force=True)
+    api.ask(f"flow_runs/{submitted}/set_state", state={"type": "PENDING", "name": "Submitting"}, force=True)
     api.ask(f"flow_runs/{paused}/set_state", state={"type": "PAUSED"}, force=True)
-    before = ["Running", "Pending", "Paused", "Running"]
+    before = ["Running", "Submitting", "Paused", "Running"]
     for seconds in (0, GONE_SECONDS - 1):
         now[0] = seconds
         beat(api, THERE)
