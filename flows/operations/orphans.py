@@ -31,6 +31,11 @@ _GONE = (
     # The server was away for longer than Prefect's clients have patience for, a minute.
     "Request to ",
     "Request failed while attempting to contact the server",
+    # The same where a flow asks by itself, as one does that waits for a person: it fails then.
+    *(
+        f"Flow run encountered an exception: {name}"
+        for name in ("Connect", "ReadError", "ReadTimeout", "RemoteProtocol")
+    ),
 )
 # Who crashed before has been seen by a person.
 _CRASHED_HOURS = 24
@@ -87,7 +92,7 @@ class Orphanage:
             message = uncounted or f"{_AGAIN}, {tries + 1} of {_TRIES}."
             state = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": message}
             state |= {"state_details": {"scheduled_time": datetime.now(UTC).isoformat()}}
-        elif run["state_type"] == "CRASHED":
+        elif run["state_type"] in ("CRASHED", "FAILED"):
             return
         else:
             state = {"type": "CRASHED", "message": f"Its process was gone {_TRIES + 1} times."}
@@ -116,9 +121,9 @@ class Orphanage:
         return [run for run in runs if run["state_name"] != "Suspended"]
 
     def _crashed(self) -> list[dict[str, Any]]:
-        """Those that a worker has reported, lately."""
+        """Those that a worker has reported, or that had no answer, lately."""
         lately = (datetime.now(UTC) - timedelta(hours=_CRASHED_HOURS)).isoformat()
-        runs = self._runs(state={"type": {"any_": ["CRASHED"]}}, end_time={"after_": lately})
+        runs = self._runs(state={"type": {"any_": ["CRASHED", "FAILED"]}}, end_time={"after_": lately})
         return [run for run in runs if (run["state"]["message"] or "").startswith(_GONE)]
 
     def _runs(self, **about: Any) -> list[dict[str, Any]]:

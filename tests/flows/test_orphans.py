@@ -114,6 +114,17 @@ def test_one_that_a_worker_reports_as_crashed_is_taken_up_a_few_times_and_one_th
         api.ask(f"flow_runs/{run}/set_state", state={"type": "RUNNING"}, force=True)
 
 
+def test_one_that_fails_for_want_of_an_answer_of_the_server_is_taken_up_and_one_that_fails_otherwise_is_not(
+    api, orphanage, begin
+):
+    away, other = begin(), begin()
+    for run, error in ((away, "ConnectError: All connection attempts failed"), (other, "BadInput: no such file")):
+        message = f"Flow run encountered an exception: {error}"
+        api.ask(f"flow_runs/{run}/set_state", state={"type": "FAILED", "message": message}, force=True)
+    orphanage.resume_later()
+    assert states(api, away, other) == ["AwaitingRetry", "Failed"]
+
+
 def test_an_end_that_a_worker_reports_twice_counts_once_and_what_is_stopped_or_waits_for_a_person_not_at_all(
     api, orphanage, begin
 ):
