@@ -48,7 +48,8 @@ class Verify(Versions):
                 where="versions",
                 expected="every digest as it was recorded",
                 got=f"{wrong:,} that differ",
-                do="Restore what is named above from a copy, or go back to a version that is whole.",
+                do="Restore what is named above from a copy, take away what is not of a run, or go back to a version "
+                "that is whole.",
             )
 
 

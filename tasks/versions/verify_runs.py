@@ -25,7 +25,8 @@ def verify_runs(run: Run, config: MaintainConfig) -> list[str]:
             where=str(run.lake),
             expected="every file of a run as it was written",
             got="; ".join(wrong[:5] + more),
-            do="Restore what is named from a copy, or delete that folder and run again: it is recorded anew.",
+            do="Restore what is named from a copy, and take away what is not of it; or delete that folder and run "
+            "again: it is recorded anew.",
         )
     cleared = sum(check.state == "unknown" for check in checks)
     about = f"; large files of {cleared:,} were cleared away" if cleared else ""
