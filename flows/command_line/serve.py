@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,6 +115,7 @@ def _watch_over(services: Services, stop_event: threading.Event) -> None:
     if services.peers is not None:
         services.peers.guard(services.children, stop_event)
     ends: dict[str, list[float]] = {}
+    cut_off: set[str] = set()
     last_look = time.monotonic()
     while not stop_event.wait(1):
         if time.monotonic() - last_look > _LOOK_SECONDS:
@@ -125,7 +125,7 @@ def _watch_over(services: Services, stop_event: threading.Event) -> None:
         if name is None:
             continue
         if name.startswith("worker") and services.peers is not None and services.peers.is_cut_off(name):
-            _rejoin(services, name, stop_event)
+            _rejoin(services, name, cut_off)
             continue
         ends[name] = [at for at in ends.get(name, []) if time.monotonic() - at < _LIVED_SECONDS] + [time.monotonic()]
         if len(ends[name]) > len(_WAITS_SECONDS):
@@ -144,24 +144,28 @@ def _watch_over(services: Services, stop_event: threading.Event) -> None:
             services.start_again(name)
 
 
-def _rejoin(services: Services, name: str, stop_event: threading.Event) -> None:
-    """Begin a worker again that was cut off from the database, as soon as that answers."""
+def _rejoin(services: Services, name: str, cut_off: set[str]) -> None:
+    """Begin a worker again that was cut off from the database, if that answers now; else it is asked another time.
+
+    Meanwhile the server may end as well, and who waited here would wait for it in vain.
+    """
+    if name not in cut_off:
+        print(f"gradsieve: {name} is cut off from the database: its runs end, others may begin them", flush=True)
+        cut_off.add(name)
+    if _look(services, settled=_SETTLED_SECONDS):
+        cut_off.remove(name)
+        services.start_again(name)
+
+
+def _look(services: Services, settled: float) -> bool:
+    """Look for runs whose process is gone; whether the server answers: one that does not is asked another time."""
     import httpx
 
-    print(f"gradsieve: {name} is cut off from the database: its runs have ended, others may begin them", flush=True)
-    while not stop_event.wait(1):
-        with suppress(httpx.HTTPError):
-            services.resume_later(settled=_SETTLED_SECONDS)
-            services.start_again(name)
-            return
-
-
-def _look(services: Services, settled: float) -> None:
-    """Look for runs whose process is gone; a server that does not answer is asked another time."""
-    import httpx
-
-    with suppress(httpx.HTTPError):
+    try:
         services.resume_later(settled=settled)
+    except httpx.HTTPError:
+        return False
+    return True
 
 
 def check_deployments(path: Path, *, allow_code: bool = False) -> None:

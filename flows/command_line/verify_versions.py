@@ -28,27 +28,28 @@ class Verify(Versions):
         """Recompute; exit code 6 if something is wrong."""
         from tasks.versions.chain import Chain
         from tasks.versions.integrity import version_checks
-        from tasks.versions.run_checks import run_checks
+        from tasks.versions.run_checks import Digests, run_checks
 
-        wrong, seen = 0, set[str | None]()
+        wrong, seen, digests = 0, set[str | None](), Digests()
         lake = self.lake.expanduser().resolve()
         for history in self.histories() if self.version == "all" else [self.history]:
             numbers = history.numbers() if self.version == "all" else [history.number_of(self.version)]
             chain = Chain(history)
             wrong += _say_checks(f"{history.dataset} log", chain.of_all())
             for number in numbers:
-                checks = version_checks(history, number, lake, chain)
+                checks = version_checks(history, number, lake, chain, digests)
                 wrong += _say_checks(f"{history.dataset} v{number:04d}", checks)
             seen |= _runs_of(history, numbers)
         if self.version == "all":
-            others = list(run_checks(lake, self.dataset, seen))
+            others = list(run_checks(lake, self.dataset, seen, digests))
             wrong += _say_checks("runs that no version comes from, and what is made of runs", others) if others else 0
         if wrong:
             raise BadArtefact(
                 where="versions",
                 expected="every digest as it was recorded",
                 got=f"{wrong:,} that differ",
-                do="Restore what is named above from a copy, or go back to a version that is whole.",
+                do="Restore what is named above from a copy, take away what is not of a run, or go back to a version "
+                "that is whole.",
             )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,16 @@ _GONE = (
     # The server was away for longer than Prefect's clients have patience for, a minute.
     "Request to ",
     "Request failed while attempting to contact the server",
+    # The same where a flow asks by itself, as one does that waits for a person: it fails then.
+    *(
+        f"Flow run encountered an exception: {name}"
+        for name in ("Connect", "ReadError", "ReadTimeout", "RemoteProtocol")
+    ),
 )
 # Who crashed before has been seen by a person.
 _CRASHED_HOURS = 24
+# Prefect's API tells of no more than so many at a time.
+_AT_A_TIME = 200
 # A worker reports one end twice, the second time after a moment.
 _REPORT_SECONDS = 5
 # How long after its run is pending, and after it is at work, a process may have begun: clocks count whole seconds.
@@ -84,7 +92,7 @@ class Orphanage:
             message = uncounted or f"{_AGAIN}, {tries + 1} of {_TRIES}."
             state = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": message}
             state |= {"state_details": {"scheduled_time": datetime.now(UTC).isoformat()}}
-        elif run["state_type"] == "CRASHED":
+        elif run["state_type"] in ("CRASHED", "FAILED"):
             return
         else:
             state = {"type": "CRASHED", "message": f"Its process was gone {_TRIES + 1} times."}
@@ -113,16 +121,22 @@ class Orphanage:
         return [run for run in runs if run["state_name"] != "Suspended"]
 
     def _crashed(self) -> list[dict[str, Any]]:
-        """Those that a worker has reported, lately."""
+        """Those that a worker has reported, or that had no answer, lately."""
         lately = (datetime.now(UTC) - timedelta(hours=_CRASHED_HOURS)).isoformat()
-        runs = self._runs(state={"type": {"any_": ["CRASHED"]}}, end_time={"after_": lately})
+        runs = self._runs(state={"type": {"any_": ["CRASHED", "FAILED"]}}, end_time={"after_": lately})
         return [run for run in runs if (run["state"]["message"] or "").startswith(_GONE)]
 
     def _runs(self, **about: Any) -> list[dict[str, Any]]:
         pools = {"name": {"any_": [self.pool]}}
-        runs = self.api.ask("flow_runs/filter", flow_runs=about, work_pools=pools, limit=200)
+        runs: dict[str, dict[str, Any]] = {}
+        for offset in count(step=_AT_A_TIME):
+            page = {"limit": _AT_A_TIME, "offset": offset, "sort": "ID_DESC"}
+            found = self.api.ask("flow_runs/filter", flow_runs=about, work_pools=pools, **page)
+            runs |= {run["id"]: run for run in found}
+            if len(found) < _AT_A_TIME:
+                break
         # A run within a run goes with the one above it.
-        return [run for run in runs if run["parent_task_run_id"] is None]
+        return [run for run in runs.values() if run["parent_task_run_id"] is None]
 
     def _is_ours(self, run: dict[str, Any]) -> bool:
         """Whether nobody but this machine may have begun the run since it was last handed out."""

@@ -16,12 +16,13 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from signal import SIGKILL
 from typing import Any
+from uuid import uuid4
 
 from flows.operations.server_api import ServerApi
+from tasks.pipeline.durable_files import write_durably
 
 END_SECONDS, GONE_SECONDS = 90, 300
 SETTINGS = {"PREFECT_WORKER_HEARTBEAT_SECONDS": "10"}
@@ -48,8 +49,14 @@ class Peers:
 
     @classmethod
     def of(cls, home: Path) -> Peers:
-        """Of whoever serves on this machine, and has its state in a folder."""
-        return cls(f"{_MARK}{socket.gethostname()} ({sha256(str(home).encode()).hexdigest()[:8]})")
+        """Of whoever serves on this machine, and has its state in a folder, which keeps a name of its own.
+
+        Machines may have the same host name, as containers of one file do, and have the lake under the same path.
+        """
+        path = home / "machine"
+        if not path.exists():
+            write_durably(path, f"{uuid4().hex[:8]}\n")
+        return cls(f"{_MARK}{socket.gethostname()} ({path.read_text(encoding='utf-8').strip()})")
 
     def worker_name(self, name: str) -> str:
         """The name for Prefect of a worker of this machine, the same after each start."""
@@ -89,7 +96,8 @@ class Peers:
         if self.is_ours(run) or self._seconds(run["id"]) < GONE_SECONDS:
             return False
         if worker is None:
-            return run["state_type"] == "PENDING"
+            # Of one that is to be cancelled nobody would say that it is.
+            return run["state_type"] in ("PENDING", "CANCELLING")
         return worker.startswith(_MARK) and self._seconds(worker) >= GONE_SECONDS
 
     def is_cut_off(self, name: str) -> bool:
@@ -115,7 +123,15 @@ class Peers:
 
 
 def _worker_of(run: dict[str, Any]) -> str | None:
-    """Whom a run was handed to last."""
+    """Whom a run was handed to last; None if that is not known.
+
+    A worker takes a run, which is *Pending* then, writes its name upon it, and calls it *Submitting*. Between the first
+    two it has the name of whose it was before, who must not take it for its own.
+    """
+    return None if run["state_name"] == "Pending" else _label_of(run)
+
+
+def _label_of(run: dict[str, Any]) -> str | None:
     return (run["labels"] or {}).get(_LABEL)
 
 
@@ -131,4 +147,4 @@ def is_handed_on(run: str, environment: Mapping[str, str]) -> bool:
         return False
     api = ServerApi(environment["PREFECT_API_URL"], environment.get("PREFECT_API_AUTH_STRING"))
     found = api.ask(f"flow_runs/{run}", "GET")
-    return _worker_of(found) != worker or found["state_type"] in ("RUNNING", "PAUSED")
+    return _label_of(found) != worker or found["state_type"] in ("RUNNING", "PAUSED")

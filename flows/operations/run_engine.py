@@ -23,6 +23,8 @@ from flows.operations.peers import is_handed_on
 
 def main() -> None:
     """Work on the run, or leave it to who does."""
+    # First of all: a worker that ends while its server is asked is looked for in vain afterwards.
+    end_with_parent()
     run = os.environ["PREFECT__FLOW_RUN_ID"]
     home = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect")
     if is_handed_on(run, os.environ):
@@ -32,7 +34,6 @@ def main() -> None:
     if lease is None:
         print(f"gradsieve: flow run {run} has a process already; this one leaves it to that.", flush=True)
         return
-    end_with_parent()
     with lease:
         runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
 

@@ -43,8 +43,9 @@ def _lock(home: Path, run: str) -> IO[bytes] | None:
     home.mkdir(parents=True, exist_ok=True)
     file = os.fdopen(os.open(home / "leases", os.O_RDWR | os.O_CREAT, 0o600), "r+b")
     try:
-        # As far as a file can reach: the first 62 bits.
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, UUID(run).int >> 66)
+        # As far as a file can reach: the last 62 bits. The first ones are the time, and the same for runs that are
+        # scheduled together.
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, UUID(run).int & ((1 << 62) - 1))
     except OSError:
         file.close()
         return None

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from base64 import b64encode
 
-from prefect import task
 from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
 
 from tasks.core.markdown import as_cells
 from tasks.evaluation.comparison import Comparison
 from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.step import act
 from tasks.report.summary import work_summary
 
 
-@task(name="present", task_run_name="present")
+@act("present")
 def present(run: Run, comparison_artefact: Artefact, stages: list[Artefact]) -> str:
     """Say which detectors and budgets found most, and what was recomputed; returns the text."""
     comparison = Comparison.read(run.lake, comparison_artefact)

@@ -6,15 +6,15 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from prefect import task
 from prefect.artifacts import create_markdown_artifact
 
 from tasks.core.markdown import escape
 from tasks.pipeline.artefacts import Artefact, Run
+from tasks.pipeline.step import act
 from tasks.report.summary import work_summary
 
 
-@task(name="present_traces", task_run_name="present traces")
+@act("present traces")
 def present_traces(run: Run, trace: Artefact, stages: list[Artefact]) -> str:
     """Say how well the traces tell the queries' groups, where they lie, how to ask them; returns the text."""
     work = work_summary([(stage.stage, stage.made_by) for stage in stages], run.run_id)

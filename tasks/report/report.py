@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import base64
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
+import httpx
 from prefect.artifacts import (
     create_image_artifact,
     create_link_artifact,
@@ -25,7 +27,8 @@ from prefect.runtime import flow_run
 from tasks.core.events import DRIFT, VERDICT
 from tasks.core.markdown import as_cells
 from tasks.pipeline.artefacts import Artefact, Run
-from tasks.pipeline.assets import describe_asset, makes
+from tasks.pipeline.assets import describe_asset
+from tasks.pipeline.step import act
 from tasks.pipeline.stored_names import in_lake
 from tasks.report.summary import Summary, work_summary
 from tasks.versions.history import CURRENT, History
@@ -40,7 +43,7 @@ SUSPECTS = 50
 AUDIT_ROWS = 50
 
 
-@makes("report", name="report", task_run_name="report")
+@act("report", asset="report")
 def report(
     run: Run, record: Artefact, history: History, version: Artefact, promotion: str, stages: list[Artefact]
 ) -> str:
@@ -79,8 +82,6 @@ def report(
         key="held-out-suspects",
         description="Test and validation labels that are suspect",
     )
-    is_current = history.version_of(CURRENT) == version.facts["version"]
-    _announce(summary, version, is_current, [stage for stage in stages if stage.made_by == run.run_id], link_to(page))
     outcome = {"version": version.facts["version"], "promotion": promotion, "work": work}
     if record.made_by == run.run_id:
         # Of a run that recorded nothing new, whoever recorded it has drawn everything, and the page holds it.
@@ -90,6 +91,9 @@ def report(
     create_link_artifact(link_to(page), link_text=page.name, key="report", description="What changed, and why")
     verdict = summary.facts["metrics"]["verdict"]["word"]
     describe_asset(run_id=record.made_by, version=version.facts["version"], verdict=verdict, page=link_to(page))
+    # Last, for what fails before is done again, and nobody is to be told twice.
+    is_current = history.version_of(CURRENT) == version.facts["version"]
+    _announce(summary, version, is_current, [stage for stage in stages if stage.made_by == run.run_id], link_to(page))
     run.log({"run_id": record.made_by, "dataset": summary.dataset, "state": "completed"} | outcome)
     # What was decided otherwise than by the verdict alone.
     restraint = f"\n\n{promotion}" if "--promotion" in promotion else ""
@@ -212,8 +216,13 @@ def follow(futures: PrefectFutureList[Artefact], label: str) -> list[Artefact]:
 
     Updated from the flow alone: artifact updates from many tasks at once lock Prefect's SQLite database.
     """
-    # Typed as possibly a coroutine; in a synchronous flow it is the id.
-    artifact = cast("UUID", create_progress_artifact(0.0, description=label))
+    artifact = None
+    # A server that begins again fails no run for want of a bar.
+    with suppress(httpx.TransportError):
+        # Typed as possibly a coroutine; in a synchronous flow it is the id.
+        artifact = cast("UUID", create_progress_artifact(0.0, description=label))
     for count, _ in enumerate(as_completed(list(futures)), 1):
-        update_progress_artifact(artifact, progress=100.0 * count / len(futures))
+        with suppress(httpx.TransportError):
+            if artifact is not None:
+                update_progress_artifact(artifact, progress=100.0 * count / len(futures))
     return futures.result()

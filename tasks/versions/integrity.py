@@ -19,7 +19,6 @@ from tasks.dataset.payload import Payload
 from tasks.dataset.sample_ids import content_hashes
 from tasks.ingestion.readers import ReaderChoice
 from tasks.pipeline.durable_files import sha256_of
-from tasks.pipeline.recorded_run import RUN_FILE
 from tasks.pipeline.stored_names import inside, is_name
 from tasks.versions.chain import Chain
 from tasks.versions.check import Check
@@ -27,23 +26,27 @@ from tasks.versions.claims import claims
 from tasks.versions.contents import COPIES_RULE, Rows, decide, decide_left_out, members_digest, rows_of
 from tasks.versions.history import History
 from tasks.versions.manifest import Manifest
-from tasks.versions.run_checks import files_of_run
+from tasks.versions.run_checks import Digests, run_check
 
 # What of a decision follows from flags and copies.
 _DECIDED = ["sample_id", "decision", "new_label"]
 
 
-def version_checks(history: History, number: int, lake: Path, chain: Chain) -> Iterator[Check]:
+def version_checks(
+    history: History, number: int, lake: Path, chain: Chain, digests: Digests | None = None
+) -> Iterator[Check]:
     """Recompute what a version claims, also where its manifest was altered."""
     try:
         manifest = history.altered(number)
     except BadArtefact as error:
         yield Check("manifest", "wrong", str(error))
         return
-    yield from checks(history, manifest, lake, chain)
+    yield from checks(history, manifest, lake, chain, digests)
 
 
-def checks(history: History, manifest: Manifest, lake: Path, chain: Chain | None = None) -> Iterator[Check]:
+def checks(
+    history: History, manifest: Manifest, lake: Path, chain: Chain | None = None, digests: Digests | None = None
+) -> Iterator[Check]:
     """Recompute what a version claims.
 
     seal         its manifest, by its own digest and by what other versions and the log say of it
@@ -62,11 +65,12 @@ def checks(history: History, manifest: Manifest, lake: Path, chain: Chain | None
         manifest: of the version.
         lake: with the runs.
         chain: of the dataset, if it has been read.
+        digests: what was read of runs' files already.
     """
     yield (chain or Chain(history)).of_version(manifest.file)
     yield from claims(history, manifest, lake)
     yield _source(manifest)
-    yield from _run(manifest, lake)
+    yield _run(manifest, lake, digests)
     with rows_of(history, manifest.rows_of) as rows:
         objects = [_object(rows, name, file.sha256) for name, file in manifest.rows_of.objects.items()]
         yield from objects
@@ -90,28 +94,14 @@ def _source(manifest: Manifest) -> Check:
     return Check("source", "ok", "unchanged") if same else Check("source", "wrong", "has changed since it was read")
 
 
-def _run(manifest: Manifest, lake: Path) -> Iterator[Check]:
+def _run(manifest: Manifest, lake: Path, digests: Digests | None) -> Check:
     try:
-        yield _files_of_run(manifest, lake)
+        folder = None if manifest.run_id is None else inside(lake / "runs", manifest.run_id, single=True)
     except BadArtefact as error:
-        yield Check("run", "wrong", str(error))
-
-
-def _files_of_run(manifest: Manifest, lake: Path) -> Check:
-    """Whether the run's files are as they were written.
-
-    Raises:
-        BadArtefact: the run's id or a file's name leads out of where it should be.
-    """
-    path = None if manifest.run_id is None else inside(lake / "runs", manifest.run_id, single=True) / RUN_FILE
-    if path is None or not path.is_file():
+        return Check("run", "wrong", str(error))
+    if folder is None or not folder.is_dir():
         return Check("run", "unknown", f"{manifest.run_id} is not in this lake")
-    total, altered, absent = files_of_run(path.parent)
-    if altered:
-        return Check("run", "wrong", f"altered: {', '.join(altered[:5])}")
-    if absent:
-        return Check("run", "unknown", f"{len(absent)} of {total} files are cleared away: {', '.join(absent[:3])}")
-    return Check("run", "ok", f"{total} files as they were written")
+    return run_check("run", folder, digests)
 
 
 def _object(rows: Rows, name: str, digest: str) -> Check:

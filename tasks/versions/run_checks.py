@@ -11,6 +11,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
+from pydantic import ConfigDict, Field
+
 from tasks.core.errors import BadArtefact
 from tasks.pipeline.artefacts import MANIFEST, Artefact, File
 from tasks.pipeline.durable_files import sha256_of
@@ -22,6 +24,8 @@ from tasks.versions.vacuum import LARGE
 
 # Folders of what is made of a run, each with its manifest.
 _OF_RUNS = ("comparisons", "traces", "reviews", "review_answers")
+# What views read by a pattern, and so whatever lies there under such a name.
+_READ_BY_SUFFIX = (".parquet", ".arrow", ".pt")
 
 
 class Files(NamedTuple):
@@ -30,68 +34,108 @@ class Files(NamedTuple):
     total: int
     altered: list[str]
     absent: list[str]
+    strays: list[str]
+    """Tables and networks beside them that nothing names: SQL reads them like the others."""
 
 
-def files_in(folder: Path, files: Collection[File]) -> Files:
+class Digests:
+    """SHA-256 of files, each read once: a file that several runs share has a name in each of their folders."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, ...], str] = {}
+
+    def of(self, path: Path) -> str | None:
+        """Of one file; None if it is not there, or not any more: others may clear away meanwhile."""
+        try:
+            there = path.stat()
+            key = (there.st_dev, there.st_ino, there.st_size, there.st_mtime_ns, there.st_ctime_ns)
+            if key not in self._known and path.is_file():
+                self._known[key] = sha256_of(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return self._known.get(key)
+
+
+def files_in(folder: Path, files: Collection[File], digests: Digests) -> Files:
     """Compare files of a folder with their digests.
 
     Raises:
         BadArtefact: a name leads out of the folder.
     """
-    paths = {file: inside(folder, file.name) for file in files}
-    there = [file for file, path in paths.items() if path.is_file()]
-    altered = [file.name for file in there if sha256_of(paths[file]) != file.sha256]
-    return Files(len(files), altered, [file.name for file in files if file not in there])
+    found = {file.name: digests.of(inside(folder, file.name)) for file in files}
+    altered = [file.name for file in files if found[file.name] not in (None, file.sha256)]
+    absent = [name for name, digest in found.items() if digest is None]
+    return Files(len(files), altered, absent, [])
 
 
-def run_checks(lake: Path, dataset: str | None = None, but: Collection[str | None] = ()) -> Iterator[Check]:
+def run_checks(
+    lake: Path, dataset: str | None = None, but: Collection[str | None] = (), digests: Digests | None = None
+) -> Iterator[Check]:
     """One check of each run, and of each comparison, trace and review.
 
     Args:
         lake: with the runs.
         dataset: whose; default: every one's, and what is made of any run.
         but: ids of runs that were looked at already.
+        digests: what was read of files already.
     """
+    digests = digests or Digests()
     for folder in _folders(lake, "runs"):
         if folder.name in but or dataset not in (None, folder.name.rsplit("-", 2)[0]):
             continue
-        yield _guarded(f"run {folder.name}", folder, files_of_run)
+        yield run_check(f"run {folder.name}", folder, digests)
     for home in () if dataset else _OF_RUNS:
         # What a person is asked about flagged samples, and answers, is for hands to edit, and has no manifest.
         for folder in (path for path in _folders(lake, home) if home != "reviews" or (path / MANIFEST).exists()):
-            yield _guarded(f"{home}/{folder.name}", folder, _by_manifest)
+            yield _guarded(f"{home}/{folder.name}", lambda at=folder: files_in(at, _manifest(at).files, digests))
 
 
 def _folders(lake: Path, home: str) -> list[Path]:
     return sorted(path for path in (lake / home).glob("[!.]*") if path.is_dir())
 
 
-def _guarded(what: str, folder: Path, look: Callable[[Path], Files]) -> Check:
+def run_check(what: str, folder: Path, digests: Digests | None = None) -> Check:
+    """Whether every file of a run is as it was written; what is large may have been cleared away."""
+    return _guarded(what, lambda: _files_of_run(folder, digests or Digests()))
+
+
+def _guarded(what: str, look: Callable[[], Files]) -> Check:
     try:
-        files = look(folder)
+        files = look()
     except (BadArtefact, OSError) as error:
         return Check(what, "wrong", str(error))
     cleared = [name for name in files.absent if any(fnmatch(name, pattern) for pattern in LARGE)]
     gone = [name for name in files.absent if name not in cleared]
-    if files.altered or gone:
-        lists = {"altered": files.altered, "missing": gone}
-        told = [f"{how}: {', '.join(names[:5])}" for how, names in lists.items() if names]
+    lists = {"altered": files.altered, "missing": gone, "not of it": files.strays}
+    if any(lists.values()):
+        told = [f"{how}: {_first(names)}" for how, names in lists.items() if names]
         return Check(what, "wrong", "; ".join(told))
     if cleared:
-        told = f"{len(cleared)} of {files.total} files are cleared away: {', '.join(cleared[:3])}"
+        told = f"{len(cleared)} of {files.total} files are cleared away: {_first(cleared, 3)}"
         return Check(what, "unknown", told)
     return Check(what, "ok", f"{files.total} files as they were written")
 
 
-def files_of_run(folder: Path) -> Files:
+def _first(names: list[str], count: int = 5) -> str:
+    more = f" and {len(names) - count:,} more" if len(names) > count else ""
+    return ", ".join(names[:count]) + more
+
+
+def _files_of_run(folder: Path, digests: Digests) -> Files:
     """The files of a run, and its own documents.
 
     Raises:
         BadArtefact: run.json or the manifest is damaged.
     """
     record = RecordedRun.of_file(folder / RUN_FILE)
-    files = files_in(folder, [file for stage in record.stages for file in stage.files])
-    return files._replace(total=files.total + 3, altered=[*_documents(folder, record), *files.altered])
+    named = [file for stage in record.stages for file in stage.files]
+    files, names = files_in(folder, named, digests), {file.name for file in named}
+    there = (str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.suffix in _READ_BY_SUFFIX)
+    return files._replace(
+        total=files.total + 3,
+        altered=[*_documents(folder, record), *files.altered],
+        strays=[name for name in there if name not in names],
+    )
 
 
 def _documents(folder: Path, record: RecordedRun) -> list[str]:
@@ -103,15 +147,18 @@ def _documents(folder: Path, record: RecordedRun) -> list[str]:
     files = tuple(file for stage in record.stages for file in stage.files)
     name, facts = record.run_id, {"dataset": record.dataset}
     expected = Artefact(stage="run", folder=f"runs/{name}", files=files, facts=facts, digest=name, made_by=name)
-    is_same = stated == expected and name == folder.name
+    is_same = stated.model_dump(exclude={"documents"}) == expected.model_dump() and name == folder.name
     return [*altered_documents(folder / MANIFEST), *([] if is_same else [MANIFEST])]
 
 
-def _by_manifest(folder: Path) -> Files:
-    return files_in(folder, _manifest(folder).files)
+class _Manifest(Artefact):
+    """One in which no name can be altered unseen: a digest under another name would be that of nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    documents: dict[str, str] = Field(default_factory=dict)
 
 
-def _manifest(folder: Path) -> Artefact:
+def _manifest(folder: Path) -> _Manifest:
     """What a folder says of itself.
 
     Raises:
@@ -119,7 +166,7 @@ def _manifest(folder: Path) -> Artefact:
     """
     path = folder / MANIFEST
     try:
-        return Artefact.model_validate(json.loads(path.read_bytes()))
+        return _Manifest.model_validate(json.loads(path.read_bytes()))
     except (OSError, ValueError) as error:
         raise BadArtefact(
             where=str(path),

@@ -19,11 +19,15 @@ def verify_runs(run: Run, config: MaintainConfig) -> list[str]:
 
     checks = list(run_checks(run.lake, config.dataset)) if config.verify else []
     wrong = [f"{check.what}: {check.detail}" for check in checks if check.state == "wrong"]
+    more = [f"and {len(wrong) - 5:,} more, which gradsieve versions verify names"] if len(wrong) > 5 else []
     if wrong:
         raise BadArtefact(
             where=str(run.lake),
             expected="every file of a run as it was written",
-            got="; ".join(wrong[:5]),
-            do="Restore what is named from a copy, or delete that folder and run again: it is recorded anew.",
+            got="; ".join(wrong[:5] + more),
+            do="Restore what is named from a copy, and take away what is not of it; or delete that folder and run "
+            "again: it is recorded anew.",
         )
-    return [f"{len(checks):,} runs are whole, with what is made of them"] if checks else []
+    cleared = sum(check.state == "unknown" for check in checks)
+    about = f"; large files of {cleared:,} were cleared away" if cleared else ""
+    return [f"{len(checks):,} runs are whole, with what is made of them{about}"] if checks else []

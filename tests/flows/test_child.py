@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,6 +13,13 @@ PARENT = """
 import os, subprocess, sys
 command = [sys.executable, "-um", "flows.operations.child", str(os.getpid()), "http.server", "0", "--bind", "127.0.0.1"]
 child = subprocess.Popen(command)
+print(child.pid, flush=True)
+child.wait()
+"""
+
+WORKER = """
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-um", "flows.operations.run_engine"])
 print(child.pid, flush=True)
 child.wait()
 """
@@ -37,8 +45,25 @@ def test_a_child_whose_parent_has_gone_before_it_begins_ends_too():
     assert ends(int(told.splitlines()[0]))
 
 
-def ends(process: int) -> bool:
-    until = time.monotonic() + 30
+def test_a_run_whose_worker_is_killed_while_it_asks_whose_it_is_ends_too(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        about = {"PREFECT__WORKER_NAME": "gradsieve serve on here (1), worker-1", "PREFECT_HOME": str(tmp_path)}
+        about |= {"PREFECT_API_URL": f"http://127.0.0.1:{mute.getsockname()[1]}/api", "PREFECT__FLOW_RUN_ID": "any"}
+        command = [sys.executable, "-c", WORKER]
+        worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | about)
+        assert worker.stdout is not None
+        run = int(worker.stdout.readline())
+        mute.settimeout(30)
+        connection, _ = mute.accept()
+        with connection:
+            worker.kill()
+            worker.wait()
+            # An answer takes half a minute of patience; this is less.
+            assert ends(run, 10)
+
+
+def ends(process: int, seconds: float = 30) -> bool:
+    until = time.monotonic() + seconds
     while is_alive(process) and time.monotonic() < until:
         time.sleep(0.1)
     return not is_alive(process)

@@ -14,13 +14,16 @@ import httpx
 import pytest
 
 from flows.command_line import serve
-from flows.operations import run_lease
+from flows.operations import orphans, run_lease
 from flows.operations.orphans import Orphanage
 from flows.operations.peers import END_SECONDS, GONE_SECONDS, Peers, is_handed_on
 from flows.operations.server import Services
 from flows.operations.server_api import ServerApi
 
 POOL = "of-orphans"
+# Holds the lease of a run as long as it lives.
+HOLDER = "import sys; from flows.operations.run_lease import take; from pathlib import Path\n"
+HOLDER += "lease = take(Path(sys.argv[1]), sys.argv[2]); print(lease is not None, flush=True); sys.stdin.read()"
 KILLED = "Process exited with status code: -9. It was killed."
 
 
@@ -111,6 +114,17 @@ def test_one_that_a_worker_reports_as_crashed_is_taken_up_a_few_times_and_one_th
         api.ask(f"flow_runs/{run}/set_state", state={"type": "RUNNING"}, force=True)
 
 
+def test_one_that_fails_for_want_of_an_answer_of_the_server_is_taken_up_and_one_that_fails_otherwise_is_not(
+    api, orphanage, begin
+):
+    away, other = begin(), begin()
+    for run, error in ((away, "ConnectError: All connection attempts failed"), (other, "BadInput: no such file")):
+        message = f"Flow run encountered an exception: {error}"
+        api.ask(f"flow_runs/{run}/set_state", state={"type": "FAILED", "message": message}, force=True)
+    orphanage.resume_later()
+    assert states(api, away, other) == ["AwaitingRetry", "Failed"]
+
+
 def test_an_end_that_a_worker_reports_twice_counts_once_and_what_is_stopped_or_waits_for_a_person_not_at_all(
     api, orphanage, begin
 ):
@@ -141,6 +155,36 @@ def test_one_that_a_person_has_suspended_waits_without_a_process(api, orphanage,
     assert states(api, run) == ["Suspended"]
 
 
+def test_there_may_be_more_of_them_than_prefect_tells_of_at_a_time(orphanage, begin, monkeypatch, api):
+    monkeypatch.setattr(orphans, "_AT_A_TIME", 2)
+    runs = [begin() for _ in range(4)]
+    orphanage.resume_later()
+    assert states(api, *runs) == ["AwaitingRetry"] * 4
+
+
+def test_runs_that_were_scheduled_together_have_a_lease_each(tmp_path):
+    """Prefect's ids begin with the time: of a thousand made at once an eighth shared their first 62 bits."""
+    first, second = "01a228f1-97f8-7679-b710-9f6230abdea4", "01a228f1-97f8-7679-a43a-86dda259ed29"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path), first], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "True\n"
+        assert [run_lease.is_held(tmp_path, run) for run in (first, second)] == [True, False]
+        process.kill()
+
+
+def test_a_machine_has_the_same_name_after_each_start_and_none_that_another_has_under_its_path(tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    name = Peers.of(home).machine
+    assert Peers.of(home).machine == name
+    # The path is the same on each machine, and so may the host name be.
+    home.rename(tmp_path / "elsewhere")
+    home.mkdir()
+    assert Peers.of(home).machine != name == Peers.of(tmp_path / "elsewhere").machine
+
+
 @pytest.fixture
 def several(api, orphanage) -> Iterator[tuple[Orphanage, list[float]]]:
     """On a database of several machines; and what time it is here."""
@@ -167,15 +211,17 @@ def test_on_a_database_of_several_only_what_was_handed_to_this_machine_last_and_
     api, several, begin
 ):
     orphanage, _ = several
-    ours, pending, handed_on, foreign, reported = runs = [begin() for _ in range(5)]
-    for run, worker in zip(runs, (HERE, HERE, THERE, THERE, THERE), strict=True):
+    ours, submitted, taken, foreign, reported = runs = [begin() for _ in range(5)]
+    for run, worker in zip(runs, (HERE, HERE, HERE, THERE, THERE), strict=True):
         hand_to(api, run, worker)
     # Its worker died before it had a process.
-    api.ask(f"flow_runs/{pending}/set_state", state={"type": "PENDING"}, force=True)
+    api.ask(f"flow_runs/{submitted}/set_state", state={"type": "PENDING", "name": "Submitting"}, force=True)
+    # A worker, of whichever machine, has it now, and has not said so yet.
+    api.ask(f"flow_runs/{taken}/set_state", state={"type": "PENDING"}, force=True)
     crash(api, reported, KILLED)
     orphanage.resume_later()
-    expected = ["AwaitingRetry", "AwaitingRetry", "Running", "Running", "AwaitingRetry"]
-    assert states(api, ours, pending, handed_on, foreign, reported) == expected
+    expected = ["AwaitingRetry", "AwaitingRetry", "Pending", "Running", "AwaitingRetry"]
+    assert states(api, ours, submitted, taken, foreign, reported) == expected
     # By name, as when it is stopped.
     orphanage.resume_later({foreign}, stopped=True)
     assert states(api, foreign) == ["AwaitingRetry"]
@@ -183,12 +229,12 @@ def test_on_a_database_of_several_only_what_was_handed_to_this_machine_last_and_
 
 def test_runs_of_a_machine_that_is_not_heard_of_for_five_minutes_are_taken_up(api, several, begin):
     orphanage, now = several
-    running, pending, paused, _by_hand = runs = [begin() for _ in range(4)]
+    running, submitted, paused, _by_hand = runs = [begin() for _ in range(4)]
     for run, worker in zip(runs, (THERE, THERE, THERE, "a worker that somebody started"), strict=True):
         hand_to(api, run, worker)
-    api.ask(f"flow_runs/{pending}/set_state", state={"type": "PENDING"}, force=True)
+    api.ask(f"flow_runs/{submitted}/set_state", state={"type": "PENDING", "name": "Submitting"}, force=True)
     api.ask(f"flow_runs/{paused}/set_state", state={"type": "PAUSED"}, force=True)
-    before = ["Running", "Pending", "Paused", "Running"]
+    before = ["Running", "Submitting", "Paused", "Running"]
     for seconds in (0, GONE_SECONDS - 1):
         now[0] = seconds
         beat(api, THERE)
@@ -203,14 +249,19 @@ def test_runs_of_a_machine_that_is_not_heard_of_for_five_minutes_are_taken_up(ap
     assert "1 of 3" in api.ask(f"flow_runs/{running}", "GET")["state"]["message"]
 
 
-def test_one_that_is_pending_for_five_minutes_and_was_handed_to_nobody_is_taken_up(api, several, begin):
+def test_one_that_is_pending_for_five_minutes_and_was_handed_to_nobody_is_taken_up_or_cancelled(api, several, begin):
     orphanage, now = several
-    pending, running = begin(), begin()
-    api.ask(f"flow_runs/{pending}/set_state", state={"type": "PENDING"}, force=True)
-    for seconds, expected in ((0, "Pending"), (GONE_SECONDS - 1, "Pending"), (GONE_SECONDS, "AwaitingRetry")):
+    pending, cancelling, running = begin(), begin(), begin()
+    for run, state in ((pending, "PENDING"), (cancelling, "CANCELLING")):
+        api.ask(f"flow_runs/{run}/set_state", state={"type": state}, force=True)
+    for seconds, expected in (
+        (0, ["Pending", "Cancelling"]),
+        (GONE_SECONDS - 1, ["Pending", "Cancelling"]),
+        (GONE_SECONDS, ["AwaitingRetry", "Cancelled"]),
+    ):
         now[0] = seconds
         orphanage.resume_later()
-        assert states(api, pending, running) == [expected, "Running"]
+        assert states(api, pending, cancelling, running) == [*expected, "Running"]
 
 
 def test_one_that_another_machine_has_put_in_line_meanwhile_is_left_to_it(api, several, begin, monkeypatch):
@@ -251,9 +302,7 @@ def crash(api: ServerApi, run: str, message: str) -> None:
 
 def test_one_whose_process_holds_its_lease_is_left_alone_whatever_prefect_knows_of_it(api, orphanage, begin):
     run = begin()
-    holder = "import sys; from flows.operations.run_lease import take; from pathlib import Path\n"
-    holder += "lease = take(Path(sys.argv[1]), sys.argv[2]); print(lease is not None, flush=True); sys.stdin.read()"
-    command = [sys.executable, "-c", holder, str(orphanage.home), run]
+    command = [sys.executable, "-c", HOLDER, str(orphanage.home), run]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "True\n"
@@ -314,24 +363,32 @@ def test_a_worker_whose_heartbeats_do_not_arrive_is_ended_before_others_begin_it
     assert END_SECONDS < GONE_SECONDS / 3
 
 
-def test_a_worker_that_was_cut_off_begins_again_when_the_database_answers(monkeypatch, tmp_path, capsys):
+def test_a_worker_that_was_cut_off_begins_again_when_the_database_answers_also_where_the_server_ended_meanwhile(
+    monkeypatch, tmp_path, capsys
+):
     asked: list[str] = []
     stop_event, peers = threading.Event(), Peers("")
     monkeypatch.setattr(Peers, "is_cut_off", lambda _self, name: name not in asked)
+    monkeypatch.setattr(serve, "_WAITS_SECONDS", (0,))
 
     class CutOff(Services):
         def resume_later(self, settled: float = 0) -> None:
             asked.append("database")
-            if asked.count("database") < 2:
+            if asked.count("database") > 3:
+                stop_event.set()
+            if "server" not in asked:
                 raise httpx.ConnectError("nobody")
 
         def first_ended(self) -> str | None:
-            return "worker-1"
+            return "server" if asked.count("database") == 2 and "server" not in asked else "worker-1"
 
         def start_again(self, name: str) -> None:
             asked.append(name)
-            stop_event.set()
+            if name == "worker-1":
+                stop_event.set()
 
-    serve._watch_over(CutOff("", tmp_path, {}, stop_event, peers), stop_event)
-    assert asked == ["database", "database", "worker-1"]
-    assert "worker-1 is cut off from the database" in capsys.readouterr().out
+    services = CutOff("", tmp_path, {}, stop_event, peers)
+    with subprocess.Popen(["true"]) as services.children["server"]:
+        serve._watch_over(services, stop_event)
+    assert asked == ["database", "database", "server", "database", "worker-1"]
+    assert capsys.readouterr().out.count("worker-1 is cut off from the database") == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -263,3 +264,26 @@ def test_retries_are_for_errors_that_pass():
     assert _transient(None, None, State(httpx.ConnectError("All connection attempts failed")))
     assert not _transient(None, None, State(FileNotFoundError()))
     assert not _transient(None, None, State(OSError(28, "No space left on device")))
+
+
+def test_whoever_makes_artifacts_waits_for_a_server_that_begins_again(monkeypatch):
+    from tasks import steps
+    from tasks.pipeline.step import _transient
+
+    for task in (steps.report, steps.present, steps.present_traces, steps.draw_question):
+        assert (task.retries, task.retry_condition_fn) == (3, _transient), task.name
+
+    class Futures(list):
+        def result(self) -> list[str]:
+            return list(self)
+
+    def away(*_: object, **__: object) -> None:
+        raise httpx.ConnectError("All connection attempts failed")
+
+    futures: Any = Futures(["shard"])
+    monkeypatch.setattr("tasks.report.report.as_completed", list)
+    monkeypatch.setattr("tasks.report.report.create_progress_artifact", lambda *_, **__: "a bar")
+    monkeypatch.setattr("tasks.report.report.update_progress_artifact", away)
+    assert steps.follow(futures, "Shards") == ["shard"]
+    monkeypatch.setattr("tasks.report.report.create_progress_artifact", away)
+    assert steps.follow(futures, "Shards") == ["shard"]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from tasks.core.errors import BadArtefact
-from tasks.pipeline.artefacts import Artefact, File
+from tasks.pipeline.artefacts import Artefact, File, Run
 from tasks.pipeline.durable_files import sha256_of
 from tasks.pipeline.recorded_run import RecordedRun, recorded_options
+from tasks.versions.chain import Chain
+from tasks.versions.integrity import version_checks
 from tasks.versions.maintenance import MaintainConfig
 from tasks.versions.run_checks import run_checks
 from tasks.versions.verify_runs import verify_runs
@@ -42,15 +45,78 @@ def test_each_file_that_is_altered_or_missing_is_found(prepare):
             path.write_bytes(data)
 
 
+def test_a_table_that_nothing_names_is_found_for_sql_would_read_it(prepare):
+    ready = prepare()
+    whole = ready.run.lake / "runs" / ready.run.run_id
+    (whole / "predictions").mkdir()
+    (whole / "predictions" / "cleaned-9.parquet").write_bytes(b"rows of nobody")
+    (whole / "a note.txt").write_text("of a person")
+    (check,) = run_checks(ready.run.lake)
+    assert (check.state, check.detail) == ("wrong", "not of it: predictions/cleaned-9.parquet")
+
+
+def test_a_file_that_is_cleared_away_while_it_is_looked_at_is_no_damage(prepare, monkeypatch):
+    ready = prepare()
+
+    def meanwhile(path: Path) -> str:
+        if path.suffix == ".pt":
+            path.unlink()
+        return sha256_of(path)
+
+    monkeypatch.setattr("tasks.versions.run_checks.sha256_of", meanwhile)
+    assert [check.state for check in run_checks(ready.run.lake)] == ["unknown"]
+
+
+def test_a_file_that_runs_share_is_read_once(prepare, monkeypatch):
+    prepare()
+    read: list[Path] = []
+    monkeypatch.setattr("tasks.versions.run_checks.sha256_of", lambda path: read.append(path) or sha256_of(path))
+    lake = prepare().run.lake
+    assert [check.state for check in run_checks(lake)] == ["ok", "ok"]
+    files = [path.stat().st_ino for path in read]
+    assert len(files) == len(set(files)) > 0
+
+
+def test_a_version_says_of_its_run_what_is_said_of_any(prepare):
+    ready = prepare()
+    history = ready.history
+    number = int(ready.publish().facts["version"][1:])
+    whole = ready.run.lake / "runs" / ready.run.run_id
+
+    def state() -> str:
+        found = version_checks(history, number, ready.run.lake, Chain(history))
+        return next(check.state for check in found if check.what == "run")
+
+    assert state() == "ok"
+    for name, expected in (("checkpoints/fold-0.pt", "unknown"), ("scores.parquet", "wrong"), ("run.json", "wrong")):
+        data = (whole / name).read_bytes()
+        (whole / name).unlink()
+        assert state() == expected, name
+        (whole / name).write_bytes(data)
+    shutil.rmtree(whole)
+    assert state() == "unknown"
+
+
 def test_maintenance_says_which(prepare):
     ready = prepare()
     config = MaintainConfig(lake=ready.run.lake)
-    assert verify_runs.fn(ready.run, config) == ["1 runs are whole, with what is made of them"]
+    whole = "1 runs are whole, with what is made of them"
+    assert verify_runs.fn(ready.run, config) == [whole]
+    (ready.run.lake / "runs" / ready.run.run_id / "checkpoints" / "fold-0.pt").unlink()
+    assert verify_runs.fn(ready.run, config) == [f"{whole}; large files of 1 were cleared away"]
     flip(ready.run.lake / "runs" / ready.run.run_id / "flags.parquet")
     with pytest.raises(BadArtefact, match=f"run {ready.run.run_id}: altered: flags.parquet"):
         verify_runs.fn(ready.run, config)
     assert verify_runs.fn(ready.run, config.model_copy(update={"verify": False})) == []
     assert verify_runs.fn(ready.run, config.model_copy(update={"dataset": "other"})) == []
+
+
+def test_maintenance_says_how_many_more_there_are_than_it_names(tmp_path):
+    for number in range(7):
+        (tmp_path / "traces" / f"t{number}").mkdir(parents=True)
+    config = MaintainConfig(lake=tmp_path)
+    with pytest.raises(BadArtefact, match=r"traces/t4: .*; and 2 more, which gradsieve versions verify names"):
+        verify_runs.fn(Run(lake=tmp_path, run_id="maintain"), config)
 
 
 def test_what_is_made_of_runs_is_looked_at_by_its_manifest_and_a_person_s_answers_are_not(tmp_path):
@@ -95,6 +161,10 @@ def test_a_run_of_before_its_documents_had_digests_is_read(prepare):
     path = ready.run.lake / "runs" / ready.run.run_id / "manifest.json"
     stated = json.loads(path.read_text())
     assert stated.pop("documents").keys() == {"run.json", "config.yaml"}
+    text = path.read_text()
     path.write_text(json.dumps(stated))
     assert RecordedRun.read(ready.run.lake, ready.run.run_id).dataset == "tiny"
     assert [check.state for check in run_checks(ready.run.lake)] == ["ok"]
+    # As they are by one bit that has turned over, and not by their age.
+    path.write_text(text.replace('"documents"', '"documentr"'))
+    assert [check.state for check in run_checks(ready.run.lake)] == ["wrong"]
