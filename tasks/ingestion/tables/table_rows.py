@@ -251,10 +251,10 @@ def own_name(name: str) -> str:
 
 
 def as_carried(column: pa.Array, kind: pa.DataType, where: str, name: str) -> pa.Array:
-    """A column in the type that it has in every file."""
+    """A column in the type that it has in every file, no digit lost."""
     if column.type == kind:
         return column
-    return as_text(column, trim=False) if kind == pa.string() else cast(column, kind, where, name)
+    return as_text(column, trim=False) if kind == pa.string() else cast(column, kind, where, name, exact=True)
 
 
 def _late(batch: Batch, mapping: Mapping, roles: Roles) -> dict[str, str]:
