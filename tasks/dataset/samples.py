@@ -59,7 +59,8 @@ class Inputs:
     lengths: torch.Tensor | None = None
     """Of n texts, in tokens, int64 on the host; None of other inputs."""
     weights: torch.Tensor | None = None
-    """n, float64 on the host, how much each counts in a training loss; None where all count the same."""
+    """n, float64 on the host, how much each counts in a training loss; None where all count the same, and of samples
+    that are not trained on."""
 
     def batch(self, rows: torch.Tensor) -> torch.Tensor:
         """Inputs of some samples; of texts no more padding than the longest of them needs."""
@@ -126,7 +127,7 @@ def load(run: Run, samples: Artefact, split: str) -> Inputs:
 
     payload, target = payload_of(samples), target_of(samples)
     paths = sample_paths(run, samples, split)
-    weight_column = samples.facts.get("weight_column")
+    weight_column = samples.facts.get("weight_column") if split == "train" else None
     names = ["sample_id", "label", *([weight_column] if weight_column else [])]
     thin = [pq.read_table(path, columns=names) for path in paths]
     ids = [name for table in thin for name in table["sample_id"].to_pylist()]

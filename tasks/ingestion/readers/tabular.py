@@ -200,7 +200,7 @@ class Tabular(PictureTables):
         for whole in chain((table.first,), map(flatten, table.rest)):
             for batch in parts_of(whole, self.image):
                 yield chunk_of(batch, mapping, self.roles, table.split)
-        aside = self.model_copy(update={"split": None})
+        aside = self.model_copy(update={"split": None, "weights": None})
         for split, held_out in table.held_out:
             batch = flatten(held_out)
             aside._check_names(batch.table.schema.names, batch.source)

@@ -94,6 +94,11 @@ class Roles(NamedTuple):
         return self.says[0] in ("number", "labels")
 
     @property
+    def set_aside(self) -> Roles:
+        """Of a file of which nothing is trained on: it needs no column of splits, and none of weights."""
+        return self._replace(split=None, weights=None)
+
+    @property
     def columns(self) -> tuple[str | None, ...]:
         """The names of all of them."""
         return self.label, self.id, self.split, self.group, self.clean_label
@@ -137,6 +142,7 @@ def chunk_of(batch: Batch, mapping: Mapping, roles: Roles, split: str | None, *,
     Raises:
         BadInput: the batch lacks a column that the first one had.
     """
+    every, roles = roles, roles.set_aside if set_aside else roles
     _check_columns(batch, mapping, roles)
     sieve, table = Sieve(batch.rows, batch.rejects), batch.table
     inputs, names = _inputs(batch, mapping, roles, sieve)
@@ -159,12 +165,12 @@ def chunk_of(batch: Batch, mapping: Mapping, roles: Roles, split: str | None, *,
         rows=pa.array(batch.rows).filter(mask),
         label=labels.filter(mask),
         payload={name: column.filter(mask) for name, column in payload.items()},
-        split=text(roles.split) if roles.split and not set_aside else split,
+        split=text(roles.split) if roles.split else split,
         clean_label=None if truth is None else truth.filter(mask),
         group=None if roles.group is None else without_markers(text(roles.group), roles.missing),
         source_id=names.filter(mask) if roles.id is None and names is not None else text(roles.id),
         rejects=sieve.rejects,
-        unused=mapping.unused | _late(batch, mapping, roles),
+        unused=mapping.unused | _late(batch, mapping, every),
         notes=(*batch.notes, *mapping.notes),
     )
 

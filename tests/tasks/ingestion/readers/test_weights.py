@@ -159,6 +159,16 @@ def test_a_later_file_without_a_named_column_is_refused(read, tmp_path, name, op
         read(Parquet(path=folder, weights="fnlwgt", clean_label="truth"))
 
 
+@pytest.mark.parametrize("lacks", [True, False])
+def test_a_test_file_needs_no_weights(read, tmp_path, lacks):
+    held_out = pa.Table.from_pylist([row | {"size": row["size"] + 9} for row in rows_of(["many"] * N)])
+    pa_csv.write_csv(held_out.drop_columns(["fnlwgt"]) if lacks else held_out, tmp_path / "test.csv")
+    ingested = read(_csv(tmp_path, rows_of(WEIGHTS), weights="fnlwgt", test_path=tmp_path / "test.csv"))
+    assert not ingested.reasons
+    assert load(ingested.run, ingested.artefact, "train").weights.tolist() == WEIGHTS
+    assert load(ingested.run, ingested.artefact, "test").weights is None
+
+
 def test_beside_texts_and_in_objects_weights_have_their_role_too(read, tmp_path):
     about = [{"w": weight} for weight in WEIGHTS]
     rows = rows_of(WEIGHTS, note=[f"note {i} of some words" for i in range(N)], about=about)
