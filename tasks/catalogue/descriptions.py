@@ -65,7 +65,7 @@ COLUMNS = {
     "rejects.reason": "Why the row could not be used, in a word.",
     "detail": "Why, in a sentence.",
     "columns.name": "Name of the column, as the source has it.",
-    "role": "input, label, id, group, split, index, text or carried.",
+    "role": "input, label, weight, id, group, split, index, text or carried.",
     "columns.kind": "What its values are: number, category, date and so on.",
     "distinct_values": "How many different values it has; null of lists.",
     "missing": "How many of its cells hold no value.",

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from tasks.core.errors import BadArtefact, BadInput
 from tasks.dataset.feature_store import FeatureStore
 from tasks.dataset.payload import Payload, payload_of, to_array
+from tasks.dataset.row_weights import weights_in
 from tasks.dataset.targets import Target, target_of
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.scratch_arrays import allocate
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 _DECODED_BYTES = 1 << 25
 
 # What labels and inputs mean is said of all splits together.
-_OF_EVERY_SPLIT = ("payload", "classes", "target", "repeats")
+_OF_EVERY_SPLIT = ("payload", "classes", "target", "repeats", "weight_column")
 
 # What this process has decoded lately, by lake, content and split.
 _CACHE: OrderedDict[tuple[str, str, str], Inputs] = OrderedDict()
@@ -57,6 +58,9 @@ class Inputs:
     """n given labels as text, where that is more than the stratum's name."""
     lengths: torch.Tensor | None = None
     """Of n texts, in tokens, int64 on the host; None of other inputs."""
+    weights: torch.Tensor | None = None
+    """n, float64 on the host, how much each counts in a training loss; None where all count the same, and of samples
+    that are not trained on."""
 
     def batch(self, rows: torch.Tensor) -> torch.Tensor:
         """Inputs of some samples; of texts no more padding than the longest of them needs."""
@@ -123,7 +127,9 @@ def load(run: Run, samples: Artefact, split: str) -> Inputs:
 
     payload, target = payload_of(samples), target_of(samples)
     paths = sample_paths(run, samples, split)
-    thin = [pq.read_table(path, columns=["sample_id", "label"]) for path in paths]
+    weight_column = samples.facts.get("weight_column") if split == "train" else None
+    names = ["sample_id", "label", *([weight_column] if weight_column else [])]
+    thin = [pq.read_table(path, columns=names) for path in paths]
     ids = [name for table in thin for name in table["sample_id"].to_pylist()]
     labels = pa.chunked_array([chunk for table in thin for chunk in table["label"].chunks], pa.string())
     x = allocate(run, (len(ids), *payload.shape), np.dtype(payload.dtype))
@@ -139,6 +145,7 @@ def load(run: Run, samples: Artefact, split: str) -> Inputs:
         values=target.values(labels),
         label_texts=None if target.kind == "class" else labels.combine_chunks(),
         lengths=token_lengths(tensor, pad=payload.tokens.pad) if payload.tokens else None,
+        weights=weights_in(thin, weight_column) if weight_column else None,
     )
 
 

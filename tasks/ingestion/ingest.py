@@ -21,6 +21,7 @@ from tasks.ingestion.tables.fit_encoders import with_encoders
 from tasks.ingestion.tables.leaks import with_leaks
 from tasks.ingestion.tables.settle import settle
 from tasks.ingestion.tables.told_columns import column_facts, columns_beside, write_columns
+from tasks.ingestion.tables.weight_column import weight_facts
 from tasks.ingestion.two_passes import (
     Ingestion,
     limit_rows,
@@ -53,7 +54,8 @@ def ingest(run: Run, reader: Reader, options: Ingestion, known: Payload | None =
         by reason, inputs with their kinds (of tables), unused columns with the reasons, notes (what was left out of the
         source or taken for granted, if anything), duplicates, contradictions (samples whose inputs bear another label
         elsewhere), label_forms, case_variants, doubtful_labels, untested_classes, untrained_classes, repeats (different
-        inputs of a table of few), planted flips, cut (texts longer than networks read, of text).
+        inputs of a table of few), weight_column and weight_range (where rows have weights), planted flips, cut (texts
+        longer than networks read, of text).
     """
     source = str(getattr(reader, "path", f"reader {reader.kind}"))
     with refused_values(source):
@@ -75,6 +77,7 @@ def ingest(run: Run, reader: Reader, options: Ingestion, known: Payload | None =
             check_classes(survey, spooled.read, where)
             spool = replace(spool, dropped=frozenset(survey.dropped))
             payload = with_encoders(table.payload, table.stored, spool, where, known)
+            weights = weight_facts(spool, reader.weight_column, source)
             label_noise = label_noise_of(spool, survey, reader.noise, payload)
             facts = write_shards(spool, survey, payload, label_noise, draft.path, options.shard_rows)
             write_rejects(rejects, draft.path("rejects.parquet", len(rejects)))
@@ -100,6 +103,7 @@ def ingest(run: Run, reader: Reader, options: Ingestion, known: Payload | None =
             **({"untrained_classes": survey.untrained} if survey.untrained else {}),
             **({"repeats": spool.drawn.distinct} if spool.drawn.are_repeats else {}),
             **({"notes": notes} if notes else {}),
+            **weights,
             **facts,
         )
         return described(artefact, "rows_read", "rejects", "splits", "duplicates", "leaking_duplicates")

@@ -73,9 +73,9 @@ class Spool:
             db.register("splits", splits)
             db.execute(
                 f"""CREATE TEMP VIEW spool AS
-                    SELECT file_row_number AS place, sample_id, source, "row", splits.split, label
-                    FROM read_parquet({literal(self.path)}, file_row_number = true)
-                    JOIN splits ON place = file_row_number"""
+                    SELECT splits.place, sample_id, source, "row", splits.split, label
+                    FROM read_parquet({literal(self.path)}, file_row_number = true) AS came
+                    JOIN splits ON splits.place = came.file_row_number"""
             )
             yield db
 

@@ -119,9 +119,13 @@ def _with_stacked_dropout(network: nn.Module) -> list[StackedDropout]:
 
 
 def weighted_means(
-    losses: Float[torch.Tensor, "s b"], sizes: Int[torch.Tensor, "s"] | None
+    losses: Float[torch.Tensor, "s b"],
+    sizes: Int[torch.Tensor, "s"] | None,
+    weights: Float[torch.Tensor, "s b"] | None = None,
 ) -> Float[torch.Tensor, "s"]:
-    """The mean loss of each network over the first ``sizes`` of its batch; over all of it without sizes."""
+    """The mean of w ℓ of each network over the first ``sizes`` of its batch, over all of it without; w = 1 without."""
+    if weights is not None:
+        losses = losses * weights
     if sizes is None:
         return losses.mean(1)
     counts = torch.arange(losses.shape[1], device=losses.device) < sizes.unsqueeze(1)

@@ -7,6 +7,8 @@ from typing import Any
 
 # Names that a line gives; a reader looks the others up.
 _NAMED = 5
+# From there on a figure's fraction says nothing.
+_LARGE = 10_000
 
 
 def copy_lines(facts: dict[str, Any], copies: dict[str, Any] | None = None, apart: int = 0) -> list[str]:
@@ -86,6 +88,27 @@ def label_lines(facts: dict[str, Any]) -> list[str]:
     if untrained := facts.get("untrained_classes"):
         lines.append(f"left out for want of training samples of their class: {_some(untrained)}")
     return lines
+
+
+def weight_lines(facts: dict[str, Any]) -> list[str]:
+    """What rows count by in training, where not all count the same.
+
+    Args:
+        facts: of the ingested samples.
+    """
+    if "weight_column" not in facts:
+        return []
+    weights = facts["weight_range"]
+    told = (
+        f"{_figure(weights['least'])} to {_figure(weights['most'])}; they tell as much as "
+        f"{weights['effective']:,.0f} equal ones"
+    )
+    counted = "training losses count by them, gradients, budgets and accuracy count each row once"
+    return [f"weights: {facts['weight_column']} ({told}); {counted}"]
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value == round(value) or value >= _LARGE else f"{value:.4g}"
 
 
 def neighbour_lines(votes: dict[str, Any] | None, examination: dict[str, Any] | None) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 from tasks.core.markdown import escape
 from tasks.ingestion.tables.unused_columns import columns_by_reason, display_name
 from tasks.pipeline.recorded_run import RecordedRun
-from tasks.report.data_lines import copy_lines, label_lines, neighbour_lines
+from tasks.report.data_lines import copy_lines, label_lines, neighbour_lines, weight_lines
 from tasks.report.network_lines import network_lines
 from tasks.report.text_lines import reading_lines, serving_lines
 
@@ -96,6 +96,7 @@ class Summary:
         lines += reading_lines(payload)
         lines += serving_lines(facts.get("target"), self.lake / "runs" / self.run_id / "config.yaml")
         lines += _unused_lines(facts.get("unused"))
+        lines += weight_lines(facts)
         if facts.get("leaks"):
             names = ", ".join(map(display_name, facts["leaks"]))
             lines.append(

@@ -111,6 +111,7 @@ def base_for(
     if wanted.name != AUTO:
         base = base_of(run, wanted.name, wanted.dataset, recipe)
         _check_tokens(run, base, samples)
+        _check_weights(run, base, samples)
         return base
     if RecordedRun.newest(run.lake, "latest", wanted.dataset) is None:
         LOGGER.info("first run of %s: everything is trained; the next run builds upon it", wanted.dataset)
@@ -161,6 +162,8 @@ def _reason_to_refit(run: Run, base: Artefact, samples: Artefact, folds: int, dr
     for fact in ("classes", "payload"):
         if samples.facts[fact] != before.facts[fact]:
             return f"the samples' {fact} are others than they were"
+    if _weights_of(samples) != _weights_of(before):
+        return f"its networks were trained with {_weights_of(before)}"
     if before_folds.facts["folds"] != folds:
         return "there are other folds"
     if drift.refit_on_drift and any(artefact.facts["alarm"] for artefact in drifts):
@@ -190,6 +193,22 @@ def _check_tokens(run: Run, base: Artefact, samples: Artefact) -> None:
                 got=f"those of {base.facts['run']}, of another tokenizer, other options of it or an earlier gradsieve",
                 do="Run once without a base.",
             )
+
+
+def _check_weights(run: Run, base: Artefact, samples: Artefact) -> None:
+    for before in stages_of(run, base, "samples"):
+        if _weights_of(before) != _weights_of(samples):
+            raise BadConfig(
+                where="option base",
+                expected=f"networks that were trained with {_weights_of(samples)}",
+                got=f"those of {base.facts['run']}, trained with {_weights_of(before)}",
+                do="Keep --reader.weights as the base has it, or run once without a base.",
+            )
+
+
+def _weights_of(samples: Artefact) -> str:
+    column = samples.facts.get("weight_column")
+    return "no weights" if column is None else f"the weights of column {column!r}"
 
 
 def _check_recipe(run: Run, base: Artefact, recipe: Recipe) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -75,7 +75,8 @@ def fit(
     """Train a network on the samples ``rows`` of ``inputs`` and return it in evaluation mode, on the CPU.
 
     AdamW or SGD under a learning rate of one cycle or one step (tasks/training/optimizer.py); shuffled without
-    replacement by ``seed``. The same arguments give the same weights.
+    replacement by ``seed``. Rows that have weights count by them (tasks/dataset/row_weights.py). The same arguments
+    give the same network.
 
     Args:
         rows: positions in ``inputs``.
@@ -161,9 +162,10 @@ def _optimise(
 ) -> None:
     import torch
 
+    from tasks.dataset.row_weights import scaled_weights
     from tasks.kernels.augment import crop_flip
     from tasks.kernels.dynamics import Dynamics
-    from tasks.training.optimizer import forward_pass, learning_rate, optimizer_of, resident
+    from tasks.training.optimizer import forward_pass, learning_rate, optimizer_of, resident, set_rate, step_down
 
     generator = torch.Generator().manual_seed(seed)
     members = torch.from_numpy(rows)
@@ -179,6 +181,7 @@ def _optimise(
     augments = training.augment == "crop_flip" and inputs.x.dim() == 4
     batches = islice(endless_batches(members, training.batch_size, generator), last)
     recorder = Dynamics(len(inputs.ids), last, per_epoch, device) if dynamics is not None else None
+    weights, mixed = scaled_weights(inputs, rows), training.precision == "bf16"
     network.train()
     count, total = 0, torch.zeros((), device=device)
     with Progress(label, -(-last // per_epoch)) as progress, forward_pass(network, training, usual) as forward:
@@ -188,7 +191,8 @@ def _optimise(
             if augments:
                 x = crop_flip(x, pad=training.augment_pad, generator=generator)
             set_rate(optimizer, learning_rate(training, count, steps))
-            outputs, losses, loss = _step(forward, optimizer, objective, x, y, mixed=training.precision == "bf16")
+            counts = None if weights is None else weights[batch].to(device)
+            outputs, losses, loss = step_down(forward, optimizer, objective, x, y, counts, mixed=mixed)
             if recorder is not None:
                 recorder.note(batch.to(device), outputs, y, losses, objective)
             total += loss
@@ -203,34 +207,6 @@ def _optimise(
     if recorder is not None and dynamics is not None:
         dynamics.update(recorder.means())
     check_weights(network, label)
-
-
-def _step(
-    forward: Callable[[torch.Tensor], torch.Tensor],
-    optimizer: torch.optim.Optimizer,
-    objective: Loss,
-    x: torch.Tensor,
-    y: torch.Tensor,
-    *,
-    mixed: bool,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """One step down the mean loss of a batch; (outputs, losses, mean), detached, of before it."""
-    import torch
-
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=mixed):
-        outputs = forward(x).float()
-        losses = objective.losses(outputs, y)
-        loss = losses.mean()
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()
-    return outputs.detach(), losses.detach(), loss.detach()
-
-
-def set_rate(optimizer: Any, rate: float) -> None:
-    """Set the learning rate of every group of parameters."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate
 
 
 def check_weights(network: nn.Module, label: str) -> None:

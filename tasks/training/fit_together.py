@@ -12,7 +12,7 @@ from tasks.core.progress import Progress, check
 from tasks.dataset.payload import Payload
 from tasks.dataset.samples import Inputs
 from tasks.dataset.targets import Target
-from tasks.training.fit import build, check_weights, endless_batches, fit, initialised, set_rate, state_of
+from tasks.training.fit import build, check_weights, endless_batches, fit, initialised, state_of
 from tasks.training.recipe import Recipe, Training
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _optimise(
     stack: Stack, networks: list[Trained], training: Training, objective: Loss, device: torch.device, steps: int | None
 ) -> None:
     from tasks.kernels.stacked import weighted_means
-    from tasks.training.optimizer import learning_rate, optimizer_of
+    from tasks.training.optimizer import learning_rate, optimizer_of, set_rate
 
     per_epoch = -(-len(networks[0].rows) // training.batch_size)
     steps = steps or per_epoch * training.epochs
@@ -152,7 +152,7 @@ def _optimise(
             check()
             outputs = stack(batch.x, batch.sizes).float()
             losses = objective.losses(outputs.flatten(0, 1), batch.y.flatten(0, 1))
-            means = weighted_means(losses.view(batch.rows.shape), batch.counts)
+            means = weighted_means(losses.view(batch.rows.shape), batch.counts, batch.weights)
             recorder.note(batch, outputs, losses, objective)
             set_rate(optimizer, learning_rate(training, count, steps))
             optimizer.zero_grad(set_to_none=True)
@@ -187,6 +187,8 @@ class _Batch(NamedTuple):
     sizes: list[int]
     counts: torch.Tensor | None
     """The same on the device; None where all are full."""
+    weights: torch.Tensor | None
+    """s × b, each network's mean 1; None where all samples count the same."""
 
 
 class _Batches:
@@ -195,6 +197,7 @@ class _Batches:
     def __init__(self, networks: list[Trained], size: int, device: torch.device) -> None:
         import torch
 
+        from tasks.dataset.row_weights import mean_weight
         from tasks.training.optimizer import resident
 
         self._device = device
@@ -204,6 +207,11 @@ class _Batches:
         self._y = torch.stack(list(labels.values()))
         places = {name: place for place, name in enumerate(labels)}
         self._place = torch.tensor([[places[id(network.inputs)]] for network in networks])
+        # Of the samples, as of all arms: another label is no other weight.
+        self._weights = networks[0].inputs.weights
+        if self._weights is not None:
+            means = [[mean_weight(self._weights, network.rows)] for network in networks]
+            self._means = torch.tensor(means, dtype=torch.float64)
         self._orders = [
             endless_batches(torch.from_numpy(n.rows), size, torch.Generator().manual_seed(n.seed)) for n in networks
         ]
@@ -219,12 +227,14 @@ class _Batches:
         sizes = [len(rows) for rows in each]
         is_full = min(sizes) == max(sizes)
         rows = torch.stack(each) if is_full else pad_sequence(each, batch_first=True)
+        weights = None if self._weights is None else (self._weights[rows] / self._means).float().to(self._device)
         return _Batch(
             rows=rows,
             x=self._x[rows].to(self._device),
             y=self._y[self._place, rows].to(self._device),
             sizes=sizes,
             counts=None if is_full else torch.tensor(sizes, device=self._device),
+            weights=weights,
         )
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from tasks.kernels.losses import Loss
     from tasks.training.recipe import Training
 
 # Inputs up to this size, and up to a quarter of what a GPU has free, are copied to the device once and not by batch.
@@ -102,6 +103,45 @@ def resident(x: torch.Tensor, device: torch.device) -> torch.Tensor:
     if device.type == "cuda":
         budget = min(budget, torch.cuda.mem_get_info(device)[0] // 4)
     return x.to(device) if x.nbytes <= budget else x
+
+
+def set_rate(optimizer: Any, rate: float) -> None:
+    """Set the learning rate of every group of parameters."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def step_down(
+    forward: Callable[[torch.Tensor], torch.Tensor],
+    optimizer: torch.optim.Optimizer,
+    objective: Loss,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    weights: torch.Tensor | None = None,
+    *,
+    mixed: bool,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """One step down the mean of w_i ℓ_i over a batch; (outputs, ℓ, mean), detached, of before it.
+
+    Args:
+        forward: the network's pass.
+        optimizer: of its parameters.
+        objective: ℓ.
+        x: inputs of the batch.
+        y: what the loss compares with.
+        weights: w of the batch, n; 1 each by default.
+        mixed: whether under autocast to bfloat16.
+    """
+    import torch
+
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=mixed):
+        outputs = forward(x).float()
+        losses = objective.losses(outputs, y)
+        loss = (losses if weights is None else losses * weights).mean()
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+    return outputs.detach(), losses.detach(), loss.detach()
 
 
 @contextmanager

@@ -126,6 +126,11 @@ class Reader(Component):
         return NO_LABEL
 
     @property
+    def weight_column(self) -> str | None:
+        """The samples' column that says how much a row counts; None where every row counts the same."""
+        return None
+
+    @property
     def has_held_out_files(self) -> bool:
         """Whether files of a split of their own follow the training rows."""
         return True

@@ -1,5 +1,8 @@
 """Sheets of workbooks, by calamine: a sheet is read as the CSV file that it could have been saved as."""
 
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import time; pyright cannot see them.
+
 from __future__ import annotations
 
 import difflib
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 
 from tasks.core.errors import BadInput, require_package
@@ -23,6 +27,9 @@ if TYPE_CHECKING:
 
 # From there on not every integer is a float.
 _EXACT = 2**53
+# A float beyond it, with as many digits as it has.
+_LONG = r"^-?(\d{16}\.0|\d\.\d{14,}e\+\d+)$"
+_CUT = "a sheet keeps 15 digits of a number, and some here had more; keep ids as text"
 
 
 class Excel(Tabular, kind="excel"):
@@ -99,7 +106,12 @@ def _read(file: Path, sheet: CalamineSheet, skip: int, *, has_header: bool) -> I
     for block in _blocks(rows):
         arrays = [pa.array([cells[column] for _, cells in block], pa.string()) for column in columns]
         numbers = np.array([number for number, _ in block], np.int64) - header - 1
-        yield Batch(file.name, pa.RecordBatch.from_arrays(arrays, names=own), numbers)
+        notes = tuple(f"{file.name}, column {own[i]}: {_CUT}" for i, array in enumerate(arrays) if _is_cut(array))
+        yield Batch(file.name, pa.RecordBatch.from_arrays(arrays, names=own), numbers, notes=notes)
+
+
+def _is_cut(column: pa.Array) -> bool:
+    return bool(pc.any(pc.match_substring_regex(column, _LONG)).as_py())
 
 
 def _blocks(rows: Iterable[tuple[int, list[str]]]) -> Iterator[list[tuple[int, list[str]]]]:

@@ -130,7 +130,7 @@ class Jsonl(Tabular, kind="jsonl"):
 
     def _keys(self) -> _Keys:
         names = (*(name for _, name in self.named), *([self.test_label] if self.test_label else []))
-        single = (self.label, self.clean_label, self.test_label, self.id, self.group, self.split)
+        single = (self.label, self.clean_label, self.test_label, self.id, self.group, self.split, self.weights)
         is_class = self.target in ("class", "number")
         return _Keys(
             {name: parse(name) for name in names if len(parse(name)) > 1},

@@ -34,8 +34,9 @@ from tasks.ingestion.tables.label_column import check_labels
 from tasks.ingestion.tables.one_hot_labels import label_columns, with_label_sets
 from tasks.ingestion.tables.picture_cells import Beside
 from tasks.ingestion.tables.shown_pictures import with_shown_pictures
-from tasks.ingestion.tables.table_options import MISSING, TableOptions
+from tasks.ingestion.tables.table_options import MISSING, WEIGHTS, TableOptions
 from tasks.ingestion.tables.table_rows import Batch, Mapping, Roles, chunk_of, own_name
+from tasks.ingestion.tables.weight_column import WeightColumn, check_only_weights
 from tasks.ingestion.text.prompts import Flatten, Prompts, named_columns, prompts_of, texts_of
 from tasks.ingestion.text.text_tokens import TextTokens, text_payload
 
@@ -77,6 +78,7 @@ class Tabular(PictureTables):
     clean_label: str | None = Field(
         default=None, description="Column of known true labels; only ever used to measure detection."
     )
+    weights: WeightColumn = None
 
     @model_validator(mode="after")
     def _one_kind_of_input(self) -> Self:
@@ -99,7 +101,7 @@ class Tabular(PictureTables):
     @property
     def named(self) -> tuple[tuple[str, str], ...]:
         """Every option that names a column, with the column."""
-        options = ("id", "split", "group", "clean_label", "image", "text_b")
+        options = ("id", "split", "group", "clean_label", "weights", "image", "text_b")
         named = [("label", self.label_column), *((option, getattr(self, option)) for option in options)]
         named += [("text", name) for name in self.texts] + [("features", name) for name in self.features or ()]
         return tuple((option.replace("_", "-"), name) for option, name in named if name is not None)
@@ -138,6 +140,11 @@ class Tabular(PictureTables):
     def says(self) -> tuple[TargetKind, str]:
         """As the options say."""
         return self.target, self.separator
+
+    @property
+    def weight_column(self) -> str | None:
+        """As samples call it."""
+        return self.weights and own_name(self.weights)
 
     @property
     def no_label(self) -> tuple[str, ...]:
@@ -193,7 +200,7 @@ class Tabular(PictureTables):
         for whole in chain((table.first,), map(flatten, table.rest)):
             for batch in parts_of(whole, self.image):
                 yield chunk_of(batch, mapping, self.roles, table.split)
-        aside = self.model_copy(update={"split": None})
+        aside = self.model_copy(update={"split": None, "weights": None})
         for split, held_out in table.held_out:
             batch = flatten(held_out)
             aside._check_names(batch.table.schema.names, batch.source)
@@ -244,6 +251,7 @@ class Tabular(PictureTables):
             own_names={name: own_name(name) for name in names if own_name(name) != name},
             objects=first.objects,
             missing=tuple(self.missing),
+            weights=self.weight_column,
         )
 
     def input_type(self, kind: pa.DataType, width: int) -> pa.DataType:
@@ -255,15 +263,16 @@ class Tabular(PictureTables):
     @property
     def roles(self) -> Roles:
         """The columns that are no inputs."""
-        markers = (tuple(self.missing), self.no_label)
-        return Roles(self.label, self.says, self.id, self.split, self.group, self.clean_label, *markers)
+        rest = (tuple(self.missing), self.no_label, self.weights)
+        return Roles(self.label, self.says, self.id, self.split, self.group, self.clean_label, *rest)
 
     def _others(self, table: pa.RecordBatch, inputs: list[str]) -> tuple[dict[str, pa.DataType], dict[str, str]]:
         """The types of the columns that are neither inputs nor have a role, and why no network reads them."""
         assigned = {*inputs, *self.roles.columns}
         extra = {field.name: self.carried_type(field.type) for field in table.schema if field.name not in assigned}
         option = "image" if self.image else "text"
-        return extra, dict.fromkeys(extra, f"not named by --reader.{option}")
+        reasons = dict.fromkeys(extra, f"not named by --reader.{option}")
+        return extra, reasons | ({self.weights: WEIGHTS} if self.weights else {})
 
     def carried_type(self, kind: pa.DataType) -> pa.DataType:
         """The type a carried column has in every batch; formats without a schema settle on text."""
@@ -278,6 +287,7 @@ class Tabular(PictureTables):
                 do="Rename the columns.",
             )
         check_named((*self.named, ("label", self.label)), present, {}, where)
+        check_only_weights(self.weights, (*self.named, ("label", self.label)), where)
         roles = self.roles.columns
         inputs = self.features or [*self._text_columns]
         wrong = sorted({name for name in inputs if inputs.count(name) > 1 or name in {*roles, self.image}})

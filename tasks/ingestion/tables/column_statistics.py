@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,8 +12,11 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.core.sql import connect, literal, string
-from tasks.ingestion.tables.profile import Profile, spellings
+from tasks.ingestion.tables.columns import is_text
+from tasks.ingestion.tables.profile import WHOLE, Profile, spellings
 from tasks.ingestion.tables.raw_spool import RawSpool
+
+_WHOLE = re.compile(r"[+-]?[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -107,19 +111,42 @@ def _of(
         f"""SELECT count(DISTINCT {number}), min({number}), max({number}), bool_and({number} = floor({number})) FROM raw
             WHERE isfinite({number})""",
     )
+    if distinct and max(-least, most) > WHOLE:
+        distinct, least, most, whole = _ask(db, _of_long(alias, number))
     return Statistics(spool.rows, profile.values, missing, distinct, _is_run(distinct, spool.rows, least, most, whole))
+
+
+def _of_long(alias: str, number: str) -> str:
+    """The same, by every digit: ids beyond 2^53 that differ in the last one are one as floats."""
+    word = f"trim({alias}::VARCHAR)"
+    is_whole = f"regexp_full_match({word}, '[+-]?[0-9]{{1,38}}')"
+    return f"""SELECT count(DISTINCT coalesce(whole::VARCHAR, word)), min(whole), max(whole), count(whole) = count(*)
+               FROM (SELECT {word} AS word, CASE WHEN {is_whole} THEN TRY_CAST({word} AS HUGEINT) END AS whole
+                     FROM raw WHERE isfinite({number}))"""
 
 
 def _of_few(rows: int, profile: Profile, unique: pa.Array, missing: int) -> Statistics:
     """From the values themselves."""
     if profile.numbers < profile.values or len(unique) < rows:
         return Statistics(rows, profile.values, missing, len(unique))
+    whole_numbers = _whole_numbers(unique)
+    if whole_numbers:
+        distinct, least, most = len(whole_numbers), min(whole_numbers), max(whole_numbers)
+        return Statistics(rows, profile.values, missing, distinct, _is_run(distinct, rows, least, most, True))
     numbers = unique.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     distinct = len(np.unique(numbers))
     whole = bool((numbers == np.floor(numbers)).all())
     return Statistics(
         rows, profile.values, missing, distinct, _is_run(distinct, rows, numbers.min(), numbers.max(), whole)
     )
+
+
+def _whole_numbers(unique: pa.Array) -> set[int]:
+    """Different whole numbers with all their digits; none unless all are such."""
+    if pa.types.is_integer(unique.type):
+        return set(unique.to_pylist())
+    words = unique.to_pylist() if is_text(unique.type) else [""]
+    return set(map(int, words)) if all(map(_WHOLE.fullmatch, words)) else set()
 
 
 def _is_run(distinct: int, rows: int, least: float, most: float, whole: bool) -> bool:

@@ -19,6 +19,9 @@ import pyarrow.compute as pc
 from tasks.core.errors import BadInput
 from tasks.dataset.targets.number import NUMBER
 
+# From there on a float is no 64-bit integer.
+_INT64 = 2.0**63
+
 
 class RejectRows(Protocol):
     """Rejects the rows of a mask, once each."""
@@ -50,12 +53,13 @@ def input_type(kind: pa.DataType) -> pa.DataType:
     return pa.float64() if is_text(kind) or pa.types.is_decimal(kind) else kind
 
 
-def cast(column: pa.Array, kind: pa.DataType, where: str, name: str) -> pa.Array:
+def cast(column: pa.Array, kind: pa.DataType, where: str, name: str, *, exact: bool = False) -> pa.Array:
     if column.type == kind:
         return column
     try:
         # A float may not hold a large whole number to its last digit; a network's float32 holds less.
-        return column.cast(kind, safe=not (pa.types.is_integer(column.type) and pa.types.is_floating(kind)))
+        may_round = pa.types.is_integer(column.type) and pa.types.is_floating(kind) and not exact
+        return column.cast(kind, safe=not may_round)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise BadInput(
             where=f"{where}, column {name!r}",
@@ -75,7 +79,15 @@ def as_text(column: pa.Array, *, trim: bool = True) -> pa.Array:
         return pc.if_else(pc.equal(words, ""), pa.scalar(None, pa.string()), words if trim else column)
     if pa.types.is_nested(column.type):
         return pa.array([None if v is None else json.dumps(v, default=str) for v in column.to_pylist()], pa.string())
-    return column.cast(pa.string())
+    return _float_text(column) if pa.types.is_floating(column.type) else column.cast(pa.string())
+
+
+def _float_text(column: pa.Array) -> pa.Array:
+    """Whole numbers with all their digits, as where they are integers; Arrow writes 1e+11 for an id of twelve."""
+    column = column.cast(pa.float32()) if pa.types.is_float16(column.type) else column
+    is_whole = pc.and_(pc.equal(column, pc.floor(column)), pc.less(pc.abs(column), _INT64))
+    whole = pc.if_else(is_whole, column, pa.scalar(None, column.type)).cast(pa.int64())
+    return pc.coalesce(whole.cast(pa.string()), column.cast(pa.string()))
 
 
 def without_view(column: pa.Array) -> pa.Array:

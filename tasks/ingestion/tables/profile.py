@@ -18,6 +18,9 @@ from tasks.ingestion.tables.columns import is_list, is_number, is_text
 
 FEW = 4096
 """Different values up to which a column's are kept, and counted without a question to the spool."""
+WHOLE = 2**53
+"""Up to there a float64 holds every whole number."""
+_DIGITS = 15  # that a float64 holds of any decimal number
 _SOME = 64
 _MOST_AFFIXES = 2  # nothing, and one currency or percent sign
 
@@ -48,6 +51,8 @@ class Profile:
         """The different values, as long as they are few; numbers that stand as text among numbers as text."""
         self.has_codes = False
         """Whether whole numbers of one length begin with 0, as postal codes do."""
+        self.has_long = False
+        """Whether some are numbers, and no text, with more digits than a float holds."""
         self.plain_words: pa.Array = pa.array([], pa.string())
         """Some of the words that are plain numbers."""
         self._lengths: set[int] = set()
@@ -65,6 +70,7 @@ class Profile:
             self.values += len(values)
             self.missing += len(column) - len(values)
             self.numbers += len(values) if is_number(kind) else 0
+            self.has_long |= _has_long(values)
             self._remember(values)
         elif is_text(kind) or (pa.types.is_dictionary(kind) and is_text(kind.value_type)):
             self._add_words(cells.trimmed(column))
@@ -131,6 +137,16 @@ class Profile:
             self.dates = []
         self.dates = [form for form in self.dates if cells.dates(unique, form).null_count == 0]
         self.words_in_three += int(counts[bools(pc.match_substring_regex(unique, r"\S\s+\S+\s+\S"))].sum())
+
+
+def _has_long(values: pa.Array) -> bool:
+    """Whether a float holds some number of a column not to its last digit; of decimals their type decides."""
+    if pa.types.is_decimal(values.type):
+        return values.type.precision > _DIGITS
+    if values.type not in (pa.int64(), pa.uint64()) or not len(values):
+        return False
+    ends = pc.min_max(values)
+    return ends["max"].as_py() > WHOLE or ends["min"].as_py() < -WHOLE
 
 
 @lru_cache

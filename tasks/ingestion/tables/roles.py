@@ -13,7 +13,7 @@ from tasks.ingestion.tables.column_names import typed_names
 from tasks.ingestion.tables.column_statistics import Statistics
 from tasks.ingestion.tables.columns import is_list, is_number, is_text
 from tasks.ingestion.tables.profile import Profile
-from tasks.ingestion.tables.table_options import TableOptions
+from tasks.ingestion.tables.table_options import WEIGHTS, TableOptions
 from tasks.ingestion.tables.unused_columns import columns_by_reason, display_name, is_row_number
 
 Kind = Literal["number", "numbers", "written number", "boolean", "category", "hashed text", "date", "text", "other"]
@@ -79,6 +79,8 @@ def role_of(
         told = CONSTANT
     distinct, missing = statistics.distinct, statistics.missing
     told = told or _READ_AS.get(kind, "")
+    if name == options.weights:
+        return Column(name, "weight", kind, distinct, missing, WEIGHTS, form)
     if options.features:
         if name in options.features:
             return Column(name, "input", kind, distinct, missing, told, form)

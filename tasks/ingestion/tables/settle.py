@@ -52,7 +52,7 @@ def settle(inputs: Payload | TableOptions, chunks: Iterable[Chunk], folder: Path
     table = first_pass(inputs, chunks, folder)
     table.check(inputs)
     stored = [
-        stored_column(column, table.spool.types[column.name], table.profiles[column.name].length, inputs)
+        stored_column(column, table.spool.types[column.name], table.profiles[column.name], inputs)
         for column in table.columns
     ]
     used = [one for one in stored if one.column.is_input]

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from tasks.dataset.encoders import cells
 from tasks.ingestion.readers import Chunk
 from tasks.ingestion.tables.columns import RejectRows, as_vectors, cast, parse_numbers
-from tasks.ingestion.tables.profile import without_markers
+from tasks.ingestion.tables.profile import Profile, without_markers
 from tasks.ingestion.tables.roles import Column
 from tasks.ingestion.tables.table_options import TableOptions
 from tasks.ingestion.tables.table_rows import Sieve, as_carried
@@ -36,9 +36,10 @@ class StoredColumn:
         return (is_number or pa.types.is_fixed_size_list(self.kind)) and not self.column.missing
 
 
-def stored_column(column: Column, types: list[pa.DataType], length: int, options: TableOptions) -> StoredColumn:
+def stored_column(column: Column, types: list[pa.DataType], profile: Profile, options: TableOptions) -> StoredColumn:
     """The type that a column keeps: of numbers one that is counted in, of all others as they came."""
-    one = types[0] if len(types) == 1 else _common(types)
+    length = profile.length
+    one = types[0] if len(types) == 1 else _common(types, has_long=profile.has_long)
     counted = one.value_type if pa.types.is_dictionary(one) else one
     if column.is_input and column.kind == "numbers":
         return StoredColumn(column, options.settle_input(types[0], length), length)
@@ -51,12 +52,14 @@ def _is_complete(column: Column, types: list[pa.DataType]) -> bool:
     return not column.missing and all(map(pa.types.is_boolean, types))
 
 
-def _common(types: list[pa.DataType]) -> pa.DataType:
-    """float64 of numbers of several types, text of all else."""
+def _common(types: list[pa.DataType], *, has_long: bool) -> pa.DataType:
+    """int64 of integers, float64 of numbers of several types that it holds, text of all else."""
+    if all(pa.types.is_integer(kind) and kind != pa.uint64() for kind in types):
+        return pa.int64()
     numbers = all(
         pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) for kind in types
     )
-    return pa.float64() if numbers else pa.string()
+    return pa.float64() if numbers and not has_long else pa.string()
 
 
 def settled_chunk(chunk: Chunk, columns: list[StoredColumn], options: TableOptions) -> Chunk:

@@ -9,6 +9,8 @@ import pyarrow as pa
 
 MISSING = ("NA", "N/A", "#N/A", "null", "None", "NaN", "?", "-")
 """What people write for a missing value, beside an empty cell."""
+WEIGHTS = "named by --reader.weights"
+"""Why a column of weights is no input."""
 
 
 @dataclass(frozen=True)
@@ -35,3 +37,5 @@ class TableOptions:
     """Columns of objects, each with the paths of the values within."""
     missing: tuple[str, ...] = MISSING
     """Cells that hold no value, beside empty ones."""
+    weights: str | None = None
+    """The column that says how much a row counts."""

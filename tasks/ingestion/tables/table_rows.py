@@ -22,6 +22,7 @@ from tasks.ingestion.tables.columns import as_text, as_texts, cast, without_view
 from tasks.ingestion.tables.label_column import ignore_rejects, labels_of
 from tasks.ingestion.tables.picture_cells import Beside, as_pictures
 from tasks.ingestion.tables.profile import without_markers
+from tasks.ingestion.tables.weight_column import reject_bad_weights
 from tasks.pipeline.schemas import SAMPLES
 
 # Our own columns, and those that DuckDB adds to a table when asked where a row stands.
@@ -84,11 +85,18 @@ class Roles(NamedTuple):
     """Cells that hold no value, beside empty ones."""
     no_label: tuple[str, ...] = ()
     """Labels that mean that there is none."""
+    weights: str | None = None
+    """How much a row counts; it goes along as it came, so that it is none of ``columns``."""
 
     @property
     def reads_values(self) -> bool:
         """Whether labels are read for what they say: numbers and sets. Classes are known once all of them are seen."""
         return self.says[0] in ("number", "labels")
+
+    @property
+    def set_aside(self) -> Roles:
+        """Of a file of which nothing is trained on: it needs no column of splits, and none of weights."""
+        return self._replace(split=None, weights=None)
 
     @property
     def columns(self) -> tuple[str | None, ...]:
@@ -134,7 +142,8 @@ def chunk_of(batch: Batch, mapping: Mapping, roles: Roles, split: str | None, *,
     Raises:
         BadInput: the batch lacks a column that the first one had.
     """
-    _check_columns(batch, mapping)
+    every, roles = roles, roles.set_aside if set_aside else roles
+    _check_columns(batch, mapping, roles)
     sieve, table = Sieve(batch.rows, batch.rejects), batch.table
     inputs, names = _inputs(batch, mapping, roles, sieve)
     names = batch.names if names is None else names
@@ -142,6 +151,8 @@ def chunk_of(batch: Batch, mapping: Mapping, roles: Roles, split: str | None, *,
     given = table.column(roles.label)
     given = unmarked(given, roles.no_label) if roles.reads_values else given
     labels = labels_of(given, *roles.says, roles.label, sieve.reject)
+    if roles.weights is not None:
+        reject_bad_weights(table.column(roles.weights), roles.weights, roles.missing, sieve.reject)
     clean = None if roles.clean_label is None else table.column(roles.clean_label)
     truth = None if clean is None else labels_of(clean, *roles.says, roles.clean_label or "", ignore_rejects)
     mask = pa.array(sieve.keep)
@@ -154,17 +165,27 @@ def chunk_of(batch: Batch, mapping: Mapping, roles: Roles, split: str | None, *,
         rows=pa.array(batch.rows).filter(mask),
         label=labels.filter(mask),
         payload={name: column.filter(mask) for name, column in payload.items()},
-        split=text(roles.split) if roles.split and not set_aside else split,
+        split=text(roles.split) if roles.split else split,
         clean_label=None if truth is None else truth.filter(mask),
         group=None if roles.group is None else without_markers(text(roles.group), roles.missing),
         source_id=names.filter(mask) if roles.id is None and names is not None else text(roles.id),
         rejects=sieve.rejects,
-        unused=mapping.unused | _late(batch, mapping, roles),
+        unused=mapping.unused | _late(batch, mapping, every),
         notes=(*batch.notes, *mapping.notes),
     )
 
 
-def _check_columns(batch: Batch, mapping: Mapping) -> None:
+def _check_columns(batch: Batch, mapping: Mapping, roles: Roles) -> None:
+    present = batch.table.schema.names
+    named = (*roles.named.items(), ("weights", roles.weights))
+    for option, name in named:
+        if name is not None and name not in present:
+            raise BadInput(
+                where=batch.source,
+                expected=f"a column {name!r}, as the first file has",
+                got=shown_names(present[:20]),
+                do=f"Give every file the column that --reader.{option.replace('_', '-')} names.",
+            )
     missing = set(mapping.required) - set(batch.table.schema.names)
     if missing:
         common = [name for name in mapping.required if name not in missing]
@@ -236,10 +257,10 @@ def own_name(name: str) -> str:
 
 
 def as_carried(column: pa.Array, kind: pa.DataType, where: str, name: str) -> pa.Array:
-    """A column in the type that it has in every file."""
+    """A column in the type that it has in every file, no digit lost."""
     if column.type == kind:
         return column
-    return as_text(column, trim=False) if kind == pa.string() else cast(column, kind, where, name)
+    return as_text(column, trim=False) if kind == pa.string() else cast(column, kind, where, name, exact=True)
 
 
 def _late(batch: Batch, mapping: Mapping, roles: Roles) -> dict[str, str]:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from tasks.dataset.payload import Payload
 from tasks.ingestion.tables.leaks import LEAK
 from tasks.ingestion.tables.roles import CONSTANT, Column
+from tasks.ingestion.tables.table_options import WEIGHTS
 
 # Every column of a table's source, and what it is used for.
 COLUMNS = pa.schema(
@@ -35,7 +36,12 @@ def columns_beside(payload: Payload, unused: dict[str, str]) -> list[Column]:
         return []
     kind = {"image": "image", "tokens": "text", "array": "numbers"}[payload.kind]
     inputs = [Column(name, "input", kind, None, None, "") for name in payload.own]
-    return [*inputs, *(Column(name, "carried", "other", None, None, why) for name, why in unused.items())]
+    return [*inputs, *(_beside(name, why) for name, why in unused.items())]
+
+
+def _beside(name: str, why: str) -> Column:
+    role, kind = ("weight", "number") if why == WEIGHTS else ("carried", "other")
+    return Column(name, role, kind, None, None, why)
 
 
 def write_columns(columns: list[Column], path: Path) -> None:

@@ -69,6 +69,25 @@ def test_weights_that_changed_at_their_place_are_no_base(tmp_path):
         base_for(*given)
 
 
+def test_networks_of_other_weights_are_no_base(tmp_path):
+    run, config = Run.start(tmp_path, "census"), CleanConfig()
+    weighted = samples_of(None).with_facts(weight_column="fnlwgt")
+    folder = tmp_path / "runs" / RECORDED
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(config.yaml())
+    record = {"run_id": RECORDED, "dataset": "census", "recorded": "2026-01-01", "facts": {}}
+    record["stages"] = [weighted.model_dump(mode="json")]
+    (folder / "run.json").write_text(json.dumps(record))
+    wanted = WantedBase("latest", "census", config.reader.component)
+
+    def base(samples):
+        return base_for(run, wanted, samples, 5, config.recipe, config.drift)
+
+    assert base(weighted).facts["run"] == RECORDED
+    with pytest.raises(BadConfig, match=r"(?s)trained with no weights.*trained with the weights of column 'fnlwgt'"):
+        base(samples_of(None))
+
+
 def test_auto_passes_over_a_trial_that_read_less_or_planted_other_noise(tmp_path):
     run, nightly = Run.start(tmp_path, "digits"), {"kind": "digits", "options": {}}
     trials = [{"limit": 1200}, {"noise": {"share": 0.3}}]

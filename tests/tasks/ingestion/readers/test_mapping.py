@@ -416,3 +416,12 @@ def test_a_column_that_bears_one_of_our_names_is_kept_under_another(tmp_path):
     kept = pq.read_table(path)
     assert kept["original_split"].to_pylist() == ["inner", "outer"] * 2
     assert set(kept["split"].to_pylist()) == {"train"}
+
+
+def test_columns_may_bear_the_names_that_our_own_queries_use(read, tmp_path):
+    names = ("place", "splits", "came", "spool", "dropped", "nth", "content", "total", "raw", "zero", "c0")
+    inputs = {name: [(i * 7 + k) % 11 + 0.5 for i in range(N)] for k, name in enumerate(names)}
+    assert (
+        payload_of(read(Parquet(path=_parquet(tmp_path / "a.parquet", label=LABELS, **inputs))).artefact).columns
+        == names
+    )
