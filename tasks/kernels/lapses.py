@@ -116,6 +116,11 @@ def _fit(odds: np.ndarray, misses: np.ndarray, sizes: np.ndarray) -> tuple[np.nd
     dissent = misses.sum() / sizes.sum()
     grid = np.append(0.0, np.geomspace(2e-4, float(np.clip(1.6 * dissent, 4e-4, 0.95)), _RATES))
     loss, _ = _profile(odds, misses, sizes, grid)
+    if loss[-1] - loss.min() < CUT:
+        # Of few dissents, of none above all, 1.6 times as many is not the most that may be: as many give away 6 here.
+        most = (misses.sum() + 6 + np.sqrt(12 * misses.sum() + 36)) / sizes.sum()
+        grid = np.append(grid, np.geomspace(grid[-1], np.clip(most, 1.01 * grid[-1], 0.99), 9)[1:])
+        loss, _ = _profile(odds, misses, sizes, grid)
     near = np.flatnonzero(loss - loss.min() < _NEAR)
     edges = grid[max(near[0] - 1, 0)], grid[min(near[-1] + 1, len(grid) - 1)]
     rates = np.unique(np.append(0.0, np.linspace(*edges, _RATES)))

@@ -159,6 +159,16 @@ def test_nothing_is_wrong_where_nobody_disagrees():
     assert belief_of(observed).max() < 0.01
 
 
+@pytest.mark.parametrize("n", [30, 300])
+def test_of_few_labels_that_nobody_disputes_as_many_may_be_wrong_as_chance_allows(n):
+    """By the likelihood 1.92 / n; no more than .04 % was stated of any n."""
+    y = np.arange(n) % 3
+    sure = np.eye(3, dtype=np.float32)[y] * 0.9 + 0.033
+    share = wrongness_of(Observations(sure, sure, y, np.array([3, 8]), np.array([1, 1]))).share
+    assert share.low == 0
+    assert 1 - np.exp(-1.92 / n) < share.high < 4 / n
+
+
 @pytest.mark.parametrize("places", [[], [0], [199]])
 def test_strata_without_a_canary_and_classes_without_a_sample_leave_chances_that_are_chances(places):
     generator = np.random.default_rng(0)
