@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tasks.kernels.axes import Float, Int
+from tasks.kernels.axes import Bool, Float, Int
 from tasks.kernels.lapses import CUT, LEAST, LEAST_SHARE, ONE_SIDED, Lapses, consensus
 from tasks.kernels.pieces import pieces
 
@@ -68,19 +68,26 @@ class _Pool(NamedTuple):
     """of log q_y by the exponents"""
 
 
-def fit_pools(p: Float[np.ndarray, "n k"], votes: Float[np.ndarray, "n k"], labels: Int[np.ndarray, "n"]) -> Lapses:
+def fit_pools(
+    p: Float[np.ndarray, "n k"],
+    votes: Float[np.ndarray, "n k"],
+    labels: Int[np.ndarray, "n"],
+    counted: Bool[np.ndarray, "n"] | None = None,
+) -> Lapses:
     """Maximise the likelihood over (r, α, β, γ); the interval of r is where its profile gives away < 1.92.
 
     Args:
         p: of the held-out network.
         votes: shares of the neighbours' labels.
         labels: y, which neither has seen.
+        counted: the labels that are evidence, and that r is a share of; all, by default.
     """
     n, k = p.shape
-    choice = consensus(p, votes)[0]
-    rows = np.arange(0, n, -(-n * k // _MOST_FITTED))
+    counted = np.ones(n, bool) if counted is None else counted
+    choice, rows = consensus(p, votes)[0], np.flatnonzero(counted)
+    rows = rows[:: -(-len(rows) * k // _MOST_FITTED)]
     rows = rows[np.argsort(labels[rows] == choice[rows], kind="stable")]
-    said = _said(p, votes, labels, choice, rows)
+    said = _said(p, votes, labels, choice, rows, counted)
     dissent = len(said.lapse) / len(rows)
     rates = np.append(0.0, np.geomspace(1e-3, float(np.clip(1.6 * dissent, 4e-3, 0.95)), _RATES[0]))
     loss, pools = _profile(said, rates, 0.0, _STARTS)
@@ -109,29 +116,33 @@ def pool_chance(
     p: Float[np.ndarray, "n k"],
     votes: Float[np.ndarray, "n k"],
     labels: Int[np.ndarray, "n"],
+    counted: Bool[np.ndarray, "n"] | None = None,
 ) -> Float[np.ndarray, "n"]:
-    """P(wrong | y, x) = r u_y / (r u_y + (1 − r) q_y), 0 where the label is the first choice."""
+    """P(wrong | y, x) = r u_y / (r u_y + (1 − r) q_y), 0 where the label is the first choice or not ``counted``."""
     n, k = p.shape
     chance = np.zeros(n)
     if not rate:
         return chance
+    counted = np.ones(n, bool) if counted is None else counted
     choice = consensus(p, votes)[0]
-    dissents = np.flatnonzero(labels != choice)
+    dissents = np.flatnonzero((labels != choice) & counted)
     for some in pieces(len(dissents), k, _ASKED):
         rows = dissents[some]
-        said = _said(p, votes, labels, choice, rows)
+        said = _said(p, votes, labels, choice, rows, counted)
         wrong, right = rate * said.lapse, (1 - rate) * _pooled(said, pool).q
         chance[rows] = wrong / np.maximum(wrong + right, 1e-300)
     return chance
 
 
-def _said(p: np.ndarray, votes: np.ndarray, labels: np.ndarray, choice: np.ndarray, rows: np.ndarray) -> _Said:
+def _said(
+    p: np.ndarray, votes: np.ndarray, labels: np.ndarray, choice: np.ndarray, rows: np.ndarray, counted: np.ndarray
+) -> _Said:
     """Of the labels in ``rows``, where those that are not the first choice stand before all others.
 
-    π and δ are frequencies among all n labels, with half a label more of each class.
+    π and δ are frequencies among all labels that are counted, with half a label more of each class.
     """
     k, missed = p.shape[1], labels != choice
-    counts = [np.bincount(some, minlength=k) + 0.5 for some in (labels, labels[missed])]
+    counts = [np.bincount(some, minlength=k) + 0.5 for some in (labels[counted], labels[counted & missed])]
     frequencies, dissents = (each / each.sum() for each in counts)
     logs, own = [], []
     for some in pieces(len(rows), k - 1, _BLOCK):

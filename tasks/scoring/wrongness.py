@@ -146,31 +146,36 @@ def wrongness_of(observations: Observations, names: list[str] | None = None) -> 
     if known[labels].mean() < _KNOWN:
         diagnoses = (network, diagnose_classes(known, names))
         return Wrongness(nothing, nothing, nothing, nothing, known[labels], None, diagnoses)
-    lapses, chance_of = _read(observations)
-    share = _share(observations, lapses)
-    # Dissent of a class that neither observer knows is evidence of nothing.
-    counted = (choice != labels) & known[labels]
+    # Dissent of a class that neither observer knows is evidence of nothing: the least that is wrong is none of it, the
+    # most all of it.
+    counted, dissent = known[labels], choice != labels
+    lapses, chance_of = _read(observations, counted)
+    rate, low, high, sure = (float(counted.mean()) * each for each in lapses[:4])
+    of_all = lapses._replace(low=low, rate=rate, high=high + float((dissent & ~counted).mean()), sure=sure)
+    share = _share(observations, of_all)
     rates = (lapses.low, lapses.rate if share.value is not None else 0.0, lapses.high, lapses.sure)
     low, middle, high, sure = (
-        np.where(counted, chance_of(rate, curve), 0.0) for rate, curve in zip(rates, lapses.curves, strict=True)
+        np.where(counted & dissent, chance_of(rate, curve), 0.0)
+        for rate, curve in zip(rates, lapses.curves, strict=True)
     )
-    mixed = diagnose_unpredictability(lapses, share.low, share.high, point=share.value is not None)
+    mixed = diagnose_unpredictability(of_all, share.low, share.high, point=share.value is not None)
     return Wrongness(low, middle, high, sure, known[labels], share, (network, mixed, diagnose_classes(known, names)))
 
 
-def _read(observations: Observations) -> tuple[Lapses, Callable[[float, np.ndarray], np.ndarray]]:
-    """(how many labels are surely wrong, P(wrong) of n labels by one of its rates and curves).
+def _read(observations: Observations, counted: np.ndarray) -> tuple[Lapses, Callable[[float, np.ndarray], np.ndarray]]:
+    """(how many of the labels counted are surely wrong, P(wrong) of n labels by one of its rates and curves).
 
     By how likely each label is, where that shows any clearly; else by how the dissent fades, which shows wrong labels
     of the class that the observers think of next as well. Of ranges of a number that alone is asked: few wrong numbers
     are far from all that is likely.
     """
     p, votes, labels = observations.probabilities, observations.votes, observations.labels
-    by_label = None if observations.ordered else fit_pools(p, votes, labels)
+    by_label = None if observations.ordered else fit_pools(p, votes, labels, counted)
     if by_label and by_label.low and by_label.gain >= _CLEAR:
-        return by_label, lambda rate, pool: pool_chance(rate, pool, p, votes, labels)
+        return by_label, lambda rate, pool: pool_chance(rate, pool, p, votes, labels, counted)
     choice, odds = consensus(p, votes)
-    return fit_lapses(odds, choice != labels), lambda rate, curve: lapse_chance(rate, curve, odds)
+    lapses = fit_lapses(odds[counted], (choice != labels)[counted])
+    return lapses, lambda rate, curve: lapse_chance(rate, curve, odds)
 
 
 def _share(observations: Observations, lapses: Lapses) -> Share:

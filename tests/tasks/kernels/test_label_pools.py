@@ -95,7 +95,7 @@ def test_the_pool_and_its_slopes_are_the_same_in_blocks_as_class_by_class(monkey
     choice = consensus(p, votes)[0]
     rows = np.argsort(y == choice, kind="stable")
     monkeypatch.setattr(label_pools, "_BLOCK", 5 * k)
-    said = _said(p, votes, y, choice, rows)
+    said = _said(p, votes, y, choice, rows, np.ones(len(y), bool))
     pool = _pooled(said, np.array(exponents))
     assert len(said.logs) > 2
     shares = (np.bincount(y, minlength=k) + 0.5) / (len(y) + 0.5 * k)

@@ -109,6 +109,20 @@ def test_dissent_from_a_class_that_no_observer_knows_is_no_evidence():
     assert rare.text.startswith("the observers hardly ever recognise the rare one: ")
 
 
+@pytest.mark.parametrize("strange", [0.1, 0.3])
+def test_a_right_label_of_a_class_that_no_observer_knows_is_in_no_lower_end(strange):
+    """Where none is wrong 8 and 24 % of the labels were stated to be, and right ones of other classes flagged."""
+    observed, _ = world(0, n=1500, noise=0.0, error=0.05)
+    generator = np.random.default_rng(0)
+    labels = np.where(generator.random(1500) < strange, generator.integers(5, 60, 1500), observed.labels)
+    p, v = (np.pad(array, ((0, 0), (0, 55))) for array in (observed.probabilities, observed.votes))
+    said = wrongness_of(Observations(p, v, labels, observed.canary_indices, observed.canary_labels))
+    assert (1 - said.recognised.mean()) == pytest.approx(strange, abs=0.03)
+    assert said.share.low < 0.02
+    assert said.share.high > 1 - said.recognised.mean()
+    assert said.share.value is None
+
+
 @pytest.mark.parametrize("kind", ["symmetric", "pair"])
 @pytest.mark.parametrize("mixed", [False, True])
 def test_the_lower_reading_of_the_most_suspect_is_not_overstated(kind, mixed):
