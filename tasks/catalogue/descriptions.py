@@ -121,7 +121,7 @@ COLUMNS = {
     "marked_by": "Detectors that mark the sample.",
     "reason": "Why, in a sentence.",
     "guard": "What keeps (rare, class_cap, group_cap) or lists it (rare).",
-    "p_wrong": "Probability that the label is wrong; null where not known.",
+    "p_wrong": "Probability that the label is wrong; null where not known, as of a class that no observer recognises.",
     "subject": "What was diagnosed: network, unpredictability, rare classes.",
     "passed": "Whether the data can carry what is asked of them.",
     "text": "The finding, with the figures it rests on.",

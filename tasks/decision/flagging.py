@@ -171,12 +171,17 @@ def count_flags(flags: pa.Table, audit_table: pa.Table) -> dict[str, Any]:
     return {
         "flagged": flagged.num_rows,
         "of": flags.num_rows,
-        "expected_wrong": None if flags["p_wrong"].null_count else pc.sum(flagged["p_wrong"]).as_py() or 0.0,
+        "expected_wrong": (pc.sum(flagged["p_wrong"]).as_py() or 0.0) if is_stated(flags["p_wrong"]) else None,
         "capped": sum(row["capped"] for row in classes),
         "protected": sum(row["protected"] for row in classes),
         "unrecognised": pc.sum(pc.equal(flags["guard"], "unrecognised")).as_py() or 0,
         "most_flagged": [{name: row[name] for name in columns} for row in most[:_MOST_FLAGGED]],
     }
+
+
+def is_stated(chances: pa.ChunkedArray) -> bool:
+    """Whether any label is said how likely it is wrong: of a class that is not recognised none is where others are."""
+    return chances.null_count < len(chances) or not len(chances)
 
 
 def write_diagnoses(draft: Draft, diagnoses: list[dict[str, Any]]) -> None:

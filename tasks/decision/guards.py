@@ -43,7 +43,8 @@ def advise(evidence: Evidence, wrongness: Wrongness | None) -> pa.Table:
     rare         far from its class, but of the nearest 2s − 1 at least s are confirmed (tasks/kernels/rarity.py),
                  s = 3. A cluster that is mislabelled as a whole looks just so.
     recognised   whether the observers know the class at all: of one that they do not, dissent is no evidence
-    p_wrong      P(wrong) of tasks/scoring/wrongness.py; None in a run without canaries, and where the data carry none
+    p_wrong      P(wrong) of tasks/scoring/wrongness.py; None in a run without canaries, and where the data carry none,
+                 as of a class that is not recognised
     p_suggested  p_wrong · P(truly the suggested class | wrong)
 
     Returns:
@@ -58,9 +59,9 @@ def advise(evidence: Evidence, wrongness: Wrongness | None) -> pa.Table:
     nothing = names.is_null().to_numpy(zero_copy_only=False)
     unknown = pa.nulls(len(evidence), pa.float64())
     stated = wrongness.stated_probability if wrongness else None
-    wrong = unknown if stated is None else pa.array(stated)
-    right = unknown if stated is None else pa.array(stated * chance, mask=nothing)
     recognised = np.ones(len(evidence), bool) if wrongness is None else wrongness.recognised
+    wrong = unknown if stated is None else pa.array(stated, mask=~recognised)
+    right = unknown if stated is None else pa.array(stated * chance, mask=nothing | ~recognised)
     rare = far & (support >= _SUPPORT)
     columns = [evidence.ids, *map(pa.array, (rare, support.astype(np.int64), recognised)), wrong, names, right]
     return pa.table(columns, schema=ADVICE)

@@ -59,22 +59,27 @@ def examine_labels(
         "predicted": names.take(pa.array(predicted)),
         "p_label": pa.array(probabilities[rows, labels].astype(np.float64)),
         "p_predicted": pa.array(probabilities[rows, predicted].astype(np.float64)),
-        "p_wrong": pa.nulls(len(labels), pa.float64()) if wrong is None else pa.array(wrong),
+        "p_wrong": pa.nulls(len(labels), pa.float64())
+        if wrong is None
+        else pa.array(wrong, mask=~wrongness.recognised),
         "suggested_label": names.take(pa.array(other, mask=other < 0)),
         "suspect": pa.array((least if wrong is None else wrong) >= SUSPECT),
     }
-    columns["reason"] = pa.array(_reasons(columns, votes[rows, labels], least), pa.string())
+    reasons = _reasons(columns, votes[rows, labels], least, wrongness.recognised)
+    columns["reason"] = pa.array(reasons, pa.string())
     first = np.lexsort([ids.astype(str), -(least if wrong is None else wrong)])
     return pa.table(columns, schema=EXAMINATION).take(pa.array(first))
 
 
-def _reasons(columns: dict[str, pa.Array], shares: np.ndarray, least: np.ndarray) -> list[str]:
+def _reasons(columns: dict[str, pa.Array], shares: np.ndarray, least: np.ndarray, recognised: np.ndarray) -> list[str]:
     names = ("label", "p_label", "predicted", "p_predicted", "p_wrong", "suspect", "suggested_label")
     reasons = []
-    rows = zip(*(columns[name].to_pylist() for name in names), shares.tolist(), least.tolist(), strict=True)
-    for label, p_label, predicted, p_predicted, p_wrong, suspect, other, share, at_least in rows:
+    about = (shares.tolist(), least.tolist(), recognised.tolist())
+    rows = zip(*(columns[name].to_pylist() for name in names), *about, strict=True)
+    for label, p_label, predicted, p_predicted, p_wrong, suspect, other, share, at_least, is_recognised in rows:
         if not suspect:
-            unknown = "not known: these data carry no figure"
+            why = "these data carry no figure" if is_recognised else f"the observers do not recognise class {label}"
+            unknown = f"not known: {why}"
             reasons.append(unknown if p_wrong is None else f"believed: wrong with p = {p_wrong:.3f}")
             continue
         reasons.append(

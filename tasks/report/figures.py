@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tasks.core.intervals import t_interval
+from tasks.decision.flagging import is_stated
 from tasks.report.figure import Figure
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def figures(folder: Path, facts: dict[str, Any]) -> list[Figure]:
     charts = [_accuracy(folder, facts["metrics"]), _worth(facts["metrics"])] if has_verdict else []
     charts.append(_suspicion(flags, facts["flags"]))
     # Only canaries tell how likely a label is wrong.
-    charts += [] if flags["p_wrong"].null_count or not len(flags) else [_precision(flags, facts["flags"])]
+    charts += [_precision(flags, facts["flags"])] if len(flags) and is_stated(flags["p_wrong"]) else []
     return [*charts, _classes(folder)]
 
 
@@ -205,7 +206,9 @@ def expected_precision(p_wrong: np.ndarray) -> np.ndarray:
 
 def _precision(table: pa.Table, flags: dict[str, Any]) -> Figure:
     """How precise flags are thought to be, by how many there are: guards keep whom they keep."""
+    # Of a class that is not recognised nothing is known, and nothing of it is flagged.
     table = _without_guarded(table)
+    table = table.filter(pc.is_valid(table["p_wrong"]))
     chance, flagged = table["p_wrong"].to_numpy(), int(pc.sum(table["flag"]).as_py())
     curve, wrong = expected_precision(chance), np.cumsum(chance)
     size = len(curve)

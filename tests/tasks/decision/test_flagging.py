@@ -243,6 +243,15 @@ def test_a_run_without_canaries_has_no_probability_of_a_wrong_label():
     assert audit(table, tables({"l2": [0.0] * 4}, list("abab"))[1])["expected_wrong"].to_pylist() == [None, None]
 
 
+def test_what_is_not_known_of_one_class_is_counted_nowhere_and_hides_nothing_of_the_others():
+    advice = {"p_wrong": [0.75, None, 0.5, 0.25], "recognised": [True, False, True, True]}
+    table = decided({"l2": [4.0, 3.0, 2.0, 1.0]}, list("abcd"), 0.75, Flagging(class_cap=1), **advice)
+    assert table["flag"].to_pylist() == [True, False, True, False]
+    expected = audit(table, tables({"l2": [0.0] * 4}, list("abcd"))[1])
+    assert expected["expected_wrong"].to_pylist() == [0.75, None, 0.5, 0.25]
+    assert count_flags(table, expected)["expected_wrong"] == 1.25
+
+
 RARE = "far from class a, but 4 of its nearest bear that label and are recognised: likely rare and valid"
 
 

@@ -132,6 +132,16 @@ def test_the_better_label_is_suggested_and_as_probable_as_the_given_one_is_wrong
     assert (rows[0]["suggested_label"], rows[0]["p_suggested"]) == (None, None)
 
 
+def test_of_a_class_that_no_observer_recognises_no_probability_is_said():
+    recognised = np.arange(N) != WRONG
+    wrong = np.where(recognised, np.linspace(0.1, 0.9, N), 0.0)
+    rows = advise(evidence_of(), SimpleNamespace(stated_probability=wrong, recognised=recognised)).to_pylist()
+    assert [row["p_wrong"] for row in rows] == [
+        p if known else None for p, known in zip(wrong, recognised, strict=True)
+    ]
+    assert (rows[WRONG]["suggested_label"], rows[WRONG]["p_suggested"]) == ("b", None)
+
+
 def test_without_canaries_there_is_a_suggestion_but_no_probability():
     rows = advise(evidence_of(), None).to_pylist()
     assert {row["p_wrong"] for row in rows} == {row["p_suggested"] for row in rows} == {None}

@@ -89,8 +89,21 @@ def test_a_handful_of_samples_is_examined_whatever_is_known_of_it(n, k, seed):
     assert len(rows) == n
     for row in rows:
         assert row["p_wrong"] is None or 0 <= row["p_wrong"] <= 1
-        unknown = "not known: these data carry no figure"
-        assert row["p_wrong"] is not None or row["reason"] == unknown or "or more" in row["reason"]
+        assert row["p_wrong"] is not None or row["reason"].startswith("not known: ") or "or more" in row["reason"]
+
+
+def test_of_a_class_that_no_observer_recognises_nothing_is_believed():
+    """A tenth of all labels are right and of a class that both observers take for others."""
+    ids, _, labels, p, votes = world(2000, 0.1)
+    strange = np.arange(2000) % 10 == 0
+    p, votes = (np.pad(array, ((0, 0), (0, 1))) for array in (p, votes))
+    rows = examine_labels(ids, "test", np.where(strange, K, labels), p, votes, [*CLASSES, "elk"]).to_pylist()
+    elks = [row for row in rows if row["label"] == "elk"]
+    assert len(elks) == 200
+    for row in elks:
+        assert (row["p_wrong"], row["suspect"]) == (None, False)
+        assert row["reason"] == "not known: the observers do not recognise class elk"
+    assert any(row["suspect"] for row in rows)
 
 
 def test_of_observers_at_chance_no_label_is_suspect():
