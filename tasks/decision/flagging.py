@@ -163,15 +163,16 @@ def _with_class(samples: pa.Table) -> pa.Table:
 
 
 def count_flags(flags: pa.Table, audit_table: pa.Table) -> dict[str, Any]:
-    """Counts, the wrong labels expected among the flagged (None without canaries), and who loses most."""
+    """Counts, the wrong labels expected among the flagged (None where that is not known), and who loses most."""
     flagged = flags.filter(flags["flag"])
+    is_known = is_stated(flags["p_wrong"]) and not flagged["p_wrong"].null_count
     classes = audit_table.filter(pc.equal(audit_table["by"], "class")).to_pylist()
     most = sorted((row for row in classes if row["flagged"]), key=lambda row: (-row["lift"], row["name"]))
     columns = ("name", "samples", "flagged", "lift")
     return {
         "flagged": flagged.num_rows,
         "of": flags.num_rows,
-        "expected_wrong": (pc.sum(flagged["p_wrong"]).as_py() or 0.0) if is_stated(flags["p_wrong"]) else None,
+        "expected_wrong": (pc.sum(flagged["p_wrong"]).as_py() or 0.0) if is_known else None,
         "capped": sum(row["capped"] for row in classes),
         "protected": sum(row["protected"] for row in classes),
         "unrecognised": pc.sum(pc.equal(flags["guard"], "unrecognised")).as_py() or 0,

@@ -51,7 +51,7 @@ def examine_labels(
     wrong, least = wrongness.stated_probability, wrongness.low
     predicted, rows = observations.predicted, np.arange(len(labels))
     other, _ = suggest_labels(probabilities, votes, labels)
-    names = pa.array(classes, pa.string())
+    names, unknown = pa.array(classes, pa.string()), pa.nulls(len(labels), pa.float64())
     columns = {
         "sample_id": pa.array(ids, pa.string()),
         "split": pa.array([split] * len(ids), pa.string()),
@@ -59,9 +59,7 @@ def examine_labels(
         "predicted": names.take(pa.array(predicted)),
         "p_label": pa.array(probabilities[rows, labels].astype(np.float64)),
         "p_predicted": pa.array(probabilities[rows, predicted].astype(np.float64)),
-        "p_wrong": pa.nulls(len(labels), pa.float64())
-        if wrong is None
-        else pa.array(wrong, mask=~wrongness.recognised),
+        "p_wrong": unknown if wrong is None else pa.array(wrong, mask=~wrongness.recognised),
         "suggested_label": names.take(pa.array(other, mask=other < 0)),
         "suspect": pa.array((least if wrong is None else wrong) >= SUSPECT),
     }

@@ -243,13 +243,16 @@ def test_a_run_without_canaries_has_no_probability_of_a_wrong_label():
     assert audit(table, tables({"l2": [0.0] * 4}, list("abab"))[1])["expected_wrong"].to_pylist() == [None, None]
 
 
-def test_what_is_not_known_of_one_class_is_counted_nowhere_and_hides_nothing_of_the_others():
-    advice = {"p_wrong": [0.75, None, 0.5, 0.25], "recognised": [True, False, True, True]}
-    table = decided({"l2": [4.0, 3.0, 2.0, 1.0]}, list("abcd"), 0.75, Flagging(class_cap=1), **advice)
-    assert table["flag"].to_pylist() == [True, False, True, False]
-    expected = audit(table, tables({"l2": [0.0] * 4}, list("abcd"))[1])
-    assert expected["expected_wrong"].to_pylist() == [0.75, None, 0.5, 0.25]
-    assert count_flags(table, expected)["expected_wrong"] == 1.25
+@pytest.mark.parametrize(("rare", "flagged", "expected"), [("keep", [0, 4], 1.25), ("off", [0, 2, 4], None)])
+def test_what_is_not_known_of_one_class_hides_nothing_of_the_others_unless_it_is_flagged(rare, flagged, expected):
+    advice = {"p_wrong": [0.75, 0.0, None, None, 0.5, 0.0], "recognised": [True, True, False, False, True, True]}
+    scores = {"l2": [9.0, 1.0, 8.0, 2.0, 7.0, 3.0]}
+    table = decided(scores, list("aabbcc"), 0.5, Flagging(rare=rare), **advice)
+    rows = sorted(table.to_pylist(), key=lambda row: row["sample_id"])
+    assert [i for i, row in enumerate(rows) if row["flag"]] == flagged
+    audited = audit(table, tables(scores, list("aabbcc"))[1])
+    assert audited["expected_wrong"].to_pylist() == [0.75, None, 0.5]
+    assert count_flags(table, audited)["expected_wrong"] == expected
 
 
 RARE = "far from class a, but 4 of its nearest bear that label and are recognised: likely rare and valid"
