@@ -330,7 +330,7 @@ def described(prepare, tmp_path):
             name: value.model_dump(mode="json") for name, value in ready.given.items() if hasattr(value, "stage")
         },
         "checkpoints": [artefact.model_dump(mode="json") for artefact in ready.given["checkpoints"]],
-        "reader": {"kind": "npz", "path": str(tmp_path / "source.npz")},
+        "reader": {"kind": "npz", "path": str(ready.run.lake.parent / "source.npz")},
     }
     (tmp_path / "about.json").write_text(json.dumps(about))
     return ready, tmp_path / "about.json"
