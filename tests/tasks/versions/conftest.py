@@ -173,8 +173,9 @@ def prepared(
     dataset: str = "tiny",
     lake: Path | None = None,
     shard_rows: int = 64,
+    samples: Artefact | None = None,
 ) -> Prepared:
-    """A run of an archive of images in a folder, up to its record."""
+    """A run of an archive of images in a folder, up to its record; ``samples`` are those that an earlier one made."""
     from tasks.config import CleanConfig
     from tasks.ingestion.ingest import ingest
     from tasks.pipeline.record import record
@@ -191,7 +192,7 @@ def prepared(
             "ingestion": {"shard_rows": shard_rows},
         }
     )
-    samples = ingest.fn(run, config.reader.component, config.ingestion)
+    samples = samples or ingest.fn(run, config.reader.component, config.ingestion)
     scored, flags = flags_of(run, samples, flagged, relabelled, first)
     trained = large(run, "checkpoints", "checkpoints/fold-0.pt")
     gradients = large(run, "gradients", "gradients/00000.arrow", "gradients/00000.parquet")
