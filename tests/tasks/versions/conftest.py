@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from kept_states import States
 
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.schemas import FLAGS, scores
 from tasks.versions.history import History
+from tasks.versions.object_store import Objects
 from tasks.versions.store import objects_of
 
 CREDENTIALS = {
@@ -56,7 +57,7 @@ def s3() -> Iterator[str]:
 @pytest.fixture
 def bucket(s3: str) -> str:
     """A prefix of its own in the bucket."""
-    return f"s3://bucket/{uuid.uuid4().hex}"
+    return own_bucket()
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,10 @@ class Prepared:
     @property
     def verdict(self) -> dict[str, Any]:
         return self.given["metrics"].facts["verdict"]
+
+    def copy(self) -> Prepared:
+        """The same, with what publish takes to be changed by one test alone."""
+        return replace(self, given=dict(self.given))
 
     def publish(self) -> Artefact:
         from tasks.versions.publish import publish
@@ -168,8 +173,9 @@ def prepared(
     dataset: str = "tiny",
     lake: Path | None = None,
     shard_rows: int = 64,
+    samples: Artefact | None = None,
 ) -> Prepared:
-    """A run of an archive of images in a folder, up to its record."""
+    """A run of an archive of images in a folder, up to its record; ``samples`` are those that an earlier one made."""
     from tasks.config import CleanConfig
     from tasks.ingestion.ingest import ingest
     from tasks.pipeline.record import record
@@ -186,7 +192,7 @@ def prepared(
             "ingestion": {"shard_rows": shard_rows},
         }
     )
-    samples = ingest.fn(run, config.reader.component, config.ingestion)
+    samples = samples or ingest.fn(run, config.reader.component, config.ingestion)
     scored, flags = flags_of(run, samples, flagged, relabelled, first)
     trained = large(run, "checkpoints", "checkpoints/fold-0.pt")
     gradients = large(run, "gradients", "gradients/00000.arrow", "gradients/00000.parquet")
@@ -214,10 +220,99 @@ def prepared(
     return Prepared(run, store, dataset, given)
 
 
+class Preparation:
+    """Makes the runs of one test, all in one folder.
+
+    What a test begins with was made once for all tests of the worker, and is put back as it was. What it asks for later
+    is made beside that, and so is what has a lake or a source of its own.
+    """
+
+    def __init__(self, states: States, own: Path) -> None:
+        self._states, self._own = states, own
+        self.home: Path | None = None
+
+    def prepare(self, store: str | None = None, **options: Any) -> Prepared:
+        """A run up to its record, as ``prepared`` makes it; it can be published to ``store``."""
+        if self.home is None and not options.keys() & {"lake", "source"}:
+            ready = self._begin(("prepared", _key(options)), lambda home: prepared(home, **options))
+            return replace(ready, store=store)
+        self.home = self.home or self._own
+        return prepared(self.home, store=store, **options)
+
+    def published(self, elsewhere: bool = False, promoted: bool = False, **options: Any) -> Prepared:
+        """The same, published in the lake or in a bucket ``elsewhere``, and promoted as its verdict says."""
+        assert self.home is None, "what is published is what a test begins with"
+
+        def make(home: Path) -> Prepared:
+            ready = prepared(home, store=own_bucket() if elsewhere else None, **options)
+            version = ready.publish()
+            if promoted:
+                ready.promote(version)
+            return ready
+
+        return self._begin(("published", elsewhere, promoted, _key(options)), make)
+
+    def begin(
+        self, name: str, elsewhere: bool, make: Callable[[Callable[..., Prepared]], list[Prepared]]
+    ) -> list[Prepared]:
+        """What ``make(run)`` makes with several calls of ``run``, which is ``prepared`` in one folder and store."""
+        assert self.home is None, "what is named is what a test begins with"
+
+        def both(home: Path) -> tuple[list[Prepared], Objects]:
+            ready = make(partial(prepared, home, store=own_bucket() if elsewhere else None))
+            return ready, ready[-1].history.objects
+
+        ready = self._states.get((name, elsewhere), both)
+        self.home = ready[-1].run.lake.parent
+        return [each.copy() for each in ready]
+
+    def _begin(self, key: Hashable, make: Callable[[Path], Prepared]) -> Prepared:
+        def both(home: Path) -> tuple[Prepared, Objects]:
+            ready = make(home)
+            return ready, ready.history.objects
+
+        ready = self._states.get(key, both)
+        self.home = ready.run.lake.parent
+        return ready.copy()
+
+
+def _key(options: dict[str, Any]) -> Hashable:
+    return tuple(sorted(options.items()))
+
+
+def own_bucket() -> str:
+    """A prefix of its own in the bucket."""
+    return f"s3://bucket/{uuid.uuid4().hex}"
+
+
+@pytest.fixture(scope="session")
+def states(tmp_path_factory: pytest.TempPathFactory) -> States:
+    """What was made once for all tests of versions of this worker."""
+    return States(lambda: tmp_path_factory.mktemp("state"))
+
+
 @pytest.fixture
-def prepare(tmp_path: Path) -> Callable[..., Prepared]:
+def preparation(states: States, tmp_path: Path) -> Preparation:
+    """What makes the runs of a test."""
+    return Preparation(states, tmp_path)
+
+
+@pytest.fixture
+def prepare(preparation: Preparation) -> Callable[..., Prepared]:
     """Make a run of an archive of images, up to its record."""
-    return partial(prepared, tmp_path)
+    return preparation.prepare
+
+
+@pytest.fixture
+def published(preparation: Preparation, request: pytest.FixtureRequest) -> Callable[..., Prepared]:
+    """Begin with a run that is published: ``published(elsewhere=…, promoted=…, …)``."""
+
+    def begin(elsewhere: bool = False, **options: Any) -> Prepared:
+        if elsewhere:
+            request.getfixturevalue("s3")
+        return preparation.published(elsewhere, **options)
+
+    return begin
 
 
 @pytest.fixture
@@ -232,31 +327,45 @@ def store(request: pytest.FixtureRequest) -> str | None:
     return None if request.param == "lake" else request.getfixturevalue("bucket")
 
 
-@pytest.fixture(scope="module", params=["lake", "bucket"])
-def many_once(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Prepared]:
-    """Six cleaned versions of six runs, in each kind of store; v0003 is tagged, current is the last."""
-    store = None
+@pytest.fixture(params=["lake", "bucket"])
+def elsewhere(request: pytest.FixtureRequest) -> bool:
+    """Whether what was made once is in a bucket: each kind of store in turn."""
     if request.param == "bucket":
         request.getfixturevalue("s3")
-        store = f"s3://bucket/{uuid.uuid4().hex}"
-    folder, ready = tmp_path_factory.mktemp("many"), []
-    for first in range(6):
-        ready.append(prepared(folder, first=10 * first, store=store, promote=first == 5))
-        ready[-1].promote(ready[-1].publish())
-    ready[-1].history.move("golden", "v0003", "ann", "for the paper")
-    return ready
+    return request.param == "bucket"
 
 
 @pytest.fixture
-def many(many_once: list[Prepared], tmp_path: Path) -> Iterator[list[Prepared]]:
-    """``many_once``, put back as it was after the test."""
-    objects, lake = many_once[-1].history.objects, many_once[-1].run.lake
-    shutil.copytree(lake, tmp_path / "kept")
-    stored = {} if objects.local else {found.name: objects.read(found.name) for found in objects.list()}
-    yield many_once
-    shutil.rmtree(lake)
-    shutil.copytree(tmp_path / "kept", lake)
-    if not objects.local:
-        objects.delete([found.name for found in objects.list() if found.name not in stored])
-        for name in stored.keys() - {found.name for found in objects.list()}:
-            assert objects.create(name, stored[name])
+def many(preparation: Preparation, elsewhere: bool) -> list[Prepared]:
+    """Six cleaned versions of six runs, in each kind of store; v0003 is tagged, current is the last."""
+
+    def make(run: Callable[..., Prepared]) -> list[Prepared]:
+        ready = []
+        for first in range(6):
+            ready.append(run(first=10 * first, promote=first == 5))
+            ready[-1].promote(ready[-1].publish())
+        ready[-1].history.move("golden", "v0003", "ann", "for the paper")
+        return ready
+
+    return preparation.begin("many", elsewhere, make)
+
+
+def three_versions(run: Callable[..., Prepared]) -> list[Prepared]:
+    """v0001 as it came, v0002 without six, v0003 with four of the next ones relabelled and two removed."""
+    first = run(flagged=6)
+    first.publish()
+    last = run(flagged=6, relabelled=4, first=3)
+    last.promote(last.publish())
+    return [first, last]
+
+
+@pytest.fixture
+def three(preparation: Preparation, elsewhere: bool) -> Prepared:
+    """``three_versions`` in each kind of store: the last run."""
+    return preparation.begin("three", elsewhere, three_versions)[-1]
+
+
+@pytest.fixture
+def lake(preparation: Preparation) -> Path:
+    """The lake of ``three_versions``; current is v0003."""
+    return preparation.begin("three", False, three_versions)[-1].run.lake

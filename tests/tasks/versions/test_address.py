@@ -30,12 +30,16 @@ def _ask_at_once(monkeypatch):
 
 
 @pytest.fixture
-def published(prepare, bucket):
+def published(preparation, s3):
     """A run whose version is in the bucket, where current names it."""
-    ready = prepare(store=bucket)
-    ready.promote(ready.publish())
-    without_shards(ready)
-    return ready
+
+    def make(run):
+        ready = run()
+        ready.promote(ready.publish())
+        without_shards(ready)
+        return [ready]
+
+    return preparation.begin("without shards", True, make)[0]
 
 
 def without_shards(ready) -> None:
@@ -54,16 +58,15 @@ def elsewhere(published) -> History:
     return History(Objects(published.store), published.dataset)
 
 
-def test_the_lake_remembers_the_store_and_no_credentials(published, bucket, s3):
+def test_the_lake_remembers_the_store_and_no_credentials(published, s3):
     path = published.run.lake / "versions" / "tiny" / "store.json"
-    assert json.loads(path.read_text()) == {"store": bucket, "endpoint": s3, "region": "us-east-1"}
-    assert remembered(published.run.lake, "tiny") == Address(store=bucket, endpoint=s3, region="us-east-1")
+    assert json.loads(path.read_text()) == {"store": published.store, "endpoint": s3, "region": "us-east-1"}
+    assert remembered(published.run.lake, "tiny") == Address(store=published.store, endpoint=s3, region="us-east-1")
     assert remembered(published.run.lake, "other") is None
 
 
-def test_versions_in_the_lake_itself_need_no_address(prepare):
-    ready = prepare()
-    ready.promote(ready.publish())
+def test_versions_in_the_lake_itself_need_no_address(preparation):
+    ready = preparation.published(promoted=True)
     assert remembered(ready.run.lake, "tiny") is None
     objects = ready.history.objects
     assert follow(objects, "tiny") is objects

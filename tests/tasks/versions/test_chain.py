@@ -264,9 +264,8 @@ def test_who_strips_a_version_of_its_seal_or_the_store_of_its_log_is_found(histo
 
 
 @pytest.mark.parametrize("what", ["parts", "decisions"])
-def test_nothing_is_exported_compared_or_gone_back_to_that_is_not_what_was_published(prepare, tmp_path, what):
-    ready = prepare()
-    ready.publish()
+def test_nothing_is_exported_compared_or_gone_back_to_that_is_not_what_was_published(published, tmp_path, what):
+    ready = published()
     history, manifest = ready.history, ready.history.manifest(2)
     name = manifest.parts[0].path if what == "parts" else manifest.rows_of.decided
     path = history.objects.folder / "tiny" / name

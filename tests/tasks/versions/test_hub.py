@@ -28,11 +28,9 @@ def hub(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def two(prepare):
+def two(published):
     """A dataset of two versions."""
-    ready = prepare(flagged=6, relabelled=2)
-    ready.publish()
-    return ready
+    return published(flagged=6, relabelled=2)
 
 
 def publish(ready, hub: HubServer, version: str) -> Receipt:

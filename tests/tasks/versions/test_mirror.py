@@ -25,11 +25,9 @@ def files(lake: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def own(prepare):
+def own(published):
     """A run whose versions lie in the lake."""
-    ready = prepare()
-    ready.promote(ready.publish())
-    return ready
+    return published(promoted=True)
 
 
 @pytest.mark.parametrize("dry_run", [True, False])

@@ -37,6 +37,10 @@ def members(history: History, version: int) -> dict[str, str]:
     return dict(zip(table["sample_id"].to_pylist(), table["label"].to_pylist(), strict=True))
 
 
+# What files say, described with their digests, and the digest of the members that were read from them.
+RIGHT: set[tuple[str, str]] = set()
+
+
 def whole(history: History) -> None:
     """Every version has all its files as they were described, every tag points at one, and no number is left out."""
     manifests = history.manifests()
@@ -46,7 +50,11 @@ def whole(history: History) -> None:
         with rows_of(history, manifest.rows_of) as rows:
             for name, file in manifest.rows_of.objects.items():
                 assert sha256_of(rows.file(name)) == file.sha256
-            assert members_digest(rows.members()) == manifest.members
+            # Files of the same bytes have the same members: these were just looked at, and their rows are read once.
+            content = (manifest.rows_of.model_dump_json(), manifest.members)
+            if content not in RIGHT:
+                assert members_digest(rows.members()) == manifest.members
+                RIGHT.add(content)
     assert set(history.tags().values()) <= {m.version for m in manifests}
 
 
@@ -131,7 +139,8 @@ def test_leaving_out_two_percent_of_a_large_dataset_adds_next_to_nothing(prepare
     ready = prepare(flagged=0, source=source, shard_rows=1000)
     ready.publish()
     before = room(ready.run.lake)
-    more = prepare(flagged=96, source=source, shard_rows=1000, lake=ready.run.lake)
+    # As a run whose ingestion is cached: a second one of the same rows gives the same parts, and takes as long.
+    more = prepare(flagged=96, source=source, shard_rows=1000, lake=ready.run.lake, samples=ready.samples)
     made = more.publish()
     assert made.facts["removed"] == 96
     assert made.facts["plain"] is False
@@ -330,7 +339,7 @@ def described(prepare, tmp_path):
             name: value.model_dump(mode="json") for name, value in ready.given.items() if hasattr(value, "stage")
         },
         "checkpoints": [artefact.model_dump(mode="json") for artefact in ready.given["checkpoints"]],
-        "reader": {"kind": "npz", "path": str(tmp_path / "source.npz")},
+        "reader": {"kind": "npz", "path": str(ready.run.lake.parent / "source.npz")},
     }
     (tmp_path / "about.json").write_text(json.dumps(about))
     return ready, tmp_path / "about.json"

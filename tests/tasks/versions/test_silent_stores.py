@@ -13,10 +13,9 @@ from tasks.versions.object_store import Objects
 
 
 @pytest.fixture
-def lake(prepare):
+def lake(published):
     """With a dataset of its own, and two beside it, before and after in order, that cannot be asked."""
-    ready = prepare()
-    ready.promote(ready.publish())
+    ready = published(promoted=True)
     for name, address in (("aaa", "{"), ("zzz", '{"store": "nothing://here"}')):
         home = ready.run.lake / "versions" / name
         home.mkdir()
@@ -50,16 +49,15 @@ def test_a_command_over_one_dataset_asks_which_where_one_of_several_does_not_ans
 
 
 @pytest.fixture
-def damaged(prepare, bucket):
-    """A run whose versions lie in a bucket, and what the lake remembers of where."""
-    ready = prepare(store=bucket)
-    ready.promote(ready.publish())
-    return ready.run.lake, ready.run.lake / "versions" / "tiny" / "store.json"
+def damaged(published):
+    """A lake whose versions lie in a bucket, what it remembers of where, and where."""
+    ready = published(elsewhere=True, promoted=True)
+    return ready.run.lake, ready.run.lake / "versions" / "tiny" / "store.json", ready.store
 
 
 @pytest.mark.parametrize("text", ["{", "", "null", '{"store": null}', "\x00\xff", "[]", None])
-def test_an_address_that_is_damaged_in_any_way_is_named_with_the_way_out(damaged, bucket, capsys, text):
-    lake, path = damaged
+def test_an_address_that_is_damaged_in_any_way_is_named_with_the_way_out(damaged, capsys, text):
+    lake, path, _ = damaged
     path.unlink()
     path.mkdir() if text is None else path.write_bytes(text.encode("latin-1"))
     assert main(["versions", "list", "--lake", str(lake)]) == 6
@@ -68,8 +66,8 @@ def test_an_address_that_is_damaged_in_any_way_is_named_with_the_way_out(damaged
     assert f"gradsieve maintain --lake {lake} --dataset tiny --store STORE" in err
 
 
-def test_what_can_be_read_of_a_damaged_address_is_offered_as_it_is_typed_and_puts_it_right(damaged, s3, bucket, capsys):
-    lake, path = damaged
+def test_what_can_be_read_of_a_damaged_address_is_offered_as_it_is_typed_and_puts_it_right(damaged, s3, capsys):
+    lake, path, bucket = damaged
     whole = path.read_bytes()
     path.write_bytes(whole[:-10])
     assert main(["versions", "show", "current", "--lake", str(lake)]) == 6
@@ -82,8 +80,8 @@ def test_what_can_be_read_of_a_damaged_address_is_offered_as_it_is_typed_and_put
     assert path.read_bytes() == whole
 
 
-def test_what_does_not_need_a_damaged_address_goes_on(damaged, bucket, capsys, tmp_path):
-    lake, path = damaged
+def test_what_does_not_need_a_damaged_address_goes_on(damaged, capsys):
+    lake, path, bucket = damaged
     whole = path.read_bytes()
     path.write_bytes(b"{")
     # Of another dataset, where a store is named that the lake may know more of.

@@ -86,9 +86,8 @@ def ours(history: History, version: str) -> dict[str, dict[str, Any]]:
         return by_id(pa.Table.from_batches([batch for _, batch in rows.batches()]))
 
 
-def test_every_row_and_byte_and_decision_is_there(prepare, tmp_path, kind):
-    ready = prepare(flagged=6, relabelled=2)
-    ready.publish()
+def test_every_row_and_byte_and_decision_is_there(published, tmp_path, kind):
+    ready = published(flagged=6, relabelled=2)
     history, at = ready.history, tmp_path / "tables"
     receipt = publish_to(history, history.resolve("v0002"), kind, str(at))
     assert [snapshot.is_new for snapshot in receipt.snapshots] == [True, True]
@@ -98,9 +97,8 @@ def test_every_row_and_byte_and_decision_is_there(prepare, tmp_path, kind):
     assert len(table(kind, at, "tiny_decisions")) == 7
 
 
-def test_the_same_version_again_is_no_snapshot_and_another_is_the_next(prepare, tmp_path, kind):
-    ready = prepare(flagged=6)
-    ready.publish()
+def test_the_same_version_again_is_no_snapshot_and_another_is_the_next(published, tmp_path, kind):
+    ready = published(flagged=6)
     history, at = ready.history, tmp_path / "tables"
     history.move("current", "v0002", "me", "so")
 
@@ -134,9 +132,8 @@ def test_a_version_of_another_history_is_refused(prepare, tmp_path, kind, archiv
 
 
 @pytest.mark.parametrize("name", ["tiny", "tiny_decisions"])
-def test_a_table_that_somebody_else_has_written_is_not_written_over(prepare, tmp_path, kind, name):
-    ready = prepare()
-    ready.publish()
+def test_a_table_that_somebody_else_has_written_is_not_written_over(published, tmp_path, kind, name):
+    ready = published()
     at, theirs = tmp_path / "tables", pa.table({"customer": ["a", "b"]})
     write(kind, at, name, theirs)
     with pytest.raises(BadConfig, match=r"got one that gradsieve did not write\. Name another place"):
@@ -145,9 +142,8 @@ def test_a_table_that_somebody_else_has_written_is_not_written_over(prepare, tmp
     assert ready.history.tags() == {"current": "v0001"}
 
 
-def test_rows_that_somebody_else_has_added_are_not_written_over(prepare, tmp_path, kind):
-    ready = prepare()
-    ready.publish()
+def test_rows_that_somebody_else_has_added_are_not_written_over(published, tmp_path, kind):
+    ready = published()
     at = tmp_path / "tables"
     publish_to(ready.history, ready.history.resolve("v0001"), kind, str(at))
     theirs = table(kind, at, "tiny").slice(0, 1)
@@ -165,12 +161,11 @@ def test_two_datasets_whose_tables_have_one_name_do_not_meet(prepare, tmp_path, 
         publish_to(other.history, other.history.resolve("v0002"), kind, str(tmp_path / "tables"))
 
 
-def test_a_table_that_was_made_compact_takes_the_next_version(prepare, tmp_path):
+def test_a_table_that_was_made_compact_takes_the_next_version(published, tmp_path):
     pytest.importorskip("deltalake")
     from deltalake import DeltaTable
 
-    ready = prepare()
-    ready.publish()
+    ready = published()
     at = tmp_path / "tables"
     for version in ("v0001", "v0002"):
         publish_to(ready.history, ready.history.resolve(version), "delta", str(at))
@@ -181,12 +176,13 @@ def test_a_table_that_was_made_compact_takes_the_next_version(prepare, tmp_path)
     assert [snapshot.is_new for snapshot in receipt.snapshots] == [True, True]
 
 
-def test_a_publication_that_is_killed_has_its_files_kept_from_the_moment_they_are_named(prepare, tmp_path, monkeypatch):
+def test_a_publication_that_is_killed_has_its_files_kept_from_the_moment_they_are_named(
+    published, tmp_path, monkeypatch
+):
     pytest.importorskip("pyiceberg")
     from tasks.versions.table_formats import iceberg
 
-    ready = prepare()
-    ready.publish()
+    ready = published()
     held: list[dict[str, str]] = []
 
     def killed(*_: Any) -> None:
@@ -203,10 +199,9 @@ def test_a_publication_that_is_killed_has_its_files_kept_from_the_moment_they_ar
     assert [snapshot.is_new for snapshot in receipt.snapshots] == [True, True]
 
 
-def test_iceberg_names_the_files_of_the_version_and_keeps_it_from_vacuum(prepare, tmp_path):
+def test_iceberg_names_the_files_of_the_version_and_keeps_it_from_vacuum(published, tmp_path):
     pytest.importorskip("pyiceberg")
-    ready = prepare(flagged=6)
-    ready.publish()
+    ready = published(flagged=6)
     history, at = ready.history, tmp_path / "tables"
     publish_to(history, history.resolve("v0002"), "iceberg", str(at))
     assert not list(at.rglob("*.parquet"))
@@ -278,14 +273,13 @@ def test_what_delta_cannot_hold_is_refused_in_words_and_nothing_is_written(tmp_p
     assert not list(tmp_path.rglob("*.json"))
 
 
-def test_a_version_in_a_bucket_goes_into_tables_there_or_here(prepare, bucket, kind, tmp_path):
-    ready = prepare(flagged=6, store=bucket)
-    ready.publish()
+def test_a_version_in_a_bucket_goes_into_tables_there_or_here(published, bucket, kind, tmp_path):
+    ready = published(flagged=6, elsewhere=True)
     history = ready.history
     at = str(tmp_path / "tables") if kind == "iceberg" else f"{bucket}-tables"
     # The server is of this process, and one of the libraries lets no other thread run while it waits.
     command = [sys.executable, "-m", "flows", "versions", "publish", "v0002", "--lake", str(ready.run.lake)]
-    command += ["--store", bucket, "--to", kind, "--at", at]
+    command += ["--store", ready.store, "--to", kind, "--at", at]
     told = [subprocess.run(command, capture_output=True, text=True, timeout=100, check=True).stdout for _ in range(2)]
     assert [text.count("new") for text in told] == [2, 0]
     if kind == "iceberg":
@@ -312,18 +306,16 @@ for batch in reader.snapshot(reader.path).batches:
 """
 
 
-def test_iceberg_whose_tables_are_in_a_catalogue_takes_no_bucket_and_says_so(prepare):
+def test_iceberg_whose_tables_are_in_a_catalogue_takes_no_bucket_and_says_so(published):
     pytest.importorskip("pyiceberg")
-    ready = prepare()
-    ready.publish()
+    ready = published()
     with pytest.raises(BadConfig, match="name the folder or the address of one"):
         publish_to(ready.history, ready.history.resolve("v0002"), "iceberg", "s3://bucket/tables")
 
 
-def test_the_command_says_what_is_where_and_the_formats_are_those_there_are(prepare, tmp_path, capsys):
+def test_the_command_says_what_is_where_and_the_formats_are_those_there_are(published, tmp_path, capsys):
     pytest.importorskip("deltalake")
-    ready = prepare(flagged=6)
-    ready.publish()
+    ready = published(flagged=6)
     command = [
         "versions",
         "publish",

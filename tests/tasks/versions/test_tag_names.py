@@ -21,9 +21,8 @@ def views(lake) -> set[str]:
 
 
 @pytest.mark.parametrize("tag", ["Current", "CANDIDATE", "Golden"])
-def test_a_tag_that_differs_from_another_in_case_alone_is_refused(prepare, tag):
-    ready = prepare()
-    ready.publish()
+def test_a_tag_that_differs_from_another_in_case_alone_is_refused(published, tag):
+    ready = published()
     assert ready.history.move("golden", "v0001", "me", "so")
     before = ready.history.tags()
     with pytest.raises(BadConfig, match=f"got {tag}, beside {tag.lower()}"):
@@ -38,9 +37,10 @@ def test_what_is_no_name_for_a_tag_is_refused_before_anything_is_written(tmp_pat
     assert not list(tmp_path.iterdir())
 
 
-def test_two_tags_of_before_that_differ_in_case_alone_can_both_be_moved_and_the_small_one_has_the_view(prepare, caplog):
-    ready = prepare()
-    ready.promote(ready.publish())
+def test_two_tags_of_before_that_differ_in_case_alone_can_both_be_moved_and_the_small_one_has_the_view(
+    published, caplog
+):
+    ready = published(promoted=True)
     history = ready.history
     # As 0.6 let it be.
     history.log.append(

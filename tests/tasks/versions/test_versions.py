@@ -42,15 +42,6 @@ def members(history: History, version: str) -> dict[str, str]:
     return dict(zip(table["sample_id"].to_pylist(), table["label"].to_pylist(), strict=True))
 
 
-@pytest.fixture
-def three(prepare, store):
-    """v0001 as it came, v0002 without six, v0003 with four of the next ones relabelled and two removed."""
-    prepare(flagged=6, store=store).publish()
-    ready = prepare(flagged=6, relabelled=4, first=3, store=store)
-    ready.promote(ready.publish())
-    return ready
-
-
 # ---- differences -----------------------------------------------------------------------------------------------------
 
 
@@ -294,10 +285,9 @@ def flip(path: Path) -> None:
         ("lake/runs/*/checkpoints/*.pt", "run"),
     ],
 )
-def test_a_flipped_byte_is_found_and_named(prepare, tmp_path, pattern, said):
-    ready = prepare(flagged=6, relabelled=4)
-    ready.publish()
-    paths = list(tmp_path.glob(pattern))
+def test_a_flipped_byte_is_found_and_named(published, pattern, said):
+    ready = published(flagged=6, relabelled=4)
+    paths = list(ready.run.lake.parent.glob(pattern))
     assert paths
     for path in paths:
         flip(path)
@@ -340,16 +330,14 @@ def test_copies_that_a_run_left_out_are_removed_by_decision_whatever_else_was_de
     assert wrong(ready, "v0002") == {"run", "copies"}
 
 
-def test_rows_that_do_not_follow_from_the_decisions_are_found(prepare):
-    ready = prepare(flagged=6)
-    ready.publish()
+def test_rows_that_do_not_follow_from_the_decisions_are_found(published):
+    ready = published(flagged=6)
     forge(ready.history.objects.folder / "tiny" / "v0002.json", members="0" * 64)
     assert wrong(ready, "v0002") == {"members", "plain"}
 
 
-def test_ids_that_are_not_those_of_their_inputs_are_found(prepare):
-    ready = prepare(flagged=6)
-    ready.publish()
+def test_ids_that_are_not_those_of_their_inputs_are_found(published):
+    ready = published(flagged=6)
     manifest = ready.history.manifest(2)
     part = manifest.parts[0]
     path = ready.history.objects.folder / "tiny" / part.path
@@ -408,9 +396,8 @@ def test_what_was_just_written_has_a_day_of_grace(many):
     assert clearance(history, lake, keep=2, grace_hours=24).objects == []
 
 
-def test_what_was_left_half_written_goes_after_its_time_whoever_wrote_it_and_what_is_being_written_stays(prepare):
-    ready = prepare()
-    ready.publish()
+def test_what_was_left_half_written_goes_after_its_time_whoever_wrote_it_and_what_is_being_written_stays(published):
+    ready = published()
     history, lake = ready.history, ready.run.lake
     names = ["cache/.partial-elsewhere-1-0123abcd", "versions/tiny/.partial-elsewhere-1-0123abcd#1"]
     mine = lake / f"cache/.partial-{socket.gethostname()}-{os.getpid()}-0123abcd"
@@ -467,16 +454,21 @@ def test_a_kill_in_the_middle_leaves_versions_that_are_whole_and_the_next_vacuum
 
 
 @pytest.fixture
-def old(prepare, tmp_path):
+def old(preparation):
     """Three cleaned versions, the second of them to be dropped, and a folder outside the lake with what is large."""
-    ready = [prepare(first=first, promote=first == 20) for first in (0, 10, 20)]
-    for each in ready:
-        each.promote(each.publish())
-    victim = tmp_path / "victim"
-    for name in ("checkpoints/fold-0.pt", "gradients/0.arrow", "canaries/0.parquet"):
-        (victim / name).parent.mkdir(parents=True)
-        (victim / name).write_bytes(b"mine")
-    return ready[1:], victim
+
+    def make(run):
+        ready = [run(first=first, promote=first == 20) for first in (0, 10, 20)]
+        for each in ready:
+            each.promote(each.publish())
+        victim = ready[-1].run.lake.parent / "victim"
+        for name in ("checkpoints/fold-0.pt", "gradients/0.arrow", "canaries/0.parquet"):
+            (victim / name).parent.mkdir(parents=True)
+            (victim / name).write_bytes(b"mine")
+        return ready
+
+    ready = preparation.begin("old", False, make)
+    return ready[1:], ready[-1].run.lake.parent / "victim"
 
 
 @pytest.mark.parametrize("where", ["run id", "link", "folder", "linked files", "another's"])
@@ -516,11 +508,10 @@ def test_a_manifest_that_calls_itself_another_version_is_refused(old, version):
 
 
 @pytest.mark.parametrize("linked", [False, True])
-def test_no_view_reads_outside_the_lake(prepare, tmp_path, linked):
+def test_no_view_reads_outside_the_lake(published, tmp_path, linked):
     from tasks.catalogue.database import build, connect
 
-    ready = prepare()
-    ready.promote(ready.publish())
+    ready = published(promoted=True)
     home = ready.history.objects.folder / "tiny"
     manifest = ready.history.manifest(2)
     assert manifest.plain is not None
@@ -539,9 +530,8 @@ def test_no_view_reads_outside_the_lake(prepare, tmp_path, linked):
             asked(ready.run.lake)
 
 
-def test_nothing_of_a_hostile_manifest_is_verified_exported_or_gone_back_to(prepare, tmp_path):
-    ready = prepare()
-    ready.promote(ready.publish())
+def test_nothing_of_a_hostile_manifest_is_verified_exported_or_gone_back_to(published, tmp_path):
+    ready = published(promoted=True)
     history, path = ready.history, ready.history.objects.folder / "tiny" / "v0002.json"
     parts = [part.model_dump() for part in history.manifest(2).parts]
     forge(path, parts=[parts[0] | {"sha256": "../../../../secret"}, *parts[1:]], run_id="../../victim")
@@ -562,15 +552,6 @@ def test_nothing_of_a_hostile_manifest_is_verified_exported_or_gone_back_to(prep
 
 
 # ---- the commands ----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def lake(prepare) -> Path:
-    """A lake with v0001, v0002, v0003; current is v0003."""
-    prepare(flagged=6).publish()
-    ready = prepare(flagged=6, relabelled=4, first=3)
-    ready.promote(ready.publish())
-    return ready.run.lake
 
 
 @pytest.fixture
@@ -728,10 +709,9 @@ def test_a_folder_without_versions_says_what_to_do(tmp_path, capsys, monkeypatch
     assert main(["versions"]) == 3
 
 
-def test_the_commands_ask_a_bucket_as_well(prepare, bucket, capsys):
-    ready = prepare(store=bucket)
-    ready.promote(ready.publish())
-    where = ["--store", bucket, "--lake", str(ready.run.lake)]
+def test_the_commands_ask_a_bucket_as_well(published, capsys):
+    ready = published(elsewhere=True, promoted=True)
+    where = ["--store", ready.store, "--lake", str(ready.run.lake)]
     for arguments in (["list"], ["show", "current"], ["diff", "v0001", "current"], ["verify"], ["rollback", "v0001"]):
         assert main(["versions", *arguments, *where]) == 0, capsys.readouterr().err
     capsys.readouterr()

@@ -2,6 +2,7 @@
 
 import copy
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import pytest
 import torch
@@ -161,7 +162,15 @@ PAIRS = [(kind, name) for kind in KINDS for name in NETWORKS if (kind, name) not
 
 
 def ready(name, device="cpu", n=7):
-    """A network in evaluation mode with lived-in statistics, and n labelled inputs."""
+    """A network in evaluation mode with lived-in statistics, and n labelled inputs; each time ones of its own."""
+    *made, state = _ready(name, device, n)
+    torch.set_rng_state(state)
+    return copy.deepcopy(tuple(made))
+
+
+@cache
+def _ready(name, device, n):
+    """The same, made once, and where the generator is then."""
     torch.manual_seed(0)
     make, inputs = NETWORKS[name]
     network = make()
@@ -169,7 +178,8 @@ def ready(name, device="cpu", n=7):
     with torch.no_grad():
         for _ in range(3):
             network(inputs(32))
-    return network.to(device).eval(), inputs(n).to(device), torch.randint(CLASSES, (n,)).to(device)
+    x, y = inputs(n).to(device), torch.randint(CLASSES, (n,)).to(device)
+    return network.to(device).eval(), x, y, torch.get_rng_state()
 
 
 def one_by_one(network, layers, x, y, loss):
@@ -190,6 +200,13 @@ def one_by_one(network, layers, x, y, loss):
     return torch.stack(rows), squares
 
 
+@cache
+def naive(name, layers, loss, device="cpu"):
+    """``one_by_one`` of what ``ready`` gives, asked for by several kinds and projections."""
+    network, x, y, _ = _ready(name, device, 7)
+    return one_by_one(network, layers, x, y, loss)
+
+
 def test_every_kind_is_tested():
     assert set(KINDS) == set(GRADIENTS.components)
 
@@ -202,12 +219,12 @@ def test_the_gradient_is_that_of_autograd_for_each_sample_alone(kind, name, loss
     taken = part.taker(network, x, loss, 100)(x, y)
     if kind == "head":
         head = [n for n, m in network.named_modules() if isinstance(m, nn.Linear)][-1]
-        expected, _ = one_by_one(network, [head], x, y, loss)
+        expected, _ = naive(name, (head,), loss, device)
         weights = expected[:, : CLASSES * (taken.columns["features"].shape[1] - 1)].view(len(x), CLASSES, -1)
         expected = torch.cat([weights, expected[:, -CLASSES:, None]], 2)
         found = taken.columns["residual"][:, :, None] * taken.columns["features"][:, None, :]
     else:
-        expected, squares = one_by_one(network, part.layers(network), x, y, loss)
+        expected, squares = naive(name, tuple(part.layers(network)), loss, device)
         found = taken.columns["gradient"]
         torch.testing.assert_close(taken.squares, squares, rtol=1e-3, atol=1e-6)
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)
@@ -220,7 +237,7 @@ def test_normalized_each_matrix_has_a_gradient_of_length_one_and_norms_are_told_
     part = KINDS[kind].model_copy(update={"normalize": "matrices"})
     taken = part.taker(network, x, Loss(), 100)(x, y)
     layers, modules = part.layers(network), dict(network.named_modules())
-    whole, squares = one_by_one(network, layers, x, y, Loss())
+    whole, squares = naive(name, tuple(layers), Loss(), device)
     owned = {id(p) for layer in layers for p in modules[layer].parameters(recurse=False)}
     expected, at = [], 0
     for parameter_name, parameter in network.named_parameters():
@@ -248,7 +265,7 @@ def test_a_projection_keeps_norms_exact_repeats_by_its_seed_and_does_not_know_th
     network, x, y = ready(name)
     part = Layers(projection=projection, projection_dim=24)
     taken = part.taker(network, x, Loss(), 100)(x, y)
-    _, squares = one_by_one(network, part.layers(network), x, y, Loss())
+    _, squares = naive(name, tuple(part.layers(network)), Loss())
     torch.testing.assert_close(taken.squares, squares, rtol=1e-3, atol=1e-6)
     assert taken.columns["gradient"].shape == (len(x), 24)
     again = part.taker(network, x, Loss(), 100)

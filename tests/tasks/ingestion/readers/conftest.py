@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,12 @@ class Ingested:
         return self.samples[name].to_pylist()
 
 
-@pytest.fixture
-def read(tmp_path: Path) -> Iterator[Callable[..., Ingested]]:
-    """Ingest a reader without Prefect."""
+@pytest.fixture(scope="session")
+def read_into() -> Callable[..., Ingested]:
+    """Ingest a reader into a lake without Prefect."""
 
-    def ingested(reader: Reader, max_rejects: float = 1.0) -> Ingested:
-        run = Run.start(tmp_path / "lake", "test")
+    def ingested(lake: Path, reader: Reader, max_rejects: float = 1.0) -> Ingested:
+        run = Run.start(lake, "test")
         artefact = ingest.fn(run, reader, Ingestion(max_rejects=max_rejects))
         paths = {path: path.parent.name == "samples" for path in run.paths(artefact, ".parquet")}
         samples = pa.concat_tables([pq.read_table(path) for path, is_samples in paths.items() if is_samples])
@@ -50,3 +51,9 @@ def read(tmp_path: Path) -> Iterator[Callable[..., Ingested]]:
         return Ingested(run, artefact, samples, rejects)
 
     return ingested
+
+
+@pytest.fixture
+def read(read_into: Callable[..., Ingested], tmp_path: Path) -> Callable[..., Ingested]:
+    """Ingest a reader without Prefect into a lake of the test."""
+    return partial(read_into, tmp_path / "lake")

@@ -12,6 +12,7 @@ import struct
 import zipfile
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -253,6 +254,19 @@ def _source(case: str, folder: Path, order: list[int]) -> Reader:
     return (CASES | PACKED)[case](folder, order)
 
 
+@pytest.fixture(scope="module")
+def once(tmp_path_factory, read_into):
+    """Of a case the reader and what it brings: written and ingested once for the tests that change neither."""
+
+    @cache
+    def made(case: str):
+        folder = tmp_path_factory.mktemp("case")
+        reader = _source(case, folder / "source", FORWARD)
+        return reader, read_into(folder / "lake", reader)
+
+    return made
+
+
 def _pairs(ingested) -> list[tuple[str, tuple[float, ...]]]:
     pairs = []
     for split, n in ingested.artefact.facts["splits"].items():
@@ -278,8 +292,8 @@ def test_noise_of_ones_own_keeps_what_nobody_said_otherwise(kind, share):
 
 
 @pytest.mark.parametrize("case", [*WRITTEN, *PACKED])
-def test_what_was_written_comes_back(case, read, tmp_path):
-    ingested = read(_source(case, tmp_path / "source", FORWARD))
+def test_what_was_written_comes_back(case, once):
+    _, ingested = once(case)
     written = [(LABELS[i], tuple(map(float, PIXELS[i].ravel()))) for i in FORWARD]
     assert _pairs(ingested) == sorted(written)
 
@@ -313,8 +327,8 @@ def test_noise_by_instance_is_planted_on_arrays_and_on_encoded_images(case, read
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_as_many_samples_come_out_as_rows_went_in(case, read, tmp_path):
-    ingested = read(_source(case, tmp_path / "source", FORWARD))
+def test_as_many_samples_come_out_as_rows_went_in(case, once):
+    _, ingested = once(case)
     n = 1797 if case == "digits" else N
     assert ingested.samples.num_rows == n
     assert ingested.artefact.facts["rows_read"] == n
@@ -324,24 +338,24 @@ def test_as_many_samples_come_out_as_rows_went_in(case, read, tmp_path):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_classes_are_in_their_own_order_and_labels_are_text(case, read, tmp_path):
-    ingested = read(_source(case, tmp_path / "source", FORWARD))
+def test_classes_are_in_their_own_order_and_labels_are_text(case, once):
+    _, ingested = once(case)
     expected = [str(i) for i in range(10)] if case == "digits" else ["1", "2", "10"]
     assert ingested.artefact.facts["classes"] == expected
     assert ingested.samples.schema.field("label").type == pa.string()
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_same_source_gives_the_same_digest(case, read, tmp_path):
-    reader = _source(case, tmp_path / "source", FORWARD)
-    first, second = read(reader), read(reader)
+def test_the_same_source_gives_the_same_digest(case, once, read_into):
+    reader, first = once(case)
+    second = read_into(first.run.lake, reader)
     assert first.run.run_id != second.run.run_id
     assert first.artefact.digest == second.artefact.digest
 
 
 @pytest.mark.parametrize("case", WRITTEN)
-def test_sample_ids_do_not_depend_on_row_order(case, read, tmp_path):
-    forward = read(_source(case, tmp_path / "forward", FORWARD))
+def test_sample_ids_do_not_depend_on_row_order(case, once, read, tmp_path):
+    _, forward = once(case)
     backward = read(_source(case, tmp_path / "backward", BACKWARD))
     named = dict(zip(forward.column("sample_id"), forward.column("label"), strict=True))
     assert named == dict(zip(backward.column("sample_id"), backward.column("label"), strict=True))
@@ -367,8 +381,8 @@ def test_the_digits_fingerprint_is_of_a_file_that_is_there():
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_limit_limits(case, read, tmp_path):
-    reader = _source(case, tmp_path / "source", FORWARD).model_copy(update={"limit": 20})
+def test_a_limit_limits(case, once, read):
+    reader = once(case)[0].model_copy(update={"limit": 20})
     ingested = read(reader)
     splits = ingested.artefact.facts["splits"]
     # A separate test split is read whole.
@@ -377,8 +391,8 @@ def test_a_limit_limits(case, read, tmp_path):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_share_is_set_aside_as_test_by_content(case, read, tmp_path):
-    reader = _source(case, tmp_path / "source", FORWARD)
+def test_a_share_is_set_aside_as_test_by_content(case, once, read):
+    reader, _ = once(case)
     if case in OWN_SPLITS:
         return  # it names its own splits
     ingested = read(reader.model_copy(update={"test_share": 0.4}))
@@ -388,8 +402,8 @@ def test_a_share_is_set_aside_as_test_by_content(case, read, tmp_path):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_options_are_frozen(case, tmp_path):
-    reader = _source(case, tmp_path / "source", FORWARD)
+def test_options_are_frozen(case, once):
+    reader, _ = once(case)
     with pytest.raises(ValidationError, match="frozen"):
         reader.limit = 3
 
@@ -426,8 +440,8 @@ def case_options() -> dict[str, dict[str, str]]:
     return required
 
 
-def test_an_image_folder_sample_names_its_file(read, tmp_path):
-    ingested = read(_source("image_folder", tmp_path / "source", FORWARD))
+def test_an_image_folder_sample_names_its_file(once):
+    _, ingested = once("image_folder")
     names = dict(zip(ingested.column("source_id"), ingested.column("image"), strict=True))
     assert names.keys() == {f"{LABELS[i]}/{i:03d}.png" for i in FORWARD}
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(names[f"{LABELS[5]}/005.png"]))), PIXELS[5])

@@ -137,24 +137,36 @@ def test_canaries_are_the_most_suspect_under_their_planted_labels(evidence, name
     assert (planted[places] > given[places]).all()
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name not in FOREIGN])
-def test_what_new_samples_bear_moves_nobody_elses_score(evidence_of, world, name):
-    """What is fitted is fitted on the settled ones: a night of rubbish changes no score of those before it."""
-    new = np.flatnonzero(np.arange(N) % 6 == 1)
+NEW = np.flatnonzero(np.arange(N) % 6 == 1)
+
+
+@pytest.fixture(scope="module")
+def rubbish(evidence_of, world):
+    """Evidence with new samples, before and after these have other labels."""
     labels = world.labels[:N].copy()
-    before = detector_of(name).score(evidence_of(new=new))
-    labels[new] = (labels[new] + 1) % 3
-    after = detector_of(name).score(evidence_of(labels=labels, new=new))
-    rest = np.setdiff1d(np.arange(N), new)
+    labels[NEW] = (labels[NEW] + 1) % 3
+    return evidence_of(new=NEW), evidence_of(labels=labels, new=NEW)
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name not in FOREIGN])
+def test_what_new_samples_bear_moves_nobody_elses_score(rubbish, name):
+    """What is fitted is fitted on the settled ones: a night of rubbish changes no score of those before it."""
+    before, after = (detector_of(name).score(shown) for shown in rubbish)
+    rest = np.setdiff1d(np.arange(N), NEW)
     hint = "what is fitted is fitted on evidence.in_base"
     np.testing.assert_allclose(after[rest], before[rest], rtol=1e-6, atol=1e-9, err_msg=hint)
     if name not in BLIND:
-        assert (after[new] != before[new]).any()
+        assert (after[NEW] != before[NEW]).any()
+
+
+@pytest.fixture(scope="module")
+def whole(evidence_of):
+    """The same samples, their gradients stored whole."""
+    return evidence_of(whole=True)
 
 
 @pytest.mark.parametrize("name", OF_GRADIENTS)
-def test_gradients_stored_whole_score_as_their_factors_do(evidence, evidence_of, name):
-    whole = evidence_of(whole=True)
+def test_gradients_stored_whole_score_as_their_factors_do(evidence, whole, name):
     assert not whole.gradients.factored
     np.testing.assert_allclose(detector_of(name).score(whole), detector_of(name).score(evidence), rtol=1e-4, atol=1e-6)
 
