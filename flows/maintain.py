@@ -20,7 +20,7 @@ def maintain(config: MaintainConfig = MaintainConfig()) -> str:  # noqa: B008  f
     """Clear old versions away, look whether what is current is whole, bring the catalogue up to date.
 
     Args:
-        config: what stays and what is looked at; every field is described in the form.
+        config: What stays and what is looked at; every field is described in the form.
 
     Returns:
         What was done, as text.

@@ -220,6 +220,8 @@ def settings(lake: Path, host: str, port: int, pages_port: int, database: str | 
         "PREFECT_API_URL": f"http://{client_host}:{port}/api",
         # The UI asks whom it came from, whatever name that has in the browser.
         "PREFECT_SERVER_UI_API_URL": "/api",
+        # Prefect's newer UI asks a host of its maker's each time it opens, and shows lists in a form as one paragraph.
+        "PREFECT_SERVER_UI_V2_ENABLED": "false",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         page_link.LAKE: str(lake),

@@ -250,6 +250,15 @@ def asked() -> dict[str, str]:
     return {}
 
 
+def test_the_ui_that_opens_first_is_the_one_looked_at_here_and_asks_no_other_host(page, serving):
+    page.driver.delete_all_cookies()  # which of its two UIs a browser had last is kept in one
+    page.open("/")
+    page.the("//*[normalize-space()='Switch to V2 UI']")
+    asked = page.driver.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
+    assert asked
+    assert [name for name in asked if name.startswith("http") and not name.startswith(serving.address)] == []
+
+
 def test_a_run_is_asked_for_in_a_form_that_explains_every_field_and_is_done_as_it_was_filled_in(page, serving, asked):
     config = opened(page, "small")
     found = page.fields()
