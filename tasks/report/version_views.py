@@ -120,13 +120,13 @@ def publication_lines(lake: Path, dataset: str, run_id: str) -> list[str]:
     """Lines of a summary: the version a run made, and where the tags are now."""
     history = History(Objects(lake / "versions"), dataset)
     manifest = next((m for m in reversed(history.manifests()) if m.run_id == run_id and m.kind == "cleaned"), None)
+    tags = ", ".join(f"{tag} is {version}" for tag, version in sorted(history.tags().items())) or "no tags"
     if manifest is None:
-        return ["no version of this run's is there (any more)"]
+        return ["no version of its own: an earlier run has published the same, or the version has been deleted", tags]
     changes = f"{manifest.removed:,} removed" + (f", {manifest.relabelled:,} relabelled" if manifest.relabelled else "")
-    tags = ", ".join(f"{tag} is {version}" for tag, version in sorted(history.tags().items()))
     lines = [
         f"{dataset} {manifest.version}: {manifest.rows:,} samples, {changes}, parent {manifest.parent}",
-        tags or "no tags",
+        tags,
     ]
     try:
         address = remembered(lake, dataset)

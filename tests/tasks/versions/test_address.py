@@ -132,6 +132,14 @@ def test_what_is_published_names_its_address(published, s3):
     assert f"in {published.store} at {s3}, folder tiny" in lines
 
 
+def test_a_run_that_published_nothing_new_says_why_and_what_is_current(published):
+    from tasks.report.version_views import publication_lines
+
+    said, tags = publication_lines(published.run.lake, "tiny", "a-later-night")
+    assert "an earlier run has published the same" in said
+    assert "current is v0002" in tags or "candidate is v0002" in tags
+
+
 def test_a_run_without_a_store_goes_on_where_the_versions_lie_and_one_with_another_is_refused(published, tmp_path):
     assert history_of(published.run, None, "tiny").objects.where == published.store
     with pytest.raises(BadConfig, match="that the lake shows"):
