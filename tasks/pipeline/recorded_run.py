@@ -26,6 +26,8 @@ class RecordedRun(BaseModel):
     dataset: str
     recorded: str
     """When it was recorded, ISO 8601, UTC."""
+    prefect_run_id: str | None = None
+    """Prefect's own id of the flow run that recorded it."""
     facts: dict[str, dict[str, Any]]
     """The facts of the stages that a run has one of, by stage."""
     stages: tuple[Artefact, ...]

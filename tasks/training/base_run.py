@@ -38,13 +38,17 @@ class WantedBase(NamedTuple):
         """The run it names; None where there is none.
 
         ``auto`` considers the newest run that read as much of the source and planted the same, which a trial did not.
+        What this flow run recorded before it was begun again is none: upon it the rest would be another run.
         """
+        from prefect.runtime import flow_run
+
         if self.name is None:
             return None
         if self.name != AUTO:
             return RecordedRun.newest(run.lake, self.name, self.dataset)
         extent = Extent.of(self.reader)
         runs = [record for record in RecordedRun.all_of(run.lake) if record.dataset == self.dataset]
+        runs = [record for record in runs if record.prefect_run_id is None or record.prefect_run_id != flow_run.id]
         for record in sorted(runs, key=lambda record: (record.recorded, record.run_id), reverse=True):
             theirs = _extent(run, record.run_id)
             if theirs is None or theirs.equals(extent):
@@ -119,7 +123,7 @@ def base_for(
     try:
         record = wanted.record(run)
         if record is None:
-            LOGGER.info("everything is trained: no run of %s has read as much of its source", wanted.dataset)
+            LOGGER.info("everything is trained: no other run of %s has read as much of its source", wanted.dataset)
             return reference(run, None)
         base = base_of(run, record.run_id, wanted.dataset, recipe)
     except (BadConfig, BadArtefact) as error:

@@ -110,3 +110,22 @@ def test_auto_passes_over_a_trial_that_read_less_or_planted_other_noise(tmp_path
 
     assert [base(reader).run_id for reader in readers] == ["digits-1", "digits-2", "digits-3"]
     assert base({"kind": "digits", "options": {"limit": 7}}) is None
+
+
+def test_a_run_that_is_begun_again_does_not_build_upon_what_it_recorded_itself(tmp_path, monkeypatch):
+    """Killed after its publication it would be recorded twice, with a version and without."""
+    run, config = Run.start(tmp_path, "digits"), CleanConfig()
+    for number, flow_run in enumerate((None, "before", "this"), 1):
+        folder = tmp_path / "runs" / f"digits-{number}"
+        folder.mkdir(parents=True)
+        (folder / "config.yaml").write_text(config.yaml())
+        record = {"run_id": folder.name, "dataset": "digits", "recorded": f"2026-01-0{number}", "facts": {}}
+        (folder / "run.json").write_text(json.dumps(record | {"stages": [], "prefect_run_id": flow_run}))
+    wanted = WantedBase("auto", "digits", config.reader.component)
+    found = []
+    for flow_run in ("another", "this"):
+        monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__ID", flow_run)
+        record = wanted.record(run)
+        assert record is not None
+        found.append(record.run_id)
+    assert found == ["digits-3", "digits-2"]
