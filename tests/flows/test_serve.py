@@ -215,8 +215,8 @@ def answers(serving) -> bool:
 
 
 def test_a_run_that_is_handed_out_twice_is_done_once(serving):
-    # Of a deployment whose runs do not wait for one another.
-    run = serving.run("nightly", **SMALL_CLEANING | {"verification": {"seeds": 3}})
+    # Of a deployment whose runs do not wait for one another; at work for longer than it takes to be handed out.
+    run = serving.run("nightly", **SMALL_CLEANING | {"training": {"epochs": 1000}, "verification": {"seeds": 3}})
     serving.until_it_is(run, "Running")
     # As it happens when it is put in line again while its process begins.
     serving.ask(f"flow_runs/{run}/set_state", state={"type": "SCHEDULED", "name": "AwaitingRetry"}, force=True)
