@@ -23,15 +23,20 @@ def samples_of(tokens):
     return Artefact(stage="samples", folder="", files=(), facts=facts, digest="d", made_by="r")
 
 
+def recorded(lake, config, *stages, run_id=RECORDED, dataset="digits", day=1, **more):
+    """A run that a lake has on record."""
+    folder = lake / "runs" / run_id
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(config.yaml())
+    record = {"run_id": run_id, "dataset": dataset, "recorded": f"2026-01-0{day}", "facts": {}} | more
+    record["stages"] = [stage.model_dump(mode="json") for stage in stages]
+    (folder / "run.json").write_text(json.dumps(record))
+
+
 def test_text_that_an_earlier_edition_read_is_no_base_for_words_of_this_one(tmp_path):
     run, config = Run.start(tmp_path, "texts"), CleanConfig()
     earlier = samples_of(Tokens(tokenizer="words", digest="", vocabulary=99, pad=0))
-    folder = tmp_path / "runs" / RECORDED
-    folder.mkdir(parents=True)
-    (folder / "config.yaml").write_text(config.yaml())
-    record = {"run_id": RECORDED, "dataset": "texts", "recorded": "2026-01-01", "facts": {}}
-    record["stages"] = [earlier.model_dump(mode="json")]
-    (folder / "run.json").write_text(json.dumps(record))
+    recorded(tmp_path, config, earlier, dataset="texts")
     wanted = WantedBase("latest", "texts", config.reader.component)
 
     def base(samples):
@@ -56,12 +61,7 @@ def test_weights_that_changed_at_their_place_are_no_base(tmp_path):
         digest="n",
         made_by="r",
     )
-    folder = tmp_path / "runs" / RECORDED
-    folder.mkdir(parents=True)
-    (folder / "config.yaml").write_text(config.yaml())
-    record = {"run_id": RECORDED, "dataset": "nets", "recorded": "2026-01-01", "facts": {}}
-    record["stages"] = [stage.model_dump(mode="json") for stage in (samples, network)]
-    (folder / "run.json").write_text(json.dumps(record))
+    recorded(tmp_path, config, samples, network, dataset="nets")
     given = (run, WantedBase("latest", "nets", config.reader.component), samples, 5, config.recipe, config.drift)
     assert base_for(*given).facts["run"] == RECORDED
     weights.write_bytes(b"trained again")
@@ -72,12 +72,7 @@ def test_weights_that_changed_at_their_place_are_no_base(tmp_path):
 def test_networks_of_other_weights_are_no_base(tmp_path):
     run, config = Run.start(tmp_path, "census"), CleanConfig()
     weighted = samples_of(None).with_facts(weight_column="fnlwgt")
-    folder = tmp_path / "runs" / RECORDED
-    folder.mkdir(parents=True)
-    (folder / "config.yaml").write_text(config.yaml())
-    record = {"run_id": RECORDED, "dataset": "census", "recorded": "2026-01-01", "facts": {}}
-    record["stages"] = [weighted.model_dump(mode="json")]
-    (folder / "run.json").write_text(json.dumps(record))
+    recorded(tmp_path, config, weighted, dataset="census")
     wanted = WantedBase("latest", "census", config.reader.component)
 
     def base(samples):
@@ -93,17 +88,7 @@ def test_auto_passes_over_a_trial_that_read_less_or_planted_other_noise(tmp_path
     trials = [{"limit": 1200}, {"noise": {"share": 0.3}}]
     readers = [nightly, *({"kind": "digits", "options": options} for options in trials)]
     for number, reader in enumerate(readers, 1):
-        folder = tmp_path / "runs" / f"digits-{number}"
-        folder.mkdir(parents=True)
-        (folder / "config.yaml").write_text(CleanConfig.model_validate({"reader": reader}).yaml())
-        record = {
-            "run_id": folder.name,
-            "dataset": "digits",
-            "recorded": f"2026-01-0{number}",
-            "facts": {},
-            "stages": [],
-        }
-        (folder / "run.json").write_text(json.dumps(record))
+        recorded(tmp_path, CleanConfig.model_validate({"reader": reader}), run_id=f"digits-{number}", day=number)
 
     def base(reader):
         return WantedBase("auto", "digits", ReaderChoice.model_validate(reader).component).record(run)
@@ -116,11 +101,7 @@ def test_a_run_that_is_begun_again_does_not_build_upon_what_it_recorded_itself(t
     """Killed after its publication it would be recorded twice, with a version and without."""
     run, config = Run.start(tmp_path, "digits"), CleanConfig()
     for number, flow_run in enumerate((None, "before", "this"), 1):
-        folder = tmp_path / "runs" / f"digits-{number}"
-        folder.mkdir(parents=True)
-        (folder / "config.yaml").write_text(config.yaml())
-        record = {"run_id": folder.name, "dataset": "digits", "recorded": f"2026-01-0{number}", "facts": {}}
-        (folder / "run.json").write_text(json.dumps(record | {"stages": [], "prefect_run_id": flow_run}))
+        recorded(tmp_path, config, run_id=f"digits-{number}", day=number, prefect_run_id=flow_run)
     wanted = WantedBase("auto", "digits", config.reader.component)
     found = []
     for flow_run in ("another", "this"):
