@@ -27,6 +27,7 @@ from tempfile import TemporaryFile, mkdtemp
 from typing import Any
 
 import pytest
+from environments import environment_of_a_command
 from filelock import FileLock
 
 # A hundred processes import the same files: whatever the shell says, the first of them compiles for all.
@@ -82,12 +83,6 @@ class Cleaned:
     def run_folder(self) -> Path:
         """Its run."""
         return next((self.lake / "runs").glob("digits-*"))
-
-
-def _environment(**more: str) -> dict[str, str]:
-    """This process's environment without its Prefect settings, and with one thread for each numeric library."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    return kept | {"OMP_NUM_THREADS": "1"} | more
 
 
 @pytest.fixture(scope="session")
@@ -200,7 +195,7 @@ def _start_server(home: Path) -> tuple[str, int]:
     process = subprocess.Popen(
         # As it is served: all workers write into its one file at once.
         [sys.executable, "-m", "flows.operations.prefect_server"],
-        env=_environment(**settings),
+        env=environment_of_a_command(**settings),
         stdout=log,
         stderr=log,
         # Not ended with the worker that starts it, nor by Ctrl-C before the runs that tell it how they end.
@@ -226,14 +221,14 @@ class Nursery:
     """A process that has everything imported and forks a child for each command: see ``nursery.py``."""
 
     def __init__(self, home: Path) -> None:
-        self.home, self.variables = home, _environment()
+        self.home, self.variables = home, environment_of_a_command()
 
     @staticmethod
     def start(home: Path) -> int:
         """Begin one that listens in a folder; its process."""
         process = subprocess.Popen(
             [sys.executable, str(REPOSITORY / "tests" / "nursery.py"), str(home)],
-            env=_environment(),
+            env=environment_of_a_command(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             start_new_session=True,
@@ -332,7 +327,7 @@ def cleaned(finished_once: Callable[..., Cleaned]) -> Cleaned:
     def main_job(lake: Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "flows", "clean", "--lake", str(lake)],
-            env=_environment(PREFECT_HOME=str(lake.parent / "prefect")),
+            env=environment_of_a_command(PREFECT_HOME=str(lake.parent / "prefect")),
             capture_output=True,
             text=True,
             timeout=280,

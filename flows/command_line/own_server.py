@@ -100,10 +100,25 @@ class ServerOfRun:
                 "do": "Start it again (gradsieve serve), or unset PREFECT_API_URL: the run then starts one of its own. "
                 "What is finished is kept.",
             }
+        where = "the temporary Prefect server of this run"
+        if error is None and (code := self._temporary.exit_code) is not None:
+            return {"where": where} | _words_of_an_end(code, self._temporary.last_line)
         return {
-            "where": "the temporary Prefect server of this run",
+            "where": where,
             "expected": "an answer until the run ends" if error else f"an answer within {self._seconds} s",
             "got": f"it has gone ({error})" if error else "none; this machine may be busy",
             "do": "Run again: what is finished is kept. On a busy machine start gradsieve serve first, or raise "
             "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.",
         }
+
+
+def _words_of_an_end(code: int, last_line: str) -> dict[str, str]:
+    """The parts of the message about a server that ended before it answered: a busy machine has no part in it."""
+    home = get_current_settings().home
+    return {
+        "expected": "an answer",
+        "got": f"its end with exit code {code}" + (f": {last_line}" if last_line else ""),
+        "do": f"Its own words stand above. Its database lies in {home} (PREFECT_HOME): one that a newer Prefect opened "
+        "is not read by an older one. Install the newer one, or set PREFECT_HOME to a folder for this one. What is "
+        "finished is kept.",
+    }

@@ -25,6 +25,8 @@ __all__ = ["TemporaryServer"]
 
 _HOST = "127.0.0.1"
 _POLL_SECONDS, _STOP_SECONDS = 0.1, 5
+# The exit code of uvicorn's own command, and the line that it logs below the error itself.
+_NOT_STARTED, _FAREWELL = 3, "Application startup failed. Exiting."
 # As Prefect sets them for its own.
 _ENVIRONMENT = {
     "PREFECT_UI_ENABLED": "0",
@@ -42,16 +44,38 @@ class TemporaryServer:
         self.address = f"http://{_HOST}:{listener.getsockname()[1]}"
         self.answers = False
         """Whether it has answered."""
+        self.last_line = ""
+        """The last line of substance that it wrote to standard error; every line is passed on."""
         with listener:
             # -P: whatever lies where the command is given shadows neither our modules nor a library's.
             self._process = subprocess.Popen(  # noqa: S603  our own module
                 [sys.executable, "-P", "-m", "flows.operations.temporary_server", str(listener.fileno())],
                 stdin=subprocess.PIPE,
+                stderr=subprocess.PIPE,
                 pass_fds=[listener.fileno()],
                 env={**_without_address(), **_ENVIRONMENT, "PYTHONPATH": _paths()},
                 # An interrupt is for the run: the server is told how the run ended, and ends after it.
                 start_new_session=True,
             )
+        self._words = threading.Thread(target=self._pass_on, daemon=True)
+        self._words.start()
+
+    def _pass_on(self) -> None:
+        assert self._process.stderr is not None  # noqa: S101  it is a pipe
+        with self._process.stderr as words:
+            for line in words:
+                text = line.decode(errors="replace")
+                if text.strip() and _FAREWELL not in text:
+                    self.last_line = text.strip()
+                print(text, end="", file=sys.stderr)
+
+    @property
+    def exit_code(self) -> int | None:
+        """That of its process, once it has ended; what it wrote is known by then."""
+        code = self._process.poll()
+        if code is not None:
+            self._words.join(_STOP_SECONDS)
+        return code
 
     @property
     def api_url(self) -> str:
@@ -59,7 +83,7 @@ class TemporaryServer:
         return f"{self.address}/api"
 
     def wait(self, seconds: float) -> bool:
-        """Whether it answers within so many seconds; not where its process has ended."""
+        """Whether it answers within so many seconds; not where its process has ended, which is found at once."""
         until = time.monotonic() + seconds
         while self._process.poll() is None and time.monotonic() < until:
             self.answers = self._ask(until - time.monotonic())
@@ -110,11 +134,15 @@ def main(descriptor: int) -> None:
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on"))
 
     def watch() -> None:
-        sys.stdin.buffer.read()
+        # Not sys.stdin: a thread that holds its lock when Python ends makes it abort.
+        while os.read(0, 1):
+            pass
         server.should_exit = True
 
     threading.Thread(target=watch, daemon=True).start()
     server.run(sockets=[socket.socket(fileno=descriptor)])
+    if not server.started:
+        sys.exit(_NOT_STARTED)
 
 
 if __name__ == "__main__":

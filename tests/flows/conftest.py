@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import shutil
 import signal
 import socket
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from environments import environment_of_a_command
 
 if TYPE_CHECKING:
     from tests.conftest import Nursery
@@ -32,7 +32,6 @@ def free_port() -> int:
 
 
 def environment(**more: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     # So that tests need not wait: the scheduler looks every minute, who waits for a turn every half, a worker for runs
     # every ten seconds.
     quick = {
@@ -40,7 +39,7 @@ def environment(**more: str) -> dict[str, str]:
         "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "2",
         "PREFECT_WORKER_QUERY_SECONDS": "1",
     }
-    return kept | {"OMP_NUM_THREADS": "1"} | quick | more
+    return environment_of_a_command(**quick | more)
 
 
 class Serving:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from environments import environment_of_a_command
 
 from tasks.config import CleanConfig
 from tasks.pipeline.durable_files import sha256_of
@@ -240,11 +241,10 @@ def test_a_run_of_an_older_cache_stays_whole_when_the_cache_is_deleted(gradsieve
 
 def test_a_killed_run_goes_on_where_it_was(gradsieve, small, tmp_path, server):
     command = [sys.executable, "-m", "flows", "clean", "--lake", str(tmp_path), *small, "--training.epochs=40"]
-    import os
     import signal
     import time
 
-    variables = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")} | {"PREFECT_API_URL": server}
+    variables = environment_of_a_command(PREFECT_API_URL=server)
     with subprocess.Popen(command, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 120
         while not list((tmp_path / "cache").glob("checkpoints-*")) and time.monotonic() < deadline:

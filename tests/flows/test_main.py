@@ -7,6 +7,7 @@ import json
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from environments import environment_of_a_command
 
 
 def test_help_names_every_command_and_every_option_has_words(gradsieve):
@@ -266,14 +267,13 @@ def test_a_run_in_a_pipe_says_what_it_does_line_by_line(cleaned_small):
 
 
 def test_an_interrupt_stops_a_long_training_at_once(small, tmp_path, server):
-    import os
     import signal
     import subprocess
     import sys
     import time
 
     command = [sys.executable, "-m", "flows", "clean", "--lake", str(tmp_path), *small, "--training.epochs=100000"]
-    variables = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")} | {"PREFECT_API_URL": server}
+    variables = environment_of_a_command(PREFECT_API_URL=server)
     with subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 60
         while not list((tmp_path / "cache").glob("folds-*")) and time.monotonic() < deadline:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from environments import environment_of_a_command
 
 HOME = str(Path(__file__).resolve().parents[2])
 
@@ -43,9 +44,9 @@ except NoServer as error:
 
 @pytest.fixture
 def environment(tmp_path):
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
     quiet = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL", "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL"}
-    return kept | quiet | {"PREFECT_HOME": str(tmp_path / "prefect"), "PYTHONPATH": HOME, "DO_NOT_TRACK": "1"}
+    own = {"PREFECT_HOME": str(tmp_path / "prefect"), "PYTHONPATH": HOME, "DO_NOT_TRACK": "1"}
+    return environment_of_a_command(**quiet, **own)
 
 
 def answers(url):
@@ -77,9 +78,19 @@ def test_a_server_that_does_not_come_up_is_tried_twice_and_told_of(environment, 
     (tmp_path / "uvicorn.py").write_text("raise SystemExit('no server today')")
     environment["PYTHONPATH"] += os.pathsep + str(tmp_path)
     done = subprocess.run([sys.executable, "-c", LOST], env=environment, capture_output=True, text=True, check=False)
-    assert done.stderr.count("no server today") == 2, done.stderr
-    assert "none; this machine may be busy; once more" in done.stderr
+    assert done.stderr.splitlines().count("no server today") == 2, done.stderr
+    assert "its end with exit code 1: no server today; once more" in done.stderr
     assert "the temporary Prefect server of this run" in done.stdout
+    assert "busy" not in done.stdout
+    assert str(tmp_path / "prefect") in done.stdout, "the home that it says to look at"
+
+
+def test_a_server_that_is_too_slow_is_told_apart_from_one_that_ended(environment, tmp_path):
+    (tmp_path / "uvicorn.py").write_text("import time; time.sleep(60)")
+    environment["PYTHONPATH"] += os.pathsep + str(tmp_path)
+    environment["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "1"
+    done = subprocess.run([sys.executable, "-c", LOST], env=environment, capture_output=True, text=True, check=False)
+    assert "none; this machine may be busy; once more" in done.stderr, done.stderr
     assert "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS" in done.stdout
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from environments import environment_of_a_command
 
 from tasks.pipeline.durable_files import sha256_of
 
@@ -61,10 +62,9 @@ class Nursery:
     """Runs, one at a time, each on the lake that is named."""
 
     def __init__(self, home: Path, server: str) -> None:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         self.process = subprocess.Popen(
             [sys.executable, "-c", NURSERY, str(home)],
-            env=kept | {"OMP_NUM_THREADS": "1", "PREFECT_API_URL": server},
+            env=environment_of_a_command(PREFECT_API_URL=server),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -17,6 +17,7 @@ from threading import Timer
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from environments import environment_of_a_command
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.command_line import review
@@ -241,11 +242,10 @@ def test_a_run_that_lost_its_process_is_asked_about_again_and_an_answer_given_me
 
 def test_without_a_server_nobody_could_answer_and_it_is_said(computed, small, tmp_path):
     shutil.copytree(computed, tmp_path / "lake" / "cache")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     command = [sys.executable, "-m", "flows", "clean", "--lake", str(tmp_path / "lake"), *small, *BUDGET]
     done = subprocess.run(
         [*command, "--review.required"],
-        env=kept | {"OMP_NUM_THREADS": "1"},
+        env=environment_of_a_command(),
         capture_output=True,
         text=True,
         check=False,
@@ -253,6 +253,10 @@ def test_without_a_server_nobody_could_answer_and_it_is_said(computed, small, tm
     assert done.returncode == 2
     assert "PREFECT_API_URL is not set" in done.stderr
     listed = subprocess.run(
-        [sys.executable, "-m", "flows", "review"], env=kept, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "flows", "review"],
+        env=environment_of_a_command(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (listed.returncode, "PREFECT_API_URL" in listed.stderr) == (2, True)
