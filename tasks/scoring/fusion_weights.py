@@ -1,4 +1,4 @@
-"""Weights of signals, by penalised logistic regression, and of opinions from outside, by linear discriminants."""
+"""Scales and weights of signals, by penalised logistic regression; weights of opinions, by linear discriminants."""
 
 from __future__ import annotations
 
@@ -6,8 +6,57 @@ from typing import NamedTuple
 
 import numpy as np
 
+# Least spread of a signal: one that is the same for all samples says nothing.
+_LEAST_SPREAD = 1e-9
 # Least variance of margins between −1 and 1: an opinion that is never seen to err is not believed without end.
 _LEAST_VARIANCE = 0.1
+
+
+class Scale(NamedTuple):
+    """z = (f(x) − mean)/spread of s signals, with f(x) = x, or asinh((x − middle)/(2 width)) where they are bent.
+
+    A straight scale keeps the log-odds that most signals are. A bent one is as good as straight near the middle and
+    logarithmic in the tails: a few samples far out, as gradients of numbers and sets have them, spread no signal.
+    """
+
+    mean: np.ndarray
+    spread: np.ndarray
+    bend: tuple[np.ndarray, np.ndarray] | None = None
+    """(middle, width) by signal."""
+
+    def __call__(self, signals: np.ndarray) -> np.ndarray:
+        """n × s, of mean 0 and variance 1 among the samples that it is of."""
+        return (_bent(signals, self.bend) - self.mean) / self.spread
+
+
+def scales_of(signals: np.ndarray) -> tuple[Scale, Scale]:
+    """The straight and the bent scale of n × s signals.
+
+    A width is σ by the median deviation, 1.48 med |x − med x|; the standard deviation where most samples share a value.
+    """
+    middle, deviation = np.median(signals, 0), signals.std(0)
+    width = 1.4826 * np.median(np.abs(signals - middle), 0)
+    bend = (middle, np.maximum(np.where(width > 0, width, deviation), _LEAST_SPREAD))
+    bent = _bent(signals, bend)
+    return (
+        Scale(signals.mean(0), np.maximum(deviation, _LEAST_SPREAD)),
+        Scale(bent.mean(0), np.maximum(bent.std(0), _LEAST_SPREAD), bend),
+    )
+
+
+def _bent(signals: np.ndarray, bend: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:
+    return signals if bend is None else np.arcsinh((signals - bend[0]) / (2 * bend[1]))
+
+
+class Weights(NamedTuple):
+    """What ``weigh`` finds."""
+
+    slopes: np.ndarray
+    """w ≥ 0, s"""
+    bias: float
+    """b"""
+    loss: float
+    """What is minimised, at its least."""
 
 
 class OpinionWeights(NamedTuple):
@@ -51,7 +100,7 @@ def weigh_opinions(margins: np.ndarray, canaries: np.ndarray) -> OpinionWeights:
 
 def weigh(
     signals: np.ndarray, chances: np.ndarray, canaries: np.ndarray, canary_weight: float, evenness: float
-) -> tuple[np.ndarray, float]:
+) -> Weights:
     """w ≥ 0 and b that minimise, with σ the logistic function and ℓ the log loss,
 
         mean_i ℓ(chances_i, σ(w·x_i + b)) + canary_weight · mean_j ℓ(1, σ(w·x_j + b)) + evenness/2 Σ (w − mean w)²
@@ -83,5 +132,5 @@ def weigh(
     bounds = [(0, None)] * x.shape[1] + [(None, None)]
     # Where labels are told apart without doubt the loss is flat: the usual tolerance would stop where rounding says.
     exactly = {"ftol": 1e-14, "gtol": 1e-9, "maxiter": 1000}
-    solution = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B", options=exactly).x
-    return solution[:-1], float(solution[-1])
+    solution = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B", options=exactly)
+    return Weights(solution.x[:-1], float(solution.x[-1]), float(solution.fun))

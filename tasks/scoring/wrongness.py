@@ -192,8 +192,21 @@ def _share(observations: Observations, lapses: Lapses) -> Share:
     return Share((1 - _MISFIT) * lapses.low, min(1.0, (1 + _MISFIT) * high), value, (lapses.low, high), lapses.sure)
 
 
+def expectation_of(observations: Observations) -> np.ndarray:
+    """P(wrong) as the detectors are weighed by it, n: the mean of two readings of the same dissent.
+
+    ``belief_of`` sees little where the observers often err, as on sets of labels, and the middle of what
+    ``wrongness_of`` states sees little where dissent may be unpredictability. Where nothing is known the first stands
+    alone.
+    """
+    belief, wrongness = belief_of(observations), wrongness_of(observations)
+    if wrongness.share is None:
+        return belief
+    return (belief + (wrongness.low + wrongness.high) / 2) / 2
+
+
 def belief_of(observations: Observations) -> np.ndarray:
-    """P(wrong) as the detectors are weighed by it: all dissent beyond the observers' own error, n.
+    """P(wrong) by all dissent beyond the observers' own error, n.
 
     By difficulty and contradiction, then by the pair of classes (tasks/kernels/wrongness.py). It takes what is hard to
     predict for wrong and is stated of no label.

@@ -12,7 +12,7 @@ from tasks.core.errors import BadConfig
 from tasks.scoring.canary_evidence import canaries_of
 from tasks.scoring.detectors import DETECTORS, Detector, DetectorChoice
 from tasks.scoring.evidence import Evidence
-from tasks.scoring.fusion_weights import OpinionWeights, weigh, weigh_opinions
+from tasks.scoring.fusion_weights import OpinionWeights, Scale, Weights, scales_of, weigh, weigh_opinions
 
 # Weight of all canaries together, where that of all other samples is 1: they are the only labels known to be wrong, and
 # too few to outweigh what is believed of the rest.
@@ -28,10 +28,8 @@ class Fit(NamedTuple):
     signals: list[str]
     dropped: dict[str, str]
     """Signals that have no part, each with the reason."""
-    mean: np.ndarray
-    spread: np.ndarray
-    weights: np.ndarray
-    bias: float
+    scale: Scale
+    weights: Weights
     concentration: float
     opinions: OpinionWeights
 
@@ -39,9 +37,9 @@ class Fit(NamedTuple):
 class Fusion(Detector, kind="fusion"):
     """(1 − c) (w · z + b) + c (flow + pair) + Σ v u, the log-odds that a label is wrong.
 
-    z       the signals, standardised
+    z       the signals, standardised as they are or with their tails bent, whichever explains with the smaller loss
     w, b    logistic regression, w ≥ 0, of canaries (wrong) and all other samples (wrong with the chance
-            that ``belief_of`` of tasks/scoring/wrongness.py gives them), drawn towards equal weights
+            that ``expectation_of`` of tasks/scoring/wrongness.py gives them), drawn towards equal weights
     c       q⁵, q how few pairs of classes the noise keeps to (tasks/kernels/transitions.py): near 0 where any class is
             taken for any other, near 1 where each is taken for one
     flow    the detector label_flow;  pair   log-odds of the pair (predicted, given), both in nats
@@ -101,7 +99,7 @@ class Fusion(Detector, kind="fusion"):
         fit = self._fit_once(evidence)
         outside = fit.opinions.log_odds(opinion_margins(evidence))
         signals = np.stack([_signal(kind, evidence) for kind in fit.signals], 1)
-        regression = (signals - fit.mean) / fit.spread @ fit.weights + fit.bias
+        regression = fit.scale(signals) @ fit.weights.slopes + fit.weights.bias
         if not fit.concentration:
             return regression + outside
         flow = _signal("label_flow", evidence)
@@ -111,14 +109,15 @@ class Fusion(Detector, kind="fusion"):
         return (1 - c) * regression + c * (flow + pair) + outside
 
     def facts(self, evidence: Evidence) -> dict[str, Any]:
-        """The weights of the signals and opinions, the signals left out, and q."""
+        """The weights of the signals and opinions, the signals left out, q, and the scale."""
         fit = self._fit_once(evidence)
         names = [*fit.signals, *(f"opinion {name}" for name in evidence.opinion_names)]
-        weights = np.append(fit.weights, fit.opinions.slopes).round(4).tolist()
+        weights = np.append(fit.weights.slopes, fit.opinions.slopes).round(4).tolist()
         return {
             "weights": dict(zip(names, weights, strict=True)),
             "dropped": fit.dropped,
             "concentration": round(fit.concentration, 4),
+            "scale": "straight" if fit.scale.bend is None else "bent",
         }
 
     def _fit_once(self, evidence: Evidence) -> Fit:
@@ -127,7 +126,7 @@ class Fusion(Detector, kind="fusion"):
 
     def _fit(self, evidence: Evidence) -> Fit:
         from tasks.scoring.detectors.opinion import opinion_margins
-        from tasks.scoring.wrongness import belief_of, observations_of
+        from tasks.scoring.wrongness import expectation_of, observations_of
 
         evidence.need_canaries(f"detector {self.name}")
         original, planted = evidence.with_given_labels, canaries_of(evidence)
@@ -144,22 +143,20 @@ class Fusion(Detector, kind="fusion"):
                 do="Add a held-out signal such as margin, or run without a base and with three folds or more.",
             )
         own, canaries = (np.stack([columns[kind][side] for kind in signals], 1) for side in (0, 1))
-        mean, spread = own[original.in_base].mean(0), np.maximum(own[original.in_base].std(0), 1e-9)
         rest = original.in_base.copy()
         rest[original.canary_ranks] = False
-        weights, bias = weigh(
-            (own[rest] - mean) / spread,
-            belief_of(observations_of(original))[rest],
-            (canaries - mean) / spread,
-            _CANARY_WEIGHT,
-            _EVENNESS,
-        )
+        expectation = expectation_of(observations_of(original))[rest]
+        fits = [
+            (scale, weigh(scale(own[rest]), expectation, scale(canaries), _CANARY_WEIGHT, _EVENNESS))
+            for scale in scales_of(own[original.in_base])
+        ]
+        scale, weights = min(fits, key=lambda fit: fit[1].loss)
         dropped = {kind: reason or "some samples lack it" for kind, reason in reasons.items() if kind not in signals}
         # Without the flow there is nothing that q could weigh.
         silent = _detector("label_flow").why_not(original) is not None
         concentration = 0.0 if silent else observations_of(original).concentration
         opinions = weigh_opinions(opinion_margins(original)[rest], opinion_margins(planted))
-        return Fit(signals, dropped, mean, spread, weights, bias, concentration, opinions)
+        return Fit(signals, dropped, scale, weights, concentration, opinions)
 
 
 def _signal(kind: str, evidence: Evidence) -> np.ndarray:

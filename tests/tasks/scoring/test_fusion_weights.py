@@ -7,7 +7,7 @@ import scipy.optimize
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.scoring.fusion_weights import weigh, weigh_opinions
+from tasks.scoring.fusion_weights import scales_of, weigh, weigh_opinions
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 
@@ -60,7 +60,7 @@ def test_what_is_minimised_is_the_stated_loss_and_its_slope_that_of_finite_diffe
 @pytest.mark.parametrize("evenness", [0.0, 0.03, 2.0])
 def test_no_step_within_the_bounds_makes_the_loss_smaller(evenness):
     x, chances, canaries = data()
-    w, b = weigh(x, chances, canaries, 0.2, evenness)
+    w, b, _ = weigh(x, chances, canaries, 0.2, evenness)
     best = stated([*w, b], x, chances, canaries, 0.2, evenness)
     for axis in range(4):
         for step in (-0.05, 0.05):
@@ -76,7 +76,7 @@ def test_no_weight_is_below_nought_even_for_a_signal_that_points_the_other_way(s
     generator = np.random.default_rng(seed)
     x = generator.normal(size=(60, s))
     chances = 1 / (1 + np.exp((1 if reverse else -1) * 3 * x[:, 0]))
-    w, b = weigh(x, chances, x[:5], 0.2, evenness)
+    w, b, _ = weigh(x, chances, x[:5], 0.2, evenness)
     assert (w >= 0).all()
     assert np.isfinite([*w, b]).all()
     if reverse and s == 1:
@@ -85,7 +85,7 @@ def test_no_weight_is_below_nought_even_for_a_signal_that_points_the_other_way(s
 
 def test_the_weights_that_made_the_chances_are_found():
     x, chances, _ = data(n=4000)
-    w, b = weigh(x, chances, x[:0], 0.2, 0.0)
+    w, b, _ = weigh(x, chances, x[:0], 0.2, 0.0)
     np.testing.assert_allclose([*w, b], [2, 1, 0, -1], atol=2e-2)
 
 
@@ -125,13 +125,13 @@ def test_canaries_are_drawn_to_the_top_by_their_weight():
     x, chances, canaries = data()
     means = []
     for weight in (0.0, 0.2, 5.0):
-        w, b = weigh(x, chances, canaries, weight, 0.03)
+        w, b, _ = weigh(x, chances, canaries, weight, 0.03)
         means.append((canaries @ w + b).mean())
     assert means == sorted(means)
 
 
 def test_suspicions_that_are_all_alike_get_weights_that_are_finite():
-    w, b = weigh(np.zeros((50, 2)), np.full(50, 0.1), np.zeros((5, 2)), 0.2, 0.03)
+    w, b, _ = weigh(np.zeros((50, 2)), np.full(50, 0.1), np.zeros((5, 2)), 0.2, 0.03)
     assert np.isfinite([*w, b]).all()
     assert w[0] == w[1]
 
@@ -194,3 +194,45 @@ def test_an_opinion_that_is_never_seen_to_err_is_not_believed_without_end():
 def test_without_opinions_nothing_is_added():
     found = weigh_opinions(np.empty((5, 0)), np.empty((2, 0)))
     assert found.log_odds(np.empty((5, 0))).tolist() == [0] * 5
+
+
+def naive_bent(column):
+    middle = np.median(column)
+    width = 1.4826 * np.median([abs(x - middle) for x in column]) or np.std(column)
+    bent = np.array([np.arcsinh((x - middle) / (2 * width)) for x in column])
+    return (bent - bent.mean()) / bent.std()
+
+
+@pytest.mark.parametrize("tails", ["normal", "heavy", "one value"])
+def test_scales_are_those_of_their_formulas(tails):
+    generator = np.random.default_rng(0)
+    x = generator.standard_t(2, (400, 2)) if tails == "heavy" else generator.normal(size=(400, 2))
+    if tails == "one value":
+        x[50:] = 0.5  # as shares of neighbours that agree
+    straight, bent = scales_of(x)
+    np.testing.assert_allclose(straight(x), (x - x.mean(0)) / x.std(0), atol=1e-12)
+    np.testing.assert_allclose(bent(x), np.stack([naive_bent(column) for column in x.T], 1), atol=1e-12)
+
+
+def test_of_a_bent_scale_one_sample_far_out_moves_the_others_little():
+    x = np.random.default_rng(0).normal(size=(1000, 1))
+    far = x.copy()
+    far[7] = 1e6
+    rest = np.arange(1000) != 7
+    straight, bent = (
+        np.ptp(with_it(far)[rest]) / np.ptp(without(x)[rest])
+        for with_it, without in zip(scales_of(far), scales_of(x), strict=True)
+    )
+    assert straight < 1e-3
+    assert bent > 0.5
+
+
+def test_a_signal_that_is_the_same_for_all_has_no_say_in_either_scale():
+    for scale in scales_of(np.full((50, 2), 3.0)):
+        np.testing.assert_array_equal(scale(np.full((50, 2), 3.0)), 0)
+
+
+def test_what_is_minimised_is_told():
+    x, chances, canaries = data()
+    w, b, loss = weigh(x, chances, canaries, 0.2, 0.03)
+    assert loss == pytest.approx(stated([*w, b], x, chances, canaries, 0.2, 0.03))

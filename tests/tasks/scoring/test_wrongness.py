@@ -6,7 +6,7 @@ import pytest
 from tasks.decision.budgets import Ranking
 from tasks.decision.budgets.canary import Canary
 from tasks.kernels.canaries import ClassVotes, planted_labels
-from tasks.scoring.wrongness import Observations, belief_of, wrongness_of
+from tasks.scoring.wrongness import Observations, belief_of, expectation_of, wrongness_of
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 
@@ -160,6 +160,36 @@ def test_the_belief_that_weighs_signals_sums_to_about_as_many_labels_as_are_wron
     for seed in range(3):
         observed, wrong = world(seed, n=4000, noise=noise)
         assert belief_of(observed).mean() == pytest.approx(wrong.mean(), abs=0.006 + 0.12 * noise)
+
+
+def test_signals_are_weighed_by_what_two_readings_expect_for_each_sees_little_of_some_data():
+    """Observers of thirty classes that are often wrong themselves, as those of sets of labels are."""
+    generator = np.random.default_rng(0)
+    n, k = 2000, 30
+    truth = generator.integers(k, size=n)
+    wrong = generator.random(n) < 0.15
+    y = np.where(wrong, (truth + generator.integers(1, k, n)) % k, truth)
+    p, v = np.exp(1.5 * generator.normal(size=(2, n, k)) + np.array([4.0, 3.0])[:, None, None] * np.eye(k)[truth])
+    places = np.arange(100)
+    observed = Observations(
+        (p / p.sum(1, keepdims=True)).astype(np.float32),
+        (v / v.sum(1, keepdims=True)).astype(np.float32),
+        y, places, (y[places] + 1) % k,
+    )  # fmt: skip
+    belief, expectation = belief_of(observed), expectation_of(observed)
+    said = wrongness_of(observed)
+    np.testing.assert_allclose(expectation, (belief + (said.low + said.high) / 2) / 2)
+    assert belief.mean() < 0.06
+    assert 0.08 < expectation.mean() < 0.2
+
+
+def test_where_nothing_is_known_the_first_reading_is_all_that_is_expected():
+    generator = np.random.default_rng(0)
+    y = generator.integers(0, 3, 400)
+    p, v = generator.dirichlet(np.ones(3), (2, 400)).astype(np.float32)
+    observed = Observations(p, v, y, np.array([1, 2]), (y[1:3] + 1) % 3)
+    assert wrongness_of(observed).share is None
+    np.testing.assert_array_equal(expectation_of(observed), belief_of(observed))
 
 
 def test_nothing_is_wrong_where_nobody_disagrees():

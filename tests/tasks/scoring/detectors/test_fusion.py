@@ -75,6 +75,27 @@ def test_weights_are_never_negative(evidence, signals, evenness, monkeypatch):
     assert sum(facts["weights"].values()) > 0
 
 
+def test_tails_are_bent_where_a_few_samples_far_out_hide_what_a_signal_tells(plain_of, monkeypatch):
+    """Every tenth margin is stretched, whether its label is right or wrong."""
+    from tasks.scoring.detectors import fusion as module
+
+    losses, weigh, signal_of = [], module.weigh, module._signal
+
+    def stretched(kind, evidence):
+        signal = signal_of(kind, evidence)
+        return np.where(np.arange(len(signal)) % 10, signal, signal * 200)
+
+    def watched(*arguments):
+        losses.append(weigh(*arguments).loss)
+        return weigh(*arguments)
+
+    monkeypatch.setattr(module, "_signal", stretched)
+    monkeypatch.setattr(module, "weigh", watched)
+    assert fusion(signals=["margin"]).facts(plain_of())["scale"] == "bent"
+    straight, bent = losses
+    assert bent < straight
+
+
 def test_a_signal_of_chance_is_left_behind(evidence):
     weights = fusion(signals=["margin", "random"]).facts(evidence)["weights"]
     assert weights["random"] < 0.2 * weights["margin"]
@@ -96,7 +117,8 @@ def test_signals_that_do_not_exist_or_come_twice_are_refused(signals, told):
 
 def test_it_learns_the_same_whichever_evidence_it_is_shown(evidence):
     one, other = (fusion()._fit(shown) for shown in (evidence.with_given_labels, evidence.with_planted_labels))
-    for a, b in zip(one, other, strict=True):
+    assert (one.signals, one.concentration) == (other.signals, other.concentration)
+    for a, b in zip([*one.scale[:2], *one.weights], [*other.scale[:2], *other.weights], strict=True):
         np.testing.assert_array_equal(a, b)
     assert fusion().facts(evidence.with_given_labels) == fusion().facts(evidence.with_planted_labels)
 
