@@ -261,6 +261,12 @@ def workers_of(kind: Runners) -> list[Row]:
     return [
         (f"{kind}: 2 workers of 1 thread, their start included", "1 worker of 1 thread", "≥ 1.7", first),
         (f"{kind}: the same once they are started", "1 worker of 1 thread", "≥ 1.7", later),
+        (
+            f"{kind}: all twelve shards, start included",
+            "1 worker of 1 thread",
+            "≥ 1.7",
+            sum(seconds[1]) / sum(seconds[2]),
+        ),
     ]
 
 
