@@ -75,9 +75,21 @@ class RecordedRun(BaseModel):
             yield cls.of_file(path)
 
     @classmethod
-    def newest(cls, lake: Path, name: str, dataset: str) -> RecordedRun | None:
-        """The run called ``name``; for ``latest`` the newest of ``dataset``; None where there is none."""
-        runs = [run for run in cls.all_of(lake) if run.run_id == name or (name == "latest" and run.dataset == dataset)]
+    def newest(cls, lake: Path, name: str, dataset: str, *, but: str | None = None) -> RecordedRun | None:
+        """The run called ``name``; for ``latest`` the newest of ``dataset``; None where there is none.
+
+        Args:
+            lake: that holds it.
+            name: of the run, or ``latest``.
+            dataset: whose latest.
+            but: a flow run, by Prefect's id: what that recorded is not the latest of its own.
+        """
+
+        def is_meant(run: RecordedRun) -> bool:
+            is_own = but is not None and run.prefect_run_id == but
+            return run.run_id == name or (name == "latest" and run.dataset == dataset and not is_own)
+
+        runs = [run for run in cls.all_of(lake) if is_meant(run)]
         return max(runs, key=lambda run: (run.recorded, run.run_id), default=None)
 
     def of(self, stage: str) -> list[Artefact]:

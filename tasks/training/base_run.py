@@ -38,22 +38,27 @@ class WantedBase(NamedTuple):
         """The run it names; None where there is none.
 
         ``auto`` considers the newest run that read as much of the source and planted the same, which a trial did not.
-        What this flow run recorded before it was begun again is none: upon it the rest would be another run.
+        What this flow run recorded before it was begun again is no latest: upon it the rest would be another run.
         """
-        from prefect.runtime import flow_run
-
         if self.name is None:
             return None
         if self.name != AUTO:
-            return RecordedRun.newest(run.lake, self.name, self.dataset)
-        extent = Extent.of(self.reader)
+            return RecordedRun.newest(run.lake, self.name, self.dataset, but=_flow_run())
+        extent, own = Extent.of(self.reader), _flow_run()
         runs = [record for record in RecordedRun.all_of(run.lake) if record.dataset == self.dataset]
-        runs = [record for record in runs if record.prefect_run_id is None or record.prefect_run_id != flow_run.id]
+        runs = [record for record in runs if own is None or record.prefect_run_id != own]
         for record in sorted(runs, key=lambda record: (record.recorded, record.run_id), reverse=True):
             theirs = _extent(run, record.run_id)
             if theirs is None or theirs.equals(extent):
                 return record
         return None
+
+
+def _flow_run() -> str | None:
+    """Prefect's id of the flow run that this is; None outside of one."""
+    from prefect.runtime import flow_run
+
+    return flow_run.id
 
 
 def _extent(run: Run, run_id: str) -> Extent | None:
@@ -77,24 +82,25 @@ def base_of(run: Run, name: str | None, dataset: str, recipe: Recipe | None = No
     """
     if name is None:
         return reference(run, None)
-    base = reference(run, recorded_base(run.lake, name, dataset).run_id)
+    base = reference(run, recorded_base(run.lake, name, dataset, but=_flow_run()).run_id)
     if recipe is not None:
         _check_recipe(run, base, recipe)
     return base
 
 
-def recorded_base(lake: Path, name: str, dataset: str) -> RecordedRun:
+def recorded_base(lake: Path, name: str, dataset: str, *, but: str | None = None) -> RecordedRun:
     """The record of a base.
 
     Args:
         lake: that holds it.
         name: of the run, or ``latest``.
         dataset: whose latest.
+        but: a flow run whose own record is no latest.
 
     Raises:
         BadConfig: no such run is recorded.
     """
-    record = RecordedRun.newest(lake, name, dataset)
+    record = RecordedRun.newest(lake, name, dataset, but=but)
     if record is None:
         raise BadConfig(
             where="option base",
@@ -117,7 +123,7 @@ def base_for(
         _check_tokens(run, base, samples)
         _check_weights(run, base, samples)
         return base
-    if RecordedRun.newest(run.lake, "latest", wanted.dataset) is None:
+    if RecordedRun.newest(run.lake, "latest", wanted.dataset, but=_flow_run()) is None:
         LOGGER.info("first run of %s: everything is trained; the next run builds upon it", wanted.dataset)
         return reference(run, None)
     try:

@@ -12,7 +12,7 @@ from tasks.dataset.payload import Payload
 from tasks.dataset.tokenizer import Tokens
 from tasks.ingestion.readers import ReaderChoice
 from tasks.pipeline.artefacts import Artefact, Run
-from tasks.training.base_run import WantedBase, base_for
+from tasks.training.base_run import WantedBase, base_for, base_of
 
 RECORDED = "texts-20260101T000000-0000"
 
@@ -97,12 +97,13 @@ def test_auto_passes_over_a_trial_that_read_less_or_planted_other_noise(tmp_path
     assert base({"kind": "digits", "options": {"limit": 7}}) is None
 
 
-def test_a_run_that_is_begun_again_does_not_build_upon_what_it_recorded_itself(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["auto", "latest"])
+def test_a_run_that_is_begun_again_does_not_build_upon_what_it_recorded_itself(name, tmp_path, monkeypatch):
     """Killed after its publication it would be recorded twice, with a version and without."""
     run, config = Run.start(tmp_path, "digits"), CleanConfig()
     for number, flow_run in enumerate((None, "before", "this"), 1):
         recorded(tmp_path, config, run_id=f"digits-{number}", day=number, prefect_run_id=flow_run)
-    wanted = WantedBase("auto", "digits", config.reader.component)
+    wanted = WantedBase(name, "digits", config.reader.component)
     found = []
     for flow_run in ("another", "this"):
         monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__ID", flow_run)
@@ -110,3 +111,4 @@ def test_a_run_that_is_begun_again_does_not_build_upon_what_it_recorded_itself(t
         assert record is not None
         found.append(record.run_id)
     assert found == ["digits-3", "digits-2"]
+    assert base_of(run, "latest", "digits").facts["run"] == "digits-2"
