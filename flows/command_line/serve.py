@@ -120,7 +120,7 @@ def _watch_over(services: Services, stop_event: threading.Event) -> None:
     while not stop_event.wait(1):
         if time.monotonic() - last_look > _LOOK_SECONDS:
             last_look = time.monotonic()
-            _look(services, settled=_SETTLED_SECONDS)
+            services.resume_later(settled=_SETTLED_SECONDS)
         name = services.first_ended()
         if name is None:
             continue
@@ -140,7 +140,7 @@ def _watch_over(services: Services, stop_event: threading.Event) -> None:
         if not stop_event.wait(wait):
             # Where no other worker is at the database, who has no process now was this one's, and need not settle.
             if name.startswith("worker") and services.peers is None:
-                _look(services, settled=_SETTLED_SECONDS if "worker-2" in services.children else 0)
+                services.resume_later(settled=_SETTLED_SECONDS if "worker-2" in services.children else 0)
             services.start_again(name)
 
 
@@ -152,20 +152,9 @@ def _rejoin(services: Services, name: str, cut_off: set[str]) -> None:
     if name not in cut_off:
         print(f"gradsieve: {name} is cut off from the database: its runs end, others may begin them", flush=True)
         cut_off.add(name)
-    if _look(services, settled=_SETTLED_SECONDS):
+    if services.resume_later(settled=_SETTLED_SECONDS):
         cut_off.remove(name)
         services.start_again(name)
-
-
-def _look(services: Services, settled: float) -> bool:
-    """Look for runs whose process is gone; whether the server answers: one that does not is asked another time."""
-    import httpx
-
-    try:
-        services.resume_later(settled=settled)
-    except httpx.HTTPError:
-        return False
-    return True
 
 
 def check_deployments(path: Path, *, allow_code: bool = False) -> None:

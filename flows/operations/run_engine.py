@@ -16,6 +16,8 @@ import os
 import runpy
 from pathlib import Path
 
+import httpx
+
 from flows.operations import run_lease
 from flows.operations.child import end_with_parent
 from flows.operations.peers import is_handed_on
@@ -27,7 +29,15 @@ def main() -> None:
     end_with_parent()
     run = os.environ["PREFECT__FLOW_RUN_ID"]
     home = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect")
-    if is_handed_on(run, os.environ):
+    try:
+        handed_on = is_handed_on(run, os.environ)
+    except httpx.HTTPError as error:
+        # To begin without an answer might be to begin beside another machine.
+        raise SystemExit(
+            f"gradsieve: flow run {run} is not begun, for the Prefect server did not say whose it is ({error}). Its "
+            "worker tells the server that it crashed; gradsieve serve then puts it in line again."
+        ) from error
+    if handed_on:
         print(f"gradsieve: flow run {run} has been handed to another machine; this one leaves it to that.", flush=True)
         return
     lease = run_lease.take(home, run)

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 from filelock import FileLock, Timeout
 
 from flows.operations.listening import DATABASE, PASSWORD, check, free_port
@@ -144,11 +145,14 @@ class Services:
         """
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while not self.api.answers():
-            if self.children["server"].poll() is not None or time.monotonic() > deadline:
+            code = self.children["server"].poll()
+            if code is not None or time.monotonic() > deadline:
                 raise BadArtefact(
                     where="the Prefect server",
                     expected=f"an answer within {_PATIENCE_SECONDS} seconds",
-                    got=" ".join((self.home / "server.log").read_text(errors="replace").split())[-400:],
+                    got=("none, " if code is None else f"its end with exit code {code}, ")
+                    + "having written "
+                    + " ".join((self.home / "server.log").read_text(errors="replace").split())[-400:],
                     do=f"See {self.home}/server.log.",
                 )
             self._wait(0.3)
@@ -161,9 +165,13 @@ class Services:
         """Create all deployments of a file."""
         self.prefect("--no-prompt", "deploy", "--all", "--prefect-file", str(deployments))
 
-    def resume_later(self, settled: float = 0) -> None:
-        """See ``Orphanage.resume_later``."""
-        self.orphanage.resume_later(settled=settled)
+    def resume_later(self, settled: float = 0) -> bool:
+        """See ``Orphanage.resume_later``; whether the server answers: one that does not is asked another time."""
+        try:
+            self.orphanage.resume_later(settled=settled)
+        except httpx.HTTPError:
+            return False
+        return True
 
     def first_ended(self) -> str | None:
         """The name of a child that is over, though it should not be."""
@@ -287,6 +295,7 @@ def serve(
         services.start_pages(lake, host, pages_port)
         services.start_server()
         services.make_pool()
+        # Where it is too busy now, runs are put in line as soon as somebody looks again.
         services.resume_later()
         # They begin while others make the deployments: either takes seconds.
         for number in range(1, workers + 1):

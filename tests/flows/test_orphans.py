@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -10,7 +11,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
-import httpx
 import pytest
 
 from flows.command_line import serve
@@ -296,6 +296,24 @@ def test_a_process_that_begins_late_leaves_its_run_to_whom_it_was_handed_since(
     assert is_handed_on(run, {"PREFECT__WORKER_NAME": worker, "PREFECT_API_URL": api.url}) == expected
 
 
+def test_a_process_that_is_not_told_whose_its_run_is_begins_nothing_and_says_why(tmp_path):
+    """Nobody listens at its server's address."""
+    about = {"PREFECT__FLOW_RUN_ID": "00000000-0000-0000-0000-000000000000", "PREFECT__WORKER_NAME": HERE}
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.operations.run_engine"],
+        env=os.environ | about | {"PREFECT_HOME": str(tmp_path), "PREFECT_API_URL": "http://127.0.0.1:9/api"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, list(tmp_path.iterdir())) == (1, "", []), done.stderr
+    assert "did not say whose it is" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_who_serves_asks_again_later_where_its_server_refuses(tmp_path):
+    services = Services("", tmp_path, {"PREFECT_API_URL": "http://127.0.0.1:9/api"}, threading.Event())
+    assert services.resume_later() is False
+
+
 def crash(api: ServerApi, run: str, message: str) -> None:
     api.ask(f"flow_runs/{run}/set_state", state={"type": "CRASHED", "message": message}, force=True)
 
@@ -319,9 +337,10 @@ def test_who_serves_looks_for_them_now_and_then(alone, monkeypatch, tmp_path):
     seen: list[float] = []
 
     class Looked(Services):
-        def resume_later(self, settled: float = 0) -> None:
+        def resume_later(self, settled: float = 0) -> bool:
             seen.append(settled)
             self.stop_event.set()
+            return True
 
         def first_ended(self) -> None:
             """Of nobody that there is."""
@@ -372,12 +391,11 @@ def test_a_worker_that_was_cut_off_begins_again_when_the_database_answers_also_w
     monkeypatch.setattr(serve, "_WAITS_SECONDS", (0,))
 
     class CutOff(Services):
-        def resume_later(self, settled: float = 0) -> None:
+        def resume_later(self, settled: float = 0) -> bool:
             asked.append("database")
             if asked.count("database") > 3:
                 stop_event.set()
-            if "server" not in asked:
-                raise httpx.ConnectError("nobody")
+            return "server" in asked
 
         def first_ended(self) -> str | None:
             return "server" if asked.count("database") == 2 and "server" not in asked else "worker-1"
