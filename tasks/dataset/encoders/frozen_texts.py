@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tasks.dataset.encoders.frozen import Embed, FrozenEncoder
@@ -15,6 +14,7 @@ from tasks.dataset.encoders.pretrained_network import (
     positions_of,
     transformers_library,
 )
+from tasks.dataset.encoders.sentence_modules import modules_of
 from tasks.dataset.payload import Payload
 
 if TYPE_CHECKING:
@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 
 # Tokens of a text that are read at most, where the weights' own limit is not lower.
 _LENGTH = 512
-# As sentence-transformers keeps it.
-_POOLING = "1_Pooling/config.json"
 
 
 class PretrainedTexts(FrozenEncoder, kind="pretrained_texts"):
-    """A text's vector is the mean of its tokens', or the first token's where the folder says so ([CLS] pooling)."""
+    """A text's vector is the mean of its tokens', or what the folder's modules make of them.
+
+    Pooling, layers, prompt and length are those of sentence-transformers (tasks/dataset/encoders/sentence_modules.py).
+    """
 
     reads: ClassVar[Literal["pictures", "texts"]] = "texts"
     weights: str
@@ -56,19 +57,23 @@ class PretrainedTexts(FrozenEncoder, kind="pretrained_texts"):
         network, _ = load_pretrained(self.weights)
         network = network.to(device).eval()
         folder = folder_of(self.weights)
-        tokenizer, takes_first = _tokenizer(folder), _takes_first(folder)
-        length = min(_LENGTH, tokenizer.model_max_length, positions_of(network.config) or _LENGTH)
+        tokenizer, modules = _tokenizer(folder), modules_of(folder)
+        layers = modules.loaded(device)
+        limits = (tokenizer.model_max_length, positions_of(network.config), modules.length)
+        length = min(_LENGTH, *(limit for limit in limits if limit))
 
         def embed(cells: list[Any]) -> torch.Tensor:
             pairs = list(zip(*cells, strict=True)) if isinstance(cells[0], tuple) else [cells]
             tokens = tokenizer(
-                *(list(texts) for texts in pairs), padding=True, truncation=True, max_length=length, return_tensors="pt"
+                *([modules.prepared(text) for text in texts] for texts in pairs),
+                padding=True,
+                truncation=True,
+                max_length=length,
+                return_tensors="pt",
             ).to(device)
             with torch.inference_mode():
                 hidden = network(**tokens).last_hidden_state
-            weights = tokens["attention_mask"].unsqueeze(2).to(hidden)
-            vectors = hidden[:, 0] if takes_first else (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
-            return vectors.float().cpu()
+                return modules.vectors(hidden, tokens["attention_mask"], layers).float().cpu()
 
         return embed
 
@@ -78,8 +83,3 @@ def _tokenizer(folder: Path) -> Any:
     loader = transformers_library(where).AutoTokenizer
     with library_errors(where, "a tokenizer beside the weights", "Write it with tokenizer.save_pretrained(folder)."):
         return loader.from_pretrained(str(folder), **OFFLINE)
-
-
-def _takes_first(folder: Path) -> bool:
-    path = folder / _POOLING
-    return path.is_file() and bool(json.loads(path.read_text(encoding="utf-8")).get("pooling_mode_cls_token"))

@@ -14,7 +14,7 @@ from tasks.dataset.pretrained_files import digest_of, locate
 CONFIG = "config.json"
 OFFLINE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 """Nothing is fetched, and no code that comes with a model is run."""
-_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*/config.json")
+_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*/config.json", "*/*.safetensors")
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
