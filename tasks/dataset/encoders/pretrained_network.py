@@ -64,7 +64,11 @@ def library_errors(where: str, expected: str, do: str) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError, ImportError) as error:
+    except ImportError as error:
+        # Of networks that are another library's, as timm's; of timm torchvision is asked as well.
+        do = "Install the library that it names beside gradsieve, and what that library needs itself."
+        raise BadModel(where=where, expected=expected, got=cause_of(error), do=do) from error
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
         raise BadModel(where=where, expected=expected, got=cause_of(error), do=do) from error
 
 

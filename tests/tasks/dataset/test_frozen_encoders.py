@@ -1,5 +1,6 @@
 """Whatever others trained makes one vector of a sample, the same alone and in a batch, and is known by its weights."""
 
+import importlib.util
 import io
 import json
 
@@ -8,6 +9,7 @@ import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from tasks.core.errors import BadConfig, BadModel
 from tasks.dataset.encoders.frozen_pictures import STATISTICS, OwnPictures, PretrainedPictures
@@ -214,3 +216,14 @@ def test_large_pictures_are_held_no_larger_than_the_encoder_needs():
     batch = pa.RecordBatch.from_pydict({"image": pa.array([sink.getvalue()], pa.binary())})
     (cell,) = OwnPictures(factory="nobody:calls", size=64).cells(batch, PICTURE)
     assert cell.size == (192, 128)
+
+
+def test_a_library_that_the_network_is_of_is_to_be_installed(tmp_path):
+    """To write the folder again would change nothing."""
+    if importlib.util.find_spec("timm"):
+        pytest.skip("timm is installed")
+    about = {"architecture": "resnet18", "model_type": "timm_wrapper", "num_classes": 0, "pretrained_cfg": {}}
+    (tmp_path / "config.json").write_text(json.dumps(about))
+    save_file({"weight": torch.zeros(1)}, tmp_path / "model.safetensors")
+    with pytest.raises(BadModel, match=r"requires the timm library.*Install the library that it names"):
+        PretrainedPictures(weights=str(tmp_path)).embedder(CPU)

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from tiny_encoders import write_text_encoder
 
 from tasks.core.errors import BadArtefact, BadModel
 from tasks.dataset.encoders.frozen_texts import PretrainedTexts
 from tasks.dataset.encoders.sentence_modules import modules_of, pooled
+from tests.support.tiny_encoders import write_text_encoder
 
 CPU = torch.device("cpu")
 
