@@ -22,7 +22,8 @@ _SHOWN = 4
 def load_weights(network: nn.Module, path: Path) -> None:
     """Fill a network with the weights of a file: safetensors, or what ``torch.save(network.state_dict())`` wrote.
 
-    Nothing but tensors is read. Prefixes that DataParallel and torch.compile leave are taken off, and the log says so.
+    Nothing but tensors is read. Prefixes that DataParallel and torch.compile leave are taken off, and the attribute as
+    which a larger module kept the network, as Lightning's do; the log says so.
 
     Raises:
         BadModel: the file is missing, is no state dict, or is one of another network.
@@ -34,6 +35,7 @@ def load_weights(network: nn.Module, path: Path) -> None:
         plain = {_without_prefixes(name): value for name, value in state.items()}
         if plain.keys() != state.keys():
             LOGGER.info("checkpoint %s: names without %s", path.name, " and ".join(_PREFIXES))
+        plain = _below_attribute(plain, own, path) or plain
     missing, unknown = sorted(own.keys() - plain.keys()), sorted(plain.keys() - own.keys())
     other = sorted(name for name in own.keys() & plain.keys() if own[name].shape != plain[name].shape)
     problems = [
@@ -49,6 +51,25 @@ def load_weights(network: nn.Module, path: Path) -> None:
             do="Let the factory return the network they were trained in, with as many classes.",
         )
     network.load_state_dict(plain)
+
+
+def _below_attribute(
+    state: dict[str, torch.Tensor], own: dict[str, torch.Tensor], path: Path
+) -> dict[str, torch.Tensor] | None:
+    """The weights below the one attribute that has all of the network's own, by their own names; None without such.
+
+    What lies beside it is left out and told: metrics, the weights of a loss, a second network.
+    """
+    first = next(iter(own), None)
+    ends = [name for name in state if first is not None and name.endswith(f".{first}")]
+    attributes = {name.removesuffix(first or "") for name in ends}
+    found = [attribute for attribute in attributes if all(attribute + name in state for name in own)]
+    if len(found) != 1 or own.keys() <= state.keys():
+        return None
+    others = sorted(name for name in state if not name.startswith(found[0]))
+    beside = f"; left out: {_some(others)}" if others else ""
+    LOGGER.info("checkpoint %s: the names below %s are taken%s", path.name, found[0], beside)
+    return {name.removeprefix(found[0]): value for name, value in state.items() if name.startswith(found[0])}
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:

@@ -162,6 +162,27 @@ def test_a_state_beside_epochs_and_optimizers_is_found(nets):
     assert torch.equal(network.head.weight, body(7).head.weight)
 
 
+@pytest.mark.parametrize("prefix", ["net.", "module.net."])
+def test_a_network_that_a_larger_module_kept_as_an_attribute_is_found_and_the_rest_told(nets, prefix, caplog):
+    """As Lightning's checkpoints have it."""
+    caplog.set_level(logging.INFO)
+    state = {prefix + name: value for name, value in body(7).state_dict().items()}
+    torch.save({"epoch": 3, "state_dict": state | {"criterion.weight": torch.ones(3)}}, nets / "last.ckpt")
+    network = body(1)
+    load_weights(network, nets / "last.ckpt")
+    assert all(torch.equal(value, network.state_dict()[name]) for name, value in body(7).state_dict().items())
+    assert "the names below net. are taken; left out: criterion.weight" in caplog.text
+
+
+def test_of_two_networks_in_one_checkpoint_neither_is_guessed(nets):
+    state = {
+        f"{which}.{name}": value for which in ("student", "teacher") for name, value in body(7).state_dict().items()
+    }
+    torch.save(state, nets / "two.pt")
+    with pytest.raises(BadModel, match=r"none of body.0.bias"):
+        load_weights(body(1), nets / "two.pt")
+
+
 def test_a_pickled_network_is_not_read(nets):
     torch.save(nn.Linear(2, 2), nets / "whole.pt")
     with pytest.raises(BadModel, match="a pickled network is code, and is not read"):
