@@ -79,6 +79,8 @@ def role_of(
         told = CONSTANT
     distinct, missing = statistics.distinct, statistics.missing
     told = told or _READ_AS.get(kind, "")
+    if kind == "number" and (code := profile.code):
+        told += f"; {code} may stand for no answer: --reader.missing={code}"
     if name == options.weights:
         return Column(name, "weight", kind, distinct, missing, WEIGHTS, form)
     if options.features:
