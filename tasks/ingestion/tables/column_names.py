@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
 from tasks.core.errors import BadInput
 
 _SHOWN = 8
+_MAP = "Map the columns by name: --reader.label, --reader.features, --reader.text, --reader.image …"
+# A name that is a value: a number with a fraction, or below 0. Whole ones may be years, or places of pixels.
+_VALUE = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?|-\d+")
+_POSITION = re.compile(r"column_\d+")
 
 
 def check_named(
@@ -45,13 +50,16 @@ def _missing(
     names = [column for column in present if column not in objects] + fields
     near = [field for field in fields if field.rpartition(".")[2] == name]
     near += difflib.get_close_matches(name, names, n=1) or _inside(name, fields)
+    do = f"Did you mean {_typed(option, near[0])}?" if near else _MAP
+    if option == "label" and "," in name and {part.strip() for part in name.split(",")} <= set(present):
+        do = "Name one column; where each of these says yes or no to a label of its own: --reader.target labels."
+    elif any(map(_VALUE.fullmatch, names)) or _POSITION.fullmatch(name):
+        do = "Where the first line is no header: --reader.header false, and columns are column_0, column_1 …"
     return BadInput(
         where=where,
         expected=f"a column {name!r}",
         got=f"columns {', '.join(map(_shown, names[:20]))}{' …' if len(names) > 20 else ''}",
-        do=f"Did you mean {_typed(option, near[0])}?"
-        if near
-        else "Map the columns by name: --reader.label, --reader.features, --reader.text, --reader.image …",
+        do=do,
     )
 
 
