@@ -14,10 +14,8 @@ from tasks.core.errors import BadConfig
 from tasks.ingestion.files.source_kind import kind_of_source
 from tasks.ingestion.inspect import inspect
 from tasks.ingestion.readers.csv import Csv
-from tasks.ingestion.readers.npz import Npz
 
 ARFF = "@relation r\n@attribute size numeric\n@attribute label {a,b}\n@data\n" + "1.5,a\n2.5,b\n" * 9
-SVMLIGHT = "1 1:0.5 3:2\n-1 2:1.5\n" * 9
 FASTTEXT = "__label__a good day\n__label__b bad night\n" * 9
 CONLL = "EU B-ORG\nrejects O\nGerman B-MISC\ncall O\n\n"
 
@@ -37,6 +35,7 @@ def _refusal(path, content=b""):
         ("a.mat", "MATLAB", "scipy.io.loadmat('a.mat')"),
         ("a.pkl", "pickle", "a.parquet"),
         ("a.npy", "one NumPy array", "numpy.savez"),
+        ("a.svm", "LIBSVM", "load_svmlight_file"),
         ("a.sav", "SPSS", "read_spss('a.sav')"),
         ("a.dta", "Stata", "then name a.csv"),
         ("a.rds", "R's", "readRDS('a.rds')"),
@@ -69,14 +68,10 @@ def test_plain_text_is_told_apart_by_its_first_lines(tmp_path, content, what, wa
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "reader", "options"),
-    [
-        ("a.arff", ARFF, Csv, {"path": "a.csv"}),
-        ("a.svm", SVMLIGHT, Npz, {"path": "a.npz"}),
-        ("a.txt", FASTTEXT, None, {}),
-    ],
+    ("name", "content", "reader"),
+    [("a.arff", ARFF, Csv), ("a.txt", FASTTEXT, None)],
 )
-def test_the_commands_do_what_they_promise(tmp_path, monkeypatch, capsys, name, content, reader, options):
+def test_the_commands_do_what_they_promise(tmp_path, monkeypatch, capsys, name, content, reader):
     (code,) = re.findall(r'python -c "(.*)"', _refusal(tmp_path / name, content).do)
     monkeypatch.chdir(tmp_path)
     exec(code, {})  # noqa: S102 - the message's own command, as its reader types it
@@ -84,7 +79,7 @@ def test_the_commands_do_what_they_promise(tmp_path, monkeypatch, capsys, name, 
         rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         assert rows[:2] == [{"label": "a", "text": "good day"}, {"label": "b", "text": "bad night"}]
     else:
-        seen = inspect(reader(**options))
+        seen = inspect(reader(path="a.csv"))
         assert (sorted(seen.labels.values()), seen.refusal) == ([9, 9], None)
 
 
