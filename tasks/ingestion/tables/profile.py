@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from functools import lru_cache
 
 import numpy as np
@@ -28,6 +29,7 @@ _CODES_BELOW, _CODES_ABOVE = (-1, -9, -99, -999, -9999), (99, 999, 9999, 99999)
 _LEAST_BESIDE_CODE = 4
 # A marker that is a number.
 _CODE = re.compile(r"[+-]?\d{1,15}(\.\d*)?")
+_MOST_ODD = 6  # words among numbers that may all stand for no value
 _MOST_AFFIXES = 2  # nothing, and one currency or percent sign
 
 
@@ -50,6 +52,10 @@ class Profile:
         self.has_commas = False
         """Whether a comma stands in some written number."""
         self.dates = list(cells.DATES)
+        self.dated = True
+        """Whether every word has the shape of a date, whatever its order."""
+        self.odd: Counter[str] | None = Counter()
+        """The words that are no plain numbers, with how often they come, as long as they are few."""
         self.length = 0
         """Of the first list."""
         self.words_in_three = 0
@@ -105,6 +111,14 @@ class Profile:
             self._look_at_plain(unique.filter(pa.array(plain)))
         if not plain.all():
             self._narrow(unique, counts)
+            self._set_aside(unique.filter(pa.array(~plain)), counts[~plain])
+
+    def _set_aside(self, words: pa.Array, counts: np.ndarray) -> None:
+        if self.odd is None or len(words) + len(self.odd) > 2 * _MOST_ODD:
+            self.odd = None
+            return
+        self.odd.update(dict(zip(words.to_pylist(), counts.tolist(), strict=True)))
+        self.odd = self.odd if len(self.odd) <= _MOST_ODD else None
 
     @property
     def code(self) -> str | None:
@@ -156,7 +170,8 @@ class Profile:
             self.has_commas |= bool(pc.any(pc.match_substring(unique, ",")).as_py())
             fits = len(self._affixes - {""}) < _MOST_AFFIXES
             self.forms = [form for form in self.forms if fits and pc.all(cells.is_written(unique, form)).as_py()]
-        if self.dates and not pc.all(cells.looks_like_date(unique)).as_py():
+        self.dated = self.dated and bool(pc.all(cells.looks_like_date(unique)).as_py())
+        if not self.dated:
             self.dates = []
         self.dates = [form for form in self.dates if cells.dates(unique, form).null_count == 0]
         self.words_in_three += int(counts[bools(pc.match_substring_regex(unique, r"\S\s+\S+\s+\S"))].sum())

@@ -1,4 +1,5 @@
-"""Lists that stand in a cell as text: ``["a", "b"]``, ``['a', 'b']``, ``['a' 'b']``, ``[a, b]``, ``{a,b}``."""
+"""Lists that stand in a cell as text: ``["a", "b"]``, ``['a', 'b']``, ``['a' 'b']``, ``[a, b]``, ``{a,b}``,
+``{"choices": ["a"]}``."""
 
 # pyright: reportAttributeAccessIssue=false
 # pyarrow.compute makes its functions at import time; pyright cannot see them.
@@ -23,9 +24,11 @@ def listed(text: str) -> list[str] | None:
     if not text.startswith(("[", "{")) or text[-1] != {"[": "]", "{": "}"}[text[0]]:
         return None
     try:
-        values = json.loads(text) if text[0] == "[" else None
+        values = json.loads(text)
     except (ValueError, RecursionError):
         values = None
+    if isinstance(values, dict) and len(values) == 1:
+        (values,) = values.values()  # {"choices": ["a", "b"]}, as Label Studio's CSV has it
     if isinstance(values, list):
         flat = all(value is None or isinstance(value, str | int | float) for value in values)
         return ([str(value) for value in values if value is not None] or [""]) if flat else None

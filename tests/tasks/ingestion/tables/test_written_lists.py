@@ -21,6 +21,8 @@ from tasks.ingestion.tables.written_lists import listed
         ('{rain,"sun and wind"}', ["rain", "sun and wind"]),  # PostgreSQL's
         ("[1, 2]", ["1", "2"]),
         ('["a", null]', ["a"]),
+        ('{"choices": ["a", "b"]}', ["a", "b"]),
+        ('{"a": 1, "b": 2}', None),
         ("[]", [""]),
         ("{}", [""]),
         ("[a]|[b]", None),
