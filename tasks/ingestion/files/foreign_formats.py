@@ -93,6 +93,14 @@ _WAYS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("a sheet of another program", (".numbers", ".gsheet"), "Save it as CSV or .xlsx."),
     ("one picture", PICTURES, "Name the folder of pictures, or the table that says what they are."),
 )
+_TEXT_FOLDERS = (
+    """python -c "import json, pathlib, sys; [print(json.dumps(dict(text=p.read_text(errors='replace'), """
+    """label=p.parent.name, path=str(p)))) for p in pathlib.Path(sys.argv[1]).rglob('*{suffix}') if p.is_file()]" """
+    "{root} > rows.jsonl; then name rows.jsonl, with --reader.text text. Where train/ and test/ stand above the "
+    "classes, write one file of each: train.jsonl and test.jsonl in a folder."
+)
+_SOUNDS = (".wav", ".mp3", ".flac", ".ogg", ".m4a", ".mp4", ".avi", ".mov", ".mkv", ".webm")
+_TEXTS = (".txt", ".text", ".md", "")
 _PLAIN = (".txt", ".data", ".dat", ".text", ".asc", ".out", "")
 _PICKLE = re.compile(rb"\x80[\x02-\x05]")
 _IDX = re.compile(rb"\0\0[\x08\x09\x0b-\x0e][\x01-\x04]")
@@ -112,6 +120,23 @@ def way_of(files: Sequence[Path]) -> tuple[str, str] | None:
             what, do = way
             return what, do.replace("{name}", file.name).replace("{stem}", file.name.split(".")[0])
     return None
+
+
+def way_of_folders(root: Path, files: Sequence[Path]) -> tuple[str, str] | None:
+    """The same of files in folders of classes that are no pictures; None where they may be."""
+    inner = [file for file in files if file.parent != root]
+    if not inner or 2 * len(inner) < len(files):
+        return None
+    suffix, _ = Counter(map(_suffix, inner)).most_common(1)[0]
+    if suffix in _SOUNDS:
+        return "sounds or films in folders", "Write a table of their embeddings, with a label and the path of each."
+    if suffix not in _TEXTS or not _is_text(_head(min(file for file in inner if _suffix(file) == suffix))):
+        return None
+    return "texts in folders", _TEXT_FOLDERS.replace("{root}", shlex.quote(str(root))).replace("{suffix}", suffix)
+
+
+def _is_text(head: bytes) -> bool:
+    return bool(head) and b"\0" not in head and not _PICKLE.match(head)
 
 
 def _of_file(file: Path, suffix: str, files: Sequence[Path]) -> tuple[str, str] | None:

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from tasks.core.errors import BadConfig
 from tasks.ingestion.files.compression import PACKED_SUFFIXES, inner_name
-from tasks.ingestion.files.foreign_formats import way_of
+from tasks.ingestion.files.foreign_formats import way_of, way_of_folders
 from tasks.ingestion.files.picture_files import PICTURES, holds_pictures, suffix_of
 from tasks.ingestion.files.plain_files import is_dir, is_file
 from tasks.ingestion.files.source_files import UNSEEN
@@ -24,6 +24,7 @@ _NO_CLASSES = ("images", "imgs", "img", "photos", "pictures", "jpegimages")
 _SAVED = ("dataset_dict.json", "dataset_info.json")
 # What tables with versions have in their folders.
 _TABLES = {"_delta_log": "delta", "_versions": "lance", "metadata/*.metadata.json": "iceberg", "catalog.db": "iceberg"}
+_READ = "a table, pictures or arrays in a format that a reader reads"
 # A folder may hold millions of files; its first ones tell.
 _LOOKED_AT = 10_000
 
@@ -51,6 +52,8 @@ def kind_of_source(path: Path) -> str:
     if len(pictures) > len(tables):
         return _kind_of_tables([picture.relative_to(path) for picture in pictures], tables) or "image_folder"
     most = kinds.most_common(2)
+    if not most and not pictures and (way := way_of_folders(path, files)) is not None:
+        raise BadConfig(where=f"option reader.path {path}", expected=_READ, got=way[0], do=way[1])
     if not most:
         if any(p.is_dir() and not p.name.startswith(UNSEEN) for p in path.iterdir()):
             return "image_folder"
@@ -105,7 +108,7 @@ def _refuse(path: Path, got: str, files: Sequence[Path] = ()) -> NoReturn:
         where=f"option reader.path {path}",
         expected=f"one of the suffixes {', '.join(suffixes)}; of text also packed ({', '.join(PACKED_SUFFIXES)})"
         if way is None
-        else "a table, pictures or arrays in a format that a reader reads",
+        else _READ,
         got=got if way is None else f"{got}: {way[0]}",
         do="Say what it is with --reader.kind." if way is None else way[1],
     )

@@ -86,7 +86,9 @@ class Csv(Tabular, kind="csv"):
                     if dialect
                     else "text, compressed as its suffix says",
                     got=str(error).partition("\n")[0],
-                    do="Set --reader.delimiter or --reader.encoding, or correct the file.",
+                    do="Say how it is written; where Windows of western Europe has: --reader.encoding cp1252"
+                    if isinstance(error, UnicodeError) or "invalid UTF8" in str(error)
+                    else "Set --reader.delimiter or --reader.encoding, or correct the file.",
                 ) from error
 
     @property
