@@ -53,7 +53,7 @@ def kind_of_source(path: Path) -> str:
         return _kind_of_tables([picture.relative_to(path) for picture in pictures], tables) or "image_folder"
     most = kinds.most_common(2)
     if not most and not pictures and (way := way_of_folders(path, files)) is not None:
-        raise BadConfig(where=f"option reader.path {path}", expected=_READ, got=way[0], do=way[1])
+        raise BadConfig(where=f"option reader.path {path}", expected=_READ, got=way[0], do=_with_kind(way[1]))
     if not most:
         if any(p.is_dir() and not p.name.startswith(UNSEEN) for p in path.iterdir()):
             return "image_folder"
@@ -101,6 +101,11 @@ def _suffix(path: Path) -> str:
     return Path(inner_name(path)).suffix.lower()
 
 
+def _with_kind(way: str) -> str:
+    """What to do, also where a name misleads."""
+    return way if "--reader.kind" in way else f"{way.removesuffix('.')}. Where the name misleads: --reader.kind."
+
+
 def _refuse(path: Path, got: str, files: Sequence[Path] = ()) -> NoReturn:
     way = way_of(files)
     suffixes = [suffix for reader in READERS.components.values() for suffix in reader.suffixes]
@@ -110,5 +115,5 @@ def _refuse(path: Path, got: str, files: Sequence[Path] = ()) -> NoReturn:
         if way is None
         else _READ,
         got=got if way is None else f"{got}: {way[0]}",
-        do="Say what it is with --reader.kind." if way is None else way[1],
+        do="Say what it is with --reader.kind." if way is None else _with_kind(way[1]),
     )
