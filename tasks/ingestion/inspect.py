@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -26,16 +27,19 @@ from tasks.ingestion.files.refused_values import refused_values
 from tasks.ingestion.label_forms import LabelForms, label_facts
 from tasks.ingestion.readers import Chunk, Reader, ReaderChoice
 from tasks.ingestion.rejects import NO_LABEL_REASON, UNHEARD
+from tasks.ingestion.splits import named_splits
 from tasks.ingestion.tables.first_pass import FirstPass, first_pass
 from tasks.ingestion.tables.roles import Column
 from tasks.ingestion.tables.settle import columns_as_told
 from tasks.ingestion.tables.table_options import TableOptions
 from tasks.ingestion.tables.told_columns import columns_beside
 from tasks.ingestion.two_passes import limit_rows, with_known_labels, with_notes
+from tasks.pipeline.schemas import SPLIT_NAMES
 
 MOST_BYTES = 16_000_000
 """Of source files: beyond them as many bytes of the first rows stand for all. A second of a core reads no more."""
 _MOST_ROWS = 500_000
+_SHOWN = 5
 
 
 class InspectConfig(BaseModel):
@@ -127,9 +131,21 @@ def _watched(chunks: Iterator[Chunk], seen: Inspection, most: int | None) -> Ite
             else:
                 seen.labels[label] += count
                 seen.held_out[label] += count * (chunk.split in ("test", "validation"))
+        if isinstance(chunk.split, pa.Array):
+            _look_at_splits(chunk, chunk.split, seen)
         seen.rejects.update(reject.reason for reject in chunk.rejects)
         seen.examples = {reject.reason: reject.detail for reject in reversed(chunk.rejects)} | seen.examples
         yield chunk
+
+
+def _look_at_splits(chunk: Chunk, given: pa.Array, seen: Inspection) -> None:
+    """Count rows whose split is none that is known."""
+    _, unknown = named_splits(chunk)
+    if unknown.any():
+        seen.rejects["unknown split"] += int(unknown.sum())
+        names = ", ".join(map(str, pc.unique(given.filter(pa.array(unknown))).to_pylist()[:_SHOWN]))
+        known = ", ".join(SPLIT_NAMES)
+        seen.examples.setdefault("unknown split", f"{names}: none of {known}; without --reader.split all are used")
 
 
 def _look_at_table(options: TableOptions, table: FirstPass, seen: Inspection) -> None:

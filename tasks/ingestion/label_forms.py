@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -16,6 +17,10 @@ NO_LABEL = ("NA", "N/A", "null", "None", "NaN", "nan")
 """What people write where a label is missing, as it is spelt here: ``none`` may be a class."""
 DOUBTFUL = ("?", "-")
 """Labels that may be a class or mean that none is known: they are classes, and it is told."""
+
+# What stands between words, and what nobody sees: marks of width 0 and of direction.
+_BETWEEN = re.compile(r"(?<=[^\W\d_])[\s_\-\u2010-\u2015]+(?=[^\W\d_])|\s+")
+_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060\ufeff]")
 
 # What pandas makes of whole numbers once a cell of the column is empty.
 _WHOLE = r"^([+-]?[0-9]+)\.0+$"
@@ -69,10 +74,13 @@ class LabelForms:
 
 
 def case_variants(classes: Iterable[str]) -> list[list[str]]:
-    """Classes that differ in case alone, each group sorted: they are kept apart, and it is told."""
+    """Classes that differ in case, blanks or invisible letters alone, each group sorted: they are kept apart, and told.
+
+    ``ice-cream``, ``ice_cream`` and ``Ice cream`` are one group.
+    """
     by_fold: dict[str, list[str]] = {}
     for name in classes:
-        by_fold.setdefault(name.casefold(), []).append(name)
+        by_fold.setdefault(_BETWEEN.sub(" ", _INVISIBLE.sub("", name)).strip().casefold(), []).append(name)
     return [sorted(names) for _, names in sorted(by_fold.items()) if len(names) > 1]
 
 

@@ -78,7 +78,8 @@ def label_lines(facts: dict[str, Any]) -> list[str]:
         told = [f"{_given(form)} as {form['label']!r} ({form['rows']:,} rows)" for form in forms]
         lines.append(f"labels read as one class: {_some(told)}")
     if variants := facts.get("case_variants"):
-        lines.append(f"classes that differ only in case: {_some(['/'.join(names) for names in variants])}")
+        alike = _some(["/".join(names) for names in variants])
+        lines.append(f"classes that differ only in case, blanks or invisible letters: {alike}")
     if doubtful := facts.get("doubtful_labels"):
         names = ", ".join(map(repr, doubtful))
         lines.append(f"{names} is taken for a class; if it means that no label is known, empty it in the source")

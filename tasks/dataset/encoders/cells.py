@@ -45,8 +45,18 @@ DATES = (
     "%d.%m.%Y %H:%M",
     "%d.%m.%Y %H:%M:%S",
     "%d-%m-%Y",
+    "%Y-%m",
+    "%d-%b-%Y",
+    "%d-%b-%y",
+    "%d %b %Y",
+    "%b %d, %Y",
+    "%b %d %Y",
 )
 """Where two read every value of a column, the earlier one is taken."""
+_MONTH = r"(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[A-Za-z]{0,6}"
+_NAMED = rf"^(?:\d{{1,2}}[- ]?{_MONTH}[- ]?(?:\d{{4}}|\d{{2}})|{_MONTH} \d{{1,2}},? \d{{4}})$"
+_MONTH_OF_YEAR = r"^(?:19|20)\d\d-(?:0[1-9]|1[0-2])$"
+_FOUR_DIGITS = r"\d{4}$"
 _DATE = r"^(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})(?:[T ]\d{1,2}:\d{2}|$)"
 _BEHIND_SECONDS = r"(?:\.\d+)?(?:Z|[+-]\d{2}:?\d{2})?$"
 
@@ -91,10 +101,13 @@ def is_yes(words: pa.Array) -> pa.Array:
 
 def looks_like_date(words: pa.Array) -> pa.Array:
     """Whether each word has the shape of a date, whatever its order."""
-    return pc.match_substring_regex(words, _DATE)
+    return pc.match_substring_regex(words, f"{_DATE}|{_NAMED}|{_MONTH_OF_YEAR}")
 
 
 def dates(words: pa.Array, form: str) -> pa.Array:
     """Seconds since 1970 as written, time zone and fraction left out, as a timestamp."""
+    if form.endswith("%Y"):  # which would read the year 24 as well
+        is_long = pc.match_substring_regex(words, _FOUR_DIGITS)
+        words = pc.if_else(is_long, words, pa.scalar(None, pa.string()))
     plain = pc.replace_substring_regex(words, r"^(\S+?)[T ](\d{1,2}:\d{2}(?::\d{2})?)" + _BEHIND_SECONDS, r"\1 \2")
     return pc.strptime(plain, format=form, unit="s", error_is_null=True)

@@ -63,6 +63,18 @@ def value_at(value: Any, steps: Steps) -> Any:
     return None
 
 
+def has_several(value: Any, steps: Steps) -> bool:
+    """Whether a path takes one element of a list that has more."""
+    if not steps:
+        return False
+    if isinstance(value, dict):
+        return next((has_several(value[key], rest) for key, rest in _readings(steps) if key in value), False)
+    first = steps[0]
+    if not isinstance(value, list) or not isinstance(first, int) or not -len(value) <= first < len(value):
+        return False
+    return len(value) > 1 or has_several(value[first], steps[1:])
+
+
 def paths_of(value: Any, path: str = "") -> Iterator[str]:
     """The paths of the plain values within a JSON value; of a list the first element's."""
     if isinstance(value, dict):

@@ -15,6 +15,12 @@ from tasks.pipeline.schemas import SPLIT_NAMES
 
 _ORDER = {"train": 0, None: 0, "validation": 1, "test": 2}
 _SHOWN = 8
+# Folders of pictures and of what is known of each of their pixels, as sets for segmentation have them side by side.
+_OF_PICTURES = {"images", "image", "imgs", "img", "jpegimages", "leftimg8bit", "photos", "pictures", "imagestr"}
+_OF_PIXELS = {
+    *("masks", "mask", "labels", "label", "annotations", "annotation", "annots", "segmentation", "segmentations"),
+    *("segmentationclass", "segmentationobject", "gtfine", "gt", "groundtruth", "ground_truth", "labelstr", "trimaps"),
+}
 NO_CLASS = "in no folder of a class, so without a label"
 OTHER_SPLIT = "in folders that are none of --reader.splits"
 NAMED_OTHERWISE = "of names in which --reader.class-pattern finds no label"
@@ -71,12 +77,28 @@ def layout_of(
     ]
     if not pictures:
         raise _no_labels(names, root, pattern)
+    if pattern is None:
+        _refuse_masks({picture.label for picture in pictures}, root)
     pictures, split_notes = _with_test(pictures)
     left_out = {OTHER_SPLIT: other_splits, (NAMED_OTHERWISE if pattern else NO_CLASS): without}
     notes = (*left_out_notes(left_out, root), *split_notes)
     if pattern is None:
         notes += tuple(_level_notes(places, wrapper, root))
     return Layout(tuple(sorted(pictures, key=lambda picture: _ORDER[picture.split])), notes)
+
+
+def _refuse_masks(labels: set[str], root: Path) -> None:
+    """Refuse a set whose only folders are of pictures and of their masks: those are no classes."""
+    lower = {label.lower() for label in labels}
+    if not (lower <= _OF_PICTURES | _OF_PIXELS and lower & _OF_PICTURES and lower & _OF_PIXELS):
+        return
+    raise BadInput(
+        where=str(root),
+        expected="class folders with image files",
+        got=f"the folders {' and '.join(sorted(labels))}: pictures and their masks, it seems, which label pixels",
+        do="Labels of whole pictures stand in a table: --reader.path labels.csv --reader.image COLUMN_OF_PATHS. Where "
+        "the folders are classes after all: --reader.class-pattern '(?P<label>[^/]+)/'.",
+    )
 
 
 def _wrapper(names: Sequence[str]) -> tuple[str, ...]:

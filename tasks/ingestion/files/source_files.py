@@ -20,6 +20,8 @@ from tasks.pipeline.schemas import SPLIT_NAMES
 
 _PARTITION = re.compile(r"([^=]+)=(.*)")
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+# Kaggle's trainLabels.csv and sampleSubmission.csv are two words as well.
+_WORD_BEGINS = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _SUBMISSION = re.compile(r"(?:^|[^a-z])submission(?:[^a-z]|$)")
 _SHOWN = 5
 
@@ -85,7 +87,7 @@ def source_of(path: Path, kind: FileKind, *, splits: bool = False, but: Iterable
     taken = [file for file in visible if kind.takes(file)] or visible
     others = sorted({*visible} - {*taken, *(file for file in visible if file.suffix.lower() in kind.beside)})
     left_out = {HIDDEN: hidden, f"no {' or '.join(kind.suffixes)} file": others, NO_FILE: odd_files}
-    forms = [file for file in taken if _SUBMISSION.search(file.stem.lower())]
+    forms = [file for file in taken if _SUBMISSION.search(_in_words(file.stem))]
     if len(forms) < len(taken):
         left_out[SUBMISSION] = forms
         taken = [file for file in taken if file not in forms]
@@ -100,13 +102,17 @@ def source_of(path: Path, kind: FileKind, *, splits: bool = False, but: Iterable
 def split_of(name: PurePath) -> str | None:
     """The split that a file's relative path says: a folder's name, or the first or last word of its own.
 
-    ``train.csv``, ``test-00000-of-00001.parquet``, ``fruit_val.csv``, ``dev/part-0.jsonl``.
+    ``train.csv``, ``test-00000-of-00001.parquet``, ``fruit_val.csv``, ``trainLabels.csv``, ``dev/part-0.jsonl``.
     """
-    words = re.findall(r"[^\W\d_]+", name.name.split(".")[0].lower()) or [""]
+    words = re.findall(r"[^\W\d_]+", _in_words(name.name.split(".")[0])) or [""]
     for word in (words[0], words[-1], *(part.lower() for part in reversed(name.parts[:-1]))):
         if word in SPLIT_NAMES:
             return SPLIT_NAMES[word]
     return None
+
+
+def _in_words(stem: str) -> str:
+    return _WORD_BEGINS.sub("_", stem).lower()
 
 
 def _visible(root: Path, elsewhere: list[Path]) -> tuple[list[Path], list[Path], list[Path]]:

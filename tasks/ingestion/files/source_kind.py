@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from tasks.core.errors import BadConfig
 from tasks.ingestion.files.compression import PACKED_SUFFIXES, inner_name
+from tasks.ingestion.files.foreign_formats import way_of, way_of_folders
 from tasks.ingestion.files.picture_files import PICTURES, holds_pictures, suffix_of
 from tasks.ingestion.files.plain_files import is_dir, is_file
 from tasks.ingestion.files.source_files import UNSEEN
@@ -22,6 +24,7 @@ _NO_CLASSES = ("images", "imgs", "img", "photos", "pictures", "jpegimages")
 _SAVED = ("dataset_dict.json", "dataset_info.json")
 # What tables with versions have in their folders.
 _TABLES = {"_delta_log": "delta", "_versions": "lance", "metadata/*.metadata.json": "iceberg", "catalog.db": "iceberg"}
+_READ = "a table, pictures or arrays in a format that a reader reads"
 # A folder may hold millions of files; its first ones tell.
 _LOOKED_AT = 10_000
 
@@ -34,7 +37,7 @@ def kind_of_source(path: Path) -> str:
     """
     path = path.expanduser()
     if not is_dir(path):
-        return _kind_of_file(path) or _refuse(path, _suffix(path) or "none")
+        return _kind_of_file(path) or _refuse(path, _suffix(path) or "none", [path] if is_file(path) else [])
     if any((path / name).is_file() for name in _SAVED):
         return "huggingface"
     table = next((kind for pattern, kind in _TABLES.items() if any(path.glob(pattern))), None)
@@ -49,10 +52,12 @@ def kind_of_source(path: Path) -> str:
     if len(pictures) > len(tables):
         return _kind_of_tables([picture.relative_to(path) for picture in pictures], tables) or "image_folder"
     most = kinds.most_common(2)
+    if not most and not pictures and (way := way_of_folders(path, files)) is not None:
+        raise BadConfig(where=f"option reader.path {path}", expected=_READ, got=way[0], do=_with_kind(way[1]))
     if not most:
         if any(p.is_dir() and not p.name.startswith(UNSEEN) for p in path.iterdir()):
             return "image_folder"
-        _refuse(path, ", ".join(sorted({_suffix(file) or file.name for file in files})[:8]) or "an empty folder")
+        _refuse(path, ", ".join(sorted({_suffix(file) or file.name for file in files})[:8]) or "an empty folder", files)
     if len(most) == 2 and most[0][1] == most[1][1]:
         _refuse(path, "as many files of kind " + " as of kind ".join(sorted(kind for kind, _ in most)))
     return most[0][0]
@@ -96,11 +101,19 @@ def _suffix(path: Path) -> str:
     return Path(inner_name(path)).suffix.lower()
 
 
-def _refuse(path: Path, got: str) -> NoReturn:
+def _with_kind(way: str) -> str:
+    """What to do, also where a name misleads."""
+    return way if "--reader.kind" in way else f"{way.removesuffix('.')}. Where the name misleads: --reader.kind."
+
+
+def _refuse(path: Path, got: str, files: Sequence[Path] = ()) -> NoReturn:
+    way = way_of(files)
     suffixes = [suffix for reader in READERS.components.values() for suffix in reader.suffixes]
     raise BadConfig(
         where=f"option reader.path {path}",
-        expected=f"one of the suffixes {', '.join(suffixes)}; of text also packed ({', '.join(PACKED_SUFFIXES)})",
-        got=got,
-        do="Say what it is with --reader.kind.",
+        expected=f"one of the suffixes {', '.join(suffixes)}; of text also packed ({', '.join(PACKED_SUFFIXES)})"
+        if way is None
+        else _READ,
+        got=got if way is None else f"{got}: {way[0]}",
+        do="Say what it is with --reader.kind." if way is None else _with_kind(way[1]),
     )

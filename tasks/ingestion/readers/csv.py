@@ -14,6 +14,7 @@ from tasks.ingestion.files.csv_rows import check_header, check_quotes, read_rows
 from tasks.ingestion.files.dialect import DialectOptions, dialect_of
 from tasks.ingestion.readers import files_below
 from tasks.ingestion.readers.tabular import Tabular
+from tasks.ingestion.tables.header_rows import without_header_rows
 from tasks.ingestion.tables.table_rows import Batch
 
 
@@ -65,7 +66,8 @@ class Csv(Tabular, kind="csv"):
                 dialect = dialect_of(file, self._dialect_options)
                 check_quotes(file, dialect)
                 check_header(file, dialect, self.label)
-                yield from read_rows(file, dialect, self._no_numbers())
+                rows = read_rows(file, dialect, self._no_numbers())
+                yield from without_header_rows(rows, self.missing) if dialect.header else rows
             except (*UNPACKING_ERRORS, LookupError, ValueError) as error:
                 if "Empty CSV file" in str(error) or file.stat().st_size == 0:
                     raise BadInput(
@@ -84,7 +86,9 @@ class Csv(Tabular, kind="csv"):
                     if dialect
                     else "text, compressed as its suffix says",
                     got=str(error).partition("\n")[0],
-                    do="Set --reader.delimiter or --reader.encoding, or correct the file.",
+                    do="Say how it is written; where Windows of western Europe has: --reader.encoding cp1252"
+                    if isinstance(error, UnicodeError) or "invalid UTF8" in str(error)
+                    else "Set --reader.delimiter or --reader.encoding, or correct the file.",
                 ) from error
 
     @property

@@ -20,6 +20,7 @@ from tasks.core.errors import BadInput, require_package
 from tasks.ingestion.files.sheet_size import check_sheets
 from tasks.ingestion.readers import CHUNK_BYTES, CHUNK_ROWS, files_below
 from tasks.ingestion.readers.tabular import Tabular
+from tasks.ingestion.tables.header_rows import without_header_rows
 from tasks.ingestion.tables.table_rows import Batch
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ class Excel(Tabular, kind="excel"):
             check_sheets(file)
             try:
                 with CalamineWorkbook.from_path(file) as workbook:
-                    yield from _read(file, self._sheet_of(workbook, file), self.skip_rows, has_header=self.header)
+                    rows = _read(file, self._sheet_of(workbook, file), self.skip_rows, has_header=self.header)
+                    yield from without_header_rows(rows, self.missing) if self.header else rows
             except (CalamineError, OSError) as error:
                 raise BadInput(
                     where=str(file),

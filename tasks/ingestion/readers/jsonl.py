@@ -19,7 +19,7 @@ from tasks.core.errors import BadInput
 from tasks.ingestion.files.annotations import is_coco, refuse_coco
 from tasks.ingestion.files.compression import UNPACKING_ERRORS
 from tasks.ingestion.files.json_rows import Row, is_json, rows_of
-from tasks.ingestion.files.nested_fields import Steps, parse, paths_of, value_at
+from tasks.ingestion.files.nested_fields import Steps, has_several, parse, paths_of, value_at
 from tasks.ingestion.files.source_files import SourceFile
 from tasks.ingestion.readers import CHUNK_BYTES, CHUNK_ROWS, Reject, files_below
 from tasks.ingestion.readers.tabular import Tabular
@@ -50,6 +50,8 @@ class _Keys:
     """Columns of which enough was seen to know whether they are objects."""
     values_by_name: Counter[str] = field(default_factory=Counter)
     objects_by_name: Counter[str] = field(default_factory=Counter)
+    several: Counter[str] = field(default_factory=Counter)
+    """Rows in which a path takes one of several, by the path."""
     reject: Reject | None = None
 
     def add(self, item: dict[str, Any]) -> None:
@@ -60,6 +62,7 @@ class _Keys:
             for key, value in item.items():
                 self._look_within(key, value)
         for path, steps in self.paths.items():
+            self.several[path] += path not in item and has_several(item, steps)
             value = None if path in item or path in self.settled else value_at(item, steps)
             if value is not None:
                 self.nested[path] = None
@@ -81,6 +84,14 @@ class _Keys:
         """The columns that mostly are objects, each with the paths of the values within."""
         counts = self.objects_by_name.items()
         return {name: tuple(self.within[name]) for name, n in counts if 2 * n > self.values_by_name[name]}
+
+    def notes(self) -> tuple[str, ...]:
+        """What there is to tell of paths that leave some values out."""
+        return tuple(
+            f"{path}: {count:,} of {self.rows:,} rows have more there than the one that is read"
+            for path, count in self.several.items()
+            if count
+        )
 
     def values(self, items: list[dict[str, Any]]) -> dict[str, list[Any]]:
         """The columns of some objects."""
@@ -165,6 +176,7 @@ class Jsonl(Tabular, kind="jsonl"):
                     pa.RecordBatch.from_pydict(columns),
                     np.array([number for number, _ in items], np.int64),
                     [item for _, item in block if isinstance(item, Reject)],
+                    notes=keys.notes(),
                     objects=objects,
                     nested=frozenset(name for name in values if _is_json(values[name], columns[name])),
                 )

@@ -8,8 +8,9 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, ClassVar
+from typing import IO, ClassVar, Self
 
 import numpy as np
 from pydantic import Field
@@ -18,6 +19,14 @@ from tasks.core.errors import BadInput
 from tasks.dataset.payload import Payload
 from tasks.ingestion.readers import Chunk, Reader, array_chunk, chunk_rows, existing_file
 
+# Names of the arrays of inputs and labels; those of the test arrays have test for train.
+_USUAL = (
+    *(("x_train", "y_train"), ("X_train", "y_train"), ("train_images", "train_labels"), ("train_x", "train_y")),
+    *(("train_data", "train_labels"), ("X", "y"), ("X", "Y"), ("images", "labels"), ("data", "labels")),
+    *(("data", "target"), ("features", "labels"), ("inputs", "labels"), ("embeddings", "labels")),
+)
+# Channels of a picture.
+_CHANNELS = (1, 3, 4)
 # What a damaged archive can do to zipfile and to NumPy's header parser.
 _BROKEN = (
     zipfile.BadZipFile,
@@ -46,6 +55,19 @@ class Npz(Reader, kind="npz"):
     test_label: str = Field(default="y_test", description="Name of the array of test labels.")
     channels_last: bool = Field(default=False, description="Inputs are n × H × W × C rather than n × C × H × W.")
 
+    def _named(self, names: set[str]) -> Self:
+        """With the names that Keras, MedMNIST and others give arrays, where no option and no default names them."""
+        if {"inputs", "label"} & self.model_fields_set or self.inputs in names:
+            return self
+        for inputs, label in _USUAL:
+            if {inputs, label} <= names:
+                test = (inputs.replace("train", "test"), label.replace("train", "test"))
+                held_out = (
+                    {} if test == (inputs, label) else dict(zip(("test_inputs", "test_label"), test, strict=True))
+                )
+                return self.model_copy(update={"inputs": inputs, "label": label} | held_out)
+        return self
+
     def open(self) -> tuple[Payload, Iterator[Chunk]]:
         """Compare the arrays' headers; the values are read chunk by chunk."""
         path = existing_file(self.path, "an .npz archive")
@@ -54,6 +76,9 @@ class Npz(Reader, kind="npz"):
                 names = {name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")}
         except _BROKEN as error:
             raise BadInput(where=str(path), expected="an .npz archive", got=str(error), do="Write it again.") from error
+        return self._named(names)._open(path, names)
+
+    def _open(self, path: Path, names: set[str]) -> tuple[Payload, Iterator[Chunk]]:
         pairs: list[tuple[str, str, str | None]] = [(self.inputs, self.label, None)]
         if self.test_inputs in names:
             pairs = [(self.inputs, self.label, "train"), (self.test_inputs, self.test_label, "test")]
@@ -63,7 +88,8 @@ class Npz(Reader, kind="npz"):
                     where=str(path),
                     expected=f"an array named {name!r}",
                     got=f"arrays {', '.join(sorted(names))}",
-                    do="Name the arrays with inputs and label (test_inputs and test_label).",
+                    do="Name the arrays: --reader.inputs and --reader.label, --reader.test-inputs and "
+                    "--reader.test-label.",
                 )
         shape = self._check_pairs(path, pairs)
         types = set()
@@ -71,19 +97,37 @@ class Npz(Reader, kind="npz"):
             with _member(path, inputs) as (_, dtype, _):
                 types.add(dtype)
         kind = "uint8" if types == {np.dtype(np.uint8)} else "float32"
-        return Payload(kind="array", columns=("x",), shape=shape, dtype=kind), self._chunks(path, pairs, kind)
+        notes = self._told(names - {name for pair in pairs for name in pair[:2]}, shape)
+        chunks = (replace(chunk, notes=notes) for chunk in self._chunks(path, pairs, kind))
+        return Payload(kind="array", columns=("x",), shape=shape, dtype=kind), chunks
+
+    def _told(self, others: set[str], shape: tuple[int, ...]) -> tuple[str, ...]:
+        """What there is to tell: arrays under other names than the default, those left out, and the axis of colours."""
+        notes = []
+        if (self.inputs, self.label) != ("x", "y"):
+            notes.append(f"inputs are the array {self.inputs}, labels {self.label} (--reader.inputs, --reader.label)")
+        if others:
+            notes.append(f"left out the arrays {', '.join(sorted(others))}")
+        if len(shape) == 3 and not self.channels_last and shape[2] in _CHANNELS and shape[0] not in _CHANNELS:
+            notes.append(
+                f"inputs are read as {shape[0]} channels of {shape[1]} × {shape[2]}: if the last axis is of colours, "
+                "--reader.channels-last"
+            )
+        return tuple(notes)
 
     def _check_pairs(self, path: Path, pairs: list[tuple[str, str, str | None]]) -> tuple[int, ...]:
         shapes = set()
         for inputs, label, _ in pairs:
             with _member(path, inputs) as (axes, x_type, _), _member(path, label) as (label_axes, label_type, _):
-                fit = len(axes) > 0 and min(axes[1:], default=1) > 0 and label_axes == axes[:1]
+                is_column = len(label_axes) == 2 and label_axes[1] == 1
+                fit = len(axes) > 0 and min(axes[1:], default=1) > 0 and label_axes[: 2 - is_column] == axes[:1]
                 if not fit or label_type.kind not in "iubU" or not label_type.itemsize or x_type.kind not in "iubf":
                     raise BadInput(
                         where=f"{path}, arrays {inputs} and {label}",
                         expected=f"numbers, and {axes[0] if axes else 0:,} labels that are integers or text",
                         got=f"{x_type} inputs of {axes} and {label_type} labels of {label_axes}",
-                        do="Save one class label for each input; cast whole-number floats to integers.",
+                        do="Save one class label for each input: y.argmax(axis=1) of a column for each class, "
+                        "y.astype(int) of whole-number floats.",
                     )
                 shapes.add(axes[1:])
         if len(shapes) > 1:
@@ -106,7 +150,7 @@ class Npz(Reader, kind="npz"):
                 if x.ndim == 4 and self.channels_last:
                     x = x.transpose(0, 3, 1, 2)
                 _check_text(y, f"{path}/{label}", first)
-                labels = [str(value) for value in y.tolist()]
+                labels = [str(value) for value in y.ravel().tolist()]
                 yield array_chunk(f"{path.name}/{inputs}", first, x, labels, split, dtype)
                 first += len(x)
 

@@ -19,9 +19,17 @@ from tasks.ingestion.files.plain_files import is_file
 from tasks.ingestion.files.source_files import FileKind, SourceFile
 from tasks.ingestion.readers import Chunk
 from tasks.ingestion.readers.picture_options import Channels, ImageSize
-from tasks.ingestion.readers.table_files import TableFiles
+from tasks.ingestion.readers.table_files import OpenTable, TableFiles
 from tasks.ingestion.tables.column_names import shown_names
-from tasks.ingestion.tables.picture_cells import Beside, NoPicture, holds_paths, openers_of, picture_columns, picture_in
+from tasks.ingestion.tables.picture_cells import (
+    Beside,
+    NoPicture,
+    holds_paths,
+    openers_of,
+    picture_columns,
+    picture_in,
+)
+from tasks.ingestion.tables.picture_names import foreign_note, ids_note, named_by_ids
 from tasks.ingestion.tables.table_columns import TableColumns
 from tasks.ingestion.tables.table_rows import Batch, own_name
 
@@ -70,6 +78,8 @@ class PictureTables(TableFiles):
         if not self.may_be_pictures:
             return None
         columns = picture_columns(first.table, [name for _, name in self.named], first.beside)
+        if not columns and not self._beside_ids(first):
+            columns = self._ids_of(first)
         if len(columns) > 1:
             raise BadInput(
                 where=first.source,
@@ -78,6 +88,22 @@ class PictureTables(TableFiles):
                 do=f"Name it: --reader.image {columns[0]}; or name other inputs: --reader.features.",
             )
         return columns[0] if columns else None
+
+    def open_table(self) -> OpenTable:
+        """With a word about pictures that an id names, where other columns may be the inputs."""
+        table = super().open_table()
+        if not self.may_be_pictures or not self._beside_ids(table.first) or not (ids := self._ids_of(table.first)):
+            return table
+        return table._replace(first=replace(table.first, notes=(*table.first.notes, ids_note(ids))))
+
+    def _ids_of(self, first: Batch) -> list[str]:
+        names = first.table.schema.names
+        return named_by_ids(first.table, [name for _, name in self.named_in(names)], first.beside)
+
+    def _beside_ids(self, first: Batch) -> bool:
+        """Whether a table has more columns than one beside those that options name."""
+        names = first.table.schema.names
+        return len({*names} - {name for _, name in self.named_in(names)}) > 1
 
     def picture_payload(
         self, table: pa.RecordBatch, image: str, where: str, beside: Beside | None
@@ -90,7 +116,7 @@ class PictureTables(TableFiles):
         look = images.look_at(openers_of(column, beside), self.image_size, self.channels, f"{where}, column {image!r}")
         is_apart = holds_paths(column) and PICTURE not in {name.lower() for name in table.schema.names}
         name = PICTURE if is_apart else own_name(image)
-        return picture_payload(name, look), look.notes
+        return picture_payload(name, look), (*look.notes, *foreign_note(column, beside))
 
     @property
     def _file_kind(self) -> FileKind:

@@ -13,9 +13,12 @@ from tasks.core.errors import BadInput
 from tasks.ingestion.files.plain_files import check_width
 from tasks.ingestion.files.source_files import FileKind, Source, SourceFile, source_of
 from tasks.ingestion.readers import Reader, existing_path
-from tasks.ingestion.tables.column_names import check_named, distinct_names, renames_note
+from tasks.ingestion.tables.annotators import refusals_note
+from tasks.ingestion.tables.column_names import check_named, distinct_names, renames_note, side_by_side
 from tasks.ingestion.tables.table_columns import TableColumns, renamed
 from tasks.ingestion.tables.table_rows import RESERVED_NAMES, Batch
+
+_FILES_LOOKED_AT = 8
 
 
 class OpenTable(NamedTuple):
@@ -112,10 +115,12 @@ class TableFiles(Reader):
             raise BadInput(where=str(path), expected="rows", got="none", do="The source is empty; check the path.")
         names = first.table.schema.names
         check_width(len(names), str(path))
+        self._check_one_table(files.train, first, str(path))
         objects = {name: fields for name, fields in first.objects.items() if not self.may_be_objects(name)}
         check_named(self.named_in(names), names, objects, str(path))
         renames = distinct_names(names, columns.named, RESERVED_NAMES, str(path))
         notes = (*files.notes, *first.notes, *([renames_note(renames)] if renames else []))
+        notes += refusals_note(first.table, columns.named)
         return OpenTable(
             where=str(path),
             first=replace(renamed(first, renames), notes=notes),
@@ -174,6 +179,20 @@ class TableFiles(Reader):
             (*training.of_split("validation"), *reference.files),
             (*training.notes, *([note] if without else []), *test.notes, *reference.notes),
         )
+
+    def _check_one_table(self, files: Sequence[SourceFile], first: Batch, where: str) -> None:
+        """Refuse files whose rows belong side by side: the label stands in another than the inputs.
+
+        Raises:
+            BadInput: it does.
+        """
+        names, label = first.table.schema.names, self.label_column
+        if label is None or len(files) < 2 or label in {name for _, name in self.named_in(names)} & {*names}:
+            return
+        for file in files[1:_FILES_LOOKED_AT]:
+            others = next(iter(self.batches(file.path))).table.schema.names
+            if label in others and others != names:
+                raise side_by_side(where, (first.source, names), (file.name, others), label)
 
     def _has_label(self, file: SourceFile) -> bool:
         """Whether a test file has labels in its first rows; the hub writes −1 where there are none."""

@@ -218,19 +218,19 @@ class Tabular(PictureTables):
             BadInput: a named column is missing, the label is of floats, no column can be an input.
         """
         self._check_names(table.schema.names, where)
-        check_labels(table.column(self.label), self.target, self.label, where)
+        told = check_labels(table.column(self.label), self.says, self.label, where)
         if self.image:
             payload, notes = self.picture_payload(table, self.image, where, beside)
             is_own = payload.columns == (own_name(self.image),)
             extra, unused = self._others(table, [self.image] if is_own else [])
             paths = {} if is_own else {self.image: "the paths of the pictures"}
-            return Mapping(payload, (self.image,), extra, unused | paths, notes)
+            return Mapping(payload, (self.image,), extra, unused | paths, (*notes, *told))
         if self.text:
             texts = self._text_columns
             payload = text_payload(tuple(map(own_name, texts)), self.tokens.max_length, self._tokens(chat))
-            return Mapping(payload, texts, *self._others(table, [*texts]))
+            return Mapping(payload, texts, *self._others(table, [*texts]), told)
         carried = {field.name: field.type for field in table.schema if field.name not in self.roles.columns}
-        return Mapping(None, tuple(self.features or ()), carried, {})
+        return Mapping(None, tuple(self.features or ()), carried, {}, told)
 
     def _tokens(self, chat: Chat | None) -> Tokens:
         joined = len(self.texts) if len(self.texts) > 1 else None

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
 from tasks.core.errors import BadInput
 
 _SHOWN = 8
+_MAP = "Map the columns by name: --reader.label, --reader.features, --reader.text, --reader.image …"
+# A name that is a value: a number with a fraction, or below 0. Whole ones may be years, or places of pixels.
+_VALUE = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?|-\d+")
+_LABELS = ("target", "class", "category", "species", "sentiment", "outcome", "diagnosis", "survived")
+_POSITION = re.compile(r"column_\d+")
 
 
 def check_named(
@@ -38,6 +44,32 @@ def check_named(
             raise _missing(option, name, present, objects, where)
 
 
+def side_by_side(where: str, one: tuple[str, list[str]], other: tuple[str, list[str]], label: str) -> BadInput:
+    """Files of a folder that are parts of the same rows.
+
+    Args:
+        where: the folder.
+        one: a file and its columns.
+        other: the same of the one that has the label.
+        label: the column.
+    """
+    (first, names), (second, others) = one, other
+    common = [name for name in names if name in others]
+    way = f"Join them first, by {common[0]}." if common else "Put their columns side by side first."
+    if first.endswith(".csv") and second.endswith(".csv"):
+        join = (
+            f"""python -c "from pandas import read_csv as r; r('{first}', dtype=str).merge(r('{second}', dtype=str))"""
+            """.to_csv('rows.csv', index=False)\""""
+        )
+        way = f"Join them first: {join if common else f'paste -d, {first} {second} > rows.csv'}; then name rows.csv."
+    return BadInput(
+        where=where,
+        expected="files of the same columns, which are read one below the other",
+        got=f"{label!r} in {second} alone, beside {first} with {_list(names)}",
+        do=way,
+    )
+
+
 def _missing(
     option: str, name: str, present: list[str], objects: Mapping[str, tuple[str, ...]], where: str
 ) -> BadInput:
@@ -45,13 +77,18 @@ def _missing(
     names = [column for column in present if column not in objects] + fields
     near = [field for field in fields if field.rpartition(".")[2] == name]
     near += difflib.get_close_matches(name, names, n=1) or _inside(name, fields)
+    if option == "label":
+        near += [column for column in names if column.lower() in _LABELS]
+    do = f"Did you mean {_typed(option, near[0])}?" if near else _MAP
+    if option == "label" and "," in name and {part.strip() for part in name.split(",")} <= set(present):
+        do = "Name one column; where each of these says yes or no to a label of its own: --reader.target labels."
+    elif any(map(_VALUE.fullmatch, names)) or _POSITION.fullmatch(name):
+        do = "Where the first line is no header: --reader.header false, and columns are column_0, column_1 …"
     return BadInput(
         where=where,
         expected=f"a column {name!r}",
         got=f"columns {', '.join(map(_shown, names[:20]))}{' …' if len(names) > 20 else ''}",
-        do=f"Did you mean {_typed(option, near[0])}?"
-        if near
-        else "Map the columns by name: --reader.label, --reader.features, --reader.text, --reader.image …",
+        do=do,
     )
 
 

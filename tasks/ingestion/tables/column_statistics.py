@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from tasks.core.sql import connect, literal, string
 from tasks.ingestion.tables.columns import is_text
-from tasks.ingestion.tables.profile import WHOLE, Profile, spellings
+from tasks.ingestion.tables.profile import WHOLE, Profile, codes, spellings
 from tasks.ingestion.tables.raw_spool import RawSpool
 
 _WHOLE = re.compile(r"[+-]?[0-9]+")
@@ -106,10 +106,11 @@ def _of(
         sql = f"SELECT count(DISTINCT hash({word})) FROM raw WHERE {word} NOT IN ('', {_listed(markers)})"
         return Statistics(spool.rows, profile.values, missing, _ask(db, sql)[0])
     number = f"TRY_CAST({alias} AS DOUBLE)"
+    coded = f" AND {number} NOT IN ({', '.join(map(repr, codes(markers)))})" if codes(markers) else ""
     distinct, least, most, whole = _ask(
         db,
         f"""SELECT count(DISTINCT {number}), min({number}), max({number}), bool_and({number} = floor({number})) FROM raw
-            WHERE isfinite({number})""",
+            WHERE isfinite({number}){coded}""",
     )
     if distinct and max(-least, most) > WHOLE:
         distinct, least, most, whole = _ask(db, _of_long(alias, number))

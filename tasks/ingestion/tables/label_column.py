@@ -15,6 +15,7 @@ from tasks.dataset.targets import TargetKind
 from tasks.dataset.targets.labels import set_text
 from tasks.dataset.targets.number import NUMBER, number_text
 from tasks.ingestion.tables.columns import RejectRows, as_text, is_list, is_text
+from tasks.ingestion.tables.written_lists import listed, lists_note, separator_note
 
 
 def labels_of(column: pa.Array, target: TargetKind, separator: str, name: str, reject: RejectRows) -> pa.Array:
@@ -43,12 +44,22 @@ def ignore_rejects(bad: np.ndarray, reason: str, detail: str, values: pa.Array |
     """A clean label that cannot be read is one that is not known: no reason to reject its row."""
 
 
-def check_labels(column: pa.Array, target: TargetKind, name: str, where: str) -> None:
-    """Refuse a column that says something else than ``target``, by its first rows.
+def check_labels(column: pa.Array, says: tuple[TargetKind, str], name: str, where: str) -> tuple[str, ...]:
+    """Refuse a column that says something else than it is to, by its first rows.
+
+    Args:
+        column: of labels, the first rows.
+        says: what a label is to say, and what stands between the labels of a set.
+        name: of the column.
+        where: the source, for the message.
+
+    Returns:
+        What there is to tell about lists and sets that are not read as such.
 
     Raises:
         BadInput: it does.
     """
+    target, separator = says
     is_nested = pa.types.is_nested(column.type) or pa.types.is_binary(column.type)
     examples = ", ".join(str(value) for value in column.slice(0, 3).to_pylist())[:80]
     if target == "number" and not _may_be_numbers(column):
@@ -66,6 +77,10 @@ def check_labels(column: pa.Array, target: TargetKind, name: str, where: str) ->
             got=f"{'floats' if floats else column.type} ({examples} …)",
             do="Choose another label column with --reader.label, or set --reader.target to number or labels.",
         )
+    if not is_text(column.type) or target not in ("class", "labels"):
+        return ()
+    note = lists_note(column, name) if target == "class" else separator_note(column, name, separator)
+    return (note,) if note else ()
 
 
 def _may_be_numbers(column: pa.Array) -> bool:
@@ -120,12 +135,15 @@ def _form(text: pa.Array) -> str | None:
 def _sets(column: pa.Array, separator: str, name: str, reject: RejectRows) -> pa.Array:
     """Sets of labels, given as lists or as text, as sorted text with the separator between; an empty list is none.
 
+    Text may be a list as JSON, Python or SQL writes one.
+
     A label that holds the separator would be read as two: its row is rejected.
     """
     if is_list(column.type):
         sets = column.to_pylist()
     else:
-        sets = [None if text is None else text.split(separator) for text in as_text(column).to_pylist()]
+        texts = as_text(column).to_pylist()
+        sets = [None if text is None else listed(text) or text.split(separator) for text in texts]
     torn = np.array([any(separator in str(one) for one in labels or ()) for labels in sets], bool)
     reject(torn, "separator within a label", f"label column {name}", column)
     return pa.array([None if labels is None else set_text(labels, separator) for labels in sets], pa.string())

@@ -9,6 +9,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path, PurePath
 from typing import IO, Any, NamedTuple
@@ -25,6 +26,9 @@ from tasks.ingestion.tables.columns import RejectRows, is_text
 _DATA_URI = re.compile(r"data:[^,]{0,100};base64,", re.IGNORECASE)
 _WEB = re.compile(r"(?:https?|s3|gs)://", re.IGNORECASE)
 _LONGEST_PATH = 1024
+_DISK = re.compile(r"[A-Za-z]:[/\\]+")
+# Folders of another machine's path that may be here as well.
+_MOST_STEPS = 8
 # Characters below which text is no picture: the smallest one there is has more.
 _LEAST_BASE64 = 64
 # Tables often name pictures by their ids.
@@ -56,9 +60,9 @@ class Beside(NamedTuple):
 
     @classmethod
     def of(cls, table: Path) -> Beside:
-        """Of a table's file: ``images/`` beside it, a folder of its name, and ``train/`` where that says no split."""
+        """Of a table's file: ``images/`` beside it, a folder of its name, and of its split, ``train/`` if of none."""
         root, stem = os.path.realpath(table.parent), table.name.split(".")[0]
-        names = (stem,) if split_of(PurePath(table.name)) else (stem, "train")
+        names = (stem, split_of(PurePath(table.name)) or "train")
         folders = (root, f"{root}/images", *(f"{root}/{name}{end}" for name in names for end in ("", "_images")))
         return cls(root, os.path.normpath(table.parent.absolute()), folders)
 
@@ -78,6 +82,8 @@ class Beside(NamedTuple):
 
     def _located(self, name: str) -> Path:
         # Before anything is looked up: nobody is told which files there are elsewhere.
+        if self.is_foreign(name):
+            return self._by_its_end(name)
         plain = os.path.normpath(name if name.startswith("/") else f"{self.root}/{name}")
         if not _is_below(plain, self.root) and not _is_below(plain, self.alias):
             raise self._outside(name)
@@ -94,6 +100,21 @@ class Beside(NamedTuple):
                 if (found := Path(path)).is_file():
                     return found
         raise NoPicture("missing picture", f"no file {name} in the folder of the table, nor in images/ there")
+
+    def is_foreign(self, name: str) -> bool:
+        """Whether a path leads from the root of a disk to a place that is not below the table's folder."""
+        plain = os.path.normpath(name)
+        from_root = name.startswith("/") and not _is_below(plain, self.root) and not _is_below(plain, self.alias)
+        return from_root or _DISK.match(name) is not None
+
+    def _by_its_end(self, name: str) -> Path:
+        """The file below the table's folder that has the longest end in common with a path of another machine."""
+        parts = [part for part in re.split(r"[/\\]", _DISK.sub("", name)) if part not in ("", ".")]
+        ends = ("/".join(parts[first:]) for first in range(max(0, len(parts) - _MOST_STEPS), len(parts)))
+        for end in ends if ".." not in parts else ():
+            with suppress(NoPicture):
+                return self._located(end)
+        raise self._outside(name)
 
     def _outside(self, name: str) -> NoPicture:
         return NoPicture("path of a picture elsewhere", f"{name} leads out of the folder of the table")

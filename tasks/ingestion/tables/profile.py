@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from functools import lru_cache
 
 import numpy as np
@@ -22,6 +24,12 @@ WHOLE = 2**53
 """Up to there a float64 holds every whole number."""
 _DIGITS = 15  # that a float64 holds of any decimal number
 _SOME = 64
+# What surveys and instruments write for no answer, and how many values make a column that one may stand in.
+_CODES_BELOW, _CODES_ABOVE = (-1, -9, -99, -999, -9999), (99, 999, 9999, 99999)
+_LEAST_BESIDE_CODE = 4
+# A marker that is a number.
+_CODE = re.compile(r"[+-]?\d{1,15}(\.\d*)?")
+_MOST_ODD = 6  # words among numbers that may all stand for no value
 _MOST_AFFIXES = 2  # nothing, and one currency or percent sign
 
 
@@ -30,6 +38,7 @@ class Profile:
 
     def __init__(self, markers: tuple[str, ...]) -> None:
         self.markers = spellings(markers)
+        self._markers = markers
         self.values = 0
         """Cells that hold a value."""
         self.missing = 0
@@ -43,6 +52,10 @@ class Profile:
         self.has_commas = False
         """Whether a comma stands in some written number."""
         self.dates = list(cells.DATES)
+        self.dated = True
+        """Whether every word has the shape of a date, whatever its order."""
+        self.odd: Counter[str] | None = Counter()
+        """The words that are no plain numbers, with how often they come, as long as they are few."""
         self.length = 0
         """Of the first list."""
         self.words_in_three = 0
@@ -66,6 +79,7 @@ class Profile:
             self.add(column.dictionary_decode())
         elif is_number(kind) or pa.types.is_boolean(kind):
             self.typed = True
+            column = without_markers(column, self._markers)
             values = column.filter(pc.invert(column.is_null(nan_is_null=True)))
             self.values += len(values)
             self.missing += len(column) - len(values)
@@ -97,6 +111,29 @@ class Profile:
             self._look_at_plain(unique.filter(pa.array(plain)))
         if not plain.all():
             self._narrow(unique, counts)
+            self._set_aside(unique.filter(pa.array(~plain)), counts[~plain])
+
+    def _set_aside(self, words: pa.Array, counts: np.ndarray) -> None:
+        if self.odd is None or len(words) + len(self.odd) > 2 * _MOST_ODD:
+            self.odd = None
+            return
+        self.odd.update(dict(zip(words.to_pylist(), counts.tolist(), strict=True)))
+        self.odd = self.odd if len(self.odd) <= _MOST_ODD else None
+
+    @property
+    def code(self) -> str | None:
+        """A number that seems to stand for a missing answer; None where none does.
+
+        It is one that surveys use for that, alone on its side of 0 or further from all others than these lie apart.
+        """
+        few = self.unique
+        if few is None or len(few) < _LEAST_BESIDE_CODE or self.numbers < self.values:
+            return None
+        values = np.unique(few.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False))
+        least, second, before, most = values[0], values[1], values[-2], values[-1]
+        if least in _CODES_BELOW and second >= 0:
+            return f"{least:.0f}"
+        return f"{most:.0f}" if most in _CODES_ABOVE and most - before > before - least else None
 
     @property
     def is_boolean(self) -> bool:
@@ -133,7 +170,8 @@ class Profile:
             self.has_commas |= bool(pc.any(pc.match_substring(unique, ",")).as_py())
             fits = len(self._affixes - {""}) < _MOST_AFFIXES
             self.forms = [form for form in self.forms if fits and pc.all(cells.is_written(unique, form)).as_py()]
-        if self.dates and not pc.all(cells.looks_like_date(unique)).as_py():
+        self.dated = self.dated and bool(pc.all(cells.looks_like_date(unique)).as_py())
+        if not self.dated:
             self.dates = []
         self.dates = [form for form in self.dates if cells.dates(unique, form).null_count == 0]
         self.words_in_three += int(counts[bools(pc.match_substring_regex(unique, r"\S\s+\S+\s+\S"))].sum())
@@ -151,18 +189,34 @@ def _has_long(values: pa.Array) -> bool:
 
 @lru_cache
 def spellings(markers: tuple[str, ...]) -> pa.Array:
-    """Missing markers as they are, in lower and in upper case: Na is a metal."""
-    cases = dict.fromkeys(word for marker in markers for word in (marker, marker.lower(), marker.upper()))
+    """Missing markers as they are, in lower and in upper case: Na is a metal; whole numbers with a point, too."""
+    whole = [f"{code:.0f}" for code in codes(markers) if code.is_integer()]
+    cases = dict.fromkeys(
+        word
+        for word in (*markers, *whole, *(f"{code}{end}" for code in whole for end in (".", ".0", ".00")))
+        for word in (word, word.lower(), word.upper())
+    )
     return pa.array(list(cases), pa.string())
 
 
+@lru_cache
+def codes(markers: tuple[str, ...]) -> tuple[float, ...]:
+    """The markers that are numbers: what surveys write for a missing answer, 99 or -9."""
+    return tuple(float(marker) for marker in markers if _CODE.fullmatch(marker.strip()))
+
+
 def without_markers(column: pa.Array, markers: tuple[str, ...]) -> pa.Array:
-    """A column of text whose missing cells are null, and the others as they were; any other column as it is."""
+    """A column of text or of numbers whose missing cells are null, and the others as they were; any other as it is."""
     decoded = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
-    if not is_text(decoded.type):
+    if is_number(decoded.type) and codes(markers):
+        wide = pa.float64() if decoded.type not in (pa.float16(), pa.float32()) else pa.float32()
+        missing = pc.is_in(decoded.cast(wide, safe=False), value_set=pa.array(codes(markers)).cast(wide, safe=False))
+    elif is_text(decoded.type):
+        words = cells.trimmed(decoded)
+        marked = pc.fill_null(pc.is_in(words, value_set=spellings(markers)), fill_value=False)
+        missing = pc.or_(pc.is_null(words), marked)
+    else:
         return column
-    words = cells.trimmed(decoded)
-    missing = pc.or_(pc.is_null(words), pc.fill_null(pc.is_in(words, value_set=spellings(markers)), fill_value=False))
     if not pc.any(missing).as_py():
         return column
     return pc.if_else(missing, pa.scalar(None, decoded.type), decoded).cast(column.type)

@@ -79,14 +79,28 @@ def role_of(
         told = CONSTANT
     distinct, missing = statistics.distinct, statistics.missing
     told = told or _READ_AS.get(kind, "")
+    aside = _aside(kind, profile)
     if name == options.weights:
         return Column(name, "weight", kind, distinct, missing, WEIGHTS, form)
     if options.features:
         if name in options.features:
-            return Column(name, "input", kind, distinct, missing, told, form)
+            return Column(name, "input", kind, distinct, missing, told + aside, form)
         return Column(name, "carried", kind, distinct, missing, "not named by --reader.features", form)
     role, why = _refusal(name, types, kind, profile, statistics, options) or ("input", told)
-    return Column(name, role, kind, distinct, missing, why, form)
+    return Column(name, role, kind, distinct, missing, why + aside * (role in ("input", "text", "id")), form)
+
+
+def _aside(kind: Kind, profile: Profile) -> str:
+    """What else there is to tell of a column's cells: some that may stand for no value, or dates that are none."""
+    if kind == "number" and (code := profile.code):
+        return f"; {code} may stand for no answer: --reader.missing={code}"
+    if kind in ("number", "category", "hashed text", "text") and profile.odd and 2 * profile.numbers > profile.values:
+        shown = ", ".join(map(repr, profile.odd))
+        count = f"{profile.odd.total():,} of {profile.values:,} cells are no numbers"
+        return f"; {count} ({shown}): if those are no values, --reader.missing={typed_names([*profile.odd])}"
+    if kind in ("category", "hashed text", "text") and profile.values and profile.dated and not profile.dates:
+        return "; written as dates, but not all in one order of day, month and year"
+    return ""
 
 
 def _kind_of(types: list[pa.DataType], profile: Profile, statistics: Statistics) -> tuple[Kind, str | None, str]:
