@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from tasks.core.sql import connect
 from tasks.dataset.payload import Payload
-from tasks.ingestion.copies import contradictions_of, copies_of
+from tasks.ingestion.copies import COPIES, contradictions_of, copies_of
 from tasks.ingestion.files.refused_values import refused_values
 from tasks.ingestion.label_forms import label_facts
 from tasks.ingestion.label_noise import label_noise_of
@@ -88,7 +88,9 @@ def ingest(run: Run, reader: Reader, options: Ingestion, known: Payload | None =
                 write_columns(columns, draft.path("columns.parquet", len(columns)))
             path.unlink()
             samples = sorted((draft.folder / "samples").glob("*.parquet"))
-            copies = copies_of(samples, draft.folder, are_repeats=spool.drawn.are_repeats)
+            copies = COPIES.empty_table()
+            if spool.drawn.has_copies:
+                copies = copies_of(samples, draft.folder, are_repeats=spool.drawn.are_repeats)
             pq.write_table(copies, draft.path("copies.parquet", copies.num_rows), compression="zstd")
         artefact = draft.commit(
             payload=payload.model_dump(mode="json"),

@@ -45,6 +45,11 @@ class Drawn(NamedTuple):
     are_repeats: bool
     """Whether equal rows are repeats of a combination of values and not copies of a sample."""
 
+    @property
+    def has_copies(self) -> bool:
+        """Whether any two rows have the same content: else nobody need look for them."""
+        return self.distinct < len(self.codes)
+
 
 def named_splits(chunk: Chunk) -> tuple[list[str], np.ndarray]:
     """The split that the source names for each row, "" where it names none, and which rows name one that is unknown."""

@@ -98,6 +98,8 @@ def survey_of(spool: Spool, kind: TargetKind = "class", separator: str = "|", wh
             survey.target = _target(dict(counts), kind, separator, where)
             if kind == "labels":
                 _ask_held_out(db, survey)
+        if not spool.drawn.has_copies:
+            return survey
         db.register("dropped", pa.table({"place": pa.array(sorted(survey.dropped), pa.int64())}))
         # Copies are numbered by what they say, not by where they stand, so that row order names nothing.
         copies = db.execute(
@@ -160,6 +162,8 @@ def _ask_held_out(db: duckdb.DuckDBPyConnection, survey: Survey) -> None:
 
 def _drop(db: duckdb.DuckDBPyConnection, survey: Survey, labels: dict[str, str], detail: str) -> None:
     """Reject all rows of ``labels``, for the reason that stands there."""
+    if not labels:
+        return
     for index, source, row, label in db.execute(
         'SELECT place, source, "row", label FROM spool WHERE list_contains($1, label) ORDER BY place', [list(labels)]
     ).fetchall():

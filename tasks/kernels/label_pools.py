@@ -99,13 +99,10 @@ def fit_pools(
         loss, pools = _profile(said, rates, start, (pools[loss.argmin()],))
     best, inside = int(loss.argmin()), np.flatnonzero(loss - loss.min() < CUT).tolist()
     surely = int(np.flatnonzero(loss - loss.min() < ONE_SIDED)[0])
-
     # An end lies between two rates, and is taken to be the outer one; whether there are wrong labels at all is no
     # question of that, and the same by one end as by both.
-    def outward(index: int) -> int:
-        return max(index - 1, 1) if rates[inside[0]] else 0
-
-    ends = [outward(inside[0]), best, min(inside[-1] + 1, len(rates) - 1), outward(surely)]
+    first, surely = (max(index - 1, 1) if rates[inside[0]] else 0 for index in (inside[0], surely))
+    ends = [first, best, min(inside[-1] + 1, len(rates) - 1), surely]
     low, rate, high, sure = rates[ends].tolist()
     return Lapses(rate, low, high, sure, float(loss[0] - loss.min()), pools[ends])
 
@@ -203,25 +200,12 @@ def _profile(
 
 def _ascend(said: _Said, rate: float, pool: _Pool) -> tuple[float, _Pool]:
     """(−log-likelihood, pool) from one start, by scoring with the slopes' outer products and Levenberg's damping."""
-    wrong, d = rate * said.lapse, len(said.lapse)
-
-    def at(pool: _Pool) -> tuple[float, np.ndarray]:
-        """(−Σ log P(y), P(right | y))"""
-        right = (1 - rate) * pool.q
-        chance = right.copy()
-        chance[:d] += wrong
-        np.maximum(chance, 1e-12, out=chance)
-        return -float(np.log(chance).sum()), right / chance
-
-    def derivatives(pool: _Pool, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return pool.slopes @ right, (pool.slopes * right**2) @ pool.slopes.T
-
-    damping = 1e-2
-    loss, right = at(pool)
-    gradient, curvature = derivatives(pool, right)
+    wrong, damping = rate * said.lapse, 1e-2
+    loss, right = _loss(rate, wrong, pool)
+    gradient, curvature = _derivatives(pool, right)
     for _ in range(_STEPS):
         new = _pooled(said, _step(pool.exponents, gradient, curvature, damping))
-        new_loss, right = at(new)
+        new_loss, right = _loss(rate, wrong, new)
         if new_loss > loss:
             damping *= 10
             if damping > 1e8:
@@ -231,8 +215,22 @@ def _ascend(said: _Said, rate: float, pool: _Pool) -> tuple[float, _Pool]:
         loss, pool, damping = new_loss, new, max(damping * 0.3, 1e-7)
         if still:
             break
-        gradient, curvature = derivatives(pool, right)
+        gradient, curvature = _derivatives(pool, right)
     return loss, pool
+
+
+def _loss(rate: float, wrong: np.ndarray, pool: _Pool) -> tuple[float, np.ndarray]:
+    """(−Σ log P(y), P(right | y)); ``wrong`` is r u_y of the labels that are not the first choice."""
+    right = (1 - rate) * pool.q
+    chance = right.copy()
+    chance[: len(wrong)] += wrong
+    np.maximum(chance, 1e-12, out=chance)
+    return -float(np.log(chance).sum()), right / chance
+
+
+def _derivatives(pool: _Pool, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(gradient, curvature) of the log-likelihood by the exponents."""
+    return pool.slopes @ right, (pool.slopes * right**2) @ pool.slopes.T
 
 
 def _step(exponents: np.ndarray, gradient: np.ndarray, curvature: np.ndarray, damping: float) -> np.ndarray:

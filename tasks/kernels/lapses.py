@@ -183,16 +183,10 @@ def _scoring(
     start: Float[np.ndarray, "g"],
 ) -> tuple[Float[np.ndarray, "r"], Float[np.ndarray, "r g"]]:
     """(loss, curve) from one start, for each rate."""
-
-    def at(curves: np.ndarray, r: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        fade = expit(-(curves @ x.T))
-        chance = np.clip(r + (1 - r) * fade, 1e-12, 1 - 1e-12)
-        return -(misses * np.log(chance) + (sizes - misses) * np.log(1 - chance)).sum(1), fade, chance
-
     ends, losses = np.tile(start, (len(r), 1)), np.empty(len(r))
     curves, damping, eye = ends, np.full((len(r), 1, 1), 1e-2), np.eye(len(start))
     moving = np.arange(len(r))
-    loss, fade, chance = at(curves, r)
+    loss, fade, chance = _loss(x, misses, sizes, curves, r)
     for _ in range(_STEPS):
         slope = (1 - r) * fade * (1 - fade)
         gradient = ((misses / chance - (sizes - misses) / (1 - chance)) * slope) @ x
@@ -201,7 +195,7 @@ def _scoring(
         fisher = fisher * (1 + damping * eye) + 1e-9 * eye
         new = curves - np.linalg.solve(fisher, gradient[..., None])[..., 0]
         new[:, :-1] = np.clip(new[:, :-1], 0, _MOST)
-        new_loss, new_fade, new_chance = at(new, r)
+        new_loss, new_fade, new_chance = _loss(x, misses, sizes, new, r)
         good = new_loss <= loss
         still = good & (loss - new_loss < _STILL)
         curves, loss = np.where(good[:, None], new, curves), np.where(good, new_loss, loss)
@@ -218,6 +212,15 @@ def _scoring(
     return losses, ends
 
 
+def _loss(
+    x: np.ndarray, misses: np.ndarray, sizes: np.ndarray, curves: np.ndarray, r: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(−log-likelihood, σ(−(α · x + β)), P(dissent | x)) of a curve for each rate."""
+    fade = expit(-(curves @ x.T))
+    chance = np.clip(r + (1 - r) * fade, 1e-12, 1 - 1e-12)
+    return -(misses * np.log(chance) + (sizes - misses) * np.log(1 - chance)).sum(1), fade, chance
+
+
 def label_evidence(p: Float[np.ndarray, "n k"], votes: Float[np.ndarray, "n k"], labels: Int[np.ndarray, "n"]) -> float:
     """How many standard errors the labels are likelier to two observers than the same labels in any other order.
 
@@ -232,19 +235,20 @@ def label_evidence(p: Float[np.ndarray, "n k"], votes: Float[np.ndarray, "n k"],
     that say the same of every sample know nothing: z = 0.
     """
     n, counts = len(labels), np.bincount(labels, minlength=p.shape[1])
-
-    def column(j: int) -> np.ndarray:
-        own, other = (np.log(np.maximum(q[:, j].astype(np.float64), 0) + LEAST) for q in (p, votes))
-        return own + other
-
     borne: list[int] = np.flatnonzero(counts).tolist()
     expected = np.zeros(n)
     for j in borne:
-        expected += counts[j] / n * column(j)
+        expected += counts[j] / n * _joint_log(p, votes, j)
     total = variance = 0.0
     for j in borne:
-        beyond = column(j) - expected
+        beyond = _joint_log(p, votes, j) - expected
         beyond -= beyond.mean()
         total += beyond[labels == j].sum()
         variance += counts[j] * (beyond @ beyond)
     return float(total / np.sqrt(2 * variance / (n - 1))) if variance > (n * _ROUNDING) ** 2 else 0.0
+
+
+def _joint_log(p: np.ndarray, votes: np.ndarray, j: int) -> np.ndarray:
+    """s_ij of one class j."""
+    own, other = (np.log(np.maximum(q[:, j].astype(np.float64), 0) + LEAST) for q in (p, votes))
+    return own + other

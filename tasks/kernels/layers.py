@@ -11,6 +11,7 @@ their uses contribute, as autograd has it.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -113,21 +114,22 @@ class LayerGradientTaker:
             output = output.expand(self._n, *(output.shape[1:] if own_row else output.shape))
             inputs = inputs.expand(self._n, *(inputs.shape[1:] if own_row else inputs.shape))
         inputs = inputs.detach()
-        version = inputs._version
-
-        def receive(delta: torch.Tensor) -> None:
-            if inputs._version != version:
-                raise UnfitLayer(site.key, "its input is changed in place after it was used")
-            # The backward pass runs under the forward's autocast; sums do not.
-            with torch.no_grad(), torch.autocast(delta.device.type, enabled=False):
-                self._receive(site, inputs, delta, (0, 1) if isinstance(layout, torch.Size) else layout)
-
-        output.register_hook(receive)
+        by_rows = (0, 1) if isinstance(layout, torch.Size) else layout
+        output.register_hook(partial(self._receive, site, inputs, inputs._version, by_rows))
         return output
 
     # ---- gradients ---------------------------------------------------------------------------------------------------
 
-    def _receive(self, site: Site, inputs: torch.Tensor, delta: torch.Tensor, layout: tuple[int, int]) -> None:
+    def _receive(
+        self, site: Site, inputs: torch.Tensor, version: int, layout: tuple[int, int], delta: torch.Tensor
+    ) -> None:
+        if inputs._version != version:
+            raise UnfitLayer(site.key, "its input is changed in place after it was used")
+        # The backward pass runs under the forward's autocast; sums do not.
+        with torch.no_grad(), torch.autocast(delta.device.type, enabled=False):
+            self._add(site, inputs, delta, layout)
+
+    def _add(self, site: Site, inputs: torch.Tensor, delta: torch.Tensor, layout: tuple[int, int]) -> None:
         delta = delta.float() if self._scale == 1 else delta.float() / self._scale
         try:
             weight, bias = contribution(site.module, inputs, delta, self._n, layout, bias=site.bias is not None)

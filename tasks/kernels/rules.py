@@ -10,6 +10,7 @@ Matrices are left as factors (tasks/kernels/factors.py), vectors are summed at o
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -88,11 +89,7 @@ def contribution(
         bias: whether the second is wanted.
     """
     axis, rows = layout
-
-    def by_sample(values: torch.Tensor, features: int) -> torch.Tensor:
-        """n × positions × the last ``features`` axes flattened."""
-        return values.movedim(axis, 0).reshape(n, -1, *([values.shape[-features:].numel()] if features else []))
-
+    by_sample = partial(_by_sample, n, axis)
     if isinstance(module, nn.Embedding):
         table = by_sample(delta, 1)
         indices = by_sample(inputs, 0)
@@ -127,6 +124,11 @@ def contribution(
     return _by_channel(delta * normal, n), shift
 
 
+def _by_sample(n: int, axis: int, values: torch.Tensor, features: int) -> torch.Tensor:
+    """n × positions × the last ``features`` axes flattened."""
+    return values.movedim(axis, 0).reshape(n, -1, *([values.shape[-features:].numel()] if features else []))
+
+
 def _by_channel(values: torch.Tensor, n: int) -> torch.Tensor:
     """Sums over everything but the sample and the channel (axis 1)."""
     channels = values.shape[1]
@@ -135,20 +137,16 @@ def _by_channel(values: torch.Tensor, n: int) -> torch.Tensor:
 
 def _convolution(module: nn.Conv1d | nn.Conv2d, inputs: torch.Tensor, delta: torch.Tensor) -> Convolutional:
     flat = isinstance(module, nn.Conv1d)
-
-    def pair(values: Any, without: int) -> tuple[int, int]:
-        return (without, values[0]) if flat else tuple(values)
-
     padding = module.padding
     if isinstance(padding, str) or module.padding_mode != "zeros":
         mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
         inputs = functional.pad(inputs, module._reversed_padding_repeated_twice, mode=mode)
         padding = (0,) if flat else (0, 0)
+    kernel, stride, dilation = module.kernel_size, module.stride, module.dilation
     if flat:
         inputs, delta = inputs.unsqueeze(2), delta.unsqueeze(2)
-    how = Convolution(
-        pair(module.kernel_size, 1), pair(module.stride, 1), pair(padding, 0), pair(module.dilation, 1), module.groups
-    )
+        kernel, stride, padding, dilation = (1, *kernel), (1, *stride), (0, *padding), (1, *dilation)
+    how = Convolution(kernel, stride, padding, dilation, module.groups)  # type: ignore[arg-type]
     return Convolutional(delta, inputs, how)
 
 

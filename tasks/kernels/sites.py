@@ -127,24 +127,20 @@ class Sites:
                         undo.callback(delattr, site.module, "forward")
                         site.module.forward = self._attention(site.module, site.key.rpartition(".")[0], watch)
                     continue
-
-                def hook(_module: nn.Module, inputs: tuple[Any, ...], output: Any, site: Site = site) -> Any:
-                    return watch(site, inputs[0], output)
-
-                undo.callback(site.module.register_forward_hook(hook).remove)
+                undo.callback(site.module.register_forward_hook(partial(_watched, watch, site)).remove)
             yield
 
     def _attention(self, module: nn.MultiheadAttention, name: str, watch: Any) -> Callable[..., Any]:
-        weights = input_weights(module)
+        return partial(attend, module, partial(self._project, module, name, watch, input_weights(module)))
 
-        def project(which: str, x: torch.Tensor) -> torch.Tensor:
-            weight, first, bias = weights[which]
-            place = "qkv".index(which) * module.embed_dim
-            rows = slice(first, first + module.embed_dim)
-            shift = None if bias is None else bias[place : place + module.embed_dim]
-            return watch(self.by_key[f"{name}.{which}"], x, functional.linear(x, weight[rows], shift))
-
-        return partial(attend, module, project)
+    def _project(
+        self, module: nn.MultiheadAttention, name: str, watch: Any, weights: Any, which: str, x: torch.Tensor
+    ) -> torch.Tensor:
+        weight, first, bias = weights[which]
+        place = "qkv".index(which) * module.embed_dim
+        rows = slice(first, first + module.embed_dim)
+        shift = None if bias is None else bias[place : place + module.embed_dim]
+        return watch(self.by_key[f"{name}.{which}"], x, functional.linear(x, weight[rows], shift))
 
     def _trace(self, example: torch.Tensor) -> None:
         """See with two samples and with three how each call's output grows with the batch."""
@@ -168,6 +164,11 @@ class Sites:
             if len(twos) != len(threes):
                 raise UnfitLayer(key, "it is called more often for larger batches")
             self.layouts[key] = [_layout(key, two, three) for two, three in zip(twos, threes, strict=True)]
+
+
+def _watched(watch: Callable[..., Any], site: Site, _module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+    """What a hook of a layer's forward method hands on."""
+    return watch(site, inputs[0], output)
 
 
 _FAST_PATH = threading.Lock()

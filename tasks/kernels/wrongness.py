@@ -95,18 +95,9 @@ def tally(
     count: int,
 ) -> Strata:
     """Count by stratum; ``indices`` are the canaries' rows."""
-
-    def count_by_stratum(where: np.ndarray) -> np.ndarray:
-        return np.bincount(where, minlength=count).astype(np.float64)
-
     own = stratum[indices]
-    return Strata(
-        count_by_stratum(stratum),
-        count_by_stratum(stratum[contradicted]),
-        count_by_stratum(stratum[disputed]),
-        count_by_stratum(own),
-        count_by_stratum(own[caught]),
-    )
+    counted = (stratum, stratum[contradicted], stratum[disputed], own, own[caught])
+    return Strata(*(np.bincount(where, minlength=count).astype(np.float64) for where in counted))
 
 
 def chances(strata: Strata) -> Chances:

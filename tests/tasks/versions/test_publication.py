@@ -289,11 +289,7 @@ from tasks.versions.promote import promote
 from tasks.ingestion.readers import ReaderChoice
 from tasks.versions.store import objects_of
 
-about = json.loads(Path(sys.argv[2]).read_text())
-run = Run.model_validate(about["run"])
-given = {n: Artefact.model_validate(v) for n, v in about["artefacts"].items()}
-given["checkpoints"] = [Artefact.model_validate(v) for v in about["checkpoints"]]
-given["reader"] = ReaderChoice.model_validate(about["reader"]).component
+ReaderChoice.model_validate({"kind": "npz", "path": sys.argv[1]}).component
 import tasks.versions.publication, tasks.versions.mirror, tasks.dataset.samples, pyarrow.dataset
 from tasks.pipeline.provenance import code_version
 code_version()
@@ -316,9 +312,15 @@ def counted(name):
 for name in ("create", "keep"):
     counted(name)
 for line in sys.stdin:
-    step = int(line)
+    step, _, path = line.strip().partition(" ")
+    step = int(step)
     child = os.fork()
     if not child:
+        about = json.loads(Path(path).read_text())
+        run = Run.model_validate(about["run"])
+        given = {n: Artefact.model_validate(v) for n, v in about["artefacts"].items()}
+        given["checkpoints"] = [Artefact.model_validate(v) for v in about["checkpoints"]]
+        given["reader"] = ReaderChoice.model_validate(about["reader"]).component
         history = History(objects_of(None, run.lake), about["dataset"])
         made = publish.fn(run=run, history=history, **given)
         promote.fn(run, history, made, given["metrics"], "auto")
@@ -348,16 +350,16 @@ def described(prepare, tmp_path):
 class Nursery:
     """A process that has imported all there is to import, and has children that publish and promote."""
 
-    def __init__(self, about: Path) -> None:
+    def __init__(self) -> None:
         home = str(Path(__file__).resolve().parents[3])
         self.process = subprocess.Popen(
-            [sys.executable, "-c", PUBLISH, home, str(about)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", PUBLISH, home], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def start(self, step: int = 0) -> int:
-        """Begin one, which ends itself before its ``step``th touch of the store; its process."""
+    def start(self, about: Path, step: int = 0) -> int:
+        """Begin one of the run that a file says, which ends itself before its ``step``th touch of the store."""
         assert self.process.stdin is not None
-        self.process.stdin.write(f"{step}\n")
+        self.process.stdin.write(f"{step} {about}\n")
         self.process.stdin.flush()
         return self.line()
 
@@ -367,18 +369,19 @@ class Nursery:
         return int(self.process.stdout.readline())
 
 
-@pytest.fixture
-def nursery(described):
-    started = Nursery(described[1])
+@pytest.fixture(scope="module")
+def nursery():
+    started = Nursery()
     yield started
     started.process.kill()
 
 
 def test_a_crash_between_any_two_steps_leaves_the_old_state_or_the_new(described, nursery):
-    history = described[0].history
+    ready, about = described
+    history = ready.history
     states = set()
     for step in range(1, 200):
-        nursery.start(step)
+        nursery.start(about, step)
         code = nursery.line()
         whole(history)
         states.add((len(history.numbers()), history.tags().get("current")))
@@ -399,11 +402,12 @@ def clear(history: History) -> None:
 
 
 def test_twenty_kills_at_random_moments_leave_no_half_state_and_the_next_one_goes_on(described, nursery):
-    history = described[0].history
+    ready, about = described
+    history = ready.history
     for _ in range(2):  # the first waits for the imports
         clear(history)
         start = time.monotonic()
-        nursery.start()
+        nursery.start(about)
         assert nursery.line() == 0
     took = time.monotonic() - start
     undisturbed = [m.model_dump(exclude={"published", "seal"}) for m in history.manifests()]
@@ -411,7 +415,7 @@ def test_twenty_kills_at_random_moments_leave_no_half_state_and_the_next_one_goe
     moments = random.Random(0)
     struck = tried = 0
     while struck < KILLS:
-        process = nursery.start()
+        process = nursery.start(about)
         time.sleep(moments.uniform(0, took))
         with suppress(ProcessLookupError):  # it was faster
             os.kill(process, signal.SIGKILL)
@@ -421,7 +425,7 @@ def test_twenty_kills_at_random_moments_leave_no_half_state_and_the_next_one_goe
         whole(history)
         if tried % 2:
             clear(history)
-    nursery.start()
+    nursery.start(about)
     assert nursery.line() == 0
     whole(history)
     assert [m.model_dump(exclude={"published", "seal"}) for m in history.manifests()] == undisturbed
