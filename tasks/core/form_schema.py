@@ -8,6 +8,8 @@ all the same. A description is Markdown, of which the form makes a line of every
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -106,11 +108,12 @@ def by_kind(components: Mapping[str, type[BaseModel]], default: str | None, show
     for kind in sorted(components, key=lambda kind: kind == default):
         checks = {
             "if": {"properties": {"kind": {"const": kind}}},
-            "then": _check_of(components[kind], shown),
+            "then": deepcopy(_check_of(components[kind], shown)),
         } | ({"else": checks} if checks else {})
     return checks
 
 
+@cache  # Prefect asks twice whenever it imports a flow, and twice more for each of its deployments
 def _check_of(component: type[BaseModel], shown: tuple[str, ...]) -> Schema:
     schema = component.model_json_schema()
     definitions = schema.get("$defs", {})
