@@ -70,7 +70,8 @@ def terminal(nursery, serve, cleaned, tmp_path_factory) -> Terminal:
     shutil.copytree(cleaned.lake, folder / "data")
     (folder / "incoming").mkdir()
     (folder / "incoming" / "a.csv").write_text("x,label\n1,a\n")
-    serving = serve(folder / "data")
+    # Nobody asks for its task runs: to write down those of a cleaning takes half a second.
+    serving = serve(folder / "data", PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_ENABLED="false")
     serving.take_runs_from_the_nursery()
     for name in ("nightly", "on-new-data"):
         home = f"deployments/{serving.deployments[name]}"
