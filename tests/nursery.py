@@ -47,13 +47,13 @@ LIBRARIES = (
 )  # fmt: skip
 # prepare_prefect's, of a quiet run whatever its lake is: Prefect reads them when it is imported.
 SETTINGS = {
+    # Of a server, which has it from its import on: that of tests/flows/conftest.py.
+    "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "3",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "gradsieve",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
-    # Of a server, which has it from its import on: that of tests/flows/conftest.py.
-    "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "3",
 }
 
 

@@ -146,10 +146,10 @@ def unused_port() -> Callable[[], int]:
 
 
 @pytest.fixture(scope="module")
-def serve(nursery: Nursery, empty_database: Path) -> Iterator[Callable[..., Serving]]:
+def serve(nursery: Nursery, empty_database: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Serving]]:
     """Start one and wait for it: ``serve(lake, *options, **variables of its environment)``. Stopped with the file.
 
-    Its database is copied where there is one to copy, unless it is to be made ``anew``. Its processes come from the
+    Its database is a copy, unless it is there already or to be made ``anew``. Its processes come from the
     nursery, and so do its runs, unless it is to be as it is ``shipped``: test_serve.py's is.
     """
     started: list[Serving] = []
@@ -158,7 +158,8 @@ def serve(nursery: Nursery, empty_database: Path) -> Iterator[Callable[..., Serv
         lake: Path, *options: str, port: int | None = None, anew: bool = False, shipped: bool = False, **variables: str
     ) -> Serving:
         home = lake / ".prefect"
-        if empty_database.exists() and not home.exists() and not anew:
+        if not home.exists() and not anew:
+            request.getfixturevalue("server")  # the first of a session makes it
             home.mkdir(parents=True)
             shutil.copy(empty_database, home / "prefect.db")
         started.append(Serving(nursery, lake, port or free_port(), *options, shipped=shipped, **variables))

@@ -182,7 +182,6 @@ def serving(serve, tmp_path_factory) -> Serving:
     """With runs by clean/small that take seconds."""
     serving = serve(tmp_path_factory.mktemp("browsed") / "lake")
     make_small(serving)
-    serving.take_runs_from_the_nursery()
     return serving
 
 
