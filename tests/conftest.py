@@ -257,8 +257,8 @@ class Nursery:
         """``python -m name``, which is Prefect, in a folder."""
         return self._ask({"module": name, "arguments": arguments}, None, folder, more)
 
-    def script(self, text: str, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
-        """``python -c text`` in a folder, by a process that has none of our code imported."""
+    def script(self, text: str, cwd: Path | None, **more: str) -> subprocess.CompletedProcess[str]:
+        """``python -c text``: in a folder by a process that has none of our code imported, in none by one that has."""
         return self._ask({"script": text}, cwd, None, more)
 
     def _ask(

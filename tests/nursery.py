@@ -8,8 +8,9 @@ of ``other`` a child imports its code itself, from the folder it is to run in. A
 folder and environment in one line of JSON, beside it the two streams' descriptors; the answer is the exit code.
 
 With a ``module`` in that line the child is ``python -m MODULE``, with a ``script`` it is ``python -c SCRIPT``. A worker
-that is told ``python nursery_call.py FOLDER MODULE`` as the command of its runs has them here too. A command ends with
-whoever waits for it, as a run does with its worker.
+that is told ``python nursery_call.py FOLDER MODULE`` as the command of its runs has them here too, and what is started
+by ``FOLDER/python`` starts its own children from here. A command ends with whoever waits for it, as a run does with its
+worker.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import os
 import pkgutil
 import runpy
 import select
+import shlex
 import signal
 import socket
 import sys
@@ -34,16 +36,19 @@ from pathlib import Path
 Main = Callable[[list[str]], int]
 # What a run imports of others when it comes to it.
 LIBRARIES = (
-    "PIL.BmpImagePlugin", "PIL.JpegImagePlugin", "PIL.PngImagePlugin", "anyio._backends._asyncio", "duckdb", "fastapi",
-    "httpx", "jinja2", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "matplotlib.figure",
-    "prefect", "prefect.artifacts", "prefect.events", "prefect.flow_engine", "prefect.flows", "prefect.futures",
-    "prefect.input", "prefect.main", "prefect.states", "prefect.task_engine", "prefect.task_runners",
-    "prefect.utilities.visualization", "pyarrow.acero", "pyarrow.dataset", "pyarrow.parquet", "pydantic_settings",
-    "rich.progress", "scipy.stats", "sklearn.datasets.data", "sklearn.datasets.descr", "sklearn.ensemble",
-    "sklearn.neighbors", "torch", "torch.func", "yaml",
+    "PIL.BmpImagePlugin", "PIL.JpegImagePlugin", "PIL.PngImagePlugin", "anyio._backends._asyncio", "duckdb",
+    "fastapi", "httpx", "jinja2", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg",
+    "matplotlib.figure", "prefect", "prefect.artifacts", "prefect.events", "prefect.flow_engine", "prefect.flows",
+    "prefect.futures", "prefect.input", "prefect.main", "prefect.server.api.server", "prefect.states",
+    "prefect.task_engine", "prefect.task_runners", "prefect.utilities.visualization", "prefect_dask", "pyarrow.acero",
+    "pyarrow.dataset", "pyarrow.parquet", "pydantic_settings", "rich.progress", "scipy.stats",
+    "sklearn.datasets.data", "sklearn.datasets.descr", "sklearn.ensemble", "sklearn.neighbors", "torch", "torch.func",
+    "yaml",
 )  # fmt: skip
 # prepare_prefect's, of a quiet run whatever its lake is: Prefect reads them when it is imported.
 SETTINGS = {
+    # Of a server, which has it from its import on: that of tests/flows/conftest.py.
+    "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "3",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "gradsieve",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -88,6 +93,10 @@ def work(main: Main | None, asked: dict, streams: list[int]) -> int:
     refresh_global_settings_context()
     # As python -m and -c have it; ours has the repository's code imported all the same.
     sys.path.insert(0, asked["folder"])
+    if "executable" in asked:
+        # By which what it starts comes from here as well; and its streams may be pipes, where the nursery's are files.
+        sys.executable = asked["executable"]
+        sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))  # noqa: SIM115
     if module := asked.get("module"):
         return work_as(module, asked["arguments"])
     if script := asked.get("script"):
@@ -161,11 +170,14 @@ def serve(listening: socket.socket, main: Main | None) -> None:
 
 
 def end_with(connection: socket.socket, child: int) -> None:
-    """Wait for the end of a child, and bring it about should whoever waits for it go first."""
+    """Wait for the end of a child, pass on signals to it, and kill it should whoever waits for it go first."""
     if hasattr(os, "pidfd_open"):
         ended = os.pidfd_open(child)
-        if ended not in select.select([ended, connection], [], [])[0]:
-            os.kill(child, signal.SIGKILL)
+        while ended not in select.select([ended, connection], [], [])[0]:
+            number = connection.recv(1)
+            os.kill(child, number[0] if number else signal.SIGKILL)
+            if not number:
+                return
 
 
 def listen(path: Path) -> socket.socket:
@@ -186,6 +198,11 @@ if __name__ == "__main__":
     for each in weakref.finalize._registry:  # type: ignore[attr-defined]
         if (alive := each.peek()) and alive[1].__module__ == "torch.library":
             each.atexit = False
+    python = home / "python"
+    call = shlex.join([sys.executable, "-S", str(Path(__file__).with_name("nursery_call.py")), str(home)])
+    itself = shlex.quote(sys.executable)
+    python.write_text(f'#!/bin/sh\ncase "$1" in -m) exec {call} "$@" ;; *) exec {itself} "$@" ;; esac\n')
+    python.chmod(0o755)
     other, ours = listen(home / "other"), listen(home / "ours")
     if os.fork() == 0:
         assert not {"flows", "tasks"} & sys.modules.keys()  # it is to be the other code's

@@ -8,6 +8,8 @@ all the same. A description is Markdown, of which the form makes a line of every
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -101,16 +103,33 @@ def by_kind(components: Mapping[str, type[BaseModel]], default: str | None, show
         default: the kind where none is said.
         shown: options that stand beside the kind, where a kind has them.
     """
+    found = {kind: deepcopy(_check_of(component, shown)) for kind, component in components.items()}
+    shared = _shared([_options_of(check) for check in found.values()])
     checks: Schema = {}
     # The default comes first, that is outermost: where no kind is said every condition holds.
     for kind in sorted(components, key=lambda kind: kind == default):
-        checks = {
-            "if": {"properties": {"kind": {"const": kind}}},
-            "then": _check_of(components[kind], shown),
-        } | ({"else": checks} if checks else {})
-    return checks
+        check, fields = found[kind], _options_of(found[kind])
+        for name in fields.keys() & shared.keys():
+            del fields[name]
+        checks = {"if": {"properties": {"kind": {"const": kind}}}, "then": check} | ({"else": checks} if checks else {})
+    return checks | ({"patternProperties": {"^options$": {"properties": shared}}} if shared else {})
 
 
+def _options_of(check: Schema) -> Schema:
+    """The schemas of a kind's options, in its check."""
+    return check["properties"]["options"].get("properties", {})
+
+
+def _shared(kinds: list[Schema]) -> Schema:
+    """Options that several kinds have with the same schema. A server looks through all of a form for each run."""
+    schemas: dict[str, list[Schema]] = {}
+    for options in kinds:
+        for name, schema in options.items():
+            schemas.setdefault(name, []).append(schema)
+    return {name: same[0] for name, same in schemas.items() if len(same) > 1 and all(one == same[0] for one in same)}
+
+
+@cache  # Prefect asks twice whenever it imports a flow, and twice more for each of its deployments
 def _check_of(component: type[BaseModel], shown: tuple[str, ...]) -> Schema:
     schema = component.model_json_schema()
     definitions = schema.get("$defs", {})

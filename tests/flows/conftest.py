@@ -33,24 +33,25 @@ def free_port() -> int:
 
 def environment(**more: str) -> dict[str, str]:
     # So that tests need not wait: the scheduler looks every minute, who waits for a turn every half, a worker for runs
-    # every ten seconds.
+    # every ten seconds. Not oftener: each look is a hundredth of a second of the server's.
     quick = {
         "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "3",
         "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "2",
-        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PREFECT_WORKER_QUERY_SECONDS": "2",
     }
     return environment_of_a_command(**quick | more)
 
 
 class Serving:
-    """``gradsieve serve`` in the background."""
+    """``gradsieve serve`` in the background; all its processes as they are shipped, or from the nursery."""
 
-    def __init__(self, nursery: Nursery, lake: Path, port: int, *options: str, **variables: str) -> None:
+    def __init__(self, nursery: Nursery, lake: Path, port: int, *options: str, shipped: bool, **variables: str) -> None:
         self.nursery, self.lake, self.port, self.address = nursery, lake, port, f"http://127.0.0.1:{port}"
         self.password = variables.get("PREFECT_SERVER_API_AUTH_STRING")
         self.told: list[str] = []
         """The lines it printed until it was ready."""
-        command = [sys.executable, "-m", "flows", "serve", "--lake", str(lake), "--port", str(port), *options]
+        python = sys.executable if shipped else str(nursery.home / "python")
+        command = [python, "-m", "flows", "serve", "--lake", str(lake), "--port", str(port), *options]
         self.process = subprocess.Popen(
             command, env=environment(**variables), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
@@ -126,7 +127,7 @@ class Serving:
         while not (result := found()):
             assert self.process.poll() is None, self.process.communicate()
             assert time.monotonic() < deadline, what if isinstance(what, str) else what()
-            time.sleep(0.2)
+            time.sleep(0.4)  # each question is hundredths of a second of the server's, which has runs to look after
         return result
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -145,19 +146,23 @@ def unused_port() -> Callable[[], int]:
 
 
 @pytest.fixture(scope="module")
-def serve(nursery: Nursery, empty_database: Path) -> Iterator[Callable[..., Serving]]:
+def serve(nursery: Nursery, empty_database: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Serving]]:
     """Start one and wait for it: ``serve(lake, *options, **variables of its environment)``. Stopped with the file.
 
-    Its database is copied where there is one to copy, unless it is to be made ``anew``.
+    Its database is a copy, unless it is there already or to be made ``anew``. Its processes come from the
+    nursery, and so do its runs, unless it is to be as it is ``shipped``: test_serve.py's is.
     """
     started: list[Serving] = []
 
-    def start(lake: Path, *options: str, port: int | None = None, anew: bool = False, **variables: str) -> Serving:
+    def start(
+        lake: Path, *options: str, port: int | None = None, anew: bool = False, shipped: bool = False, **variables: str
+    ) -> Serving:
         home = lake / ".prefect"
-        if empty_database.exists() and not home.exists() and not anew:
+        if not home.exists() and not anew:
+            request.getfixturevalue("server")  # the first of a session makes it
             home.mkdir(parents=True)
             shutil.copy(empty_database, home / "prefect.db")
-        started.append(Serving(nursery, lake, port or free_port(), *options, **variables))
+        started.append(Serving(nursery, lake, port or free_port(), *options, shipped=shipped, **variables))
         return started[-1].ready()
 
     yield start

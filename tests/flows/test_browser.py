@@ -103,6 +103,10 @@ class Page:
     def open(self, path: str) -> None:
         self.driver.get(f"{self.serving.address}{path}")
 
+    def leave(self) -> None:
+        """Look at nothing for as long as a run is waited for, whose page would draw its timeline all the while."""
+        self.driver.get("about:blank")
+
     def until(self, found: Callable[[], object], what: str, seconds: float = PAGE):
         """Wait for it; what was found."""
         try:
@@ -178,7 +182,6 @@ def serving(serve, tmp_path_factory) -> Serving:
     """With runs by clean/small that take seconds."""
     serving = serve(tmp_path_factory.mktemp("browsed") / "lake")
     make_small(serving)
-    serving.take_runs_from_the_nursery()
     return serving
 
 
@@ -207,7 +210,8 @@ def by_hand(serving: Serving, deployment: str = "small") -> dict[str, dict]:
 
 
 def done(page: Page, run: str) -> None:
-    """Wait for a run; it is Completed."""
+    """Wait for a run, and look at nothing meanwhile; it is Completed."""
+    page.leave()
 
     def ended() -> str | None:
         state = page.serving.state(run)
@@ -338,6 +342,7 @@ def test_a_shipped_form_that_is_submitted_untouched_starts_its_run(page, serving
     def states() -> list[str]:
         return [state["name"] for state in serving.ask(f"flow_run_states/?flow_run_id={run}", "GET")]
 
+    page.leave()
     page.until(lambda: {"Running", "Failed", "Crashed"} & set(states()), "run at work", RUN)
     assert "Running" in states()
     if serving.state(run) == "Running":
@@ -373,6 +378,7 @@ def test_a_schedule_that_is_made_shorter_starts_runs_by_itself(page, serving):
         # From every night to twice a minute, for the first time in a moment.
         soon = (datetime.now(UTC) + timedelta(seconds=5)).isoformat()
         serving.ask(place, "PATCH", active=True, schedule={"interval": 30, "anchor_date": soon})
+        page.leave()
         run = page.until(scheduled, "run by the schedule", RUN)[0]
         page.open(f"/{home.replace('s/', 's/deployment/')}")
         page.the("//*[normalize-space()='auto-scheduled']")
@@ -400,6 +406,7 @@ def test_a_run_that_waits_for_a_person_asks_in_a_form_and_remembers_who_approved
     shipped = {"lake": str(serving.lake), "review": {"required": True, "hours": 1}}
     given = CleanConfig.model_validate(SMALL | shipped | {"dataset": "asks", "advanced": advanced})
     assert CleanConfig.model_validate(by_hand(serving)[run]["parameters"]["config"]) == given
+    page.leave()
     page.until(lambda: serving.state(run) == "Paused", "pause", RUN)
     page.open(f"/runs/flow-run/{run}")
     page.click("Resume")

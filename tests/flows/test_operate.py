@@ -63,15 +63,15 @@ class Terminal:
 def terminal(nursery, serve, cleaned, tmp_path_factory) -> Terminal:
     """With the main job done already, as the README has it by then, and data in a folder.
 
-    The worker's runs come from the nursery; that it starts them by itself is seen in test_serve.py. Those by clean's
-    deployments are as they are shipped, but prove with one seed.
+    All of it comes from the nursery; as it is shipped it is seen in test_serve.py. Runs by clean's deployments are as
+    they are shipped, but prove with one seed.
     """
     folder = tmp_path_factory.mktemp("operated")
     shutil.copytree(cleaned.lake, folder / "data")
     (folder / "incoming").mkdir()
     (folder / "incoming" / "a.csv").write_text("x,label\n1,a\n")
-    serving = serve(folder / "data")
-    serving.take_runs_from_the_nursery()
+    # Nobody asks for its task runs: to write down those of a cleaning takes half a second.
+    serving = serve(folder / "data", PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_ENABLED="false")
     for name in ("nightly", "on-new-data"):
         home = f"deployments/{serving.deployments[name]}"
         shipped = serving.ask(home, "GET")["parameters"]["config"]

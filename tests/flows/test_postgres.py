@@ -47,7 +47,6 @@ def test_three_workers_share_postgresql(postgres, serve, tmp_path):
     # By Prefect's own setting; it works as --database as well.
     serving = serve(tmp_path / "lake", "--workers=3", anew=True, PREFECT_SERVER_DATABASE_CONNECTION_URL=postgres)
     try:
-        serving.take_runs_from_the_nursery()
         named = [("weekly", {}), ("by-hand", SMALL_COMPARISON), ("weekly", {}), ("by-hand", SMALL_COMPARISON)]
         made = [serving.run(name, **given) for name, given in named]
         states = {"flow_runs": {"id": {"any_": made}}}

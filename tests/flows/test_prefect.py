@@ -14,10 +14,13 @@ ENTRYPOINT = f"{FLOWS / 'clean.py'}:clean"
 
 
 @pytest.fixture
-def inside(nursery, server) -> Callable[[str, Path], str]:
-    """Run a script in a folder, in its own process and against the test server; what it prints."""
+def inside(nursery, server) -> Callable[[str, Path | None], str]:
+    """Run a script in its own process and against the test server; what it prints.
 
-    def run(script: str, cwd: Path) -> str:
+    In a folder it imports all of our code itself; in none it has it.
+    """
+
+    def run(script: str, cwd: Path | None) -> str:
         done = nursery.script(script, cwd, PREFECT_API_URL=server)
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -37,7 +40,7 @@ print(flow.name)
 
 
 @pytest.mark.parametrize("flow", ["clean", "compare"])
-def test_the_run_form_has_drop_downs_and_a_description_for_every_field(inside, tmp_path, flow):
+def test_the_run_form_has_drop_downs_and_a_description_for_every_field(inside, flow):
     import json
 
     script = f"""
@@ -46,7 +49,7 @@ from prefect.utilities.callables import parameter_schema
 from flows.{flow} import {flow}
 print(json.dumps(parameter_schema({flow}).model_dump_for_openapi()))
 """
-    schema = json.loads(inside(script, tmp_path).strip().splitlines()[-1])
+    schema = json.loads(inside(script, None).strip().splitlines()[-1])
     definitions = schema["definitions"]
     assert definitions["ReaderChoice"]["properties"]["kind"]["enum"][:3] == ["arrow", "csv", "delta"]
     assert "l2" in definitions["DetectorChoice"]["properties"]["kind"]["enum"]
@@ -99,8 +102,8 @@ with get_client(sync_client=True) as client:
 """
 
 
-def test_the_form_takes_a_field_where_it_shows_it_or_flat_and_refuses_a_wrong_value_in_words(inside, tmp_path):
-    nested, flat, low, unknown, typo, misplaced, option = inside(FORM, tmp_path).strip().splitlines()
+def test_the_form_takes_a_field_where_it_shows_it_or_flat_and_refuses_a_wrong_value_in_words(inside):
+    nested, flat, low, unknown, typo, misplaced, option = inside(FORM, None).strip().splitlines()
     assert (nested, flat) == ("made", "made")
     assert "0 is less than the minimum of 1" in low
     assert "config.advanced.folds" in low
@@ -225,7 +228,7 @@ print(json.dumps(found))
 """
 
 
-def _has_assets(inside: Callable[[str, Path], str], lake: Path) -> None:
+def _has_assets(inside: Callable[[str, Path | None], str], lake: Path) -> None:
     """Prefect knows what the run made of its dataset, of what, and what is known of it."""
     import json
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shlex
 import shutil
 import subprocess
-import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,6 @@ from threading import Timer
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from environments import environment_of_a_command
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.command_line import review
@@ -197,7 +196,7 @@ def test_where_no_question_comes_it_is_said_what_to_do(without_question, server,
 
 
 def test_a_run_that_lost_its_process_is_asked_about_again_and_an_answer_given_meanwhile_counts(
-    computed, gradsieve, server, tmp_path
+    computed, gradsieve, nursery, server, tmp_path
 ):
     api, lake = ServerApi(server), tmp_path / "lake"
     shutil.copytree(computed, lake / "cache")
@@ -215,7 +214,7 @@ def test_a_run_that_lost_its_process_is_asked_about_again_and_an_answer_given_me
         api.ask(f"flow_runs/{run}/set_state", state=state, force=True)
         about = {"PREFECT__FLOW_RUN_ID": run, "PREFECT__FLOW_ENTRYPOINT": "flows/clean.py:clean"}
         about |= {"PREFECT_API_URL": server, "PREFECT_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen([sys.executable, "-m", "flows.operations.run_engine"], env=os.environ | about)
+        return subprocess.Popen(shlex.split(nursery.command_of_runs()), env=os.environ | about)
 
     def questions() -> int:
         """Prefect pauses a run first, and writes down what is asked next."""
@@ -240,23 +239,11 @@ def test_a_run_that_lost_its_process_is_asked_about_again_and_an_answer_given_me
     assert json.loads(answer.read_bytes())["reviewer"] == "ann"
 
 
-def test_without_a_server_nobody_could_answer_and_it_is_said(computed, small, tmp_path):
+def test_without_a_server_nobody_could_answer_and_it_is_said(computed, nursery, small, tmp_path):
     shutil.copytree(computed, tmp_path / "lake" / "cache")
-    command = [sys.executable, "-m", "flows", "clean", "--lake", str(tmp_path / "lake"), *small, *BUDGET]
-    done = subprocess.run(
-        [*command, "--review.required"],
-        env=environment_of_a_command(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = ("clean", "--lake", str(tmp_path / "lake"), *small, *BUDGET, "--review.required")
+    done = nursery.run(command, None, None)
     assert done.returncode == 2
     assert "PREFECT_API_URL is not set" in done.stderr
-    listed = subprocess.run(
-        [sys.executable, "-m", "flows", "review"],
-        env=environment_of_a_command(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    listed = nursery.run(("review",), None, None)
     assert (listed.returncode, "PREFECT_API_URL" in listed.stderr) == (2, True)

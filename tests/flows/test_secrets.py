@@ -47,7 +47,7 @@ def client(address: str):
 
 
 @pytest.fixture(scope="module")
-def everything(objects, nursery, serve, tmp_path_factory) -> dict[str, bytes]:
+def everything(objects, serve, tmp_path_factory) -> dict[str, bytes]:
     """All that is written by a run that publishes to the bucket and by one that cannot: name → content."""
     lake = tmp_path_factory.mktemp("secret") / "lake"
     serving = serve(
@@ -59,11 +59,7 @@ def everything(objects, nursery, serve, tmp_path_factory) -> dict[str, bytes]:
     document = {"name": "gradsieve-store", "data": {"value": OF_THE_STORE}}
     document |= {"block_type_id": kind["id"], "block_schema_id": schema["id"]}
     serving.ask("block_documents/", **document)
-    serving.ask(
-        f"deployments/{serving.deployments['nightly']}",
-        "PATCH",
-        job_variables={"env": BLOCK, "command": nursery.command_of_runs()},
-    )
+    serving.ask(f"deployments/{serving.deployments['nightly']}", "PATCH", job_variables={"env": BLOCK})
     done = serving.run("nightly", **CLEANING, store="s3://cleaned/versions")
     serving.until_it_is(done, "Completed")
     failed = serving.run("nightly", **CLEANING, store="s3://no-such-bucket/versions")

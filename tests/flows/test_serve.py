@@ -18,6 +18,9 @@ import httpx
 import pytest
 from small_runs import SMALL_COMPARISON
 
+from tasks.pipeline.artefacts import Run
+from tasks.pipeline.dataset_lock import DatasetLock
+
 pytestmark = pytest.mark.server
 END = 90
 # A cleaning of a few seconds.
@@ -68,7 +71,7 @@ def serving(receiver, mails, serve, tmp_path_factory):
     lake = tmp_path_factory.mktemp("served") / "lake"
     # An alarm after ten seconds without success, the shortest that Prefect knows.
     notices = {"GRADSIEVE_WEBHOOK": receiver[0], "GRADSIEVE_NOTIFY": mails[0], "GRADSIEVE_STALE_HOURS": str(10 / 3600)}
-    serving = serve(lake, anew=True, **notices)
+    serving = serve(lake, anew=True, shipped=True, **notices)
     # Where a test does not say otherwise: what it is about begins as it is shipped.
     serving.take_runs_from_the_nursery()
     return serving
@@ -109,7 +112,8 @@ def test_somebody_is_told_when_no_night_succeeds(serving, receiver, mails):
 
 
 def test_of_many_clicks_at_once_none_is_refused(serving):
-    deployment = serving.deployments["by-hand"]
+    # Its form is small: to look through one of a hundred fields takes the server longer than to write a run down.
+    deployment = serving.deployments["weekly"]
 
     def click(_: int) -> list[int]:
         """As a browser does, which asks once: a run is made, and cancelled before anybody takes it up."""
@@ -215,12 +219,13 @@ def answers(serving) -> bool:
 
 
 def test_a_run_that_is_handed_out_twice_is_done_once(serving):
-    # Of a deployment whose runs do not wait for one another; at work for longer than it takes to be handed out.
-    run = serving.run("nightly", **SMALL_CLEANING | {"training": {"epochs": 1000}, "verification": {"seeds": 3}})
-    serving.until_it_is(run, "Running")
-    # As it happens when it is put in line again while its process begins.
-    serving.ask(f"flow_runs/{run}/set_state", state={"type": "SCHEDULED", "name": "AwaitingRetry"}, force=True)
-    serving.until(lambda: f"flow run {run} has a process already" in serving.log(), "a second process")
+    # Of a deployment whose runs do not wait for one another; at work for as long as another has the dataset.
+    with DatasetLock(Run.start(serving.lake, "digits"), "digits"):
+        run = serving.run("nightly", **SMALL_CLEANING)
+        serving.until_it_is(run, "Running")
+        # As it happens when it is put in line again while its process begins.
+        serving.ask(f"flow_runs/{run}/set_state", state={"type": "SCHEDULED", "name": "AwaitingRetry"}, force=True)
+        serving.until(lambda: f"flow run {run} has a process already" in serving.log(), "a second process")
     serving.until_it_is(run, "Completed")
     (found,) = serving.runs(flow_runs={"id": {"any_": [run]}})
     assert found["run_count"] == 1
@@ -318,7 +323,7 @@ def test_it_stops_within_seconds_and_what_it_was_about_goes_on_after_a_restart(s
     assert serving.stop() == 0
     assert time.monotonic() - began < 25
     assert not [pid for pid in below if Path(f"/proc/{pid}").exists()]
-    second = serve(serving.lake, port=serving.port)
+    second = serve(serving.lake, port=serving.port, shipped=True)
     assert len(second.deployments) == 5
     second.until_it_is(run, "Completed")
     (found,) = second.runs(flow_runs={"id": {"any_": [run]}})

@@ -118,3 +118,18 @@ def test_each_point_of_a_list_stands_on_a_line_of_its_own_though_the_form_joins_
 def test_of_what_differs_from_the_defaults_the_group_says_that_alone():
     assert CleanConfig().model_dump(mode="json")["advanced"] == {}
     assert CleanConfig(folds=3).model_dump(mode="json")["advanced"] == {"folds": 3}
+
+
+@pytest.mark.parametrize("choice", [ReaderChoice, DetectorChoice, ModelChoice, GradientChoice])
+def test_an_option_of_several_kinds_is_described_once_for_a_server_looks_through_all_of_it_for_each_run(choice):
+    schema = choice.model_json_schema()
+    shared = schema["patternProperties"]["^options$"]["properties"]
+    checks, check = [], schema
+    while "if" in check:
+        checks.append(check["then"]["properties"]["options"])
+        check = check.get("else", {})
+    assert len(checks) == len(choice.registry.components)
+    for name in shared:
+        takes = [check for check in checks if name in check.get("propertyNames", {}).get("enum", [])]
+        assert len(takes) > 1
+        assert not [check for check in takes if name in check.get("properties", {})]
