@@ -134,7 +134,7 @@ def code_digest(modules: list[str]) -> str:
         if name in ours or name in _NOT_RESULTS or (path := places.source_of(name)) is None:
             continue
         ours[name] = _read(path, name, path.stat().st_mtime_ns)
-        below, others = places.imports_of(name, ours[name])
+        below, others = places.imports_of(name, path, ours[name])
         queue += below
         libraries |= others
     content = [[name, ours[name].tree] for name in sorted(ours)]
@@ -151,7 +151,7 @@ def _queries(sources: Iterable[_Code], places: _Places) -> list[Path]:
 
 
 class _Places:
-    """Where modules are found: kept as long as Python's path, and all folders that were looked into, are as they were.
+    """Where modules are found: below a package kept as long as all folders that were looked into are as they were.
 
     A run asks thirty times for the digest of a hundred modules that import thousands of names.
     """
@@ -159,46 +159,37 @@ class _Places:
     _kept: ClassVar[_Places | None] = None
 
     def __init__(self) -> None:
-        self._path, self._folder = tuple(sys.path), os.getcwd()  # noqa: PTH109  text, as in _look
-        self._sources: dict[str, Path | None] = {}
-        self._imports: dict[str, tuple[_Code, list[str], set[str]]] = {}
+        self._roots: dict[str, Path | None] = {}
+        self._below: dict[tuple[Path, str], Path | None] = {}
+        self._imports: dict[tuple[Path, str], tuple[_Code, list[str], dict[str, list[str]]]] = {}
         self._stamps: dict[str, tuple[int, ...] | None] = {}
-        for folder in self._path:
-            self._watch(folder or ".")
 
     @classmethod
     def now(cls) -> _Places:
-        """What is kept of earlier calls, if it is still so."""
-        if (kept := cls._kept) is None or not kept._is_so():
+        """What is kept of earlier calls, if it is still so; what a top-level name is, is asked at each call."""
+        kept = cls._kept
+        if kept is None or any(stamp is None or _stamp(folder) != stamp for folder, stamp in kept._stamps.items()):
             kept = cls._kept = cls()
+        kept._roots = {}
         return kept
-
-    def _is_so(self) -> bool:
-        return (
-            (self._path, self._folder) == (tuple(sys.path), os.getcwd())  # noqa: PTH109
-            and all(stamp is not None and _stamp(folder) == stamp for folder, stamp in self._stamps.items())
-        )
-
-    def _watch(self, folder: str) -> None:
-        """Remember a folder as it is, before it is looked into."""
-        if folder not in self._stamps:
-            self._stamps[folder] = _stamp(folder)
 
     def source_of(self, module: str) -> Path | None:
         """The source file of a module, or of the package it names; None for a name inside a module."""
-        if module not in self._sources:
-            self._sources[module] = self._look(module)
-        return self._sources[module]
+        root, _, rest = module.partition(".")
+        if root not in self._roots:
+            spec = importlib.util.find_spec(root)
+            self._roots[root] = Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+        home = self._roots[root]
+        if home is None or not rest:
+            return home
+        if (home, module) not in self._below:
+            self._below[home, module] = self._look(str(home), rest.split("."))
+        return self._below[home, module]
 
-    def _look(self, module: str) -> Path | None:
+    def _look(self, here: str, names: list[str]) -> Path | None:
         """Found on the path and not by ``find_spec``, which imports every parent of a dotted name, torch and all."""
-        root, *rest = module.split(".")
-        spec = importlib.util.find_spec(root)
-        if spec is None or not spec.origin or not spec.origin.endswith(".py"):
-            return None
         # Text and not paths: there are thousands of names.
-        here = spec.origin
-        for name in rest:
+        for name in names:
             if not here.endswith(_PACKAGE):
                 return None
             folder = here.removesuffix(_PACKAGE)
@@ -212,16 +203,23 @@ class _Places:
             here = source
         return Path(here)
 
-    def imports_of(self, module: str, code: _Code) -> tuple[list[str], set[str]]:
+    def _watch(self, folder: str) -> None:
+        """Remember a folder as it is, before it is looked into."""
+        if folder not in self._stamps:
+            self._stamps[folder] = _stamp(folder)
+
+    def imports_of(self, module: str, path: Path, code: _Code) -> tuple[list[str], set[str]]:
         """(the modules that one imports which are ours or the user's own, the top-level names of all others)."""
-        kept = self._imports.get(module)
+        kept = self._imports.get((path, module))
         if kept is None or kept[0] is not code:
-            root = module.partition(".")[0]
-            tops = {name: name.partition(".")[0] for name in code.imports}
-            own = [name for name, top in tops.items() if top == root or self._is_own(top)]
-            libraries = {tops[name] for name in tops.keys() - set(own)}
-            kept = self._imports[module] = (code, [name for name in own if self.source_of(name)], libraries)
-        return kept[1:]
+            tops: dict[str, list[str]] = {}
+            for name in code.imports:
+                tops.setdefault(name.partition(".")[0], []).append(name)
+            ours = [name for name in tops.pop(module.partition(".")[0], []) if self.source_of(name)]
+            kept = self._imports[path, module] = (code, ours, tops)
+        _, ours, tops = kept
+        own = [top for top in tops if self._is_own(top)]
+        return ours + [name for top in own for name in tops[top]], tops.keys() - set(own)
 
     def _is_own(self, root: str) -> bool:
         """Whether a top-level name is the user's own file (a module beside a custom model's), no installed library."""
