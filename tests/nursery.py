@@ -55,6 +55,8 @@ SETTINGS = {
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
 }
+# Commands that begin with prepare_prefect.
+FLOWS = {"clean", "compare"}
 
 
 def command() -> Main:
@@ -89,8 +91,10 @@ def work(main: Main | None, asked: dict, streams: list[int]) -> int:
     os.environ.update(asked["environment"])
     from prefect.context import refresh_global_settings_context
 
-    # Imported with the nursery's own settings; a command may be given others, another server's address above all.
-    refresh_global_settings_context()
+    # Imported with the nursery's own settings; a command may be given others, another server's address above all. Those
+    # of a flow are read once more by prepare_prefect.
+    if not {*asked.get("arguments", [])[:1]} & FLOWS:
+        refresh_global_settings_context()
     # As python -m and -c have it; ours has the repository's code imported all the same.
     sys.path.insert(0, asked["folder"])
     if "executable" in asked:
@@ -218,6 +222,11 @@ if __name__ == "__main__":
     for module in pkgutil.walk_packages(importlib.import_module("tasks").__path__, "tasks."):
         importlib.import_module(module.name)
     from tasks.pipeline.cache_keys import code_digest
+    from tasks.report.templates import templates
+
+    # A template is compiled when it is first asked for.
+    for name in templates().list_templates(["j2"]):
+        templates().get_template(name)
 
     # Sources that are read and parsed for a run's cache keys are kept, by their time of change.
     code_digest([name for name in sys.modules if name.partition(".")[0] in ("flows", "tasks")])

@@ -1,7 +1,7 @@
 -- The catalogue's own tables; views over the tables of runs are added by tasks/catalogue/views.py, one for each file name.
 -- {runs}, {versions}, {moves}, {links}, {decisions}, {comparisons}, {traces}, {traced}, {reviews}, {review_samples}
 -- and {review_estimates} stand for the files read, or for no rows where there are none yet; {checkpoints} is a string literal: an absolute path with a
--- glob pattern, and {dataset} the dataset in a checkpoint's path.
+-- glob pattern, {dataset} the dataset in a checkpoint's path, and {latest} the ids of runs whose column latest is true.
 
 CREATE SCHEMA latest;  -- the same views, of each dataset's newest run only
 CREATE SCHEMA data;    -- <dataset>: its newest run's samples; <dataset>@<version or tag>: the rows of that version
@@ -70,7 +70,7 @@ CREATE VIEW traced AS
     FROM {traced} f JOIN traces t ON t.trace_id = parse_path(f.__file)[-2];
 
 CREATE VIEW latest.traced AS
-    SELECT * FROM main.traced WHERE run_id IN (SELECT run_id FROM main.runs WHERE latest);
+    SELECT * FROM main.traced WHERE run_id IN ({latest});
 
 -- Random samples of runs that a person has answered, and what follows. Decisions about flagged samples are none of them.
 CREATE VIEW reviews AS SELECT * EXCLUDE __file FROM {reviews};
@@ -84,10 +84,10 @@ CREATE VIEW review_estimates AS
     FROM {review_estimates} f JOIN reviews r ON r.review_id = parse_path(f.__file)[-2];
 
 CREATE VIEW latest.review_samples AS
-    SELECT * FROM main.review_samples WHERE run_id IN (SELECT run_id FROM main.runs WHERE latest);
+    SELECT * FROM main.review_samples WHERE run_id IN ({latest});
 
 CREATE VIEW latest.review_estimates AS
-    SELECT * FROM main.review_estimates WHERE run_id IN (SELECT run_id FROM main.runs WHERE latest);
+    SELECT * FROM main.review_estimates WHERE run_id IN ({latest});
 
 -- By the manifests: what a killed publish left behind belongs to no version and does not show.
 CREATE VIEW decisions AS

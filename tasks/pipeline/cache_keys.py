@@ -20,7 +20,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from tasks.core.plugins import Choice, Component
 from tasks.pipeline.artefacts import Artefact, Bundle, Run, artefact_list
@@ -45,6 +45,8 @@ _PACKAGE = f"{os.sep}__init__.py"
 # find it miscounted. Ours take turns; a library's may come between, and then it is built again.
 _PARSE_LOCK = Lock()
 _ATTEMPTS, _PAUSE_SECONDS = 100, 0.01
+# Nanoseconds, of which the finest clock of a file system is sure to tell two changes apart.
+_MOMENT = 1_000_000_000
 
 
 class _Task(Protocol):
@@ -123,67 +125,117 @@ def _code_of(part: Component) -> str:
 
 def code_digest(modules: list[str]) -> str:
     """Digest of the named modules, of all they import within their own top-level packages, and of library versions."""
-    # Most names are imported by many modules, and looked up on the disk once.
-    source_of = cache(_source)
-    ours: set[str] = set()
+    places = _Places.now()
+    ours: dict[str, _Code] = {}
     libraries: set[str] = set()
     queue = list(modules)
     while queue:
         name = queue.pop()
-        if name in ours or name in _NOT_RESULTS:
+        if name in ours or name in _NOT_RESULTS or (path := places.source_of(name)) is None:
             continue
-        path = source_of(name)
-        if path is None:
-            continue
-        ours.add(name)
-        root = name.partition(".")[0]
-        for dependency in _read(path, name, path.stat().st_mtime_ns).imports:
-            other = dependency.partition(".")[0]
-            if other == root or _is_own(other, source_of(other)):
-                queue.append(dependency)
-            else:
-                libraries.add(other)
-    sources = {name: _read(path, name, path.stat().st_mtime_ns) for name in sorted(ours) if (path := source_of(name))}
-    content = [[name, source.tree] for name, source in sources.items()]
-    content += [[path.name, sha256_of(path)] for path in _queries(sources.values())]
+        ours[name] = _read(path, name, path.stat().st_mtime_ns)
+        below, others = places.imports_of(name, path, ours[name])
+        queue += below
+        libraries |= others
+    content = [[name, ours[name].tree] for name in sorted(ours)]
+    content += [[path.name, sha256_of(path)] for path in _queries(ours.values(), places)]
     versions = [[name, _version(name)] for name in sorted(libraries - sys.stdlib_module_names - _NOT_RESULTS)]
     return hashlib.sha256(json.dumps([content, versions]).encode()).hexdigest()
 
 
-def _is_own(root: str, path: Path | None) -> bool:
-    """Whether a top-level name is the user's own file (a module beside a custom model's) and no installed library."""
-    if root in sys.stdlib_module_names:
-        return False
-    return path is not None and not {"site-packages", "dist-packages"} & set(path.parts)
-
-
-def _queries(sources: Iterable[_Code]) -> list[Path]:
+def _queries(sources: Iterable[_Code], places: _Places) -> list[Path]:
     """The SQL files that modules name in ``query("name")``: a decision written in SQL is code too."""
-    home = _source("tasks")
+    home = places.source_of("tasks")
     names = {name for source in sources for name in source.queries}
     return [home.parent / f"{name}.sql" for name in sorted(names)] if home else []
 
 
-def _source(module: str) -> Path | None:
-    """The source file of a module, or of the package it names; None for a name inside a module.
+class _Places:
+    """Where modules are found: below a package kept as long as all folders that were looked into are as they were.
 
-    Found on the path and not by ``find_spec``, which imports every parent of a dotted name, torch and all.
+    A run asks thirty times for the digest of a hundred modules that import thousands of names.
     """
-    root, *rest = module.split(".")
-    spec = importlib.util.find_spec(root)
-    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
-        return None
-    # Text and not paths: a run looks five thousand times.
-    here = spec.origin
-    for name in rest:
-        if not here.endswith(_PACKAGE):
-            return None
-        below = f"{here.removesuffix(_PACKAGE)}{os.sep}{name}"
-        source = next((path for path in (f"{below}.py", below + _PACKAGE) if os.path.isfile(path)), None)  # noqa: PTH113
-        if source is None:
-            return None
-        here = source
-    return Path(here)
+
+    _kept: ClassVar[_Places | None] = None
+
+    def __init__(self) -> None:
+        self._roots: dict[str, Path | None] = {}
+        self._below: dict[tuple[Path, str], Path | None] = {}
+        self._imports: dict[tuple[Path, str], tuple[_Code, list[str], dict[str, list[str]]]] = {}
+        self._stamps: dict[str, tuple[int, ...] | None] = {}
+
+    @classmethod
+    def now(cls) -> _Places:
+        """What is kept of earlier calls, if it is still so; what a top-level name is, is asked at each call."""
+        kept = cls._kept
+        if kept is None or any(stamp is None or _stamp(folder) != stamp for folder, stamp in kept._stamps.items()):
+            kept = cls._kept = cls()
+        kept._roots = {}
+        return kept
+
+    def source_of(self, module: str) -> Path | None:
+        """The source file of a module, or of the package it names; None for a name inside a module."""
+        root, _, rest = module.partition(".")
+        if root not in self._roots:
+            spec = importlib.util.find_spec(root)
+            self._roots[root] = Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+        home = self._roots[root]
+        if home is None or not rest:
+            return home
+        if (home, module) not in self._below:
+            self._below[home, module] = self._look(str(home), rest.split("."))
+        return self._below[home, module]
+
+    def _look(self, here: str, names: list[str]) -> Path | None:
+        """Found on the path and not by ``find_spec``, which imports every parent of a dotted name, torch and all."""
+        # Text and not paths: there are thousands of names.
+        for name in names:
+            if not here.endswith(_PACKAGE):
+                return None
+            folder = here.removesuffix(_PACKAGE)
+            below = f"{folder}{os.sep}{name}"
+            self._watch(folder)
+            if os.path.isdir(below):  # noqa: PTH112
+                self._watch(below)
+            source = next((path for path in (f"{below}.py", below + _PACKAGE) if os.path.isfile(path)), None)  # noqa: PTH113
+            if source is None:
+                return None
+            here = source
+        return Path(here)
+
+    def _watch(self, folder: str) -> None:
+        """Remember a folder as it is, before it is looked into."""
+        if folder not in self._stamps:
+            self._stamps[folder] = _stamp(folder)
+
+    def imports_of(self, module: str, path: Path, code: _Code) -> tuple[list[str], set[str]]:
+        """(the modules that one imports which are ours or the user's own, the top-level names of all others)."""
+        kept = self._imports.get((path, module))
+        if kept is None or kept[0] is not code:
+            tops: dict[str, list[str]] = {}
+            for name in code.imports:
+                tops.setdefault(name.partition(".")[0], []).append(name)
+            ours = [name for name in tops.pop(module.partition(".")[0], []) if self.source_of(name)]
+            kept = self._imports[path, module] = (code, ours, tops)
+        _, ours, tops = kept
+        own = [top for top in tops if self._is_own(top)]
+        return ours + [name for top in own for name in tops[top]], tops.keys() - set(own)
+
+    def _is_own(self, root: str) -> bool:
+        """Whether a top-level name is the user's own file (a module beside a custom model's), no installed library."""
+        if root in sys.stdlib_module_names:
+            return False
+        path = self.source_of(root)
+        return path is not None and not {"site-packages", "dist-packages"} & set(path.parts)
+
+
+def _stamp(folder: str) -> tuple[int, ...] | None:
+    """What changes of a folder with the names in it; None of one that changed a moment ago and may again unseen."""
+    try:
+        about = os.stat(folder)  # noqa: PTH116
+    except OSError:
+        return ()
+    return None if time.time_ns() - about.st_mtime_ns < _MOMENT else (about.st_dev, about.st_ino, about.st_mtime_ns)
 
 
 class _Code(NamedTuple):

@@ -60,12 +60,12 @@ class Figure:
         return f"data:image/svg+xml;base64,{base64.b64encode(text.encode()).decode()}"
 
     def _draw(self) -> str:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
         from matplotlib.figure import Figure as Canvas
 
-        figure = Canvas(figsize=(5.4, 3.2), layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = figure.add_subplot()
+        figure = Canvas(figsize=(5.4, 3.2), layout="constrained", facecolor="none")
+        canvas = FigureCanvasSVG(figure)
+        axes = figure.add_subplot(facecolor="none")
         self.draw(axes)
         axes.tick_params(colors=_INK)
         axes.xaxis.label.set_color(_INK)
@@ -78,5 +78,9 @@ class Figure:
             text.set_color(_INK)
         sink = io.BytesIO()
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(sink, format="svg", transparent=True, metadata=nothing)
+        # savefig draws all of it once more, for the layout's sake.
+        if (layout := figure.get_layout_engine()) is not None:
+            layout.execute(figure)
+        figure.set_layout_engine("none")
+        canvas.print_svg(sink, metadata=nothing)
         return sink.getvalue().decode()

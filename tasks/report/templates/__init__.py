@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -12,11 +13,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 def page(name: str, **values: Any) -> str:
     """``tasks/report/templates/<name>.html.j2`` filled in; every value is escaped."""
+    return _with_hash(templates().get_template(f"{name}.html.j2").render(**values))
+
+
+@cache
+def templates() -> Environment:
+    """All of them, each compiled when it is first asked for."""
     loader = PackageLoader("tasks.report", "templates")
-    environment = Environment(
+    return Environment(
         loader=loader, autoescape=select_autoescape(["j2"], default=True), undefined=StrictUndefined, trim_blocks=True
     )
-    return _with_hash(environment.get_template(f"{name}.html.j2").render(**values))
 
 
 def _with_hash(text: str) -> str:

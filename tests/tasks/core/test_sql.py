@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 from tasks.core.sql import connect
 
 
@@ -19,6 +22,31 @@ def test_a_folder_has_one_database_as_long_as_anybody_is_connected(tmp_path):
         assert away.sql("SELECT count(*) FROM duckdb_tables()").fetchall() == [(0,)]
     with connect(tmp_path) as anew:
         assert anew.sql("SELECT count(*) FROM duckdb_tables()").fetchall() == [(0,)]
+
+
+def test_what_was_written_for_lack_of_memory_is_gone_with_the_last_connection(tmp_path):
+    """And whoever comes next writes to a folder of their own."""
+    for name in ("one", "other"):
+        folder = tmp_path / name
+        folder.mkdir()
+        with connect(folder, 1 << 26) as db:
+            db.execute("CREATE TEMP TABLE large AS SELECT i, repeat('x', 300) AS s FROM range(300000) t(i) ORDER BY -i")
+            assert list((folder / ".sql").iterdir())
+        assert not (folder / ".sql").exists()
+
+
+def test_a_process_that_was_forked_asks_a_database_of_its_own(tmp_path):
+    """It has none of the threads of one that was open before."""
+    with connect(tmp_path) as db:
+        db.execute("SELECT 1")
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        with connect(tmp_path) as db:
+            # What is left so is closed, and that waits for its threads.
+            db.execute("CREATE TABLE told (x INT)")
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_a_query_keeps_to_its_memory_whoever_else_is_connected_with_more(tmp_path):

@@ -64,6 +64,27 @@ def test_only_code_that_is_reached_counts(package, file, text, changes):
     assert (code_digest(["pkg.verb"]) != before) == changes
 
 
+@pytest.mark.parametrize("there", ["", "later"])
+def test_a_module_that_comes_or_goes_between_two_calls_counts(package, there):
+    """Where modules are is kept as long as their folders stay as they were."""
+    import os
+
+    (package / "noun.py").write_text("from pkg.deep import later\n")
+    later = package / "deep" / "later" / "__init__.py"
+    later.parent.mkdir()
+    if there:
+        later.write_text("")
+    for folder in (package.parent, package, package / "deep", later.parent):
+        os.utime(folder, ns=(1, 1))
+    before = code_digest(["pkg.verb"])
+    assert code_digest(["pkg.verb"]) == before
+    if there:
+        later.unlink()
+    else:
+        later.write_text("")
+    assert code_digest(["pkg.verb"]) != before
+
+
 def test_hashing_code_imports_none_of_it(package):
     (package / "noun.py").write_text("raise RuntimeError('imported')\n")
     code_digest(["pkg.verb"])

@@ -103,6 +103,14 @@ def test_pictures_are_each_samples_own_and_their_grid_is_a_picture_of_moderate_s
     assert found.markdown().startswith("1. $\\\\frac{ → dog; 2. ")
 
 
+def test_a_label_of_several_lines_stands_on_one_in_the_grid(tmp_path):
+    grids = [
+        contact_sheet(gallery(tmp_path / label, run_of(tmp_path / label, PIXELS, pixels, 3, label=label), LEAST_SHOWN))
+        for label in ("two\nlines", "two lines")
+    ]
+    assert grids[0] == grids[1]
+
+
 def test_samples_that_are_no_pictures_are_told_by_what_stands_in_their_columns(tmp_path):
     found = gallery(tmp_path / "r", run_of(tmp_path / "r", ARRAY, numbers, 3), LEAST_SHOWN)
     assert not found.are_pictures
