@@ -30,7 +30,7 @@ class Statistics:
     distinct: int | None
     """Different values; None of lists and the like, which are not compared."""
     consecutive: bool = False
-    """Whether they are whole numbers, each once, without a gap between the least and the greatest."""
+    """Whether they are whole numbers, each once, without a gap but of rows that have none."""
 
     @property
     def is_constant(self) -> bool:
@@ -39,8 +39,8 @@ class Statistics:
 
     @property
     def all_distinct(self) -> bool:
-        """Whether every cell holds a value of its own."""
-        return self.distinct == self.rows > 1
+        """Whether every cell that holds a value has one of its own, and more than half do."""
+        return self.distinct == self.values > 1 and 2 * self.values > self.rows
 
 
 def statistics_of(spool: RawSpool, profiles: dict[str, Profile], markers: tuple[str, ...]) -> dict[str, Statistics]:
@@ -114,7 +114,8 @@ def _of(
     )
     if distinct and max(-least, most) > WHOLE:
         distinct, least, most, whole = _ask(db, _of_long(alias, number))
-    return Statistics(spool.rows, profile.values, missing, distinct, _is_run(distinct, spool.rows, least, most, whole))
+    size = spool.rows, profile.values
+    return Statistics(spool.rows, profile.values, missing, distinct, _is_run(distinct, size, least, most, whole))
 
 
 def _of_long(alias: str, number: str) -> str:
@@ -128,17 +129,18 @@ def _of_long(alias: str, number: str) -> str:
 
 def _of_few(rows: int, profile: Profile, unique: pa.Array, missing: int) -> Statistics:
     """From the values themselves."""
-    if profile.numbers < profile.values or len(unique) < rows:
+    size = rows, profile.values
+    if profile.numbers < profile.values or len(unique) < profile.values:
         return Statistics(rows, profile.values, missing, len(unique))
     whole_numbers = _whole_numbers(unique)
     if whole_numbers:
         distinct, least, most = len(whole_numbers), min(whole_numbers), max(whole_numbers)
-        return Statistics(rows, profile.values, missing, distinct, _is_run(distinct, rows, least, most, True))
+        return Statistics(rows, profile.values, missing, distinct, _is_run(distinct, size, least, most, True))
     numbers = unique.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     distinct = len(np.unique(numbers))
     whole = bool((numbers == np.floor(numbers)).all())
     return Statistics(
-        rows, profile.values, missing, distinct, _is_run(distinct, rows, numbers.min(), numbers.max(), whole)
+        rows, profile.values, missing, distinct, _is_run(distinct, size, numbers.min(), numbers.max(), whole)
     )
 
 
@@ -150,9 +152,18 @@ def _whole_numbers(unique: pa.Array) -> set[int]:
     return set(map(int, words)) if all(map(_WHOLE.fullmatch, words)) else set()
 
 
-def _is_run(distinct: int, rows: int, least: float, most: float, whole: bool) -> bool:
-    """Whether numbers are whole, one for each row, and leave none out."""
-    return bool(distinct == rows > 1 and whole and most - least == rows - 1)
+def _is_run(distinct: int, size: tuple[int, int], least: float, most: float, whole: bool) -> bool:
+    """Whether numbers are whole, one for each row of a table, and leave none out but of rows that have none.
+
+    Args:
+        distinct: different ones.
+        size: rows of the table, and how many of them have a number: more than half.
+        least: of the numbers.
+        most: of the numbers.
+        whole: whether all are.
+    """
+    rows, values = size
+    return bool(distinct == values > 1 and 2 * values > rows and whole and most - least == rows - 1)
 
 
 def _listed(markers: tuple[str, ...]) -> str:

@@ -161,7 +161,8 @@ def _refusal(
     if statistics.consecutive:
         return "index", "consecutive numbers, one for each row"
     if statistics.all_distinct and _ID.fullmatch(name):
-        return "id", "an id by its name, with another value in every row"
+        every = "every row that has one" if statistics.missing else "every row"
+        return "id", f"an id by its name, with another value in {every}"
     if kind in ("category", "hashed text", "text") and statistics.distinct == profile.values > 1:
         return ("text" if profile.words_in_three * 2 > profile.values else "id"), "text that differs in every row"
     if kind == "text":

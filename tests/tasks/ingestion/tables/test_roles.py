@@ -262,6 +262,25 @@ def test_an_id_that_repeats_is_no_id(tmp_path):
     assert table.role("shop_id") == ("input", "number")
 
 
+@pytest.mark.parametrize("first", [1, 100_000])
+def test_an_id_that_some_rows_lack_is_an_id(first, tmp_path):
+    """One empty cell made an input of it, and floats of its numbers."""
+    ids = [None if place in (17, 60) else first + 7 * place for place in range(N)]
+    table = Table(tmp_path, {"customer_id": pa.array(ids, pa.int64()), "weight": WEIGHT})
+    assert table.role("customer_id")[0] == "id"
+    assert table.columns["customer_id"]["why"] == "an id by its name, with another value in every row that has one"
+    assert table.payload.columns == ("weight",)
+
+
+def test_row_numbers_of_which_some_are_missing_are_row_numbers(tmp_path):
+    table = Table(tmp_path, {"nr": pa.array([None if i == 17 else i for i in range(N)], pa.int64()), "weight": WEIGHT})
+    assert table.role("nr") == ("index", "number")
+    (tmp_path / "other").mkdir()
+    # As many different whole numbers, but over more places than there are rows.
+    other = Table(tmp_path / "other", {"mass": pa.array([None, *range(3, 2 * N, 2)][:N], pa.int64()), "weight": WEIGHT})
+    assert other.role("mass") == ("input", "number")
+
+
 def test_a_constant_number_stays_an_input_and_is_told(tmp_path):
     """Else every sample would be called otherwise on the day when it is constant no more."""
     table = Table(tmp_path, {"weight": WEIGHT, "year": [2024] * N})
