@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -23,13 +21,12 @@ from flows.operations.orphans import Orphanage
 from flows.operations.peers import SETTINGS, Peers
 from flows.operations.retention import server_variables, shrink
 from flows.operations.server_api import ServerApi
+from flows.operations.work_pool import POOL, make_pool
 from tasks.core.errors import BadArtefact, BadConfig
 from tasks.pipeline import page_link
 
-POOL = "gradsieve"
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOYMENTS = ROOT / "deployments" / "prefect.yaml"
-_TEMPLATE = ROOT / "deployments" / "work-pools" / "process.json"
 # A new database takes a dozen seconds to be made.
 _PATIENCE_SECONDS = 120
 # A worker ends its own runs first; a server has nothing to wait for.
@@ -159,7 +156,7 @@ class Services:
 
     def make_pool(self) -> None:
         """Create the pool, or give the one that is there our template."""
-        _make_pool(self.api)
+        make_pool(self.api)
 
     def deploy(self, deployments: Path) -> None:
         """Create all deployments of a file."""
@@ -185,22 +182,6 @@ class Services:
         if busy_runs and self.api.answers():
             self.orphanage.resume_later(busy_runs, stopped=True)
         _end([self.children[name] for name in names if name == "server"])
-
-
-def _make_pool(api: ServerApi) -> None:
-    """Create the pool, or give the one that is there our template.
-
-    Its runs are one process each: without a command Prefect starts a second one, which imports all of Prefect to find
-    code that lies here already.
-    """
-    template = json.loads(_TEMPLATE.read_text(encoding="utf-8"))
-    template["variables"]["properties"]["command"]["default"] = shlex.join(
-        [sys.executable, "-m", "flows.operations.run_engine"]
-    )
-    if api.ask("work_pools/filter", work_pools={"name": {"any_": [POOL]}}):
-        api.ask(f"work_pools/{POOL}", "PATCH", base_job_template=template)
-    else:
-        api.ask("work_pools/", name=POOL, type="process", base_job_template=template)
 
 
 def _end(children: list[subprocess.Popen[bytes]]) -> None:
