@@ -75,19 +75,20 @@ def _mask(
     like: torch.Tensor,
 ) -> torch.Tensor | None:
     """What is added to the attention's logits, broadcastable to n × heads × target × source."""
-
-    def additive(mask: torch.Tensor) -> torch.Tensor:
-        if mask.dtype == torch.bool:
-            return torch.zeros_like(mask, dtype=like.dtype).masked_fill_(mask, -math.inf)
-        return mask.to(like.dtype)
-
     total = None
     if causal:
         attention = torch.ones(target, source, dtype=torch.bool, device=like.device).triu(1)
     if attention is not None:
-        total = additive(attention)
+        total = _additive(attention, like.dtype)
         total = total.view(n, module.num_heads, target, source) if total.dim() == 3 else total
     if padding is not None:
-        rows = additive(padding).view(n, 1, 1, source)
+        rows = _additive(padding, like.dtype).view(n, 1, 1, source)
         total = rows if total is None else total + rows
     return total
+
+
+def _additive(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """A mask as what is added to logits: −∞ where one of booleans is true."""
+    if mask.dtype == torch.bool:
+        return torch.zeros_like(mask, dtype=dtype).masked_fill_(mask, -math.inf)
+    return mask.to(dtype)

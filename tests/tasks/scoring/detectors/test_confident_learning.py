@@ -5,9 +5,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from cleanlab.filter import find_label_issues
-from cleanlab.internal.label_quality_utils import get_normalized_entropy
-from cleanlab.rank import get_label_quality_scores
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -54,6 +51,10 @@ worlds = st.builds(
 @given(world=worlds)
 @settings(max_examples=60, deadline=None)
 def test_suspicion_is_one_minus_the_quality_of_cleanlab(method, world):
+    # Imported where it is needed: with it come datasets and pandas, and every worker collects this file.
+    from cleanlab.internal.label_quality_utils import get_normalized_entropy
+    from cleanlab.rank import get_label_quality_scores
+
     p, labels = world
     wide = p.astype(np.float64)
     quality = get_label_quality_scores(labels, wide, method=method, adjust_pred_probs=False)
@@ -70,6 +71,8 @@ def test_suspicion_is_one_minus_the_quality_of_cleanlab(method, world):
 @settings(max_examples=40, deadline=None)
 @pytest.mark.filterwarnings("ignore:May not flag all label issues")
 def test_the_budget_threshold_with_the_value_one_flags_exactly_the_issues_of_cleanlab(world):
+    from cleanlab.filter import find_label_issues
+
     p, labels = world
     suspicion = scored("confident_learning", p, labels)
     issues = find_label_issues(labels, p, n_jobs=1)
