@@ -19,12 +19,12 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Generator
-from contextlib import closing, suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile, mkdtemp
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from environments import environment_of_a_command
@@ -261,23 +261,45 @@ class Nursery:
         """``python -c text``: in a folder by a process that has none of our code imported, in none by one that has."""
         return self._ask({"script": text}, cwd, None, more)
 
+    def killed(self, arguments: tuple[str, ...], until: Callable[[], bool], folder: Path, **more: str) -> int:
+        """Kill a command, with SIGKILL, as soon as ``until`` is true of what it has done so far; its exit code."""
+        with (
+            TemporaryFile() as out,
+            self._begun({"arguments": arguments}, None, folder, more, (out, out)) as connection,
+        ):
+            deadline = time.monotonic() + 120
+            while not until() and time.monotonic() < deadline:
+                time.sleep(0.02)
+            # Who waits no more is followed by the command.
+            connection.shutdown(socket.SHUT_WR)
+            return int(connection.recv(16))
+
     def _ask(
         self, what: dict[str, Any], cwd: Path | None, folder: Path | None, more: dict[str, str]
     ) -> subprocess.CompletedProcess[str]:
-        place = str(cwd or folder or Path.cwd())
-        asked = what | {"folder": place, "environment": self.variables | more}
-        with TemporaryFile() as out, TemporaryFile() as errors, socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(280)
-            connection.connect(str(self.home / ("other" if cwd else "ours")))
-            line = json.dumps(asked).encode() + b"\n"
-            sent = socket.send_fds(connection, [line], [out.fileno(), errors.fileno()])
-            connection.sendall(line[sent:])
-            code = int(connection.recv(16))
+        with TemporaryFile() as out, TemporaryFile() as errors:
+            with self._begun(what, cwd, folder, more, (out, errors)) as connection:
+                code = int(connection.recv(16))
             said = []
             for stream in (out, errors):
                 stream.seek(0)
                 said.append(stream.read().decode())
         return subprocess.CompletedProcess([*map(str, what.values())], code, *said)
+
+    @contextmanager
+    def _begun(
+        self, what: dict[str, Any], cwd: Path | None, folder: Path | None, more: dict[str, str], streams: tuple[IO, IO]
+    ) -> Iterator[socket.socket]:
+        """The connection to a command that has begun, at which its exit code comes."""
+        place = str(cwd or folder or Path.cwd())
+        asked = what | {"folder": place, "environment": self.variables | more}
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(280)
+            connection.connect(str(self.home / ("other" if cwd else "ours")))
+            line = json.dumps(asked).encode() + b"\n"
+            sent = socket.send_fds(connection, [line], [stream.fileno() for stream in streams])
+            connection.sendall(line[sent:])
+            yield connection
 
     def command_of_runs(self) -> str:
         """What a worker is to start for each of its runs, so that it comes from here."""

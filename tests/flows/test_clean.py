@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from environments import environment_of_a_command
 
 from tasks.config import CleanConfig
 from tasks.pipeline.durable_files import sha256_of
@@ -138,15 +137,22 @@ def test_no_partial_file_is_left(cleaned):
     assert not [path for path in cleaned.lake.rglob("*") if path.name.startswith(".partial")]
 
 
-def test_a_second_run_recomputes_nothing_says_so_and_changes_only_the_log(gradsieve, small, tmp_path):
-    first = gradsieve("clean", "--lake", str(tmp_path), *small)
-    assert first.returncode == 0, first.stderr
-    before = tree(tmp_path)
-    second = gradsieve("clean", "--lake", str(tmp_path), *small)
+@pytest.fixture(scope="module")
+def twin(gradsieve, small, tmp_path_factory):
+    """A lake of its own with a run of the same options as the small one's."""
+    lake = tmp_path_factory.mktemp("twin")
+    done = gradsieve("clean", "--lake", str(lake), *small)
+    assert done.returncode == 0, done.stderr
+    return lake
+
+
+def test_a_second_run_recomputes_nothing_says_so_and_changes_only_the_log(gradsieve, small, twin):
+    before = tree(twin)
+    second = gradsieve("clean", "--lake", str(twin), *small)
     assert "nothing recomputed" in second.stdout
-    after = tree(tmp_path)
+    after = tree(twin)
     assert {name for name in before | after if before.get(name) != after.get(name)} == {"log.jsonl"}
-    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 2
+    assert len((twin / "log.jsonl").read_text().splitlines()) == 2
 
 
 @pytest.fixture
@@ -155,10 +161,9 @@ def lake(cleaned_small, tmp_path):
     return shutil.copytree(cleaned_small.lake, tmp_path / "lake")
 
 
-def test_two_separate_lakes_get_the_same_bytes(gradsieve, cleaned_small, small, tmp_path):
-    assert gradsieve("clean", "--lake", str(tmp_path), *small).returncode == 0
+def test_two_separate_lakes_get_the_same_bytes(cleaned_small, twin):
     digests = []
-    for lake in (cleaned_small.lake, tmp_path):
+    for lake in (cleaned_small.lake, twin):
         (run,) = (lake / "runs").glob("digits-*")
         files = [p for p in run.rglob("*") if p.is_file() and p.name not in ("run.json", "manifest.json")]
         digests.append({str(p.relative_to(run)): sha256_of(p) for p in files})
@@ -166,13 +171,12 @@ def test_two_separate_lakes_get_the_same_bytes(gradsieve, cleaned_small, small, 
 
 
 @pytest.fixture(scope="module")
-def copy(tmp_path_factory, gradsieve, small):
-    """A copy of the code, to be changed, with a lake in which it has run once."""
+def copy(tmp_path_factory, cleaned_small):
+    """A copy of the code, to be changed, with one of a lake in which the same code has run once."""
     home = tmp_path_factory.mktemp("copy")
     for package in ("flows", "tasks"):
         shutil.copytree(REPOSITORY / package, home / package)
-    first = gradsieve("clean", "--lake", str(home / "lake"), *small, cwd=home)
-    assert first.returncode == 0, first.stderr
+    shutil.copytree(cleaned_small.lake, home / "lake")
     return home
 
 
@@ -239,20 +243,16 @@ def test_a_run_of_an_older_cache_stays_whole_when_the_cache_is_deleted(gradsieve
     assert int(shown.stdout.split()[-1]) > 300
 
 
-def test_a_killed_run_goes_on_where_it_was(gradsieve, small, tmp_path, server):
-    command = [sys.executable, "-m", "flows", "clean", "--lake", str(tmp_path), *small, "--training.epochs=40"]
-    import signal
-    import time
+def test_a_killed_run_goes_on_where_it_was(gradsieve, nursery, small, tmp_path, server):
+    def trained() -> list[Path]:
+        return list((tmp_path / "cache").glob("checkpoints-*"))
 
-    variables = environment_of_a_command(PREFECT_API_URL=server)
-    with subprocess.Popen(command, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 120
-        while not list((tmp_path / "cache").glob("checkpoints-*")) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
-    assert list((tmp_path / "cache").glob("checkpoints-*"))
+    command = ("clean", "--lake", str(tmp_path), *small, "--training.epochs=40")
+    ended = nursery.killed(command, lambda: bool(trained()), tmp_path, PREFECT_API_URL=server)
+    assert ended == -signal.SIGKILL
+    assert trained()
     assert not list((tmp_path / "runs").iterdir())
-    again = gradsieve("clean", "--lake", str(tmp_path), *small, "--training.epochs=40")
+    again = gradsieve(*command)
     assert again.returncode == 0, again.stderr
     assert "recomputed samples" not in again.stdout
     assert not list(tmp_path.rglob(".partial*"))

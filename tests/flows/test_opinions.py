@@ -57,13 +57,23 @@ def clean(gradsieve, lake, options, *opinions):
     return done, json.loads((recorded.pop() / "run.json").read_text()) if recorded else {}
 
 
+@pytest.fixture(scope="module")
+def informed(gradsieve, lake, options, write):
+    """(the run before it, a run that was given two opinions, its run.json, what SQL says of them right after it)."""
+    (alone,) = (lake / "runs").glob("digits-*")
+    done, run = clean(gradsieve, lake, options, write("clip", 0.9), write("judge", 0.6, seed=1))
+    asked = gradsieve(
+        "sql", "--lake", str(lake), "SELECT opinion, count(*) AS n FROM latest.opinions GROUP BY ALL", "--format=json"
+    )
+    return alone, done, run, asked
+
+
 def precision_of(run):
     return run["facts"]["metrics"]["detection"]["fusion"]["average_precision"]
 
 
-def test_a_good_opinion_finds_more_and_recomputes_scores_and_nothing_before(gradsieve, lake, options, write):
-    (alone,) = (lake / "runs").glob("digits-*")
-    done, run = clean(gradsieve, lake, options, write("clip", 0.9), write("judge", 0.6, seed=1))
+def test_a_good_opinion_finds_more_and_recomputes_scores_and_nothing_before(informed):
+    alone, done, run, _ = informed
     assert done.returncode == 0, done.stderr
     assert precision_of(run) > precision_of(json.loads((alone / "run.json").read_text())) + 0.02
     assert "opinion clip speaks of" in done.stdout
@@ -72,10 +82,10 @@ def test_a_good_opinion_finds_more_and_recomputes_scores_and_nothing_before(grad
     assert recomputed.startswith("recomputed opinions, scores, flags")
 
 
-def test_a_changed_file_recomputes_scores_and_the_same_one_nothing(gradsieve, lake, options, write):
-    first, _ = clean(gradsieve, lake, options, write("changing", 0.9))
-    again, _ = clean(gradsieve, lake, options, write("changing", 0.9))
-    other, run = clean(gradsieve, lake, options, write("changing", 0.9, seed=5))
+def test_a_changed_file_recomputes_scores_and_the_same_one_nothing(gradsieve, lake, options, write, informed):
+    _, first, *_ = informed
+    again, _ = clean(gradsieve, lake, options, write("clip", 0.9), write("judge", 0.6, seed=1))
+    other, run = clean(gradsieve, lake, options, write("clip", 0.9, seed=5), write("judge", 0.6, seed=1))
     assert first.returncode == other.returncode == 0, first.stderr + other.stderr
     assert "nothing recomputed" in again.stdout, again.stdout
     assert other.stdout.strip().splitlines()[-1].startswith("recomputed opinions, scores")
@@ -83,12 +93,10 @@ def test_a_changed_file_recomputes_scores_and_the_same_one_nothing(gradsieve, la
     assert opinions["facts"]["opinions"][0]["silent"] == 0
 
 
-def test_what_an_opinion_says_can_be_asked_in_sql(gradsieve, lake, options, write):
-    clean(gradsieve, lake, options, write("asked", 0.9))
-    asked = gradsieve(
-        "sql", "--lake", str(lake), "SELECT opinion, count(*) AS n FROM latest.opinions GROUP BY ALL", "--format=json"
-    )
-    assert "asked" in asked.stdout, asked.stderr
+def test_what_an_opinion_says_can_be_asked_in_sql(informed):
+    *_, asked = informed
+    for name in ("clip", "judge"):
+        assert name in asked.stdout, asked.stderr
 
 
 def test_a_broken_file_ends_the_run_before_anything_is_trained(gradsieve, lake, options, write, tmp_path):

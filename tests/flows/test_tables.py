@@ -11,10 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from kept_states import State
 
 from tasks.catalogue.database import connect
 from tasks.dataset.payload import Payload, to_array
 from tasks.versions.live import LiveDataset
+from tasks.versions.object_store import Objects
 
 OPTIONS = (
     "--dataset=people", "--reader.label=survived", "--model.kind=logistic", "--training.epochs=4", "--folds=2",
@@ -44,13 +46,20 @@ def write(path: Path, rows: list[list[str]]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def first(gradsieve, tmp_path_factory):
-    """A lake with one run, and what it printed."""
-    home = tmp_path_factory.mktemp("people")
+def once(gradsieve, tmp_path_factory):
+    """A folder with a table and a lake with one run of it, and what that printed; kept as they are then."""
+    home = tmp_path_factory.mktemp("people") / "home"
+    home.mkdir()
     path = write(home / "people.csv", rows_of(300))
     done = gradsieve("clean", f"--reader.path={path}", *OPTIONS, "--lake", str(home / "lake"))
     assert done.returncode == 0, done.stderr
-    return home, done.stdout
+    return State((home, done.stdout), home, Objects(home / "lake" / "versions"))
+
+
+@pytest.fixture
+def first(once):
+    """A folder with one run in its lake, and what that printed."""
+    return once.get()
 
 
 def _payloads(lake: Path) -> list[dict]:
@@ -111,11 +120,10 @@ def test_a_live_dataset_gives_what_networks_were_given(first):
     assert np.array_equal(live.tensors.x.numpy(), expected[[at[name] for name in live.tensors.ids]])
 
 
-def test_a_night_later_the_bases_encoders_are_kept_as_long_as_they_serve(gradsieve, tmp_path):
-    lake = tmp_path / "lake"
-    path = write(tmp_path / "people.csv", rows_of(300))
+def test_a_night_later_the_bases_encoders_are_kept_as_long_as_they_serve(gradsieve, first):
+    home, _ = first
+    lake, path = home / "lake", home / "people.csv"
     options = (f"--reader.path={path}", *OPTIONS, "--lake", str(lake))
-    assert gradsieve("clean", *options).returncode == 0
     stowaway = ["999", "stowaway", "", "$1,000", "2024-05-15", "another note", "no"]
     write(path, [*rows_of(300), *rows_of(40, seed=1), stowaway])
     later = gradsieve("clean", *options, "--base=latest")
