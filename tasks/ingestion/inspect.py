@@ -154,6 +154,8 @@ def _look_at_table(options: TableOptions, table: FirstPass, seen: Inspection) ->
         profile = table.profiles[column.name]
         if column.is_input and column.kind == "number" and profile.numbers < profile.values:
             seen.rejects[f"not a number (column {column.name})"] += profile.values - profile.numbers
+        if column.is_input and column.kind == "numbers" and profile.other_lengths:
+            seen.rejects[f"wrong length (column {column.name})"] += profile.other_lengths
     try:
         table.check(options)
     except BadInput as error:

@@ -100,7 +100,7 @@ _TEXT_FOLDERS = (
     "classes, write one file of each: train.jsonl and test.jsonl in a folder."
 )
 _SOUNDS = (".wav", ".mp3", ".flac", ".ogg", ".m4a", ".mp4", ".avi", ".mov", ".mkv", ".webm")
-_TEXTS = (".txt", ".text", ".md", "")
+_TEXTS = (".txt", ".text", ".md")
 _PLAIN = (".txt", ".data", ".dat", ".text", ".asc", ".out", "")
 _PICKLE = re.compile(rb"\x80[\x02-\x05]")
 _IDX = re.compile(rb"\0\0[\x08\x09\x0b-\x0e][\x01-\x04]")

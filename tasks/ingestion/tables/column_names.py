@@ -82,6 +82,8 @@ def _missing(
     do = f"Did you mean {_typed(option, near[0])}?" if near else _MAP
     if option == "label" and "," in name and {part.strip() for part in name.split(",")} <= set(present):
         do = "Name one column; where each of these says yes or no to a label of its own: --reader.target labels."
+    elif len(names) == 1 and name in re.split(r"\W+", names[0]):
+        do = "The first line is one cell: --reader.delimiter says what separates the cells."
     elif any(map(_VALUE.fullmatch, names)) or _POSITION.fullmatch(name):
         do = "Where the first line is no header: --reader.header false, and columns are column_0, column_1 …"
     return BadInput(

@@ -10,6 +10,7 @@ words of a column of numbers or dates.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
@@ -24,6 +25,7 @@ from tasks.ingestion.readers import Reject
 from tasks.ingestion.tables.profile import spellings
 from tasks.ingestion.tables.table_rows import Batch
 
+_NUMBER = re.compile(NUMBER)
 AGAIN, BELOW = "header once more", "second header row"
 # Rows below the header that may explain it: the question, and Qualtrics' import ids.
 _MOST = 2
@@ -77,6 +79,8 @@ def _explains_header(table: pa.RecordBatch, markers: Sequence[str]) -> int:
     They hold words alone, none of which stands in its column again, above a column of numbers or of dates: as samples
     they would be rejected for those.
     """
+    if not table.num_rows or any(_NUMBER.match(column[0].as_py() or "") for column in table.columns):
+        return 0  # as nearly always: told before all columns are looked at
     words = [_values(column, markers) for column in table.columns]
     for count in range(_MOST, 0, -1):
         heads, rests = [column.slice(0, count) for column in words], [column.slice(count) for column in words]

@@ -58,6 +58,8 @@ class Profile:
         """The words that are no plain numbers, with how often they come, as long as they are few."""
         self.length = 0
         """Of the first list."""
+        self.other_lengths = 0
+        """Lists of another length than the first one's."""
         self.words_in_three = 0
         """Values of three words and more."""
         self.unique: pa.Array | None = pa.nulls(0)
@@ -92,8 +94,10 @@ class Profile:
             self.values += len(column) - column.null_count
             self.missing += column.null_count
             self._remember(column.drop_null() if pa.types.is_temporal(kind) else None)
-            if is_list(kind) and not self.length and self.values:
-                self.length = pc.list_value_length(column.drop_null())[0].as_py()
+            if is_list(kind) and self.values:
+                lengths = pc.list_value_length(column.drop_null())
+                self.length = self.length or (lengths[0].as_py() if len(lengths) else 0)
+                self.other_lengths += pc.sum(pc.not_equal(lengths, self.length)).as_py() or 0
 
     def _add_words(self, words: pa.Array) -> None:
         missing = pc.fill_null(pc.is_in(words, value_set=self.markers), fill_value=False)

@@ -21,7 +21,7 @@ from tasks.ingestion.tables.column_names import shown_names, typed_names
 from tasks.ingestion.tables.columns import as_text, as_texts, cast, without_view
 from tasks.ingestion.tables.label_column import ignore_rejects, labels_of
 from tasks.ingestion.tables.picture_cells import Beside, as_pictures
-from tasks.ingestion.tables.profile import without_markers
+from tasks.ingestion.tables.profile import codes, without_markers
 from tasks.ingestion.tables.weight_column import reject_bad_weights
 from tasks.pipeline.schemas import SAMPLES
 
@@ -150,6 +150,8 @@ def chunk_of(batch: Batch, mapping: Mapping, roles: Roles, split: str | None, *,
     payload = inputs | _extra_columns(batch, mapping)
     given = table.column(roles.label)
     given = unmarked(given, roles.no_label) if roles.reads_values else given
+    if roles.says[0] == "number":  # a survey's code for no answer is no number to learn
+        given = without_markers(given, tuple(marker for marker in roles.missing if codes((marker,))))
     labels = labels_of(given, *roles.says, roles.label, sieve.reject)
     if roles.weights is not None:
         reject_bad_weights(table.column(roles.weights), roles.weights, roles.missing, sieve.reject)

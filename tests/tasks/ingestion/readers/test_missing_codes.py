@@ -50,3 +50,18 @@ def test_a_number_that_may_be_a_code_is_told_with_the_option(tmp_path):
     assert columns["age"].why == "as it is; 99 may stand for no answer: --reader.missing=99"
     assert columns["rate"].why == "as it is; -9 may stand for no answer: --reader.missing=-9"
     assert columns["x"].why == "as it is"
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_a_code_is_no_number_to_learn_either(tmp_path, form):
+    table = TABLE.append_column("price", pa.array(RATES))
+    seen = inspect(_reader(tmp_path, form, table, label="price", target="number", missing=["-9"]))
+    assert seen.rejects == {"missing label": N // 5}
+    assert "-9" not in seen.labels
+
+
+def test_lists_of_another_length_than_the_first_are_counted_as_a_run_rejects_them(read, tmp_path):
+    vectors = [[1.0, i] if i % 4 else [1.0, i, 2.0] for i in range(1, N + 1)]
+    reader = _reader(tmp_path, "parquet", pa.table({"v": vectors, "label": ["a", "b"] * (N // 2)}))
+    assert inspect(reader).rejects == {"wrong length (column v)": N // 4}
+    assert list(read(reader).reasons.values()) == ["wrong length"] * (N // 4)

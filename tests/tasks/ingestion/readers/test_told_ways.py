@@ -109,3 +109,9 @@ def test_the_option_is_told_where_the_label_or_the_encoding_is_another(tmp_path)
     (tmp_path / "b.csv").write_bytes("x,label\n1,schön\n2,häßlich\n".encode("cp1252"))
     with pytest.raises(BadInput, match=r"--reader\.encoding cp1252"):
         inspect(Csv(path=tmp_path / "b.csv"))
+
+
+def test_a_header_in_one_cell_names_the_option_of_the_delimiter(tmp_path):
+    _csv(tmp_path / "a.csv", "x    label", ["1    a", "2    b"])
+    with pytest.raises(BadInput, match=r"--reader\.delimiter says"):
+        inspect(Csv(path=tmp_path / "a.csv"))
