@@ -100,6 +100,8 @@ def work(main: Main | None, asked: dict, streams: list[int]) -> int:
     if "executable" in asked:
         # By which what it starts comes from here as well; and its streams may be pipes, where the nursery's are files.
         sys.executable = asked["executable"]
+        # Prefect stops itself by it; in the background of a shell it is ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))  # noqa: SIM115
     if module := asked.get("module"):
         return work_as(module, asked["arguments"])
