@@ -423,6 +423,8 @@ def test_a_run_that_waits_for_a_person_asks_in_a_form_and_remembers_who_approved
     page.write(page.field("Note", within=form), "looked at each")
     page.shot("review-1-form")
     page.click("Submit", form)
+    # Who leaves the page before takes the answer along.
+    page.until(lambda: serving.state(run) != "Paused", "answer", RUN)
     done(page, run)
     page.open(f"/runs/flow-run/{run}")
     page.the("//*[normalize-space()='Completed']")

@@ -75,7 +75,8 @@ def precision_of(run):
 def test_a_good_opinion_finds_more_and_recomputes_scores_and_nothing_before(informed):
     alone, done, run, _ = informed
     assert done.returncode == 0, done.stderr
-    assert precision_of(run) > precision_of(json.loads((alone / "run.json").read_text())) + 0.02
+    missed = [1 - precision_of(each) for each in (json.loads((alone / "run.json").read_text()), run)]
+    assert missed[1] < 0.6 * missed[0]
     assert "opinion clip speaks of" in done.stdout
     assert "opinion clip" in run["facts"]["scores"]["about"]["fusion"]["weights"]
     recomputed = done.stdout.strip().splitlines()[-1].partition(";")[0]

@@ -333,9 +333,9 @@ def test_numbers_may_be_whole_in_one_part_of_a_jsonl_file_and_broken_in_another(
 
 
 def test_a_jsonl_key_that_comes_late_or_lacks_is_a_missing_value(read, tmp_path):
-    lines = [f'{{"a": {i}, "label": "{LABELS[i]}"}}' for i in range(N)]
+    lines = [f'{{"a": {i * i}, "label": "{LABELS[i]}"}}' for i in range(N)]
     lines[5] = '{"label": "cat"}'
-    lines[7] = '{"a": 7}'
+    lines[7] = '{"a": 49}'
     (tmp_path / "a.jsonl").write_text("\n".join(lines) + "\n\n")
     ingested = read(Jsonl(path=tmp_path / "a.jsonl"))
     assert ingested.reasons == {7: "missing label"}
