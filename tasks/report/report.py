@@ -49,7 +49,7 @@ def report(
 ) -> str:
     """Report what the run found, the version it made and what it recomputed: in both logs and as artifacts.
 
-    Writes the page with all of it to the lake.
+    Writes the page with all of it to the lake, and beside the versions where those are in a bucket.
 
     Returns:
         The text.
@@ -57,11 +57,12 @@ def report(
     from tasks.pipeline.page_link import link_to
     from tasks.report.figures import figures
     from tasks.report.gallery import LEAST_SHOWN, gallery
-    from tasks.report.run_page import put_down
+    from tasks.report.run_page import keep_in_bucket, put_down
 
     summary = Summary.read(run.lake, record.made_by)
     charts = figures(in_lake(run.lake, record.folder), summary.facts)
     page = put_down(run.lake, record.made_by, history, version.facts["version"], charts)
+    address = keep_in_bucket(page, history)
     work = work_summary([(stage.stage, stage.made_by) for stage in stages], run.run_id)
     # A browser does not follow a link to a file.
     link = f"[The page of this run]({link_to(page)})\n\n" if link_to(page).startswith("http") else ""
@@ -97,7 +98,8 @@ def report(
     run.log({"run_id": record.made_by, "dataset": summary.dataset, "state": "completed"} | outcome)
     # What was decided otherwise than by the verdict alone.
     restraint = f"\n\n{promotion}" if "--promotion" in promotion else ""
-    return f"{summary.text()}{restraint}\n\n{work}"
+    stored = f"\n\nthe page is also at {address}" if address else ""
+    return f"{summary.text()}{restraint}{stored}\n\n{work}"
 
 
 def _announce(summary: Summary, version: Artefact, is_current: bool, fresh: list[Artefact], page: str) -> None:

@@ -127,6 +127,22 @@ def put_down(lake: Path, run_id: str, history: History, version: str, charts: li
     return path
 
 
+def keep_in_bucket(page: Path, history: History) -> str | None:
+    """Put a page beside the versions of its dataset, if those are in a bucket: who has no access to the lake sees it.
+
+    Returns:
+        Its address, ``<store>/<dataset>/pages/<run_id>.html``; None where versions are in a folder.
+
+    Raises:
+        BadArtefact: the bucket does not take it.
+    """
+    if history.objects.local:
+        return None
+    name = f"{history.dataset}/pages/{page.name}"
+    history.objects.keep(name, page)
+    return f"{history.objects.where.rstrip('/')}/{name}"
+
+
 def put_question_down(run: Run, dataset: str, shown: Gallery, lines: list[str], remedy: str) -> Path:
     """Write the page of a run that waits."""
     path = page_path(run.lake, run.run_id)

@@ -46,6 +46,10 @@ _PERMANENT_ERRNOS = {
 }  # fmt: skip
 
 
+# A browser shows what a bucket calls a page, and saves anything else.
+_SHOWN: dict[str, str] = {"Content-Type": "text/html; charset=utf-8"}
+
+
 class StoredObject(NamedTuple):
     """One object of a listing."""
 
@@ -145,7 +149,7 @@ class Objects:
             return 0
         with self._refusals(name):
             if not self.local:
-                obstore.put(self.store, name, source)
+                obstore.put(self.store, name, source, attributes=_SHOWN if name.endswith(".html") else None)
                 return size
             with self._aside(name) as aside:
                 link_or_copy(source, self._path(aside))

@@ -93,6 +93,10 @@ def test_where_it_is_looked_for_are_a_database_logs_parameters_and_versions(ever
     assert any(name.startswith(".prefect/prefect.db") for name in hits)
     assert any(name.startswith("runs/moons-") for name in hits)
     assert any(name.startswith("s3://versions/moons/v0") for name in everything)
+    (page,) = (
+        name for name in everything if name.startswith("reports/") and b'content="question"' not in everything[name]
+    )
+    assert everything[f"s3://versions/moons/pages/{Path(page).name}"] == everything[page]
     assert {".prefect/server.log", ".prefect/worker-1.log", "catalogue.duckdb"} <= set(everything)
     assert b"no-such-bucket" in everything[".prefect/worker-1.log"]
 
