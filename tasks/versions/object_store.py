@@ -40,14 +40,11 @@ _ENDPOINT = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 _REGION = ("AWS_REGION", "AWS_DEFAULT_REGION")
 # Objects of buckets that this process has read and found to be right: (place, name, state, SHA-256).
 _KNOWN: set[tuple[str, str, str, str]] = set()
+_PAGE = {"Content-Type": "text/html; charset=utf-8"}  # a browser shows what is called so, and saves anything else
 # What the disk refuses for good; what passes by itself is left to whoever tries again.
 _PERMANENT_ERRNOS = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR,
 }  # fmt: skip
-
-
-# A browser shows what a bucket calls a page, and saves anything else.
-_SHOWN: dict[str, str] = {"Content-Type": "text/html; charset=utf-8"}
 
 
 class StoredObject(NamedTuple):
@@ -149,7 +146,7 @@ class Objects:
             return 0
         with self._refusals(name):
             if not self.local:
-                obstore.put(self.store, name, source, attributes=_SHOWN if name.endswith(".html") else None)
+                obstore.put(self.store, name, source, attributes=_PAGE if name.endswith(".html") else None)
                 return size
             with self._aside(name) as aside:
                 link_or_copy(source, self._path(aside))
