@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from tasks.core.plugins import Choice, Component
@@ -43,7 +43,7 @@ _NOT_RESULTS = {
 _PACKAGE = f"{os.sep}__init__.py"
 # Python before 3.11.8 counts the depth of a tree for all threads together: of two that build one at once, either may
 # find it miscounted. Ours take turns; a library's may come between, and then it is built again.
-_PARSE_LOCK = Lock()
+_LOCK = RLock()
 _ATTEMPTS, _PAUSE_SECONDS = 100, 0.01
 # Nanoseconds, of which the finest clock of a file system is sure to tell two changes apart.
 _MOMENT = 1_000_000_000
@@ -125,6 +125,11 @@ def _code_of(part: Component) -> str:
 
 def code_digest(modules: list[str]) -> str:
     """Digest of the named modules, of all they import within their own top-level packages, and of library versions."""
+    with _LOCK:  # tasks of several threads ask at once, and what is kept is one for all
+        return _code_digest(modules)
+
+
+def _code_digest(modules: list[str]) -> str:
     places = _Places.now()
     ours: dict[str, _Code] = {}
     libraries: set[str] = set()
@@ -251,7 +256,7 @@ class _Code(NamedTuple):
 
 def _read(path: Path, module: str, mtime: int) -> _Code:
     """One thread after the other, so that whoever comes later finds it read."""
-    with _PARSE_LOCK:
+    with _LOCK:
         return _parse(path, module, mtime)
 
 

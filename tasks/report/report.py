@@ -24,8 +24,10 @@ from prefect.events import emit_event
 from prefect.futures import PrefectFutureList, as_completed
 from prefect.runtime import flow_run
 
+from tasks.core.errors import BadArtefact
 from tasks.core.events import DRIFT, VERDICT
 from tasks.core.markdown import as_cells
+from tasks.core.progress import LOGGER
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.assets import describe_asset
 from tasks.pipeline.step import act
@@ -57,12 +59,11 @@ def report(
     from tasks.pipeline.page_link import link_to
     from tasks.report.figures import figures
     from tasks.report.gallery import LEAST_SHOWN, gallery
-    from tasks.report.run_page import keep_in_bucket, put_down
+    from tasks.report.run_page import put_down
 
     summary = Summary.read(run.lake, record.made_by)
     charts = figures(in_lake(run.lake, record.folder), summary.facts)
     page = put_down(run.lake, record.made_by, history, version.facts["version"], charts)
-    address = keep_in_bucket(page, history)
     work = work_summary([(stage.stage, stage.made_by) for stage in stages], run.run_id)
     # A browser does not follow a link to a file.
     link = f"[The page of this run]({link_to(page)})\n\n" if link_to(page).startswith("http") else ""
@@ -96,10 +97,23 @@ def report(
     is_current = history.version_of(CURRENT) == version.facts["version"]
     _announce(summary, version, is_current, [stage for stage in stages if stage.made_by == run.run_id], link_to(page))
     run.log({"run_id": record.made_by, "dataset": summary.dataset, "state": "completed"} | outcome)
+    # Last: the version is published and told whether or not its bucket takes the page as well.
+    stored = _stored(page, history)
     # What was decided otherwise than by the verdict alone.
     restraint = f"\n\n{promotion}" if "--promotion" in promotion else ""
-    stored = f"\n\nthe page is also at {address}" if address else ""
     return f"{summary.text()}{restraint}{stored}\n\n{work}"
+
+
+def _stored(page: Path, history: History) -> str:
+    """A line about the page in a bucket: where it is, or why it is not there."""
+    from tasks.report.run_page import keep_in_bucket
+
+    try:
+        address = keep_in_bucket(page, history)
+    except BadArtefact as error:
+        LOGGER.warning("the page is not in the bucket: %s", error)
+        return f"\n\nthe page is in the lake alone: {error}"
+    return f"\n\nthe page is also at {address}" if address else ""
 
 
 def _announce(summary: Summary, version: Artefact, is_current: bool, fresh: list[Artefact], page: str) -> None:

@@ -73,7 +73,9 @@ def modules_of(folder: Path) -> SentenceModules:
     Raises:
         BadModel: it asks for what is not known here.
     """
-    about, limits = _read(folder / "config_sentence_transformers.json"), _read(folder / "sentence_bert_config.json")
+    about = _read(folder / "config_sentence_transformers.json")
+    # Older versions called it by the transformer: sentence_roberta_config.json.
+    limits = next((_read(path) for path in sorted(folder.glob("sentence_*_config.json"))), {})
     listed = _listed(folder)
     pooling, layers = ("mean",), []
     for kind, path in listed:
@@ -121,7 +123,7 @@ def _listed(folder: Path) -> list[tuple[str, Path]]:
         raise _unknown(folder, f"a {_MODULES} that lists no modules")
     kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
     if kinds[:1] != ["Transformer"] or modules[0]["path"]:
-        raise _unknown(folder, f"a first module {kinds[0] if kinds else 'of none'}, where the transformer is expected")
+        raise _unknown(folder, f"a first module {kinds[0]} in {modules[0]['path'] or '.'}" if kinds else "no module")
     return [(kind, inside(folder, module["path"])) for kind, module in zip(kinds[1:], modules[1:], strict=True)]
 
 

@@ -22,6 +22,10 @@ _PARTITION = re.compile(r"([^=]+)=(.*)")
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 # Kaggle's trainLabels.csv and sampleSubmission.csv are two words as well.
 _WORD_BEGINS = re.compile(r"(?<=[a-z])(?=[A-Z])")
+# What stands beside a split where two words are written as one.
+_PLAIN = {
+    *("data", "set", "labels", "label", "images", "image", "features", "targets", "samples", "split", "df", "x", "y")
+}
 _SUBMISSION = re.compile(r"(?:^|[^a-z])submission(?:[^a-z]|$)")
 _SHOWN = 5
 
@@ -104,11 +108,18 @@ def split_of(name: PurePath) -> str | None:
 
     ``train.csv``, ``test-00000-of-00001.parquet``, ``fruit_val.csv``, ``trainLabels.csv``, ``dev/part-0.jsonl``.
     """
-    words = re.findall(r"[^\W\d_]+", _in_words(name.name.split(".")[0])) or [""]
+    stem = name.name.split(".")[0]
+    words = _words_of(_in_words(stem))
+    if {*words} - _PLAIN - SPLIT_NAMES.keys():
+        words = _words_of(stem.lower())  # BloodTest and DevTools say something else
     for word in (words[0], words[-1], *(part.lower() for part in reversed(name.parts[:-1]))):
         if word in SPLIT_NAMES:
             return SPLIT_NAMES[word]
     return None
+
+
+def _words_of(stem: str) -> list[str]:
+    return re.findall(r"[^\W\d_]+", stem) or [""]
 
 
 def _in_words(stem: str) -> str:

@@ -62,9 +62,9 @@ class Npz(Reader, kind="npz"):
         for inputs, label in _USUAL:
             if {inputs, label} <= names:
                 test = (inputs.replace("train", "test"), label.replace("train", "test"))
-                held_out = (
-                    {} if test == (inputs, label) else dict(zip(("test_inputs", "test_label"), test, strict=True))
-                )
+                options = ("test_inputs", "test_label")
+                is_told = test == (inputs, label) or {*options} & self.model_fields_set
+                held_out = {} if is_told else dict(zip(options, test, strict=True))
                 return self.model_copy(update={"inputs": inputs, "label": label} | held_out)
         return self
 

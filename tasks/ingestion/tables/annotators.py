@@ -35,6 +35,6 @@ def refusals_note(table: pa.RecordBatch, named: Collection[str]) -> tuple[str, .
             said = ", ".join(f"{word!r} of {count:,}" for word, count in refused.items())
             return (
                 f"column {name} says {said} of the first {table.num_rows:,} rows, which are read with their labels all "
-                f"the same: jq -c 'select(.{name} == \"{good[0]}\")' leaves them out",
+                f"the same: to leave them out, take the rows whose {name} is none of these first",
             )
     return ()

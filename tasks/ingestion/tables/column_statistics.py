@@ -16,6 +16,8 @@ from tasks.ingestion.tables.columns import is_text
 from tasks.ingestion.tables.profile import WHOLE, Profile, codes, spellings
 from tasks.ingestion.tables.raw_spool import RawSpool
 
+# Rows of a table in which numbers with gaps are row numbers and no chance.
+_ENOUGH = 50
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 
 
@@ -163,7 +165,8 @@ def _is_run(distinct: int, size: tuple[int, int], least: float, most: float, who
         whole: whether all are.
     """
     rows, values = size
-    return bool(distinct == values > 1 and 2 * values > rows and whole and most - least == rows - 1)
+    enough = values == rows or (rows >= _ENOUGH and 2 * values > rows)
+    return bool(distinct == values > 1 and enough and whole and most - least == rows - 1)
 
 
 def _listed(markers: tuple[str, ...]) -> str:

@@ -29,6 +29,8 @@ _NUMBER = re.compile(NUMBER)
 AGAIN, BELOW = "header once more", "second header row"
 # Rows below the header that may explain it: the question, and Qualtrics' import ids.
 _MOST = 2
+# Columns of values below words.
+_COLUMNS = 2
 # Rows that are looked at, and how many values of a column must agree to tell what it holds.
 _LOOKED_AT, _ENOUGH = 200, 8
 
@@ -43,7 +45,7 @@ def without_header_rows(batches: Iterable[Batch], markers: Sequence[str]) -> Ite
     is_first = True
     for batch in batches:
         again = _is_header(batch.table)
-        below = _explains_header(batch.table.slice(0, _LOOKED_AT), markers) if is_first else 0
+        below = _explains_header(batch.table, markers) if is_first else 0
         is_first = is_first and not batch.table.num_rows
         if not below and not again.any():
             yield batch
@@ -76,8 +78,8 @@ def _is_header(table: pa.RecordBatch) -> np.ndarray:
 def _explains_header(table: pa.RecordBatch, markers: Sequence[str]) -> int:
     """How many of the first rows explain the header.
 
-    They hold words alone, none of which stands in its column again, above a column of numbers or of dates: as samples
-    they would be rejected for those.
+    They hold words alone, none of which stands in its column again, above two columns of numbers or of dates: above one
+    a row may just lack its number.
     """
     if not table.num_rows or any(_NUMBER.match(column[0].as_py() or "") for column in table.columns):
         return 0  # as nearly always: told before all columns are looked at
@@ -88,8 +90,8 @@ def _explains_header(table: pa.RecordBatch, markers: Sequence[str]) -> int:
             continue
         pairs = list(zip(heads, rests, strict=True))
         is_new = not any(bools(pc.is_in(head.drop_null(), value_set=rest)).any() for head, rest in pairs)
-        above = any(not head.null_count and _are_values(rest) for head, rest in pairs)
-        if is_new and above:
+        above = sum(not head.null_count and _are_values(rest.slice(0, _LOOKED_AT)) for head, rest in pairs)
+        if is_new and above >= _COLUMNS:
             return count
     return 0
 

@@ -108,9 +108,13 @@ class Beside(NamedTuple):
         return from_root or _DISK.match(name) is not None
 
     def _by_its_end(self, name: str) -> Path:
-        """The file below the table's folder that has the longest end in common with a path of another machine."""
+        """The file below the table's folder that has the longest end in common with a path of another machine.
+
+        With the folder it lies in, where the path names one: train/1.png is not test/1.png.
+        """
         parts = [part for part in re.split(r"[/\\]", _DISK.sub("", name)) if part not in ("", ".")]
-        ends = ("/".join(parts[first:]) for first in range(max(0, len(parts) - _MOST_STEPS), len(parts)))
+        least = min(2, len(parts))
+        ends = ("/".join(parts[first:]) for first in range(max(0, len(parts) - _MOST_STEPS), len(parts) - least + 1))
         for end in ends if ".." not in parts else ():
             with suppress(NoPicture):
                 return self._located(end)

@@ -100,7 +100,7 @@ class Profile:
                 self.other_lengths += pc.sum(pc.not_equal(lengths, self.length)).as_py() or 0
 
     def _add_words(self, words: pa.Array) -> None:
-        missing = pc.fill_null(pc.is_in(words, value_set=self.markers), fill_value=False)
+        missing = is_marked(words, self._markers)
         words = words.filter(pc.and_(pc.is_valid(words), pc.invert(missing)))
         coded = words.dictionary_encode()
         unique, counts = coded.dictionary, np.bincount(coded.indices.to_numpy(), minlength=len(coded.dictionary))
@@ -134,6 +134,8 @@ class Profile:
         if few is None or len(few) < _LEAST_BESIDE_CODE or self.numbers < self.values:
             return None
         values = np.unique(few.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False))
+        if len(values) < _LEAST_BESIDE_CODE:
+            return None  # 5, 5.0 and 5.00 are one
         least, second, before, most = values[0], values[1], values[-2], values[-1]
         if least in _CODES_BELOW and second >= 0:
             return f"{least:.0f}"
@@ -209,6 +211,15 @@ def codes(markers: tuple[str, ...]) -> tuple[float, ...]:
     return tuple(float(marker) for marker in markers if _CODE.fullmatch(marker.strip()))
 
 
+def is_marked(words: pa.Array, markers: tuple[str, ...]) -> pa.Array:
+    """Which trimmed words stand for no value: by their spelling, of numbers by their value (-999.000, +99)."""
+    marked = pc.fill_null(pc.is_in(words, value_set=spellings(markers)), fill_value=False)
+    if codes(markers):
+        numbers = pc.if_else(pc.match_substring_regex(words, NUMBER), words, None).cast(pa.float64())
+        marked = pc.or_(marked, pc.is_in(numbers, value_set=pa.array(codes(markers), pa.float64())))
+    return marked
+
+
 def without_markers(column: pa.Array, markers: tuple[str, ...]) -> pa.Array:
     """A column of text or of numbers whose missing cells are null, and the others as they were; any other as it is."""
     decoded = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
@@ -217,7 +228,7 @@ def without_markers(column: pa.Array, markers: tuple[str, ...]) -> pa.Array:
         missing = pc.is_in(decoded.cast(wide, safe=False), value_set=pa.array(codes(markers)).cast(wide, safe=False))
     elif is_text(decoded.type):
         words = cells.trimmed(decoded)
-        marked = pc.fill_null(pc.is_in(words, value_set=spellings(markers)), fill_value=False)
+        marked = is_marked(words, markers)
         missing = pc.or_(pc.is_null(words), marked)
     else:
         return column

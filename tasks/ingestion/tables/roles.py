@@ -131,13 +131,19 @@ def _kind_of_words(profile: Profile, statistics: Statistics) -> tuple[Kind, str 
         return "written number", form, told
     if profile.is_boolean and profile.says_yes and profile.says_no and not profile.typed:
         return "boolean", None, ""
-    if profile.dates and not profile.typed and not len(profile.plain_words):
+    if profile.dates and not profile.typed and not len(profile.plain_words) and not _are_seasons(profile):
         form, others = profile.dates[0], profile.dates[1:]
         return "date", form, f"read as {form}, though {others[0]} fits as well" if others else ""
     distinct = statistics.distinct or 0
     if distinct <= MOST_CATEGORIES and distinct * 2 <= profile.values:
         return "category", None, ""
     return ("hashed text" if distinct * 2 <= profile.values else "text"), None, ""
+
+
+def _are_seasons(profile: Profile) -> bool:
+    """Whether what may be months are years and the next: 2008-09, 2009-10."""
+    few = profile.unique.to_pylist() if profile.dates == ["%Y-%m"] and profile.unique is not None else []
+    return bool(few) and all(int(word[5:7]) == (int(word[2:4]) + 1) % 100 for word in few)
 
 
 def _is_words(kind: pa.DataType) -> bool:

@@ -112,7 +112,7 @@ def test_prompt_small_letters_and_length_are_the_folders(tmp_path):
     about = {"prompts": {"query": "is it ", "other": "bad "}, "default_prompt_name": "query"}
     prompted = write(tmp_path / "prompted", pooling, config_sentence_transformers=about)
     torch.testing.assert_close(vectors(prompted, ["a film"]), vectors(plain, ["is it a film"]))
-    lower = write(tmp_path / "lower", pooling, sentence_bert_config={"do_lower_case": True, "max_seq_length": 4})
+    lower = write(tmp_path / "lower", pooling, sentence_roberta_config={"do_lower_case": True, "max_seq_length": 4})
     torch.testing.assert_close(vectors(lower, ["Good Film is bad"]), vectors(plain, ["good film"]))
 
 

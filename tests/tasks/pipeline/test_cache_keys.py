@@ -241,3 +241,16 @@ def test_the_key_of_every_verb_can_be_made_without_torch():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_threads_that_ask_at_once_get_one_digest_each(monkeypatch):
+    """What is kept was iterated while another thread filled it."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from tasks.pipeline import cache_keys
+
+    # As of folders that changed a moment ago: nothing is kept from one call to the next.
+    monkeypatch.setattr(cache_keys, "_stamp", lambda folder: sum(map(ord, folder)) and None)
+    with ThreadPoolExecutor(4) as pool:
+        digests = set(pool.map(lambda _: cache_keys.code_digest(["tasks.steps"]), range(8)))
+    assert len(digests) == 1

@@ -14,7 +14,10 @@ from tasks.ingestion.label_forms import case_variants
 
 @pytest.mark.parametrize(
     ("name", "split"),
-    [("trainLabels.csv", "train"), ("fashionTest.csv", "test"), ("TRAIN.csv", "train"), ("contest.csv", None)],
+    [
+        *(("trainLabels.csv", "train"), ("dataTest.csv", "test"), ("TRAIN.csv", "train"), ("contest.csv", None)),
+        *(("DevTools.csv", None), ("BloodTest.csv", None), ("blood_test.csv", "test"), ("X_train.csv", "train")),
+    ],
 )
 def test_a_capital_begins_a_word_of_a_file_name(name, split):
     assert split_of(PurePath(name)) == split

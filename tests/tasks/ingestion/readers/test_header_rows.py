@@ -31,11 +31,21 @@ def _kinds(seen):
 PLAIN = {"smokes": "class", "age": "number", "day": "date", "sex": "category"}
 
 
-@pytest.mark.parametrize("below", [[QUESTION], [QUESTION, CODES], ["years,,,yes or no"]], ids=["one", "two", "units"])
+@pytest.mark.parametrize(
+    "below", [[QUESTION], [QUESTION, CODES], ["years,date,,yes or no"]], ids=["one", "two", "units"]
+)
 def test_rows_that_explain_the_header_are_rejected_and_leave_the_columns_what_they_are(tmp_path, below):
     seen = inspect(_csv(tmp_path / "survey.csv", NAMES, *below, *ROWS))
     assert (_kinds(seen), seen.rejects) == (PLAIN, {BELOW: len(below)})
     assert seen.labels == Counter(yes=20, no=10)
+
+
+def test_a_first_row_that_lacks_its_one_number_is_a_row_as_any_other(tmp_path):
+    """Words above one column of numbers: its class comes again after two hundred rows."""
+    rows = [f"question {i} please,{i},c{i % 300}" for i in range(600)]
+    path = tmp_path / "calls.csv"
+    path.write_text("\n".join(["text,calls,label", "where is my card please,none yet,c299", *rows]))
+    assert BELOW not in inspect(Csv(path=path, text="text")).rejects
 
 
 def test_headers_of_files_put_one_behind_the_other_are_no_class(read, tmp_path):

@@ -39,10 +39,15 @@ def test_codes_are_missing_where_the_option_lists_them(read, tmp_path, form):
 
 
 def test_a_code_with_a_point_and_one_of_half_precision_are_the_same(tmp_path):
-    cells = pa.table({"a": ["-9.0", "-9", "99", "99.00"] * 10, "label": ["a", "b"] * 20})
+    cells = pa.table({"a": ["-9.0", "-9.000", "+99", "99.00"] * 10, "label": ["a", "b"] * 20})
     assert _columns(_reader(tmp_path, "csv", cells, missing=["-9", "99.0"]))["a"].missing == 40
     floats = pa.table({"a": pa.array([-9.99, 1, 2, 3] * 10, pa.float32()), "label": ["a", "b"] * 20})
     assert _columns(_reader(tmp_path, "parquet", floats, missing=["-9.99"]))["a"].missing == 10
+
+
+def test_one_number_that_is_written_in_many_ways_is_no_code(tmp_path):
+    cells = pa.table({"a": ["5", "5.0", "5.00", "5.000"] * 10, "x": range(40), "label": ["a", "b"] * 20})
+    assert _columns(_reader(tmp_path, "csv", cells))["a"].kind == "number"
 
 
 def test_a_number_that_may_be_a_code_is_told_with_the_option(tmp_path):

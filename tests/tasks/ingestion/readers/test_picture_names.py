@@ -61,6 +61,15 @@ def test_paths_of_another_machine_are_read_by_their_ends_and_it_is_told(read, tm
     assert data.column("image") == [(tmp_path / "set" / "img" / f"{i}.png").read_bytes() for i in range(N)]
 
 
+def test_a_picture_of_a_folder_that_is_not_here_is_no_other_one_of_its_name(read, tmp_path):
+    """Half of the rows carried another sample's picture."""
+    _pictures(tmp_path / "train", [f"{i}.png" for i in range(N)])
+    rows = [f"/home/ann/data/{split}/{i}.png,{'ab'[i % 2]}" for i in range(N) for split in ("train", "test")]
+    path = _table(tmp_path / "labels.csv", "path,label", rows)
+    data = read(Csv(path=path, test_share=0, image="path"), max_rejects=1.0)
+    assert data.column("image") == [(tmp_path / "train" / f"{i}.png").read_bytes() for i in range(N)]
+
+
 def test_no_end_of_a_path_leads_out_of_the_folder(tmp_path):
     _pictures(tmp_path, [f"{i}.png" for i in range(N)])
     (tmp_path / "set").mkdir()

@@ -41,9 +41,14 @@ def test_dates_in_two_orders_are_told(tmp_path):
     )
 
 
+def test_seasons_are_no_months(tmp_path):
+    assert _columns(tmp_path, ["2008-09", "2009-10", "2010-11"])[0]["x"].kind == "category"
+    assert _columns(tmp_path, ["2008-09", "2009-10", "2010-03"])[0]["x"].kind == "date"
+
+
 @pytest.mark.parametrize(
     "written",
-    ["13 Jan 2024", "13JAN2024", "13-Jan-2024", "13-Jan-24", "Jan 13, 2024", "January 13 2024", "13 January 2024"],
+    ["13 Jan 2024", "13JAN2024", "13-Jan-2024", "Jan 13, 2024", "January 13 2024", "13 January 2024"],
 )
 def test_dates_with_the_name_of_the_month_are_dates(tmp_path, written):
     values = [written, written.replace("13", "27")]
