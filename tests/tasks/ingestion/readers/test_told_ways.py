@@ -31,7 +31,7 @@ def test_rows_that_their_annotators_rejected_are_told(tmp_path):
     rows = [{"text": f"text {i}", "label": "ab"[i % 2], "answer": "ignore" if i % 3 else "accept"} for i in range(N)]
     (note,) = inspect(Jsonl(path=_jsonl(tmp_path / "a.jsonl", rows), text="text")).notes
     assert "'ignore' of 8 of the first 12 rows" in note
-    assert 'select(.answer == "accept")' in note
+    assert "take the rows whose answer is none of these first" in note
     accepted = [row | {"answer": "accept"} for row in rows]
     others = [row | {"answer": f"answer {i % 4}"} for i, row in enumerate(rows)]
     for kept in (accepted, others):
