@@ -102,9 +102,16 @@ _TEXT_FOLDERS = (
 _SOUNDS = (".wav", ".mp3", ".flac", ".ogg", ".m4a", ".mp4", ".avi", ".mov", ".mkv", ".webm")
 _TEXTS = (".txt", ".text", ".md")
 _PLAIN = (".txt", ".data", ".dat", ".text", ".asc", ".out", "")
+_HEAD = 4096
+_TYPED = re.compile(r"\w[\w.-]*")
 _PICKLE = re.compile(rb"\x80[\x02-\x05]")
 _IDX = re.compile(rb"\0\0[\x08\x09\x0b-\x0e][\x01-\x04]")
 _TAGGED = re.compile(r"\S+([ \t]\S+){0,8}[ \t](O|[BIES]-\S+)")
+
+
+def typed_name(name: str) -> str:
+    """A file's name as it may stand in a command that is copied: one that a shell or Python would read is left open."""
+    return name if _TYPED.fullmatch(name) else "FILE"
 
 
 def way_of(files: Sequence[Path]) -> tuple[str, str] | None:
@@ -118,7 +125,8 @@ def way_of(files: Sequence[Path]) -> tuple[str, str] | None:
         file = min(file for file in files if _suffix(file) == suffix)
         if (way := _of_file(file, suffix, files)) is not None:
             what, do = way
-            return what, do.replace("{name}", file.name).replace("{stem}", file.name.split(".")[0])
+            name = typed_name(file.name)
+            return what, do.replace("{name}", name).replace("{stem}", name.split(".")[0])
     return None
 
 
@@ -167,9 +175,6 @@ def _of_plain(head: bytes) -> tuple[str, str] | None:
     return "text", "If it is a table: --reader.kind csv" + blanks * " --reader.delimiter ' '" + (
         "; if its first line names no columns, --reader.header false as well."
     )
-
-
-_HEAD = 4096
 
 
 def _head(file: Path) -> bytes:

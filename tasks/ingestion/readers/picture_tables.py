@@ -21,14 +21,7 @@ from tasks.ingestion.readers import Chunk
 from tasks.ingestion.readers.picture_options import Channels, ImageSize
 from tasks.ingestion.readers.table_files import OpenTable, TableFiles
 from tasks.ingestion.tables.column_names import shown_names
-from tasks.ingestion.tables.picture_cells import (
-    Beside,
-    NoPicture,
-    holds_paths,
-    openers_of,
-    picture_columns,
-    picture_in,
-)
+from tasks.ingestion.tables.picture_cells import Beside, NoPicture, holds_paths, openers_of, picture_columns, picture_in
 from tasks.ingestion.tables.picture_names import foreign_note, ids_note, named_by_ids
 from tasks.ingestion.tables.table_columns import TableColumns
 from tasks.ingestion.tables.table_rows import Batch, own_name

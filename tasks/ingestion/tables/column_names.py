@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
 from tasks.core.errors import BadInput
+from tasks.ingestion.files.foreign_formats import typed_name
 
 _SHOWN = 8
 _MAP = "Map the columns by name: --reader.label, --reader.features, --reader.text, --reader.image …"
@@ -56,7 +57,7 @@ def side_by_side(where: str, one: tuple[str, list[str]], other: tuple[str, list[
     (first, names), (second, others) = one, other
     common = [name for name in names if name in others]
     way = f"Join them first, by {common[0]}." if common else "Put their columns side by side first."
-    if first.endswith(".csv") and second.endswith(".csv"):
+    if first.endswith(".csv") and second.endswith(".csv") and all(typed_name(name) == name for name in (first, second)):
         join = (
             f"""python -c "from pandas import read_csv as r; r('{first}', dtype=str).merge(r('{second}', dtype=str))"""
             """.to_csv('rows.csv', index=False)\""""

@@ -93,3 +93,11 @@ def test_a_folder_of_digits_is_refused_with_every_option_as_it_is_typed(tmp_path
     for option, name in (("images", "train-images-idx3"), ("test-labels", "t10k-labels-idx1")):
         assert f"--reader.{option} {tmp_path / name}-ubyte" in error.value.do
     assert error.value.do.startswith("--reader.kind idx --reader.images")
+
+
+@pytest.mark.parametrize("name", ["a b.h5", "a'); print('x.sav", "$(reboot).tar", "-rf.tar", "a;ls.sqlite"])
+def test_a_name_that_a_shell_would_read_stands_in_no_command(tmp_path, name):
+    """What is told to be typed is copied; a file's name may be somebody else's."""
+    do = _refusal(tmp_path / name).do
+    assert "FILE" in do
+    assert name.split(".")[0] not in do
