@@ -41,6 +41,12 @@ except NoServer as error:
     print(error)
 """
 
+THREAD = """
+import threading
+thread = threading.Thread(target=threading.Event().wait, daemon=True)
+thread.start()
+"""
+
 
 @pytest.fixture
 def environment(tmp_path):
@@ -74,12 +80,19 @@ def test_a_run_is_told_to_a_server_that_no_client_imports_and_that_goes_with_a_k
     assert not answers(url)
 
 
-def test_a_server_that_does_not_come_up_is_tried_twice_and_told_of(environment, tmp_path):
-    (tmp_path / "uvicorn.py").write_text("raise SystemExit('no server today')")
+@pytest.mark.parametrize("way", ["forked", "spawned"])
+def test_a_server_that_does_not_come_up_is_tried_twice_and_told_of(environment, tmp_path, way):
+    """A fork has no threads but its own: of a process that has others none is made. Nor is one without Linux."""
+    (tmp_path / "uvicorn.py").write_text(
+        "import sys\n"
+        "way = 'forked' if 'flows.command_line.own_server' in sys.modules else 'spawned'\n"
+        "raise SystemExit(f'no {way} server today')"
+    )
     environment["PYTHONPATH"] += os.pathsep + str(tmp_path)
-    done = subprocess.run([sys.executable, "-c", LOST], env=environment, capture_output=True, text=True, check=False)
-    assert done.stderr.splitlines().count("no server today") == 2, done.stderr
-    assert "its end with exit code 1: no server today; once more" in done.stderr
+    script = LOST if way == "forked" else THREAD + LOST
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines().count(f"no {way} server today") == 2, done.stderr
+    assert f"its end with exit code 1: no {way} server today; once more" in done.stderr
     assert "the temporary Prefect server of this run" in done.stdout
     assert "busy" not in done.stdout
     assert str(tmp_path / "prefect") in done.stdout, "the home that it says to look at"
