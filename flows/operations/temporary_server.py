@@ -42,6 +42,15 @@ _ENVIRONMENT = {
     "PREFECT__SERVER_FINAL": "1",
     "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "0",
 }
+# What is dearer for a run of a minute than for a server that stays; whatever the environment says already, stands.
+_SETTINGS = {
+    # Task runs and events are written some at a time, after five seconds at most and when it ends, not each by itself.
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "50",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "50",
+    # Types of blocks are told to the UI by servers that have one. To know of them each collection is imported: Dask.
+    "PREFECT_API_BLOCKS_REGISTER_ON_START": "0",
+    "PREFECT_MEMOIZE_BLOCK_AUTO_REGISTRATION": "0",
+}
 
 
 class TemporaryServer:
@@ -128,7 +137,7 @@ def _spawn(listener: int, pipe: int, words: int) -> subprocess.Popen:
         stdin=pipe,
         stderr=words,
         pass_fds=[listener],
-        env={**environment, **_ENVIRONMENT, "PYTHONPATH": paths},
+        env={**_SETTINGS, **environment, **_ENVIRONMENT, "PYTHONPATH": paths},
         # An interrupt is for the run: the server is told how the run ended, and ends after it.
         start_new_session=True,
     )
@@ -177,7 +186,7 @@ def _be_server(listener: int, pipe: int, words: int, others: tuple[int, ...]) ->
     home = str(Path(__file__).resolve().parents[2])
     sys.path[:] = [home, *(path for path in sys.path if path not in ("", here, home))]
     os.environ.pop(_ADDRESS, None)
-    os.environ |= _ENVIRONMENT
+    os.environ |= {**_SETTINGS, **os.environ, **_ENVIRONMENT}
     from prefect.context import refresh_global_settings_context
 
     refresh_global_settings_context()

@@ -2,9 +2,11 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -18,11 +20,15 @@ import os, sys
 from flows.command_line.own_server import ServerOfRun
 
 def run():
-    from prefect import flow, runtime
+    from prefect import flow, runtime, task
+
+    @task
+    def step():
+        return runtime.flow_run.ui_url
 
     @flow
     def nothing():
-        print(runtime.flow_run.ui_url, flush=True)
+        print(step(), flush=True)
         return "done"
 
     return nothing()
@@ -62,7 +68,7 @@ def answers(url):
         return False
 
 
-def test_a_run_is_told_to_a_server_that_no_client_imports_and_that_goes_with_a_killed_run(environment):
+def test_a_run_is_told_to_a_server_that_no_client_imports_and_that_goes_with_a_killed_run(environment, tmp_path):
     command = [sys.executable, "-c", RUN]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as run:
         try:
@@ -78,6 +84,13 @@ def test_a_run_is_told_to_a_server_that_no_client_imports_and_that_goes_with_a_k
     while answers(url) and time.monotonic() < until:
         time.sleep(0.1)
     assert not answers(url)
+    # It wrote down what it had heard, and took nobody's time to list types of blocks.
+    with closing(sqlite3.connect(tmp_path / "prefect" / "prefect.db")) as database:
+        written = "SELECT count(*) FROM task_run WHERE state_type = 'COMPLETED'"
+        while database.execute(written).fetchone() != (1,) and time.monotonic() < until:
+            time.sleep(0.1)
+        assert database.execute(written).fetchone() == (1,)
+        assert database.execute("SELECT count(*) FROM block_type").fetchone() == (0,)
 
 
 @pytest.mark.parametrize("way", ["forked", "spawned"])
