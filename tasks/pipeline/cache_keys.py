@@ -7,7 +7,6 @@ versions of the libraries they import.
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -16,16 +15,15 @@ import os
 import sys
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from threading import RLock
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, Protocol
 
 from tasks.core.plugins import Choice, Component
 from tasks.pipeline.artefacts import Artefact, Bundle, Run, artefact_list
 from tasks.pipeline.durable_files import sha256_of
 from tasks.pipeline.result_records import Store, is_of_artefacts, record_bytes
+from tasks.pipeline.source_code import LOCK, Code, code_of
 
 # Import names that are not the names of their distributions.
 _DISTRIBUTIONS = {"sklearn": "scikit-learn", "PIL": "pillow", "yaml": "pyyaml"}
@@ -41,10 +39,6 @@ _NOT_RESULTS = {
     "tasks.core.errors",
 }
 _PACKAGE = f"{os.sep}__init__.py"
-# Python before 3.11.8 counts the depth of a tree for all threads together: of two that build one at once, either may
-# find it miscounted. Ours take turns; a library's may come between, and then it is built again.
-_LOCK = RLock()
-_ATTEMPTS, _PAUSE_SECONDS = 100, 0.01
 # Nanoseconds, of which the finest clock of a file system is sure to tell two changes apart.
 _MOMENT = 1_000_000_000
 
@@ -125,20 +119,20 @@ def _code_of(part: Component) -> str:
 
 def code_digest(modules: list[str]) -> str:
     """Digest of the named modules, of all they import within their own top-level packages, and of library versions."""
-    with _LOCK:  # tasks of several threads ask at once, and what is kept is one for all
+    with LOCK:  # tasks of several threads ask at once, and what is kept is one for all
         return _code_digest(modules)
 
 
 def _code_digest(modules: list[str]) -> str:
     places = _Places.now()
-    ours: dict[str, _Code] = {}
+    ours: dict[str, Code] = {}
     libraries: set[str] = set()
     queue = list(modules)
     while queue:
         name = queue.pop()
         if name in ours or name in _NOT_RESULTS or (path := places.source_of(name)) is None:
             continue
-        ours[name] = _read(path, name, path.stat().st_mtime_ns)
+        ours[name] = code_of(path, name, path.stat().st_mtime_ns)
         below, others = places.imports_of(name, path, ours[name])
         queue += below
         libraries |= others
@@ -148,7 +142,7 @@ def _code_digest(modules: list[str]) -> str:
     return hashlib.sha256(json.dumps([content, versions]).encode()).hexdigest()
 
 
-def _queries(sources: Iterable[_Code], places: _Places) -> list[Path]:
+def _queries(sources: Iterable[Code], places: _Places) -> list[Path]:
     """The SQL files that modules name in ``query("name")``: a decision written in SQL is code too."""
     home = places.source_of("tasks")
     names = {name for source in sources for name in source.queries}
@@ -166,7 +160,7 @@ class _Places:
     def __init__(self) -> None:
         self._roots: dict[str, Path | None] = {}
         self._below: dict[tuple[Path, str], Path | None] = {}
-        self._imports: dict[tuple[Path, str], tuple[_Code, list[str], dict[str, list[str]]]] = {}
+        self._imports: dict[tuple[Path, str], tuple[Code, list[str], dict[str, list[str]]]] = {}
         self._stamps: dict[str, tuple[int, ...] | None] = {}
 
     @classmethod
@@ -213,7 +207,7 @@ class _Places:
         if folder not in self._stamps:
             self._stamps[folder] = _stamp(folder)
 
-    def imports_of(self, module: str, path: Path, code: _Code) -> tuple[list[str], set[str]]:
+    def imports_of(self, module: str, path: Path, code: Code) -> tuple[list[str], set[str]]:
         """(the modules that one imports which are ours or the user's own, the top-level names of all others)."""
         kept = self._imports.get((path, module))
         if kept is None or kept[0] is not code:
@@ -241,55 +235,6 @@ def _stamp(folder: str) -> tuple[int, ...] | None:
     except OSError:
         return ()
     return None if time.time_ns() - about.st_mtime_ns < _MOMENT else (about.st_dev, about.st_ino, about.st_mtime_ns)
-
-
-class _Code(NamedTuple):
-    """What is asked of a module's source."""
-
-    imports: list[str]
-    """Every module that it imports, at its top or inside a function; ``from a import b`` may name a.b."""
-    queries: list[str]
-    """What it names in ``query("name")``."""
-    tree: str
-    """Digest of its syntax tree, without comments, layout and docstrings."""
-
-
-def _read(path: Path, module: str, mtime: int) -> _Code:
-    """One thread after the other, so that whoever comes later finds it read."""
-    with _LOCK:
-        return _parse(path, module, mtime)
-
-
-def _tree(source: bytes) -> ast.Module:
-    for _ in range(_ATTEMPTS - 1):
-        with suppress(SystemError):
-            return ast.parse(source)
-        time.sleep(_PAUSE_SECONDS)
-    return ast.parse(source)
-
-
-@cache
-def _parse(path: Path, module: str, mtime: int) -> _Code:  # noqa: ARG001  changed: only to miss the cache
-    """Read and parsed once for all of it: a run asks of a hundred modules."""
-    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    imports, queries, tree = [], [], _tree(path.read_bytes())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            imports += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                base = importlib.util.resolve_name("." * node.level + base, package)
-            imports += [base, *(f"{base}.{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.Call):
-            if isinstance(node.func, ast.Name) and node.func.id == "query":
-                queries += [str(first.value) for first in node.args[:1] if isinstance(first, ast.Constant)]
-        elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and (
-            isinstance(node.body[0] if node.body else None, ast.Expr)
-            and ast.get_docstring(node, clean=False) is not None
-        ):
-            node.body = node.body[1:] or [ast.Pass()]
-    return _Code(imports, queries, hashlib.sha256(ast.dump(tree).encode()).hexdigest())
 
 
 @cache

@@ -40,7 +40,9 @@ def cost(command: list[str], home: Path) -> Cost:
     Raises:
         CalledProcessError: it failed.
     """
-    environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    # Byte-code is kept, as everywhere where nobody forbids it.
+    no = ("PREFECT_API_URL", "PYTHONDONTWRITEBYTECODE")
+    environment = {name: value for name, value in os.environ.items() if name not in no}
     environment |= {"PYTHONPATH": str(home), "DO_NOT_TRACK": "1"}
     before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     subprocess.run(command, check=True, cwd=home, env=environment, capture_output=True)

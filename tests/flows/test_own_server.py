@@ -2,9 +2,11 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -18,11 +20,15 @@ import os, sys
 from flows.command_line.own_server import ServerOfRun
 
 def run():
-    from prefect import flow, runtime
+    from prefect import flow, runtime, task
+
+    @task
+    def step():
+        return runtime.flow_run.ui_url
 
     @flow
     def nothing():
-        print(runtime.flow_run.ui_url, flush=True)
+        print(step(), flush=True)
         return "done"
 
     return nothing()
@@ -41,6 +47,12 @@ except NoServer as error:
     print(error)
 """
 
+THREAD = """
+import threading
+thread = threading.Thread(target=threading.Event().wait, daemon=True)
+thread.start()
+"""
+
 
 @pytest.fixture
 def environment(tmp_path):
@@ -56,7 +68,7 @@ def answers(url):
         return False
 
 
-def test_a_run_is_told_to_a_server_that_no_client_imports_and_that_goes_with_a_killed_run(environment):
+def test_a_run_is_told_to_a_server_that_no_client_imports_and_that_goes_with_a_killed_run(environment, tmp_path):
     command = [sys.executable, "-c", RUN]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as run:
         try:
@@ -72,14 +84,28 @@ def test_a_run_is_told_to_a_server_that_no_client_imports_and_that_goes_with_a_k
     while answers(url) and time.monotonic() < until:
         time.sleep(0.1)
     assert not answers(url)
+    # It wrote down what it had heard, and took nobody's time to list types of blocks.
+    with closing(sqlite3.connect(tmp_path / "prefect" / "prefect.db")) as database:
+        written = "SELECT count(*) FROM task_run WHERE state_type = 'COMPLETED'"
+        while database.execute(written).fetchone() != (1,) and time.monotonic() < until:
+            time.sleep(0.1)
+        assert database.execute(written).fetchone() == (1,)
+        assert database.execute("SELECT count(*) FROM block_type").fetchone() == (0,)
 
 
-def test_a_server_that_does_not_come_up_is_tried_twice_and_told_of(environment, tmp_path):
-    (tmp_path / "uvicorn.py").write_text("raise SystemExit('no server today')")
+@pytest.mark.parametrize("way", ["forked", "spawned"])
+def test_a_server_that_does_not_come_up_is_tried_twice_and_told_of(environment, tmp_path, way):
+    """A fork has no threads but its own: of a process that has others none is made. Nor is one without Linux."""
+    (tmp_path / "uvicorn.py").write_text(
+        "import sys\n"
+        "way = 'forked' if 'flows.command_line.own_server' in sys.modules else 'spawned'\n"
+        "raise SystemExit(f'no {way} server today')"
+    )
     environment["PYTHONPATH"] += os.pathsep + str(tmp_path)
-    done = subprocess.run([sys.executable, "-c", LOST], env=environment, capture_output=True, text=True, check=False)
-    assert done.stderr.splitlines().count("no server today") == 2, done.stderr
-    assert "its end with exit code 1: no server today; once more" in done.stderr
+    script = LOST if way == "forked" else THREAD + LOST
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines().count(f"no {way} server today") == 2, done.stderr
+    assert f"its end with exit code 1: no {way} server today; once more" in done.stderr
     assert "the temporary Prefect server of this run" in done.stdout
     assert "busy" not in done.stdout
     assert str(tmp_path / "prefect") in done.stdout, "the home that it says to look at"
