@@ -206,6 +206,8 @@ def _start_server(home: Path) -> tuple[str, int]:
         "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
         # Nobody asks it for task runs; to write down those of a cleaning takes half a second.
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_ENABLED": "false",
+        # Each statement that writes events down is compiled anew.
+        "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "200",
     }
     log = (home / "server.log").open("w")
     process = subprocess.Popen(
