@@ -24,23 +24,23 @@ _LEAST = 1e-3
 _MOST = 1 << 24
 
 
-def canary_kinds(canaries: CanaryEvidence, concentration: float) -> np.ndarray:
+def canary_kinds(canaries: CanaryEvidence, systematic: float) -> np.ndarray:
     """The weight of each canary, > 0, m.
 
-    Of classes 1 − q + q x, x how much noise its pair of classes has beside other pairs and q the concentration; of sets
-    of labels by whether labels are rather forgotten or added; of numbers 1.
+    Of classes 1 − c + c x, x how much noise its pair of classes has beside other pairs; of sets of labels by whether
+    labels are rather forgotten or added; of numbers 1.
 
     Args:
         canaries: in their own order.
-        concentration: q of tasks/kernels/transitions.py.
+        systematic: c of the fusion, by how few pairs of classes the noise keeps to.
     """
     original = canaries.with_given_labels
     if original.target.kind == "labels":
         return np.maximum(_by_changes(canaries), _LEAST)
-    if not concentration:
+    if not systematic:
         return np.ones(len(canaries.ids))
     shares = pair_shares(observations_of(original).pairs, original.labels[canaries.ranks], canaries.labels)
-    return np.maximum(1 - concentration + concentration * shares, _LEAST)
+    return np.maximum(1 - systematic + systematic * shares, _LEAST)
 
 
 def _by_changes(canaries: CanaryEvidence) -> np.ndarray:

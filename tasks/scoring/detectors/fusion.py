@@ -31,7 +31,13 @@ class Fit(NamedTuple):
     scale: Scale
     weights: Weights
     concentration: float
+    """q"""
     opinions: OpinionWeights
+
+    @property
+    def systematic(self) -> float:
+        """c"""
+        return _systematic(self.concentration)
 
 
 class Fusion(Detector, kind="fusion"):
@@ -101,7 +107,7 @@ class Fusion(Detector, kind="fusion"):
         regression = fit.scale(signals) @ fit.weights.slopes + fit.weights.bias
         if not fit.concentration:
             return regression + outside
-        c = fit.concentration**5
+        c = fit.systematic
         return (1 - c) * regression + c * _signal("label_flow", evidence) + outside
 
     def facts(self, evidence: Evidence) -> dict[str, Any]:
@@ -146,7 +152,7 @@ class Fusion(Detector, kind="fusion"):
         # Without the flow there is nothing that q could weigh.
         silent = original.target.kind == "labels" or _detector("label_flow").why_not(original) is not None
         concentration = 0.0 if silent else observations_of(original).concentration
-        kinds = canary_kinds(planted, concentration)
+        kinds = canary_kinds(planted, _systematic(concentration))
         fits = [
             (scale, weigh(scale(own[rest]), expectation, scale(canaries), _CANARY_WEIGHT, _EVENNESS, kinds))
             for scale in scales_of(own[original.in_base])
@@ -159,6 +165,10 @@ class Fusion(Detector, kind="fusion"):
 
 def _signal(kind: str, evidence: Evidence) -> np.ndarray:
     return evidence.score(_detector(kind))
+
+
+def _systematic(concentration: float) -> float:
+    return concentration**5
 
 
 def _detector(kind: str) -> Detector:
