@@ -158,3 +158,10 @@ def test_of_sets_of_labels_no_pair_of_sets_takes_the_place_of_the_signals(plain_
     facts = fusion().facts(sets)
     assert facts["concentration"] == 0
     assert "label_flow" in facts["weights"]
+
+
+def test_where_each_class_is_taken_for_one_other_the_flow_alone_decides(plain_of, monkeypatch):
+    monkeypatch.setattr("tasks.scoring.wrongness.concentration", lambda _: 1.0)
+    evidence = plain_of()
+    flow = DetectorChoice(kind="label_flow").component.score(evidence)
+    np.testing.assert_allclose(fusion().score(evidence), flow, atol=1e-9)
