@@ -79,11 +79,18 @@ def pair_chances(pairs: Pairs, a: Int[np.ndarray, "n"], labels: Int[np.ndarray, 
         labels: c.
     """
     excess = np.clip((pairs.joint - pairs.confusion) / (pairs.joint + 1), 0, 1)
+    return np.where(a == labels, 0.01, _of_pairs(pairs, excess, a, labels))
+
+
+def _of_pairs(
+    pairs: Pairs, values: Float[np.ndarray, "u"], a: Int[np.ndarray, "n"], labels: Int[np.ndarray, "n"]
+) -> Float[np.ndarray, "n"]:
+    """The value of each sample's pair, 0 of one that there is not."""
     wanted = a * pairs.classes + labels
     at = np.searchsorted(pairs.keys, wanted)
     # Behind the last pair stands one that there is not.
     is_there = np.append(pairs.keys, -1)[at] == wanted
-    return np.where(a == labels, 0.01, np.where(is_there, np.append(excess, 0)[at], 0.0))
+    return np.where(is_there, np.append(values, 0)[at], 0.0)
 
 
 def transitions(pairs: Pairs) -> Float[np.ndarray, "k k"]:
@@ -96,10 +103,10 @@ def transitions(pairs: Pairs) -> Float[np.ndarray, "k k"]:
 
 
 def concentration(pairs: Pairs) -> float:
-    """1 − N/(k(k − 1)), N = (Σ x)²/Σ(x² − v) the effective number of pairs that the noise is spread over.
+    """(k − 1 − N/k)/(k − 2) within [0, 1], N = (Σ x)²/Σ(x² − v) the effective number of pairs that noise keeps to.
 
-    0 where every class is taken for every other alike, 1 − 1/(k − 1) where each is taken for one other. Both sums are
-    over the pairs with an excess, x > 0. Of a pair
+    0 where every class is taken for every other alike, 1 where each is taken for one other, or some are. Of two classes
+    each has one other in any case: 1 − N/2. Both sums are over the pairs with an excess, x > 0. Of a pair
 
         x = (J − E)/n       the excess rate, n the row's count
         v = (J + E)/n²      the variance that x has by chance: left in, few samples would look like few pairs
@@ -115,7 +122,26 @@ def concentration(pairs: Pairs) -> float:
     squares = float((excess**2 - chance).sum())
     if squares <= _CLEAR * np.sqrt(2 * (chance**2).sum()):
         return 0.0
-    return max(0.0, 1 - float(excess.sum()) ** 2 / squares / (pairs.classes * (pairs.classes - 1)))
+    others = float(excess.sum()) ** 2 / squares / pairs.classes  # that a class is taken for, in the mean
+    if pairs.classes == 2:
+        return max(0.0, 1 - others)
+    return float(np.clip((pairs.classes - 1 - others) / (pairs.classes - 2), 0, 1))
+
+
+def pair_shares(pairs: Pairs, truly: Int[np.ndarray, "m"], labels: Int[np.ndarray, "m"]) -> Float[np.ndarray, "m"]:
+    """x_jc k(k − 1)/Σ x, the excess rate of each of m pairs j → c over the mean of all pairs; 1 where none has any.
+
+    Args:
+        pairs: as counted.
+        truly: j.
+        labels: c, another class.
+    """
+    counts = np.maximum(pairs.samples, 1)[pairs.keys // pairs.classes]
+    excess = np.where(pairs.off, np.maximum(pairs.joint - pairs.confusion, 0) / counts, 0)
+    total = float(excess.sum())
+    if not total:
+        return np.ones(len(labels))
+    return _of_pairs(pairs, excess, truly, labels) * pairs.classes * (pairs.classes - 1) / total
 
 
 def inverse_of(noise: Float[np.ndarray, "k k"]) -> Float[np.ndarray, "k k"]:

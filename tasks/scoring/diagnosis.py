@@ -14,8 +14,11 @@ from tasks.kernels.lapses import Lapses, label_evidence
 _CONFIRMED, _CONFIRMED_SHARE = 5, 0.05
 # Standard errors: one side of a 95 % interval.
 _CERTAIN = 1.96
-# A share with an interval up to so many times its lower end, or below so much, is stated as a figure; else as a range.
-_FOLD, _NEGLIGIBLE = 2.5, 0.02
+# A share is stated as a figure where its interval ends at no more than so many times its lower end, and at no more than
+# so many times the figure (of half the wrong labels even a perfect order has an F1 of 2/3 only), or where no dissent
+# need be wrong and at most so much may be; else as a range.
+_FOLD, _REACH, _NEGLIGIBLE = 2.5, 2.0, 0.02
+_LEARNED = "mistakes that they have learned, as those of a rule, would not show"
 # Classes named in a sentence.
 _NAMED = 5
 
@@ -87,9 +90,9 @@ def diagnose_classes(recognised: np.ndarray, names: list[str] | None) -> Diagnos
     return Diagnosis("rare classes", False, text)
 
 
-def is_point(low: float, high: float) -> bool:
-    """Whether an interval of the share is narrow enough to state a figure inside it."""
-    return high <= _NEGLIGIBLE or 0 < high <= _FOLD * low
+def is_point(low: float, rate: float, high: float) -> bool:
+    """Whether the interval around a share's rate is narrow enough to state the rate."""
+    return (not low and high <= _NEGLIGIBLE) or 0 < high <= min(_FOLD * low, _REACH * rate)
 
 
 def diagnose_unpredictability(lapses: Lapses, low: float, high: float, *, point: bool) -> Diagnosis:
@@ -99,8 +102,7 @@ def diagnose_unpredictability(lapses: Lapses, low: float, high: float, *, point:
             f"dissent from {lapses.rate:.1%} of the labels does not fade however sure the observers are "
             f"(95 % [{lapses.low:.1%}, {lapses.high:.1%}] by the fit): wrong labels stand apart from hard ones"
             if lapses.low
-            else "hardly any dissent is left, where the observers are sure or elsewhere; mistakes that they have "
-            "learned, as those of a rule, would not show"
+            else f"hardly any dissent is left, where the observers are sure or elsewhere; {_LEARNED}"
         )
         return Diagnosis("unpredictability", True, text)
     text = (
@@ -108,4 +110,6 @@ def diagnose_unpredictability(lapses: Lapses, low: float, high: float, *, point:
         "figure may be wrong or merely hard to predict, and these data cannot tell which; a person's answers about a "
         "random sample can (gradsieve review RUN_ID --sample 100)"
     )
+    if high <= _NEGLIGIBLE:
+        text += f"; {_LEARNED}"
     return Diagnosis("unpredictability", False, text)

@@ -99,11 +99,18 @@ def weigh_opinions(margins: np.ndarray, canaries: np.ndarray) -> OpinionWeights:
 
 
 def weigh(
-    signals: np.ndarray, chances: np.ndarray, canaries: np.ndarray, canary_weight: float, evenness: float
+    signals: np.ndarray,
+    chances: np.ndarray,
+    canaries: np.ndarray,
+    canary_weight: float,
+    evenness: float,
+    kinds: np.ndarray | None = None,
 ) -> Weights:
     """w ≥ 0 and b that minimise, with σ the logistic function and ℓ the log loss,
 
         mean_i ℓ(chances_i, σ(w·x_i + b)) + canary_weight · mean_j ℓ(1, σ(w·x_j + b)) + evenness/2 Σ (w − mean w)²
+
+    the second mean weighted by ``kinds``.
 
     Args:
         signals: n × s, standardised.
@@ -111,14 +118,14 @@ def weigh(
         canaries: m × s, of labels known to be wrong, standardised alike.
         canary_weight: of all canaries together.
         evenness: draws the weights towards their mean.
+        kinds: m, how much each canary counts beside the others, > 0; all alike by default.
     """
     from scipy.optimize import minimize
 
     x = np.concatenate([signals, canaries])
     target = np.concatenate([chances, np.ones(len(canaries))])
-    share = np.concatenate(
-        [np.full(len(signals), 1 / max(len(signals), 1)), np.full(len(canaries), canary_weight / max(len(canaries), 1))]
-    )
+    kinds = np.ones(len(canaries)) if kinds is None else kinds
+    share = np.append(np.full(len(signals), 1 / max(len(signals), 1)), canary_weight * kinds / max(kinds.sum(), 1e-12))
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         w, b = parameters[:-1], parameters[-1]

@@ -188,7 +188,7 @@ def _share(observations: Observations, lapses: Lapses) -> Share:
     _, _, counts, both = _strata(observations)
     replicates = noise_share(resample(counts, both, REPLICATES, np.random.default_rng(0)))
     high = max(lapses.high, float(np.quantile(replicates, 0.975)))
-    value = lapses.rate if is_point(lapses.low, high) else None
+    value = lapses.rate if is_point(lapses.low, lapses.rate, high) else None
     return Share((1 - _MISFIT) * lapses.low, min(1.0, (1 + _MISFIT) * high), value, (lapses.low, high), lapses.sure)
 
 

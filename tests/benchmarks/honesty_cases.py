@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from honesty_noise import Noise, confused, exchanged, one_label, pair, rule, symmetric
+from honesty_noise import Noise, added, confused, exchanged, forgotten, one_label, pair, rule, symmetric
 from honesty_sets import (
     BENCH,
     FASHION,
@@ -27,6 +27,7 @@ from honesty_sets import (
     sets,
     short_texts,
     sst2,
+    topics,
     trec,
 )
 
@@ -104,6 +105,8 @@ def _development() -> list[Case]:
         Case("numbers-exchanged-20", 2000, friedman(2000), exchanged(0.2)),
         Case("diabetes-exchanged-20", 442, diabetes, exchanged(0.2)),
         Case("sets-exchanged-15", 2000, sets(2000, 5), exchanged(0.15)),
+        Case("sets-forgotten-15", 2500, topics(2500, 6), forgotten(0.15)),
+        Case("sets-added-15", 2500, topics(2500, 6), added(0.15)),
     ]
 
 

@@ -96,3 +96,31 @@ def one_label(share: float) -> Noise:
         return rows.noised(["|".join(sorted(labels)) for labels in given])
 
     return plant
+
+
+def forgotten(share: float) -> Noise:
+    """Of exactly round(share · n) sets, of two labels or more each, one label is forgotten."""
+
+    def plant(rng: np.random.Generator, rows: Rows) -> Rows:
+        given = [label.split("|") for label in rows.truth]
+        several = np.flatnonzero([len(labels) > 1 for labels in given])
+        for flip in rng.permutation(several)[: round(share * len(given))]:
+            given[flip].pop(int(rng.integers(len(given[flip]))))
+        return rows.noised(["|".join(labels) for labels in given])
+
+    return plant
+
+
+def added(share: float) -> Noise:
+    """To exactly round(share · n) sets one label is added that is not in them."""
+
+    def plant(rng: np.random.Generator, rows: Rows) -> Rows:
+        given = [label.split("|") for label in rows.truth]
+        names = sorted({name for labels in given for name in labels})
+        for flip in rng.permutation(len(given))[: round(share * len(given))]:
+            absent = [name for name in names if name not in given[flip]]
+            if absent:
+                given[flip] = sorted([*given[flip], absent[int(rng.integers(len(absent)))]])
+        return rows.noised(["|".join(labels) for labels in given])
+
+    return plant

@@ -161,6 +161,20 @@ def sets(n: int, labels: int, dims: int = 12) -> Source:
     return draw
 
 
+def topics(n: int, labels: int, dims: int = 12, apart: float = 3.0) -> Source:
+    """One to three labels of each sample, whose inputs are the sum of their centres, and noise."""
+
+    def draw(rng: np.random.Generator) -> Rows:
+        centres = rng.standard_normal((labels, dims))
+        centres *= apart / np.linalg.norm(centres, axis=1, keepdims=True)
+        place = rng.random((n, labels)).argsort(1).argsort(1)
+        there = place < rng.integers(1, 4, (n, 1))
+        x = there @ centres + rng.standard_normal((n, dims))
+        return vectors(x, ["|".join(f"l{j}" for j in np.flatnonzero(row)) for row in there], "labels")
+
+    return draw
+
+
 def cifar10n(labels: str, n: int) -> Source:
     """The first n pictures, as embeddings; people's labels (``aggre`` or ``worse``) against the verified ones."""
 

@@ -31,24 +31,32 @@ class Fit(NamedTuple):
     scale: Scale
     weights: Weights
     concentration: float
+    """q"""
     opinions: OpinionWeights
+
+    @property
+    def systematic(self) -> float:
+        """c"""
+        return _systematic(self.concentration)
 
 
 class Fusion(Detector, kind="fusion"):
-    """(1 − c) (w · z + b) + c (flow + pair) + Σ v u, the log-odds that a label is wrong.
+    """(1 − c) (w · z + b) + c flow + Σ v u, the log-odds that a label is wrong.
 
     z       the signals, standardised as they are or with their tails bent, whichever explains with the smaller loss
-    w, b    logistic regression, w ≥ 0, of canaries (wrong) and all other samples (wrong with the chance
-            that ``expectation_of`` of tasks/scoring/wrongness.py gives them), drawn towards equal weights
-    c       q⁵, q how few pairs of classes the noise keeps to (tasks/kernels/transitions.py): near 0 where any class is
-            taken for any other, near 1 where each is taken for one
-    flow    the detector label_flow;  pair   log-odds of the pair (predicted, given), both in nats
+    w, b    logistic regression, w ≥ 0, of canaries (wrong, each as much as its kind of error is seen:
+            tasks/scoring/canary_kinds.py) and all other samples (wrong with the chance that ``expectation_of`` of
+            tasks/scoring/wrongness.py gives them), drawn towards equal weights
+    c       q⁵, q how few pairs of classes the noise keeps to (tasks/kernels/transitions.py): 0 where any class is taken
+            for any other, 1 where each is taken for one
+    flow    the detector label_flow, in nats, which knows what each pair of classes is worth
     v u     what each opinion from outside adds, in nats, by how it tells canaries from other samples: nothing where it
             is silent (tasks/scoring/fusion_weights.py)
 
     Systematic noise misleads whatever learns from it, margins and neighbours alike, and shows in the pairs; scattered
-    noise does neither. Of a number, or of more than 2,000 classes, c is 0 and there is no flow. An opinion has learned
-    from no label of the run, so that c takes nothing from it. No true label has a part in it.
+    noise does neither. Of a number, or of more than 2,000 classes, c is 0 and there is no flow; of sets of labels c is
+    0 too, for sets that differ in a label are taken for one another whatever the noise. An opinion has learned from no
+    label of the run, so that c takes nothing from it. No true label has a part in it.
     """
 
     sees: ClassVar[tuple[str, ...]] = ("gradients", "probabilities", "votes", "inputs", "dynamics", "canaries")
@@ -91,10 +99,7 @@ class Fusion(Detector, kind="fusion"):
 
     def score(self, evidence: Evidence) -> np.ndarray:
         """In nats; above 0 where the label is more likely wrong than right."""
-        from tasks.kernels.transitions import pair_chances
-        from tasks.kernels.wrongness import logit
         from tasks.scoring.detectors.opinion import opinion_margins
-        from tasks.scoring.wrongness import observations_of
 
         fit = self._fit_once(evidence)
         outside = fit.opinions.log_odds(opinion_margins(evidence))
@@ -102,11 +107,8 @@ class Fusion(Detector, kind="fusion"):
         regression = fit.scale(signals) @ fit.weights.slopes + fit.weights.bias
         if not fit.concentration:
             return regression + outside
-        flow = _signal("label_flow", evidence)
-        pairs = observations_of(evidence).pairs
-        pair = logit(pair_chances(pairs, evidence.probabilities.argmax(1), evidence.labels))
-        c = fit.concentration**5
-        return (1 - c) * regression + c * (flow + pair) + outside
+        c = fit.systematic
+        return (1 - c) * regression + c * _signal("label_flow", evidence) + outside
 
     def facts(self, evidence: Evidence) -> dict[str, Any]:
         """The weights of the signals and opinions, the signals left out, q, and the scale."""
@@ -125,6 +127,7 @@ class Fusion(Detector, kind="fusion"):
         return evidence.once(f"fit {self.model_dump_json()}", lambda: self._fit(evidence))
 
     def _fit(self, evidence: Evidence) -> Fit:
+        from tasks.scoring.canary_kinds import canary_kinds
         from tasks.scoring.detectors.opinion import opinion_margins
         from tasks.scoring.wrongness import expectation_of, observations_of
 
@@ -146,21 +149,26 @@ class Fusion(Detector, kind="fusion"):
         rest = original.in_base.copy()
         rest[original.canary_ranks] = False
         expectation = expectation_of(observations_of(original))[rest]
+        # Without the flow there is nothing that q could weigh.
+        silent = original.target.kind == "labels" or _detector("label_flow").why_not(original) is not None
+        concentration = 0.0 if silent else observations_of(original).concentration
+        kinds = canary_kinds(planted, _systematic(concentration))
         fits = [
-            (scale, weigh(scale(own[rest]), expectation, scale(canaries), _CANARY_WEIGHT, _EVENNESS))
+            (scale, weigh(scale(own[rest]), expectation, scale(canaries), _CANARY_WEIGHT, _EVENNESS, kinds))
             for scale in scales_of(own[original.in_base])
         ]
         scale, weights = min(fits, key=lambda fit: fit[1].loss)
         dropped = {kind: reason or "some samples lack it" for kind, reason in reasons.items() if kind not in signals}
-        # Without the flow there is nothing that q could weigh.
-        silent = _detector("label_flow").why_not(original) is not None
-        concentration = 0.0 if silent else observations_of(original).concentration
         opinions = weigh_opinions(opinion_margins(original)[rest], opinion_margins(planted))
         return Fit(signals, dropped, scale, weights, concentration, opinions)
 
 
 def _signal(kind: str, evidence: Evidence) -> np.ndarray:
     return evidence.score(_detector(kind))
+
+
+def _systematic(concentration: float) -> float:
+    return concentration**5
 
 
 def _detector(kind: str) -> Detector:

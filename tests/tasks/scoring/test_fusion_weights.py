@@ -236,3 +236,15 @@ def test_what_is_minimised_is_told():
     x, chances, canaries = data()
     w, b, loss = weigh(x, chances, canaries, 0.2, 0.03)
     assert loss == pytest.approx(stated([*w, b], x, chances, canaries, 0.2, 0.03))
+
+
+def test_of_canaries_those_that_count_decide_what_a_signal_is_worth():
+    """The second signal tells one half of the canaries, and tells against the other."""
+    generator = np.random.default_rng(0)
+    signals, chances = generator.normal(size=(500, 2)), np.full(500, 0.05)
+    canaries = generator.normal(size=(60, 2)) + 2
+    canaries[30:, 1] -= 4
+    told, misled = np.repeat([1.0, 1e-3], 30), np.repeat([1e-3, 1.0], 30)
+    alike, first, second = (weigh(signals, chances, canaries, 0.2, 0.0, kinds).slopes for kinds in (None, told, misled))
+    assert first[1] > alike[1] > second[1] == 0
+    np.testing.assert_array_equal(alike, weigh(signals, chances, canaries, 0.2, 0.0, np.full(60, 7.0)).slopes)

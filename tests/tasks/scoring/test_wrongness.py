@@ -49,7 +49,7 @@ def test_the_range_holds_the_share_of_wrong_labels_and_is_narrow(kind, noise, k)
         share = wrongness_of(observed).share
         shares.append(share.low - 0.01 <= wrong.mean() <= share.high + 0.01)
         assert share.high - share.low < 0.1
-        assert share.value is not None
+        assert share.value is not None or share.high < 0.02
     assert sum(shares) >= 7
 
 

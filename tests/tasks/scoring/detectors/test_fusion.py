@@ -146,3 +146,22 @@ def test_beyond_so_many_classes_there_is_no_flow(evidence_of, monkeypatch):
     facts = fusion().facts(evidence_of())
     assert facts["dropped"]["label_flow"] == "3 classes, more than 2"
     assert facts["concentration"] == 0
+
+
+def test_of_sets_of_labels_no_pair_of_sets_takes_the_place_of_the_signals(plain_of, monkeypatch):
+    monkeypatch.setattr("tasks.scoring.wrongness.concentration", lambda _: 0.9)
+    evidence = plain_of()
+    assert fusion().facts(evidence)["concentration"] == 0.9
+    sets = plain_of()
+    sets.target = evidence.target.model_copy(update={"kind": "labels"})
+    monkeypatch.setattr("tasks.scoring.canary_kinds.canary_kinds", lambda canaries, _: np.ones(len(canaries.ids)))
+    facts = fusion().facts(sets)
+    assert facts["concentration"] == 0
+    assert "label_flow" in facts["weights"]
+
+
+def test_where_each_class_is_taken_for_one_other_the_flow_alone_decides(plain_of, monkeypatch):
+    monkeypatch.setattr("tasks.scoring.wrongness.concentration", lambda _: 1.0)
+    evidence = plain_of()
+    flow = DetectorChoice(kind="label_flow").component.score(evidence)
+    np.testing.assert_allclose(fusion().score(evidence), flow, atol=1e-9)
