@@ -136,7 +136,8 @@ def largest_eigenvalue(curvature: Curvature, generator: torch.Generator, dtype: 
     def power(values: torch.Tensor) -> torch.Tensor:
         return (values / values[-1].clamp_min(1e-300)) ** (_POWERS - 1)
 
-    found = krylov(curvature.product, w, power, _POWERS + 1)
+    # A quotient of two lengths, the errors of which are squares of this.
+    found = krylov(curvature.product, w, power, _POWERS + 1, torch.finfo(dtype).eps ** 0.5)
     if found is not None:
         shares = power(found.values) * found.first
         return float((found.values * shares).norm() / shares.norm().clamp_min(1e-300))

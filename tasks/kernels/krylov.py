@@ -17,7 +17,7 @@ from tasks.kernels.axes import Float
 # Values of a basis, at most (134 MB of float32), and how many vectors it must have room for to be begun.
 _BASIS, _ROOM = 1 << 25, 40
 # Steps from one look at the convergence to the next.
-_LOOK = 3
+_LOOK = 2
 
 
 class Krylov(NamedTuple):
@@ -40,8 +40,9 @@ def krylov(
     v: Float[torch.Tensor, "1 p"],
     of: Callable[[Float[torch.Tensor, "i"]], Float[torch.Tensor, "i"]],
     most: int,
+    tolerance: float | None = None,
 ) -> Krylov | None:
-    """f(C) v, until the weights of the last vectors are below the rounding of ``v``.
+    """f(C) v, until the weights of the last vectors are small beside all of them.
 
     The basis is made orthogonal to all of itself, twice: of three terms alone it would not stay so.
 
@@ -50,6 +51,7 @@ def krylov(
         v: 1 × p.
         of: f, of eigenvalues in ascending order, float64.
         most: steps after which f(C) v is exact: one more than a polynomial's degree.
+        tolerance: their share; None: the rounding of ``v``. Of the length of f(C) v the error is its square.
 
     Returns:
         None, where the basis has no room.
@@ -58,6 +60,7 @@ def krylov(
     if steps < min(most, _ROOM):
         return None
     epsilon = torch.finfo(v.dtype).eps
+    tolerance = tolerance or epsilon
     basis = v.new_empty(steps, v.shape[1])
     matrix = torch.zeros(steps, steps, dtype=torch.float64)
     # Lengths of many values in float32 are wrong in the fifth digit.
@@ -75,7 +78,7 @@ def krylov(
         if complete or i % _LOOK == _LOOK - 1:
             values, vectors = torch.linalg.eigh(matrix[: i + 1, : i + 1])
             weights = vectors @ (of(values) * vectors[0])
-            if complete or float(weights[-2:].abs().max()) <= epsilon * float(weights.norm()):
+            if complete or float(weights[-2:].abs().max()) <= tolerance * float(weights.norm()):
                 return Krylov(basis[: i + 1], weights, values, vectors[0])
         if i + 1 < steps:
             matrix[i, i + 1] = matrix[i + 1, i] = length
