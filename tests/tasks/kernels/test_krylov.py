@@ -83,3 +83,18 @@ def test_a_series_over_all_samples_is_its_recursion_in_fewer_products(monkeypatc
     assert len(products) == 100
     again = largest_eigenvalue(curvature, torch.Generator().manual_seed(3), torch.float32)
     assert again == pytest.approx(largest, rel=1e-6)
+
+
+def test_inner_products_of_many_values_keep_their_digits():
+    values = torch.full((200_000,), 1e-3, dtype=torch.float64)
+    values[:8] = torch.linspace(0.3, 1, 8, dtype=torch.float64)
+    v = torch.rand(1, 200_000, generator=torch.Generator().manual_seed(0)) + 0.5
+    v[:, :8] = 2000
+
+    def series(values):
+        return (1 - (1 - values) ** 101) / values
+
+    twin = series(values) * v[0].double()
+    found = krylov(lambda w: w * values.float(), v, series, 101)
+    assert len(found.basis) < 20
+    assert float((found.sum() * v.double().norm() - twin).norm() / twin.norm()) < 3e-6
