@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 
@@ -45,6 +46,15 @@ _SAMPLE, _ROUNDING = 256, 2e-6
 _GROUP, _TIMES = 4, 8
 
 
+class _Memory(NamedTuple):
+    """Of one block of queries."""
+
+    products: Int[torch.Tensor, "s"]
+    maxima: Int[torch.Tensor, "b bins"]
+    vectors: Float[torch.Tensor, "l s"]
+    members: Int[torch.Tensor, "l size"]
+
+
 class Bins:
     """An index of references of one length, on a processor that multiplies bytes."""
 
@@ -62,7 +72,7 @@ class Bins:
         turned = references @ self._rotation
         order = _tree(turned[:, :_SPLIT_BY].contiguous(), size)
         self._is_empty = torch.nonzero((order >= m).view(-1, size).all(1)).squeeze(1)
-        self._members = torch.where(order < m, order, -1).view(-1, size)
+        self._members = torch.where(order < m, order, -1).to(torch.int32).view(-1, size)
         order = order.clamp_max(m - 1)
         self._vectors = references[order].view(len(self._members), size * d)
         bytes_ = _rounded(turned, turned.abs().max())[order]
@@ -73,12 +83,14 @@ class Bins:
         self, queries: Float[torch.Tensor, "n d"], themselves: Int[torch.Tensor, "n"]
     ) -> Iterator[tuple[slice, Int[torch.Tensor, "b count"], Float[torch.Tensor, "b count"]]]:
         """As ``tasks.kernels.neighbours.nearest``, but for a few that are not found."""
+        memory = self._memory(len(queries))
+        themselves = themselves.to(torch.int32)
         for first in range(0, len(queries), _QUERIES):
             x = queries[first : first + _QUERIES]
-            bins = _largest(self._maxima(x), self.looked_into)
+            bins = _largest(self._maxima(x, memory), self.looked_into)
             for at in range(0, len(x), _COMPARED):
                 part = slice(first + at, first + min(at + _COMPARED, len(x)))
-                yield part, *self._compared(queries[part], bins[at : at + _COMPARED], themselves[part])
+                yield part, *self._compared(queries[part], bins[at : at + _COMPARED], themselves[part], memory)
 
     def for_queries(
         self,
@@ -103,16 +115,26 @@ class Bins:
         known.recall = recall
         return known
 
-    def _maxima(self, queries: Float[torch.Tensor, "b d"]) -> Int[torch.Tensor, "b bins"]:
+    def _memory(self, queries: int) -> _Memory:
+        """What blocks of so many queries fill, each anew: to be given new pages for each takes longer."""
+        (bins, size), width = self._members.shape, self._vectors.shape[1]
+        product, compared = min(queries, _QUERIES), min(queries, _COMPARED) * self.looked_into
+        return _Memory(
+            torch.empty(product * _PRODUCT, dtype=torch.int32),
+            torch.empty(product, bins, dtype=torch.int32),
+            torch.empty(compared, width),
+            torch.empty(compared, size, dtype=torch.int32),
+        )
+
+    def _maxima(self, queries: Float[torch.Tensor, "b d"], memory: _Memory) -> Int[torch.Tensor, "b bins"]:
         """m_q of each query, whose scale does not matter: products are only compared with its own."""
         turned = queries @ self._rotation
         x = _rounded(turned, turned.abs().amax(1, keepdim=True))
         size, first = self._members.shape[1], 0
-        maxima = torch.empty(len(x), len(self._members), dtype=torch.int32)
-        memory = torch.empty(len(x) * _PRODUCT, dtype=torch.int32)
+        maxima = memory.maxima[: len(x)]
         for references in self._products:
             width = references.shape[1]
-            part = memory[: len(x) * width].view(len(x), width)
+            part = memory.products[: len(x) * width].view(len(x), width)
             # PyTorch has no other product of bytes; torchao is built on it.
             products = torch._int_mm(x, references, out=part)  # pyright: ignore[reportPrivateImportUsage]
             last = first + width // size
@@ -121,17 +143,22 @@ class Bins:
         return maxima.index_fill_(1, self._is_empty, torch.iinfo(torch.int32).min)
 
     def _compared(
-        self, queries: Float[torch.Tensor, "b d"], bins: Int[torch.Tensor, "b l"], themselves: Int[torch.Tensor, "b"]
+        self,
+        queries: Float[torch.Tensor, "b d"],
+        bins: Int[torch.Tensor, "b l"],
+        themselves: Int[torch.Tensor, "b"],
+        memory: _Memory,
     ) -> tuple[Int[torch.Tensor, "b count"], Float[torch.Tensor, "b count"]]:
         b, d = queries.shape
-        vectors = self._vectors.index_select(0, bins.flatten()).view(b, -1, d)
-        members = self._members.index_select(0, bins.flatten()).view(b, -1)
+        index = bins.flatten()
+        vectors = torch.index_select(self._vectors, 0, index, out=memory.vectors[: len(index)]).view(b, -1, d)
+        members = torch.index_select(self._members, 0, index, out=memory.members[: len(index)]).view(b, -1)
         products = torch.bmm(queries.unsqueeze(1), vectors.transpose(1, 2)).squeeze(1)
         none = (members < 0) | (members == themselves.unsqueeze(1))
         near, chosen = products.masked_fill_(none, -torch.inf).topk(self.count, dim=1)
         # As for exact neighbours: all references have one length.
         squares = near.mul_(-2).add_(queries.square().sum(1, keepdim=True)).add_(self._square)
-        return members.gather(1, chosen), squares.clamp_min_(0).sqrt_()
+        return members.gather(1, chosen).long(), squares.clamp_min_(0).sqrt_()
 
 
 def bins_of(references: Float[torch.Tensor, "m d"], count: int) -> Bins | None:

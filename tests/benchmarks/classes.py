@@ -79,6 +79,7 @@ def cross_fit(run: Run, path: Path) -> tuple[CrossFit, float]:
 def one(lake: Path) -> None:
     """Score what lies in a lake, detector by detector, and print what each took."""
     import sklearn.tree  # noqa: F401
+    import torch  # noqa: F401
 
     told = json.loads((lake / "crossfit.json").read_text())
     run, crossfit = Run(lake=lake.resolve(), run_id=told["run"]), CrossFit.model_validate(told["crossfit"])

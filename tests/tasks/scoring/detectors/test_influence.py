@@ -71,7 +71,12 @@ def evidence_of(gradients):
     _, _, p, labels, folds = toy()
     in_base = np.ones(len(labels), bool)
     return SimpleNamespace(
-        gradients=gradients, folds=folds, labels=labels, probabilities=p.astype(np.float32), in_base=in_base
+        gradients=gradients,
+        folds=folds,
+        labels=labels,
+        probabilities=p.astype(np.float32),
+        in_base=in_base,
+        once=lambda _, make: make(),
     )
 
 
@@ -228,9 +233,28 @@ def test_a_seed_repeats_mini_batches_and_another_draws_others(evidence):
 
 
 def test_an_estimate_at_which_the_series_diverges_is_told(evidence, monkeypatch):
-    monkeypatch.setattr("tasks.kernels.influence._largest", lambda *_: 1e-3)
+    monkeypatch.setattr("tasks.kernels.influence.largest_eigenvalue", lambda *_: 1e-3)
     with pytest.raises(BadConfig, match=r"detector lissa: .*at whose estimate .* grows.*Raise the detector's damping"):
         detector_of("lissa").score(evidence)
+
+
+def test_the_largest_eigenvalue_is_estimated_once_for_given_and_planted_labels(evidence):
+    cache, made = {}, []
+
+    def once(key, make):
+        made.append(key)
+        if key not in cache:
+            cache[key] = make()
+        return cache[key]
+
+    twins = [SimpleNamespace(**vars(evidence) | {"once": once}) for _ in range(2)]
+    first, again = (detector_of("lissa").score(twin) for twin in twins)
+    np.testing.assert_array_equal(first, again)
+    assert len(made) == 4
+    assert len(cache) == 2  # a fold each
+    # The empirical Fisher depends on the labels.
+    detector_of("lissa", curvature="fisher").score(twins[0])
+    assert len(made) == 4
 
 
 def test_half_precision_shards_are_held_in_float32(rows):
