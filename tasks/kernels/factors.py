@@ -8,11 +8,15 @@ loss's gradient at the layer's output and a its input. Each class below holds δ
     squares    ‖G‖² by the ghost-norm identity Σ_{t,t'} ⟨δ_t, δ_t'⟩ ⟨a_t, a_t'⟩ (Goodfellow, arXiv 1510.01799; Li et
                al., ICLR 2022), never below zero, where rounding would have it; or from G in slices of samples where
                that is cheaper (Bu et al., NeurIPS 2022)
+
+Both Gram matrices are symmetric: pairs t < t' are multiplied once and counted twice. Layers that have one input
+(queries, keys and values; gate and up) share its Gram matrix.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
@@ -53,11 +57,33 @@ class Factors(Protocol):
         ...
 
 
+class Gram:
+    """⟨a_t, a_t'⟩ of inputs that ``layers`` layers have in common: made for the first that asks, kept for the rest."""
+
+    def __init__(self, layers: int = 1) -> None:
+        self.layers = layers
+        self._strips: list[torch.Tensor] | None = None
+
+    def strips(self, inputs: Float[torch.Tensor, "n t i"]) -> Iterable[torch.Tensor]:
+        """See ``_doubled``; one strip at a time where no other layer needs them."""
+        if self.layers == 1:
+            return _doubled(inputs)
+        if self._strips is None:
+            self._strips = list(_doubled(inputs))
+        return self._strips
+
+    def forget(self) -> None:
+        """Free the memory."""
+        self._strips = None
+
+
 class Dense(NamedTuple):
     """A linear map at t positions."""
 
     delta: Float[torch.Tensor, "n t o"]
     inputs: Float[torch.Tensor, "n t i"]
+    gram: Gram | None = None
+    """Of the inputs, where other layers have the same."""
 
     def sketch(self, p_out: torch.Tensor, p_in: torch.Tensor, out: torch.Tensor) -> None:
         """Two matrix products, and one batched."""
@@ -87,9 +113,9 @@ class Dense(NamedTuple):
         i = self.inputs.shape[2]
         if t == 1:
             return self.delta.square().sum((1, 2)) * self.inputs.square().sum((1, 2))
-        if ghost_is_cheaper(t, o, i):
-            gram = self.delta @ self.delta.transpose(1, 2)
-            return (gram * (self.inputs @ self.inputs.transpose(1, 2))).sum((1, 2)).clamp_min(0)
+        gram = self.gram or Gram()
+        if ghost_is_cheaper(t, o, i, strip_rows(t, self.delta.device), gram.layers):
+            return ghost_squares(self.delta, gram.strips(self.inputs))
         slices = _slices(len(self.delta), o * i)
         return torch.cat([(self.delta[s].transpose(1, 2) @ self.inputs[s]).square().sum((1, 2)) for s in slices])
 
@@ -166,9 +192,9 @@ class Convolutional(NamedTuple):
         o = self.delta.shape[1] // self.how.groups
         for s in self._slices():
             delta, patches = self._unfold(s)
-            if ghost_is_cheaper(t, o, patches.shape[2]):
-                gram = (delta.transpose(2, 3) @ delta) * (patches.transpose(2, 3) @ patches)
-                squares.append(gram.sum((1, 2, 3)).clamp_min(0))
+            if ghost_is_cheaper(t, o, patches.shape[2], strip_rows(t, delta.device)):
+                by_group = (side.flatten(0, 1).transpose(1, 2) for side in (delta, patches))
+                squares.append(ghost_squares(next(by_group), _doubled(next(by_group))).view(len(delta), -1).sum(1))
             else:
                 squares.append((delta @ patches.transpose(2, 3)).square().sum((1, 2, 3)))
         return torch.cat(squares)
@@ -192,9 +218,43 @@ class Convolutional(NamedTuple):
         return _slices(len(self.delta), self.inputs.shape[1] * math.prod(self.how.kernel) * t)
 
 
-def ghost_is_cheaper(t: int, o: int, i: int) -> bool:
-    """t (o + i) < o·i: t² (o + i) multiplications for two Gram matrices, t·o·i for G itself."""
-    return t * (o + i) < o * i
+def strip_rows(t: int, device: torch.device) -> int:
+    """Rows of a t × t Gram matrix that are made at a time, each from the diagonal on.
+
+    Four strips leave out 3/8 of the matrix; narrower ones than of 32 rows lose more in the product than they leave out.
+    On a GPU, where launches count, one.
+    """
+    return t if device.type == "cuda" else max(32, -(-t // 4))
+
+
+def ghost_is_cheaper(t: int, o: int, i: int, rows: int, layers: int = 1) -> bool:
+    """s·t (o + i/layers) < o·i: s·t² (o + i) multiplications for two Gram matrices, t·o·i for G itself.
+
+    s = (1 + rows/t) / 2 is the share of a Gram matrix that its strips hold; its inputs' part is shared by ``layers``.
+    """
+    return (t + min(rows, t)) / 2 * (o + i / layers) < o * i
+
+
+def _strips(x: Float[torch.Tensor, "n t i"]) -> Iterator[torch.Tensor]:
+    """x xᵀ in strips of rows (n × rows × what is left of t), each without what is left of the diagonal block."""
+    rows = strip_rows(x.shape[1], x.device)
+    for first in range(0, x.shape[1], rows):
+        yield x[:, first : first + rows] @ x[:, first:].transpose(1, 2)
+
+
+def _doubled(x: Float[torch.Tensor, "n t i"]) -> Iterator[torch.Tensor]:
+    """Those strips with what stands right of the diagonal block times two, as it stands below it as well."""
+    for strip in _strips(x):
+        strip[:, :, strip.shape[1] :].mul_(2)
+        yield strip
+
+
+def ghost_squares(delta: Float[torch.Tensor, "n t o"], doubled: Iterable[torch.Tensor]) -> Float[torch.Tensor, "n"]:
+    """Σ_{t,t'} ⟨δ_t, δ_t'⟩ ⟨a_t, a_t'⟩, of the doubled strips of the inputs."""
+    squares = delta.new_zeros(len(delta))
+    for left, right in zip(_strips(delta), doubled, strict=True):
+        squares += (left * right).sum((1, 2))
+    return squares.clamp_min_(0)
 
 
 def inverse_length(squares: Float[torch.Tensor, "n"]) -> Float[torch.Tensor, "n"]:

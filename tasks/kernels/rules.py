@@ -155,7 +155,8 @@ def join_calls(factors: list[Factors]) -> Factors | None:
     if len(factors) == 1:
         return factors[0]
     if all(isinstance(f, Dense) for f in factors):
-        return Dense(*(torch.cat(sides, 1) for sides in zip(*factors, strict=True)))  # type: ignore[arg-type]
+        delta, inputs, _ = zip(*factors, strict=True)  # type: ignore[arg-type]
+        return Dense(torch.cat(delta, 1), torch.cat(inputs, 1))
     if all(isinstance(f, Lookup) for f in factors):
         indices, delta, rows = zip(*factors, strict=True)  # type: ignore[arg-type]
         return Lookup(torch.cat(indices, 1), torch.cat(delta, 1), rows[0])
