@@ -23,6 +23,7 @@ import torch
 from torch.nn import functional
 
 from tasks.kernels.axes import Float, Int
+from tasks.kernels.positions import at, order_of, seen
 
 # Values of a temporary (unfolded inputs, built gradients) that are made at a time: large enough for the matrix
 # product, small enough for the cache.
@@ -63,6 +64,7 @@ class Gram:
     def __init__(self, layers: int = 1) -> None:
         self.layers = layers
         self._strips: list[torch.Tensor] | None = None
+        self._parts: list[tuple[torch.Tensor, torch.Tensor, Gram]] = []
 
     def strips(self, inputs: Float[torch.Tensor, "n t i"]) -> Iterable[torch.Tensor]:
         """See ``_doubled``; one strip at a time where no other layer needs them."""
@@ -72,9 +74,19 @@ class Gram:
             self._strips = list(_doubled(inputs))
         return self._strips
 
+    def part(
+        self, order: Int[torch.Tensor, "n s"], inputs: Float[torch.Tensor, "n t i"]
+    ) -> tuple[Float[torch.Tensor, "n s i"], Gram]:
+        """The inputs at some positions, and what layers that leave out the same ones share of them."""
+        for known, values, gram in self._parts:
+            if torch.equal(known, order):
+                return values, gram
+        self._parts.append((order, at(order, inputs), Gram(self.layers)))
+        return self._parts[-1][1:]
+
     def forget(self) -> None:
         """Free the memory."""
-        self._strips = None
+        self._strips, self._parts = None, []
 
 
 class Dense(NamedTuple):
@@ -84,6 +96,14 @@ class Dense(NamedTuple):
     inputs: Float[torch.Tensor, "n t i"]
     gram: Gram | None = None
     """Of the inputs, where other layers have the same."""
+
+    def seen(self) -> Dense:
+        """Without positions at which δ is zero: they add nothing."""
+        rows = seen(self.delta) if self.delta.shape[1] > 1 else None
+        order = None if rows is None else order_of(rows)
+        if order is None:
+            return self
+        return Dense(at(order, self.delta), *(self.gram or Gram()).part(order, self.inputs))
 
     def sketch(self, p_out: torch.Tensor, p_in: torch.Tensor, out: torch.Tensor) -> None:
         """Two matrix products, and one batched."""
@@ -239,7 +259,7 @@ def _strips(x: Float[torch.Tensor, "n t i"]) -> Iterator[torch.Tensor]:
     """x xᵀ in strips of rows (n × rows × what is left of t), each without what is left of the diagonal block."""
     rows = strip_rows(x.shape[1], x.device)
     for first in range(0, x.shape[1], rows):
-        yield x[:, first : first + rows] @ x[:, first:].transpose(1, 2)
+        yield torch.bmm(x[:, first : first + rows], x[:, first:].transpose(1, 2))
 
 
 def _doubled(x: Float[torch.Tensor, "n t i"]) -> Iterator[torch.Tensor]:

@@ -176,7 +176,7 @@ class LayerGradientTaker:
         if isinstance(weight, torch.Tensor):
             site.weight.vector = weight if site.weight.vector is None else site.weight.vector + weight
         else:
-            weight = weight._replace(gram=inputs.gram) if isinstance(weight, Dense) else weight
+            weight = weight._replace(gram=inputs.gram).seen() if isinstance(weight, Dense) else weight
             site.weight.factors.append(weight)
             if len(site.weight.factors) == site.weight.calls:
                 self._finish(site.weight)

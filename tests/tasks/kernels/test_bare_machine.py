@@ -40,6 +40,7 @@ from tasks.kernels.noise import InstanceTargets, flip_labels, flip_rates
 from tasks.kernels.norms import factored_norms
 from tasks.kernels.outer import joined_outer
 from tasks.kernels.paired import bootstrap
+from tasks.kernels.positions import seen
 from tasks.kernels.precision import running_in
 from tasks.kernels.projections import Projection, johnson_lindenstrauss
 from tasks.kernels.ranking import average_precision, precision_at, roc_auc
