@@ -8,22 +8,20 @@ loss's gradient at the layer's output and a its input. Each class below holds δ
     squares    ‖G‖² by the ghost-norm identity Σ_{t,t'} ⟨δ_t, δ_t'⟩ ⟨a_t, a_t'⟩ (Goodfellow, arXiv 1510.01799; Li et
                al., ICLR 2022), never below zero, where rounding would have it; or from G in slices of samples where
                that is cheaper (Bu et al., NeurIPS 2022)
-
-Both Gram matrices are symmetric: pairs t < t' are multiplied once and counted twice. Layers that have one input
-(queries, keys and values; gate and up) share its Gram matrix.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch.nn import functional
 
 from tasks.kernels.axes import Float, Int
+from tasks.kernels.grams import Gram, doubled, ghost_is_cheaper, ghost_squares, strip_rows
 from tasks.kernels.positions import at, order_of, seen
+from tasks.kernels.shifts import Convolution, Route, costs, shifted_built, shifted_ghost
 
 # Values of a temporary (unfolded inputs, built gradients) that are made at a time: large enough for the matrix
 # product, small enough for the cache.
@@ -56,37 +54,6 @@ class Factors(Protocol):
     def _replace(self, **changes: Any) -> Any:
         """As every named tuple has it."""
         ...
-
-
-class Gram:
-    """⟨a_t, a_t'⟩ of inputs that ``layers`` layers have in common: made for the first that asks, kept for the rest."""
-
-    def __init__(self, layers: int = 1) -> None:
-        self.layers = layers
-        self._strips: list[torch.Tensor] | None = None
-        self._parts: list[tuple[torch.Tensor, torch.Tensor, Gram]] = []
-
-    def strips(self, inputs: Float[torch.Tensor, "n t i"]) -> Iterable[torch.Tensor]:
-        """See ``_doubled``; one strip at a time where no other layer needs them."""
-        if self.layers == 1:
-            return _doubled(inputs)
-        if self._strips is None:
-            self._strips = list(_doubled(inputs))
-        return self._strips
-
-    def part(
-        self, order: Int[torch.Tensor, "n s"], inputs: Float[torch.Tensor, "n t i"]
-    ) -> tuple[Float[torch.Tensor, "n s i"], Gram]:
-        """The inputs at some positions, and what layers that leave out the same ones share of them."""
-        for known, values, gram in self._parts:
-            if torch.equal(known, order):
-                return values, gram
-        self._parts.append((order, at(order, inputs), Gram(self.layers)))
-        return self._parts[-1][1:]
-
-    def forget(self) -> None:
-        """Free the memory."""
-        self._strips, self._parts = None, []
 
 
 class Dense(NamedTuple):
@@ -163,16 +130,6 @@ class Lookup(NamedTuple):
         return ((self.delta @ self.delta.transpose(1, 2)) * same).sum((1, 2)).clamp_min(0)
 
 
-class Convolution(NamedTuple):
-    """The geometry of a two-dimensional convolution (one-dimensional ones are one pixel high)."""
-
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-    dilation: tuple[int, int]
-    groups: int
-
-
 class Convolutional(NamedTuple):
     """A convolution: position t sees a patch of its input; i is a patch's channels × height × width."""
 
@@ -206,18 +163,35 @@ class Convolutional(NamedTuple):
         return out
 
     def squares(self) -> torch.Tensor:
-        """Ghost norm where that is the cheaper way, group by group."""
-        squares = []
-        t = self.delta.shape[2] * self.delta.shape[3]
-        o = self.delta.shape[1] // self.how.groups
-        for s in self._slices():
-            delta, patches = self._unfold(s)
-            if ghost_is_cheaper(t, o, patches.shape[2], strip_rows(t, delta.device)):
-                by_group = (side.flatten(0, 1).transpose(1, 2) for side in (delta, patches))
-                squares.append(ghost_squares(next(by_group), _doubled(next(by_group))).view(len(delta), -1).sum(1))
-            else:
-                squares.append((delta @ patches.transpose(2, 3)).square().sum((1, 2, 3)))
-        return torch.cat(squares)
+        """By the cheapest route: Gram matrices or G, of patches group by group or of pixels."""
+        route = self._route()
+        if route == "shifted_ghost":
+            pixels = math.prod(self.how.padded(*self.inputs.shape[2:]))
+            shifted, values = shifted_ghost, pixels**2 + 2 * self.delta[0, 0].numel() ** 2
+        elif route == "shifted_built":
+            o, c = self.delta.shape[1], self.inputs.shape[1]
+            shifted, values = shifted_built, self.delta[0].numel() + self.inputs[0].numel() + o * c
+        else:
+            return torch.cat([self._of_patches(s, ghost=route == "ghost") for s in self._slices()])
+        return torch.cat([shifted(self.delta[s], self.inputs[s], self.how) for s in _slices(len(self.delta), values)])
+
+    def _route(self) -> Route:
+        """The cheapest (tasks/kernels/shifts.py); on a GPU, where shifts are not measured, of those of patches."""
+        delta, inputs, device = self.delta.shape[1:], self.inputs.shape[1:], self.delta.device
+        t, groups = delta[1] * delta[2], self.how.groups
+        rows = strip_rows(t, device)
+        if device.type == "cuda":
+            i = inputs[0] // groups * math.prod(self.how.kernel)
+            return "ghost" if ghost_is_cheaper(t, delta[0] // groups, i, rows) else "built"
+        found = costs(delta, inputs, self.how, (1 + min(rows, t) / t) / 2)
+        return min(found, key=found.__getitem__)
+
+    def _of_patches(self, samples: slice, *, ghost: bool) -> torch.Tensor:
+        delta, patches = self._unfold(samples)
+        if not ghost:
+            return (delta @ patches.transpose(2, 3)).square().sum((1, 2, 3))
+        left, right = (side.flatten(0, 1).transpose(1, 2) for side in (delta, patches))
+        return ghost_squares(left, doubled(right)).view(len(delta), -1).sum(1)
 
     def _delta_by_group(self) -> torch.Tensor:
         n, o = self.delta.shape[:2]
@@ -227,7 +201,7 @@ class Convolutional(NamedTuple):
         """(δ, n × groups × o/groups × t; patches, n × groups × i × t)."""
         kernel, stride, padding, dilation, groups = self.how
         delta = self._delta_by_group()[samples]
-        if kernel == (1, 1) and padding == (0, 0):
+        if self.how.is_pointwise:
             patches = self.inputs[samples, :, :: stride[0], :: stride[1]].flatten(2)
         else:
             patches = functional.unfold(self.inputs[samples], kernel, dilation, padding, stride)
@@ -236,45 +210,6 @@ class Convolutional(NamedTuple):
     def _slices(self) -> list[slice]:
         t = self.delta.shape[2] * self.delta.shape[3]
         return _slices(len(self.delta), self.inputs.shape[1] * math.prod(self.how.kernel) * t)
-
-
-def strip_rows(t: int, device: torch.device) -> int:
-    """Rows of a t × t Gram matrix that are made at a time, each from the diagonal on.
-
-    Four strips leave out 3/8 of the matrix; narrower ones than of 32 rows lose more in the product than they leave out.
-    On a GPU, where launches count, one.
-    """
-    return t if device.type == "cuda" else max(32, -(-t // 4))
-
-
-def ghost_is_cheaper(t: int, o: int, i: int, rows: int, layers: int = 1) -> bool:
-    """s·t (o + i/layers) < o·i: s·t² (o + i) multiplications for two Gram matrices, t·o·i for G itself.
-
-    s = (1 + rows/t) / 2 is the share of a Gram matrix that its strips hold; its inputs' part is shared by ``layers``.
-    """
-    return (t + min(rows, t)) / 2 * (o + i / layers) < o * i
-
-
-def _strips(x: Float[torch.Tensor, "n t i"]) -> Iterator[torch.Tensor]:
-    """x xᵀ in strips of rows (n × rows × what is left of t), each without what is left of the diagonal block."""
-    rows = strip_rows(x.shape[1], x.device)
-    for first in range(0, x.shape[1], rows):
-        yield torch.bmm(x[:, first : first + rows], x[:, first:].transpose(1, 2))
-
-
-def _doubled(x: Float[torch.Tensor, "n t i"]) -> Iterator[torch.Tensor]:
-    """Those strips with what stands right of the diagonal block times two, as it stands below it as well."""
-    for strip in _strips(x):
-        strip[:, :, strip.shape[1] :].mul_(2)
-        yield strip
-
-
-def ghost_squares(delta: Float[torch.Tensor, "n t o"], doubled: Iterable[torch.Tensor]) -> Float[torch.Tensor, "n"]:
-    """Σ_{t,t'} ⟨δ_t, δ_t'⟩ ⟨a_t, a_t'⟩, of the doubled strips of the inputs."""
-    squares = delta.new_zeros(len(delta))
-    for left, right in zip(_strips(delta), doubled, strict=True):
-        squares += (left * right).sum((1, 2))
-    return squares.clamp_min_(0)
 
 
 def inverse_length(squares: Float[torch.Tensor, "n"]) -> Float[torch.Tensor, "n"]:

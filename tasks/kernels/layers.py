@@ -18,7 +18,8 @@ import torch
 from torch import nn
 
 from tasks.kernels.axes import Float
-from tasks.kernels.factors import Dense, Gram, inverse_length, of_unit_length
+from tasks.kernels.factors import Dense, inverse_length, of_unit_length
+from tasks.kernels.grams import Gram
 from tasks.kernels.losses import Loss
 from tasks.kernels.projections import Projection, split_dimension
 from tasks.kernels.rules import UnfitLayer, contribution, join_calls, refuse_batch_statistics

@@ -18,7 +18,8 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
-from tasks.kernels.factors import Convolution, Convolutional, Dense, Factors, Lookup
+from tasks.kernels.factors import Convolutional, Dense, Factors, Lookup
+from tasks.kernels.shifts import Convolution
 
 
 class UnfitLayer(ValueError):

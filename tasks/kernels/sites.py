@@ -130,7 +130,8 @@ class Sites:
                     continue
                 if type(site.module) is nn.Linear and "forward" not in vars(site.module):
                     undo.callback(delattr, site.module, "forward")
-                    site.module.forward = partial(linear, site.module)
+                    forward: Callable[..., torch.Tensor] = partial(linear, site.module)
+                    site.module.forward = forward
                 undo.callback(site.module.register_forward_hook(partial(_watched, watch, site)).remove)
             yield
 

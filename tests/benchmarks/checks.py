@@ -19,7 +19,7 @@ from timing import Row, seconds
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from tasks.kernels.factors import Gram, ghost_is_cheaper, ghost_squares, strip_rows
+from tasks.kernels.grams import Gram, ghost_is_cheaper, ghost_squares, strip_rows
 from tasks.kernels.layers import LayerGradientTaker
 from tasks.kernels.losses import Loss
 from tasks.kernels.precision import Precision, loss_scale, running_in

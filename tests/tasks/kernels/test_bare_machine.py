@@ -27,6 +27,7 @@ from tasks.kernels.folds import assign_folds
 from tasks.kernels.forest import Layout, Tree, lay_out, path_lengths
 from tasks.kernels.functional import sample_gradients
 from tasks.kernels.gradients import FactorGradients
+from tasks.kernels.grams import Gram
 from tasks.kernels.head import head_gradient
 from tasks.kernels.influence import exact, self_influence
 from tasks.kernels.label_pools import fit_pools, pool_chance
@@ -47,6 +48,7 @@ from tasks.kernels.ranking import average_precision, precision_at, roc_auc
 from tasks.kernels.rarity import confirmed_neighbours, far_from_class
 from tasks.kernels.rules import UnfitLayer, refuse_unknown
 from tasks.kernels.sites import Sites
+from tasks.kernels.shifts import Convolution
 from tasks.kernels.stacked import Stack, can_stack
 from tasks.kernels.suggestion import suggest_labels
 from tasks.kernels.survey_sampling import hajek_share, systematic_sample

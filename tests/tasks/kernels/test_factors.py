@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tasks.kernels import factors
-from tasks.kernels.factors import Convolution, Convolutional, Dense, Gram, Lookup, of_unit_length
+from tasks.kernels import factors, grams
+from tasks.kernels.factors import Convolutional, Dense, Lookup, of_unit_length
+from tasks.kernels.grams import Gram
+from tasks.kernels.shifts import Convolution
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
 
@@ -89,8 +91,8 @@ def test_layers_of_one_input_share_its_gram_matrix(device, monkeypatch):
     inputs, deltas = normal(device, 3, 70, 200), [normal(device, 3, 70, o) for o in (150, 160, 170)]
     expected = [Dense(delta, inputs).squares() for delta in deltas]
     made = []
-    doubled = factors._doubled
-    monkeypatch.setattr(factors, "_doubled", lambda x: made.append(x.shape) or doubled(x))
+    doubled = grams.doubled
+    monkeypatch.setattr(grams, "doubled", lambda x: made.append(x.shape) or doubled(x))
     gram = Gram(len(deltas))
     for _ in range(2):
         for delta, squares in zip(deltas, expected, strict=True):
@@ -128,4 +130,4 @@ def test_both_ways_to_the_norm_are_taken_and_agree(device, monkeypatch):
     ],
 )
 def test_the_norm_is_taken_the_way_that_was_measured_to_be_cheaper(t, o, i, ghost):
-    assert factors.ghost_is_cheaper(t, o, i, factors.strip_rows(t, torch.device("cpu"))) == ghost
+    assert grams.ghost_is_cheaper(t, o, i, grams.strip_rows(t, torch.device("cpu"))) == ghost

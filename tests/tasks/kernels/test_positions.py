@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from tasks.kernels import factors, positions
-from tasks.kernels.factors import Dense, Gram
+from tasks.kernels import factors, grams, positions
+from tasks.kernels.factors import Dense
+from tasks.kernels.grams import Gram
 from tasks.kernels.layers import LayerGradientTaker
 from tasks.kernels.losses import Loss
 from tasks.kernels.projections import Projection
@@ -39,9 +40,10 @@ def test_what_is_left_is_the_same_gradient(counts, i):
 
 def test_layers_that_leave_out_the_same_positions_share_what_is_left(monkeypatch):
     inputs, gram = torch.randn(3, T, 300, dtype=torch.float64), Gram(3)
-    taken, made, at, doubled = [], [], factors.at, factors._doubled
-    monkeypatch.setattr(factors, "at", lambda order, x: taken.append(x.shape[2]) or at(order, x))
-    monkeypatch.setattr(factors, "_doubled", lambda x: made.append(x.shape[1]) or doubled(x))
+    taken, made, at, doubled = [], [], factors.at, grams.doubled
+    for module in (factors, grams):
+        monkeypatch.setattr(module, "at", lambda order, x: taken.append(x.shape[2]) or at(order, x))
+    monkeypatch.setattr(grams, "doubled", lambda x: made.append(x.shape[1]) or doubled(x))
     for counts in ((4, 2, 1), (4, 2, 1), (1, 1, 2)):
         delta = delta_of(counts, o=200)
         squares = Dense(delta, inputs, gram).seen().squares()
