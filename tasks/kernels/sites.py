@@ -130,8 +130,7 @@ class Sites:
                     continue
                 if type(site.module) is nn.Linear and "forward" not in vars(site.module):
                     undo.callback(delattr, site.module, "forward")
-                    forward: Callable[..., torch.Tensor] = partial(linear, site.module)
-                    site.module.forward = forward
+                    site.module.forward = partial(linear, site.module)  # pyright: ignore[reportAttributeAccessIssue]
                 undo.callback(site.module.register_forward_hook(partial(_watched, watch, site)).remove)
             yield
 
