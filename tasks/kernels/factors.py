@@ -19,6 +19,9 @@ import torch
 from torch.nn import functional
 
 from tasks.kernels.axes import Float, Int
+from tasks.kernels.grams import Gram, doubled, ghost_is_cheaper, ghost_squares, strip_rows
+from tasks.kernels.positions import at, order_of, seen
+from tasks.kernels.shifts import Convolution, Route, costs, shifted_built, shifted_ghost
 
 # Values of a temporary (unfolded inputs, built gradients) that are made at a time: large enough for the matrix
 # product, small enough for the cache.
@@ -58,6 +61,16 @@ class Dense(NamedTuple):
 
     delta: Float[torch.Tensor, "n t o"]
     inputs: Float[torch.Tensor, "n t i"]
+    gram: Gram | None = None
+    """Of the inputs, where other layers have the same."""
+
+    def seen(self) -> Dense:
+        """Without positions at which δ is zero: they add nothing."""
+        rows = seen(self.delta) if self.delta.shape[1] > 1 else None
+        order = None if rows is None else order_of(rows)
+        if order is None:
+            return self
+        return Dense(at(order, self.delta), *(self.gram or Gram()).part(order, self.inputs))
 
     def sketch(self, p_out: torch.Tensor, p_in: torch.Tensor, out: torch.Tensor) -> None:
         """Two matrix products, and one batched."""
@@ -87,9 +100,9 @@ class Dense(NamedTuple):
         i = self.inputs.shape[2]
         if t == 1:
             return self.delta.square().sum((1, 2)) * self.inputs.square().sum((1, 2))
-        if ghost_is_cheaper(t, o, i):
-            gram = self.delta @ self.delta.transpose(1, 2)
-            return (gram * (self.inputs @ self.inputs.transpose(1, 2))).sum((1, 2)).clamp_min(0)
+        gram = self.gram or Gram()
+        if ghost_is_cheaper(t, o, i, strip_rows(t, self.delta.device), gram.layers):
+            return ghost_squares(self.delta, gram.strips(self.inputs))
         slices = _slices(len(self.delta), o * i)
         return torch.cat([(self.delta[s].transpose(1, 2) @ self.inputs[s]).square().sum((1, 2)) for s in slices])
 
@@ -115,16 +128,6 @@ class Lookup(NamedTuple):
         """Ghost norm: positions that looked up the same row share it."""
         same = self.indices.unsqueeze(1) == self.indices.unsqueeze(2)
         return ((self.delta @ self.delta.transpose(1, 2)) * same).sum((1, 2)).clamp_min(0)
-
-
-class Convolution(NamedTuple):
-    """The geometry of a two-dimensional convolution (one-dimensional ones are one pixel high)."""
-
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-    dilation: tuple[int, int]
-    groups: int
 
 
 class Convolutional(NamedTuple):
@@ -160,18 +163,35 @@ class Convolutional(NamedTuple):
         return out
 
     def squares(self) -> torch.Tensor:
-        """Ghost norm where that is the cheaper way, group by group."""
-        squares = []
-        t = self.delta.shape[2] * self.delta.shape[3]
-        o = self.delta.shape[1] // self.how.groups
-        for s in self._slices():
-            delta, patches = self._unfold(s)
-            if ghost_is_cheaper(t, o, patches.shape[2]):
-                gram = (delta.transpose(2, 3) @ delta) * (patches.transpose(2, 3) @ patches)
-                squares.append(gram.sum((1, 2, 3)).clamp_min(0))
-            else:
-                squares.append((delta @ patches.transpose(2, 3)).square().sum((1, 2, 3)))
-        return torch.cat(squares)
+        """By the cheapest route: Gram matrices or G, of patches group by group or of pixels."""
+        route = self._route()
+        if route == "shifted_ghost":
+            pixels = math.prod(self.how.padded(*self.inputs.shape[2:]))
+            shifted, values = shifted_ghost, pixels**2 + 2 * self.delta[0, 0].numel() ** 2
+        elif route == "shifted_built":
+            o, c = self.delta.shape[1], self.inputs.shape[1]
+            shifted, values = shifted_built, self.delta[0].numel() + self.inputs[0].numel() + o * c
+        else:
+            return torch.cat([self._of_patches(s, ghost=route == "ghost") for s in self._slices()])
+        return torch.cat([shifted(self.delta[s], self.inputs[s], self.how) for s in _slices(len(self.delta), values)])
+
+    def _route(self) -> Route:
+        """The cheapest (tasks/kernels/shifts.py); on a GPU, where shifts are not measured, of those of patches."""
+        delta, inputs, device = self.delta.shape[1:], self.inputs.shape[1:], self.delta.device
+        t, groups = delta[1] * delta[2], self.how.groups
+        rows = strip_rows(t, device)
+        if device.type == "cuda":
+            i = inputs[0] // groups * math.prod(self.how.kernel)
+            return "ghost" if ghost_is_cheaper(t, delta[0] // groups, i, rows) else "built"
+        found = costs(delta, inputs, self.how, (1 + min(rows, t) / t) / 2)
+        return min(found, key=found.__getitem__)
+
+    def _of_patches(self, samples: slice, *, ghost: bool) -> torch.Tensor:
+        delta, patches = self._unfold(samples)
+        if not ghost:
+            return (delta @ patches.transpose(2, 3)).square().sum((1, 2, 3))
+        left, right = (side.flatten(0, 1).transpose(1, 2) for side in (delta, patches))
+        return ghost_squares(left, doubled(right)).view(len(delta), -1).sum(1)
 
     def _delta_by_group(self) -> torch.Tensor:
         n, o = self.delta.shape[:2]
@@ -181,7 +201,7 @@ class Convolutional(NamedTuple):
         """(δ, n × groups × o/groups × t; patches, n × groups × i × t)."""
         kernel, stride, padding, dilation, groups = self.how
         delta = self._delta_by_group()[samples]
-        if kernel == (1, 1) and padding == (0, 0):
+        if self.how.is_pointwise:
             patches = self.inputs[samples, :, :: stride[0], :: stride[1]].flatten(2)
         else:
             patches = functional.unfold(self.inputs[samples], kernel, dilation, padding, stride)
@@ -190,11 +210,6 @@ class Convolutional(NamedTuple):
     def _slices(self) -> list[slice]:
         t = self.delta.shape[2] * self.delta.shape[3]
         return _slices(len(self.delta), self.inputs.shape[1] * math.prod(self.how.kernel) * t)
-
-
-def ghost_is_cheaper(t: int, o: int, i: int) -> bool:
-    """t (o + i) < o·i: t² (o + i) multiplications for two Gram matrices, t·o·i for G itself."""
-    return t * (o + i) < o * i
 
 
 def inverse_length(squares: Float[torch.Tensor, "n"]) -> Float[torch.Tensor, "n"]:

@@ -19,6 +19,7 @@ from torch import nn
 
 from tasks.kernels.axes import Float
 from tasks.kernels.factors import Dense, inverse_length, of_unit_length
+from tasks.kernels.grams import Gram
 from tasks.kernels.losses import Loss
 from tasks.kernels.projections import Projection, split_dimension
 from tasks.kernels.rules import UnfitLayer, contribution, join_calls, refuse_batch_statistics
@@ -34,6 +35,31 @@ class LayerGradients(NamedTuple):
     """Exact ‖g‖² by layer, in the order of the chosen names."""
     logits: Float[torch.Tensor, "n k"]
     """The network's output."""
+
+
+class Input:
+    """A layer's input as it was in the forward pass, and the Gram matrix that all layers of this input share."""
+
+    def __init__(self, values: torch.Tensor) -> None:
+        self.values, self.version, self.gram = values, values._version, Gram(0)
+        self._due = 0
+
+    @property
+    def is_due(self) -> bool:
+        """Whether a δ is still to come."""
+        return self._due > 0
+
+    def expect(self, module: nn.Module) -> None:
+        """One more δ will come: that of ``module``."""
+        self._due += 1
+        self.gram.layers += isinstance(module, nn.Linear | nn.MultiheadAttention)
+
+    def done(self) -> None:
+        """One has come: after the last nobody needs the input, which the graph would hold to its end."""
+        self._due -= 1
+        if not self._due:
+            self.gram.forget()
+            self.values = self.values.new_empty(0)
 
 
 class LayerGradientTaker:
@@ -73,6 +99,7 @@ class LayerGradientTaker:
         self._n, self._calls, self._scale = len(x), dict.fromkeys(self._sites.by_key, 0), scale
         self._start = torch.zeros((), device=x.device, requires_grad=True)
         self._projection = projection
+        self._inputs: dict[tuple[Any, ...], Input] = {}
         width = projection.d if projection else self._sites.size
         self._out = (torch.zeros if projection else torch.empty)(self._n, width, device=x.device)
         self._squares = torch.zeros(self._n, len(self.names), device=x.device)
@@ -87,6 +114,7 @@ class LayerGradientTaker:
                 raise UnfitLayer(
                     key, f"it was called {calls} times, and {len(self._sites.layouts[key])} times on the probe"
                 )
+        self._inputs.clear()
         with torch.autocast(x.device.type, enabled=False):
             for parameter in self._sites.parameters:
                 self._finish(parameter)
@@ -113,26 +141,33 @@ class LayerGradientTaker:
             own_row = len(output) == 1
             output = output.expand(self._n, *(output.shape[1:] if own_row else output.shape))
             inputs = inputs.expand(self._n, *(inputs.shape[1:] if own_row else inputs.shape))
-        inputs = inputs.detach()
         by_rows = (0, 1) if isinstance(layout, torch.Size) else layout
-        output.register_hook(partial(self._receive, site, inputs, inputs._version, by_rows))
+        output.register_hook(partial(self._receive, site, self._input(site, inputs.detach(), by_rows), by_rows))
         return output
+
+    def _input(self, site: Site, values: torch.Tensor, layout: tuple[int, int]) -> Input:
+        """One for all layers that have these very values; it holds them, so no other tensor takes their place."""
+        key = (values.data_ptr(), values._version, values.shape, values.stride(), values.dtype, layout)
+        found = self._inputs.get(key)
+        if found is None or not found.is_due:
+            found = self._inputs[key] = Input(values)
+        found.expect(site.module)
+        return found
 
     # ---- gradients ---------------------------------------------------------------------------------------------------
 
-    def _receive(
-        self, site: Site, inputs: torch.Tensor, version: int, layout: tuple[int, int], delta: torch.Tensor
-    ) -> None:
-        if inputs._version != version:
+    def _receive(self, site: Site, inputs: Input, layout: tuple[int, int], delta: torch.Tensor) -> None:
+        if inputs.values._version != inputs.version:
             raise UnfitLayer(site.key, "its input is changed in place after it was used")
         # The backward pass runs under the forward's autocast; sums do not.
         with torch.no_grad(), torch.autocast(delta.device.type, enabled=False):
             self._add(site, inputs, delta, layout)
+        inputs.done()
 
-    def _add(self, site: Site, inputs: torch.Tensor, delta: torch.Tensor, layout: tuple[int, int]) -> None:
+    def _add(self, site: Site, inputs: Input, delta: torch.Tensor, layout: tuple[int, int]) -> None:
         delta = delta.float() if self._scale == 1 else delta.float() / self._scale
         try:
-            weight, bias = contribution(site.module, inputs, delta, self._n, layout, bias=site.bias is not None)
+            weight, bias = contribution(site.module, inputs.values, delta, self._n, layout, bias=site.bias is not None)
         except UnfitLayer as error:
             raise UnfitLayer(site.key, error.reason) from None
         if site.bias is not None and bias is not None:
@@ -142,6 +177,7 @@ class LayerGradientTaker:
         if isinstance(weight, torch.Tensor):
             site.weight.vector = weight if site.weight.vector is None else site.weight.vector + weight
         else:
+            weight = weight._replace(gram=inputs.gram).seen() if isinstance(weight, Dense) else weight
             site.weight.factors.append(weight)
             if len(site.weight.factors) == site.weight.calls:
                 self._finish(site.weight)

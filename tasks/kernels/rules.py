@@ -18,7 +18,8 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
-from tasks.kernels.factors import Convolution, Convolutional, Dense, Factors, Lookup
+from tasks.kernels.factors import Convolutional, Dense, Factors, Lookup
+from tasks.kernels.shifts import Convolution
 
 
 class UnfitLayer(ValueError):
@@ -155,7 +156,8 @@ def join_calls(factors: list[Factors]) -> Factors | None:
     if len(factors) == 1:
         return factors[0]
     if all(isinstance(f, Dense) for f in factors):
-        return Dense(*(torch.cat(sides, 1) for sides in zip(*factors, strict=True)))  # type: ignore[arg-type]
+        delta, inputs, _ = zip(*factors, strict=True)  # type: ignore[arg-type]
+        return Dense(torch.cat(delta, 1), torch.cat(inputs, 1))
     if all(isinstance(f, Lookup) for f in factors):
         indices, delta, rows = zip(*factors, strict=True)  # type: ignore[arg-type]
         return Lookup(torch.cat(indices, 1), torch.cat(delta, 1), rows[0])

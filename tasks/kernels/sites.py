@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from tasks.kernels.attention import attend, input_weights
 from tasks.kernels.factors import Factors
+from tasks.kernels.positions import linear
 from tasks.kernels.rules import UnfitLayer, refuse_unknown
 
 
@@ -127,6 +128,9 @@ class Sites:
                         undo.callback(delattr, site.module, "forward")
                         site.module.forward = self._attention(site.module, site.key.rpartition(".")[0], watch)
                     continue
+                if type(site.module) is nn.Linear and "forward" not in vars(site.module):
+                    undo.callback(delattr, site.module, "forward")
+                    site.module.forward = partial(linear, site.module)  # pyright: ignore[reportAttributeAccessIssue]
                 undo.callback(site.module.register_forward_hook(partial(_watched, watch, site)).remove)
             yield
 

@@ -9,8 +9,9 @@ optional: what is not installed or does not run has a row with its error. They a
 
 (Bergson asks for torchaudio, whose newest release does not load beside torch 2.13 and then keeps transformers from
 being imported: uninstall it again. So does a torchvision of another torch build.) All candidates of a row run in one
-process and take turns, and ratios are of the fastest calls; the column `calls, spread` says of how many calls, and how
-much longer the slowest took. Before they are timed, their outputs are compared.
+process and take turns, and ratios are of the fastest calls, in CPU seconds where one thread of a CPU does the work; the
+column `calls, spread` says of how many calls, and how much longer the slowest took. Before they are timed, their
+outputs are compared.
 
     head / forward        everything the gradient kind `head` does, over the bare forward pass
     layers / fwd+bwd      all layers, kronecker to 512 values and exact norms, over loss.backward() of the same batch

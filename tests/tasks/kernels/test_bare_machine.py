@@ -27,6 +27,7 @@ from tasks.kernels.folds import assign_folds
 from tasks.kernels.forest import Layout, Tree, lay_out, path_lengths
 from tasks.kernels.functional import sample_gradients
 from tasks.kernels.gradients import FactorGradients
+from tasks.kernels.grams import Gram
 from tasks.kernels.head import head_gradient
 from tasks.kernels.influence import exact, self_influence
 from tasks.kernels.label_pools import fit_pools, pool_chance
@@ -40,12 +41,14 @@ from tasks.kernels.noise import InstanceTargets, flip_labels, flip_rates
 from tasks.kernels.norms import factored_norms
 from tasks.kernels.outer import joined_outer
 from tasks.kernels.paired import bootstrap
+from tasks.kernels.positions import seen
 from tasks.kernels.precision import running_in
 from tasks.kernels.projections import Projection, johnson_lindenstrauss
 from tasks.kernels.ranking import average_precision, precision_at, roc_auc
 from tasks.kernels.rarity import confirmed_neighbours, far_from_class
 from tasks.kernels.rules import UnfitLayer, refuse_unknown
 from tasks.kernels.sites import Sites
+from tasks.kernels.shifts import Convolution
 from tasks.kernels.stacked import Stack, can_stack
 from tasks.kernels.suggestion import suggest_labels
 from tasks.kernels.survey_sampling import hajek_share, systematic_sample

@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tasks.kernels import factors
-from tasks.kernels.factors import Convolution, Convolutional, Dense, Lookup, of_unit_length
+from tasks.kernels import factors, grams
+from tasks.kernels.factors import Convolutional, Dense, Lookup, of_unit_length
+from tasks.kernels.grams import Gram
+from tasks.kernels.shifts import Convolution
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
 
@@ -33,7 +35,9 @@ def agrees(found, expected):
 
 
 # One position; few (ghost norm); many (built).
-@pytest.mark.parametrize(("n", "t", "o", "i"), [(1, 1, 2, 3), (6, 1, 5, 4), (6, 2, 7, 6), (6, 9, 3, 4), (1, 9, 3, 4)])
+@pytest.mark.parametrize(
+    ("n", "t", "o", "i"), [(1, 1, 2, 3), (6, 1, 5, 4), (6, 2, 7, 6), (6, 9, 3, 4), (1, 9, 3, 4), (2, 70, 200, 300)]
+)
 def test_a_linear_map_adds_an_outer_product_for_each_position(device, at_a_time, n, t, o, i):
     delta, inputs = normal(device, n, t, o), normal(device, n, t, i)
     expected = torch.stack(
@@ -83,6 +87,20 @@ def test_a_convolution_has_the_gradient_that_autograd_gives_each_sample_alone(de
     agrees(Convolutional(delta, inputs, how), torch.stack(expected))
 
 
+def test_layers_of_one_input_share_its_gram_matrix(device, monkeypatch):
+    inputs, deltas = normal(device, 3, 70, 200), [normal(device, 3, 70, o) for o in (150, 160, 170)]
+    expected = [Dense(delta, inputs).squares() for delta in deltas]
+    made = []
+    doubled = grams.doubled
+    monkeypatch.setattr(grams, "doubled", lambda x: made.append(x.shape) or doubled(x))
+    gram = Gram(len(deltas))
+    for _ in range(2):
+        for delta, squares in zip(deltas, expected, strict=True):
+            torch.testing.assert_close(Dense(delta, inputs, gram).squares(), squares, **EXACT)
+        gram.forget()
+    assert made == [inputs.shape] * 2
+
+
 def test_both_ways_to_the_norm_are_taken_and_agree(device, monkeypatch):
     # The same factors with more positions (zeros) are measured from the built gradient.
     delta, inputs = normal(device, 4, 2, 7), normal(device, 4, 2, 6)
@@ -100,7 +118,16 @@ def test_both_ways_to_the_norm_are_taken_and_agree(device, monkeypatch):
 # Beside each shape the way that took less CPU time, by tests/benchmarks/gradients.py --only routes.
 @pytest.mark.parametrize(
     ("t", "o", "i", "ghost"),
-    [(32, 8, 384, False), (96, 8, 4096, False), (128, 3072, 768, True), (512, 3072, 768, True), (512, 768, 768, False)],
+    [
+        (32, 8, 384, False),
+        (96, 8, 4096, False),
+        (128, 3072, 768, True),
+        (512, 3072, 768, True),
+        (512, 768, 768, True),
+        (64, 64, 576, True),
+        (192, 256, 256, True),
+        (1024, 3072, 768, False),
+    ],
 )
 def test_the_norm_is_taken_the_way_that_was_measured_to_be_cheaper(t, o, i, ghost):
-    assert factors.ghost_is_cheaper(t, o, i) == ghost
+    assert grams.ghost_is_cheaper(t, o, i, grams.strip_rows(t, torch.device("cpu"))) == ghost
