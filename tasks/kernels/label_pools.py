@@ -36,8 +36,8 @@ _BLOCK = 1 << 15
 _ASKED = 1 << 20
 # Rates at which the profile is taken, first over all, then twice where it is within 6 of its best.
 _RATES, _NEAR = (10, 12, 24), 6.0
-# Pools to begin with, steps of a fit at most, and what no step moves the log-likelihood by at the end.
-_STARTS = (np.array([0.5, 0.5, 0.0]), np.array([0.1, 0.1, 0.0]))
+# The pool to begin with, steps of a fit at most, and what no step moves the log-likelihood by at the end.
+_START = np.array([0.5, 0.5, 0.0])
 _STEPS, _STILL = 60, 1e-3
 # Between which a pool's exponents lie.
 _LOWEST, _HIGHEST = np.array([0.0, 0.0, -5.0]), np.array([60.0, 60.0, 5.0])
@@ -90,13 +90,14 @@ def fit_pools(
     said = _said(p, votes, labels, choice, rows, counted)
     dissent = len(said.lapse) / len(rows)
     rates = np.append(0.0, np.geomspace(1e-3, float(np.clip(1.6 * dissent, 4e-3, 0.95)), _RATES[0]))
-    loss, pools = _profile(said, rates, 0.0, _STARTS)
+    # At the rate 0 the likelihood has one hill, a logistic regression's, so that one start is as good as any.
+    loss, pools = _profile(said, rates, 0.0, _START)
     for count in _RATES[1:]:
         near = np.flatnonzero(loss - loss.min() < _NEAR)
         edges = rates[max(near[0] - 1, 0)], rates[min(near[-1] + 1, len(rates) - 1)]
         start = float(rates[loss.argmin()])
         rates = np.unique(np.append(0.0, np.linspace(*edges, count)))
-        loss, pools = _profile(said, rates, start, (pools[loss.argmin()],))
+        loss, pools = _profile(said, rates, start, pools[loss.argmin()])
     best, inside = int(loss.argmin()), np.flatnonzero(loss - loss.min() < CUT).tolist()
     surely = int(np.flatnonzero(loss - loss.min() < ONE_SIDED)[0])
     # An end lies between two rates, and is taken to be the outer one; whether there are wrong labels at all is no
@@ -179,22 +180,16 @@ def _pooled(said: _Said, exponents: np.ndarray) -> _Pool:
 
 
 def _profile(
-    said: _Said, rates: Float[np.ndarray, "r"], first: float, starts: Sequence[np.ndarray]
+    said: _Said, rates: Float[np.ndarray, "r"], first: float, start: Float[np.ndarray, "three"]
 ) -> tuple[Float[np.ndarray, "r"], Float[np.ndarray, "r three"]]:
-    """(−log-likelihood, exponents) of the best pool for each rate, from ``first`` outwards, each begun from the last.
-
-    From each start: the likelihood of a pool with a floor has more than one hill.
-    """
+    """(−log-likelihood, exponents) of the best pool for each rate, each begun from the last from ``first`` on"""
     best, pools = np.full(len(rates), np.inf), np.zeros((len(rates), 3))
-    middle = int(np.abs(rates - first).argmin())
-    for start in starts:
-        begin = _pooled(said, start)
-        for order in (range(middle, len(rates)), range(middle - 1, -1, -1)):
-            pool = begin
-            for i in order:
-                loss, pool = _ascend(said, float(rates[i]), pool)
-                if loss < best[i]:
-                    best[i], pools[i] = loss, pool.exponents
+    middle, begin = int(np.abs(rates - first).argmin()), _pooled(said, start)
+    for order in (range(middle, len(rates)), range(middle - 1, -1, -1)):
+        pool = begin
+        for i in order:
+            best[i], pool = _ascend(said, float(rates[i]), pool)
+            pools[i] = pool.exponents
     return best, pools
 
 

@@ -81,7 +81,8 @@ class _Kept:
 
     def of(self, source: bytes, path: Path, module: str) -> Code:
         """As ``_parse`` says it, from the file if the source is the one that was parsed."""
-        digest = hashlib.sha256(source).hexdigest()
+        # A package counts its relative imports from elsewhere than a module of the same source.
+        digest = hashlib.sha256(f"{path.name}\n".encode() + source).hexdigest()
         entry = self._entries.get(module)
         if entry is None or entry[0] != digest:
             entry = self._entries[module] = [digest, *_parse(source, path, module)]

@@ -123,11 +123,12 @@ class Serving:
         return self.ask("flow_runs/filter", **fields)
 
     def until(self, found, what: str | Callable[[], str], seconds: float = END):
-        deadline = time.monotonic() + seconds
+        deadline, pause = time.monotonic() + seconds, 0.2
         while not (result := found()):
             assert self.process.poll() is None, self.process.communicate()
             assert time.monotonic() < deadline, what if isinstance(what, str) else what()
-            time.sleep(0.4)  # each question is hundredths of a second of the server's, which has runs to look after
+            time.sleep(pause)  # each question is hundredths of a second of the server's, which has runs to look after
+            pause = min(1.2 * pause, 1.0)
         return result
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -162,6 +163,8 @@ def serve(nursery: Nursery, empty_database: Path, request: pytest.FixtureRequest
             request.getfixturevalue("server")  # the first of a session makes it
             home.mkdir(parents=True)
             shutil.copy(empty_database, home / "prefect.db")
+            # Which knows of all types of blocks.
+            variables.setdefault("PREFECT_API_BLOCKS_REGISTER_ON_START", "false")
         started.append(Serving(nursery, lake, port or free_port(), *options, shipped=shipped, **variables))
         return started[-1].ready()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from s3_server import s3_server
 
 pytestmark = pytest.mark.server
 OF_THE_API, OF_THE_STORE, KEY = "planted-for-the-api", "planted-for-the-store", "planted-key-id"
@@ -26,16 +27,11 @@ BLOCK = {
 
 
 @pytest.fixture(scope="module")
-def objects(tmp_path_factory) -> Iterator[str]:
+def objects() -> Iterator[str]:
     """The address of an S3 server with a bucket ``cleaned``."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    address = "http://{}:{}".format(*server.get_host_and_port())
-    client(address).create_bucket(Bucket="cleaned")
-    yield address
-    server.stop()
+    with s3_server() as address:
+        client(address).create_bucket(Bucket="cleaned")
+        yield address
 
 
 def client(address: str):

@@ -15,12 +15,11 @@ def of(tmp_path, monkeypatch):
     parse, parsed = source_code._parse, []
     monkeypatch.setattr(source_code, "_parse", lambda *words: parsed.append(1) or parse(*words))
 
-    def ask(source: bytes = SOURCE, *, write: bool = True) -> tuple[source_code.Code, int]:
+    def ask(source: bytes = SOURCE, name: str = "verb.py") -> tuple[source_code.Code, int]:
         kept = source_code._Kept(tmp_path / "kept.json")
         before = len(parsed)
-        answer = kept.of(source, tmp_path / "verb.py", "pkg.verb")
-        if write:
-            kept.write()
+        answer = kept.of(source, tmp_path / name, "pkg.verb")
+        kept.write()
         return answer, len(parsed) - before
 
     return ask
@@ -37,6 +36,12 @@ def test_another_source_is_parsed_anew(of):
     of()
     answer, parsed = of(SOURCE.replace(b"flag", b"audit"))
     assert (answer.queries, parsed) == (["audit"], 1)
+
+
+def test_a_module_that_becomes_a_package_is_parsed_anew(of):
+    of()
+    answer, parsed = of(name="__init__.py")
+    assert (answer.imports[:2], parsed) == (["pkg.verb", "pkg.verb.noun"], 1)
 
 
 @pytest.mark.parametrize("changed", ["damage", "python", "gone"])

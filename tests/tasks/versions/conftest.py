@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from kept_states import States
+from s3_server import s3_server
 
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.schemas import FLAGS, scores
@@ -35,18 +36,13 @@ CREDENTIALS = {
 @pytest.fixture(scope="session")
 def s3() -> Iterator[str]:
     """Address of an S3 server with the bucket ``bucket``, which the environment names as well."""
-    from moto.server import ThreadedMotoServer
-
     before = {name: os.environ.get(name) for name in (*CREDENTIALS, "AWS_ENDPOINT_URL")}
     os.environ.update(CREDENTIALS)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    address = os.environ["AWS_ENDPOINT_URL"] = f"http://{host}:{port}"
-    urllib.request.urlopen(urllib.request.Request(f"{address}/bucket", method="PUT"), timeout=10)  # noqa: S310
-    yield address
-    server.stop()
+    with s3_server() as address:
+        os.environ["AWS_ENDPOINT_URL"] = address
+        urllib.request.urlopen(urllib.request.Request(f"{address}/bucket", method="PUT"), timeout=10)  # noqa: S310
+        yield address
     for name, value in before.items():
         if value is None:
             os.environ.pop(name, None)

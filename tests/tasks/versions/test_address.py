@@ -6,10 +6,12 @@ import json
 import shutil
 import threading
 import time
+from contextlib import ExitStack
 from datetime import timedelta
 
 import duckdb
 import pytest
+from s3_server import s3_server
 
 from flows.__main__ import main
 from flows.command_line import stores
@@ -165,13 +167,10 @@ def test_a_lake_that_was_copied_asks_the_same_store(published, tmp_path, capsys)
 def test_a_server_that_dies_in_a_publication_loses_nothing_and_the_run_goes_on_when_it_is_back(
     prepare, bucket, s3, monkeypatch, capsys
 ):
-    from moto.server import ThreadedMotoServer
-
     monkeypatch.setattr(object_store, "PATIENCE", timedelta(seconds=4))
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    _, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+    dying = ExitStack()
+    address = dying.enter_context(s3_server())
+    monkeypatch.setenv("AWS_ENDPOINT_URL", address)
     ready = prepare(store=bucket, shard_rows=16)
     refused: list[Exception] = []
 
@@ -186,18 +185,14 @@ def test_a_server_that_dies_in_a_publication_loses_nothing_and_the_run_goes_on_w
     work.start()
     while work.is_alive() and len(watched.list("tiny")) < 4:
         time.sleep(0.01)
-    server.stop()
+    dying.close()
     work.join(60)
     assert refused
     assert "store s3://bucket" in str(refused[0])
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
-    server.start()
-    try:
+    with s3_server(int(address.rpartition(":")[2])):
         ready.promote(ready.publish())
         assert ready.history.tags() == {"current": "v0002"}
         assert main(["versions", "verify", "--lake", str(ready.run.lake)]) == 0, capsys.readouterr().out
-    finally:
-        server.stop()
     # While it is away SQL answers from what the lake has, and says so; what would change something is refused.
     capsys.readouterr()
     without_shards(ready)
