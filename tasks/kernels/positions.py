@@ -56,9 +56,21 @@ def at(order: Int[torch.Tensor, "n s"], values: Float[torch.Tensor, "n t w"]) ->
 def linear(module: nn.Linear, x: Shaped[torch.Tensor, "*positions i"]) -> Shaped[torch.Tensor, "*positions o"]:
     """``module(x)``, whose backward pass leaves out positions at which δ is zero. Its weight asks for no gradient."""
     fits = x.dim() > 2 and x.device.type != "cuda" and not torch.is_autocast_enabled(x.device.type)
-    if fits and x.requires_grad and torch.is_grad_enabled() and not module.weight.requires_grad:
+    if not fits or module.weight.requires_grad:
+        out = functional.linear(x, module.weight, module.bias)
+        return out.clone() if out._is_view() and x.device.type != "cuda" else out  # as in _product
+    if x.requires_grad and torch.is_grad_enabled():
         return _Linear.apply(x, module.weight, module.bias)  # pyright: ignore[reportReturnType]
-    return functional.linear(x, module.weight, module.bias)
+    return _product(x, module.weight, module.bias)
+
+
+def _product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """x Wᵀ + b in memory of its own: functional.linear gives a view, and hooks of one that ReLU changes in place see
+    another δ."""
+    out = x.new_empty(*x.shape[:-1], len(weight))
+    rows, into = x.flatten(0, -2), out.view(-1, len(weight))
+    torch.mm(rows, weight.T, out=into) if bias is None else torch.addmm(bias, rows, weight.T, out=into)
+    return out
 
 
 class _Linear(torch.autograd.Function):
@@ -67,7 +79,7 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         ctx.save_for_backward(weight)
-        return functional.linear(x, weight, bias)
+        return _product(x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, delta: torch.Tensor) -> tuple[torch.Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -77,6 +77,19 @@ def test_a_linear_layer_differentiates_as_autograd_does(bias, counts):
     torch.testing.assert_close(*grads)
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_what_follows_may_change_a_linear_layers_output_in_place(bias):
+    torch.manual_seed(0)
+    layers = [nn.Linear(5, 6, bias=bias), nn.ReLU(inplace=True), nn.Linear(6, 6, bias=bias), nn.ReLU(inplace=True)]
+    network = nn.Sequential(*layers, nn.Flatten(), nn.Linear(6 * T, 3)).eval()
+    x, labels = torch.randn(4, T, 5), torch.randint(3, (4,))
+    taken = LayerGradientTaker(network, ["0", "2", "5"], x).take(x, labels, Loss(), None)
+    for index, gradient in enumerate(taken.gradient):
+        loss = Loss().losses(network(x[index : index + 1]), labels[index : index + 1]).sum()
+        expected = torch.autograd.grad(loss, list(network.parameters()))
+        torch.testing.assert_close(gradient, torch.cat([g.flatten() for g in expected]), rtol=1e-4, atol=1e-6)
+
+
 class Reader(nn.Module):
     """Tokens → attention to those before → a Linear layer at each → the last token that is none of padding."""
 
