@@ -81,9 +81,10 @@ def test_four_kills_at_random_moments_lose_no_finished_shard_and_change_no_byte(
         before, left = broken.shards(), broken.in_hand()
         child, ended = broken.start()
         deadline = time.monotonic() + 120
-        # Every other blow falls as soon as a shard is in hand, so that some surely tear one.
+        # Every other blow falls as soon as a shard is in hand, so that some surely tear one; the others once one is
+        # finished, so that there surely are some.
         at_once = kill % 2 == 0
-        while not (broken.in_hand() - left or (broken.shards() - before and not at_once)):
+        while not (broken.in_hand() - left if at_once else broken.shards() - before):
             assert not ended.done(), ended.result().stderr
             assert time.monotonic() < deadline
             # Less than a shard takes, and not without a pause: whoever looks takes the processor from whom he looks at.

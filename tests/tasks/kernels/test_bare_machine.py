@@ -30,6 +30,7 @@ from tasks.kernels.gradients import FactorGradients
 from tasks.kernels.grams import Gram
 from tasks.kernels.head import head_gradient
 from tasks.kernels.influence import exact, self_influence
+from tasks.kernels.krylov import krylov
 from tasks.kernels.label_pools import fit_pools, pool_chance
 from tasks.kernels.lapses import consensus, fit_lapses, label_evidence, lapse_chance
 from tasks.kernels.layers import LayerGradientTaker
@@ -48,6 +49,7 @@ from tasks.kernels.ranking import average_precision, precision_at, roc_auc
 from tasks.kernels.rarity import confirmed_neighbours, far_from_class
 from tasks.kernels.rules import UnfitLayer, refuse_unknown
 from tasks.kernels.sites import Sites
+from tasks.kernels.set_errors import forgotten_share
 from tasks.kernels.shifts import Convolution
 from tasks.kernels.stacked import Stack, can_stack
 from tasks.kernels.suggestion import suggest_labels
