@@ -77,10 +77,10 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
-def pytest_collection_finish() -> None:
+def pytest_collection_finish(session: pytest.Session) -> None:
     """Leave what was collected to itself: as it ends, pytest collects garbage five times."""
     gc.freeze()
-    if "PYTEST_XDIST_WORKER" in os.environ:
+    if hasattr(session.config, "workerinput"):
         # A worker has told all when it ends: taking three million objects apart is five seconds of a processor.
         atexit.register(os._exit, 0)
     else:

@@ -18,6 +18,7 @@ import http.client
 import multiprocessing
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -67,7 +68,7 @@ class TemporaryServer:
         stderr, words = os.pipe()
         self._alive, self._stderr = os.fdopen(alive, "wb"), os.fdopen(stderr, "rb")
         with listener, os.fdopen(pipe), os.fdopen(words):
-            if sys.platform == "linux" and threading.active_count() == 1:
+            if _may_fork(min(listener.fileno(), pipe, words)):
                 self._process = _Fork(listener.fileno(), pipe, words, ours=(alive, stderr))
             else:
                 self._process = _spawn(listener.fileno(), pipe, words)
@@ -123,6 +124,21 @@ class TemporaryServer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def _may_fork(lowest: int) -> bool:
+    """Whether a fork can be made, waited for and spoken to; ``lowest`` is the first of the descriptors it is given."""
+    return (
+        sys.platform == "linux"
+        and threading.active_count() == 1
+        # Whoever ignores the end of children is told of none.
+        and signal.getsignal(signal.SIGCHLD) is signal.SIG_DFL
+        # A daemonic process may have no children.
+        and not multiprocessing.current_process().daemon
+        # Where a standard stream is closed, a descriptor has its number, and would be lost to it.
+        and sys.stderr is not None
+        and lowest > 2
+    )
 
 
 def _spawn(listener: int, pipe: int, words: int) -> subprocess.Popen:
@@ -182,15 +198,24 @@ def _be_server(listener: int, pipe: int, words: int, others: tuple[int, ...]) ->
     os.dup2(words, 2)
     sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115  until it ends
     random.seed()
-    here = str(Path.cwd())
+    # As by -P: but for what PYTHONPATH names, nothing of where the command is given.
     home = str(Path(__file__).resolve().parents[2])
-    sys.path[:] = [home, *(path for path in sys.path if path not in ("", here, home))]
+    named = {str(Path(path).absolute()) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path}
+    here = {"", _folder()} - named
+    sys.path[:] = [home, *(path for path in sys.path if path not in here | {home})]
     os.environ.pop(_ADDRESS, None)
     os.environ |= {**_SETTINGS, **os.environ, **_ENVIRONMENT}
     from prefect.context import refresh_global_settings_context
 
     refresh_global_settings_context()
     main(listener, pipe)
+
+
+def _folder() -> str:
+    try:
+        return os.getcwd()  # noqa: PTH109  as Python writes it down in sys.path
+    except FileNotFoundError:  # it is gone
+        return ""
 
 
 def main(listener: int, pipe: int) -> None:

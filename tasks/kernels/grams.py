@@ -20,7 +20,7 @@ class Gram:
     def __init__(self, layers: int = 1) -> None:
         self.layers = layers
         self._strips: list[torch.Tensor] | None = None
-        self._parts: list[tuple[torch.Tensor, torch.Tensor, Gram]] = []
+        self._part: tuple[torch.Tensor, torch.Tensor, Gram] | None = None
 
     def strips(self, inputs: Float[torch.Tensor, "n t i"]) -> Iterable[torch.Tensor]:
         """See ``doubled``; one strip at a time where no other layer needs them."""
@@ -33,16 +33,14 @@ class Gram:
     def part(
         self, order: Int[torch.Tensor, "n s"], inputs: Float[torch.Tensor, "n t i"]
     ) -> tuple[Float[torch.Tensor, "n s i"], Gram]:
-        """The inputs at some positions, and what layers that leave out the same ones share of them."""
-        for known, values, gram in self._parts:
-            if torch.equal(known, order):
-                return values, gram
-        self._parts.append((order, at(order, inputs), Gram(self.layers)))
-        return self._parts[-1][1:]
+        """The inputs at some positions, and what layers that leave out the same ones, one after the other, share of them."""
+        if self._part is None or not torch.equal(self._part[0], order):
+            self._part = order, at(order, inputs), Gram(self.layers)
+        return self._part[1:]
 
     def forget(self) -> None:
         """Free the memory."""
-        self._strips, self._parts = None, []
+        self._strips, self._part = None, None
 
 
 def strip_rows(t: int, device: torch.device) -> int:

@@ -134,7 +134,7 @@ def largest_eigenvalue(curvature: Curvature, generator: torch.Generator, dtype: 
     w = torch.randn(1, curvature.parameters, generator=generator, dtype=torch.float64).to(curvature.device, dtype)
 
     def power(values: torch.Tensor) -> torch.Tensor:
-        return (values / values[-1].clamp_min(1e-300)) ** (_POWERS - 1)
+        return (values / values.abs().amax().clamp_min(1e-300)) ** (_POWERS - 1)
 
     # A quotient of two lengths, the errors of which are squares of this.
     found = krylov(curvature.product, w, power, _POWERS + 1, torch.finfo(dtype).eps ** 0.5)

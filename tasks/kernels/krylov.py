@@ -55,7 +55,7 @@ def krylov(
         tolerance: their share; None: the rounding of ``v``. Of the length of f(C) v the error is its square.
 
     Returns:
-        None, where the basis has no room.
+        None, where the basis has no room: at once, or after all the products that it had room for.
     """
     steps = min(most, _BASIS // v.shape[1])
     if steps < min(most, _ROOM):

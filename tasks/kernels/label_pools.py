@@ -182,7 +182,10 @@ def _pooled(said: _Said, exponents: np.ndarray) -> _Pool:
 def _profile(
     said: _Said, rates: Float[np.ndarray, "r"], first: float, start: Float[np.ndarray, "three"]
 ) -> tuple[Float[np.ndarray, "r"], Float[np.ndarray, "r three"]]:
-    """(−log-likelihood, exponents) of the best pool for each rate, each begun from the last from ``first`` on"""
+    """(−log-likelihood, exponents) of a pool for each rate, from ``first`` up and down, both ways from ``start``.
+
+    Each is begun from its neighbour's: above the rate 0 there may be several hills, and one is followed.
+    """
     best, pools = np.full(len(rates), np.inf), np.zeros((len(rates), 3))
     middle, begin = int(np.abs(rates - first).argmin()), _pooled(said, start)
     for order in (range(middle, len(rates)), range(middle - 1, -1, -1)):

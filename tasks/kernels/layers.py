@@ -105,16 +105,18 @@ class LayerGradientTaker:
         self._squares = torch.zeros(self._n, len(self.names), device=x.device)
         for parameter in self._sites.parameters:
             parameter.reset()
-        with self._sites.hooks(self._watch), torch.enable_grad():
-            logits = self.network(x).float()
-            if logits.requires_grad:
-                logits.backward(loss.residuals(logits.detach(), labels) * scale)
+        try:
+            with self._sites.hooks(self._watch), torch.enable_grad():
+                logits = self.network(x).float()
+                if logits.requires_grad:
+                    logits.backward(loss.residuals(logits.detach(), labels) * scale)
+        finally:
+            self._inputs.clear()
         for key, calls in self._calls.items():
             if calls != len(self._sites.layouts[key]):
                 raise UnfitLayer(
                     key, f"it was called {calls} times, and {len(self._sites.layouts[key])} times on the probe"
                 )
-        self._inputs.clear()
         with torch.autocast(x.device.type, enabled=False):
             for parameter in self._sites.parameters:
                 self._finish(parameter)

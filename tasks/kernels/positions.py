@@ -25,7 +25,7 @@ def seen(delta: Float[torch.Tensor, "*positions o"]) -> Bool[torch.Tensor, "*pos
 
     None on a GPU as well: the host would wait for an answer that the next product's shape depends on.
     """
-    if delta.device.type == "cuda":
+    if delta.device.type == "cuda" or not delta.numel():
         return None
     # In Python, as operators cost more than what so few values take. The step is odd, as texts' lengths may be even.
     flat = delta.reshape(-1, delta.shape[-1])
@@ -54,7 +54,10 @@ def at(order: Int[torch.Tensor, "n s"], values: Float[torch.Tensor, "n t w"]) ->
 
 
 def linear(module: nn.Linear, x: Shaped[torch.Tensor, "*positions i"]) -> Shaped[torch.Tensor, "*positions o"]:
-    """``module(x)``, whose backward pass leaves out positions at which δ is zero. Its weight asks for no gradient."""
+    """``module(x)``, whose backward pass leaves out positions at which δ is zero. Its weight asks for no gradient.
+
+    On a CPU its output may be changed in place; on a GPU it is a view, and a network that does so is refused.
+    """
     fits = x.dim() > 2 and x.device.type != "cuda" and not torch.is_autocast_enabled(x.device.type)
     if not fits or module.weight.requires_grad:
         out = functional.linear(x, module.weight, module.bias)

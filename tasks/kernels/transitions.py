@@ -103,10 +103,14 @@ def transitions(pairs: Pairs) -> Float[np.ndarray, "k k"]:
 
 
 def concentration(pairs: Pairs) -> float:
-    """(k − 1 − N/k)/(k − 2) within [0, 1], N = (Σ x)²/Σ(x² − v) the effective number of pairs that noise keeps to.
+    """(k − 1 − N)/(k − 2) within [0, 1], N how many others a class is taken for, in the mean of the wrong labels.
 
-    0 where every class is taken for every other alike, 1 where each is taken for one other, or some are. Of two classes
-    each has one other in any case: 1 − N/2. Both sums are over the pairs with an excess, x > 0. Of a pair
+    0 where every class is taken for every other alike, 1 where every wrong label is of a class that is taken for one
+    other. Of two classes each has one other in any case: 1 − (Σ x)²/(2 Σ(x² − v)), a half where one alone is mistaken.
+    Within a row of a true class N_j = (Σ x)²/Σ(x² − v), between 1 and k − 1, and N weighs each row by its excess
+    Σ (J − E): a pair that stands out does not speak for wrong labels elsewhere. Rows in which nothing can be told (see
+    below) are left out, unless they have half of the excess: then N = Σ_j (Σ x)²/Σ_j Σ(x² − v) of all rows. All sums
+    are over the pairs with an excess, x > 0. Of a pair
 
         x = (J − E)/n       the excess rate, n the row's count
         v = (J + E)/n²      the variance that x has by chance: left in, few samples would look like few pairs
@@ -115,28 +119,37 @@ def concentration(pairs: Pairs) -> float:
     two standard deviations, 2√(Σ 2v²): nothing can be told. Every pair with an excess stays in the sums. If only those
     were counted that stand out one by one, symmetric noise of few samples would look like noise of few pairs.
     """
-    counts = np.maximum(pairs.samples, 1)[pairs.keys // pairs.classes]
+    k, rows = pairs.classes, pairs.keys // pairs.classes
     there = pairs.off & (pairs.joint > pairs.confusion)
-    excess = ((pairs.joint - pairs.confusion) / counts)[there]
-    chance = ((pairs.joint + pairs.confusion) / counts**2)[there]
-    squares = float((excess**2 - chance).sum())
+    rows, count = rows[there], np.maximum(pairs.samples, 1)[rows[there]]
+    more = (pairs.joint - pairs.confusion)[there]
+    excess, chance = more / count, (pairs.joint + pairs.confusion)[there] / count**2
+    beyond = excess**2 - chance
+    squares = float(beyond.sum())
     if squares <= _CLEAR * np.sqrt(2 * (chance**2).sum()):
         return 0.0
-    others = float(excess.sum()) ** 2 / squares / pairs.classes  # that a class is taken for, in the mean
-    if pairs.classes == 2:
-        return max(0.0, 1 - others)
-    return float(np.clip((pairs.classes - 1 - others) / (pairs.classes - 2), 0, 1))
+    if k == 2:
+        return max(0.0, 1 - float(excess.sum()) ** 2 / squares / 2)
+    sums, by_row, spread, weights = (np.bincount(rows, each, k) for each in (excess, beyond, chance**2, more))
+    clear = by_row > _CLEAR * np.sqrt(2 * spread)
+    if weights[clear].sum() < weights.sum() / 2:
+        others = float(np.clip((sums**2).sum() / squares, 1, k - 1))
+    else:
+        others = float(np.average(np.clip(sums[clear] ** 2 / by_row[clear], 1, k - 1), weights=weights[clear]))
+    return (k - 1 - others) / (k - 2)
 
 
 def pair_shares(pairs: Pairs, truly: Int[np.ndarray, "m"], labels: Int[np.ndarray, "m"]) -> Float[np.ndarray, "m"]:
     """x_jc k(k − 1)/Σ x, the excess rate of each of m pairs j → c over the mean of all pairs; 1 where none has any.
+
+    x = (J − E)/(n + k), n the row's count, as in ``transitions``: a class of one or two samples has no rate of its own.
 
     Args:
         pairs: as counted.
         truly: j.
         labels: c, another class.
     """
-    counts = np.maximum(pairs.samples, 1)[pairs.keys // pairs.classes]
+    counts = pairs.samples[pairs.keys // pairs.classes] + pairs.classes
     excess = np.where(pairs.off, np.maximum(pairs.joint - pairs.confusion, 0) / counts, 0)
     total = float(excess.sum())
     if not total:

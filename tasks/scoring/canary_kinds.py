@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from tasks.kernels.pieces import pieces
 from tasks.kernels.set_errors import forgotten_share, shares_of_changes
 from tasks.kernels.transitions import pair_shares
 from tasks.scoring.wrongness import observations_of
@@ -45,10 +46,15 @@ def canary_kinds(canaries: CanaryEvidence, systematic: float) -> np.ndarray:
 
 def _by_changes(canaries: CanaryEvidence) -> np.ndarray:
     original = canaries.with_given_labels
-    rows = np.arange(0, len(original), max(1, -(-original.outputs.numel() // _MOST)))
+    labels = original.outputs.shape[1]
+    rows = np.arange(0, len(original), max(1, -(-len(original) * labels // _MOST)))
     forgotten = forgotten_share(original.outputs[rows].numpy(), _members(canaries, original.texts.take(pa.array(rows))))
     planted = canaries.canaries.text.take(pa.array(np.argsort(canaries.canary_ranks)))
-    return shares_of_changes(_members(canaries, canaries.texts), _members(canaries, planted), forgotten)
+    shares = [
+        shares_of_changes(_members(canaries, canaries.texts[some]), _members(canaries, planted[some]), forgotten)
+        for some in pieces(len(planted), labels, _MOST)
+    ]
+    return np.concatenate([np.empty(0), *shares])
 
 
 def _members(canaries: CanaryEvidence, labels: pa.Array | pa.ChunkedArray) -> np.ndarray:

@@ -99,7 +99,7 @@ def one_label(share: float) -> Noise:
 
 
 def forgotten(share: float) -> Noise:
-    """Of exactly round(share · n) sets, of two labels or more each, one label is forgotten."""
+    """Of round(share · n) sets of two labels or more, or of all of those, one label is forgotten."""
 
     def plant(rng: np.random.Generator, rows: Rows) -> Rows:
         given = [label.split("|") for label in rows.truth]
@@ -112,7 +112,7 @@ def forgotten(share: float) -> Noise:
 
 
 def added(share: float) -> Noise:
-    """To exactly round(share · n) sets one label is added that is not in them."""
+    """To round(share · n) sets, or as many as have room, one label is added that is not in them."""
 
     def plant(rng: np.random.Generator, rows: Rows) -> Rows:
         given = [label.split("|") for label in rows.truth]

@@ -15,6 +15,7 @@ from tasks.kernels.influence import (
     datainf,
     exact,
     gradient_tracing,
+    largest_eigenvalue,
     lissa,
     self_influence,
     self_lissa,
@@ -294,3 +295,12 @@ def test_self_influence_is_never_negative_and_nothing_has_none(name):
     assert suspicion.dtype == torch.float64
     if "self" in name:
         assert suspicion.min() == 0
+
+
+def test_the_largest_eigenvalue_of_what_rounding_made_negative_is_a_number():
+    class Rounded(Fisher):
+        def product(self, v):
+            return -1e-9 * v
+
+    curvature = Rounded(factored(dtype=torch.float32))
+    assert largest_eigenvalue(curvature, seeded(), torch.float32) == pytest.approx(1e-9)
