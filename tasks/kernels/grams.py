@@ -33,7 +33,7 @@ class Gram:
     def part(
         self, order: Int[torch.Tensor, "n s"], inputs: Float[torch.Tensor, "n t i"]
     ) -> tuple[Float[torch.Tensor, "n s i"], Gram]:
-        """The inputs at some positions, and what layers that leave out the same ones, one after the other, share of them."""
+        """The inputs at some positions, shared by layers that leave out the same ones, one after the other."""
         if self._part is None or not torch.equal(self._part[0], order):
             self._part = order, at(order, inputs), Gram(self.layers)
         return self._part[1:]
