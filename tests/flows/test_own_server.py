@@ -93,6 +93,30 @@ def test_a_run_is_told_to_a_server_that_no_client_imports_and_that_goes_with_a_k
         assert database.execute("SELECT count(*) FROM block_type").fetchone() == (0,)
 
 
+MAY_FORK = """
+import multiprocessing, signal, sys
+from flows.operations.temporary_server import _may_fork
+found = [_may_fork(3), _may_fork(2)]
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+found.append(_may_fork(3))
+signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+multiprocessing.current_process()._config["daemon"] = True
+found.append(_may_fork(3))
+multiprocessing.current_process()._config["daemon"] = False
+kept, sys.stderr = sys.stderr, None
+found.append(_may_fork(3))
+sys.stderr = kept
+print(found)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere none is forked")
+def test_none_is_forked_whose_end_or_words_would_not_be_known(environment):
+    """Of descriptors 0 to 2, ended children that nobody is told of, a daemonic process, and no standard error."""
+    done = subprocess.run([sys.executable, "-c", MAY_FORK], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[True, False, False, False, False]"
+
+
 @pytest.mark.parametrize("way", ["forked", "spawned"])
 def test_a_server_that_does_not_come_up_is_tried_twice_and_told_of(environment, tmp_path, way):
     """A fork has no threads but its own: of a process that has others none is made. Nor is one without Linux."""
