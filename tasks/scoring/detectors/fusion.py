@@ -47,7 +47,7 @@ class Fusion(Detector, kind="fusion"):
     w, b    logistic regression, w ≥ 0, of canaries (wrong, each as much as its kind of error is seen:
             tasks/scoring/canary_kinds.py) and all other samples (wrong with the chance that ``expectation_of`` of
             tasks/scoring/wrongness.py gives them), drawn towards equal weights
-    c       q⁵, q how few pairs of classes the noise keeps to (tasks/kernels/transitions.py): 0 where any class is taken
+    c       q³, q how few pairs of classes the noise keeps to (tasks/kernels/transitions.py): 0 where any class is taken
             for any other, 1 where each wrong label is of a class that is taken for one alone
     flow    the detector label_flow, in nats, which knows what each pair of classes is worth
     v u     what each opinion from outside adds, in nats, by how it tells canaries from other samples: nothing where it
@@ -168,7 +168,7 @@ def _signal(kind: str, evidence: Evidence) -> np.ndarray:
 
 
 def _systematic(concentration: float) -> float:
-    return concentration**5
+    return concentration**3
 
 
 def _detector(kind: str) -> Detector:
