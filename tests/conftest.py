@@ -57,8 +57,8 @@ LONG = (
 
 
 def pytest_xdist_auto_num_workers() -> int | None:
-    """Two workers more than processors: who drives a server waits, and with one more a fifth of two lay idle."""
-    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else len(os.sched_getaffinity(0)) + 2
+    """Three workers more than processors: who drives a server waits, and with two more an eighth of two lay idle."""
+    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else len(os.sched_getaffinity(0)) + 3
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
