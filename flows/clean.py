@@ -9,7 +9,6 @@ from flows.retraining import retrained
 from flows.reviewing import decide
 from tasks import steps
 from tasks.config import CleanConfig
-from tasks.dataset.samples import check_splits
 from tasks.decision.budget_search import Search
 from tasks.pipeline.artefacts import Run, artefact_list
 from tasks.pipeline.dataset_lock import DatasetLock
@@ -27,10 +26,10 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
     """
     name, reader, recipe, tags = config.name, config.reader.component, config.recipe, config.promotion
     run = Run.start(config.lake, name, config.memory_gib)
+    steps.check_answerable(run.lake, config.review)
     with run, DatasetLock(run, name) as lock, workers(config.runner) as pool:
         history, wanted = history_of(run, config.store, name), WantedBase(config.base, name, reader)
         ingested = steps.ingest(run, reader, config.ingestion, payload_of_base(run, wanted))
-        check_splits(ingested, config.splits)
         views = views_of(run, config, ingested)
         samples, copies = views.samples, views.copies
         base = base_for(run, wanted, samples, config.folds, recipe, config.drift)

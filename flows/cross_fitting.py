@@ -8,7 +8,7 @@ from tasks.config import EvidenceConfig
 from tasks.core.errors import BadConfig
 from tasks.dataset.encoders.frozen import FrozenEncoder
 from tasks.dataset.payload import Payload, payload_of
-from tasks.dataset.samples import observed_shards, split_of
+from tasks.dataset.samples import check_splits, observed_shards, split_of
 from tasks.pipeline.artefacts import Artefact, Run, artefact_list
 from tasks.pipeline.recorded_run import reference
 from tasks.pipeline.schemas import SPLITS
@@ -56,7 +56,12 @@ class Views(NamedTuple):
 
 
 def views_of(run: Run, config: EvidenceConfig, ingested: Artefact) -> Views:
-    """The samples without spare copies; where the model has a frozen encoder, also as it sees them."""
+    """The samples without spare copies; where the model has a frozen encoder, also as it sees them.
+
+    Raises:
+        BadInput: a split is empty that the flow needs.
+    """
+    check_splits(ingested, config.splits)
     encoder = _encoder_of(config, payload_of(ingested))
     features = encode(run, ingested, encoder, config.training.device) if encoder else None
     copies = find_copies(run, ingested, config.copies, features)

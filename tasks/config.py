@@ -139,9 +139,7 @@ class EvidenceConfig(Form):
     @model_validator(mode="after")
     def _canaries_are_there(self) -> EvidenceConfig:
         """What learns from canaries needs them, and networks that have not seen the sample they are asked about."""
-        learners = [
-            f"detector {component.name}" for component in self.detector_components if "canaries" in component.sees
-        ]
+        learners = [f"detector {one.name}" for one in self.detector_components if "canaries" in one.sees]
         learners += [f"budget {budget.name}" for budget in self.budget_components if budget.needs_canaries]
         if learners and not self.effective_canaries.share:
             raise ValueError(
@@ -155,6 +153,11 @@ class EvidenceConfig(Form):
     def recipe(self) -> Recipe:
         """What every network of the run is and how it is trained."""
         return Recipe(model=self.model.component, training=self.training)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Those that must not be empty."""
+        return ("train",)
 
     @property
     def detector_components(self) -> list[Detector]:
@@ -229,7 +232,7 @@ class CleanConfig(EvidenceConfig):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Those that must not be empty."""
+        """Of the proof and the search as well."""
         return tuple(dict.fromkeys(("train", "test", *self.search.splits)))
 
     @property

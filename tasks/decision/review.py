@@ -31,6 +31,7 @@ from tasks.decision.review_sheet import (
     Review,
     earlier_answer,
     earlier_question,
+    has_answers,
     keep_answer,
     note_question,
     now,
@@ -132,6 +133,29 @@ def _rows_of(run: Run, flags: Artefact, table: pa.Table, answer: Answer) -> pa.T
     return pa.table([names, pa.array(flagged), nothing, nothing], schema=ROWS)
 
 
+def check_answerable(lake: Path, options: Review) -> None:
+    """Refuse a review that nobody can answer before hours are spent on what it would be about.
+
+    Where a decision is recorded, it may be about the flags of this run: then the question itself tells.
+
+    Raises:
+        BadConfig: a review is required, and there is no Prefect server.
+    """
+    if options.required and options.decided is None and not has_answers(lake):
+        _check_server()
+
+
+def _check_server() -> None:
+    # The temporary server of a run has an address too, but no UI, and it is known to nobody.
+    if not get_current_settings().ui_url:
+        raise BadConfig(
+            where="option review.required",
+            expected="a Prefect server, so that somebody can answer",
+            got="none: PREFECT_API_URL is not set",
+            do="Start one with gradsieve serve, and set PREFECT_API_URL to its address.",
+        )
+
+
 def ask_for_review(
     run: Run, samples: Artefact, flags: Artefact, options: Review, lock: DatasetLock, arm: str
 ) -> Artefact:
@@ -172,14 +196,7 @@ def ask_for_review(
 def _ask(run: Run, samples: Artefact, flags: Artefact, options: Review) -> Answer:
     import pyarrow.parquet as pq
 
-    # The temporary server of a run has an address too, but no UI, and it is known to nobody.
-    if not get_current_settings().ui_url:
-        raise BadConfig(
-            where="option review.required",
-            expected="a Prefect server, so that somebody can answer",
-            got="none: PREFECT_API_URL is not set",
-            do="Start one with gradsieve serve, and set PREFECT_API_URL to its address.",
-        )
+    _check_server()
     sheet = write_sheet(run, flags)
     table = pq.read_table(run.path(flags))
     page, problem = link_to(page_path(run.lake, run.run_id)), ""

@@ -252,6 +252,11 @@ def _question(lake: Path, flags: str, flow_run: str) -> Path:
     return home_of(lake, flags) / f"question-{flow_run}.json"
 
 
+def has_answers(lake: Path) -> bool:
+    """Whether anything was decided in this lake before."""
+    return any((lake / "reviews").glob("*/answer.json"))
+
+
 def earlier_answer(lake: Path, flags: str) -> Answer | None:
     """What was decided about the flags of this digest before."""
     path = home_of(lake, flags) / "answer.json"

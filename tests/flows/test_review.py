@@ -135,6 +135,25 @@ def test_who_has_answered_is_not_asked_the_same_again(asking, gradsieve, server,
     assert "nothing recomputed" in again.stdout
 
 
+def test_without_a_server_it_is_refused_at_once_unless_something_was_decided_before(small, tmp_path, nursery):
+    options = ("clean", "--lake", str(tmp_path / "lake"), *small, *BUDGET, "--review.required")
+
+    def clean(*more: str) -> Finished:
+        return nursery.run((*options, *more), None, None, PREFECT_HOME=str(tmp_path / "prefect"))
+
+    refused = clean()
+    assert refused.returncode == 2
+    assert "option review.required: expected a Prefect server, so that somebody can answer" in refused.stderr
+    assert not list((tmp_path / "lake" / "cache").glob("samples*"))
+    answer = tmp_path / "lake" / "reviews" / "of-others" / "answer.json"
+    answer.parent.mkdir(parents=True)
+    answer.write_text('{"decision": "approve"}')
+    late = clean()
+    assert late.returncode == 2
+    assert "so that somebody can answer" in late.stderr
+    assert list((tmp_path / "lake" / "cache").glob("samples*"))
+
+
 def test_if_nobody_comes_the_version_stays_a_candidate_and_says_so(asking, tmp_path):
     command, _ = asking(hours=5 / 3600)
     text = finished(command)
