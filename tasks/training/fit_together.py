@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -201,7 +202,7 @@ class _Batches:
         from tasks.training.optimizer import resident
 
         self._device = device
-        self._x = resident(networks[0].inputs.x, device)
+        self._inputs = replace(networks[0].inputs, x=resident(networks[0].inputs.x, device))
         # Of labels as many copies as there are different ones: most arms share theirs.
         labels = {id(network.inputs): network.inputs.y for network in networks}
         self._y = torch.stack(list(labels.values()))
@@ -230,7 +231,7 @@ class _Batches:
         weights = None if self._weights is None else (self._weights[rows] / self._means).float().to(self._device)
         return _Batch(
             rows=rows,
-            x=self._x[rows].to(self._device),
+            x=self._inputs.batch(rows.flatten()).unflatten(0, rows.shape).to(self._device),
             y=self._y[self._place, rows].to(self._device),
             sizes=sizes,
             counts=None if is_full else torch.tensor(sizes, device=self._device),
