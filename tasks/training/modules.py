@@ -47,6 +47,11 @@ class Standardize(nn.Module):
         """Standardised float32."""
         return (self.features(x).float() - self.mean) / self.std
 
+    def stacked(self, x: torch.Tensor, buffers: dict[str, torch.Tensor]) -> torch.Tensor:
+        """The same of s networks at once: see tasks/kernels/stacked.py."""
+        features = self.features(x.flatten(0, 1)).float().unflatten(0, x.shape[:2])
+        return (features - buffers["mean"].unsqueeze(1)) / buffers["std"].unsqueeze(1)
+
     def features(self, x: torch.Tensor) -> torch.Tensor:
         """What is standardised: the inputs themselves."""
         return x

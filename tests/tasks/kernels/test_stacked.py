@@ -44,6 +44,53 @@ def test_outputs_and_gradients_are_those_of_each_network_alone_dropout_and_all(p
             torch.testing.assert_close(stack.parameters[name].grad[index], parameter.grad)
 
 
+class Scaled(nn.Module):
+    """Says itself what it does in a stack."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("by", torch.rand(WIDTH))
+
+    def forward(self, x):
+        return x * self.by
+
+    def stacked(self, x, buffers):
+        return x * buffers["by"].unsqueeze(1)
+
+
+class Own(nn.Linear):
+    """None of torch's own layers."""
+
+    def forward(self, x):
+        return super().forward(x).tanh()
+
+
+LAYERS = {
+    "no bias": lambda: [nn.Linear(WIDTH, 8, bias=False), nn.ReLU(), nn.Linear(8, CLASSES)],
+    "inputs of two axes": lambda: [nn.Unflatten(1, (2, 3)), nn.Linear(3, 4), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3)],
+    "a chain in a chain": lambda: [Scaled(), nn.Sequential(nn.ReLU(), nn.Linear(WIDTH, 8), nn.ReLU()), Own(8, 3)],
+    "others between": lambda: [nn.Linear(WIDTH, 8), nn.LayerNorm(8), nn.Tanh(), nn.ReLU(), nn.Linear(8, CLASSES)],
+    "one twice": lambda: (relu := nn.ReLU(), [nn.Linear(WIDTH, 8), relu, nn.Linear(8, 8), relu, nn.Linear(8, 3)])[1],
+}
+
+
+@pytest.mark.parametrize("layers", LAYERS.values(), ids=LAYERS)
+def test_whatever_layers_follow_one_another_each_network_learns_as_alone(layers):
+    torch.manual_seed(0)
+    alone = [nn.Sequential(*layers()) for _ in range(3)]
+    stack = Stack(copy.deepcopy(alone), generators(3))
+    x = torch.randn(3, 5, WIDTH)
+    assert can_stack(alone[0], x[0, :4])
+    outputs = stack(x)
+    outputs.square().sum().backward()
+    for index, network in enumerate(alone):
+        expected = network(x[index])
+        expected.square().sum().backward()
+        torch.testing.assert_close(outputs[index], expected)
+        for name, parameter in network.named_parameters():
+            torch.testing.assert_close(stack.parameters[name].grad[index], parameter.grad)
+
+
 def test_rows_that_fill_a_batch_up_change_nothing_that_dropout_draws():
     stack, padded = (Stack(networks(2, 0.5), generators(2)) for _ in range(2))
     x = torch.randn(2, 4, WIDTH)
