@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # Beyond this many parameters a step is arithmetic and no dispatch, and what a stack keeps of each leaves the
-# processor's cache: of perceptrons with 5,634 · 9,610 · 34,186 · 59,018 · 257,418 a step of 20 together takes .23 · .32 ·
-# .63 · .78 · 1.01 of the time of 20 alone, on one thread.
+# processor's cache: of perceptrons with 5,634 · 9,610 · 34,186 · 59,018 · 257,418 a step of 20 together takes .23 · .32
+# · .63 · .78 · 1.01 of the time of 20 alone, on one thread.
 _PARAMETERS = 1 << 16
 _NETWORKS, _BATCH_BYTES = 32, 1 << 28
 
