@@ -7,11 +7,11 @@ from prefect import flow
 from flows.operations.old_runs import clear_runs
 from tasks.catalogue.index import index
 from tasks.pipeline.artefacts import Run
+from tasks.versions.address import objects_of
 from tasks.versions.clear_features import clear_features
 from tasks.versions.histories import histories
 from tasks.versions.maintain import tidy
 from tasks.versions.maintenance import MaintainConfig
-from tasks.versions.store import objects_of
 from tasks.versions.verify_runs import verify_runs
 
 

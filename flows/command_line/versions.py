@@ -13,9 +13,10 @@ from pydantic_settings import CliPositionalArg
 from rich.console import Console
 
 from tasks.core.errors import BadConfig, BadInput, printable
+from tasks.versions.address import objects_of
 from tasks.versions.histories import Histories, histories
 from tasks.versions.history import CURRENT, History
-from tasks.versions.store import Store, objects_of
+from tasks.versions.store import Store
 
 if TYPE_CHECKING:
     import pyarrow as pa

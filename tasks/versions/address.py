@@ -131,6 +131,15 @@ def known(lake: Path, store: str) -> Objects | None:
     return next((address.open() for address in addresses if address and address.store == store), None)
 
 
+def objects_of(store: str | None, lake: Path) -> Objects:
+    """The store that is named, with a folder for each dataset; the lake's own where none is.
+
+    Raises:
+        BadConfig: there is no such place.
+    """
+    return Objects(lake / "versions") if store is None else known(lake, store) or Objects(store)
+
+
 def _read_or_warn(path: Path) -> Address | None:
     """For whoever has a store named and needs this only to say less: a damaged file stops nobody."""
     try:

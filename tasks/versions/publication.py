@@ -18,13 +18,12 @@ from tasks.dataset.samples import sample_paths
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.durable_files import fsync, partial_folder
 from tasks.pipeline.schemas import DECISIONS
-from tasks.versions.address import follow, remember
+from tasks.versions.address import follow, objects_of, remember
 from tasks.versions.contents import DecisionFilter, file_of, members_digest, rows_of, write_plain
 from tasks.versions.history import CURRENT, History
 from tasks.versions.manifest import Content, Manifest, Part
 from tasks.versions.mirror import check
 from tasks.versions.promotion import Promotion, restraint_of
-from tasks.versions.store import objects_of
 
 # Versions up to this size also hold their rows as plain Parquet, for readers without gradsieve: what is read on one
 # machine is. Files of which every row is kept take no room twice.

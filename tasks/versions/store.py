@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
 from tasks.core.errors import BadConfig
-
-if TYPE_CHECKING:
-    from tasks.versions.object_store import Objects
 
 # Credentials have no place in it: it stands in configurations and manifests.
 _URL = re.compile(r"((s3a?|gs|az)://[^/\s@]+|abfss?://[^/\s:]+)(/\S*)?")
@@ -57,15 +53,3 @@ Store = Annotated[
         "and credentials stand in the environment. Default: where the lake remembers them to lie, else in the lake."
     ),
 ]
-
-
-def objects_of(store: str | None, lake: Path) -> Objects:
-    """The store itself, with a folder for each dataset; the lake's own where none is named.
-
-    Raises:
-        BadConfig: there is no such place.
-    """
-    from tasks.versions.address import known
-    from tasks.versions.object_store import Objects
-
-    return Objects(lake / "versions") if store is None else known(lake, store) or Objects(store)

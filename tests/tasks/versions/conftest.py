@@ -21,9 +21,9 @@ from s3_server import s3_server
 
 from tasks.pipeline.artefacts import Artefact, Run
 from tasks.pipeline.schemas import FLAGS, scores
+from tasks.versions.address import objects_of
 from tasks.versions.history import History
 from tasks.versions.object_store import Objects
-from tasks.versions.store import objects_of
 
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "someone",

@@ -287,7 +287,7 @@ from tasks.versions.object_store import Objects
 from tasks.versions.publish import publish
 from tasks.versions.promote import promote
 from tasks.ingestion.readers import ReaderChoice
-from tasks.versions.store import objects_of
+from tasks.versions.address import objects_of
 
 ReaderChoice.model_validate({"kind": "npz", "path": sys.argv[1]}).component
 import tasks.versions.publication, tasks.versions.mirror, tasks.dataset.samples, pyarrow.dataset

@@ -20,9 +20,9 @@ from pydantic import ValidationError
 from tasks.core.errors import BadArtefact, BadConfig
 from tasks.pipeline.durable_files import PARTIAL
 from tasks.versions import object_store as places
+from tasks.versions.address import objects_of
 from tasks.versions.maintenance import MaintainConfig
 from tasks.versions.object_store import Objects
-from tasks.versions.store import objects_of
 
 WRITERS = 16
 
