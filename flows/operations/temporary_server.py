@@ -51,6 +51,8 @@ _SETTINGS = {
     # Types of blocks are told to the UI by servers that have one. To know of them each collection is imported: Dask.
     "PREFECT_API_BLOCKS_REGISTER_ON_START": "0",
     "PREFECT_MEMOIZE_BLOCK_AUTO_REGISTRATION": "0",
+    # Functions of a library that keeps results in Redis, which are checked one by one as they are imported.
+    "PY_KEY_VALUE_DISABLE_BEARTYPE": "1",
 }
 
 
