@@ -232,7 +232,7 @@ class CleanConfig(EvidenceConfig):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Of the proof and the search as well."""
+        """Those that must not be empty, of the proof and the search as well."""
         return tuple(dict.fromkeys(("train", "test", *self.search.splits)))
 
     @property

@@ -14,6 +14,8 @@ from flows.command_line.random_review import measurement_of
 from flows.command_line.stores import look_into_stores
 from tasks.core.errors import BadConfig, BadInput, printable
 
+_FORMATS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json", ".parquet": "parquet"}
+
 
 class _Lake(BaseModel):
     model_config = ConfigDict(extra="forbid")
@@ -32,8 +34,8 @@ class Sql(_Lake):
 
     query: CliPositionalArg[str | None] = Field(default=None, description="A SELECT.")
     run: str | None = Field(default=None, description="The run whose gradient shards are read; default: the newest.")
-    format: Literal["table", "csv", "json", "parquet"] = Field(
-        default="table", description="How the result is written."
+    format: Literal["table", "csv", "json", "parquet"] | None = Field(
+        default=None, description="How the result is written; default: as the suffix of --output says, else a table."
     )
     output: Path | None = Field(
         default=None, description="File to write to; default: the terminal (parquet needs a file)."
@@ -46,11 +48,12 @@ class Sql(_Lake):
 
             prompt(self.lake, self.run)
             return
-        if self.format == "parquet" and self.output is None:
+        form = self.format or _FORMATS.get("" if self.output is None else self.output.suffix.lower(), "table")
+        if form == "parquet" and self.output is None:
             raise BadConfig(
                 where="option format", expected="an --output file for parquet", got="none", do="Add --output FILE."
             )
-        print_answer(self.lake, self.query, self.format, self.output, self.run, need_run=False)
+        print_answer(self.lake, self.query, form, self.output, self.run, need_run=False)
 
 
 class Runs(_Lake):

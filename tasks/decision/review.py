@@ -136,7 +136,8 @@ def _rows_of(run: Run, flags: Artefact, table: pa.Table, answer: Answer) -> pa.T
 def check_answerable(lake: Path, options: Review) -> None:
     """Refuse a review that nobody can answer before hours are spent on what it would be about.
 
-    Where a decision is recorded, it may be about the flags of this run: then the question itself tells.
+    Whether anything will be flagged is not known yet. Where the lake holds a decision, it may be about the very flags
+    of this run: that is known only when they are there (see ``ask_for_review``).
 
     Raises:
         BadConfig: a review is required, and there is no Prefect server.
@@ -151,7 +152,7 @@ def _check_server() -> None:
         raise BadConfig(
             where="option review.required",
             expected="a Prefect server, so that somebody can answer",
-            got="none: PREFECT_API_URL is not set",
+            got="none that has pages: PREFECT_API_URL is not set, or PREFECT_UI_URL is empty",
             do="Start one with gradsieve serve, and set PREFECT_API_URL to its address.",
         )
 

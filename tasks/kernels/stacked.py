@@ -15,15 +15,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import nn
 
 from tasks.kernels.axes import Float, Int, Shaped
 
-# How far what a stack says may be from what its networks say alone, when one tries whether they can be stacked.
-_RELATIVE, _ABSOLUTE = 1e-4, 1e-5
+# Of matrices with a side below this, BLAS sums in an order that depends on which of two factors comes first.
+_NARROW = 16
 
 
 class Stack:
@@ -58,10 +58,9 @@ class Stack:
     def _forward(self, x: torch.Tensor, masks: list[torch.Tensor]) -> torch.Tensor:
         for dropout, mask in zip(self._dropouts, masks, strict=bool(masks)):
             dropout.mask = mask
-        is_ours = False
+        is_ours = False  # whether what comes next may change it in place
         for link in self._links:
-            # Nobody else has what a linear layer has just made: it may be changed in place.
-            x, is_ours = link(x, is_ours), type(link.module) is nn.Linear
+            x, is_ours = link(x, is_ours), link.makes_anew
         return x
 
     def _masks(self, x: torch.Tensor, sizes: Sequence[int]) -> list[torch.Tensor]:
@@ -95,15 +94,14 @@ class Stack:
         return self.networks
 
 
-@runtime_checkable
-class Stackable(Protocol):
-    """A module without parameters that says itself what it does in a stack; each vmap costs a small step a tenth."""
+class Stackable(nn.Module):
+    """Base of modules without parameters that say what they do in a stack: vmap costs a small step a tenth."""
 
     def stacked(
         self, x: Shaped[torch.Tensor, "s b *shape"], buffers: dict[str, torch.Tensor]
     ) -> Float[torch.Tensor, "s b *outputs"]:
-        """Its outputs for each network, of whose buffers each stands in ``buffers`` along a first axis s."""
-        ...
+        """Its outputs for each of s networks, of whose buffers ``buffers`` has each along a first axis."""
+        raise NotImplementedError(f"{type(self).__name__} must define stacked()")
 
 
 class _Link:
@@ -125,18 +123,21 @@ class _Link:
             for of_all in (parameters, buffers)
         )
         self._dropouts = [inner for inner in module.modules() if isinstance(inner, StackedDropout)]
-        self._stackable = module if isinstance(module, Stackable) else None
+        self._is_plain = _is_plain(module)
+        self.makes_anew = self._is_plain and type(module) is nn.Linear
+        """Whether nobody else has what it returns."""
 
     def __call__(self, x: torch.Tensor, is_ours: bool) -> torch.Tensor:
-        kind, module = type(self.module), self.module
-        if kind is nn.Linear:
-            return _linear(x, self._parameters["weight"], self._parameters.get("bias"))
-        if kind is nn.ReLU:
-            return x.relu_() if is_ours else x.relu()
-        if isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) == (1, -1):
-            return x.flatten(2)
-        if self._stackable is not None:
-            return self._stackable.stacked(x, self._buffers)
+        module = self.module
+        if self._is_plain:
+            if type(module) is nn.Linear:
+                return _linear(x, self._parameters["weight"], self._parameters.get("bias"))
+            if type(module) is nn.ReLU:
+                return x.relu_() if is_ours else x.relu()
+            if type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1):
+                return x.flatten(2)
+            if isinstance(module, Stackable):
+                return module.stacked(x, self._buffers)
         masks = [dropout.mask for dropout in self._dropouts if dropout.mask is not None]
         return torch.vmap(self._outputs, randomness="error")(self._parameters, self._buffers, masks, x)
 
@@ -148,12 +149,18 @@ class _Link:
 
 def _chain(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
     """What a network calls one after the other, each with the prefix of its names; itself, where it is no chain."""
-    if type(module) is nn.Sequential:
+    if type(module) is nn.Sequential and _is_plain(module):
         for name, child in module._modules.items():
             assert child is not None  # noqa: S101  a chain has none
             yield from _chain(child, f"{prefix}{name}.")
     else:
         yield prefix, module
+
+
+def _is_plain(module: nn.Module) -> bool:
+    """Whether a call of it is its type's ``forward`` and nothing else."""
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    return not any(hooks) and "forward" not in vars(module)
 
 
 def _linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
@@ -165,14 +172,15 @@ def _linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) ->
 class _Linear(torch.autograd.Function):
     """z_i = x_i W_iᵀ + b_i of s networks: x s × n × h, W s × k × h, b s × k.
 
-    The gradients of W lie in memory as W does; those that autograd finds are turned round, and copied each time.
+    The gradients of W lie in memory as W does, but for narrow ones; those that autograd finds are turned round, and
+    copied each time.
     """
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         ctx.save_for_backward(x, weight)
-        across = weight.transpose(1, 2)
-        return torch.bmm(x, across) if bias is None else torch.baddbmm(bias.unsqueeze(1), x, across)
+        z = torch.bmm(x, weight.transpose(1, 2))
+        return z if bias is None else z.add_(bias.unsqueeze(1))
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
@@ -180,9 +188,16 @@ class _Linear(torch.autograd.Function):
         of_x, of_weight, of_bias = ctx.needs_input_grad
         return (
             grad.bmm(weight) if of_x else None,
-            grad.transpose(1, 2).bmm(x) if of_weight else None,
+            _of_weight(x, grad) if of_weight else None,
             grad.sum(1) if of_bias else None,
         )
+
+
+def _of_weight(x: torch.Tensor, grad: torch.Tensor) -> torch.Tensor:
+    """Σ over rows of ∂ℓ/∂z ⊗ x, s × k × h, to the last bit as autograd finds it."""
+    if min(x.shape[2], grad.shape[2]) < _NARROW:
+        return x.transpose(1, 2).bmm(grad).transpose(1, 2)
+    return grad.transpose(1, 2).bmm(x)
 
 
 class StackedDropout(nn.Module):
@@ -224,54 +239,3 @@ def weighted_means(
     counts = torch.arange(losses.shape[1], device=losses.device) < sizes.unsqueeze(1)
     # A choice and no product: what fills a batch up may have an infinite loss.
     return torch.where(counts, losses, torch.zeros_like(losses)).sum(1) / sizes
-
-
-def can_stack(network: nn.Module, x: Shaped[torch.Tensor, "b *shape"]) -> bool:
-    """Whether a stack of such networks does what each of them does alone, tried on an even batch.
-
-    It does not where vmap cannot take the network, or where a training step makes one sample's outputs depend on
-    another's (BatchNorm: rows that fill a batch up would count), changes buffers, or draws random numbers but by
-    ``nn.Dropout``. The network stays as it is.
-    """
-    named = {name for name, _ in (*network.named_parameters(), *network.named_buffers())}
-    if not set(network.state_dict()) <= named:  # weights that are tied have two names there, and one among these
-        return False
-    networks = [copy.deepcopy(network) for _ in range(2)]
-    with torch.no_grad():
-        for parameter in networks[1].parameters():
-            parameter.mul_(0.5)
-    try:
-        return _is_alone(networks, x) and _is_separate(networks, x)
-    except Exception:  # noqa: BLE001  whatever a network does that vmap cannot take, it is then trained alone
-        return False
-
-
-def _is_alone(networks: list[nn.Module], x: torch.Tensor) -> bool:
-    """Whether a stack has the outputs and gradients of its networks, dropout and all."""
-    together = _stack(networks)(torch.stack([x, x]))
-    for index, network in enumerate(networks):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(index)
-            if not torch.allclose(network.train()(x), together[index], rtol=_RELATIVE, atol=_ABSOLUTE):
-                return False
-    return True
-
-
-def _is_separate(networks: list[nn.Module], x: torch.Tensor) -> bool:
-    """Whether rows have the same outputs beside other rows, and a training step has a gradient and no new buffer."""
-    half = len(x) // 2
-    other = torch.cat([x[:half], x[:1].expand(len(x) - half, *x.shape[1:])])
-    stack = _stack(networks)
-    buffers = {name: value.clone() for name, value in stack.buffers.items()}
-    outputs = stack(torch.stack([x, x]))
-    outputs.sum().backward()
-    others = _stack(networks)(torch.stack([other, other]))
-    return (
-        torch.allclose(outputs[:, :half], others[:, :half], rtol=_RELATIVE, atol=_ABSOLUTE)
-        and all(torch.equal(value, buffers[name]) for name, value in stack.buffers.items())
-        and all(value.grad is not None for value in stack.parameters.values() if value.requires_grad)
-    )
-
-
-def _stack(networks: list[nn.Module]) -> Stack:
-    return Stack(networks, [torch.Generator().manual_seed(index) for index in range(len(networks))])

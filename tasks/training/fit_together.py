@@ -51,7 +51,7 @@ def stack_size(recipe: Recipe, payload: Payload, target: Target) -> int:
     """
     import torch
 
-    from tasks.kernels.stacked import can_stack
+    from tasks.kernels.stack_trial import can_stack
 
     training = recipe.training
     if payload.tokens or training.compile or training.precision != "fp32" or training.augment != "none":

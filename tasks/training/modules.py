@@ -7,11 +7,12 @@ import inspect
 import torch
 from torch import nn
 
+from tasks.kernels.stacked import Stackable
 from tasks.kernels.tokens import bag
 from tasks.training.given_weights import logits_of
 
 
-class Standardize(nn.Module):
+class Standardize(Stackable):
     """(x − mean) / std by feature, or by channel for images; the first layer of every network.
 
     The statistics are those of the samples the network is trained on, kept in its state: what is stored stays bytes.
@@ -48,7 +49,7 @@ class Standardize(nn.Module):
         return (self.features(x).float() - self.mean) / self.std
 
     def stacked(self, x: torch.Tensor, buffers: dict[str, torch.Tensor]) -> torch.Tensor:
-        """The same of s networks at once: see tasks/kernels/stacked.py."""
+        """The same of s networks at once."""
         features = self.features(x.flatten(0, 1)).float().unflatten(0, x.shape[:2])
         return (features - buffers["mean"].unsqueeze(1)) / buffers["std"].unsqueeze(1)
 

@@ -160,9 +160,11 @@ def test_sql_answers_in_every_format(gradsieve, cleaned, tmp_path):
     assert len(lines) == 4
     rows = [json.loads(line) for line in gradsieve("sql", query, *lake, "--format=json").stdout.splitlines()]
     assert [row["rank"] for row in rows] == [1, 2, 3]
-    out = tmp_path / "out.parquet"
-    assert gradsieve("sql", query, *lake, "--format=parquet", "--output", str(out)).returncode == 0
-    assert pq.read_table(out).num_rows == 3
+    for out in (tmp_path / "out.parquet", tmp_path / "out.csv", tmp_path / "out.txt"):
+        assert gradsieve("sql", query, *lake, "--output", str(out)).returncode == 0
+    assert pq.read_table(tmp_path / "out.parquet").num_rows == 3
+    assert (tmp_path / "out.csv").read_text().splitlines() == lines
+    assert "│" in (tmp_path / "out.txt").read_text()
     assert gradsieve("sql", query, *lake, "--format=parquet").returncode == 2
 
 

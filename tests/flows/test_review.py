@@ -135,25 +135,6 @@ def test_who_has_answered_is_not_asked_the_same_again(asking, gradsieve, server,
     assert "nothing recomputed" in again.stdout
 
 
-def test_without_a_server_it_is_refused_at_once_unless_something_was_decided_before(small, tmp_path, nursery):
-    options = ("clean", "--lake", str(tmp_path / "lake"), *small, *BUDGET, "--review.required")
-
-    def clean(*more: str) -> Finished:
-        return nursery.run((*options, *more), None, None, PREFECT_HOME=str(tmp_path / "prefect"))
-
-    refused = clean()
-    assert refused.returncode == 2
-    assert "option review.required: expected a Prefect server, so that somebody can answer" in refused.stderr
-    assert not list((tmp_path / "lake" / "cache").glob("samples*"))
-    answer = tmp_path / "lake" / "reviews" / "of-others" / "answer.json"
-    answer.parent.mkdir(parents=True)
-    answer.write_text('{"decision": "approve"}')
-    late = clean()
-    assert late.returncode == 2
-    assert "so that somebody can answer" in late.stderr
-    assert list((tmp_path / "lake" / "cache").glob("samples*"))
-
-
 def test_if_nobody_comes_the_version_stays_a_candidate_and_says_so(asking, tmp_path):
     command, _ = asking(hours=5 / 3600)
     text = finished(command)
@@ -258,11 +239,22 @@ def test_a_run_that_lost_its_process_is_asked_about_again_and_an_answer_given_me
     assert json.loads(answer.read_bytes())["reviewer"] == "ann"
 
 
-def test_without_a_server_nobody_could_answer_and_it_is_said(computed, nursery, small, tmp_path):
-    shutil.copytree(computed, tmp_path / "lake" / "cache")
-    command = ("clean", "--lake", str(tmp_path / "lake"), *small, *BUDGET, "--review.required")
-    done = nursery.run(command, None, None)
-    assert done.returncode == 2
-    assert "PREFECT_API_URL is not set" in done.stderr
+def test_without_a_server_it_is_refused_at_once_unless_something_was_decided_before(computed, small, tmp_path, nursery):
+    lake = tmp_path / "lake"
+    command = ("clean", "--lake", str(lake), *small, *BUDGET, "--review.required")
+    refused = nursery.run(command, None, None)
+    assert refused.returncode == 2
+    assert "option review.required: expected a Prefect server, so that somebody can answer" in refused.stderr
+    assert "PREFECT_API_URL is not set" in refused.stderr
+    assert not list((lake / "cache").glob("samples*"))
+    assert not (lake / "log.jsonl").exists()
+    shutil.copytree(computed, lake / "cache", dirs_exist_ok=True)
+    answer = lake / "reviews" / "of-other-flags" / "answer.json"
+    answer.parent.mkdir(parents=True)
+    answer.write_text('{"decision": "approve"}')
+    late = nursery.run(command, None, None)
+    assert (late.returncode, late.stderr.splitlines()[-1]) == (2, refused.stderr.splitlines()[-1])
+    # It is said of a run this time, which was about to ask.
+    assert json.loads((lake / "log.jsonl").read_text())["state"] == "failed"
     listed = nursery.run(("review",), None, None)
     assert (listed.returncode, "PREFECT_API_URL" in listed.stderr) == (2, True)

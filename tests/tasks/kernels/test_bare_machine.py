@@ -51,7 +51,8 @@ from tasks.kernels.rules import UnfitLayer, refuse_unknown
 from tasks.kernels.sites import Sites
 from tasks.kernels.set_errors import forgotten_share
 from tasks.kernels.shifts import Convolution
-from tasks.kernels.stacked import Stack, can_stack
+from tasks.kernels.stack_trial import can_stack
+from tasks.kernels.stacked import Stack
 from tasks.kernels.suggestion import suggest_labels
 from tasks.kernels.survey_sampling import hajek_share, systematic_sample
 from tasks.kernels.tokens import bag, rarity

@@ -96,6 +96,7 @@ def test_only_small_networks_of_plain_recipes_are_trained_together():
     words = Tokens(tokenizer="words", digest="", vocabulary=9, pad=0)
     text = Payload(kind="tokens", columns=("x",), shape=(9,), dtype="int32", tokens=words)
     assert stack_size(recipe_of(), PAYLOAD, TARGET) == 32
+    assert stack_size(recipe_of(), image, TARGET) == 32
     assert stack_size(recipe_of(batch_size=1 << 20), PAYLOAD, TARGET) == 6
     for recipe, payload in (
         (recipe_of(Mlp(hidden=[20_000])), PAYLOAD),
