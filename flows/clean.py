@@ -10,6 +10,7 @@ from flows.reviewing import decide
 from tasks import steps
 from tasks.config import CleanConfig
 from tasks.decision.budget_search import Search
+from tasks.decision.review import check_answerable
 from tasks.pipeline.artefacts import Run, artefact_list
 from tasks.pipeline.dataset_lock import DatasetLock
 from tasks.pipeline.workers import workers
@@ -26,7 +27,7 @@ def clean(config: CleanConfig = CleanConfig()) -> str:  # noqa: B008  frozen; Pr
     """
     name, reader, recipe, tags = config.name, config.reader.component, config.recipe, config.promotion
     run = Run.start(config.lake, name, config.memory_gib)
-    steps.check_answerable(run.lake, config.review)
+    check_answerable(run.lake, config.review)
     with run, DatasetLock(run, name) as lock, workers(config.runner) as pool:
         history, wanted = history_of(run, config.store, name), WantedBase(config.base, name, reader)
         ingested = steps.ingest(run, reader, config.ingestion, payload_of_base(run, wanted))

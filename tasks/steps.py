@@ -19,7 +19,7 @@ from tasks.catalogue.index import index
 from tasks.decision.drift import drift
 from tasks.decision.flag import flag
 from tasks.decision.halve import halve
-from tasks.decision.review import ask_for_review, check_answerable
+from tasks.decision.review import ask_for_review
 from tasks.evaluation.measure import measure
 from tasks.evaluation.present import present
 from tasks.evaluation.tabulate import tabulate
@@ -53,7 +53,6 @@ from tasks.versions.verify_runs import verify_runs
 __all__ = [
     "ask_for_review",
     "audit_heldout_labels",
-    "check_answerable",
     "clear_features",
     "collect_opinions",
     "draw_question",

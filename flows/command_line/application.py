@@ -83,6 +83,18 @@ def run(gradsieve: type[BaseSettings], arguments: list[str]) -> BaseSettings:
     return CliApp.run(gradsieve, cli_args=arguments or ["--help"], cli_settings_source=with_values(gradsieve), **under)
 
 
+def _option_of(place: tuple[int | str, ...]) -> str:
+    """The option as one types it, from the place of a mistake among the fields of all commands."""
+    from tasks.core.plugins import Choice
+
+    command, *parts = place if place and place[0] in COMMANDS else ("", *place)
+    configuration = configurations_of(str(command)).get(str(command))
+    field = configuration and configuration.model_fields.get(str(parts[0])) if parts else None
+    if field and len(parts) > 2 and isinstance(field.annotation, type) and issubclass(field.annotation, Choice):
+        del parts[1]  # the component's kind, whose own options stand below the group
+    return ".".join(str(part).replace("_", "-") for part in parts) or "(all)"
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -98,8 +110,7 @@ def main(arguments: list[str] | None = None) -> int:
         return error.exit_code
     except ValidationError as error:
         for problem in error.errors():
-            where = ".".join(str(part) for part in problem["loc"] if part not in COMMANDS)
-            print(printable(f"gradsieve: option {where or '(all)'}: {problem['msg']}"), file=sys.stderr)
+            print(printable(f"gradsieve: option {_option_of(problem['loc'])}: {problem['msg']}"), file=sys.stderr)
         return 2
     except BrokenPipeError:
         # Whoever read the output has seen enough. What Python still has to flush goes nowhere.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from flows.command_line.foreground import foreground, prepare_prefect
 from flows.command_line.random_review import run_called
+from flows.imports import imports
 from flows.recorded_config import recorded_config
 from tasks.core.errors import BadConfig, BadInput
 from tasks.pipeline.recorded_run import RecordedRun
@@ -105,10 +106,11 @@ def _base_of(lake: Path, recorded: RecordedRun, name: str | None) -> str | None:
 
 def _run_again(config: CleanConfig) -> str:
     prepare_prefect(config.lake, verbose=False)
-    from flows.command_line.own_server import ServerOfRun
+    with imports():
+        from flows.command_line.own_server import ServerOfRun
 
-    server = ServerOfRun()
-    from flows.clean import clean
+        server = ServerOfRun()
+        from flows.clean import clean
 
     with foreground(verbose=False):
         return server.call(lambda: clean(config))

@@ -193,8 +193,8 @@ def verdict_lines(facts: dict[str, Any]) -> list[str]:
         *_seen(facts, arm),
         f"verdict: {verdict['word']}: {verdict['sentence']}",
     ]
-    gate = "fit to be current" if verdict["promote"] else "stays a candidate"
-    return [*lines, f"{gate} because {'; '.join(verdict['because'])}"]
+    gate = "passes the gate, which asks for no more:" if verdict["promote"] else "stays a candidate because"
+    return [*lines, f"{gate} {'; '.join(verdict['because'])}"]
 
 
 def _seeds(count: int) -> str:

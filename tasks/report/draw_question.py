@@ -25,9 +25,9 @@ def draw_question(run: Run, dataset: str, samples: Artefact, votes: Artefact, fl
 
     from tasks.pipeline.page_link import link_to
     from tasks.report.exhibits import Exhibits
+    from tasks.report.flag_lines import flag_lines
     from tasks.report.gallery import MOST, gallery_of
     from tasks.report.run_page import put_question_down
-    from tasks.report.summary import flag_lines
 
     shown = gallery_of(Exhibits.of_stages(run, samples, votes, flags), run.run_id, MOST, compare=True)
     remedy = "removed" if arm == "cleaned" else "relabelled"

@@ -11,6 +11,7 @@ from tasks.core.markdown import escape
 from tasks.ingestion.tables.unused_columns import columns_by_reason, display_name
 from tasks.pipeline.recorded_run import RecordedRun
 from tasks.report.data_lines import copy_lines, label_lines, neighbour_lines, weight_lines
+from tasks.report.flag_lines import flag_lines
 from tasks.report.network_lines import network_lines
 from tasks.report.text_lines import reading_lines, serving_lines
 
@@ -129,8 +130,10 @@ class Summary:
         detection = self.facts["metrics"]["detection"]
         flags = detection.get("flags")
         if flags:
+            # A source that flips labels on purpose may hold others, which count as right here.
+            kind, least = ("planted", "at least ") if self.facts["samples"]["planted"] else ("known", "")
             lines.append(
-                f"{flags['found']:,} of them are among the {flags['wrong']:,} known wrong labels (precision "
+                f"{flags['found']:,} of them are among the {flags['wrong']:,} {kind} wrong labels (precision {least}"
                 f"{_share(flags['found'], flags['flagged'])}, recall {_share(flags['found'], flags['wrong'])})"
             )
         for name, figures in detection.items():
@@ -170,54 +173,6 @@ def lake_option(lake: Path) -> str:
 
 def _rounds(search: dict[str, Any]) -> str:
     return f"{search['rung']} rounds" if search["rung"] > 1 else "one round"
-
-
-def flag_lines(facts: dict[str, Any]) -> list[str]:
-    """How many are flagged, by which rule, and what that expects.
-
-    Args:
-        facts: of the flags.
-    """
-    lines = [
-        f"{facts['flagged']:,} of {facts['of']:,} training samples, decided by {facts['detector']} "
-        f"(budget {facts['budget']:,})"
-    ]
-    # That all is well is said of the labels alone; the view diagnoses has the rest.
-    diagnoses = facts.get("diagnoses") or []
-    lines += [each["text"] for each in diagnoses if not each["passed"] or each["subject"] == "unpredictability"]
-    return [*lines, *_budget_lines(facts.get("found") or {}), *_guards(facts)]
-
-
-def _budget_lines(estimate: dict[str, Any]) -> list[str]:
-    """The range and, where there is one, the figure of wrong labels, and of those flagged; nothing without canaries."""
-    figures = {name: _estimate(estimate[name]) for name in ("wrong", "precision", "recall") if estimate.get(name)}
-    lines = [f"labels thought wrong: {figures['wrong']}"] if "wrong" in figures else []
-    expected = ", ".join(f"{name} {figures[name]}" for name in ("precision", "recall") if name in figures)
-    lines += [f"expected of the flagged: {expected}"] if expected else []
-    return lines + ([estimate["note"]] if estimate.get("note") else [])
-
-
-def _estimate(figure: dict[str, float | None]) -> str:
-    """``8.2% (95 % [6.9%, 14.5%])``, or ``between 0.0% and 14.5%`` where the data carry no figure."""
-    if figure["value"] is None:
-        return f"between {figure['low']:.1%} and {figure['high']:.1%}"
-    return f"{figure['value']:.1%} (95 % [{figure['low']:.1%}, {figure['high']:.1%}])"
-
-
-def _guards(facts: dict[str, Any]) -> list[str]:
-    """Whom the guards kept, and which classes lose most beyond their share."""
-    counts = {
-        "as rare but valid": facts.get("protected"),
-        "by a cap": facts.get("capped"),
-        "of a class that no observer recognises": facts.get("unrecognised"),
-    }
-    reasons = [f"{count:,} {why}" for why, count in counts.items() if count]
-    lines = [f"kept by guards: {', '.join(reasons)}"] if reasons else []
-    most = [
-        f"{row['name']} ({row['flagged']:,} of {row['samples']:,}, lift {row['lift']:.2f})"
-        for row in facts.get("most_flagged", [])
-    ]
-    return lines + ([f"classes flagged most: {', '.join(most)}"] if most else [])
 
 
 def _review(review: dict[str, Any] | None) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from tasks.dataset.payload import Payload
 from tasks.training.models import Model
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Mlp(Model, kind="mlp"):
     """Linear layers with ReLU between them, for vectors and embeddings (and small images, flattened)."""
 
-    hidden: list[int] = Field(default=[128], min_length=1, description="Width of each hidden layer.")
+    hidden: list[PositiveInt] = Field(default=[128], min_length=1, description="Width of each hidden layer.")
     dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout after each hidden layer, while training.")
 
     def build(self, payload: Payload, classes: int) -> nn.Module:

@@ -213,8 +213,8 @@ def test_a_summary_says_all_that_one_needs_to_decide():
         "means of 5 paired seeds on 1,000 test samples",
         "verdict: no evidence: the difference to the untouched data may as well be nothing; more seeds or test samples "
         "may tell",
-        "fit to be current because the lower bound against random removal, +1.00%, is above the margin of +0.00%; no "
-        "class loses more than 5.00% (most: 0.00%)",
+        "passes the gate, which asks for no more: the lower bound against random removal, +1.00%, is above the margin "
+        "of +0.00%; no class loses more than 5.00% (most: 0.00%)",
     ]
 
 
