@@ -51,7 +51,7 @@ def draw(lake: Path, name: str, size: int) -> str:
     from tasks.decision.review_sample import write_sample
 
     recorded = run_called(lake, name)
-    sample, sheet = write_sample(lake, recorded, size)
+    sample, sheet = write_sample(lake, recorded, size, lambda ids: _inputs(lake, recorded, ids))
     count, total = sample.table.num_rows, sample.flagged + sample.others
     place = shlex.quote(str(sheet))
     return "\n".join(
@@ -64,6 +64,17 @@ def draw(lake: Path, name: str, size: int) -> str:
             f"then  gradsieve review {recorded.run_id} --sheet {place}{_lake_option(lake)}",
         ]
     )
+
+
+def _inputs(lake: Path, recorded: RecordedRun, ids: list[str]) -> dict[str, str]:
+    """sample_id → its text, or what stands in its columns; of a picture nothing, which its source names."""
+    from tasks.report.exhibits import Exhibits
+
+    faces = Exhibits.of_run(lake / "runs" / recorded.run_id, recorded.facts["samples"]).faces(ids, 1)
+    return {
+        name: " / ".join(face.texts) or "; ".join(f"{cell.name}: {cell.value}" for cell in face.cells)
+        for name, face in faces.items()
+    }
 
 
 def hand_in(lake: Path, name: str, sheet: Path, by: str, note: str) -> str:

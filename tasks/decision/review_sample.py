@@ -15,6 +15,7 @@ is drawn as well, so that whoever stops early has answered a random part.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,7 +47,7 @@ DRAWS = pa.schema(
     ]
 )
 # The sheet; decision and new_label are what is edited, and review says which sample these rows are.
-SHEET = ("decision", "new_label", "label", "source", "row", "group", "source_id", "sample_id", "review")
+SHEET = ("decision", "new_label", "label", "inputs", "source", "row", "group", "source_id", "sample_id", "review")
 
 
 class ReviewSample(NamedTuple):
@@ -96,11 +97,19 @@ def draw_sample(flags: pa.Table, size: int, name: str) -> pa.Table:
     return together.take(pa.array(generator.permutation(together.num_rows)))
 
 
-def write_sample(lake: Path, recorded: RecordedRun, size: int) -> tuple[ReviewSample, Path]:
+def write_sample(
+    lake: Path, recorded: RecordedRun, size: int, inputs_of: Callable[[list[str]], dict[str, str]]
+) -> tuple[ReviewSample, Path]:
     """Draw a sample of a recorded run and put its sheet down; (the sample, the CSV's place).
 
     The same size again is the sample that is there, with its sheet as it was edited. Of fewer training samples than
     ``size`` all are drawn.
+
+    Args:
+        lake: of the run.
+        recorded: the run.
+        size: of the sample.
+        inputs_of: sample ids → what a person sees of each, as text.
 
     Raises:
         BadArtefact: the run's flags are gone, or of an older version.
@@ -114,15 +123,17 @@ def write_sample(lake: Path, recorded: RecordedRun, size: int) -> tuple[ReviewSa
     sample = read_sample(lake, recorded, name)
     sheet = home / "sample.csv"
     if not sheet.exists():
-        table = _blank_sheet(sample)
+        table = _blank_sheet(sample, inputs_of(sample.table["sample_id"].to_pylist()))
         write_forms(sheet, table, [{"data": row} for row in table.to_pylist()])
     return sample, sheet
 
 
-def _blank_sheet(sample: ReviewSample) -> pa.Table:
+def _blank_sheet(sample: ReviewSample, inputs: dict[str, str]) -> pa.Table:
     """Columns ``SHEET``, without any answer."""
     count = sample.table.num_rows
+    said = pa.array([inputs.get(name, "") for name in sample.table["sample_id"].to_pylist()], pa.string())
     table = sample.table.append_column("review", pa.array([sample.name] * count, pa.string()))
+    table = table.append_column("inputs", said)
     for name in ("decision", "new_label"):
         table = table.append_column(name, pa.nulls(count, pa.string()))
     return table.select(SHEET)

@@ -89,6 +89,21 @@ def test_columns_are_asked_in_sql(first):
     ]
 
 
+def test_a_sheet_to_be_answered_by_hand_shows_what_stands_in_each_row(first, gradsieve):
+    home, _ = first
+    assert gradsieve("review", "latest", "--sample", "9", "--lake", str(home / "lake")).returncode == 0
+    (sheet,) = (home / "lake" / "reviews").glob("*-sample-9/sample.csv")
+    rows = rows_of(300)
+    with sheet.open(newline="") as file:
+        drawn = list(csv.DictReader(file))
+    assert len(drawn) == 9
+    for row in drawn:
+        _, level, age, _, day, _, _ = rows[int(row["row"])]
+        assert f"class: {level}; " in row["inputs"]
+        assert day in row["inputs"]
+        assert not age.isdigit() or f"age: {age}" in row["inputs"]
+
+
 def test_a_version_has_the_words_as_they_came_and_its_ids_follow_from_them(first, gradsieve):
     home, _ = first
     where = ("--dataset=people", "--lake", str(home / "lake"))

@@ -57,6 +57,11 @@ def recorded_in(lake: Path) -> tuple[Path, RecordedRun]:
     return run.lake, RecordedRun(run_id=run.run_id, dataset="pets", recorded="", facts={}, stages=(flags, samples))
 
 
+def inputs_of(ids: list[str]) -> dict[str, str]:
+    """What a person sees of each; of the last nothing."""
+    return {name: f"fur: {name}" for name in ids[:-1]}
+
+
 @pytest.fixture
 def recorded(tmp_path):
     """A run, and its lake."""
@@ -67,7 +72,7 @@ def recorded(tmp_path):
 def asked(tmp_path_factory):
     """(lake, run, sample, sheet): a sample of eight that is only read from."""
     lake, run = recorded_in(tmp_path_factory.mktemp("asked") / "lake")
-    return lake, run, *write_sample(lake, run, 8)
+    return lake, run, *write_sample(lake, run, 8, inputs_of)
 
 
 def filled_in(table: pa.Table, answers: list[tuple[str | None, str | None]]) -> pa.Table:
@@ -102,17 +107,19 @@ def test_weights_of_those_drawn_come_to_the_size_of_the_run_on_average():
 
 def test_a_sheet_shows_nothing_of_what_the_run_thinks_and_is_never_written_over(recorded):
     lake, run = recorded
-    sample, sheet = write_sample(lake, run, 12)
+    sample, sheet = write_sample(lake, run, 12, inputs_of)
     table = pa_csv.read_csv(sheet)
     assert tuple(table.column_names) == SHEET
     assert not {"flag", "rank", "suspicion", "p_wrong", "reason", "probability"} & {*SHEET}
     assert table["sample_id"].to_pylist() == sample.table["sample_id"].to_pylist()
+    shown = inputs_of(sample.table["sample_id"].to_pylist())
+    assert [text or "" for text in table["inputs"].to_pylist()] == [*shown.values(), ""]
     assert [row["data"]["sample_id"] for row in json.loads((sheet.parent / "label_studio.json").read_text())] == table[
         "sample_id"
     ].to_pylist()
     sheet.write_text("mine")
-    assert write_sample(lake, run, 12)[1].read_text() == "mine"
-    assert write_sample(lake, run, 99)[0].table.num_rows == 30
+    assert write_sample(lake, run, 12, inputs_of)[1].read_text() == "mine"
+    assert write_sample(lake, run, 99, inputs_of)[0].table.num_rows == 30
 
 
 # ---- the answers ---------------------------------------------------------------------------------------------------
@@ -158,7 +165,7 @@ def as_annotated(row: dict) -> dict:
 
 def test_what_label_studio_leaves_out_was_not_answered(recorded, tmp_path):
     lake, run = recorded
-    _, sheet = write_sample(lake, run, 8)
+    _, sheet = write_sample(lake, run, 8, inputs_of)
     table = filled_in(pq.read_table(sheet.with_suffix(".parquet")), [("right", None)] * 8)
     (tmp_path / "export.json").write_text(json.dumps([as_annotated(row) for row in table.to_pylist()[:5]]))
     assert counts_of(read_answers(tmp_path / "export.json", lake, run)[1])["unanswered"] == 3
@@ -221,7 +228,7 @@ def test_a_sample_that_was_never_drawn_is_refused(recorded, tmp_path, name):
 
 def test_probabilities_that_somebody_has_edited_are_refused(recorded):
     lake, run = recorded
-    sample, sheet = write_sample(lake, run, 8)
+    sample, sheet = write_sample(lake, run, 8, inputs_of)
     better = sample.table.set_column(4, DRAWS.field("probability"), pa.array([1.0] * 8))
     pq.write_table(better, sheet.parent / "draws.parquet")
     with pytest.raises(BadArtefact, match="as they were drawn"):
@@ -291,7 +298,7 @@ def test_the_intervals_of_a_hundred_answers_hold_the_truth_from_the_flags_on():
 
 def test_a_review_is_kept_whole_once_and_the_newest_of_a_run_is_shown(recorded):
     lake, run = recorded
-    sample, _ = write_sample(lake, run, 12)
+    sample, _ = write_sample(lake, run, 12, inputs_of)
     first = record_review(lake, run, sample, answered(sample, {"s0"}), "ann", "")
     assert record_review(lake, run, sample, answered(sample, {"s0"}), "ann", "") == first
     home = lake / "review_answers" / first.review_id
