@@ -26,11 +26,13 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from difflib import get_close_matches
 from importlib import metadata
 from io import TextIOWrapper
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError, create_model
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, CliApp, CliSubCommand, CliToggleFlag, SettingsConfigDict
 
 from flows.command_line.commands import COMMANDS, configurations_of
@@ -83,16 +85,24 @@ def run(gradsieve: type[BaseSettings], arguments: list[str]) -> BaseSettings:
     return CliApp.run(gradsieve, cli_args=arguments or ["--help"], cli_settings_source=with_values(gradsieve), **under)
 
 
-def _option_of(place: tuple[int | str, ...]) -> str:
-    """The option as one types it, from the place of a mistake among the fields of all commands."""
+def _in_words(problem: ErrorDetails) -> str:
+    """A mistake with its option as one types it; of a name that there is none of, its neighbour."""
     from tasks.core.plugins import Choice
 
-    command, *parts = place if place and place[0] in COMMANDS else ("", *place)
-    configuration = configurations_of(str(command)).get(str(command))
-    field = configuration and configuration.model_fields.get(str(parts[0])) if parts else None
-    if field and len(parts) > 2 and isinstance(field.annotation, type) and issubclass(field.annotation, Choice):
-        del parts[1]  # the component's kind, whose own options stand below the group
-    return ".".join(str(part).replace("_", "-") for part in parts) or "(all)"
+    place = problem["loc"]
+    command, *parts = map(str, place) if place and place[0] in COMMANDS else ("", *map(str, place))
+    model = configurations_of(command).get(command)
+    near: list[str] = []
+    for depth, part in enumerate(parts):
+        if problem["type"] == "extra_forbidden" and model and depth == len(parts) - 1:
+            near = get_close_matches(part, list(model.model_fields), 1, 0.7)
+        field = model.model_fields.get(part) if model else None
+        below = field.annotation if field and isinstance(field.annotation, type) else None
+        model = below if below and issubclass(below, BaseModel) else None
+        if model and issubclass(model, Choice) and depth + 2 < len(parts):
+            del parts[depth + 1]  # the component's kind, whose own options stand below the group
+    name = ".".join(part.replace("_", "-") for part in parts) or "(all)"
+    return f"option {name}: {problem['msg']}" + (f". Did you mean {near[0]}?" if near else "")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -110,7 +120,7 @@ def main(arguments: list[str] | None = None) -> int:
         return error.exit_code
     except ValidationError as error:
         for problem in error.errors():
-            print(printable(f"gradsieve: option {_option_of(problem['loc'])}: {problem['msg']}"), file=sys.stderr)
+            print(printable(f"gradsieve: {_in_words(problem)}"), file=sys.stderr)
         return 2
     except BrokenPipeError:
         # Whoever read the output has seen enough. What Python still has to flush goes nowhere.

@@ -114,8 +114,13 @@ def from_file(arguments: list[str], commands: dict[str, type[BaseModel]]) -> dic
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" in line {mark.line + 1}: {error.problem}" if mark else ""  # type: ignore[union-attr]
         raise BadInput(
-            where=f"--config {path}", expected="a YAML file", got=cause_of(error), do="Check the path and the file."
+            where=f"--config {path}",
+            expected="a YAML file",
+            got=f"{cause_of(error)}{place}",
+            do="Check the path and the file.",
         ) from error
     if not isinstance(values, dict):
         raise BadInput(where=f"--config {path}", expected="a mapping", got=type(values).__name__, do="See the README.")
