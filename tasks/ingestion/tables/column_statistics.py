@@ -33,6 +33,8 @@ class Statistics:
     """Different values; None of lists and the like, which are not compared."""
     consecutive: bool = False
     """Whether they are whole numbers, each once, without a gap but of rows that have none."""
+    whole: bool = False
+    """Whether all are whole numbers; not asked of few values that repeat."""
 
     @property
     def is_constant(self) -> bool:
@@ -117,7 +119,8 @@ def _of(
     if distinct and max(-least, most) > WHOLE:
         distinct, least, most, whole = _ask(db, _of_long(alias, number))
     size = spool.rows, profile.values
-    return Statistics(spool.rows, profile.values, missing, distinct, _is_run(distinct, size, least, most, whole))
+    run = _is_run(distinct, size, least, most, whole)
+    return Statistics(spool.rows, profile.values, missing, distinct, run, bool(whole))
 
 
 def _of_long(alias: str, number: str) -> str:
@@ -137,13 +140,12 @@ def _of_few(rows: int, profile: Profile, unique: pa.Array, missing: int) -> Stat
     whole_numbers = _whole_numbers(unique)
     if whole_numbers:
         distinct, least, most = len(whole_numbers), min(whole_numbers), max(whole_numbers)
-        return Statistics(rows, profile.values, missing, distinct, _is_run(distinct, size, least, most, True))
+        return Statistics(rows, profile.values, missing, distinct, _is_run(distinct, size, least, most, True), True)
     numbers = unique.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     distinct = len(np.unique(numbers))
     whole = bool((numbers == np.floor(numbers)).all())
-    return Statistics(
-        rows, profile.values, missing, distinct, _is_run(distinct, size, numbers.min(), numbers.max(), whole)
-    )
+    run = _is_run(distinct, size, numbers.min(), numbers.max(), whole)
+    return Statistics(rows, profile.values, missing, distinct, run, whole)
 
 
 def _whole_numbers(unique: pa.Array) -> set[int]:

@@ -26,6 +26,8 @@ _NUMBERS = 0.9
 _FIELDS = 6
 # Names of ids: id, customer_id, customerID, uuid. What is called so and differs in every row tells rows apart.
 _ID = re.compile(r"(?i:(?:.*[\W_])?(?:id|ids|uid|uuid|guid))|.*[a-z]I[dD]", re.DOTALL)
+# Of whole numbers alone, for a Reynolds number is one to learn from: order_no, Kundennummer, invoice number.
+_NUMBER = re.compile(r"(?i:(?:.*[\W_])?(?:no|nr|num|number|key)|.*nummer)", re.DOTALL)
 
 
 _READ_AS = {
@@ -166,7 +168,7 @@ def _refusal(
         return "carried", CONSTANT
     if statistics.consecutive:
         return "index", "consecutive numbers, one for each row"
-    if statistics.all_distinct and _ID.fullmatch(name):
+    if statistics.all_distinct and (_ID.fullmatch(name) or (statistics.whole and _NUMBER.fullmatch(name))):
         every = "every row that has one" if statistics.missing else "every row"
         return "id", f"an id by its name, with another value in {every}"
     if kind in ("category", "hashed text", "text") and statistics.distinct == profile.values > 1:

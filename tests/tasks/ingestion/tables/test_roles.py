@@ -234,6 +234,8 @@ NEVER = {
     "nr": list(range(7, N + 7)),
     "shuffled": np.random.default_rng(1).permutation(N),
     "customer_id": np.random.default_rng(2).choice(10**6, N, replace=False),
+    "Kundennummer": np.random.default_rng(3).choice(10**7, N, replace=False),
+    "order no": np.random.default_rng(4).choice(10**6, N, replace=False),
     "userID": [f"u{i * i}" for i in range(N)],
     "uuid": [f"{i:08x}-0000" for i in range(N)],
     "name": [f"Passenger {i}" for i in range(N)],
@@ -255,6 +257,12 @@ def test_what_only_tells_rows_apart_or_nothing_is_an_input_only_where_it_is_name
     named = Table(tmp_path / "named", columns, form, features=["weight", name])
     assert named.payload.columns == ("weight", name)
     assert named.role(name)[0] == "input"
+
+
+def test_a_number_that_is_not_whole_or_repeats_is_learned_from_whatever_its_name(tmp_path):
+    columns = {"reynolds_number": RANDOM.normal(4000, 500, N), "house_number": RANDOM.integers(1, 99, N)}
+    table = Table(tmp_path, columns)
+    assert table.payload.columns == ("reynolds_number", "house_number")
 
 
 def test_an_id_that_repeats_is_no_id(tmp_path):
