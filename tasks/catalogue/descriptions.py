@@ -159,7 +159,8 @@ COLUMNS = {
     "review_estimates.high": "Upper end of the 95 % interval.",
     # ---- what flagging does
     "level": "class or group.",
-    "metrics.level": "all, trusted (no suspect label), unseen (no copy), class, group.",
+    "metrics.level": "all, trusted (no suspect label), unseen (no copy), usual (without the few labels that R² "
+    "hangs on), class, group.",
     "name": "Name of the class or group; empty of neither.",
     "audit.samples": "How many training samples it has.",
     "flagged": "How many samples are flagged.",
