@@ -122,7 +122,7 @@ COLUMNS = {
     "reason": "Why, in a sentence.",
     "guard": "What keeps (rare, class_cap, group_cap) or lists it (rare).",
     "p_wrong": "Probability that the label is wrong; null where not known, as of a class that no observer recognises.",
-    "subject": "What was diagnosed: network, unpredictability, rare classes.",
+    "subject": "What was diagnosed: network, unpredictability, rare classes, far labels.",
     "passed": "Whether the data can carry what is asked of them.",
     "text": "The finding, with the figures it rests on.",
     "suggested_label": "Label that is likelier.",

@@ -21,12 +21,24 @@ _FEW = 0.05
 class Tail(NamedTuple):
     """Where the many of some numbers lie, and which lie far from them."""
 
+    numbers: Float[np.ndarray, "n"]
     centre: float
     """The median."""
     spread: float
     """1.4826 · median |y − centre|"""
     far: Bool[np.ndarray, "n"]
     """|y − centre| > 10 · spread"""
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """What lies between them is not far."""
+        return self.centre - FAR * self.spread, self.centre + FAR * self.spread
+
+    @property
+    def weight(self) -> float:
+        """The share of Σ (y − ȳ)² that the far ones make up; none of numbers that are all one."""
+        parts = squares(self.numbers)
+        return float(parts[self.far].sum() / (parts.sum() or 1.0))
 
 
 def tail_of(numbers: Float[np.ndarray, "n"], among: Float[np.ndarray, "m"], otherwise: float) -> Tail:
@@ -39,7 +51,7 @@ def tail_of(numbers: Float[np.ndarray, "n"], among: Float[np.ndarray, "m"], othe
     """
     centre = float(np.median(among))
     spread = NORMAL * float(np.median(np.abs(among - centre))) or otherwise
-    return Tail(centre, spread, np.abs(numbers - centre) > FAR * spread)
+    return Tail(numbers, centre, spread, np.abs(numbers - centre) > FAR * spread)
 
 
 def squares(numbers: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:

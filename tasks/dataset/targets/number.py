@@ -136,10 +136,10 @@ class Number(Target):
             return Few(weigh, weigh)
         return Few(weigh, tail_of(numbers, _numbers(trained), self.scale).far & ~weigh)
 
-    def tail(self, labels: pa.Array | pa.ChunkedArray) -> tuple[np.ndarray, Tail]:
-        """(the numbers, n float64; which of them lie far from the many)."""
+    def tail(self, labels: pa.Array | pa.ChunkedArray, base: np.ndarray) -> Tail:
+        """In the label's own unit."""
         numbers = _numbers(labels)
-        return numbers, tail_of(numbers, numbers, self.scale)
+        return tail_of(numbers, numbers[base], self.scale)
 
     def suggestions(self, strata: np.ndarray, outputs: torch.Tensor, loss: Loss) -> pa.Array:
         """The output itself, where it lies in the range that is suggested."""

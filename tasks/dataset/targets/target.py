@@ -140,8 +140,13 @@ class Target(BaseModel):
         nobody = np.zeros(len(labels), bool)
         return Few(nobody, nobody)
 
-    def tail(self, labels: pa.Array | pa.ChunkedArray) -> tuple[np.ndarray, Tail] | None:
-        """(the labels as n numbers; which of them lie far from the many); None of what is no number."""
+    def tail(self, labels: pa.Array | pa.ChunkedArray, base: np.ndarray) -> Tail | None:
+        """Which labels lie far from the many; None of what is no number.
+
+        Args:
+            labels: n.
+            base: the samples that tell where the many lie, n bool.
+        """
         return None
 
     def suggestions(self, strata: np.ndarray, outputs: torch.Tensor, loss: Loss) -> pa.Array:
