@@ -139,6 +139,7 @@ class ArmResults:
         return [
             Change.model_validate(
                 {"by": by, "name": name, "tested_on": sizes[by, name]}
+                | {"called": self.target.strata_called if by == "class" else None}
                 | {"change": sum(of[arm]) / self.seeds - sum(of["untouched"]) / self.seeds}
             )
             for (by, name), of in means.items()

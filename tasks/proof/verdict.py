@@ -46,6 +46,13 @@ class Change(BaseModel):
     name: str
     tested_on: int
     change: float
+    called: tuple[str, str] | None = None
+    """What a person calls such a part, and several: a class may be a range of a number. None as ``by`` says."""
+
+    @property
+    def noun(self) -> str:
+        """What a person calls it."""
+        return self.called[0] if self.called else self.by
 
 
 class Verdict(BaseModel):
@@ -112,10 +119,11 @@ def verdict_of(
     against = _objections(gains["random"], changes, word, flagged, verification) + ([objection] if objection else [])
     against += _objections_without_few(by_all, by_usual, usual, verification) if flagged else []
     worst = min((c.change for c in changes if c.by == "class"), default=0.0)
+    noun = next((c.noun for c in changes if c.by == "class"), "class")
     reasons = [
         f"the lower bound against random removal, {gains['random'].low:+.2%}, is above the margin of "
         f"{verification.margin:+.2%}",
-        f"no class loses more than {verification.class_loss:.2%} (most: {max(0.0, -worst):.2%})",
+        f"no {noun} loses more than {verification.class_loss:.2%} (most: {max(0.0, -worst):.2%})",
     ]
     if untested:
         reasons.append(f"of {untested:,} classes nothing is known, for they have no test sample")
@@ -153,7 +161,7 @@ def _objections(
         worst = min(losers, key=lambda c: (c.change, c.name))
         others = f" and {len(losers) - 1:,} more" if len(losers) > 1 else ""
         objections.append(
-            f"class {worst.name}{others} loses more than the {verification.class_loss:.2%} allowed "
+            f"{worst.noun} {worst.name}{others} loses more than the {verification.class_loss:.2%} allowed "
             f"({worst.change:+.2%} on {worst.tested_on:,} samples)"
         )
     if word == "harms":
@@ -239,7 +247,8 @@ def _change_lines(changes: list[dict[str, Any]]) -> list[str]:
     for by, several in (("class", "classes"), ("group", "groups")):
         order = sorted((c for c in changes if c["by"] == by and c["change"]), key=lambda c: -abs(c["change"]))
         most = [f"{c['name']} {c['change']:+.2%} (of {c['tested_on']:,})" for c in order[:_EXTREMES]]
-        lines += [f"{several} that change most: {', '.join(most)}"] if most else []
+        called = (order[0].get("called") or (by, several))[1] if most else several
+        lines += [f"{called} that change most: {', '.join(most)}"] if most else []
     return lines
 
 

@@ -88,7 +88,8 @@ class Summary:
         splits = ", ".join(f"{n:,} {split}" for split, n in facts["splits"].items() if n)
         payload = facts["payload"]
         lines = [
-            f"{sum(facts['splits'].values()):,} samples ({splits}) in {len(facts['classes'])} classes, "
+            f"{sum(facts['splits'].values()):,} samples ({splits}) in {len(facts['classes'])} "
+            f"{self.facts['flags'].get('strata', 'classes')}, "
             f"inputs {_input_format(payload)}{_columns(payload['columns'])}"
         ]
         lines += _inputs_lines(facts.get("inputs"), encoded="encoders" in payload)
@@ -217,7 +218,7 @@ def _guards(facts: dict[str, Any]) -> list[str]:
         f"{row['name']} ({row['flagged']:,} of {row['samples']:,}, lift {row['lift']:.2f})"
         for row in facts.get("most_flagged", [])
     ]
-    return lines + ([f"classes flagged most: {', '.join(most)}"] if most else [])
+    return lines + ([f"{facts.get('strata', 'classes')} flagged most: {', '.join(most)}"] if most else [])
 
 
 def _review(review: dict[str, Any] | None) -> list[str]:

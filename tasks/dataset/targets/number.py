@@ -44,6 +44,7 @@ class Number(Target):
     scale: float
     losses: ClassVar[tuple[str, ...]] = ("squared_error",)
     figure: ClassVar[str] = "R²"
+    strata_called: ClassVar[tuple[str, str]] = ("range", "ranges")
     smoothed: ClassVar[bool] = False
     ordered: ClassVar[bool] = True
 

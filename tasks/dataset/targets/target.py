@@ -56,6 +56,8 @@ class Target(BaseModel):
     """What a verification measures; the mean of ``credit``."""
     has_class_probabilities: ClassVar[bool] = True
     """Whether a network says how likely each stratum is."""
+    strata_called: ClassVar[tuple[str, str]] = ("class", "classes")
+    """What a person calls a stratum, and several."""
     smoothed: ClassVar[bool] = True
     """Whether a share of what a loss compares with may be spread over the outputs."""
     ordered: ClassVar[bool] = False

@@ -90,6 +90,7 @@ def test_typing_errors_among_the_test_labels_do_not_make_harm_of_what_helps(run)
     assert told["verdict"]["sentence"].startswith("it hangs on few test labels: harms by all of them, helps without")
     assert told["few"]["weigh"] + told["few"]["far"] == TYPED
     (line,) = [line for line in verdict_lines(told) if line.startswith("R² hangs on few labels")]
+    assert any(each.startswith("ranges that change most: ") for each in verdict_lines(told))
     assert f"{told['few']['weigh']} of 300 test labels make up more than half" in line
 
 

@@ -160,6 +160,15 @@ def test_a_promotion_says_by_what_it_was_earned():
     ]
 
 
+def test_a_range_of_a_number_is_not_called_a_class():
+    called = ("range", "ranges")
+    small, large = (change(value, "0 … 9").model_copy(update={"called": called}) for value in (-0.02, -0.2))
+    assert judged("helps", "helps", [small]).because[1] == "no range loses more than 5.00% (most: 2.00%)"
+    assert judged("helps", "helps", [large]).because[0].startswith("range 0 … 9 loses more than the 5.00% allowed")
+    lines = verdict_lines(facts(changes=[small.model_dump(mode="json")]))
+    assert "ranges that change most: 0 … 9 -2.00% (of 50)" in lines
+
+
 def test_a_promotion_says_of_how_many_classes_it_knows_nothing():
     gains = {"untouched": gain("helps"), "random": gain("helps")}
     verdict = verdict_of(gains, [change(0.0)], 5, 10, Verification(), untested=3)
