@@ -184,7 +184,7 @@ COLUMNS = {
     "seed": "Seed of the training.",
     "trained_on": "How many samples were trained on.",
     "tested_on": "How many samples were tested on.",
-    "accuracy": "Accuracy, from 0 to 1.",
+    "accuracy": "Accuracy, from 0 to 1; of numbers R², of a class or group with the variance of all test labels.",
     "calibration_error": "Expected calibration error; null of a class or group.",
     "rung": "Round of the search, from 1.",
     "budget": "The budget that was tried.",
