@@ -122,7 +122,7 @@ COLUMNS = {
     "reason": "Why, in a sentence.",
     "guard": "What keeps (rare, class_cap, group_cap) or lists it (rare).",
     "p_wrong": "Probability that the label is wrong; null where not known, as of a class that no observer recognises.",
-    "subject": "What was diagnosed: network, unpredictability, rare classes.",
+    "subject": "What was diagnosed: network, unpredictability, rare classes, far labels.",
     "passed": "Whether the data can carry what is asked of them.",
     "text": "The finding, with the figures it rests on.",
     "suggested_label": "Label that is likelier.",
@@ -159,7 +159,8 @@ COLUMNS = {
     "review_estimates.high": "Upper end of the 95 % interval.",
     # ---- what flagging does
     "level": "class or group.",
-    "metrics.level": "all, trusted (no suspect label), unseen (no copy), class, group.",
+    "metrics.level": "all, trusted (no suspect label), unseen (no copy), usual (without the few labels that R² "
+    "hangs on), class, group.",
     "name": "Name of the class or group; empty of neither.",
     "audit.samples": "How many training samples it has.",
     "flagged": "How many samples are flagged.",
@@ -183,7 +184,7 @@ COLUMNS = {
     "seed": "Seed of the training.",
     "trained_on": "How many samples were trained on.",
     "tested_on": "How many samples were tested on.",
-    "accuracy": "Accuracy, from 0 to 1.",
+    "accuracy": "Accuracy, from 0 to 1; of numbers R², of a class or group with the variance of all test labels.",
     "calibration_error": "Expected calibration error; null of a class or group.",
     "rung": "Round of the search, from 1.",
     "budget": "The budget that was tried.",

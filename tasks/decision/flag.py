@@ -62,6 +62,7 @@ def flag(
             budget=estimate.count,
             found=estimate.model_dump(mode="json"),
             diagnoses=diagnoses,
+            strata=target_of(samples).strata_called[1],
             **count_flags(flags, audit_table),
         )
 

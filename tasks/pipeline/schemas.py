@@ -178,7 +178,8 @@ PREDICTIONS = pa.schema(
     ]
 )
 
-# Of every arm under every seed; by is "all", "trusted" (no suspect label), "unseen" (no copy), "class" or "group".
+# Of every arm under every seed; by is "all", "trusted" (no suspect label), "unseen" (no copy), "usual" (without the few
+# labels that the figure hangs on), "class" or "group".
 METRICS = pa.schema(
     [
         pa.field("arm", pa.string(), nullable=False),

@@ -63,22 +63,26 @@ class ArmResults:
         self.seeds = len(numbers)
         self.ids = next(iter(self._tables.values()))["sample_id"].combine_chunks()
         self.target = target_of(samples)
-        self._credit: dict[str, np.ndarray] = {
-            arm: np.stack([self._credit_of(arm, seed) for seed in numbers])
-            for arm in ARMS
-            if (arm, numbers[0]) in self._tables
-        }
+        self._seeds = numbers
         suspects = pq.read_table(run.path(examination), columns=["sample_id", "suspect"])
         suspects = suspects.filter(suspects["suspect"])["sample_id"].combine_chunks()
         self.suspect = pc.is_in(self.ids, value_set=suspects).to_numpy(zero_copy_only=False)
         self.is_seen = pc.is_in(self.ids, value_set=leaks["sample_id"].combine_chunks()).to_numpy(zero_copy_only=False)
         kinds = leaks.filter(pc.is_in(leaks["sample_id"], value_set=self.ids))["kind"].to_pylist()
         self.seen = {kind: kinds.count(kind) for kind in sorted(set(kinds))}
-        thin = [pq.read_table(path, columns=["sample_id", "group"]) for path in sample_paths(run, samples, "test")]
-        self._groups = pa.concat_tables(thin)
+        self._groups = _thin(run, samples, "test", "group")
+        trained = _thin(run, samples, "train", "label")["label"]
+        self.few = self.target.few(self._tables["untouched", numbers[0]]["label"], trained)
 
-    def _credit_of(self, arm: str, seed: int) -> np.ndarray:
-        table = self._tables[arm, seed]
+    @property
+    def levels(self) -> dict[str, np.ndarray]:
+        """The parts of the test samples that figures are told of, n bool each, as the metrics call them."""
+        every = np.ones(len(self.ids), bool)
+        return {"all": every, "trusted": ~self.suspect, "unseen": ~self.is_seen, "usual": ~self.few.either}
+
+    def _credit_of(self, arm: str, seed: int, rows: np.ndarray) -> np.ndarray:
+        """Of some test samples: R² of these is by the spread of their own labels, whatever the others are."""
+        table = self._tables[arm, seed].filter(pa.array(rows))
         return self.target.credit(table["label"], table["predicted"], table["p_predicted"].to_numpy())
 
     def metrics(self) -> pa.Table:
@@ -88,16 +92,21 @@ class ArmResults:
             facts = {"arm": arm, "seed": seed, "trained_on": self._trained_on[arm, seed]}
             for name, value in facts.items():
                 table = table.append_column(name, pa.array([value] * len(table)))
-            confidence, right = table["p_predicted"].to_numpy(), self._credit_of(arm, seed)
+            confidence = table["p_predicted"].to_numpy()
             table = table.append_column("class", self.target.names_of(table["label"]))
-            outcomes.append(table.append_column("credit", pa.array(right.astype(float))))
+            for by, rows in self.levels.items():
+                credit = np.full(len(rows), np.nan)
+                if rows.any():
+                    credit[rows] = self._credit_of(arm, seed, rows)
+                table = table.append_column(f"{by}_credit", pa.array(credit))
+            outcomes.append(table)
             if self.target.kind != "class":
                 continue  # how sure one is of a number, or of each label of a set, is no probability of being right
-            for by, rows in (("all", slice(None)), ("trusted", ~self.suspect), ("unseen", ~self.is_seen)):
-                error = calibration_error(confidence[rows], right[rows])
+            for by, rows in self.levels.items():
+                error = calibration_error(confidence[rows], self._credit_of(arm, seed, rows))
                 calibration.append({"arm": arm, "seed": seed, "by": by, "calibration_error": error})
-        marks = [self.ids, pa.array(self.suspect), pa.array(self.is_seen)]
-        members = self._groups.join(pa.table(marks, ["sample_id", "suspect", "is_seen"]), "sample_id")
+        marks = [self.ids, *map(pa.array, (self.suspect, self.is_seen, self.few.either))]
+        members = self._groups.join(pa.table(marks, ["sample_id", "suspect", "is_seen", "is_few"]), "sample_id")
         with duckdb.connect() as db:
             db.register("predictions", pa.concat_tables(outcomes))
             db.register("members", members)
@@ -114,8 +123,9 @@ class ArmResults:
 
     def gains(self, arm: Arm, rows: np.ndarray | None = None) -> dict[Arm, Gain]:
         """The gain of a treated arm over each control, on all test samples or on some."""
-        at = np.arange(len(self.ids)) if rows is None else np.flatnonzero(rows)
-        return {control: gain_of(self._credit[arm][:, at], self._credit[control][:, at]) for control in CONTROLS}
+        some = np.ones(len(self.ids), bool) if rows is None else rows
+        credits = {of: np.stack([self._credit_of(of, seed, some) for seed in self._seeds]) for of in (arm, *CONTROLS)}
+        return {control: gain_of(credits[arm], credits[control]) for control in CONTROLS}
 
     def changes(self, metrics: pa.Table, arm: Arm) -> list[Change]:
         """How an arm's mean accuracy on each class and group differs from the untouched arm's."""
@@ -129,6 +139,7 @@ class ArmResults:
         return [
             Change.model_validate(
                 {"by": by, "name": name, "tested_on": sizes[by, name]}
+                | {"called": self.target.strata_called if by == "class" else None}
                 | {"change": sum(of[arm]) / self.seeds - sum(of["untouched"]) / self.seeds}
             )
             for (by, name), of in means.items()
@@ -144,3 +155,9 @@ class ArmResults:
             "accuracy": self.means(metrics, "accuracy", by),
             "gains": {control: gain.model_dump(mode="json") for control, gain in gains.items()},
         }
+
+
+def _thin(run: Run, samples: Artefact, split: str, column: str) -> pa.Table:
+    """A column of one split, and whose it is."""
+    tables = [pq.read_table(path, columns=["sample_id", column]) for path in sample_paths(run, samples, split)]
+    return pa.concat_tables(tables)

@@ -46,6 +46,13 @@ class Change(BaseModel):
     name: str
     tested_on: int
     change: float
+    called: tuple[str, str] | None = None
+    """What a person calls such a part, and several: a class may be a range of a number. None as ``by`` says."""
+
+    @property
+    def noun(self) -> str:
+        """What a person calls it."""
+        return self.called[0] if self.called else self.by
 
 
 class Verdict(BaseModel):
@@ -89,8 +96,12 @@ def verdict_of(
     verification: Verification,
     objection: str | None = None,
     untested: int = 0,
+    usual: dict[Arm, Gain] | None = None,
 ) -> Verdict:
     """Helps only if it helps against both controls, harms if it harms against either, else there is no evidence.
+
+    Nor is there where without the few labels that the figure hangs on another word would stand: these may be typing
+    errors, and a network that has learned nothing of such is measured as a worse one.
 
     Args:
         gains: of the treated arm, by control.
@@ -100,27 +111,38 @@ def verdict_of(
         verification: which arm is treated, and what the gate demands.
         objection: what else stands against a promotion, in words.
         untested: classes without a test sample.
+        usual: gains without the few test labels that the figure hangs on; None where there are none.
     """
     words: dict[Arm, Word] = {control: gain.word for control, gain in gains.items()}
-    word: Word = "harms" if "harms" in words.values() else "no evidence"
-    if flagged and set(words.values()) == {"helps"}:
-        word = "helps"
+    by_all, by_usual = _word(gains, flagged), _word(usual or gains, flagged)
+    word = by_all if by_all == by_usual else "no evidence"
     against = _objections(gains["random"], changes, word, flagged, verification) + ([objection] if objection else [])
+    against += _objections_without_few(by_all, by_usual, usual, verification) if flagged else []
     worst = min((c.change for c in changes if c.by == "class"), default=0.0)
+    noun = next((c.noun for c in changes if c.by == "class"), "class")
     reasons = [
         f"the lower bound against random removal, {gains['random'].low:+.2%}, is above the margin of "
         f"{verification.margin:+.2%}",
-        f"no class loses more than {verification.class_loss:.2%} (most: {max(0.0, -worst):.2%})",
+        f"no {noun} loses more than {verification.class_loss:.2%} (most: {max(0.0, -worst):.2%})",
     ]
     if untested:
         reasons.append(f"of {untested:,} classes nothing is known, for they have no test sample")
     return Verdict(
         word=word,
         arm=verification.treatment,
-        sentence=_sentence(word, words, seeds, flagged, verification),
+        sentence=_sentence(word, words, seeds, flagged, verification)
+        if by_all == by_usual
+        else f"it hangs on few test labels: {by_all} by all of them, {by_usual} without these; check these first",
         promote=not against,
         because=against or reasons,
     )
+
+
+def _word(gains: dict[Arm, Gain], flagged: int) -> Word:
+    words = {gain.word for gain in gains.values()}
+    if "harms" in words:
+        return "harms"
+    return "helps" if flagged and words == {"helps"} else "no evidence"
 
 
 def _objections(
@@ -139,12 +161,26 @@ def _objections(
         worst = min(losers, key=lambda c: (c.change, c.name))
         others = f" and {len(losers) - 1:,} more" if len(losers) > 1 else ""
         objections.append(
-            f"class {worst.name}{others} loses more than the {verification.class_loss:.2%} allowed "
+            f"{worst.noun} {worst.name}{others} loses more than the {verification.class_loss:.2%} allowed "
             f"({worst.change:+.2%} on {worst.tested_on:,} samples)"
         )
     if word == "harms":
         objections.append("it harms")
     return objections
+
+
+def _objections_without_few(
+    by_all: Word, by_usual: Word, usual: dict[Arm, Gain] | None, verification: Verification
+) -> list[str]:
+    """What stands against a promotion where the few test labels that the figure hangs on do not count."""
+    if by_all != by_usual:
+        return ["its verdict would hang on few test labels"]
+    if usual is None or usual["random"].low > verification.margin + _EQUAL:
+        return []
+    return [
+        "without the few test labels that the figure hangs on, the lower bound against random removal, "
+        f"{usual['random'].low:+.2%}, is not above the margin of {verification.margin:+.2%}"
+    ]
 
 
 def _sentence(word: Word, words: dict[Arm, Word], seeds: int, flagged: int, verification: Verification) -> str:
@@ -191,6 +227,7 @@ def verdict_lines(facts: dict[str, Any]) -> list[str]:
         f"means of {_seeds(facts['seeds'])} on {facts['tested_on']:,} test samples",
         *_suspects(facts),
         *_seen(facts, arm),
+        *_few(facts, arm),
         f"verdict: {verdict['word']}: {verdict['sentence']}",
     ]
     gate = "passes the gate, which asks for no more:" if verdict["promote"] else "stays a candidate because"
@@ -210,7 +247,8 @@ def _change_lines(changes: list[dict[str, Any]]) -> list[str]:
     for by, several in (("class", "classes"), ("group", "groups")):
         order = sorted((c for c in changes if c["by"] == by and c["change"]), key=lambda c: -abs(c["change"]))
         most = [f"{c['name']} {c['change']:+.2%} (of {c['tested_on']:,})" for c in order[:_EXTREMES]]
-        lines += [f"{several} that change most: {', '.join(most)}"] if most else []
+        called = (order[0].get("called") or (by, several))[1] if most else several
+        lines += [f"{called} that change most: {', '.join(most)}"] if most else []
     return lines
 
 
@@ -234,9 +272,25 @@ def _seen(facts: dict[str, Any], arm: str) -> list[str]:
     line = f"{count} ({', '.join(f'{kind} {n:,}' for kind, n in kinds.items())}; copies.remove leaks)"
     if unseen is None:
         return [line]
-    names = {"untouched": "before", arm: "after", "random": "as many removed at random"}
-    figures = ", ".join(
-        f"{name} {unseen['accuracy'][of]:.2%}" for of, name in names.items() if of in unseen["accuracy"]
+    return [f"{line}; without them: {_figures(unseen, arm)}"]
+
+
+def _few(facts: dict[str, Any], arm: str) -> list[str]:
+    """Test labels that make up most of what the figure counts."""
+    few, usual = facts.get("few"), facts.get("usual")
+    if not few or usual is None:
+        return []
+    line = (
+        f"{facts.get('figure', 'accuracy')} hangs on few labels: {few['weigh']:,} of {facts['tested_on']:,} test "
+        "labels make up more than half of the squares that it counts"
     )
-    gains = "; ".join(f"against {control} {_format_gain(gain)}" for control, gain in unseen["gains"].items())
-    return [f"{line}; without them: {figures}; {gains}"]
+    others = f" and {few['far']:,} more that lie beyond ten spreads from the median" if few["far"] else ""
+    return [f"{line} (typing errors, or a heavy tail); without these{others}: {_figures(usual, arm)}"]
+
+
+def _figures(part: dict[str, Any], arm: str) -> str:
+    """The accuracies of a part of the test samples, and the gains there."""
+    names = {"untouched": "before", arm: "after", "random": "as many removed at random"}
+    figures = ", ".join(f"{name} {part['accuracy'][of]:.2%}" for of, name in names.items() if of in part["accuracy"])
+    gains = "; ".join(f"against {control} {_format_gain(gain)}" for control, gain in part["gains"].items())
+    return f"{figures}; {gains}"

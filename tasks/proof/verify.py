@@ -30,8 +30,9 @@ def verify(
     ``gains`` (by treated arm that was trained, and control: mean, low, high, the two intervals and a word),
     ``changes`` (classes and groups that change most), ``verdict``, ``suspects`` (held-out labels that are suspect
     themselves), ``trusted`` (figures without these; None where there are none, or nothing else), ``seen`` (test samples
-    with a copy in training, by kind), ``unseen`` (figures without these; None as above), ``detection`` (by detector;
-    empty without known clean labels).
+    with a copy in training, by kind), ``unseen`` (figures without these; None as above), ``few`` (test labels that the
+    figure hangs on, by why), ``usual`` (figures without these; None as above), ``detection`` (by detector; empty
+    without known clean labels).
 
     ``copies`` is what find_copies left, ``leaks.parquet`` of it; None where nobody looked.
     """
@@ -46,8 +47,16 @@ def verify(
     gains = {each: trials.gains(each) for each in TREATMENTS if each in verification.arms}
     changes = trials.changes(metrics, arm)
     untested = len(samples.facts.get("untested_classes", ()))
+    usual = trials.figures_without(trials.few.either, "usual", metrics, arm)
     verdict = verdict_of(
-        gains[arm], changes, trials.seeds, flags.facts["flagged"], verification, _objection_of(flags), untested
+        gains[arm],
+        changes,
+        trials.seeds,
+        flags.facts["flagged"],
+        verification,
+        _objection_of(flags),
+        untested,
+        trials.gains(arm, ~trials.few.either) if usual else None,
     )
     with run.draft("metrics") as draft:
         pq.write_table(metrics, draft.path("metrics.parquet", metrics.num_rows), compression="zstd")
@@ -66,6 +75,8 @@ def verify(
             trusted=trials.figures_without(trials.suspect, "trusted", metrics, arm),
             seen=trials.seen,
             unseen=trials.figures_without(trials.is_seen, "unseen", metrics, arm),
+            few={"weigh": int(trials.few.weigh.sum()), "far": int(trials.few.far.sum())},
+            usual=usual,
             detection=_detection(run, samples, scores, flags),
         )
 

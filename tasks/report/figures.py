@@ -42,7 +42,7 @@ def figures(folder: Path, facts: dict[str, Any]) -> list[Figure]:
     charts.append(_suspicion(flags, facts["flags"]))
     # Only canaries tell how likely a label is wrong.
     charts += [_precision(flags, facts["flags"])] if len(flags) and is_stated(flags["p_wrong"]) else []
-    return [*charts, _classes(folder)]
+    return [*charts, _classes(folder, facts)]
 
 
 def _accuracy(folder: Path, metrics: dict[str, Any]) -> Figure:
@@ -259,36 +259,33 @@ def _precision(table: pa.Table, flags: dict[str, Any]) -> Figure:
     )
 
 
-def _classes(folder: Path) -> Figure:
-    """Share of each class that is flagged; the most flagged ones where there are many."""
+def _classes(folder: Path, facts: dict[str, Any]) -> Figure:
+    """Share of each class that is flagged, the most flagged first; of each range of a number, the lowest first."""
     audit = pq.read_table(folder / "audit.parquet")
     every = audit.filter(pc.equal(audit["by"], "class")).to_pylist()
+    strata = facts["flags"].get("strata", "classes")
+    is_range = strata == "ranges"
     rows = sorted(every, key=lambda row: (-row["share_flagged"], row["name"]))[:_CLASSES]
+    rows = sorted(rows, key=lambda row: facts["samples"]["classes"].index(row["name"])) if is_range else rows
+    one = "range" if is_range else "class"
 
     def draw(axes: Axes) -> None:
         names = [row["name"][:16] for row in rows]
         axes.bar(range(len(rows)), [100 * row["share_flagged"] for row in rows], color=_FLAGGED)
         if rows:
-            axes.axhline(100 * rows[0]["share_overall"], color=_KEPT, linestyle="--", label="all classes together")
+            axes.axhline(100 * rows[0]["share_overall"], color=_KEPT, linestyle="--", label=f"all {strata} together")
             _legend(axes)
         is_long = max(map(len, names), default=0) > 3
         axes.set_xticks(
             range(len(rows)), names, rotation=45 if is_long else 0, ha="right" if is_long else "center",
             rotation_mode="anchor",
         )  # fmt: skip
-        axes.set_ylabel("flagged, % of the class")
+        axes.set_ylabel(f"flagged, % of the {one}")
 
     most = ", ".join(f"{row['name']} {row['share_flagged']:.1%}" for row in rows[:5])
     table = [(row["name"], f"{row['flagged']:,}", f"{row['samples']:,}", f"{row['share_flagged']:.1%}") for row in rows]
     more = f"; the {_CLASSES} most flagged of {len(every):,}" if len(every) > len(rows) else ""
-    columns = ("class", "flagged", "of", "share")
-    caption = "A bar far above the dashed line is a class with many wrong labels, or one that the model does not know."
-    return Figure(
-        "classes",
-        "Which classes lose most?",
-        caption,
-        f"Share of each class that is flagged: {most}{more}",
-        draw,
-        columns,
-        table,
-    )
+    columns = (one, "flagged", "of", "share")
+    caption = f"A bar far above the dashed line is a {one} with many wrong labels, or one that the model does not know."
+    alt = f"Share of each {one} that is flagged: {most}{more}"
+    return Figure("classes", f"Which {strata} lose most?", caption, alt, draw, columns, table)

@@ -56,4 +56,4 @@ def _guards(facts: dict[str, Any]) -> list[str]:
         f"{row['name']} ({row['flagged']:,} of {row['samples']:,}, lift {row['lift']:.2f})"
         for row in facts.get("most_flagged", [])
     ]
-    return lines + ([f"classes flagged most: {', '.join(most)}"] if most else [])
+    return lines + ([f"{facts.get('strata', 'classes')} flagged most: {', '.join(most)}"] if most else [])

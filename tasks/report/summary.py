@@ -89,7 +89,8 @@ class Summary:
         splits = ", ".join(f"{n:,} {split}" for split, n in facts["splits"].items() if n)
         payload = facts["payload"]
         lines = [
-            f"{sum(facts['splits'].values()):,} samples ({splits}) in {len(facts['classes'])} classes, "
+            f"{sum(facts['splits'].values()):,} samples ({splits}) in {len(facts['classes'])} "
+            f"{self.facts['flags'].get('strata', 'classes')}, "
             f"inputs {_input_format(payload)}{_columns(payload['columns'])}"
         ]
         lines += _inputs_lines(facts.get("inputs"), encoded="encoders" in payload)

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.kernels.lapses import Lapses, label_evidence
+from tasks.kernels.tails import Tail
 
 # A class that the observers confirm less often than this, in samples and as a share of those that bear it, is unknown
 # to them: whether its other samples are wrong or merely never recognised is not to be told.
@@ -37,7 +38,7 @@ class Diagnosis:
     """One finding about a run's data, with its consequence."""
 
     subject: str
-    """network, unpredictability or rare classes"""
+    """network, unpredictability, rare classes or far labels"""
     passed: bool
     """Whether the data can carry what is asked of it."""
     text: str
@@ -113,3 +114,29 @@ def diagnose_unpredictability(lapses: Lapses, low: float, high: float, *, point:
     if high <= _NEGLIGIBLE:
         text += f"; {_LEARNED}"
     return Diagnosis("unpredictability", False, text)
+
+
+def diagnose_tail(tail: Tail, *, stated: bool) -> Diagnosis:
+    """Whether numbers lie so far from the others that they are typing errors, or a heavy tail: which, nobody knows.
+
+    Args:
+        tail: of the labels as they were given.
+        stated: whether a share of wrong labels is.
+    """
+    count, n = int(tail.far.sum()), len(tail.far)
+    where = f"more than ten spreads of {tail.spread:,.6g} from the median of {tail.centre:,.6g}"
+    if not count:
+        return Diagnosis("far labels", True, f"no training label lies {where}")
+    farthest = tail.numbers[np.abs(tail.numbers - tail.centre).argmax()]
+    low, high = tail.bounds
+    # Other runs in the lake may have words for labels.
+    where_far = f"TRY_CAST(label AS DOUBLE) NOT BETWEEN {low:.10g} AND {high:.10g}"
+    sql = f"SELECT source, source_row, split, label FROM samples WHERE run_id = 'RUN_ID' AND {where_far}"
+    text = (
+        f"{count:,} of {n:,} training labels lie {where} (the farthest is {farthest:,.10g}): typing errors or a heavy "
+        f"tail, and {tail.weight:.0%} of the squares that R² counts"
+        + ("; the range of wrong labels takes all of them into its upper end" if stated else "")
+        + f'; look at these first (gradsieve sql "{sql}")'
+        + (", or take logarithms of the column" if tail.numbers.min() > 0 else "")
+    )
+    return Diagnosis("far labels", False, text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,12 +25,14 @@ from tasks.scoring.diagnosis import (
     Diagnosis,
     diagnose_classes,
     diagnose_network,
+    diagnose_tail,
     diagnose_unpredictability,
     is_point,
     recognised_classes,
 )
 
 if TYPE_CHECKING:
+    from tasks.kernels.tails import Tail
     from tasks.scoring.evidence import Evidence
 
 # Samples a stratum has at least, and strata there are at most.
@@ -65,6 +67,8 @@ class Observations:
     """The samples whose pairs of classes measure the noise, n bool; all, by default."""
     ordered: bool = False
     """Whether the classes are ranges of a number: wrong ones fall into the right range as well, and beside it."""
+    tail: Tail | None = None
+    """Which labels lie far from the many; None of what is no number."""
 
     @property
     def predicted(self) -> np.ndarray:
@@ -135,6 +139,14 @@ def wrongness_of(observations: Observations, names: list[str] | None = None) -> 
         observations: of n samples.
         names: of the classes, for the sentences.
     """
+    wrongness = _wrongness_of(observations, names)
+    if observations.tail is None:
+        return wrongness
+    far = diagnose_tail(observations.tail, stated=wrongness.share is not None)
+    return replace(wrongness, diagnoses=(*wrongness.diagnoses, far))
+
+
+def _wrongness_of(observations: Observations, names: list[str] | None) -> Wrongness:
     labels, k = observations.labels, observations.classes
     choice, _ = consensus(observations.probabilities, observations.votes)
     network = diagnose_network(observations.probabilities, observations.votes, choice, labels)
@@ -184,12 +196,17 @@ def _share(observations: Observations, lapses: Lapses) -> Share:
     The upper end takes the noise to be as frequent where the observers err as where they do not
     (``noise_share`` of tasks/kernels/wrongness.py), at the 97.5 % quantile of bootstrap replicates. Both ends go a
     tenth further: likelihood and bootstrap know the chance of the draw, and not that the curve only nearly fits.
+
+    Numbers far from all others come on top of the upper end: the range that one falls into is mostly the right one, or
+    one that the observers have learned of its like, so that dissent tells next to nothing of it.
     """
     _, _, counts, both = _strata(observations)
     replicates = noise_share(resample(counts, both, REPLICATES, np.random.default_rng(0)))
-    high = max(lapses.high, float(np.quantile(replicates, 0.975)))
+    by_dissent = max(lapses.high, float(np.quantile(replicates, 0.975)))
+    far = 0.0 if observations.tail is None else float(observations.tail.far.mean())
+    high, most = (min(1.0, each + far) for each in (by_dissent, (1 + _MISFIT) * by_dissent))
     value = lapses.rate if is_point(lapses.low, lapses.rate, high) else None
-    return Share((1 - _MISFIT) * lapses.low, min(1.0, (1 + _MISFIT) * high), value, (lapses.low, high), lapses.sure)
+    return Share((1 - _MISFIT) * lapses.low, most, value, (lapses.low, high), lapses.sure)
 
 
 def expectation_of(observations: Observations) -> np.ndarray:
@@ -244,4 +261,5 @@ def observations_of(evidence: Evidence) -> Observations:
         original.canaries.labels,
         original.in_base,
         ordered=original.target.kind == "number",
+        tail=original.target.tail(original.texts, original.in_base),
     )

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.core.errors import BadInput
-from tasks.dataset.targets.target import Prediction, Target, flat
+from tasks.dataset.targets.target import Few, Prediction, Target, flat
+from tasks.kernels.tails import FAR, NORMAL, Tail, few_that_weigh, tail_of
 
 if TYPE_CHECKING:
     import torch
@@ -24,10 +25,6 @@ if TYPE_CHECKING:
 RANGES = 5
 """Strata of a number, at most: ranges between quantiles of the training labels."""
 
-# Outliers do not widen it: 1.4826 · median |r| is the standard deviation where r is normal.
-_NORMAL = 1.4826
-# A number as far as that from the centre, in spreads, pulls a network no further: one typo must not be all it learns.
-_FAR = 10.0
 # Of the training labels' quantiles; what is beyond says nothing of centre and scale.
 _USUAL = (0.01, 0.99)
 # What a person may write for a number. Arrow's own parser decides the value; Python's knows more forms than Arrow's.
@@ -47,6 +44,7 @@ class Number(Target):
     scale: float
     losses: ClassVar[tuple[str, ...]] = ("squared_error",)
     figure: ClassVar[str] = "R²"
+    strata_called: ClassVar[tuple[str, str]] = ("range", "ranges")
     smoothed: ClassVar[bool] = False
     ordered: ClassVar[bool] = True
 
@@ -75,7 +73,8 @@ class Number(Target):
         """(y − centre) / scale, n × 1, within ±10."""
         import torch
 
-        values = np.clip((_numbers(labels) - self.centre) / self.scale, -_FAR, _FAR)
+        # What is farther pulls a network no further: one typo must not be all it learns.
+        values = np.clip((_numbers(labels) - self.centre) / self.scale, -FAR, FAR)
         return torch.from_numpy(values.astype(np.float32)).unsqueeze(1)
 
     def export(self, labels: pa.Array | pa.ChunkedArray) -> tuple[torch.Tensor, tuple[str, ...]]:
@@ -119,7 +118,7 @@ class Number(Target):
     def spread(self, outputs: torch.Tensor, values: torch.Tensor | None) -> float:
         """1.4826 · median |z − y|: the noise of the many, whatever the wrong ones do."""
         assert values is not None  # noqa: S101  numbers have values
-        return max(_NORMAL * float((outputs - values).abs().median()), 1e-3)
+        return max(NORMAL * float((outputs - values).abs().median()), 1e-3)
 
     def probabilities(self, outputs: torch.Tensor, spread: float, loss: Loss) -> torch.Tensor:
         """Of each range."""
@@ -129,6 +128,19 @@ class Number(Target):
         """1 − (y − ŷ)² / var(y), var over these labels (or the scale squared, if they are all one): its mean is R²."""
         y = _numbers(labels)
         return 1 - (y - _numbers(said)) ** 2 / (float(y.var()) or self.scale**2)
+
+    def few(self, labels: pa.Array | pa.ChunkedArray, trained: pa.Array | pa.ChunkedArray) -> Few:
+        """Those that make up most of Σ (y − ȳ)², where few do, and others far from the training labels' many."""
+        numbers = _numbers(labels)
+        weigh = few_that_weigh(numbers)
+        if not weigh.any():
+            return Few(weigh, weigh)
+        return Few(weigh, tail_of(numbers, _numbers(trained), self.scale).far & ~weigh)
+
+    def tail(self, labels: pa.Array | pa.ChunkedArray, base: np.ndarray) -> Tail:
+        """In the label's own unit."""
+        numbers = _numbers(labels)
+        return tail_of(numbers, numbers[base], self.scale)
 
     def suggestions(self, strata: np.ndarray, outputs: torch.Tensor, loss: Loss) -> pa.Array:
         """The output itself, where it lies in the range that is suggested."""

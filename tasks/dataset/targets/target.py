@@ -16,6 +16,21 @@ if TYPE_CHECKING:
     import torch
 
     from tasks.kernels.losses import Loss, Outcome
+    from tasks.kernels.tails import Tail
+
+
+class Few(NamedTuple):
+    """The few of n labels that a figure hangs on."""
+
+    weigh: np.ndarray
+    """Those that make up more than half of what it counts, n bool; none where these are not few."""
+    far: np.ndarray
+    """Others that lie far from the many, n bool; none where none weigh."""
+
+    @property
+    def either(self) -> np.ndarray:
+        """n bool"""
+        return self.weigh | self.far
 
 
 class Prediction(NamedTuple):
@@ -41,6 +56,8 @@ class Target(BaseModel):
     """What a verification measures; the mean of ``credit``."""
     has_class_probabilities: ClassVar[bool] = True
     """Whether a network says how likely each stratum is."""
+    strata_called: ClassVar[tuple[str, str]] = ("class", "classes")
+    """What a person calls a stratum, and several."""
     smoothed: ClassVar[bool] = True
     """Whether a share of what a loss compares with may be spread over the outputs."""
     ordered: ClassVar[bool] = False
@@ -114,6 +131,25 @@ class Target(BaseModel):
             p: how likely it thinks that.
         """
         return bools(pc.equal(labels, said))
+
+    def few(self, labels: pa.Array | pa.ChunkedArray, trained: pa.Array | pa.ChunkedArray) -> Few:
+        """The few labels that ``credit`` hangs on; of classes each counts the same.
+
+        Args:
+            labels: that are tested on, n.
+            trained: those of the training samples.
+        """
+        nobody = np.zeros(len(labels), bool)
+        return Few(nobody, nobody)
+
+    def tail(self, labels: pa.Array | pa.ChunkedArray, base: np.ndarray) -> Tail | None:
+        """Which labels lie far from the many; None of what is no number.
+
+        Args:
+            labels: n.
+            base: the samples that tell where the many lie, n bool.
+        """
+        return None
 
     def suggestions(self, strata: np.ndarray, outputs: torch.Tensor, loss: Loss) -> pa.Array:
         """The label to suggest for each of ``strata``, null where that is negative."""

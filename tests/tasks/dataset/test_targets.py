@@ -49,6 +49,7 @@ from tasks.scoring.detectors.l2 import L2
 from tasks.scoring.detectors.self_confidence import SelfConfidence
 from tasks.scoring.evidence import Evidence
 from tasks.scoring.score import score
+from tasks.scoring.wrongness import observations_of
 from tasks.training.fit import build, load_networks
 from tasks.training.models.causal_lm import CausalLM
 from tasks.training.models.mlp import Mlp
@@ -297,6 +298,15 @@ def test_wrong_numbers_are_found_and_a_verdict_is_by_r_squared(numbers):
     assert numbers.metrics.facts["accuracy"]["untouched"] == pytest.approx(
         np.mean([trial.facts["credit"] for trial in numbers.trials if trial.facts["arm"] == "untouched"])
     )
+
+
+def test_a_run_looks_for_far_labels_among_numbers_alone(numbers, sets):
+    tail = observations_of(numbers.evidence).tail
+    assert tail.numbers.tolist() == [float(text) for text in numbers.evidence.texts.to_pylist()]
+    assert not tail.far.any()
+    assert observations_of(sets.evidence).tail is None
+    assert [each["subject"] for each in numbers.flags.facts["diagnoses"]][-1] == "far labels"
+    assert "far labels" not in [each["subject"] for each in sets.flags.facts["diagnoses"]]
 
 
 def test_wrong_sets_are_found_and_a_verdict_is_by_the_labels_right(sets):

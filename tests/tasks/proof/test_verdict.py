@@ -160,11 +160,57 @@ def test_a_promotion_says_by_what_it_was_earned():
     ]
 
 
+def test_a_range_of_a_number_is_not_called_a_class():
+    called = ("range", "ranges")
+    small, large = (change(value, "0 … 9").model_copy(update={"called": called}) for value in (-0.02, -0.2))
+    assert judged("helps", "helps", [small]).because[1] == "no range loses more than 5.00% (most: 2.00%)"
+    assert judged("helps", "helps", [large]).because[0].startswith("range 0 … 9 loses more than the 5.00% allowed")
+    lines = verdict_lines(facts(changes=[small.model_dump(mode="json")]))
+    assert "ranges that change most: 0 … 9 -2.00% (of 50)" in lines
+
+
 def test_a_promotion_says_of_how_many_classes_it_knows_nothing():
     gains = {"untouched": gain("helps"), "random": gain("helps")}
     verdict = verdict_of(gains, [change(0.0)], 5, 10, Verification(), untested=3)
     assert verdict.promote
     assert verdict.because[-1] == "of 3 classes nothing is known, for they have no test sample"
+
+
+@pytest.mark.parametrize(
+    ("by_all", "by_usual", "word"),
+    [
+        ("harms", "helps", "no evidence"),
+        ("harms", "no evidence", "no evidence"),
+        ("helps", "no evidence", "no evidence"),
+        ("helps", "harms", "no evidence"),
+        ("no evidence", "helps", "no evidence"),
+        ("helps", "helps", "helps"),
+        ("harms", "harms", "harms"),
+    ],
+)
+def test_what_hangs_on_few_test_labels_is_no_evidence_and_promotes_nothing(by_all, by_usual, word):
+    usual = {"untouched": gain(by_usual), "random": gain(by_usual)}
+    gains = {"untouched": gain(by_all), "random": gain(by_all)}
+    found = verdict_of(gains, [], 5, 10, Verification(), usual=usual)
+    assert (found.word, found.promote) == (word, word == "helps")
+    if by_all != by_usual:
+        assert found.sentence == (
+            f"it hangs on few test labels: {by_all} by all of them, {by_usual} without these; check these first"
+        )
+        assert found.because[-1] == "its verdict would hang on few test labels"
+
+
+def test_few_test_labels_alone_do_not_earn_a_promotion():
+    """The lower bound against random removal must hold without them as well, whatever the words are."""
+    gains = {"untouched": gain("no evidence"), "random": gain("helps")}
+    usual = {"untouched": gain("no evidence"), "random": gain("no evidence")}
+    assert verdict_of(gains, [], 5, 10, Verification()).promote
+    found = verdict_of(gains, [], 5, 10, Verification(), usual=usual)
+    assert not found.promote
+    assert found.because == [
+        "without the few test labels that the figure hangs on, the lower bound against random removal, -1.00%, is not "
+        "above the margin of +0.00%"
+    ]
 
 
 def test_harm_stops_it_even_below_a_negative_margin():
@@ -230,6 +276,22 @@ def test_suspect_test_labels_are_counted_and_the_figures_without_them_told():
         verdict_lines(facts(suspects=1000))[-3]
         == "1,000 of 1,000 test labels are suspect themselves (examination.parquet)"
     )
+
+
+def test_few_labels_that_the_figure_hangs_on_are_counted_and_the_figures_without_them_told():
+    gains = facts()["gains"]["cleaned"]
+    usual = {"tested_on": 993, "accuracy": {"untouched": 0.8, "cleaned": 0.85, "random": 0.81}, "gains": gains}
+    told = {"figure": "R²", "usual": usual}
+    (line,) = [line for line in verdict_lines(facts(few={"weigh": 5, "far": 2}, **told)) if "hangs on few" in line]
+    assert line == (
+        "R² hangs on few labels: 5 of 1,000 test labels make up more than half of the squares that it counts (typing "
+        "errors, or a heavy tail); without these and 2 more that lie beyond ten spreads from the median: before "
+        "80.00%, after 85.00%, as many removed at random 81.00%; against untouched +0.50% (95 % [-1.00%, +2.00%]), no "
+        "evidence; against random +2.00% (95 % [+1.00%, +3.00%]), helps"
+    )
+    alone = verdict_lines(facts(few={"weigh": 5, "far": 0}, **told))
+    assert [line for line in alone if "; without these: before 80.00%" in line]
+    assert not [line for line in verdict_lines(facts(few={"weigh": 0, "far": 0}, usual=None)) if "few" in line]
 
 
 def test_where_relabelled_data_are_published_the_other_arm_is_named_for_what_it_is():

@@ -108,3 +108,12 @@ def test_a_run_of_before_there_were_verdicts_has_the_other_figures(cleaned, fact
     metrics = {name: value for name, value in facts["metrics"].items() if name != "verdict"}
     found = figures(cleaned.run_folder, facts | {"metrics": metrics})
     assert [figure.name for figure in found] == ["suspicion", "precision", "classes"]
+
+
+def test_ranges_of_a_number_stand_in_their_own_order_and_are_not_called_classes(cleaned, facts):
+    classes = facts["samples"]["classes"][::-1]
+    of_ranges = facts | {"flags": facts["flags"] | {"strata": "ranges"}, "samples": {"classes": classes}}
+    figure = figures(cleaned.run_folder, of_ranges)[-1]
+    assert [row[0] for row in figure.rows] == classes
+    assert (figure.title, figure.columns[0]) == ("Which ranges lose most?", "range")
+    assert "class" not in f"{figure.alt} {figure.caption}"

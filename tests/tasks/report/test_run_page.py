@@ -13,7 +13,8 @@ import pytest
 from browser import opened_browser
 
 from tasks.report.figures import figures
-from tasks.report.run_page import run_page
+from tasks.report.gallery import Gallery
+from tasks.report.run_page import question_page, run_page
 from tasks.report.templates import page
 from tasks.report.version_views import Section
 from tasks.versions.history import History
@@ -165,3 +166,10 @@ def test_in_a_browser_it_is_filtered_and_sorted_by_keyboard_in_either_colour_sch
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
     loaded = browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
     assert [name for name in loaded if not name.startswith("data:")] == []
+
+
+@pytest.mark.parametrize("flagged", [0, 3])
+def test_undecided_samples_are_removed_only_where_some_are_flagged(tmp_path, flagged):
+    page = question_page(tmp_path, "pets", Gallery(run_id="r", suspects=[], flagged=flagged), ["so"], "removed")
+    assert ("What you leave undecided stays flagged and is removed" in page) == bool(flagged)
+    assert ("What you leave undecided stays as it is" in page) != bool(flagged)

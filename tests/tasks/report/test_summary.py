@@ -124,6 +124,13 @@ def test_the_classes_flagged_most_and_what_fusion_weighs_are_a_line_each(tmp_pat
     ]
 
 
+def test_ranges_of_a_number_are_not_called_classes(tmp_path):
+    most = [{"name": "0 … 9", "samples": 400, "flagged": 80, "lift": 2.0}]
+    flags = {"most_flagged": most, "strata": "ranges"}
+    assert "ranges flagged most: 0 … 9 (80 of 400, lift 2.00)" in shown(tmp_path / "a", flags)
+    assert "in 2 ranges, inputs" in shown(tmp_path / "b", flags, section="Ingested")[0]
+
+
 def test_names_from_the_data_are_no_markup_in_the_prefect_ui(tmp_path):
     folder = tmp_path / "runs" / "r"
     folder.mkdir(parents=True)

@@ -57,6 +57,7 @@ def test_of_classes_those_count_whose_pair_has_the_noise():
         probabilities=sure,
         votes=sure,
         labels=labels,
+        texts=pa.array(NAMES).take(pa.array(labels)),
         canary_ranks=ranks,
         canaries=SimpleNamespace(labels=planted),
         in_base=np.ones(4000, bool),

@@ -1,11 +1,14 @@
 """What is stated holds where it is known which labels are wrong, and nothing is stated where it cannot be known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tasks.decision.budgets import Ranking
 from tasks.decision.budgets.canary import Canary
 from tasks.kernels.canaries import ClassVotes, planted_labels
+from tasks.kernels.tails import tail_of
 from tasks.scoring.wrongness import Observations, belief_of, expectation_of, wrongness_of
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
@@ -271,3 +274,37 @@ def test_of_classes_with_two_samples_nothing_is_stated():
         "count": 0,
         "note": "nothing is known of any label: the observers know the classes of too few",
     }
+
+
+@pytest.mark.parametrize("share", [0.02, 0.07])
+def test_numbers_typed_wrong_that_the_observers_have_learned_lie_within_the_range(share):
+    """In the range that both observers name, for the typed ones taught them so: no dissent tells of these."""
+    observed, _ = world(3, n=4000, k=5, noise=0.0, error=0.05)
+    numbers = np.random.default_rng(0).normal(300, 40, 4000)
+    typed = np.arange(4000) < share * 4000
+    numbers[typed] *= 10
+    observed = replace(observed, ordered=True)
+    before = wrongness_of(observed)
+    after = wrongness_of(replace(observed, tail=tail_of(numbers, numbers, 1.0)))
+    assert before.share.high < share <= after.share.high <= before.share.high + share + 1e-12
+    assert after.share.low == before.share.low
+    assert after.diagnoses[-1].subject == "far labels"
+    assert not after.diagnoses[-1].passed
+
+
+def test_numbers_without_far_ones_keep_their_range():
+    observed, _ = world(3, n=2000, k=5, noise=0.05)
+    numbers = np.random.default_rng(0).normal(300, 80, 2000)
+    before, after = (wrongness_of(each) for each in (observed, replace(observed, tail=tail_of(numbers, numbers, 1.0))))
+    assert (after.share, after.diagnoses[:-1]) == (before.share, before.diagnoses)
+    assert after.diagnoses[-1].passed
+
+
+def test_far_numbers_are_told_even_where_nothing_is_known_of_any_label():
+    p = np.full((200, 4), 0.25, np.float32)
+    y, numbers = np.arange(200) % 4, np.r_[np.arange(199.0), 1e5]
+    said = wrongness_of(
+        Observations(p, p, y, np.arange(20), (y[:20] + 1) % 4, ordered=True, tail=tail_of(numbers, numbers, 1.0))
+    )
+    assert said.share is None
+    assert [each.subject for each in said.diagnoses] == ["network", "far labels"]
