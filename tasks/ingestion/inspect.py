@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.core.errors import BadInput
+from tasks.dataset.empty_split import empty_split
 from tasks.dataset.payload import Payload
 from tasks.dataset.targets.number import number_from
 from tasks.ingestion.files.plain_files import is_file
@@ -46,7 +47,7 @@ from tasks.ingestion.tables.settle import columns_as_told
 from tasks.ingestion.tables.table_options import TableOptions
 from tasks.ingestion.tables.told_columns import columns_beside
 from tasks.ingestion.two_passes import Ingestion, limit_rows, with_known_labels, with_notes
-from tasks.pipeline.schemas import SPLIT_NAMES
+from tasks.pipeline.schemas import SPLIT_NAMES, SPLITS
 
 MOST_BYTES = 16_000_000
 """Of source files: beyond them as many bytes of the first rows stand for all. A second of a core reads no more."""
@@ -75,6 +76,8 @@ class Inspection:
     labels: Counter[str] = field(default_factory=Counter)
     held_out: Counter[str] = field(default_factory=Counter)
     """Labels of the rows that the source sets aside, for testing or validation."""
+    splits: Counter[str] = field(default_factory=Counter)
+    """Rows by the split that the source names; "" of those that are drawn by content."""
     target: str = "class"
     """What a label says."""
     bad_cells: Counter[str] = field(default_factory=Counter)
@@ -113,7 +116,7 @@ def inspect(reader: Reader, options: Ingestion | None = None) -> Inspection:
         seen = _inspected(reader)
     _look_at_rejects(seen, where, (options or Ingestion()).max_rejects)
     if seen.error is None and seen.whole:
-        seen.error = _target_error(seen, f"reader {reader.kind}")
+        seen.error = _target_error(seen, f"reader {reader.kind}") or _split_error(seen.splits)
     return seen
 
 
@@ -166,6 +169,7 @@ def _look_at_labels(chunk: Chunk, seen: Inspection) -> None:
     names, unknown = named_splits(chunk)
     if isinstance(chunk.split, pa.Array):
         _look_at_splits(chunk.split, unknown & chunk.label.is_valid().to_numpy(zero_copy_only=False), seen)
+    seen.splits.update(names)
     seen.rejects.update({NO_LABEL_REASON: chunk.label.null_count} if chunk.label.null_count else {})
     held_out = np.array([name in ("test", "validation") for name in names], bool)
     for counter, rows in ((seen.labels, ~unknown), (seen.held_out, held_out)):
@@ -223,6 +227,12 @@ def _target_error(seen: Inspection, where: str) -> BadInput | None:
         except BadInput as error:
             return error
     return None
+
+
+def _split_error(rows: Counter[str]) -> BadInput | None:
+    """What a run would say where the source names a split for every row, and none to train on, or to test with."""
+    empty = [split for split in ("train", "test") if not rows[split] and not rows[""]]
+    return empty_split(empty[0], {split: rows[split] for split in SPLITS}) if empty else None
 
 
 def _look_at_rejects(seen: Inspection, where: str, limit: float) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from flows.command_line.application import main
 from tasks.core.errors import BadInput
+from tasks.dataset.samples import check_splits
 from tasks.ingestion import inspect as module
 from tasks.ingestion.ingest import ingest
 from tasks.ingestion.inspect import inspect
@@ -120,8 +121,19 @@ def test_one_number_in_all_rows_is_refused_as_a_run_does(tmp_path):
     assert "not all the same number" in (seen.refusal or "")
 
 
+def test_a_source_that_names_no_test_rows_is_refused_as_a_run_does(tmp_path):
+    rows = [f"{i},{i * i},{'train' if i % 4 else 'val'},{'xy'[i % 2]}" for i in range(N)]
+    (tmp_path / "a.csv").write_text("\n".join(["i,size,part,kind", *rows]) + "\n")
+    reader = Csv(path=tmp_path / "a.csv", label="kind", split="part")
+    ingested = ingest.fn(Run.start(tmp_path / "lake", "a"), reader, Ingestion())
+    with pytest.raises(BadInput) as raised:
+        check_splits(ingested, ("train", "test"))
+    assert inspect(reader).refusal == str(raised.value)
+    assert inspect(reader.model_copy(update={"split": None, "features": ["size"]})).refusal is None
+
+
 def test_rows_that_a_column_sets_aside_train_no_class(tmp_path):
-    rows = [f"{i},{i * i},{'test' if i < 9 else 'train'},{'z' if i < 8 else 'xy'[i % 2]}" for i in range(N)]
+    rows = [f"{i},{i * i},{'test' if i < 12 else 'train'},{'z' if i < 8 else 'xy'[i % 2]}" for i in range(N)]
     (tmp_path / "a.csv").write_text("\n".join(["i,size,part,kind", *rows]) + "\n")
     reader = Csv(path=tmp_path / "a.csv", label="kind", split="part")
     assert inspect(reader).rejects == {"class not in train": 8}
