@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from pydantic import Field, model_validator
 from pydantic_settings import CliPositionalArg
@@ -18,6 +19,7 @@ from tasks.report.data_lines import label_lines
 
 _MOST_LABELS = 20
 _WIDEST = 32
+_FARTHEST = 3
 
 
 class Inspect(Options):
@@ -40,14 +42,18 @@ class Inspect(Options):
 
     def cli_cmd(self) -> None:
         """Look, and print what is seen."""
-        options = self.model_dump(mode="json", exclude_unset=True, include={"reader"})
+        options = self.model_dump(mode="json", exclude_unset=True, include={"reader", "ingestion"})
         if not options.get("reader"):
             raise BadConfig(
                 where="gradsieve inspect", expected="a source", got="none", do="Name it: gradsieve inspect iris.csv"
             )
         _spare_pandas()
-        reader = InspectConfig.model_validate(options).reader.component
-        print(printable(text_of(inspect(reader), str(getattr(reader, "path", reader.kind)))))
+        config = InspectConfig.model_validate(options)
+        reader = config.reader.component
+        seen = inspect(reader, config.ingestion)
+        print(printable(text_of(seen, str(getattr(reader, "path", reader.kind)))))
+        if seen.error is not None:
+            raise SystemExit(seen.error.exit_code)
 
 
 class _NoPandas:
@@ -76,14 +82,19 @@ def text_of(seen: Inspection, source: str) -> str:
     rows = f"{seen.rows:,} rows" if seen.whole else f"the first {seen.rows:,} rows, for the source is large"
     lines = [f"{Path(source).absolute().name}: {rows}", *seen.notes, "", *_table(seen), ""]
     if seen.labels:
-        lines += [f"labels: {_labels(seen)}", *label_lines(seen.told)]
+        lines += [f"labels: {_numbers(seen) if seen.target == 'number' else _labels(seen)}", *label_lines(seen.told)]
     if seen.rejects:
         lines.append(f"would be rejected: {', '.join(f'{reason} {n:,}' for reason, n in seen.rejects.most_common())}")
         lines += [
             f"  {reason}, the first: {seen.examples[reason]}" for reason in seen.rejects if reason in seen.examples
         ]
-    lines.append(f"would be refused: {seen.refusal}" if seen.refusal else "would be read")
-    return "\n".join(lines)
+    return "\n".join([*lines, _verdict(seen)])
+
+
+def _verdict(seen: Inspection) -> str:
+    if seen.refusal:
+        return f"would be refused: {seen.refusal}"
+    return f"may be refused: {seen.doubt}" if seen.doubt else "would be read"
 
 
 def _table(seen: Inspection) -> list[str]:
@@ -107,3 +118,16 @@ def _labels(seen: Inspection) -> str:
     shown = ", ".join(f"{label[:_WIDEST]} {n:,}" for label, n in seen.labels.most_common(_MOST_LABELS))
     more = len(seen.labels) - _MOST_LABELS
     return shown + (f" and {more:,} more" if more > 0 else "")
+
+
+def _numbers(seen: Inspection) -> str:
+    """Range, middle and extremes of labels that are numbers: an extreme far out may be a typo."""
+    values = np.array([float(label) for label in seen.labels])
+    median = float(np.median(np.repeat(values, list(seen.labels.values()))))
+    far = values[np.argsort(-np.abs(values - median), kind="stable")[:_FARTHEST]]
+    ends = f"least {_figure(values.min())}, median {_figure(median)}, most {_figure(values.max())}"
+    return f"{ends}; farthest from the median: {', '.join(map(_figure, far))}"
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.15g}"

@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tasks.core.errors import BadArtefact, BadInput
+from tasks.core.errors import BadArtefact
+from tasks.dataset.empty_split import empty_split
 from tasks.dataset.feature_store import FeatureStore
 from tasks.dataset.payload import Payload, payload_of, to_array
 from tasks.dataset.row_weights import weights_in
@@ -249,12 +250,5 @@ def check_splits(samples: Artefact, splits: tuple[str, ...]) -> None:
     """
     counts = samples.facts["splits"]
     for split in splits:
-        if counts.get(split):
-            continue
-        remedy = f"Name a split column or a {split} file"
-        raise BadInput(
-            where=f"split {split!r}",
-            expected="at least one sample",
-            got=f"none ({', '.join(f'{name} {n:,}' for name, n in counts.items())})",
-            do=f"{remedy}." if split == "train" else f"{remedy}, or set {split}_share above 0.",
-        )
+        if not counts.get(split):
+            raise empty_split(split, counts)

@@ -73,7 +73,7 @@ def ingest(run: Run, reader: Reader, options: Ingestion, known: Payload | None =
             spool = Spool(path, draw_splits(path, reader.held_out, is_table=is_table, has_classes=has_classes))
             survey = survey_of(spool, *reader.says, where=where)
             rejects = spooled.rejects + survey.rejects
-            check_share(run, rejects, spooled.read, options.max_rejects)
+            check_share(run, rejects, spooled.read, options.max_rejects, survey.advice)
             check_classes(survey, spooled.read, where)
             spool = replace(spool, dropped=frozenset(survey.dropped))
             payload = with_encoders(table.payload, table.stored, spool, where, known)

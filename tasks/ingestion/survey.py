@@ -9,12 +9,12 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from tasks.core.errors import BadInput
 from tasks.dataset.targets import Target, TargetKind
 from tasks.dataset.targets.labels import labels_from
 from tasks.dataset.targets.number import number_from
 from tasks.dataset.targets.response import Response
-from tasks.ingestion.rejects import UNHEARD
+from tasks.ingestion.label_advice import label_advice
+from tasks.ingestion.rejects import CORRECT, UNHEARD, too_few_classes, unlearnable
 from tasks.ingestion.spool import Spool
 
 
@@ -35,6 +35,8 @@ class Survey:
         """Position in the spool → which copy of its content it is (1, 2 …); originals are not listed."""
         self.dropped: set[int] = set()
         self.rejects: list[dict[str, Any]] = []
+        self.advice = CORRECT
+        """What is to be done where too many are rejected for their labels."""
 
     def names(self, first: int, contents: list[str]) -> list[str]:
         """Final ids of consecutive rows of the spool, ``first`` the first one's position: a copy's carries its number.
@@ -66,12 +68,7 @@ def check_classes(survey: Survey, read: int, where: str) -> None:
     """
     classes = survey.target.classes
     if survey.target.kind == "class" and len(classes) < 2:
-        raise BadInput(
-            where=where,
-            expected="at least two classes with two training samples each",
-            got=f"{len(classes)} ({', '.join(classes) or 'no usable label'}) in {read:,} rows",
-            do="Check the label column and the split column.",
-        )
+        raise too_few_classes(classes, read, where)
 
 
 def survey_of(spool: Spool, kind: TargetKind = "class", separator: str = "|", where: str = "the source") -> Survey:
@@ -133,17 +130,15 @@ def _ask_classes(db: duckdb.DuckDBPyConnection, survey: Survey) -> None:
     """The classes that can be learned, and the rows of those that cannot."""
     by_label = "SELECT label, count(*) FILTER (split = 'train'), count(*) FROM spool GROUP BY label"
     counts = db.execute(by_label).fetchall()
-    unheard = {label: UNHEARD for label, train, total in counts if train == 0 and total > 1}
-    unlearnable = {
-        label: "class seen once" if total == 1 else "class with fewer than two training samples"
-        for label, train, total in counts
-        if train < 2 and label not in unheard
-    }
+    reasons = unlearnable(counts)
+    unheard = {label: reason for label, reason in reasons.items() if reason == UNHEARD}
+    unlearned = {label: reason for label, reason in reasons.items() if reason != UNHEARD}
+    survey.advice = label_advice({label: total for label, _, total in counts})
     learnable = sorted((label for label, train, _ in counts if train >= 2), key=_class_order)
     survey.target = Target(classes=tuple(learnable))
     survey.untested, survey.untrained = _untested(db, learnable), sorted(unheard)
     detail = "class {!r} cannot be learned from one sample and checked on another"
-    _drop(db, survey, unlearnable, detail)
+    _drop(db, survey, unlearned, detail)
     _drop(db, survey, unheard, "no training sample is of class {!r}")
 
 

@@ -71,7 +71,8 @@ def test_the_summary_says_how_each_column_is_read_and_which_are_not(first):
     _, printed = first
     assert "inputs: class (category, 3 values), age (number, " in printed
     assert "fare (written number), joined (date)" in printed
-    assert "not used: '' (a row number by its name); note (text that differs in every row)" in printed
+    note = "note (text that differs in every row; --reader.text note reads it)"
+    assert f"not used: '' (a row number by its name); {note}" in printed
 
 
 def test_columns_are_asked_in_sql(first):

@@ -18,6 +18,7 @@ from tasks.ingestion.files.plain_files import is_dir
 from tasks.ingestion.readers import CHUNK_BYTES, Chunk, chunk_rows, files_below
 from tasks.ingestion.readers.picture_tables import found_note, parts_of, with_note
 from tasks.ingestion.readers.tabular import Tabular
+from tasks.ingestion.tables.split_column import VALIDATION_TESTS, SplitColumn, look_at_splits, split_column
 from tasks.ingestion.tables.table_options import TableOptions
 from tasks.ingestion.tables.table_rows import Batch, chunk_of
 from tasks.pipeline.schemas import SPLIT_NAMES
@@ -48,13 +49,17 @@ class HuggingFace(Tabular, kind="huggingface"):
             splits += [("validation", part) for _, part in self._load(self.reference_path)]
         if "test" not in dict(splits) and "validation" in dict(splits) and self.reference_path is None:
             splits = [("test" if name == "validation" else name, part) for name, part in splits]
-            notes.append("there is no split test: validation serves as the held-out test")
+            notes.append(VALIDATION_TESTS)
         first = next(self._batches(*splits[0]), None)
         if first is None:
             raise BadInput(where=str(self.path), expected="rows", got="none", do="The dataset is empty.")
         if (image := self.with_pictures_found(first)) is not None:
             inputs, chunks = self.model_copy(update={"image": image}).open()
             return inputs, with_note(chunks, found_note(image))
+        found = self._splits_of(*splits[0]) if len(splits) == 1 else None
+        if found is not None and found.is_taken:
+            return found.given(self.model_copy(update={"split": found.name}).open())
+        notes += [found.note] if found else []
         mapping = self.map_columns(first.table, str(self.path), beside=first.beside)
         mapping = replace(mapping, notes=(*notes, *mapping.notes))
 
@@ -67,6 +72,13 @@ class HuggingFace(Tabular, kind="huggingface"):
                         yield chunk_of(part, mapping, self.roles, split)
 
         return mapping.payload or self.table_options(first, str(self.path)), chunks_of_all()
+
+    def _splits_of(self, name: str, dataset: Any) -> SplitColumn | None:
+        """What a column called split of the only split says, where nobody named another."""
+        column = split_column(dataset.column_names)
+        if column is None or self.split is not None or column in {named for _, named in self.named}:
+            return None
+        return look_at_splits(column, self._batches(name, dataset), self.limit, self._most_bytes)
 
     def files(self) -> list[Path]:
         """The saved dataset's files; for a hub dataset none: its name and revision are the options."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from tasks.core.errors import BadInput
 from tasks.ingestion.files.plain_files import check_width
@@ -15,6 +16,7 @@ from tasks.ingestion.files.source_files import FileKind, Source, SourceFile, sou
 from tasks.ingestion.readers import Reader, existing_path
 from tasks.ingestion.tables.annotators import refusals_note
 from tasks.ingestion.tables.column_names import check_named, distinct_names, renames_note, side_by_side
+from tasks.ingestion.tables.split_column import SplitColumn, look_at_splits, split_column
 from tasks.ingestion.tables.table_columns import TableColumns, renamed
 from tasks.ingestion.tables.table_rows import RESERVED_NAMES, Batch
 
@@ -32,6 +34,8 @@ class OpenTable(NamedTuple):
     """Of these; None where they are split by content."""
     held_out: Iterator[tuple[str, Batch]]
     """Batches of other files, each with its split."""
+    source_names: tuple[str, ...]
+    """The columns as the source calls them."""
 
 
 class _Files(NamedTuple):
@@ -68,6 +72,7 @@ class TableFiles(Reader):
         description="What the column of labels is called in test files, if otherwise. Of npz: the array of them, "
         "y_test by default.",
     )
+    _most_bytes: int | None = PrivateAttr(default=None)
 
     @property
     def named(self) -> tuple[tuple[str, str], ...]:
@@ -127,7 +132,29 @@ class TableFiles(Reader):
             rest=(renamed(batch, renames) for batch in batches),
             split="train" if files.test else None,
             held_out=self._held_out(files, replace(columns, renamed=renames)),
+            source_names=tuple(names),
         )
+
+    def glance(self, most_bytes: int, most_rows: int) -> Self:
+        """What looks for something in all rows looks at no more either."""
+        reader = super().glance(most_bytes, most_rows)
+        reader._most_bytes = most_bytes
+        return reader
+
+    def splits_in(self, table: OpenTable) -> SplitColumn | None:
+        """What a column called split says, where nothing else says the splits: no option, no name of a file."""
+        name = split_column(table.source_names)
+        named = {column for _, column in self.named}
+        if name is None or name in named or not self.names_say_splits or table.split is not None:
+            return None
+        if any(file.split for file in self._training().files):
+            return None
+        if name in table.first.table.schema.names:
+            first = look_at_splits(name, [table.first], self.limit, self._most_bytes)
+            if first.odd is not None:
+                return first
+        told = self.model_copy(update={"split": name}).open_table()
+        return look_at_splits(name, chain((told.first,), told.rest), self.limit, self._most_bytes)
 
     def files(self) -> list[Path]:
         """Every source file, training first."""

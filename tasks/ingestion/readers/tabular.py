@@ -71,7 +71,7 @@ class Tabular(PictureTables):
         description="Shape of one input when the features are the pixels of an image: channels, height, width.",
     )
     id: str | None = Field(default=None, description="Column of your own ids, carried along as source_id.")
-    split: str | None = Field(default=None, description="Column that says train, validation or test.")
+    split: str | None = Field(default=None, description="Column of train, validation, test. Default: one called split.")
     group: str | None = Field(
         default=None, description="Column of groups (patient, site …): a group is never torn across folds."
     )
@@ -171,22 +171,21 @@ class Tabular(PictureTables):
         if (image := self.with_pictures_found(table.first)) is not None:
             inputs, chunks = self.model_copy(update={"image": image}).open()
             return inputs, with_note(chunks, found_note(image))
+        if (splits := self.splits_in(table)) is not None and splits.is_taken:
+            return splits.given(self.model_copy(update={"split": splits.name}).open())
         prompts = self._prompts(table.first, table.where)
         reader, first = self.model_copy(update=prompts.roles), prompts.flatten(table.first)
         mapping = prompts.told(reader.map_columns(first.table, table.where, prompts.chat, first.beside))
         inputs = mapping.payload or reader.table_options(first, table.where)
-        return inputs, reader._chunks(table._replace(first=first), mapping, prompts.flatten)
+        chunks = reader._chunks(table._replace(first=first), mapping, prompts.flatten)
+        return inputs, chunks if splits is None else with_note(chunks, splits.note)
 
     def _prompts(self, first: Batch, where: str) -> Prompts:
         """Which columns are texts, and the responses to them."""
         columns = label_columns(self.label, first.table.schema.names) if self.target == "labels" else ()
         if columns:
             flatten = partial(
-                with_label_sets,
-                columns=columns,
-                name=self.label,
-                separator=self.separator,
-                markers=tuple(self.missing),
+                with_label_sets, columns=columns, name=self.label, separator=self.separator, markers=tuple(self.missing)
             )
             return Prompts(flatten)
         if self.features and self.image:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from tasks.core.errors import BadInput
+from tasks.ingestion.label_advice import REGRESSION, may_measure
 from tasks.ingestion.readers import Chunk
 from tasks.ingestion.tables.column_statistics import distinct_of, statistics_of
 from tasks.ingestion.tables.profile import Profile
@@ -25,7 +26,6 @@ _ARRAYS = {
     "group": "group",
     "split": "split",
 }
-_FEW_NUMBERS = 20
 
 
 @dataclass(frozen=True)
@@ -64,14 +64,14 @@ class FirstPass:
         label, profile = self.assigned[0], self.profiles[f"={self.assigned[0].role}"]
         distinct = label.distinct_values or 0
         is_numeric = profile.numbers == profile.values or bool(profile.forms)
-        if options.target != "class" or not is_numeric or distinct <= _FEW_NUMBERS:
+        if options.target != "class" or not is_numeric or not may_measure(distinct, profile.values):
             return
         if distinct * 2 > profile.values:
             raise BadInput(
                 where=f"{options.where}, label column {label.name!r}",
                 expected="classes, each of them in several rows",
                 got=f"{distinct:,} different numbers in {profile.values:,} rows",
-                do="For regression set --reader.target number; else choose another label column with --reader.label.",
+                do=REGRESSION,
             )
 
 
@@ -111,6 +111,7 @@ def _assigned(role: str, name: str, profiles: dict[str, Profile], spool: RawSpoo
     few = profile.unique
     distinct = distinct_of(spool, _ARRAYS[role]) if few is None else len(few)
     kind = options.target if "label" in role else "text"
-    return Column(
-        name, role, kind, distinct, spool.rows - profile.values, f"named by --reader.{role.replace('_', '-')}"
-    )
+    why = f"named by --reader.{role.replace('_', '-')}"
+    if role in options.found:
+        why = f"called {name}, and every value is a usual name of one"
+    return Column(name, role, kind, distinct, spool.rows - profile.values, why)

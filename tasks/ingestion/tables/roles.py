@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +14,7 @@ from tasks.ingestion.tables.column_names import typed_names
 from tasks.ingestion.tables.column_statistics import Statistics
 from tasks.ingestion.tables.columns import is_list, is_number, is_text
 from tasks.ingestion.tables.profile import Profile
-from tasks.ingestion.tables.table_options import WEIGHTS, TableOptions
+from tasks.ingestion.tables.table_options import SPLIT_COLUMN, WEIGHTS, TableOptions
 from tasks.ingestion.tables.unused_columns import columns_by_reason, display_name, is_row_number
 
 Kind = Literal["number", "numbers", "written number", "boolean", "category", "hashed text", "date", "text", "other"]
@@ -41,6 +42,7 @@ _READ_AS = {
     "date": "as its parts",
 }
 CONSTANT = "the same value in every row"
+_OWN = "a name of gradsieve's own"
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,9 @@ def _refusal(
 ) -> tuple[str, str] | None:
     """The role and the reason of a column that is no input unless it is named as one; None of an input."""
     if name in options.own_names.values():
-        return "carried", "a name of gradsieve's own"
+        return "carried", _OWN + f"; --reader.split {SPLIT_COLUMN} for its own splits" * (
+            name == options.own_names.get(SPLIT_COLUMN)
+        )
     if not profile.values:
         return "carried", "empty"
     if is_row_number(name):
@@ -172,10 +176,19 @@ def _refusal(
         every = "every row that has one" if statistics.missing else "every row"
         return "id", f"an id by its name, with another value in {every}"
     if kind in ("category", "hashed text", "text") and statistics.distinct == profile.values > 1:
-        return ("text" if profile.words_in_three * 2 > profile.values else "id"), "text that differs in every row"
+        is_free = profile.words_in_three * 2 > profile.values
+        told = "text that differs in every row"
+        return ("text", told + _way_to_read(name, profile, options)) if is_free else ("id", told)
     if kind == "text":
-        return "text", f"text, {statistics.distinct:,} different in {profile.values:,} rows"
+        told = f"text, {statistics.distinct:,} different in {profile.values:,} rows"
+        return "text", told + _way_to_read(name, profile, options)
     return None
+
+
+def _way_to_read(name: str, profile: Profile, options: TableOptions) -> str:
+    """What one types for a column of text, where that is of use: words and not codes, and labels that are classes."""
+    is_free = profile.words_in_three * 2 > profile.values
+    return f"; --reader.text {shlex.quote(name)} reads it" if is_free and options.target == "class" else ""
 
 
 def _other(kind: pa.DataType) -> str:

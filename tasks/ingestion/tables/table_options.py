@@ -11,6 +11,8 @@ MISSING = ("NA", "N/A", "#N/A", "null", "None", "NaN", "?", "-")
 """What people write for a missing value, beside an empty cell."""
 WEIGHTS = "named by --reader.weights"
 """Why a column of weights is no input."""
+SPLIT_COLUMN = "split"
+"""What a column is called that may say the splits without being named."""
 
 
 @dataclass(frozen=True)
@@ -37,5 +39,7 @@ class TableOptions:
     """Columns of objects, each with the paths of the values within."""
     missing: tuple[str, ...] = MISSING
     """Cells that hold no value, beside empty ones."""
+    found: tuple[str, ...] = ()
+    """Those of the assigned roles whose column nobody named: its name and all its values say it."""
     weights: str | None = None
     """The column that says how much a row counts."""

@@ -13,6 +13,7 @@ import pytest
 
 from flows.command_line.application import main
 from tasks.core.errors import BadInput
+from tasks.dataset.samples import check_splits
 from tasks.ingestion import inspect as module
 from tasks.ingestion.ingest import ingest
 from tasks.ingestion.inspect import inspect
@@ -55,6 +56,89 @@ def test_it_counts_what_a_run_would_reject(tmp_path):
     assert inspect(reader).rejects == expected
     run = ingest.fn(Run.start(tmp_path / "lake", "a"), reader, Ingestion())
     assert sum(run.facts["rejects"].values()) == sum(expected.values())
+
+
+@pytest.mark.parametrize(
+    ("kinds", "limit", "code"),
+    [
+        (["x", "y"] * 40 + [f"z{i}" for i in range(10)], 0.05, 4),
+        (["x", "y"] * 40 + [f"z{i}" for i in range(10)], 0.2, 0),
+        (["x"] * N, 0.05, 3),
+        (["x", "y", "", "", ""] * 18, 0.05, 4),
+        ([str(i % 44 * 1000) for i in range(N)], 0.05, 0),
+        ([str(max(0, i - 60) * 1000) for i in range(N)], 0.05, 4),
+        ([f"C-{i}" for i in range(N)], 0.05, 4),
+    ],
+)
+def test_what_a_run_refuses_it_refuses_for_the_same_reason_with_the_same_code(tmp_path, capsys, kinds, limit, code):
+    rows = [f"{row.rpartition(',')[0]},{kind}" for row, kind in zip(ROWS, kinds, strict=True)]
+    path = _csv(tmp_path / "a.csv", rows)
+    seen = inspect(Csv(path=path, label="kind"), Ingestion(max_rejects=limit))
+    try:
+        ingest.fn(Run.start(tmp_path / "lake", "a"), Csv(path=path, label="kind"), Ingestion(max_rejects=limit))
+        raised = None
+    except BadInput as error:
+        raised = error
+    assert (0 if raised is None else raised.exit_code) == code
+    told = raised and (type(raised), raised.expected, raised.got, raised.do.rpartition("reason. ")[2])
+    assert (seen.error and (type(seen.error), seen.error.expected, seen.error.got, seen.error.do)) == told
+    options = ["--reader.label=kind", f"--ingestion.max-rejects={limit}"]
+    assert main(["inspect", str(path), *options]) == code
+    assert ("would be read" in capsys.readouterr().out) is (code == 0)
+
+
+def test_rows_with_several_faults_are_not_counted_twice_for_a_refusal(tmp_path):
+    rows = [f"{'many' if i < 4 else i * i},{'few' if i < 4 else i * i * i},{'xy'[i % 2]}" for i in range(N)]
+    (tmp_path / "a.csv").write_text("\n".join(["a,b,kind", *rows]) + "\n")
+    reader = Csv(path=tmp_path / "a.csv", label="kind")
+    seen = inspect(reader)
+    assert (seen.refusal, sum(seen.rejects.values())) == (None, 8)
+    assert "rows with several faults count once" in (seen.doubt or "")
+    assert sum(ingest.fn(Run.start(tmp_path / "lake", "a"), reader, Ingestion()).facts["rejects"].values()) == 4
+
+
+def test_numbers_that_are_told_apart_as_classes_are_told_with_the_option(tmp_path):
+    rows = [f"{row.rpartition(',')[0]},{i % 30}" for i, row in enumerate(ROWS)]
+    (note,) = inspect(Csv(path=_csv(tmp_path / "a.csv", rows), label="kind")).notes
+    assert note.startswith("the labels are 30 different numbers in 90 rows")
+    assert "--reader.target number" in note
+    few = [f"{row.rpartition(',')[0]},{i % 9}" for i, row in enumerate(ROWS)]
+    assert inspect(Csv(path=_csv(tmp_path / "b.csv", few), label="kind")).notes == []
+
+
+def test_numbers_are_shown_by_their_range_and_what_lies_farthest_out(tmp_path, capsys):
+    labels = [*(1000 + i for i in range(N - 3)), 12_500, 12_500, -400]
+    rows = [f"{row.rpartition(',')[0]},{label}" for row, label in zip(ROWS, labels, strict=True)]
+    path = str(_csv(tmp_path / "a.csv", rows))
+    assert main(["inspect", path, "--reader.label=kind", "--reader.target=number"]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("labels"))
+    assert line == ("labels: least -400, median 1,043.5, most 12,500; farthest from the median: 12,500, -400, 1,000")
+
+
+def test_one_number_in_all_rows_is_refused_as_a_run_does(tmp_path):
+    rows = [f"{row.rpartition(',')[0]},7" for row in ROWS]
+    seen = inspect(Csv(path=_csv(tmp_path / "a.csv", rows), label="kind", target="number"))
+    assert "not all the same number" in (seen.refusal or "")
+
+
+def test_a_source_that_names_no_test_rows_is_refused_as_a_run_does(tmp_path):
+    rows = [f"{i},{i * i},{'train' if i % 4 else 'val'},{'xy'[i % 2]}" for i in range(N)]
+    (tmp_path / "a.csv").write_text("\n".join(["i,size,part,kind", *rows]) + "\n")
+    reader = Csv(path=tmp_path / "a.csv", label="kind", split="part")
+    ingested = ingest.fn(Run.start(tmp_path / "lake", "a"), reader, Ingestion())
+    with pytest.raises(BadInput) as raised:
+        check_splits(ingested, ("train", "test"))
+    assert inspect(reader).refusal == str(raised.value)
+    assert inspect(reader.model_copy(update={"split": None, "features": ["size"]})).refusal is None
+
+
+def test_rows_that_a_column_sets_aside_train_no_class(tmp_path):
+    rows = [f"{i},{i * i},{'test' if i < 12 else 'train'},{'z' if i < 8 else 'xy'[i % 2]}" for i in range(N)]
+    (tmp_path / "a.csv").write_text("\n".join(["i,size,part,kind", *rows]) + "\n")
+    reader = Csv(path=tmp_path / "a.csv", label="kind", split="part")
+    assert inspect(reader).rejects == {"class not in train": 8}
+    run = ingest.fn(Run.start(tmp_path / "lake", "a"), reader, Ingestion())
+    assert run.facts["rejects"] == {"class not in train": 8}
 
 
 def test_it_shows_the_columns_of_a_table_that_a_run_refuses(tmp_path):

@@ -130,6 +130,22 @@ def test_columns_beside_the_named_inputs_are_told_too(read, tmp_path, options, r
     assert _unused(ingested) == dict.fromkeys({"a", "words"} - set(payload_of(ingested.artefact).columns), reason)
 
 
+@pytest.mark.parametrize("target", ["class", "number"])
+def test_free_text_is_told_with_what_one_types_to_read_it(read, tmp_path, target):
+    words = [f"these are words of {i}" for i in range(N)]
+    labels = LABELS if target == "class" else [i * i for i in range(N)]
+    often = [f"once more {i % 20}" for i in range(N)]
+    table = {"a": [i / 2 for i in range(N)], "the body": words, "subject": often, "code": [f"c{i}" for i in range(N)]}
+    ingested = read(_parquet(tmp_path, pa.table(table | {"label": labels})).model_copy(update={"target": target}))
+    way = {"the body": "; --reader.text 'the body' reads it", "subject": "; --reader.text subject reads it"}
+    told = {
+        "the body": "text that differs in every row",
+        "subject": f"text, 20 different in {N} rows",
+        "code": "text that differs in every row",
+    }
+    assert _unused(ingested) == {name: why + way.get(name, "") * (target == "class") for name, why in told.items()}
+
+
 def test_columns_with_a_role_are_used(read, tmp_path):
     table = pa.table({"a": [i / 2 for i in range(N)], "uid": [f"u{i}" for i in range(N)], "label": LABELS})
     assert _unused(read(_parquet(tmp_path, table).model_copy(update={"id": "uid"}))) == {}
