@@ -53,6 +53,7 @@ from tasks.kernels.set_errors import forgotten_share
 from tasks.kernels.shifts import Convolution
 from tasks.kernels.stack_trial import can_stack
 from tasks.kernels.stacked import Stack
+from tasks.kernels.tails import few_that_weigh
 from tasks.kernels.suggestion import suggest_labels
 from tasks.kernels.survey_sampling import hajek_share, systematic_sample
 from tasks.kernels.tokens import bag, rarity
@@ -130,6 +131,7 @@ assert label_flow(np.eye(2), transitions(pairs_of(c, c, c, 2)), np.array([0, 1])
 both = strata_of(np.arange(4.0), 2)
 counts = tally(both, w[[0, 1, 0, 1]], w[[1, 1, 1, 1]], both[:0], w[:0], 2)
 assert chances(counts).contradicted.tolist() == [1.0, 1.0]
+assert few_that_weigh(np.r_[np.zeros(40), 9.0]).sum() == 1
 assert consensus(np.eye(2), np.eye(2))[0].tolist() == [0, 1] and fit_lapses(z, c > 0).rate == 0.0
 assert lapse_chance(0.5, z[0], z[:, :1]).shape == (2,) and label_evidence(np.eye(2), np.eye(2), c) == 0.0
 assert fit_pools(np.eye(2), np.eye(2), c * 0).low == 0.0
