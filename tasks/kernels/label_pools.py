@@ -2,19 +2,22 @@
 
 Two observers that never saw a label y say how likely each class is, p and v. A label is what it is for two reasons:
 
-    P(y | x) = r u_y + (1 − r) q_y,   q_j ∝ p_j^α v_j^β π_j^γ,   α, β ≥ 0
+    P(y | x) = r u_y + (1 − r) q_y,   q_j ∝ p_j^(α + α′h) v_j^(β + β′h) π_j^γ,   α, β, α′, β′ ≥ 0
 
     q    the label is hard to predict: the logarithmic pool of network, neighbours and the frequency π of each class
          (Genest & Zidek, "Combining probability distributions", Statistical Science 1986), as sure as the labels show
+    h    how sure the observers are, from 0 to 1. Where some inputs say nothing and others much, one exponent for all
+         fits neither, and the labels of the former would pass for wrong ones. Surer observers deserve no less trust
+         (α′, β′ ≥ 0); if they could, they would explain away dissent that does not fade
     r    the label is wrong: any other class than their first choice c, u_j = δ_j / (1 − δ_c), δ the frequency of each
          class among the labels that are not the first choice
 
 Dissent from a label that is hard to predict fades as the observers become sure, and goes where their second thoughts
 go; dissent from a wrong label does neither. tasks/kernels/lapses.py looks at the first alone, of one class at a time;
 this asks how likely each label is as well. Labels drawn from p(y | x), none of them wrong, have r = 0, as hard as they
-may be to predict. Where the classes' frequencies explain the labels as well as both observers do (α = β = 0, γ = 1)
-nothing is known of r. Wrong labels of the class that the observers think of next, as of pairs of classes, have r = 0
-too: what is seen here is the least that is wrong.
+may be to predict. Where the classes' frequencies explain the labels as well as both observers do (all exponents 0 but
+γ = 1) nothing is known of r. Wrong labels of the class that the observers think of next, as of pairs of classes, have
+r = 0 too: what is seen here is the least that is wrong.
 """
 
 from __future__ import annotations
@@ -37,10 +40,12 @@ _ASKED = 1 << 20
 # Rates at which the profile is taken, first over all, then twice where it is within 6 of its best.
 _RATES, _NEAR = (10, 12, 24), 6.0
 # The pool to begin with, steps of a fit at most, and what no step moves the log-likelihood by at the end.
-_START = np.array([0.5, 0.5, 0.0])
+_START = np.array([0.5, 0.5, 0.0, 0.0, 0.0])
 _STEPS, _STILL = 60, 1e-3
 # Between which a pool's exponents lie.
-_LOWEST, _HIGHEST = np.array([0.0, 0.0, -5.0]), np.array([60.0, 60.0, 5.0])
+_LOWEST, _HIGHEST = np.array([0.0, 0.0, -5.0, 0.0, 0.0]), np.array([30.0, 30.0, 5.0, 30.0, 30.0])
+# Quantiles of the log-odds of the first choice that are h = 0 and 1.
+_ENDS = (0.01, 0.99)
 
 
 class _Said(NamedTuple):
@@ -53,6 +58,8 @@ class _Said(NamedTuple):
     """
     own: Float[np.ndarray, "three d"]
     """The same of y."""
+    sure: Float[np.ndarray, "m"]
+    """h"""
     lapse: Float[np.ndarray, "d"]
     """u_y"""
 
@@ -60,11 +67,11 @@ class _Said(NamedTuple):
 class _Pool(NamedTuple):
     """The pool of some exponents, with what every rate needs of it."""
 
-    exponents: Float[np.ndarray, "three"]
-    """(α, β, γ)"""
+    exponents: Float[np.ndarray, "five"]
+    """(α, β, γ, α′, β′)"""
     q: Float[np.ndarray, "m"]
     """q_y"""
-    slopes: Float[np.ndarray, "three m"]
+    slopes: Float[np.ndarray, "five m"]
     """of log q_y by the exponents"""
 
 
@@ -74,7 +81,7 @@ def fit_pools(
     labels: Int[np.ndarray, "n"],
     counted: Bool[np.ndarray, "n"] | None = None,
 ) -> Lapses:
-    """Maximise the likelihood over (r, α, β, γ); the interval of r is where its profile gives away < 1.92.
+    """Maximise the likelihood over (r, α, β, γ, α′, β′); the interval of r is where its profile gives away < 1.92.
 
     Args:
         p: of the held-out network.
@@ -84,10 +91,10 @@ def fit_pools(
     """
     n, k = p.shape
     counted = np.ones(n, bool) if counted is None else counted
-    choice, rows = consensus(p, votes)[0], np.flatnonzero(counted)
+    (choice, odds), rows = consensus(p, votes), np.flatnonzero(counted)
     rows = rows[:: -(-len(rows) * k // _MOST_FITTED)]
     rows = rows[np.argsort(labels[rows] == choice[rows], kind="stable")]
-    said = _said(p, votes, labels, choice, rows, counted)
+    said = _said(p, votes, labels, choice, _sureness(odds), rows, counted)
     dissent = len(said.lapse) / len(rows)
     rates = np.append(0.0, np.geomspace(1e-3, float(np.clip(1.6 * dissent, 4e-3, 0.95)), _RATES[0]))
     # At the rate 0 the likelihood has one hill, a logistic regression's, so that one start is as good as any.
@@ -110,7 +117,7 @@ def fit_pools(
 
 def pool_chance(
     rate: float,
-    pool: Float[np.ndarray, "three"],
+    pool: Float[np.ndarray, "five"],
     p: Float[np.ndarray, "n k"],
     votes: Float[np.ndarray, "n k"],
     labels: Int[np.ndarray, "n"],
@@ -122,18 +129,32 @@ def pool_chance(
     if not rate:
         return chance
     counted = np.ones(n, bool) if counted is None else counted
-    choice = consensus(p, votes)[0]
+    choice, odds = consensus(p, votes)
+    sure = _sureness(odds)
     dissents = np.flatnonzero((labels != choice) & counted)
     for some in pieces(len(dissents), k, _ASKED):
         rows = dissents[some]
-        said = _said(p, votes, labels, choice, rows, counted)
+        said = _said(p, votes, labels, choice, sure, rows, counted)
         wrong, right = rate * said.lapse, (1 - rate) * _pooled(said, pool).q
         chance[rows] = wrong / np.maximum(wrong + right, 1e-300)
     return chance
 
 
+def _sureness(odds: Float[np.ndarray, "n two"]) -> Float[np.ndarray, "n"]:
+    """h: the log-odds of both observers, x₁ + x₂, from their lowest hundredth to their highest."""
+    together = odds.sum(1)
+    low, high = np.quantile(together, _ENDS)
+    return np.clip((together - low) / max(high - low, 1e-9), 0, 1)
+
+
 def _said(
-    p: np.ndarray, votes: np.ndarray, labels: np.ndarray, choice: np.ndarray, rows: np.ndarray, counted: np.ndarray
+    p: np.ndarray,
+    votes: np.ndarray,
+    labels: np.ndarray,
+    choice: np.ndarray,
+    sure: np.ndarray,
+    rows: np.ndarray,
+    counted: np.ndarray,
 ) -> _Said:
     """Of the labels in ``rows``, where those that are not the first choice stand before all others.
 
@@ -156,37 +177,42 @@ def _said(
         logs.append(block[:, :-1].copy())
     dissenting = rows[: np.count_nonzero(missed[rows])]
     lapse = dissents[labels[dissenting]] / (1 - dissents[choice[dissenting]])
-    return _Said(logs, np.concatenate(own, 1)[:, : len(lapse)], lapse)
+    return _Said(logs, np.concatenate(own, 1)[:, : len(lapse)], sure[rows], lapse)
 
 
 def _pooled(said: _Said, exponents: np.ndarray) -> _Pool:
-    """q_y = e^s_y / Σ_j e^s_j, s_j = (α, β, γ) · logs_j, s_c = 0; its logarithm's slopes are logs_y − Σ_j q_j logs_j.
+    """q_y = e^s_y / Σ_j e^s_j, s_j = (α + α′h, β + β′h, γ) · logs_j, s_c = 0.
+
+    The slopes of its logarithm are logs_y − Σ_j q_j logs_j, and h times those of α and β for α′ and β′.
 
     A float64 holds every e^s_j: to one observer at most is another class likelier than the first choice, so that
     s_j < 60 log 1001 + 5 log(2n + 1), and that is below 709 for any n.
     """
     d, end = len(said.lapse), 0
-    m = sum(logs.shape[2] for logs in said.logs)
-    q, slopes = np.ones(m), np.zeros((3, m))
-    q[:d], slopes[:, :d] = np.exp(exponents @ said.own), said.own
+    m = len(said.sure)
+    weights = np.repeat(exponents[:3, None], m, 1)
+    weights[:2] += exponents[3:, None] * said.sure
+    q, slopes = np.ones(m), np.zeros((5, m))
+    q[:d], slopes[:3, :d] = np.exp(np.einsum("am,am->m", weights[:, :d], said.own)), said.own
     for logs in said.logs:
         block = slice(end, end := end + logs.shape[2])
-        odds = np.tensordot(exponents, logs, 1)
+        odds = np.einsum("am,akm->km", weights[:, block], logs)
         np.exp(odds, out=odds)
         total = 1 + odds.sum(0)
         q[block] /= total
-        slopes[:, block] -= np.einsum("akm,km->am", logs, odds) / total
+        slopes[:3, block] -= np.einsum("akm,km->am", logs, odds) / total
+    slopes[3:] = slopes[:2] * said.sure
     return _Pool(exponents, q, slopes)
 
 
 def _profile(
-    said: _Said, rates: Float[np.ndarray, "r"], first: float, start: Float[np.ndarray, "three"]
-) -> tuple[Float[np.ndarray, "r"], Float[np.ndarray, "r three"]]:
+    said: _Said, rates: Float[np.ndarray, "r"], first: float, start: Float[np.ndarray, "five"]
+) -> tuple[Float[np.ndarray, "r"], Float[np.ndarray, "r five"]]:
     """(−log-likelihood, exponents) of a pool for each rate, from ``first`` up and down, both ways from ``start``.
 
     Each is begun from its neighbour's: above the rate 0 there may be several hills, and one is followed.
     """
-    best, pools = np.full(len(rates), np.inf), np.zeros((len(rates), 3))
+    best, pools = np.full(len(rates), np.inf), np.zeros((len(rates), len(start)))
     middle, begin = int(np.abs(rates - first).argmin()), _pooled(said, start)
     for order in (range(middle, len(rates)), range(middle - 1, -1, -1)):
         pool = begin

@@ -135,7 +135,7 @@ assert few_that_weigh(np.r_[np.zeros(40), 9.0]).sum() == 1
 assert consensus(np.eye(2), np.eye(2))[0].tolist() == [0, 1] and fit_lapses(z, c > 0).rate == 0.0
 assert lapse_chance(0.5, z[0], z[:, :1]).shape == (2,) and label_evidence(np.eye(2), np.eye(2), c) == 0.0
 assert fit_pools(np.eye(2), np.eye(2), c * 0).low == 0.0
-assert pool_chance(0.5, np.ones(3), np.eye(2), np.eye(2), c).shape == (2,)
+assert pool_chance(0.5, np.ones(5), np.eye(2), np.eye(2), c).shape == (2,)
 assert all(sys.modules[name] is None for name in blocked)
 print("ran")
 """

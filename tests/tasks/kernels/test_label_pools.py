@@ -18,6 +18,13 @@ def softmax(scores):
     return powers / powers.sum(-1, keepdims=True)
 
 
+def sureness(p, votes):
+    """h: the sum of both observers' log-odds of the first choice, from its 1 % to its 99 % quantile."""
+    together = consensus(p, votes)[1].sum(1)
+    low, high = np.quantile(together, [0.01, 0.99])
+    return np.clip((together - low) / max(high - low, 1e-9), 0, 1)
+
+
 def drawn(seed, n=500, k=4, rate=0.1, sharpness=2.0, frequent=0.0):
     """(p, votes, labels) of the model itself: labels drawn from √(p v), then so many wrong ones."""
     generator = np.random.default_rng(seed)
@@ -41,6 +48,24 @@ def test_the_interval_holds_the_rate_that_the_labels_were_drawn_with(k, rate, fr
 def test_labels_that_are_only_hard_to_predict_leave_no_rate(k, sharpness):
     lows = [fit_pools(*drawn(seed, k=k, rate=0.0, sharpness=sharpness)).low for seed in range(3)]
     assert np.mean(np.array(lows) == 0) >= 0.6
+
+
+def half_blank(seed, rate, n=1500, k=5):
+    """(p, votes, labels) where every second input says nothing, and what it is taken for is taken with confidence."""
+    generator = np.random.default_rng(seed)
+    truth, blank = generator.choice(k, n, p=np.arange(k, 0, -1) / 15), np.arange(n) % 2 == 0
+    signs = np.where(blank[:, None], 0.0, 2.2 * np.eye(k)[truth])
+    doubt = np.where(blank, 1.0, 0.3)[:, None] * generator.normal(size=(2, n, k))
+    p, votes = softmax(signs + np.log(np.arange(k, 0, -1)) + doubt)
+    wrong = generator.random(n) < rate
+    return p, votes, np.where(wrong, (truth + generator.integers(1, k, n)) % k, truth)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.05, 0.2])
+def test_inputs_that_say_nothing_beside_others_that_say_much_are_not_taken_for_wrong_labels(rate):
+    fits = [fit_pools(*half_blank(seed, rate)) for seed in range(4)]
+    assert np.mean([fit.low <= rate <= fit.high for fit in fits]) >= 0.75
+    assert np.mean([fit.rate for fit in fits]) == pytest.approx(rate, abs=0.025)
 
 
 @pytest.mark.parametrize("share", [0.5, 0.1])
@@ -72,35 +97,42 @@ def test_the_likelihood_is_as_high_as_a_general_optimiser_finds_it(seed):
     rows, choice = np.arange(len(y)), consensus(p, votes)[0]
     dissents = (np.bincount(y[y != choice], minlength=3) + 0.5) / ((y != choice).sum() + 1.5)
     lapse = np.where(y == choice, 0, dissents[y] / (1 - dissents[choice]))
+    h = sureness(p, votes)[:, None]
 
     def loss(parameters):
         rate, *exponents = parameters
         logs = np.log(p + 1e-3), np.log(votes + 1e-2), np.log(shares)
+        logs = *logs, h * logs[0], h * logs[1]
         q = softmax(sum(exponent * log for exponent, log in zip(exponents, logs, strict=True)))
         return -np.log(np.maximum(rate * lapse + (1 - rate) * q[rows, y], 1e-12)).sum()
 
-    bounds = [(0, 0.99), (0, 60), (0, 60), (-5, 5)]
-    best = min(minimize(loss, (r, a, a, 0), bounds=bounds, method="L-BFGS-B").fun for r, a in ((0.05, 1), (0.2, 0.3)))
+    bounds = [(0, 0.99), (0, 30), (0, 30), (-5, 5), (0, 30), (0, 30)]
+    starts = ((0.05, 1, 1, 0, 0, 0), (0.2, 0.3, 0.3, 0, 0.3, 0.3))
+    best = min(minimize(loss, start, bounds=bounds, method="L-BFGS-B").fun for start in starts)
     fit = fit_pools(p, votes, y)
     assert loss((fit.rate, *fit.curves[1])) == pytest.approx(best, abs=0.1)
-    nothing = minimize(lambda rest: loss((0, *rest)), (0.5, 0.5, 0), bounds=bounds[1:], method="L-BFGS-B").fun
+    nothing = minimize(lambda rest: loss((0, *rest)), (0.5, 0.5, 0, 0, 0), bounds=bounds[1:], method="L-BFGS-B").fun
     assert fit.gain == pytest.approx(nothing - best, abs=0.1)
 
 
 @pytest.mark.parametrize("k", [1, 2, 5])
-@pytest.mark.parametrize("exponents", [(0.7, 1.5, -0.5), (60.0, 0.0, 5.0), (0.0, 60.0, -5.0)])
+@pytest.mark.parametrize(
+    "exponents", [(0.7, 1.5, -0.5, 0.4, 0.9), (30.0, 0.0, 5.0, 30.0, 0.0), (0.0, 30.0, -5.0, 0.0, 30.0)]
+)
 def test_the_pool_and_its_slopes_are_the_same_in_blocks_as_class_by_class(monkeypatch, k, exponents):
     p, votes, y = drawn(0, n=31, k=max(k, 2), sharpness=6.0)
     p, votes, y = p[:, :k], votes[:, :k], np.minimum(y, k - 1)
     choice = consensus(p, votes)[0]
     rows = np.argsort(y == choice, kind="stable")
     monkeypatch.setattr(label_pools, "_BLOCK", 5 * k)
-    said = _said(p, votes, y, choice, rows, np.ones(len(y), bool))
-    pool = _pooled(said, np.array(exponents))
+    h = np.linspace(0, 1, len(y))
+    said = _said(p, votes, y, choice, h, rows, np.ones(len(y), bool))
+    pool = _pooled(said, np.array(exponents, float))
     assert len(said.logs) > 2
     shares = (np.bincount(y, minlength=k) + 0.5) / (len(y) + 0.5 * k)
     for place, i in enumerate(rows):
         logs = np.stack([np.log(p[i] + 1e-3), np.log(votes[i] + 1e-2), np.log(shares)])
+        logs = np.vstack([logs, h[i] * logs[:2]])
         q = softmax(np.array(exponents) @ logs)
         assert pool.q[place] == pytest.approx(q[y[i]], rel=1e-9)
         assert pool.slopes[:, place] == pytest.approx(logs[:, y[i]] - logs @ q, rel=1e-9, abs=1e-9)
@@ -132,17 +164,20 @@ def test_whatever_is_counted_rates_are_shares_in_order(n, k, seed):
 
 
 def test_the_chance_is_the_rate_against_all_that_explains_the_label():
-    p, votes, y = np.array([[0.7, 0.2, 0.1]]), np.array([[0.5, 0.5, 0.0]]), np.array([2])
-    shares = np.array([0.5, 0.5, 1.5]) / 2.5  # of this label, which is the only one, and the only dissent
-    pool = (p[0] + 1e-3) ** 2 * (votes[0] + 1e-2) * shares**0.5
-    right = 0.9 * pool[2] / pool.sum()
-    wrong = 0.1 * shares[2] / (1 - shares[0])
-    assert pool_chance(0.1, np.array([2.0, 1.0, 0.5]), p, votes, y)[0] == pytest.approx(wrong / (wrong + right))
-    assert pool_chance(0.0, np.zeros(3), p, votes, y).tolist() == [0]
+    p, votes = np.array([[0.7, 0.2, 0.1], [0.4, 0.3, 0.3]]), np.array([[0.5, 0.5, 0.0], [0.4, 0.4, 0.2]])
+    labels = np.array([2, 2])
+    shares = np.array([0.5, 0.5, 2.5]) / 3.5  # of these labels, which are all there are, and all dissents
+    chance = pool_chance(0.1, np.array([2.0, 1.0, 0.5, 0.3, 0.6]), p, votes, labels)
+    for i, h in enumerate((1, 0)):  # the first is the surer
+        pool = (p[i] + 1e-3) ** (2 + 0.3 * h) * (votes[i] + 1e-2) ** (1 + 0.6 * h) * shares**0.5
+        right = 0.9 * pool[2] / pool.sum()
+        wrong = 0.1 * shares[2] / (1 - shares[0])
+        assert chance[i] == pytest.approx(wrong / (wrong + right))
+    assert pool_chance(0.0, np.zeros(5), p, votes, labels).tolist() == [0, 0]
 
 
 def test_a_label_that_nobody_thinks_of_is_likelier_wrong_than_the_second_choice():
     p = np.tile([[0.6, 0.39, 0.01]], (3, 1))
-    of_first, of_second, of_last = pool_chance(0.1, np.array([0.5, 0.5, 0.0]), p, p, np.arange(3))
+    of_first, of_second, of_last = pool_chance(0.1, np.array([0.5, 0.5, 0.0, 0.0, 0.0]), p, p, np.arange(3))
     assert of_first == 0
     assert of_second < 0.5 < of_last
