@@ -16,9 +16,10 @@ _CONFIRMED, _CONFIRMED_SHARE = 5, 0.05
 # Standard errors: one side of a 95 % interval.
 _CERTAIN = 1.96
 # A share is stated as a figure where its interval ends at no more than so many times its lower end, and at no more than
-# so many times the figure (of half the wrong labels even a perfect order has an F1 of 2/3 only), or where no dissent
-# need be wrong and at most so much may be; else as a range.
-_FOLD, _REACH, _NEGLIGIBLE = 2.5, 2.0, 0.02
+# ``REACH`` times the figure, or where no dissent need be wrong and at most so much may be; else as a range.
+_FOLD, _NEGLIGIBLE = 2.5, 0.02
+REACH = 2.0
+"""So many times a stated share its interval may reach: of half the wrong labels a perfect order has an F1 of 2/3."""
 _LEARNED = "mistakes that they have learned, as those of a rule, would not show"
 # Classes named in a sentence.
 _NAMED = 5
@@ -91,9 +92,9 @@ def diagnose_classes(recognised: np.ndarray, names: list[str] | None) -> Diagnos
     return Diagnosis("rare classes", False, text)
 
 
-def is_point(low: float, rate: float, high: float) -> bool:
+def is_point(low: float, rate: float, high: float, reach: float = REACH) -> bool:
     """Whether the interval around a share's rate is narrow enough to state the rate."""
-    return (not low and high <= _NEGLIGIBLE) or 0 < high <= min(_FOLD * low, _REACH * rate)
+    return (not low and high <= _NEGLIGIBLE) or 0 < high <= min(_FOLD * low, reach * rate)
 
 
 def diagnose_unpredictability(lapses: Lapses, low: float, high: float, *, point: bool) -> Diagnosis:

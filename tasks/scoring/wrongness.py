@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from tasks.kernels.label_pools import fit_pools, pool_chance
+from tasks.kernels.label_pools import fit_pools
 from tasks.kernels.lapses import Lapses, consensus, fit_lapses, lapse_chance
 from tasks.kernels.transitions import Pairs, concentration, pair_chances, pairs_of
 from tasks.kernels.wrongness import (
@@ -22,6 +22,7 @@ from tasks.kernels.wrongness import (
     tally,
 )
 from tasks.scoring.diagnosis import (
+    REACH,
     Diagnosis,
     diagnose_classes,
     diagnose_network,
@@ -45,6 +46,8 @@ _MISFIT = 0.1
 # Log-likelihood that wrong labels must add: of observers that know next to nothing χ² does not hold, for a pool that
 # knows nothing and one that is sure and wrong half the time say the same of two classes.
 _CLEAR = 5.0
+# So many times a figure by pairs of classes its interval may reach: networks learn such pairs, and it is the least.
+_REACH = 1.5
 REPLICATES = 200
 """Bootstrap replicates behind the upper end of the share."""
 
@@ -67,6 +70,8 @@ class Observations:
     """The samples whose pairs of classes measure the noise, n bool; all, by default."""
     ordered: bool = False
     """Whether the classes are ranges of a number: wrong ones fall into the right range as well, and beside it."""
+    sets: bool = False
+    """Whether the classes are sets of labels."""
     tail: Tail | None = None
     """Which labels lie far from the many; None of what is no number."""
 
@@ -161,41 +166,66 @@ def _wrongness_of(observations: Observations, names: list[str] | None) -> Wrongn
     # Dissent of a class that neither observer knows is evidence of nothing: the least that is wrong is none of it, the
     # most all of it.
     counted, dissent = known[labels], choice != labels
-    lapses, chance_of = _read(observations, counted)
+    reading = _read(observations, counted)
+    lapses = reading.lapses
     rate, low, high, sure = (float(counted.mean()) * each for each in lapses[:4])
     of_all = lapses._replace(low=low, rate=rate, high=high + float((dissent & ~counted).mean()), sure=sure)
-    share = _share(observations, of_all)
+    share = _share(observations, of_all, reading)
     rates = (lapses.low, lapses.rate if share.value is not None else 0.0, lapses.high, lapses.sure)
     low, middle, high, sure = (
-        np.where(counted & dissent, chance_of(rate, curve), 0.0)
+        np.where(counted & dissent, reading.chance(rate, curve), 0.0)
         for rate, curve in zip(rates, lapses.curves, strict=True)
     )
     mixed = diagnose_unpredictability(of_all, share.low, share.high, point=share.value is not None)
     return Wrongness(low, middle, high, sure, known[labels], share, (network, mixed, diagnose_classes(known, names)))
 
 
-def _read(observations: Observations, counted: np.ndarray) -> tuple[Lapses, Callable[[float, np.ndarray], np.ndarray]]:
-    """(how many of the labels counted are surely wrong, P(wrong) of n labels by one of its rates and curves).
+class _Reading(NamedTuple):
+    """How many of the labels counted are surely wrong, by the dissent from them."""
 
-    By how likely each label is, where that shows any clearly; else by how the dissent fades, which shows wrong labels
-    of the class that the observers think of next as well. Of ranges of a number that alone is asked: few wrong numbers
-    are far from all that is likely.
+    lapses: Lapses
+    chance: Callable[[float, np.ndarray], np.ndarray]
+    """P(wrong) of n labels by one of its rates and curves."""
+    agreed: bool = True
+    """Whether no other reading of the same dissent tells otherwise."""
+    reach: float = REACH
+    """So many times a figure that is stated its interval may reach."""
+
+
+def _read(observations: Observations, counted: np.ndarray) -> _Reading:
+    """By how likely each label is, where that shows wrong ones clearly; else by how the dissent fades.
+
+    The former leaves out pairs of classes that the observers have learned to expect, so that the latter is believed
+    where it surely shows more. Of ranges of a number it alone is asked: few wrong numbers are far from all that is
+    likely.
     """
     p, votes, labels = observations.probabilities, observations.votes, observations.labels
-    by_label = None if observations.ordered else fit_pools(p, votes, labels, counted)
-    if by_label and by_label.low and by_label.gain >= _CLEAR:
-        return by_label, lambda rate, pool: pool_chance(rate, pool, p, votes, labels, counted)
     choice, odds = consensus(p, votes)
-    lapses = fit_lapses(odds[counted], (choice != labels)[counted])
-    return lapses, lambda rate, curve: lapse_chance(rate, curve, odds)
+    by_fading = fit_lapses(odds[counted], (choice != labels)[counted])
+    faded = _Reading(by_fading, lambda rate, curve: lapse_chance(rate, curve, odds))
+    if observations.ordered:
+        return faded
+    fit = fit_pools(p, votes, labels, counted, plain=observations.sets)
+    by_label = fit.lapses
+    if not by_label.low or by_label.gain < _CLEAR:
+        return faded
+    if fit.by_pairs and by_fading.low > by_label.rate:
+        return _Reading(fit.of_rates(by_fading), fit.chance)
+    if not fit.by_pairs:
+        return faded if by_fading.low > by_label.high else _Reading(by_label, fit.chance)
+    agreed = by_label.low <= by_fading.high and by_fading.rate <= (1 + _MISFIT) * by_label.high
+    both = by_label._replace(high=max(by_label.high, by_fading.high))
+    return _Reading(fit.of_rates(both), fit.chance, agreed, _REACH)
 
 
-def _share(observations: Observations, lapses: Lapses) -> Share:
+def _share(observations: Observations, lapses: Lapses, reading: _Reading) -> Share:
     """From the rate that cannot be unpredictability to the one that all dissent beyond the observers' own error allows.
 
     The upper end takes the noise to be as frequent where the observers err as where they do not
     (``noise_share`` of tasks/kernels/wrongness.py), at the 97.5 % quantile of bootstrap replicates. Both ends go a
     tenth further: likelihood and bootstrap know the chance of the draw, and not that the curve only nearly fits.
+
+    Readings that tell different shares are no figure.
 
     Numbers far from all others come on top of the upper end: the range that one falls into is mostly the right one, or
     one that the observers have learned of its like, so that dissent tells next to nothing of it.
@@ -205,7 +235,8 @@ def _share(observations: Observations, lapses: Lapses) -> Share:
     by_dissent = max(lapses.high, float(np.quantile(replicates, 0.975)))
     far = 0.0 if observations.tail is None else float(observations.tail.far.mean())
     high, most = (min(1.0, each + far) for each in (by_dissent, (1 + _MISFIT) * by_dissent))
-    value = lapses.rate if is_point(lapses.low, lapses.rate, high) else None
+    point = reading.agreed and is_point(lapses.low, lapses.rate, high, reading.reach)
+    value = lapses.rate if point else None
     return Share((1 - _MISFIT) * lapses.low, most, value, (lapses.low, high), lapses.sure)
 
 
@@ -261,5 +292,6 @@ def observations_of(evidence: Evidence) -> Observations:
         original.canaries.labels,
         original.in_base,
         ordered=original.target.kind == "number",
+        sets=original.target.kind == "labels",
         tail=original.target.tail(original.texts, original.in_base),
     )

@@ -31,7 +31,8 @@ from tasks.kernels.grams import Gram
 from tasks.kernels.head import head_gradient
 from tasks.kernels.influence import exact, self_influence
 from tasks.kernels.krylov import krylov
-from tasks.kernels.label_pools import fit_pools, pool_chance
+from tasks.kernels.confusions import anywhere
+from tasks.kernels.label_pools import fit_pools
 from tasks.kernels.lapses import consensus, fit_lapses, label_evidence, lapse_chance
 from tasks.kernels.layers import LayerGradientTaker
 from tasks.kernels.losses import Loss
@@ -42,6 +43,7 @@ from tasks.kernels.noise import InstanceTargets, flip_labels, flip_rates
 from tasks.kernels.norms import factored_norms
 from tasks.kernels.outer import joined_outer
 from tasks.kernels.paired import bootstrap
+from tasks.kernels.pools import observe
 from tasks.kernels.positions import seen
 from tasks.kernels.precision import running_in
 from tasks.kernels.projections import Projection, johnson_lindenstrauss
@@ -134,8 +136,9 @@ assert chances(counts).contradicted.tolist() == [1.0, 1.0]
 assert few_that_weigh(np.r_[np.zeros(40), 9.0]).sum() == 1
 assert consensus(np.eye(2), np.eye(2))[0].tolist() == [0, 1] and fit_lapses(z, c > 0).rate == 0.0
 assert lapse_chance(0.5, z[0], z[:, :1]).shape == (2,) and label_evidence(np.eye(2), np.eye(2), c) == 0.0
-assert fit_pools(np.eye(2), np.eye(2), c * 0).low == 0.0
-assert pool_chance(0.5, np.ones(5), np.eye(2), np.eye(2), c).shape == (2,)
+both = observe(np.eye(2), np.eye(2), c * 0, None)
+assert anywhere(both).tolist() == [[0.0, 1.0], [1.0, 0.0]]
+assert fit_pools(np.eye(2), np.eye(2), c * 0).lapses.low == 0.0
 assert all(sys.modules[name] is None for name in blocked)
 print("ran")
 """

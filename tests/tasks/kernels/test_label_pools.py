@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from tasks.kernels import label_pools
-from tasks.kernels.label_pools import _pooled, _said, fit_pools, pool_chance
+from tasks.kernels.confusions import anywhere
+from tasks.kernels.label_pools import LabelFit, fit_pools
 from tasks.kernels.lapses import consensus, fit_lapses
+from tasks.kernels.pools import Confusions, observe, pooled, said_of
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 
@@ -39,14 +40,14 @@ def drawn(seed, n=500, k=4, rate=0.1, sharpness=2.0, frequent=0.0):
 
 @pytest.mark.parametrize(("k", "rate", "frequent"), [(2, 0.1, 0.0), (4, 0.3, 2.0)])
 def test_the_interval_holds_the_rate_that_the_labels_were_drawn_with(k, rate, frequent):
-    fits = [fit_pools(*drawn(seed, k=k, rate=rate, frequent=frequent)) for seed in range(3)]
+    fits = [fit_pools(*drawn(seed, k=k, rate=rate, frequent=frequent)).lapses for seed in range(3)]
     assert np.mean([fit.low <= rate <= fit.high for fit in fits]) >= 0.6
     assert np.mean([fit.rate for fit in fits]) == pytest.approx(rate, abs=0.01 + 0.1 * rate)
 
 
 @pytest.mark.parametrize(("k", "sharpness"), [(2, 1.0), (4, 0.5)])
 def test_labels_that_are_only_hard_to_predict_leave_no_rate(k, sharpness):
-    lows = [fit_pools(*drawn(seed, k=k, rate=0.0, sharpness=sharpness)).low for seed in range(3)]
+    lows = [fit_pools(*drawn(seed, k=k, rate=0.0, sharpness=sharpness)).lapses.low for seed in range(3)]
     assert np.mean(np.array(lows) == 0) >= 0.6
 
 
@@ -63,7 +64,7 @@ def half_blank(seed, rate, n=1500, k=5):
 
 @pytest.mark.parametrize("rate", [0.0, 0.05, 0.2])
 def test_inputs_that_say_nothing_beside_others_that_say_much_are_not_taken_for_wrong_labels(rate):
-    fits = [fit_pools(*half_blank(seed, rate)) for seed in range(4)]
+    fits = [fit_pools(*half_blank(seed, rate)).lapses for seed in range(4)]
     assert np.mean([fit.low <= rate <= fit.high for fit in fits]) >= 0.75
     assert np.mean([fit.rate for fit in fits]) == pytest.approx(rate, abs=0.025)
 
@@ -74,7 +75,7 @@ def test_labels_that_the_observers_know_nothing_of_are_no_evidence_of_a_rate(sha
     for seed in range(3):
         generator = np.random.default_rng(seed)
         p, votes = softmax(generator.normal(size=(2, 400, 2)))
-        gains.append(fit_pools(p, votes, (generator.random(400) < share).astype(int)).gain)
+        gains.append(fit_pools(p, votes, (generator.random(400) < share).astype(int)).lapses.gain)
     assert max(gains) < 5
 
 
@@ -85,7 +86,7 @@ def test_where_dissent_goes_tells_more_than_how_it_fades():
     y = np.where(generator.random(800) < 0.1, (truth + generator.integers(1, 4, 800)) % 4, truth)
     p, votes = softmax(generator.normal(0, 1, (800, 4)) + generator.normal(0, 0.3, (2, 800, 4)) + 4 * np.eye(4)[truth])
     choice, odds = consensus(p, votes)
-    fit, by_fading = fit_pools(p, votes, y), fit_lapses(odds, choice != y)
+    fit, by_fading = fit_pools(p, votes, y).lapses, fit_lapses(odds, choice != y)
     assert fit.low < (y != truth).mean() < fit.high
     assert fit.high - fit.low < 0.9 * (by_fading.high - by_fading.low)
 
@@ -109,33 +110,10 @@ def test_the_likelihood_is_as_high_as_a_general_optimiser_finds_it(seed):
     bounds = [(0, 0.99), (0, 30), (0, 30), (-5, 5), (0, 30), (0, 30)]
     starts = ((0.05, 1, 1, 0, 0, 0), (0.2, 0.3, 0.3, 0, 0.3, 0.3))
     best = min(minimize(loss, start, bounds=bounds, method="L-BFGS-B").fun for start in starts)
-    fit = fit_pools(p, votes, y)
-    assert loss((fit.rate, *fit.curves[1])) == pytest.approx(best, abs=0.1)
+    fit = fit_pools(p, votes, y, plain=True).lapses
+    assert loss((fit.rate, *np.delete(fit.curves[1], 3))) == pytest.approx(best, abs=0.1)
     nothing = minimize(lambda rest: loss((0, *rest)), (0.5, 0.5, 0, 0, 0), bounds=bounds[1:], method="L-BFGS-B").fun
     assert fit.gain == pytest.approx(nothing - best, abs=0.1)
-
-
-@pytest.mark.parametrize("k", [1, 2, 5])
-@pytest.mark.parametrize(
-    "exponents", [(0.7, 1.5, -0.5, 0.4, 0.9), (30.0, 0.0, 5.0, 30.0, 0.0), (0.0, 30.0, -5.0, 0.0, 30.0)]
-)
-def test_the_pool_and_its_slopes_are_the_same_in_blocks_as_class_by_class(monkeypatch, k, exponents):
-    p, votes, y = drawn(0, n=31, k=max(k, 2), sharpness=6.0)
-    p, votes, y = p[:, :k], votes[:, :k], np.minimum(y, k - 1)
-    choice = consensus(p, votes)[0]
-    rows = np.argsort(y == choice, kind="stable")
-    monkeypatch.setattr(label_pools, "_BLOCK", 5 * k)
-    h = np.linspace(0, 1, len(y))
-    said = _said(p, votes, y, choice, h, rows, np.ones(len(y), bool))
-    pool = _pooled(said, np.array(exponents, float))
-    assert len(said.logs) > 2
-    shares = (np.bincount(y, minlength=k) + 0.5) / (len(y) + 0.5 * k)
-    for place, i in enumerate(rows):
-        logs = np.stack([np.log(p[i] + 1e-3), np.log(votes[i] + 1e-2), np.log(shares)])
-        logs = np.vstack([logs, h[i] * logs[:2]])
-        q = softmax(np.array(exponents) @ logs)
-        assert pool.q[place] == pytest.approx(q[y[i]], rel=1e-9)
-        assert pool.slopes[:, place] == pytest.approx(logs[:, y[i]] - logs @ q, rel=1e-9, abs=1e-9)
 
 
 def test_an_observer_that_is_sure_of_everything_does_not_hide_what_the_other_knows():
@@ -143,7 +121,7 @@ def test_an_observer_that_is_sure_of_everything_does_not_hide_what_the_other_kno
     blind, able = softmax(generator.normal(0, (6, 2), (2000, 2)).T[:, :, None] * np.array([0.5, -0.5]))
     y = (generator.random(2000) > able[:, 0]).astype(int)
     y = np.where(generator.random(2000) < 0.1, consensus(blind, able)[0] ^ 1, y)
-    fit = fit_pools(blind, able, y)
+    fit = fit_pools(blind, able, y).lapses
     assert fit.curves[1, 0] < 0.1 < 0.7 < fit.curves[1, 1]
 
 
@@ -154,30 +132,89 @@ def test_whatever_is_counted_rates_are_shares_in_order(n, k, seed):
     p, votes = (generator.dirichlet(np.ones(k), n).astype(np.float32) for _ in range(2))
     labels = generator.integers(0, k, n)
     fit = fit_pools(p, votes, labels)
-    assert 0 <= fit.low <= fit.sure <= fit.rate <= fit.high <= 1
+    rate, low, high, sure, _, pools = fit.lapses
+    assert 0 <= low <= sure <= rate <= high <= 1
     # Whether any label is wrong is no other question by the one end than by both.
-    assert (fit.sure == 0) == (fit.low == 0)
-    for rate, pool in zip((fit.low, fit.rate, fit.high, fit.sure), fit.curves, strict=True):
-        chance = pool_chance(rate, pool, p, votes, labels)
+    assert (sure == 0) == (low == 0)
+    for of, pool in zip((low, rate, high, sure), pools, strict=True):
+        chance = fit.chance(of, pool)
         assert ((chance >= 0) & (chance <= 1)).all()
         assert not chance[labels == consensus(p, votes)[0]].any()
 
 
+def plain_fit(p, votes, labels):
+    """Wrong labels go anywhere, and the observers know their confusions."""
+    observed = observe(p, votes, labels, None)
+    k = p.shape[1]
+    confusions = Confusions(np.zeros(len(p), int), anywhere(observed)[None], np.zeros((1, k, k)))
+    said = said_of(observed, confusions, np.arange(1))
+    return LabelFit(fit_lapses(np.zeros((1, 1)), np.zeros(1, bool)), observed, confusions, said, by_pairs=False)
+
+
 def test_the_chance_is_the_rate_against_all_that_explains_the_label():
     p, votes = np.array([[0.7, 0.2, 0.1], [0.4, 0.3, 0.3]]), np.array([[0.5, 0.5, 0.0], [0.4, 0.4, 0.2]])
-    labels = np.array([2, 2])
     shares = np.array([0.5, 0.5, 2.5]) / 3.5  # of these labels, which are all there are, and all dissents
-    chance = pool_chance(0.1, np.array([2.0, 1.0, 0.5, 0.3, 0.6]), p, votes, labels)
+    fit = plain_fit(p, votes, np.array([2, 2]))
+    chance = fit.chance(0.1, np.array([2.0, 1.0, 0.5, 0.0, 0.3, 0.6]))
     for i, h in enumerate((1, 0)):  # the first is the surer
         pool = (p[i] + 1e-3) ** (2 + 0.3 * h) * (votes[i] + 1e-2) ** (1 + 0.6 * h) * shares**0.5
         right = 0.9 * pool[2] / pool.sum()
         wrong = 0.1 * shares[2] / (1 - shares[0])
         assert chance[i] == pytest.approx(wrong / (wrong + right))
-    assert pool_chance(0.0, np.zeros(5), p, votes, labels).tolist() == [0, 0]
+    assert fit.chance(0.0, np.zeros(6)).tolist() == [0, 0]
 
 
 def test_a_label_that_nobody_thinks_of_is_likelier_wrong_than_the_second_choice():
     p = np.tile([[0.6, 0.39, 0.01]], (3, 1))
-    of_first, of_second, of_last = pool_chance(0.1, np.array([0.5, 0.5, 0.0, 0.0, 0.0]), p, p, np.arange(3))
+    of_first, of_second, of_last = plain_fit(p, p, np.arange(3)).chance(0.1, np.array([0.5, 0.5, 0.0, 0.0, 0.0, 0.0]))
     assert of_first == 0
     assert of_second < 0.5 < of_last
+
+
+def one_way(seed, share, n=2000, k=4, expected=0.0):
+    """(p, votes, labels, which are wrong) where so large a share of class 0 is called class 1."""
+    generator = np.random.default_rng(seed)
+    truth = generator.integers(0, k, n)
+    scores = 4 * np.eye(k)[truth] + expected * np.outer(truth == 0, np.eye(k)[1])
+    p, votes = softmax(scores + generator.normal(0, 0.7, (2, n, k)))
+    wrong = (truth == 0) & (generator.random(n) < share)
+    return p, votes, np.where(wrong, 1, truth), wrong
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3])
+def test_one_class_that_is_called_another_is_seen_and_told_from_all_others(share):
+    """Where wrong labels may go anywhere they are hardly seen, for all other classes have none."""
+    for seed in range(3):
+        p, votes, y, wrong = one_way(seed, share, expected=1.5)
+        fit = fit_pools(p, votes, y)
+        assert fit.by_pairs
+        assert fit.lapses.low <= wrong.mean() <= fit.lapses.high
+        assert fit.lapses.low > 0.5 * wrong.mean()
+        chance = fit.chance(fit.lapses.rate, fit.lapses.curves[1])
+        assert chance[wrong & (consensus(p, votes)[0] == 0)].mean() > 0.7
+        assert chance[~wrong].mean() < 0.01
+
+
+def test_wrong_labels_that_go_anywhere_keep_to_no_pairs():
+    for seed in range(3):
+        fit = fit_pools(*drawn(seed, n=2000, rate=0.15, sharpness=3.0))
+        assert not fit.by_pairs
+        assert fit.lapses.rate == pytest.approx(0.15, abs=0.03)
+
+
+def test_rates_that_are_known_from_elsewhere_get_the_pools_that_fit_best_with_them():
+    p, votes, y, _ = one_way(0, 0.2, expected=1.5)
+    fit = fit_pools(p, votes, y)
+
+    def loss(rate, exponents):
+        pool, said = pooled(fit.said, exponents), fit.said
+        chance = (1 - rate * said.errors) * pool.q
+        chance[: len(said.error)] += rate * said.error
+        return -np.log(np.maximum(chance, 1e-12)).sum()
+
+    elsewhere = fit.lapses._replace(low=0.5 * fit.lapses.low, rate=1.5 * fit.lapses.rate, high=2 * fit.lapses.high)
+    of_elsewhere = fit.of_rates(elsewhere)
+    assert of_elsewhere[:-1] == elsewhere[:-1]
+    for rate, pool in zip((elsewhere.low, elsewhere.rate, elsewhere.high), of_elsewhere.curves, strict=False):
+        nearby = [fit.lapses.curves[1], *(pool * factor for factor in (0.9, 1.1))]
+        assert all(loss(rate, pool) < loss(rate, other) + 0.01 for other in nearby)
