@@ -98,7 +98,7 @@ def fit_pools(
     labels: Int[np.ndarray, "n"],
     counted: Bool[np.ndarray, "n"] | None = None,
     *,
-    plain: bool = False,
+    by_pairs: bool = True,
 ) -> LabelFit:
     """Maximise the likelihood over r and the pool; the interval of r is where its profile gives away < 1.92.
 
@@ -107,14 +107,14 @@ def fit_pools(
         votes: shares of the neighbours' labels.
         labels: y, which neither has seen.
         counted: the labels that are evidence, and that r is a share of; all, by default.
-        plain: classes are no things that are taken for each other, as sets of labels are none.
+        by_pairs: wrong labels may keep to pairs of classes; sets of labels are not taken for each other.
     """
     observed = observe(p, votes, labels, counted)
     rows = np.flatnonzero(observed.counted)
     rows = dissents_first(observed, rows[:: -(-len(rows) * p.shape[1] // _MOST_FITTED)])
     usual = anywhere(observed)
     learned = confusions_of(observed, usual, rows)
-    readings = _READINGS[:1] if plain else _READINGS
+    readings = _READINGS if by_pairs else _READINGS[:1]
     known = [
         Confusions(learned.part, share * learned.wrong + (1 - share) * usual, learned.hard * hard)
         for share, hard, _ in readings

@@ -205,7 +205,7 @@ def _read(observations: Observations, counted: np.ndarray) -> _Reading:
     faded = _Reading(by_fading, lambda rate, curve: lapse_chance(rate, curve, odds))
     if observations.ordered:
         return faded
-    fit = fit_pools(p, votes, labels, counted, plain=observations.sets)
+    fit = fit_pools(p, votes, labels, counted, by_pairs=not observations.sets)
     by_label = fit.lapses
     if not by_label.low or by_label.gain < _CLEAR:
         return faded

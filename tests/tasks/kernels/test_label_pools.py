@@ -110,7 +110,7 @@ def test_the_likelihood_is_as_high_as_a_general_optimiser_finds_it(seed):
     bounds = [(0, 0.99), (0, 30), (0, 30), (-5, 5), (0, 30), (0, 30)]
     starts = ((0.05, 1, 1, 0, 0, 0), (0.2, 0.3, 0.3, 0, 0.3, 0.3))
     best = min(minimize(loss, start, bounds=bounds, method="L-BFGS-B").fun for start in starts)
-    fit = fit_pools(p, votes, y, plain=True).lapses
+    fit = fit_pools(p, votes, y, by_pairs=False).lapses
     assert loss((fit.rate, *np.delete(fit.curves[1], 3))) == pytest.approx(best, abs=0.1)
     nothing = minimize(lambda rest: loss((0, *rest)), (0.5, 0.5, 0, 0, 0), bounds=bounds[1:], method="L-BFGS-B").fun
     assert fit.gain == pytest.approx(nothing - best, abs=0.1)
