@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from honesty_noise import Noise, added, confused, exchanged, forgotten, one_label, pair, rule, symmetric
+from honesty_noise import Noise, added, confused, exchanged, forgotten, one_label, one_way, pair, rule, symmetric
 from honesty_sets import (
     BENCH,
     FASHION,
@@ -22,6 +22,7 @@ from honesty_sets import (
     diabetes,
     fashion,
     friedman,
+    half_blank,
     moons,
     overlap,
     sets,
@@ -33,6 +34,9 @@ from honesty_sets import (
 
 # As tests/benchmarks/detection.py has it: five times 60 epochs of 50,000 would be hours.
 _LARGE = {"model": {"kind": "mlp", "hidden": [256], "dropout": 0.3}, "training": {"epochs": 12, "batch_size": 128}}
+
+# Shares of five classes.
+_UNEVEN = [0.3, 0.25, 0.2, 0.15, 0.1]
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,8 @@ def _development() -> list[Case]:
         Case("digits-clean", 1797, bundled("digits")),
         Case("overlap-1500x3-of-73", 1500, overlap(1500, 3, 0.73)),
         Case("random-505x2", 505, chance(505, 2)),
+        Case("half-blank-1500x5", 1500, half_blank(1500, _UNEVEN)),
+        Case("cifar10n-verified-10000", 10_000, cifar10n("clean", 10_000), needs=BENCH),
         Case("numbers-clean", 2000, friedman(2000)),
         Case("sets-clean", 2000, sets(2000, 5)),
         # Any class for any other.
@@ -86,6 +92,8 @@ def _development() -> list[Case]:
         # By pairs of classes, by how hard a sample is, by a rule.
         Case("pair-20-3000x4", 3000, clusters(3000, 4, apart=3), pair(0.2)),
         Case("digits-pair-20", 1797, bundled("digits"), pair(0.2)),
+        Case("one-way-10-2000x2", 2000, clusters(2000, 2, apart=2.5), one_way(0.1)),
+        Case("one-way-25-digits", 1797, bundled("digits"), one_way(0.25)),
         Case("confused-15-3000x5", 3000, clusters(3000, 5, apart=3), confused(0.15)),
         Case("trec-by-rules", 4965, trec("weak"), needs=BENCH),
         # One class is rare.
@@ -93,6 +101,7 @@ def _development() -> list[Case]:
         Case("rare-1-symmetric-5", 5000, clusters(5000, 3, apart=4, rare=0.01), symmetric(0.05)),
         # Wrong and unpredictable at once; a network at chance.
         Case("overlap-of-85-symmetric-10", 3000, overlap(3000, 2, 0.85), symmetric(0.1)),
+        Case("half-blank-1500x5-symmetric-10", 1500, half_blank(1500, _UNEVEN), symmetric(0.1)),
         Case("chance-400x3-symmetric-6", 400, chance(400, 3), symmetric(0.06)),
         # Text.
         Case("texts-13-symmetric-10", 4000, short_texts(4000, 0.13), symmetric(0.1), needs=BENCH),

@@ -34,6 +34,18 @@ def pair(share: float) -> Noise:
     return plant
 
 
+def one_way(share: float) -> Noise:
+    """So large a share of the first class is called the second."""
+
+    def plant(rng: np.random.Generator, rows: Rows) -> Rows:
+        names, y = np.unique(rows.truth, return_inverse=True)
+        first = rng.permutation(np.flatnonzero(y == 0))
+        y[first[: round(share * len(first))]] = 1
+        return rows.noised(names[y].tolist())
+
+    return plant
+
+
 def confused(share: float) -> Noise:
     """Exactly round(share · n) labels become what a logistic regression takes the sample for beside its class.
 

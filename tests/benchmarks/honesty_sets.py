@@ -79,6 +79,19 @@ def clusters(n: int, classes: int, *, dims: int = 10, apart: float = 5.0, rare: 
     return draw
 
 
+def half_blank(n: int, shares: list[float], *, dims: int = 10, apart: float = 5.0) -> Source:
+    """Clouds of classes of these shares; every second row lies around the origin, whatever its class."""
+
+    def draw(rng: np.random.Generator) -> Rows:
+        centres = rng.standard_normal((len(shares), dims))
+        centres *= apart / np.linalg.norm(centres, axis=1, keepdims=True)
+        y = rng.choice(len(shares), n, p=shares)
+        tells = rng.random(n) < 0.5
+        return vectors(tells[:, None] * centres[y] + rng.standard_normal((n, dims)), [f"c{label}" for label in y])
+
+    return draw
+
+
 def moons(n: int, spread: float) -> Source:
     """scikit-learn's half moons."""
 
