@@ -61,8 +61,8 @@ def confusions_of(observed: Observed, usual: Float[np.ndarray, "k k"], rows: Int
         usual: ρ where wrong labels go anywhere.
         rows: the labels to learn from.
     """
-    part = np.empty(len(observed.labels), np.int64)
-    part[np.argsort(observed.sure, kind="stable")] = np.arange(len(part)) % 2
+    part, counted = np.zeros(len(observed.labels), np.int64), np.flatnonzero(observed.counted)
+    part[counted[np.argsort(observed.sure[counted], kind="stable")]] = np.arange(len(counted)) % 2
     learned = [_learned(observed, usual, rows[part[rows] != side]) for side in (0, 1)]
     return Confusions(part, *(np.stack(both) for both in zip(*learned, strict=True)))
 

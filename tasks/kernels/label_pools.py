@@ -48,6 +48,9 @@ _ASKED = 1 << 20
 _RATES, _NEAR = (10, 12, 24), 6.0
 # The largest rate, of labels whose class is the most often wrong.
 _MOST = 0.95
+# Where no label is surely wrong the likelihood still tells which are the most unlikely; and a label that is the first
+# choice may be wrong.
+_LEAST_RATE, _LEAST_WRONG = 0.01, 1e-4
 # Readings of where labels go that are not the first choice, from the plainest on: how much of the wrong ones keeps to
 # pairs, whether some pairs are harder to tell than the observers think, and what that must add to the log-likelihood.
 # Of labels that people have verified a handful seem to keep to pairs.
@@ -82,6 +85,21 @@ class LabelFit(NamedTuple):
             said = said_of(self.observed, self.confusions, rows)
             chance[rows] = wrong_share(said, rate, pooled(said, pool))
         return chance
+
+    def log_odds(self, rows: Int[np.ndarray, "m"], labels: Int[np.ndarray, "m"]) -> Float[np.ndarray, "m"]:
+        """log max(r ρ_cy, 10⁻⁴)/((1 − r ρ_c) q_y) of samples as if they bore these labels, r no less than .01."""
+        rate, k = max(self.lapses.rate, _LEAST_RATE), self.observed.p.shape[1]
+        shown = self.observed.labels.copy()
+        shown[rows] = labels
+        observed, odds = self.observed._replace(labels=shown), np.empty(len(shown))
+        for some in pieces(len(rows), k, _ASKED):
+            each = dissents_first(observed, rows[some])
+            said = said_of(observed, self.confusions, each)
+            wrong, d = np.full(len(each), _LEAST_WRONG), len(said.error)
+            wrong[:d] = np.maximum(rate * said.error, _LEAST_WRONG)
+            right = np.maximum(1 - rate * said.errors, _LEAST_WRONG) * pooled(said, self.lapses.curves[1]).q
+            odds[each] = np.log(wrong) - np.log(np.maximum(right, 1e-300))
+        return odds[rows]
 
 
 class _Profile(NamedTuple):

@@ -49,6 +49,8 @@ class Observed(NamedTuple):
     """h"""
     counted: Bool[np.ndarray, "n"]
     """The labels that are evidence."""
+    frequencies: Float[np.ndarray, "k"]
+    """π, among the labels that are counted, with half a label more of each class."""
 
     @property
     def dissents(self) -> Bool[np.ndarray, "n"]:
@@ -103,12 +105,14 @@ def observe(
     labels: Int[np.ndarray, "n"],
     counted: Bool[np.ndarray, "n"] | None,
 ) -> Observed:
-    """With c, and with h: the log-odds of both observers, from their lowest hundredth to their highest."""
+    """With c, and with h: the log-odds of both observers, from the lowest hundredth of those counted to the highest."""
     choice, odds = consensus(p, votes)
+    counted = np.ones(len(p), bool) if counted is None else counted
     together = odds.sum(1)
-    low, high = np.quantile(together, _ENDS)
+    low, high = np.quantile(together[counted], _ENDS) if counted.any() else (0.0, 1.0)
     sure = np.clip((together - low) / max(high - low, 1e-9), 0, 1)
-    return Observed(p, votes, labels, choice, sure, np.ones(len(p), bool) if counted is None else counted)
+    frequencies = np.bincount(labels[counted], minlength=p.shape[1]) + 0.5
+    return Observed(p, votes, labels, choice, sure, counted, frequencies / frequencies.sum())
 
 
 def dissents_first(observed: Observed, rows: Int[np.ndarray, "m"]) -> Int[np.ndarray, "m"]:
@@ -117,19 +121,15 @@ def dissents_first(observed: Observed, rows: Int[np.ndarray, "m"]) -> Int[np.nda
 
 
 def said_of(observed: Observed, confusions: Confusions, rows: Int[np.ndarray, "m"]) -> Said:
-    """Of the labels in ``rows``, of which those that are not the first choice stand before all others.
-
-    π is the frequency among all labels that are counted, with half a label more of each class.
-    """
-    p, votes, labels, choice, sure, counted = observed
+    """Of the labels in ``rows``, of which those that are not the first choice stand before all others."""
+    p, votes, labels, choice, sure, _, frequencies = observed
     k = p.shape[1]
-    frequencies = np.bincount(labels[counted], minlength=k) + 0.5
     logs, own = [], []
     for some in pieces(len(rows), k - 1, _BLOCK):
         block, of = np.empty((4, k, len(rows[some]))), rows[some]
         block[0] = np.log(np.maximum(p[of].T, 0).astype(np.float64) + LEAST)
         block[1] = np.log(np.maximum(votes[of].T, 0).astype(np.float64) + LEAST_SHARE)
-        block[2] = np.log(frequencies / frequencies.sum())[:, None]
+        block[2] = np.log(frequencies)[:, None]
         block[3] = confusions.hard[confusions.part[of], choice[of]].T
         first, places = choice[of], np.arange(len(of))
         block -= block[:, first, places][:, None]

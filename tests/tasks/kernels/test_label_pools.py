@@ -202,6 +202,20 @@ def test_wrong_labels_that_go_anywhere_keep_to_no_pairs():
         assert fit.lapses.rate == pytest.approx(0.15, abs=0.03)
 
 
+def test_log_odds_are_those_of_the_chance_and_of_any_label_that_is_asked_for():
+    p, votes, y, _ = one_way(0, 0.2)
+    fit, choice = fit_pools(p, votes, y), consensus(p, votes)[0]
+    odds, chance = fit.log_odds(np.arange(len(y)), y), fit.chance(fit.lapses.rate, fit.lapses.curves[1])
+    told = (chance > 0.01) & (chance < 0.99)
+    assert odds[told] == pytest.approx(np.log(chance[told] / (1 - chance[told])), abs=1e-6)
+    # Of first choices the surest is the least suspect, and another label of it is more so.
+    right = np.flatnonzero((y == choice) & (y != 0))
+    assert odds[right].max() < np.quantile(odds[y != choice], 0.1)
+    assert (fit.log_odds(right, (choice[right] + 2) % 4) > odds[right]).all()
+    some = right[::7]
+    assert fit.log_odds(some, y[some]) == pytest.approx(odds[some])
+
+
 def test_rates_that_are_known_from_elsewhere_get_the_pools_that_fit_best_with_them():
     p, votes, y, _ = one_way(0, 0.2, expected=1.5)
     fit = fit_pools(p, votes, y)

@@ -20,10 +20,11 @@ def case(k, n=31):
     """n labels of k classes with confusions of two halves, in blocks of five."""
     generator = np.random.default_rng(k)
     p, votes = (generator.dirichlet(np.full(k, 0.3), n) for _ in range(2))
-    labels, choice = generator.integers(0, k, (2, n))
+    labels = generator.integers(0, k, n)
     # Of two observers that do not think alike the first choice is likelier than any class to one of them at least.
     choice = ((p + 1e-3) * (votes + 1e-3)).argmax(1)
-    observed = Observed(p, votes, labels, choice, np.linspace(0, 1, n), np.ones(n, bool))
+    shares = (np.bincount(labels, minlength=k) + 0.5) / (n + 0.5 * k)
+    observed = Observed(p, votes, labels, choice, np.linspace(0, 1, n), np.ones(n, bool), shares)
     wrong, hard = generator.random((2, k, k)), generator.normal(size=(2, k, k))
     for each in (*wrong, *hard):
         np.fill_diagonal(each, 0)
@@ -32,13 +33,12 @@ def case(k, n=31):
 
 def naive(observed, confusions, exponents, i):
     """(logs, q) of one sample, class by class."""
-    k, c = observed.p.shape[1], observed.choice[i]
-    shares = (np.bincount(observed.labels, minlength=k) + 0.5) / (len(observed.labels) + 0.5 * k)
+    c = observed.choice[i]
     logs = np.stack(
         [
             np.log(observed.p[i] + 1e-3),
             np.log(observed.votes[i] + 1e-2),
-            np.log(shares),
+            np.log(observed.frequencies),
             confusions.hard[confusions.part[i], c],
         ]
     )
