@@ -10,6 +10,8 @@ frequency of each class among labels that are not the first choice:
 
     R_cj = (W_cj + κ t δ_j/(1 − δ_c)) / (n_c + κ),   B_cj ← B_cj ((D_cj − W_cj + κ′) / (E_cj + κ′))^0.7
 
+with Σ_j R_cj ≤ .95, −3 ≤ log B_cj ≤ 3 and B_cc = 1.
+
 Pairs that were fitted to the labels that they are asked of would explain them all too well. So each half of the samples
 is read by the pairs of the other.
 """
@@ -22,6 +24,7 @@ import numpy as np
 
 from tasks.kernels.axes import Float, Int
 from tasks.kernels.pools import (
+    MOST_WRONG,
     START,
     Confusions,
     Observed,
@@ -40,8 +43,8 @@ _PRIOR, _PRIOR_LABELS = 10.0, 20.0
 # Rounds of a fit, steps of the pool in each, how far B goes in each, what no round moves the log-likelihood by at the
 # end, and shares of the dissent that are wrong to begin with: the likelihood may have several hills.
 _ROUNDS, _STEPS, _DAMPING, _STILL, _STARTS = 30, 3, 0.7, 0.05, (0.1, 0.8)
-# How often a class is wrong at the most, and how large log B is.
-_MOST, _LARGEST = 0.9, 3.0
+# How large log B is at most.
+_LARGEST = 3.0
 
 
 def anywhere(observed: Observed) -> Float[np.ndarray, "k k"]:
@@ -53,6 +56,11 @@ def anywhere(observed: Observed) -> Float[np.ndarray, "k k"]:
     return rates / np.maximum(rates.sum(1, keepdims=True), 1e-300)
 
 
+def no_confusions(observed: Observed, usual: Float[np.ndarray, "k k"]) -> Confusions:
+    """Wrong labels go anywhere, and the observers know how hard each pair is to tell."""
+    return Confusions(np.zeros(len(observed.labels), np.int64), usual[None], np.zeros((1, *usual.shape)))
+
+
 def confusions_of(observed: Observed, usual: Float[np.ndarray, "k k"], rows: Int[np.ndarray, "m"]) -> Confusions:
     """ρ and B of each half of n samples, as the other half has them: every second one by how sure the observers are.
 
@@ -61,8 +69,12 @@ def confusions_of(observed: Observed, usual: Float[np.ndarray, "k k"], rows: Int
         usual: ρ where wrong labels go anywhere.
         rows: the labels to learn from.
     """
-    part, counted = np.zeros(len(observed.labels), np.int64), np.flatnonzero(observed.counted)
-    part[counted[np.argsort(observed.sure[counted], kind="stable")]] = np.arange(len(counted)) % 2
+    counted = np.flatnonzero(observed.counted)
+    own = [each[counted, observed.labels[counted]] for each in (observed.votes, observed.p)]
+    # Samples that are alike in all of these alone are told apart by where they stand.
+    order = np.lexsort((observed.labels[counted], observed.choice[counted], *own, observed.odds[counted]))
+    part = np.zeros(len(observed.labels), np.int64)
+    part[counted[order]] = np.arange(len(counted)) % 2
     learned = [_learned(observed, usual, rows[part[rows] != side]) for side in (0, 1)]
     return Confusions(part, *(np.stack(both) for both in zip(*learned, strict=True)))
 
@@ -83,8 +95,7 @@ def _learned(observed: Observed, usual: np.ndarray, rows: np.ndarray) -> tuple[n
     if not len(rows):
         return usual, np.zeros_like(usual)
     rows = dissents_first(observed, rows)
-    plain = Confusions(np.zeros(len(observed.labels), int), usual[None], np.zeros((1, *usual.shape)))
-    said = said_of(observed, plain, rows)
+    said = said_of(observed, no_confusions(observed, usual), rows)
     dissent = len(said.error) / len(rows)
     fit = min((_fit(observed, usual, rows, said, share * dissent) for share in _STARTS), key=lambda fit: fit.loss)
     total = float(fit.wrong.sum(1)[observed.choice[rows]].mean())
@@ -107,7 +118,7 @@ def _fit(observed: Observed, usual: np.ndarray, rows: np.ndarray, said: Said, ra
         right[:d] = 1 - chance
         sums = _table(cells, chance, k)
         wrong = (sums + _PRIOR * sums.sum() / len(rows) * usual) / (samples + _PRIOR)
-        wrong *= np.minimum(1, _MOST / np.maximum(wrong.sum(1, keepdims=True), _MOST))
+        wrong *= np.minimum(1, MOST_WRONG / np.maximum(wrong.sum(1, keepdims=True), MOST_WRONG))
         excess = (borne - sums + _PRIOR_LABELS) / (expected_labels(said, pool, choice, right, k) + _PRIOR_LABELS)
         hard = np.clip(hard + _DAMPING * np.log(excess), -_LARGEST, _LARGEST)
         np.fill_diagonal(hard, 0)

@@ -7,7 +7,8 @@ Two observers that never saw a label y say how likely each class is, p and v. A 
     q    the label is hard to predict: their logarithmic pool (tasks/kernels/pools.py)
     r    the label is wrong: any other class than their first choice c. Such labels go, ρ, wherever labels do that are
          not the first choice, or along the pairs of classes that the other half of the samples shows
-         (tasks/kernels/confusions.py), or half of them so and half so: whichever makes the labels likelier by far
+         (tasks/kernels/confusions.py), or half of them so and half so: the plainest that makes the labels about as
+         likely as any
 
 Dissent from a label that is hard to predict fades as the observers become sure, and goes where their second thoughts
 go; dissent from a wrong label does neither. tasks/kernels/lapses.py looks at the first alone, of one class at a time;
@@ -24,10 +25,11 @@ from typing import NamedTuple
 import numpy as np
 
 from tasks.kernels.axes import Bool, Float, Int
-from tasks.kernels.confusions import anywhere, confusions_of
+from tasks.kernels.confusions import anywhere, confusions_of, no_confusions
 from tasks.kernels.lapses import CUT, ONE_SIDED, Lapses
 from tasks.kernels.pieces import pieces
 from tasks.kernels.pools import (
+    MOST_WRONG,
     START,
     Confusions,
     Observed,
@@ -46,14 +48,15 @@ _MOST_FITTED = 1 << 19
 _ASKED = 1 << 20
 # Rates at which the profile is taken, first over all, then twice where it is within 6 of its best.
 _RATES, _NEAR = (10, 12, 24), 6.0
-# The largest rate, of labels whose class is the most often wrong.
-_MOST = 0.95
+# Probabilities that readings are compared by, at most, and classes whose pairs are looked at: tables of more would be
+# larger than all else.
+_MOST_COMPARED, _MOST_CLASSES = 1 << 17, 1000
 # Where no label is surely wrong the likelihood still tells which are the most unlikely; and a label that is the first
 # choice may be wrong.
 _LEAST_RATE, _LEAST_WRONG = 0.01, 1e-4
 # Readings of where labels go that are not the first choice, from the plainest on: how much of the wrong ones keeps to
 # pairs, whether some pairs are harder to tell than the observers think, and what that must add to the log-likelihood.
-# Of labels that people have verified a handful seem to keep to pairs.
+# With 5 in place of 10 for pairs, some of CIFAR-10's verified labels were called wrong.
 _READINGS = ((0.0, False, 0.0), (0.0, True, 3.0), (0.5, True, 13.0), (1.0, True, 13.0))
 
 
@@ -62,20 +65,21 @@ class LabelFit(NamedTuple):
 
     lapses: Lapses
     observed: Observed
+    rows: Int[np.ndarray, "m"]
+    """The labels that it is fitted to."""
     confusions: Confusions
-    said: Said
     by_pairs: bool
     """Whether wrong labels keep to pairs of classes, half of them or all."""
 
-    def of_rates(self, lapses: Lapses) -> Lapses:
-        """Rates that are known from elsewhere, with the pools that fit best with them."""
+    def given(self, lapses: Lapses) -> LabelFit:
+        """By rates that are known from elsewhere, with the pools that fit best with them."""
         rates = np.array([lapses.low, lapses.rate, lapses.high, lapses.sure])
-        order = rates.argsort()
-        curves = np.empty((len(rates), len(START)))
-        curves[order] = _profile(self.said, rates[order], self.lapses.rate, self.lapses.curves[1]).pools
-        return lapses._replace(curves=curves)
+        order, curves = rates.argsort(), np.empty((len(rates), len(START)))
+        said = said_of(self.observed, self.confusions, self.rows)
+        curves[order] = _profile(said, rates[order], self.lapses.rate, self.lapses.curves[1]).pools
+        return self._replace(lapses=lapses._replace(curves=curves))
 
-    def chance(self, rate: float, pool: Float[np.ndarray, "six"]) -> Float[np.ndarray, "n"]:
+    def chance(self, rate: float, pool: Float[np.ndarray, "eight"]) -> Float[np.ndarray, "n"]:
         """P(wrong | y, x) = r ρ_cy / (r ρ_cy + (1 − r ρ_c) q_y), 0 where y is the first choice or not counted."""
         n, k = self.observed.p.shape
         chance = np.zeros(n)
@@ -107,7 +111,7 @@ class _Profile(NamedTuple):
 
     rates: Float[np.ndarray, "r"]
     loss: Float[np.ndarray, "r"]
-    pools: Float[np.ndarray, "r six"]
+    pools: Float[np.ndarray, "r eight"]
 
 
 def fit_pools(
@@ -127,28 +131,37 @@ def fit_pools(
         counted: the labels that are evidence, and that r is a share of; all, by default.
         by_pairs: wrong labels may keep to pairs of classes; sets of labels are not taken for each other.
     """
-    observed = observe(p, votes, labels, counted)
+    observed, k = observe(p, votes, labels, counted), p.shape[1]
     rows = np.flatnonzero(observed.counted)
-    rows = dissents_first(observed, rows[:: -(-len(rows) * p.shape[1] // _MOST_FITTED)])
+    rows = dissents_first(observed, rows[:: max(1, -(-len(rows) * k // _MOST_FITTED))])
     usual = anywhere(observed)
+    confusions, paired = no_confusions(observed, usual), False
+    if by_pairs and k <= _MOST_CLASSES:
+        confusions, paired = _likeliest(observed, usual, rows)
+    said = said_of(observed, confusions, rows)
+    return LabelFit(_lapses(_refined(said, _first_profile(said))), observed, rows, confusions, paired)
+
+
+def _likeliest(
+    observed: Observed, usual: Float[np.ndarray, "k k"], rows: Int[np.ndarray, "m"]
+) -> tuple[Confusions, bool]:
+    """(where labels go by the reading that explains them best, whether wrong ones keep to pairs by it)."""
     learned = confusions_of(observed, usual, rows)
-    readings = _READINGS if by_pairs else _READINGS[:1]
+    step = max(1, -(-len(rows) * len(usual) // _MOST_COMPARED))
+    few = dissents_first(observed, np.sort(rows)[::step])
     known = [
         Confusions(learned.part, share * learned.wrong + (1 - share) * usual, learned.hard * hard)
-        for share, hard, _ in readings
+        for share, hard, _ in _READINGS
     ]
-    said = [said_of(observed, each, rows) for each in known]
-    profiles = [_first_profile(each) for each in said]
-    costs = [profile.loss.min() + cost for profile, (_, _, cost) in zip(profiles, readings, strict=True)]
-    best = int(np.argmin(costs))
-    lapses = _lapses(_refined(said[best], profiles[best]))
-    return LabelFit(lapses, observed, known[best], said[best], by_pairs=readings[best][0] > 0)
+    losses = [_first_profile(said_of(observed, each, few)).loss.min() for each in known]
+    best = int(np.argmin([loss + cost for loss, (_, _, cost) in zip(losses, _READINGS, strict=True)]))
+    return known[best], _READINGS[best][0] > 0
 
 
 def _first_profile(said: Said) -> _Profile:
     """Over all rates."""
     dissent = len(said.error) / len(said.sure)
-    most = min(float(np.clip(1.6 * dissent, 4e-3, _MOST)), _MOST / float(said.errors.max()))
+    most = min(float(np.clip(1.6 * dissent, 4e-3, MOST_WRONG)), MOST_WRONG / max(float(said.errors.max()), 1e-9))
     rates = np.append(0.0, np.geomspace(min(1e-3, most / 2), most, _RATES[0]))
     return _profile(said, rates, 0.0, START)
 
@@ -164,7 +177,7 @@ def _refined(said: Said, profile: _Profile) -> _Profile:
     return profile
 
 
-def _profile(said: Said, rates: np.ndarray, first: float, start: Float[np.ndarray, "six"]) -> _Profile:
+def _profile(said: Said, rates: np.ndarray, first: float, start: Float[np.ndarray, "eight"]) -> _Profile:
     """For each rate, from ``first`` up and down, both ways from ``start``.
 
     Each is begun from its neighbour's: above the rate 0 there may be several hills, and one is followed.

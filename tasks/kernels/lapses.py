@@ -57,8 +57,8 @@ class Lapses(NamedTuple):
     gain: float
     """Log-likelihood of the fit less that of the best one with r = 0."""
     curves: Float[np.ndarray, "four g"]
-    """(α, β) that fit best with ``low``, ``rate``, ``high`` and ``sure``; (α, β, γ, α′, β′) of a pool of
-    labels."""
+    """(α, β) that fit best with ``low``, ``rate``, ``high`` and ``sure``; the exponents of
+    tasks/kernels/pools.py of a pool of labels."""
 
 
 def consensus(p: Float[np.ndarray, "n k"], votes: Float[np.ndarray, "n k"]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,15 +1,19 @@
 """Labels that are hard to predict: the logarithmic pool of two observers, as sure as the labels show it to be.
 
-    P(y | x) = r ρ_cy + (1 − r ρ_c) q_y,   q_j ∝ p_j^(α + α′h) v_j^(β + β′h) π_j^γ B_cj^δ,   α, β, δ, α′, β′ ≥ 0
+    P(y | x) = r ρ_cy + (1 − r ρ_c) q_y,   q_j ∝ p_j^(α + α′h + α″u_cj) v_j^(β + β′h + β″u_cj) π_j^γ B_cj^δ
+
+    α, β, δ, α′, β′, α″, β″ ≥ 0
 
     q    the logarithmic pool of network p, neighbours v and the frequency π of each class (Genest & Zidek, "Combining
          probability distributions", Statistical Science 1986)
     h    how sure the observers are, from 0 to 1. Where some inputs say nothing and others much, one exponent for all
          fits neither, and the labels of the former would pass for wrong ones. Surer observers deserve no less trust
          (α′, β′ ≥ 0); if they could, they would explain away dissent that does not fade
+    u    how unlike class j is to c, from 0 to 1, by how much the observers think of j where they choose c. They may be
+         surer than they ought to be of classes that are alike, and not of others
     B    by how much more often than the observers think a sample of first choice c bears each class
     r    the share of labels that are wrong and are not the first choice; ρ_cj tells where they go, ρ_c = Σ_j ρ_cj,
-         which is 1 on average
+         which is 1 on average; no class is wrong more often than in .95
 
 ρ and B are of tasks/kernels/confusions.py.
 """
@@ -27,12 +31,15 @@ from tasks.kernels.pieces import pieces
 
 # Odds that are made in one go: they stay in cache.
 _BLOCK = 1 << 15
-START = np.array([0.5, 0.5, 0.0, 0.5, 0.0, 0.0])
+START = np.array([0.5, 0.5, 0.0, 0.5, 0.0, 0.0, 0.0, 0.0])
 """The exponents to begin with: at the rate 0 the likelihood has one hill, so that one start is as good as any."""
 # Steps of a fit at most, and what no step moves the log-likelihood by at the end.
 _STEPS, _STILL = 60, 1e-3
 # Between which the exponents lie.
-_LOWEST, _HIGHEST = np.array([0.0, 0.0, -5.0, 0.0, 0.0, 0.0]), np.array([30.0, 30.0, 5.0, 1.0, 30.0, 30.0])
+_LOWEST = np.array([0.0, 0.0, -5.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+_HIGHEST = np.array([30.0, 30.0, 5.0, 1.0, 15.0, 15.0, 15.0, 15.0])
+# How often the labels of a first choice are wrong, at most.
+MOST_WRONG = 0.95
 # Quantiles of the log-odds of the first choice that are h = 0 and 1.
 _ENDS = (0.01, 0.99)
 
@@ -47,6 +54,10 @@ class Observed(NamedTuple):
     """c"""
     sure: Float[np.ndarray, "n"]
     """h"""
+    unlike: Float[np.ndarray, "k k"]
+    """u"""
+    odds: Float[np.ndarray, "n"]
+    """What h is of: the log-odds of the first choice, of both observers together."""
     counted: Bool[np.ndarray, "n"]
     """The labels that are evidence."""
     frequencies: Float[np.ndarray, "k"]
@@ -72,13 +83,13 @@ class Confusions(NamedTuple):
 class Said(NamedTuple):
     """What the likelihood of m labels is made of, the d of them first that are not the first choice."""
 
-    logs: Sequence[Float[np.ndarray, "four others b"]]
-    """log p, log v, log π and log B of each class but the first choice, less those of the first choice, of b labels a
-    block.
+    logs: Sequence[Float[np.ndarray, "six others b"]]
+    """log p, log v, log π and log B of each class but the first choice, less those of the first choice, and u times the
+    first two, of b labels a block.
 
     Classes stand before labels, so that sums over few classes are sums of long rows.
     """
-    own: Float[np.ndarray, "four d"]
+    own: Float[np.ndarray, "six d"]
     """The same of y."""
     sure: Float[np.ndarray, "m"]
     """h"""
@@ -91,11 +102,11 @@ class Said(NamedTuple):
 class Pool(NamedTuple):
     """The pool of some exponents, with what every rate needs of it."""
 
-    exponents: Float[np.ndarray, "six"]
-    """(α, β, γ, δ, α′, β′)"""
+    exponents: Float[np.ndarray, "eight"]
+    """(α, β, γ, δ, α″, β″, α′, β′)"""
     q: Float[np.ndarray, "m"]
     """q_y"""
-    slopes: Float[np.ndarray, "six m"]
+    slopes: Float[np.ndarray, "eight m"]
     """of log q_y by the exponents"""
 
 
@@ -106,13 +117,29 @@ def observe(
     counted: Bool[np.ndarray, "n"] | None,
 ) -> Observed:
     """With c, and with h: the log-odds of both observers, from the lowest hundredth of those counted to the highest."""
-    choice, odds = consensus(p, votes)
+    choice, each = consensus(p, votes)
     counted = np.ones(len(p), bool) if counted is None else counted
-    together = odds.sum(1)
-    low, high = np.quantile(together[counted], _ENDS) if counted.any() else (0.0, 1.0)
-    sure = np.clip((together - low) / max(high - low, 1e-9), 0, 1)
+    odds = each.sum(1)
+    low, high = np.quantile(odds[counted], _ENDS) if counted.any() else (0.0, 1.0)
+    sure = np.clip((odds - low) / max(high - low, 1e-9), 0, 1)
     frequencies = np.bincount(labels[counted], minlength=p.shape[1]) + 0.5
-    return Observed(p, votes, labels, choice, sure, counted, frequencies / frequencies.sum())
+    return Observed(
+        p, votes, labels, choice, sure, _unlike(p, votes, choice), odds, counted, frequencies / frequencies.sum()
+    )
+
+
+def _unlike(p: np.ndarray, votes: np.ndarray, choice: np.ndarray) -> Float[np.ndarray, "k k"]:
+    """u_cj = 1 − m_cj / max_{l≠c} m_cl, m_cj = √(mean p_j · mean v_j) over the samples of first choice c."""
+    k = p.shape[1]
+    sums = np.zeros((2, k, k))
+    for some in pieces(*p.shape):
+        order = np.argsort(choice[some], kind="stable")
+        starts = np.flatnonzero(np.diff(choice[some][order], prepend=-1))
+        for total, said in zip(sums, (p, votes), strict=True):
+            total[choice[some][order][starts]] += np.add.reduceat(said[some][order].astype(np.float64), starts, 0)
+    thought = np.sqrt(np.maximum(sums, 0).prod(0))
+    np.fill_diagonal(thought, 0)
+    return 1 - thought / np.maximum(thought.max(1, keepdims=True), 1e-300)
 
 
 def dissents_first(observed: Observed, rows: Int[np.ndarray, "m"]) -> Int[np.ndarray, "m"]:
@@ -122,17 +149,18 @@ def dissents_first(observed: Observed, rows: Int[np.ndarray, "m"]) -> Int[np.nda
 
 def said_of(observed: Observed, confusions: Confusions, rows: Int[np.ndarray, "m"]) -> Said:
     """Of the labels in ``rows``, of which those that are not the first choice stand before all others."""
-    p, votes, labels, choice, sure, _, frequencies = observed
+    p, votes, labels, choice, sure = observed[:5]
     k = p.shape[1]
     logs, own = [], []
     for some in pieces(len(rows), k - 1, _BLOCK):
-        block, of = np.empty((4, k, len(rows[some]))), rows[some]
+        block, of = np.empty((6, k, len(rows[some]))), rows[some]
         block[0] = np.log(np.maximum(p[of].T, 0).astype(np.float64) + LEAST)
         block[1] = np.log(np.maximum(votes[of].T, 0).astype(np.float64) + LEAST_SHARE)
-        block[2] = np.log(frequencies)[:, None]
+        block[2] = np.log(observed.frequencies)[:, None]
         block[3] = confusions.hard[confusions.part[of], choice[of]].T
         first, places = choice[of], np.arange(len(of))
-        block -= block[:, first, places][:, None]
+        block[:4] -= block[:4, first, places][:, None]
+        np.multiply(block[:2], observed.unlike[first].T, out=block[4:])
         own.append(block[:, labels[of], places])
         # The last class takes the place of the first choice, of which nothing but zeros is left.
         block[:, first, places] = block[:, -1]
@@ -143,8 +171,8 @@ def said_of(observed: Observed, confusions: Confusions, rows: Int[np.ndarray, "m
     return Said(logs, np.concatenate(own, 1)[:, :d], sure[rows], error, confusions.wrong.sum(2)[part, first])
 
 
-def pooled(said: Said, exponents: Float[np.ndarray, "six"]) -> Pool:
-    """q_y = e^s_y / Σ_j e^s_j, s_j = (α + α′h, β + β′h, γ, δ) · logs_j, s_c = 0.
+def pooled(said: Said, exponents: Float[np.ndarray, "eight"]) -> Pool:
+    """q_y = e^s_y / Σ_j e^s_j, s_j = (α + α′h, β + β′h, γ, δ, α″, β″) · logs_j, s_c = 0.
 
     The slopes of its logarithm are logs_y − Σ_j q_j logs_j, and h times those of α and β for α′ and β′.
 
@@ -152,16 +180,16 @@ def pooled(said: Said, exponents: Float[np.ndarray, "six"]) -> Pool:
     s_j < 60 log 1001 + 5 log(2n + 1) + 3, and that is below 709 for any n.
     """
     d, end, weights = len(said.error), 0, _weights(said, exponents)
-    q, slopes = np.ones(len(said.sure)), np.zeros((6, len(said.sure)))
-    q[:d], slopes[:4, :d] = np.exp(np.einsum("am,am->m", weights[:, :d], said.own)), said.own
+    q, slopes = np.ones(len(said.sure)), np.zeros((8, len(said.sure)))
+    q[:d], slopes[:6, :d] = np.exp(np.einsum("am,am->m", weights[:, :d], said.own)), said.own
     for logs in said.logs:
         block = slice(end, end := end + logs.shape[2])
         odds = np.einsum("am,akm->km", weights[:, block], logs)
         np.exp(odds, out=odds)
         total = 1 + odds.sum(0)
         q[block] /= total
-        slopes[:4, block] -= np.einsum("akm,km->am", logs, odds) / total
-    slopes[4:] = slopes[:2] * said.sure
+        slopes[:6, block] -= np.einsum("akm,km->am", logs, odds) / total
+    slopes[6:] = slopes[:2] * said.sure
     return Pool(exponents, q, slopes)
 
 
@@ -190,16 +218,16 @@ def expected_labels(
     return expected
 
 
-def _weights(said: Said, exponents: np.ndarray) -> Float[np.ndarray, "four m"]:
-    """Exponents of p, v, π and B in each label's pool."""
-    weights = np.repeat(exponents[:4, None], len(said.sure), 1)
-    weights[:2] += exponents[4:, None] * said.sure
+def _weights(said: Said, exponents: np.ndarray) -> Float[np.ndarray, "six m"]:
+    """Exponents of p, v, π, B and of p and v by u in each label's pool."""
+    weights = np.repeat(exponents[:6, None], len(said.sure), 1)
+    weights[:2] += exponents[6:, None] * said.sure
     return weights
 
 
 def ascend(said: Said, rate: float, pool: Pool, steps: int = _STEPS) -> tuple[float, Pool]:
     """(−log-likelihood, pool) from one start, by scoring with the slopes' outer products and Levenberg's damping."""
-    wrong, right, damping = rate * said.error, 1 - rate * said.errors, 1e-2
+    (wrong, right), damping = _wrong_and_right(said, rate), 1e-2
     loss, share = _loss(wrong, right, pool)
     gradient, curvature = _derivatives(pool, share)
     for _ in range(steps):
@@ -220,9 +248,16 @@ def ascend(said: Said, rate: float, pool: Pool, steps: int = _STEPS) -> tuple[fl
 
 def wrong_share(said: Said, rate: float, pool: Pool) -> Float[np.ndarray, "d"]:
     """P(wrong | y, x) = r ρ_cy / (r ρ_cy + (1 − r ρ_c) q_y) of the labels that are not the first choice."""
-    d = len(said.error)
-    wrong, right = rate * said.error, (1 - rate * said.errors[:d]) * pool.q[:d]
-    return wrong / np.maximum(wrong + right, 1e-300)
+    wrong, right = _wrong_and_right(said, rate)
+    of_pool = right[: len(wrong)] * pool.q[: len(wrong)]
+    return wrong / np.maximum(wrong + of_pool, 1e-300)
+
+
+def _wrong_and_right(said: Said, rate: float) -> tuple[Float[np.ndarray, "d"], Float[np.ndarray, "m"]]:
+    """(r ρ_cy, 1 − r ρ_c), where no class is wrong more often than in ``MOST_WRONG``."""
+    often = rate * said.errors
+    scale = np.minimum(1, MOST_WRONG / np.maximum(often, MOST_WRONG))
+    return rate * said.error * scale[: len(said.error)], 1 - often * scale
 
 
 def _loss(wrong: np.ndarray, right: np.ndarray, pool: Pool) -> tuple[float, np.ndarray]:

@@ -21,6 +21,7 @@ _FOLD, _NEGLIGIBLE = 2.5, 0.02
 REACH = 2.0
 """So many times a stated share its interval may reach: of half the wrong labels a perfect order has an F1 of 2/3."""
 _LEARNED = "mistakes that they have learned, as those of a rule, would not show"
+_UNSEEN = "or follow from what no input tells"
 # Classes named in a sentence.
 _NAMED = 5
 
@@ -102,18 +103,17 @@ def diagnose_unpredictability(lapses: Lapses, low: float, high: float, *, point:
     if point:
         text = (
             f"dissent from {lapses.rate:.1%} of the labels does not fade however sure the observers are "
-            f"(95 % [{lapses.low:.1%}, {lapses.high:.1%}] by the fit): wrong labels stand apart from hard ones"
+            f"(95 % [{lapses.low:.1%}, {lapses.high:.1%}] by the fit): these labels are wrong, {_UNSEEN}"
             if lapses.low
             else f"hardly any dissent is left, where the observers are sure or elsewhere; {_LEARNED}"
         )
         return Diagnosis("unpredictability", True, text)
+    unseen = f", {_UNSEEN}" if low else ""
     text = (
-        f"from {low:.1%} to {high:.1%} of the labels are wrong: what the observers dissent from beyond the lower "
-        "figure may be wrong or merely hard to predict, and these data cannot tell which; a person's answers about a "
-        "random sample can (gradsieve review RUN_ID --sample 100)"
+        f"from {low:.1%} to {high:.1%} of the labels are wrong{unseen}: what the observers dissent from beyond the "
+        "lower figure may be wrong or merely hard to predict, and these data cannot tell which; a person's "
+        f"answers about a random sample can (gradsieve review RUN_ID --sample 100); {_LEARNED}"
     )
-    if high <= _NEGLIGIBLE:
-        text += f"; {_LEARNED}"
     return Diagnosis("unpredictability", False, text)
 
 

@@ -46,6 +46,8 @@ _MISFIT = 0.1
 # Log-likelihood that wrong labels must add: of observers that know next to nothing χ² does not hold, for a pool that
 # knows nothing and one that is sure and wrong half the time say the same of two classes.
 _CLEAR = 5.0
+# Wrong labels that a reading of single labels must find: of a hundred samples a pool explains all but one.
+_FEW = 3
 # So many times a figure by pairs of classes its interval may reach: networks learn such pairs, and it is the least.
 _REACH = 1.5
 REPLICATES = 200
@@ -181,13 +183,12 @@ def _wrongness_of(observations: Observations, names: list[str] | None) -> Wrongn
 
 
 class _Reading(NamedTuple):
-    """How many of the labels counted are surely wrong, by the dissent from them."""
+    """How many of the labels counted are surely wrong."""
 
     lapses: Lapses
     chance: Callable[[float, np.ndarray], np.ndarray]
     """P(wrong) of n labels by one of its rates and curves."""
-    agreed: bool = True
-    """Whether no other reading of the same dissent tells otherwise."""
+    agreed: bool = True  # with every other reading of the same dissent
     reach: float = REACH
     """So many times a figure that is stated its interval may reach."""
 
@@ -196,8 +197,7 @@ def _read(observations: Observations, counted: np.ndarray) -> _Reading:
     """By how likely each label is, where that shows wrong ones clearly; else by how the dissent fades.
 
     The former leaves out pairs of classes that the observers have learned to expect, so that the latter is believed
-    where it surely shows more. Of ranges of a number it alone is asked: few wrong numbers are far from all that is
-    likely.
+    where it shows more. Of ranges of a number it alone is asked: few wrong numbers are far from all that is likely.
     """
     p, votes, labels = observations.probabilities, observations.votes, observations.labels
     choice, odds = consensus(p, votes)
@@ -207,15 +207,18 @@ def _read(observations: Observations, counted: np.ndarray) -> _Reading:
         return faded
     fit = fit_pools(p, votes, labels, counted, by_pairs=not observations.sets)
     by_label = fit.lapses
-    if not by_label.low or by_label.gain < _CLEAR:
+    if not by_label.low or by_label.gain < _CLEAR or by_label.rate * counted.sum() < _FEW:
         return faded
-    if fit.by_pairs and by_fading.low > by_label.rate:
-        return _Reading(fit.of_rates(by_fading), fit.chance)
     if not fit.by_pairs:
-        return faded if by_fading.low > by_label.high else _Reading(by_label, fit.chance)
-    agreed = by_label.low <= by_fading.high and by_fading.rate <= (1 + _MISFIT) * by_label.high
-    both = by_label._replace(high=max(by_label.high, by_fading.high))
-    return _Reading(fit.of_rates(both), fit.chance, agreed, _REACH)
+        return _Reading(by_label, fit.chance)
+    agreed = by_label.low <= by_fading.high and by_fading.low <= by_label.high
+    if by_fading.low > by_label.rate:
+        lapses = by_fading if agreed else by_fading._replace(low=by_label.low, sure=by_label.sure)
+    else:
+        lapses = by_label._replace(high=max(by_label.high, by_fading.high))
+        agreed = agreed and by_fading.rate <= (1 + _MISFIT) * by_label.high
+    fit = fit.given(lapses)
+    return _Reading(fit.lapses, fit.chance, agreed, _REACH)
 
 
 def _share(observations: Observations, lapses: Lapses, reading: _Reading) -> Share:

@@ -4,11 +4,20 @@ import numpy as np
 import pytest
 
 from tasks.kernels import pools
-from tasks.kernels.pools import Confusions, Observed, dissents_first, expected_labels, pooled, said_of, wrong_share
+from tasks.kernels.pools import (
+    Confusions,
+    Observed,
+    dissents_first,
+    expected_labels,
+    observe,
+    pooled,
+    said_of,
+    wrong_share,
+)
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 
-EXPONENTS = [(0.7, 1.5, -0.5, 0.8, 0.4, 0.9), (30, 0, 5, 1, 30, 0), (0, 30, -5, 0, 0, 30)]
+EXPONENTS = [(0.7, 1.5, -0.5, 0.8, 0.6, 0.2, 0.4, 0.9), (30, 0, 5, 1, 15, 0, 15, 0), (0, 30, -5, 0, 0, 15, 0, 15)]
 
 
 def softmax(scores):
@@ -24,7 +33,8 @@ def case(k, n=31):
     # Of two observers that do not think alike the first choice is likelier than any class to one of them at least.
     choice = ((p + 1e-3) * (votes + 1e-3)).argmax(1)
     shares = (np.bincount(labels, minlength=k) + 0.5) / (n + 0.5 * k)
-    observed = Observed(p, votes, labels, choice, np.linspace(0, 1, n), np.ones(n, bool), shares)
+    unlike = generator.random((k, k))
+    observed = Observed(p, votes, labels, choice, np.linspace(0, 1, n), unlike, np.zeros(n), np.ones(n, bool), shares)
     wrong, hard = generator.random((2, k, k)), generator.normal(size=(2, k, k))
     for each in (*wrong, *hard):
         np.fill_diagonal(each, 0)
@@ -42,7 +52,8 @@ def naive(observed, confusions, exponents, i):
             confusions.hard[confusions.part[i], c],
         ]
     )
-    logs = np.vstack([logs, observed.sure[i] * logs[:2]])
+    # Of u the first choice itself has none to stand for.
+    logs = np.vstack([logs, observed.unlike[c] * (logs[:2] - logs[:2, [c]]), observed.sure[i] * logs[:2]])
     return logs, softmax(np.array(exponents, float) @ logs)
 
 
@@ -60,6 +71,26 @@ def test_the_pool_and_its_slopes_are_the_same_in_blocks_as_class_by_class(monkey
         y = observed.labels[i]
         assert pool.q[place] == pytest.approx(q[y], rel=1e-9)
         assert pool.slopes[:, place] == pytest.approx(logs[:, y] - logs @ q, rel=1e-9, abs=1e-9)
+
+
+def test_classes_are_unlike_a_first_choice_that_the_observers_hardly_think_of_there():
+    p = np.array([[0.6, 0.3, 0.1], [0.8, 0.1, 0.1], [0.1, 0.9, 0.0]])
+    votes = np.array([[0.7, 0.3, 0.0], [0.5, 0.1, 0.4], [0.2, 0.8, 0.0]])
+    unlike = observe(p, votes, np.array([0, 1, 2]), None).unlike
+    thought = np.sqrt([0.4 * 0.4, 0.2 * 0.4])  # of classes 1 and 2, summed over the two samples of first choice 0
+    assert unlike[0, 1:] == pytest.approx(1 - thought / thought.max())
+    assert unlike[1].tolist() == [0, 1, 1]
+    assert (unlike[2] == 1).all()
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.9])
+def test_no_class_is_wrong_more_often_than_nearly_always(rate):
+    """A rate that another reading brings may ask for more than all labels of a class."""
+    observed, confusions = case(3)
+    rows = dissents_first(observed, np.arange(31))
+    said = said_of(observed, confusions._replace(wrong=20 * confusions.wrong), rows)
+    shares = wrong_share(said, rate, pooled(said, np.array(EXPONENTS[0])))
+    assert ((shares > 0) & (shares < 1)).all()
 
 
 @pytest.mark.parametrize("k", [2, 5])
