@@ -34,6 +34,7 @@ from tasks.kernels.pools import (
     expected_labels,
     pooled,
     said_of,
+    unlike_classes,
     wrong_share,
 )
 
@@ -58,7 +59,8 @@ def anywhere(observed: Observed) -> Float[np.ndarray, "k k"]:
 
 def no_confusions(observed: Observed, usual: Float[np.ndarray, "k k"]) -> Confusions:
     """Wrong labels go anywhere, and the observers know how hard each pair is to tell."""
-    return Confusions(np.zeros(len(observed.labels), np.int64), usual[None], np.zeros((1, *usual.shape)))
+    nothing = np.zeros_like(usual)
+    return Confusions(np.zeros(len(observed.labels), np.int64), usual[None], nothing[None], nothing)
 
 
 def confusions_of(observed: Observed, usual: Float[np.ndarray, "k k"], rows: Int[np.ndarray, "m"]) -> Confusions:
@@ -75,8 +77,10 @@ def confusions_of(observed: Observed, usual: Float[np.ndarray, "k k"], rows: Int
     order = np.lexsort((observed.labels[counted], observed.choice[counted], *own, observed.odds[counted]))
     part = np.zeros(len(observed.labels), np.int64)
     part[counted[order]] = np.arange(len(counted)) % 2
-    learned = [_learned(observed, usual, rows[part[rows] != side]) for side in (0, 1)]
-    return Confusions(part, *(np.stack(both) for both in zip(*learned, strict=True)))
+    plain = no_confusions(observed, usual)._replace(unlike=unlike_classes(observed))
+    learned = [_learned(observed, usual, rows[part[rows] != side], plain) for side in (0, 1)]
+    wrong, hard = (np.stack(both) for both in zip(*learned, strict=True))
+    return Confusions(part, wrong, hard, plain.unlike)
 
 
 class _Fit(NamedTuple):
@@ -90,12 +94,14 @@ class _Fit(NamedTuple):
     """log B"""
 
 
-def _learned(observed: Observed, usual: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _learned(
+    observed: Observed, usual: np.ndarray, rows: np.ndarray, plain: Confusions
+) -> tuple[np.ndarray, np.ndarray]:
     """(ρ, log B) that make the labels in ``rows`` likeliest, from the best start; ``usual`` where none is wrong."""
     if not len(rows):
         return usual, np.zeros_like(usual)
     rows = dissents_first(observed, rows)
-    said = said_of(observed, no_confusions(observed, usual), rows)
+    said = said_of(observed, plain, rows)
     dissent = len(said.error) / len(rows)
     fit = min((_fit(observed, usual, rows, said, share * dissent) for share in _STARTS), key=lambda fit: fit.loss)
     total = float(fit.wrong.sum(1)[observed.choice[rows]].mean())

@@ -55,9 +55,18 @@ _MOST_COMPARED, _MOST_CLASSES = 1 << 17, 1000
 # choice may be wrong.
 _LEAST_RATE, _LEAST_WRONG = 0.01, 1e-4
 # Readings of where labels go that are not the first choice, from the plainest on: how much of the wrong ones keeps to
-# pairs, whether some pairs are harder to tell than the observers think, and what that must add to the log-likelihood.
-# With 5 in place of 10 for pairs, some of CIFAR-10's verified labels were called wrong.
-_READINGS = ((0.0, False, 0.0), (0.0, True, 3.0), (0.5, True, 13.0), (1.0, True, 13.0))
+# pairs, whether some pairs are harder to tell than the observers think (B), whether those that are alike are (u), and
+# what that must add to the log-likelihood. With 5 in place of 10 for pairs, some of CIFAR-10's verified labels were
+# called wrong.
+_READINGS = (
+    (0.0, False, False, 0.0),
+    (0.0, True, False, 3.0),
+    (0.0, True, True, 13.0),
+    (0.5, True, False, 13.0),
+    (1.0, True, False, 13.0),
+    (0.5, True, True, 23.0),
+    (1.0, True, True, 23.0),
+)
 
 
 class LabelFit(NamedTuple):
@@ -150,11 +159,13 @@ def _likeliest(
     step = max(1, -(-len(rows) * len(usual) // _MOST_COMPARED))
     few = dissents_first(observed, np.sort(rows)[::step])
     known = [
-        Confusions(learned.part, share * learned.wrong + (1 - share) * usual, learned.hard * hard)
-        for share, hard, _ in _READINGS
+        learned._replace(
+            wrong=share * learned.wrong + (1 - share) * usual, hard=learned.hard * hard, unlike=learned.unlike * unlike
+        )
+        for share, hard, unlike, _ in _READINGS
     ]
     losses = [_first_profile(said_of(observed, each, few)).loss.min() for each in known]
-    best = int(np.argmin([loss + cost for loss, (_, _, cost) in zip(losses, _READINGS, strict=True)]))
+    best = int(np.argmin([loss + cost for loss, (*_, cost) in zip(losses, _READINGS, strict=True)]))
     return known[best], _READINGS[best][0] > 0
 
 

@@ -54,8 +54,6 @@ class Observed(NamedTuple):
     """c"""
     sure: Float[np.ndarray, "n"]
     """h"""
-    unlike: Float[np.ndarray, "k k"]
-    """u"""
     odds: Float[np.ndarray, "n"]
     """What h is of: the log-odds of the first choice, of both observers together."""
     counted: Bool[np.ndarray, "n"]
@@ -78,6 +76,8 @@ class Confusions(NamedTuple):
     """ρ_cj, 0 at j = c"""
     hard: Float[np.ndarray, "two k k"]
     """log B_cj, 0 at j = c"""
+    unlike: Float[np.ndarray, "k k"]
+    """u_cj"""
 
 
 class Said(NamedTuple):
@@ -123,13 +123,12 @@ def observe(
     low, high = np.quantile(odds[counted], _ENDS) if counted.any() else (0.0, 1.0)
     sure = np.clip((odds - low) / max(high - low, 1e-9), 0, 1)
     frequencies = np.bincount(labels[counted], minlength=p.shape[1]) + 0.5
-    return Observed(
-        p, votes, labels, choice, sure, _unlike(p, votes, choice), odds, counted, frequencies / frequencies.sum()
-    )
+    return Observed(p, votes, labels, choice, sure, odds, counted, frequencies / frequencies.sum())
 
 
-def _unlike(p: np.ndarray, votes: np.ndarray, choice: np.ndarray) -> Float[np.ndarray, "k k"]:
+def unlike_classes(observed: Observed) -> Float[np.ndarray, "k k"]:
     """u_cj = 1 − m_cj / max_{l≠c} m_cl, m_cj = √(mean p_j · mean v_j) over the samples of first choice c."""
+    p, votes, _, choice = observed[:4]
     k = p.shape[1]
     sums = np.zeros((2, k, k))
     for some in pieces(*p.shape):
@@ -160,7 +159,7 @@ def said_of(observed: Observed, confusions: Confusions, rows: Int[np.ndarray, "m
         block[3] = confusions.hard[confusions.part[of], choice[of]].T
         first, places = choice[of], np.arange(len(of))
         block[:4] -= block[:4, first, places][:, None]
-        np.multiply(block[:2], observed.unlike[first].T, out=block[4:])
+        np.multiply(block[:2], confusions.unlike[first].T, out=block[4:])
         own.append(block[:, labels[of], places])
         # The last class takes the place of the first choice, of which nothing but zeros is left.
         block[:, first, places] = block[:, -1]

@@ -62,7 +62,7 @@ class Fusion(Detector, kind="fusion"):
     sees: ClassVar[tuple[str, ...]] = ("gradients", "probabilities", "votes", "inputs", "dynamics", "canaries")
     apart: ClassVar[bool] = True
     signals: list[str] = Field(
-        default=["lissa", "margin", "aum", "neighbours", "label_flow", "label_pool", "boosted_trees"],
+        default=["lissa", "margin", "aum", "neighbours", "label_flow", "boosted_trees"],
         min_length=1,
         description="Kinds of detectors to combine, each with its default options. One that has nothing to say of such "
         "data is left out: boosted_trees of pictures and texts, label_flow of numbers and of more than 2,000 classes.",

@@ -12,6 +12,7 @@ from tasks.kernels.pools import (
     observe,
     pooled,
     said_of,
+    unlike_classes,
     wrong_share,
 )
 
@@ -33,12 +34,11 @@ def case(k, n=31):
     # Of two observers that do not think alike the first choice is likelier than any class to one of them at least.
     choice = ((p + 1e-3) * (votes + 1e-3)).argmax(1)
     shares = (np.bincount(labels, minlength=k) + 0.5) / (n + 0.5 * k)
-    unlike = generator.random((k, k))
-    observed = Observed(p, votes, labels, choice, np.linspace(0, 1, n), unlike, np.zeros(n), np.ones(n, bool), shares)
+    observed = Observed(p, votes, labels, choice, np.linspace(0, 1, n), np.zeros(n), np.ones(n, bool), shares)
     wrong, hard = generator.random((2, k, k)), generator.normal(size=(2, k, k))
     for each in (*wrong, *hard):
         np.fill_diagonal(each, 0)
-    return observed, Confusions(np.arange(n) % 2, wrong, hard)
+    return observed, Confusions(np.arange(n) % 2, wrong, hard, generator.random((k, k)))
 
 
 def naive(observed, confusions, exponents, i):
@@ -53,7 +53,7 @@ def naive(observed, confusions, exponents, i):
         ]
     )
     # Of u the first choice itself has none to stand for.
-    logs = np.vstack([logs, observed.unlike[c] * (logs[:2] - logs[:2, [c]]), observed.sure[i] * logs[:2]])
+    logs = np.vstack([logs, confusions.unlike[c] * (logs[:2] - logs[:2, [c]]), observed.sure[i] * logs[:2]])
     return logs, softmax(np.array(exponents, float) @ logs)
 
 
@@ -76,7 +76,7 @@ def test_the_pool_and_its_slopes_are_the_same_in_blocks_as_class_by_class(monkey
 def test_classes_are_unlike_a_first_choice_that_the_observers_hardly_think_of_there():
     p = np.array([[0.6, 0.3, 0.1], [0.8, 0.1, 0.1], [0.1, 0.9, 0.0]])
     votes = np.array([[0.7, 0.3, 0.0], [0.5, 0.1, 0.4], [0.2, 0.8, 0.0]])
-    unlike = observe(p, votes, np.array([0, 1, 2]), None).unlike
+    unlike = unlike_classes(observe(p, votes, np.array([0, 1, 2]), None))
     thought = np.sqrt([0.4 * 0.4, 0.2 * 0.4])  # of classes 1 and 2, summed over the two samples of first choice 0
     assert unlike[0, 1:] == pytest.approx(1 - thought / thought.max())
     assert unlike[1].tolist() == [0, 1, 1]
