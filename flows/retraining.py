@@ -7,7 +7,7 @@ from typing import Literal
 from tasks.pipeline.artefacts import Artefact, Run, artefact_list
 from tasks.pipeline.workers import Workers, each
 from tasks.proof.arms import Arm
-from tasks.proof.trials import Trials, trials_of
+from tasks.proof.trials import numbered, trials_of
 from tasks.steps import retrain
 from tasks.training.fit_together import stacks_of
 from tasks.training.recipe import Recipe
@@ -38,5 +38,4 @@ def retrained(
         split: what is predicted.
     """
     together = stacks_of(trials_of(flags, arms, seeds), network.facts["together"])
-    stacks = each(Trials(members=members) for members in together)
-    return artefact_list(*pool.map(retrain, run, samples, stacks, recipe, split).result())
+    return artefact_list(*pool.map(retrain, run, samples, each(numbered(together)), recipe, split).result())

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.core.errors import BadInput
-from tasks.pipeline.recorded_run import RUN_FILE, RecordedRun
+from tasks.pipeline.recorded_run import RUN_FILE, RecordedRun, lake_option
 from tasks.pipeline.stored_names import is_name
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def draw(lake: Path, name: str, size: int) -> str:
             + f"; {sample.flagged_draws:,} of them are among the {sample.flagged:,} flagged",
             f"  {sheet} (and sample.parquet, label_studio.json beside it)",
             "  decision is right, wrong or unknown; new_label, where the right one is known, says wrong by itself",
-            f"then  gradsieve review {recorded.run_id} --sheet {place}{_lake_option(lake)}",
+            f"then  gradsieve review {recorded.run_id} --sheet {place}{lake_option(lake)}",
         ]
     )
 
@@ -96,7 +96,7 @@ def show(lake: Path, name: str) -> str:
     text = measurement_of(lake, recorded.run_id)
     if text is not None:
         return text
-    command = f"gradsieve review {recorded.run_id} --sample 100{_lake_option(lake)}"
+    command = f"gradsieve review {recorded.run_id} --sample 100{lake_option(lake)}"
     return f"run {recorded.run_id}: nobody has answered a random sample of it\n  {command} draws one"
 
 
@@ -128,8 +128,4 @@ def _text(lake: Path, review: RecordedReview) -> str:
         )
         lines.append(f"  {_MEASURES[row['measure']]}: {stated}")
     sql = f"SELECT * FROM review_estimates WHERE review_id = '{review.review_id}'"
-    return "\n".join([*lines, f'ask  gradsieve sql "{sql}"{_lake_option(lake)}'])
-
-
-def _lake_option(lake: Path) -> str:
-    return "" if lake == Path("data").resolve() else f" --lake {shlex.quote(str(lake))}"
+    return "\n".join([*lines, f'ask  gradsieve sql "{sql}"{lake_option(lake)}'])

@@ -23,6 +23,7 @@ from tasks.catalogue.relations import has
 from tasks.catalogue.views import COMPARISONS, RUNS, definition
 from tasks.core.errors import BadArtefact, BadInput
 from tasks.pipeline.durable_files import PARTIAL, fsync
+from tasks.pipeline.recorded_run import no_run
 from tasks.pipeline.stored_names import is_name
 
 NAME = "catalogue.duckdb"
@@ -100,9 +101,7 @@ def connect(
         run_id = str(newest[0][0]) if newest else ""
     folder = lake / "runs" / run_id / "gradients"
     if not is_name(run_id) or not folder.is_dir():
-        raise BadInput(
-            where=str(lake / "runs"), expected=f"a run {run_id!r}", got="none of that name", do="See gradsieve runs."
-        )
+        raise no_run(lake, run_id)
     shards = sorted(str(path) for path in folder.glob("*.arrow"))
     if not shards or not _sees_shards(for_query):
         return db  # cleared away with the run's versions, or not asked for

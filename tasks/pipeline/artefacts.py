@@ -25,7 +25,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -111,6 +111,7 @@ class Bundle(BaseModel):
     """What steps are given together: artefacts, parts and other bundles. A cache key takes its fields one by one."""
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+    only_shown: ClassVar[frozenset[str]] = frozenset()  # fields that decide no result: no cache key takes them
 
 
 def artefact_list(*values: Artefact | list[Artefact] | None) -> list[Artefact]:

@@ -97,7 +97,8 @@ def _content(value: Any) -> Any:
         case Artefact():
             return value.digest
         case Bundle():
-            return {name: _content(getattr(value, name)) for name in type(value).model_fields}
+            fields = [name for name in type(value).model_fields if name not in value.only_shown]
+            return {name: _content(getattr(value, name)) for name in fields}
         case Choice():
             return _content(value.component)
         case Component():

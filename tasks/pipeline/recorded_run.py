@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,12 +43,7 @@ class RecordedRun(BaseModel):
         """
         path = lake / "runs" / run_id / RUN_FILE
         if not is_name(run_id) or not path.is_file():
-            raise BadInput(
-                where=str(lake / "runs"),
-                expected=f"a run {run_id!r}",
-                got="none of that name",
-                do="See gradsieve runs.",
-            )
+            raise no_run(lake, run_id)
         return cls.of_file(path)
 
     @classmethod
@@ -96,6 +92,30 @@ class RecordedRun(BaseModel):
         """The artefacts of one stage, their files in the run's own folder."""
         folder = f"runs/{self.run_id}"
         return [artefact.model_copy(update={"folder": folder}) for artefact in self.stages if artefact.stage == stage]
+
+
+def no_run(lake: Path, name: str) -> BadInput:
+    """What to raise where a lake, as an absolute path, has no run called ``name``."""
+    return BadInput(
+        where=str(lake / "runs"), expected=f"a run {name!r}", got="none of that name", do=ways_to_a_run(lake, name)
+    )
+
+
+def ways_to_a_run(lake: Path, name: str) -> str:
+    """What to do where no run is called ``name``; where a dataset is called so, its newest run as one types it."""
+    try:
+        newest = RecordedRun.newest(lake, "latest", name)
+    except BadArtefact:  # which is newest cannot be told, and the damage of another run is no answer to this question
+        newest = None
+    if newest is None:
+        return "See gradsieve runs."
+    command = f"gradsieve show {shlex.quote(newest.run_id)}{lake_option(lake)}"
+    return f"It is the name of a dataset, whose newest run is shown by {command}; gradsieve runs lists all."
+
+
+def lake_option(lake: Path) -> str:
+    """What a command says to find a lake; nothing where it is the usual one."""
+    return "" if lake == Path("data").resolve() else f" --lake {shlex.quote(str(lake))}"
 
 
 @contextmanager

@@ -49,7 +49,10 @@ def retrain(
     inputs, held_out = load_cached(run, samples, "train"), load_cached(run, samples, split)
     target = target_of(samples)
     arms = _ArmInputs(run, inputs, target)
-    members = [arms.of(trial, 1000 + training.seed + trial.seed) for trial in trials.members]
+    members = [
+        arms.of(trial, 1000 + training.seed + trial.seed, trials.label(index))
+        for index, trial in enumerate(trials.members)
+    ]
     steps = training.epochs * -(-len(inputs.ids) // training.batch_size)
     networks = fit_together(recipe, payload_of(samples), target, members, steps=steps)
     return [
@@ -66,8 +69,8 @@ class _ArmInputs:
         self._flags: dict[str, tuple[np.ndarray, np.ndarray, pa.Array, np.ndarray]] = {}
         self._relabelled: dict[str, Inputs] = {}
 
-    def of(self, trial: Trial, seed: int) -> Trained:
-        """What one trial's network is trained on, under which labels."""
+    def of(self, trial: Trial, seed: int, label: str) -> Trained:
+        """What one trial's network is trained on, under which labels; ``label`` is what progress calls it."""
         import pyarrow as pa
 
         inputs, digest = self._inputs, trial.flags.digest
@@ -82,7 +85,7 @@ class _ArmInputs:
             self._relabelled[digest] = inputs.with_own_labels()
             self._relabelled[digest].relabel(relabel, text.take(pa.array(relabel)), self._target)
         own = self._relabelled[digest] if len(relabel) else inputs
-        return Trained(own, np.flatnonzero(mask), seed, f"retrain {trial.name}")
+        return Trained(own, np.flatnonzero(mask), seed, label)
 
     def _read(self, flags: Artefact) -> tuple[np.ndarray, np.ndarray, pa.Array, np.ndarray]:
         """Which samples are flagged, what is suggested for them, and whether that is another label."""

@@ -18,12 +18,13 @@ import pyarrow.compute as pc
 from tasks.pipeline.artefacts import Run
 from tasks.pipeline.durable_files import write_durably
 from tasks.pipeline.page_link import page_path
+from tasks.pipeline.recorded_run import lake_option
 from tasks.pipeline.stored_names import inside
 from tasks.report.copies_section import shown_copies
 from tasks.report.exhibits import Exhibits
 from tasks.report.figure import Figure
 from tasks.report.gallery import MOST, MOST_UNUSUAL, Gallery, gallery_of
-from tasks.report.summary import Summary, lake_option
+from tasks.report.summary import Summary
 from tasks.report.templates import page
 from tasks.report.version_views import as_page
 from tasks.versions.difference import difference

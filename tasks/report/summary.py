@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tasks.core.markdown import escape
 from tasks.ingestion.tables.unused_columns import columns_by_reason, display_name
-from tasks.pipeline.recorded_run import RecordedRun
+from tasks.pipeline.recorded_run import RecordedRun, lake_option
 from tasks.report.data_lines import copy_lines, label_lines, neighbour_lines, weight_lines
 from tasks.report.flag_lines import flag_lines
 from tasks.report.network_lines import network_lines
@@ -165,11 +164,6 @@ class Summary:
         from tasks.report.version_views import publication_lines
 
         return publication_lines(self.lake, self.dataset, self.run_id)
-
-
-def lake_option(lake: Path) -> str:
-    """What a command says to find a lake; nothing where it is the usual one."""
-    return "" if lake == Path("data").resolve() else f" --lake {shlex.quote(str(lake))}"
 
 
 def _rounds(search: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from tasks.dataset.payload import Payload, payload_of
 from tasks.ingestion.extent import Extent
 from tasks.ingestion.readers import Reader
 from tasks.pipeline.artefacts import Artefact, Run
-from tasks.pipeline.recorded_run import CONFIG_FILE, RecordedRun, recorded_options, reference, stages_of
+from tasks.pipeline.recorded_run import CONFIG_FILE, RecordedRun, recorded_options, reference, stages_of, ways_to_a_run
 from tasks.pipeline.stored_names import inside
 from tasks.training.drift_policy import DriftPolicy
 from tasks.training.models import ModelChoice
@@ -106,7 +106,7 @@ def recorded_base(lake: Path, name: str, dataset: str, *, but: str | None = None
             where="option base",
             expected=f"a recorded run's id, or latest of the dataset {dataset}",
             got=f"{name}, of which there is none",
-            do="See gradsieve runs; the first run of a dataset has no base.",
+            do=f"{ways_to_a_run(lake, name)} The first run of a dataset has no base.",
         )
     return record
 

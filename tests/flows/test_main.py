@@ -218,6 +218,22 @@ def test_runs_versions_and_show_list_what_is_there(gradsieve, cleaned):
     assert "Test accuracy" in shown
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["show", "digits"], 3),
+        (["trace", "digits"], 3),
+        (["sql", "SELECT 1", "--run", "digits"], 3),
+        (["review", "digits", "--sample", "5"], 3),
+        (["clean", "--base", "digits"], 2),
+    ],
+)
+def test_a_command_that_is_given_a_dataset_in_place_of_a_run_names_its_newest_one(gradsieve, cleaned, arguments, code):
+    done = gradsieve(*arguments, "--lake", str(cleaned.lake))
+    assert done.returncode == code, done.stderr
+    assert f"gradsieve show {cleaned.run_folder.name} --lake {cleaned.lake}" in done.stderr
+
+
 def test_no_line_of_a_quiet_run_comes_from_prefect(cleaned):
     assert "Task run" not in cleaned.process.stderr
     assert "telemetry" not in cleaned.process.stderr

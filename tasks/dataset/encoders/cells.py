@@ -8,6 +8,8 @@ Every function takes text without white space around it and gives null where it 
 
 from __future__ import annotations
 
+import re
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -19,10 +21,17 @@ _GROUPS = "[\\s\u00a0\u2009\u202f'’]"
 _WRITTEN = (
     rf"^[(]?[+\-−]?{_SPACE}*(?:{_CURRENCY})?{_SPACE}*[+\-−]?"
     rf"(?:[1-9]\d{{0,2}}(?:(?:THOUSANDS\d{{3}})+|(?:{_GROUPS}\d{{3}})+)|\d+)(?:POINT\d+)?"
-    rf"{_SPACE}*(?:{_CURRENCY})?{_SPACE}*%?[)]?$"
+    rf"{_SPACE}*(?:{_CURRENCY})?{_SPACE}*UNIT%?[)]?$"
 )
 FORMS = {"point": (r"[.]", ","), "comma": (",", r"[.]")}
-"""What stands before the fraction → it, and what may stand between the thousands."""
+"""What stands before the fraction → it, and what may stand between the thousands. Behind a form and a space there may
+be the unit that stands behind every number (``point kg``), or ``FACTORS``."""
+FACTORS = "ones, k (thousands) and M (millions)"
+"""In place of a unit: behind a number may stand k or K, M or Mio, or neither."""
+FACTOR = "(?:k|K|Mio|M)?"
+# No digit and no sign, for those are the number's.
+_UNIT = re.compile(r"\d\s*((?:[^\W\d_]|°)(?:[^\W\d_]|[°²³/·])*)$")
+_CODE = r"^0\d"
 
 YES = ("true", "yes", "t", "y", "on", "ja", "oui", "si", "sí", "wahr", "vrai", "1")
 NO = ("false", "no", "f", "n", "off", "nein", "non", "falsch", "faux", "0")
@@ -69,9 +78,26 @@ def trimmed(column: pa.Array) -> pa.Array:
 
 
 def is_written(words: pa.Array, form: str) -> pa.Array:
-    """Whether each word is a number as a form writes it."""
+    """Whether each word is a number as a form writes it; with a unit 007x is none, but a code."""
+    form, _, unit = form.partition(" ")
     point, thousands = FORMS[form]
-    return pc.match_substring_regex(words, _WRITTEN.replace("THOUSANDS", thousands).replace("POINT", point))
+    pattern = _WRITTEN.replace("THOUSANDS", thousands).replace("POINT", point)
+    pattern = pattern.replace("UNIT", FACTOR if unit == FACTORS else re.escape(unit))
+    fits = pc.match_substring_regex(words, pattern)
+    return pc.and_not(fits, pc.match_substring_regex(words, _CODE)) if unit else fits
+
+
+def forms_like(word: str) -> list[str]:
+    """All forms, those with the unit of this word among them; factors last, for what is always K may be kelvins."""
+    found = _UNIT.search(word)
+    units = [f" {found[1]}", f" {FACTORS}"] if found else [f" {FACTORS}"]
+    return [form + unit for unit in ("", *units) for form in FORMS]
+
+
+def in_unit(form: str) -> str:
+    """What is told of the unit or the factors of a form; empty where it has none."""
+    unit = form.partition(" ")[2]
+    return f", in {unit}" if unit else ""
 
 
 def affix(words: pa.Array) -> pa.Array:
@@ -80,13 +106,17 @@ def affix(words: pa.Array) -> pa.Array:
 
 
 def written_numbers(words: pa.Array, form: str) -> pa.Array:
-    """float64 of numbers as people write them; in parentheses they are negative."""
+    """float64 of numbers as people write them, in their unit; in parentheses they are negative."""
     fits = pc.fill_null(is_written(words, form), fill_value=False)
     words = pc.if_else(fits, words, pa.scalar(None, pa.string()))
     negative = pc.match_substring_regex(words, r"[-−(]")
     digits = pc.replace_substring_regex(words, r"[^\d.,]", "")
+    form, _, unit = form.partition(" ")
     point, thousands = (",", ".") if form == "comma" else (".", ",")
     digits = pc.replace_substring(pc.replace_substring(digits, thousands, ""), point, ".")
+    if unit == FACTORS:
+        thousand, million = (pc.match_substring_regex(words, letter) for letter in ("[kK]", "M"))
+        digits = pc.binary_join_element_wise(digits, pc.if_else(million, "e6", pc.if_else(thousand, "e3", "e0")), "")
     values = digits.cast(pa.float64())
     return pc.if_else(negative, pc.negate(values), values)
 

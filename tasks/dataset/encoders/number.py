@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import Field
 
 from tasks.dataset.encoders.cells import trimmed, written_numbers
 from tasks.dataset.encoders.encoder import Encoder
@@ -20,8 +21,9 @@ class Number(Encoder):
 
     kind: Literal["number"] = "number"
     median: float
-    form: Literal["plain", "point", "comma"] = "plain"
-    """plain: numbers. Else text, and what stands before the fraction: ``$1,234.5`` or ``1.234,5 €``."""
+    form: str = Field(default="plain", pattern=r"^(plain|(point|comma)( \S.*)?)$")
+    """plain: numbers. Else text, and what stands before the fraction: ``$1,234.5`` or ``1.234,5 €``; behind a space the
+    unit of every number, or its factors (tasks/dataset/encoders/cells.py)."""
 
     @property
     def reads(self) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from tasks.core.errors import BadInput
+from tasks.dataset.encoders import cells
 from tasks.ingestion.label_advice import REGRESSION, may_measure
 from tasks.ingestion.readers import Chunk
 from tasks.ingestion.tables.column_statistics import distinct_of, statistics_of
@@ -63,7 +64,7 @@ class FirstPass:
         """An integer price is a class for each price."""
         label, profile = self.assigned[0], self.profiles[f"={self.assigned[0].role}"]
         distinct = label.distinct_values or 0
-        is_numeric = profile.numbers == profile.values or bool(profile.forms)
+        is_numeric = profile.numbers == profile.values or any(form in cells.FORMS for form in profile.forms)
         if options.target != "class" or not is_numeric or not may_measure(distinct, profile.values):
             return
         if distinct * 2 > profile.values:

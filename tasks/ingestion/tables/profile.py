@@ -115,6 +115,9 @@ class Profile:
             self._look_at_plain(unique.filter(pa.array(plain)))
         if not plain.all():
             self._narrow(unique, counts)
+        if self.numbers:  # some are without a unit
+            self.forms = [form for form in self.forms if form in cells.FORMS or form.endswith(cells.FACTORS)]
+        if not plain.all():
             self._set_aside(unique.filter(pa.array(~plain)), counts[~plain])
 
     def _set_aside(self, words: pa.Array, counts: np.ndarray) -> None:
@@ -172,15 +175,20 @@ class Profile:
             self.says_yes |= bool(pc.any(yes).as_py())
             self.says_no |= not bool(pc.all(yes).as_py())
         if self.forms:
+            self.forms = self.forms if self._affixes else cells.forms_like(unique[0].as_py())
             self._affixes |= set(pc.unique(cells.affix(unique)).to_pylist())
             self.has_commas |= bool(pc.any(pc.match_substring(unique, ",")).as_py())
-            fits = len(self._affixes - {""}) < _MOST_AFFIXES
-            self.forms = [form for form in self.forms if fits and pc.all(cells.is_written(unique, form)).as_py()]
+            self.forms = [f for f in self.forms if self._fits(f) and pc.all(cells.is_written(unique, f)).as_py()]
         self.dated = self.dated and bool(pc.all(cells.looks_like_date(unique)).as_py())
         if not self.dated:
             self.dates = []
         self.dates = [form for form in self.dates if cells.dates(unique, form).null_count == 0]
         self.words_in_three += int(counts[bools(pc.match_substring_regex(unique, r"\S\s+\S+\s+\S"))].sum())
+
+    def _fits(self, form: str) -> bool:
+        """Whether a form reads all affixes so far as one."""
+        factor = f"{cells.FACTOR}$" if form.endswith(cells.FACTORS) else "$"
+        return len({re.sub(factor, "", affix) for affix in self._affixes} - {""}) < _MOST_AFFIXES
 
 
 def _has_long(values: pa.Array) -> bool:

@@ -10,6 +10,7 @@ from typing import Literal
 import pyarrow as pa
 
 from tasks.core.errors import BadInput
+from tasks.dataset.encoders import cells
 from tasks.ingestion.tables.column_names import typed_names
 from tasks.ingestion.tables.column_statistics import Statistics
 from tasks.ingestion.tables.columns import is_list, is_number, is_text
@@ -129,8 +130,8 @@ def _kind_of(types: list[pa.DataType], profile: Profile, statistics: Statistics)
 def _kind_of_words(profile: Profile, statistics: Statistics) -> tuple[Kind, str | None, str]:
     if profile.forms and not profile.typed and not profile.has_codes:
         form = profile.forms[0]
-        told = f"{_READ_AS['written number']}{', with a decimal comma' * (form == 'comma')}"
-        if len(profile.forms) > 1 and profile.has_commas:
+        told = f"{_READ_AS['written number']}{', with a decimal comma' * form.startswith('comma')}{cells.in_unit(form)}"
+        if len({each.partition(" ")[0] for each in profile.forms}) > 1 and profile.has_commas:
             told += "; a comma is read as between thousands"
         return "written number", form, told
     if profile.is_boolean and profile.says_yes and profile.says_no and not profile.typed:

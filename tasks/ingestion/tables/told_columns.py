@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tasks.dataset.encoders import cells
 from tasks.dataset.payload import Payload
 from tasks.ingestion.tables.leaks import LEAK
 from tasks.ingestion.tables.roles import CONSTANT, Column
@@ -69,6 +70,8 @@ def described(column: Column) -> str:
     words = column.kind
     if column.kind in ("category", "hashed text"):
         words += f", {column.distinct_values:,} values"
+    if column.kind == "written number":
+        words += cells.in_unit(column.form or "")
     if column.why == CONSTANT:
         words += f", {CONSTANT}"
     return words + (f", {column.missing:,} missing" if column.missing else "")

@@ -113,6 +113,18 @@ def test_texts_that_are_alike_are_hashed_alike_and_a_missing_one_is_zero():
         ("1,2345", "point", None),
         ("0,123", "point", None),
         ("5 kg", "point", None),
+        ("5 kg", "point kg", 5.0),
+        ("-1.234,5 kg", "comma kg", -1234.5),
+        ("$5 km/h", "point km/h", 5.0),
+        ("5 lb", "point kg", None),
+        ("5", "point kg", None),
+        ("007 kg", "point kg", None),
+        ("$35k", f"point {cells.FACTORS}", 35_000.0),
+        ("1,2 Mio", f"comma {cells.FACTORS}", 1_200_000.0),
+        ("(1.1M)", f"point {cells.FACTORS}", -1_100_000.0),
+        ("900", f"point {cells.FACTORS}", 900.0),
+        ("35m", f"point {cells.FACTORS}", None),
+        ("35kM", f"point {cells.FACTORS}", None),
         ("", "point", None),
     ],
 )
@@ -126,6 +138,29 @@ def test_every_whole_number_is_read_with_its_thousands_apart(numbers):
     assert cells.written_numbers(pa.array([f"{n:,}" for n in numbers]), "point").to_pylist() == numbers
     dotted = pa.array([f"{n:,}".replace(",", ".") for n in numbers])
     assert cells.written_numbers(dotted, "comma").to_pylist() == numbers
+
+
+@few
+@given(
+    st.lists(st.decimals(-(10**6), 10**6, places=2), min_size=1),
+    st.text(st.characters(categories=["L"]), min_size=1, max_size=5),
+    st.sampled_from(["", " ", "\u00a0"]),
+)
+def test_every_number_is_read_in_its_unit_and_in_no_other(numbers, unit, space):
+    words = pa.array([f"{n:,}{space}{unit}" for n in numbers])
+    form = f"point {unit}"
+    assert cells.written_numbers(words, form).to_pylist() == [float(n) for n in numbers]
+    assert form in cells.forms_like(words[0].as_py())
+    assert cells.written_numbers(words, f"{form}x").null_count == len(numbers)
+    assert cells.written_numbers(pa.array([f"{n:,}" for n in numbers]), form).null_count == len(numbers)
+
+
+@few
+@given(st.lists(st.tuples(st.decimals(0, 10**4, places=2), st.sampled_from(["", "k", "K", "M", " Mio"])), min_size=1))
+def test_every_factor_is_multiplied_by(cells_):
+    factors = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, " Mio": 10**6}
+    read = cells.written_numbers(pa.array([f"{n}{factor}" for n, factor in cells_]), f"point {cells.FACTORS}")
+    assert read.to_pylist() == [float(n * factors[factor]) for n, factor in cells_]
 
 
 @few

@@ -18,6 +18,7 @@ from tasks.ingestion.readers.csv import Csv
 from tasks.pipeline.artefacts import Run
 from tasks.pipeline.cache_keys import code_digest, content_key
 from tasks.pipeline.result_records import SERIALIZER
+from tasks.proof.trials import numbered, trials_of
 from tasks.scoring.detectors import DetectorChoice
 from tasks.scoring.detectors.iforest import IForest
 from tasks.scoring.detectors.l2 import L2
@@ -177,6 +178,14 @@ def stage(run: Run, text: str):
 
 def test_the_run_is_no_part_of_the_key(run, tmp_path):
     assert key(run, seed=1) == key(Run.start(tmp_path / "elsewhere", "other"), seed=1)
+
+
+def test_how_many_trials_there_are_beside_one_is_not(run):
+    flags = stage(run, "flags")
+    few, many = (numbered([[trial] for trial in trials_of(flags, "cleaned", [*range(n)])]) for n in (2, 20))
+    assert few[1].label(0) != many[1].label(0)
+    assert key(run, x=few[1]) == key(run, x=many[1])
+    assert key(run, x=few[0]) != key(run, x=few[1])
 
 
 def test_inputs_options_and_parts_are(run):

@@ -2,43 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pyarrow as pa
-import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
 from tasks.dataset.payload import payload_of
-from tasks.ingestion.readers import Reader
-from tasks.ingestion.readers.csv import Csv
-from tasks.ingestion.readers.jsonl import Jsonl
 from tasks.ingestion.readers.parquet import Parquet
+from tests.support.written_tables import csv_of, jsonl_of, parquet_of
 
 N = 24
 LONG = 2**53 + 1
 """The first whole number that no float64 is."""
 CLASSES = [LONG + 2 * (i % 2) for i in range(N)]
 SIZES = [i * i % 7 + 0.5 for i in range(N)]
-
-
-def _csv(path: Path, table: pa.Table, **options: object) -> Reader:
-    pa_csv.write_csv(table, path / "a.csv")
-    return Csv(path=path / "a.csv", **options)  # type: ignore[arg-type]
-
-
-def _jsonl(path: Path, table: pa.Table, **options: object) -> Reader:
-    (path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in table.to_pylist()))
-    return Jsonl(path=path / "a.jsonl", **options)  # type: ignore[arg-type]
-
-
-def _parquet(path: Path, table: pa.Table, **options: object) -> Reader:
-    pq.write_table(table, path / "a.parquet")
-    return Parquet(path=path / "a.parquet", **options)  # type: ignore[arg-type]
-
-
-FORMATS = pytest.mark.parametrize("write", [_csv, _jsonl, _parquet])
+FORMATS = pytest.mark.parametrize("write", [csv_of, jsonl_of, parquet_of])
 
 
 def digits(values: list) -> list[str]:
@@ -108,7 +85,7 @@ def test_ids_and_labels_as_floats_are_written_as_whole_numbers(read, tmp_path):
             "key": [None, *(123456789012.0 + i for i in range(1, N))],
         }
     )
-    ingested = read(_parquet(tmp_path, table, id="key"))
+    ingested = read(parquet_of(tmp_path, table, id="key"))
     assert set(ingested.column("label")) == {"3", "100000000000"}
     assert ingested.column("source_id") == [None, *(str(123456789012 + i) for i in range(1, N))]
 

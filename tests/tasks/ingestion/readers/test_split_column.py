@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from pathlib import Path
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,11 +9,8 @@ import pytest
 
 from tasks.ingestion import inspect as looked
 from tasks.ingestion.inspect import inspect
-from tasks.ingestion.readers import Reader
-from tasks.ingestion.readers.csv import Csv
-from tasks.ingestion.readers.huggingface import HuggingFace
-from tasks.ingestion.readers.jsonl import Jsonl
 from tasks.ingestion.readers.parquet import Parquet
+from tests.support.written_tables import WRITERS, csv_of, parquet_of
 
 N = 60
 NAMES = ["train", "Training", "val", "test", "train", "EVAL"] * (N // 6)
@@ -28,36 +21,6 @@ def _table(split: list, name: str = "split", **columns: list) -> pa.Table:
     numbers = np.random.default_rng(0).normal(size=len(split))
     labels = ["cat", "dog", "cat", "dog", "dog", "cat"] * (len(split) // 6)
     return pa.table({"a": numbers, name: split, "label": labels} | columns)
-
-
-def _csv(path: Path, table: pa.Table) -> Reader:
-    lines = [",".join(table.column_names), *(",".join(map(str, row.values())) for row in table.to_pylist())]
-    (path / "a.csv").write_text("\n".join(lines) + "\n")
-    return Csv(path=path / "a.csv")
-
-
-def _jsonl(path: Path, table: pa.Table) -> Reader:
-    (path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in table.to_pylist()))
-    return Jsonl(path=path / "a.jsonl")
-
-
-def _parquet(path: Path, table: pa.Table) -> Reader:
-    pq.write_table(table, path / "a.parquet", row_group_size=20)
-    return Parquet(path=path / "a.parquet")
-
-
-def _huggingface(path: Path, table: pa.Table) -> Reader:
-    datasets = pytest.importorskip("datasets")
-    datasets.Dataset(table).save_to_disk(str(path / "hub"))
-    return HuggingFace(path=path / "hub")
-
-
-WRITERS: dict[str, Callable[[Path, pa.Table], Reader]] = {
-    "csv": _csv,
-    "jsonl": _jsonl,
-    "parquet": _parquet,
-    "huggingface": _huggingface,
-}
 
 
 @pytest.mark.parametrize("kind", WRITERS)
@@ -76,19 +39,19 @@ def test_it_says_the_splits_as_if_it_were_named(read, tmp_path, kind):
 
 @pytest.mark.parametrize("name", ["Split", "SPLIT"])
 def test_its_name_may_be_in_any_case(read, tmp_path, name):
-    ingested = read(_parquet(tmp_path, _table(NAMES, name)))
+    ingested = read(parquet_of(tmp_path, _table(NAMES, name)))
     assert ingested.column("split") == OURS
     assert ingested.artefact.facts["notes"] == [f"splits by the column {name}: train, validation, test"]
 
 
 def test_of_text_it_says_the_splits_too(read, tmp_path):
     texts = [f"some words {i}" for i in range(N)]
-    reader = _parquet(tmp_path, _table(NAMES, body=texts)).model_copy(update={"text": "body"})
+    reader = parquet_of(tmp_path, _table(NAMES, body=texts)).model_copy(update={"text": "body"})
     assert read(reader).column("split") == OURS
 
 
 def test_without_test_rows_validation_is_held_out_as_the_test(read, tmp_path):
-    ingested = read(_csv(tmp_path, _table(["train", "train", "dev"] * (N // 3))))
+    ingested = read(csv_of(tmp_path, _table(["train", "train", "dev"] * (N // 3))))
     assert ingested.column("split") == ["train", "train", "test"] * (N // 3)
     assert "validation serves as the held-out test" in ingested.artefact.facts["notes"][1]
 
@@ -104,7 +67,7 @@ def test_without_test_rows_validation_is_held_out_as_the_test(read, tmp_path):
     ],
 )
 def test_what_says_anything_else_is_carried_and_told_with_what_to_type(read, tmp_path, values, why):
-    reader = _csv(tmp_path, _table(values))
+    reader = csv_of(tmp_path, _table(values))
     ingested = read(reader)
     assert ingested.column("original_split") == values
     (unused,) = ingested.artefact.facts["unused"]
@@ -115,7 +78,7 @@ def test_what_says_anything_else_is_carried_and_told_with_what_to_type(read, tmp
 
 
 def test_a_limit_asks_the_rows_that_are_read(read, tmp_path):
-    reader = _csv(tmp_path, _table([*NAMES[:-1], "holdout"])).model_copy(update={"limit": N - 1})
+    reader = csv_of(tmp_path, _table([*NAMES[:-1], "holdout"])).model_copy(update={"limit": N - 1})
     assert read(reader).column("split") == OURS[:-1]
 
 
@@ -126,13 +89,13 @@ def test_an_option_and_the_names_of_files_come_first(read, tmp_path):
     ingested = read(Parquet(path=tmp_path / "set"))
     assert ingested.column("split") == ["test"] * N + ["train"] * N
     assert ingested.column("original_split") == NAMES * 2
-    featured = read(_csv(tmp_path, _table(NAMES)).model_copy(update={"features": ["split", "a"]}))
+    featured = read(csv_of(tmp_path, _table(NAMES)).model_copy(update={"features": ["split", "a"]}))
     assert featured.column("split") != OURS
 
 
 def test_of_a_large_source_a_look_asks_the_first_rows(tmp_path, monkeypatch):
     names = ["train"] * 12_000 + ["test"] * 12_000
     monkeypatch.setattr(looked, "MOST_BYTES", 50_000)
-    seen = inspect(_parquet(tmp_path, _table(names)))
+    seen = inspect(parquet_of(tmp_path, _table(names)))
     assert seen.notes[0].startswith("splits by the column split")
     assert not seen.whole

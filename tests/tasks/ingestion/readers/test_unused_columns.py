@@ -3,63 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
 from tasks.core.errors import BadInput
 from tasks.dataset.payload import payload_of
-from tasks.ingestion.readers import Reader
-from tasks.ingestion.readers.arrow import Arrow
-from tasks.ingestion.readers.csv import Csv
-from tasks.ingestion.readers.huggingface import HuggingFace
 from tasks.ingestion.readers.jsonl import Jsonl
 from tasks.ingestion.readers.parquet import Parquet
 from tasks.ingestion.tables.unused_columns import columns_by_reason, is_row_number
+from tests.support.written_tables import WRITERS, csv_of, parquet_of
 
 N = 24
 LABELS = ["cat", "dog"] * (N // 2)
 NUMBERED = "a row number by its name"
-
-
-def _csv(path: Path, table: pa.Table) -> Reader:
-    pa_csv.write_csv(table, path / "a.csv")
-    return Csv(path=path / "a.csv")
-
-
-def _jsonl(path: Path, table: pa.Table) -> Reader:
-    (path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in table.to_pylist()))
-    return Jsonl(path=path / "a.jsonl")
-
-
-def _parquet(path: Path, table: pa.Table) -> Reader:
-    pq.write_table(table, path / "a.parquet")
-    return Parquet(path=path / "a.parquet")
-
-
-def _arrow(path: Path, table: pa.Table) -> Reader:
-    with pa.ipc.new_file(str(path / "a.arrow"), table.schema) as writer:
-        writer.write_table(table)
-    return Arrow(path=path / "a.arrow")
-
-
-def _huggingface(path: Path, table: pa.Table) -> Reader:
-    datasets = pytest.importorskip("datasets")
-    datasets.Dataset(table).save_to_disk(str(path / "hub"))
-    return HuggingFace(path=path / "hub")
-
-
-WRITERS: dict[str, Callable[[Path, pa.Table], Reader]] = {
-    "csv": _csv,
-    "jsonl": _jsonl,
-    "parquet": _parquet,
-    "arrow": _arrow,
-    "huggingface": _huggingface,
-}
 
 
 def _unused(ingested) -> dict[str, str]:
@@ -107,7 +65,7 @@ def test_every_column_that_is_no_input_is_told_with_its_reason(read, tmp_path):
             "label": LABELS,
         }
     )
-    ingested = read(_parquet(tmp_path, table))
+    ingested = read(parquet_of(tmp_path, table))
     assert _unused(ingested) == {
         "words": "the same value in every row",
         "nothing": "empty",
@@ -126,7 +84,7 @@ def test_every_column_that_is_no_input_is_told_with_its_reason(read, tmp_path):
 )
 def test_columns_beside_the_named_inputs_are_told_too(read, tmp_path, options, reason):
     table = pa.table({"a": [i / 2 for i in range(N)], "words": [f"w {i}" for i in range(N)], "label": LABELS})
-    ingested = read(_parquet(tmp_path, table).model_copy(update=options))
+    ingested = read(parquet_of(tmp_path, table).model_copy(update=options))
     assert _unused(ingested) == dict.fromkeys({"a", "words"} - set(payload_of(ingested.artefact).columns), reason)
 
 
@@ -136,7 +94,7 @@ def test_free_text_is_told_with_what_one_types_to_read_it(read, tmp_path, target
     labels = LABELS if target == "class" else [i * i for i in range(N)]
     often = [f"once more {i % 20}" for i in range(N)]
     table = {"a": [i / 2 for i in range(N)], "the body": words, "subject": often, "code": [f"c{i}" for i in range(N)]}
-    ingested = read(_parquet(tmp_path, pa.table(table | {"label": labels})).model_copy(update={"target": target}))
+    ingested = read(parquet_of(tmp_path, pa.table(table | {"label": labels})).model_copy(update={"target": target}))
     way = {"the body": "; --reader.text 'the body' reads it", "subject": "; --reader.text subject reads it"}
     told = {
         "the body": "text that differs in every row",
@@ -148,7 +106,7 @@ def test_free_text_is_told_with_what_one_types_to_read_it(read, tmp_path, target
 
 def test_columns_with_a_role_are_used(read, tmp_path):
     table = pa.table({"a": [i / 2 for i in range(N)], "uid": [f"u{i}" for i in range(N)], "label": LABELS})
-    assert _unused(read(_parquet(tmp_path, table).model_copy(update={"id": "uid"}))) == {}
+    assert _unused(read(parquet_of(tmp_path, table).model_copy(update={"id": "uid"}))) == {}
 
 
 def test_a_column_that_the_first_file_lacks_is_told(read, tmp_path):
@@ -171,7 +129,7 @@ def test_a_key_that_only_later_lines_have_is_a_column_like_any_other(read, tmp_p
 
 def test_a_limit_keeps_what_is_told(read, tmp_path):
     table = pa.table({"a": [i / 2 for i in range(N)], "words": ["w"] * N, "label": LABELS})
-    ingested = read(_parquet(tmp_path, table).model_copy(update={"limit": 20}))
+    ingested = read(parquet_of(tmp_path, table).model_copy(update={"limit": 20}))
     assert _unused(ingested) == {"words": "the same value in every row"}
 
 
@@ -190,7 +148,7 @@ def test_a_table_with_nothing_to_learn_from_is_refused_with_every_columns_reason
 
 def test_a_table_of_labels_alone_is_refused(read, tmp_path):
     with pytest.raises(BadInput) as caught:
-        read(_csv(tmp_path, pa.table({"label": LABELS})))
+        read(csv_of(tmp_path, pa.table({"label": LABELS})))
     assert caught.value.got == "no column without another role, among label"
 
 

@@ -21,6 +21,7 @@ from tasks.ingestion.ingest import ingest
 from tasks.ingestion.readers.csv import Csv
 from tasks.ingestion.readers.jsonl import Jsonl
 from tasks.ingestion.readers.parquet import Parquet
+from tasks.ingestion.tables.profile import Profile
 from tasks.ingestion.tables.roles import CONSTANT
 from tasks.ingestion.tables.told_columns import COLUMNS
 from tasks.ingestion.two_passes import Ingestion
@@ -174,6 +175,53 @@ def test_numbers_as_people_write_them_are_numbers_and_stay_as_they_came(tmp_path
     assert table.role("price") == ("input", "written number")
     assert table.x()[:, 0].tolist() == pytest.approx([number(n) for n in numbers])
     assert table.samples()["price"].to_pylist() == words
+
+
+MILLIONS = "ones, k (thousands) and M (millions)"
+
+
+@pytest.mark.parametrize(
+    ("written", "number", "unit"),
+    [
+        (lambda n: f"{n:,} kg", float, "kg"),
+        (lambda n: f"{n:.1f}km/h".replace(".", ","), float, "km/h"),
+        (lambda n: f"{n}k", float, "k"),
+        (
+            lambda n: f"€{n / 1000}M" if n > 9999 else f"€{n / 10}K",
+            lambda n: n * 1000 if n > 9999 else n * 100,
+            MILLIONS,
+        ),
+        (lambda n: f"{n / 1000}k" if n > 9999 else f"{n}", float, MILLIONS),
+    ],
+    ids=["unit", "decimal comma", "always k", "millions and thousands", "thousands and none"],
+)
+def test_numbers_in_one_unit_or_with_factors_are_numbers_and_that_is_told(tmp_path, written, number, unit):
+    numbers = [int(n) for n in RANDOM.integers(1000, 20_000, N)]
+    words = [written(n) for n in numbers]
+    table = Table(tmp_path, {"size": words, "weight": WEIGHT}, test_share=0)
+    assert table.role("size") == ("input", "written number")
+    assert f", in {unit}" in table.columns["size"]["why"]
+    assert {"column": "size", "kind": f"written number, in {unit}"} in table.artefact.facts["inputs"]
+    assert table.x()[:, 0].tolist() == pytest.approx([number(n) for n in numbers])
+    assert table.samples()["size"].to_pylist() == words
+
+
+@pytest.mark.parametrize("block", [1, 7, N])
+@pytest.mark.parametrize(
+    "odd", ["52 lb", "52", "heavy", "about 52 kg", "52 kg each", "052 kg", "5-6 kg", "52 Kg", "5 kg 200 g"]
+)
+def test_one_word_that_is_no_number_in_the_same_unit_leaves_a_column_text(block, odd):
+    for words in ([f"{n} kg" for n in range(1, N)] + [odd], [odd] + [f"{n} kg" for n in range(1, N)]):
+        profile = Profile(())
+        for first in range(0, N, block):
+            profile.add(pa.array(words[first : first + block]))
+        assert profile.forms == []
+
+
+@pytest.mark.parametrize("words", [["3 doors", "1 door"], ["top 5", "top 40"], ["7 up", "7 down"], ["$5k", "€1M"]])
+def test_words_with_numbers_in_them_stay_words(tmp_path, words):
+    table = Table(tmp_path, {"name": words * (N // 2), "weight": WEIGHT})
+    assert table.role("name") == ("input", "category")
 
 
 def test_a_comma_that_may_be_either_is_told(tmp_path):
