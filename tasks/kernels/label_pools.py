@@ -39,6 +39,7 @@ from tasks.kernels.pools import (
     observe,
     pooled,
     said_of,
+    wrong_and_right,
     wrong_share,
 )
 
@@ -108,10 +109,10 @@ class LabelFit(NamedTuple):
         for some in pieces(len(rows), k, _ASKED):
             each = dissents_first(observed, rows[some])
             said = said_of(observed, self.confusions, each)
-            wrong, d = np.full(len(each), _LEAST_WRONG), len(said.error)
-            wrong[:d] = np.maximum(rate * said.error, _LEAST_WRONG)
-            right = np.maximum(1 - rate * said.errors, _LEAST_WRONG) * pooled(said, self.lapses.curves[1]).q
-            odds[each] = np.log(wrong) - np.log(np.maximum(right, 1e-300))
+            wrong, right = wrong_and_right(said, rate)
+            odds[each] = np.log(_LEAST_WRONG)
+            odds[each[: len(wrong)]] = np.log(np.maximum(wrong, _LEAST_WRONG))
+            odds[each] -= np.log(np.maximum(right * pooled(said, self.lapses.curves[1]).q, 1e-300))
         return odds[rows]
 
 

@@ -226,7 +226,7 @@ def _weights(said: Said, exponents: np.ndarray) -> Float[np.ndarray, "six m"]:
 
 def ascend(said: Said, rate: float, pool: Pool, steps: int = _STEPS) -> tuple[float, Pool]:
     """(−log-likelihood, pool) from one start, by scoring with the slopes' outer products and Levenberg's damping."""
-    (wrong, right), damping = _wrong_and_right(said, rate), 1e-2
+    (wrong, right), damping = wrong_and_right(said, rate), 1e-2
     loss, share = _loss(wrong, right, pool)
     gradient, curvature = _derivatives(pool, share)
     for _ in range(steps):
@@ -247,12 +247,12 @@ def ascend(said: Said, rate: float, pool: Pool, steps: int = _STEPS) -> tuple[fl
 
 def wrong_share(said: Said, rate: float, pool: Pool) -> Float[np.ndarray, "d"]:
     """P(wrong | y, x) = r ρ_cy / (r ρ_cy + (1 − r ρ_c) q_y) of the labels that are not the first choice."""
-    wrong, right = _wrong_and_right(said, rate)
+    wrong, right = wrong_and_right(said, rate)
     of_pool = right[: len(wrong)] * pool.q[: len(wrong)]
     return wrong / np.maximum(wrong + of_pool, 1e-300)
 
 
-def _wrong_and_right(said: Said, rate: float) -> tuple[Float[np.ndarray, "d"], Float[np.ndarray, "m"]]:
+def wrong_and_right(said: Said, rate: float) -> tuple[Float[np.ndarray, "d"], Float[np.ndarray, "m"]]:
     """(r ρ_cy, 1 − r ρ_c), where no class is wrong more often than in ``MOST_WRONG``."""
     often = rate * said.errors
     scale = np.minimum(1, MOST_WRONG / np.maximum(often, MOST_WRONG))

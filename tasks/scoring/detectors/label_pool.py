@@ -13,9 +13,6 @@ from tasks.scoring.evidence import Evidence
 if TYPE_CHECKING:
     from tasks.kernels.label_pools import LabelFit
 
-# What is known of pairs of classes are matrices, which of more classes are larger than all else.
-_MOST_CLASSES = 2000
-
 
 class LabelPool(Detector, kind="label_pool"):
     """log P(wrong, y | x)/P(right, y | x), where right labels are drawn from a pool of network and neighbours
@@ -32,11 +29,7 @@ class LabelPool(Detector, kind="label_pool"):
 
     def why_not(self, evidence: Evidence) -> str | None:
         """A number falls into the right range as well where it is wrong, and beside it."""
-        if evidence.target.ordered:
-            return "strata that border on one another"
-        if len(evidence.classes) > _MOST_CLASSES:
-            return f"{len(evidence.classes):,} classes, more than {_MOST_CLASSES:,}"
-        return None
+        return "strata that border on one another" if evidence.target.ordered else None
 
     def score(self, evidence: Evidence) -> np.ndarray:
         """In nats; above 0 where the label is more likely wrong than right."""

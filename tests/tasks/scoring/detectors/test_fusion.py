@@ -96,9 +96,13 @@ def test_tails_are_bent_where_a_few_samples_far_out_hide_what_a_signal_tells(pla
     assert bent < straight
 
 
-def test_a_signal_of_chance_is_left_behind(evidence):
-    weights = fusion(signals=["margin", "random"]).facts(evidence)["weights"]
-    assert weights["random"] < 0.25 * weights["margin"]
+@pytest.mark.parametrize("first", range(4))
+def test_a_signal_of_chance_is_left_behind(evidence_of, world, first):
+    """Every third label is wrong: where labels are told apart without doubt, no weight costs anything."""
+    labels = world.labels[:N].copy()
+    labels[first::3] = (labels[first::3] + 1 + np.arange(len(labels[first::3])) % 2) % 3
+    weights = fusion(signals=["margin", "random"]).facts(evidence_of(labels=labels))["weights"]
+    assert weights["random"] < 0.2 * weights["margin"]
 
 
 @pytest.mark.parametrize(
